@@ -1,0 +1,163 @@
+//! `manifest.toml`: what a bundle says of itself.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::{Error, Result};
+
+/// The newest bundle format that this program reads and the one that it writes.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// What a bundle says of itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// The format's version.
+    pub format_version: u32,
+    /// When it was trained (RFC 3339).
+    pub created: String,
+    /// The program that wrote it, with its version.
+    pub written_by: String,
+    /// The products that the model knows, in the order of the mixture's classes.
+    pub classes: Vec<String>,
+    /// How the network's weights are stored.
+    pub precision: Precision,
+    /// The network's input.
+    pub input: InputSize,
+    /// How far a board's outputs for the golden frames may lie from the training host's.
+    pub parity: ParityBound,
+    /// The feature levels, finest first.
+    pub levels: Vec<Level>,
+    /// How it was trained: backbone, data digests, hyperparameters, metrics. For people; nothing here is interpreted.
+    #[serde(default)]
+    pub training: toml::Table,
+    /// SHA-256 of every other file.
+    #[serde(default)]
+    pub files: BTreeMap<String, Digest>,
+}
+
+/// The network's input: a frame is resized to this, whatever its shape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InputSize {
+    /// Pixels per row.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+}
+
+/// One feature level: a tap of the backbone with a flow of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Level {
+    /// The name of the backbone's tensor.
+    pub tap: String,
+    /// Channels D.
+    pub channels: usize,
+    /// Rows of the feature grid.
+    pub height: usize,
+    /// Columns of the feature grid.
+    pub width: usize,
+}
+
+/// How the network's weights are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Precision {
+    /// 32-bit floats.
+    F32,
+    /// Symmetric 8-bit integers with a scale per output channel; the arithmetic is in floats.
+    WeightsInt8,
+}
+
+/// How far a board's outputs for the golden frames may lie from the training host's, as largest absolute differences.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ParityBound {
+    /// Of the latents.
+    pub z: f32,
+    /// Of the log-determinants, per channel (divided by D).
+    pub logdet: f32,
+    /// Of the scores, relative to the golden score.
+    pub score: f32,
+}
+
+impl Default for ParityBound {
+    fn default() -> Self {
+        ParityBound { z: 1e-2, logdet: 1e-3, score: 1e-2 }
+    }
+}
+
+impl Manifest {
+    /// The index of `class` in the mixture.
+    ///
+    /// # Errors
+    ///
+    /// The bundle does not know the class; the error lists those that it knows.
+    pub fn class_index(&self, class: &str) -> Result<usize> {
+        self.classes.iter().position(|known| known == class).ok_or_else(|| {
+            Error::usage(format!("the model does not know the class '{class}'"))
+                .advise(format!("use one of: {}", self.classes.join(", ")))
+        })
+    }
+
+    pub(super) fn parse(origin: &str, bytes: &[u8]) -> Result<Self> {
+        let malformed =
+            |why: String| Error::device(format!("{origin}: manifest.toml is not a bundle manifest")).because(why);
+        let text = std::str::from_utf8(bytes).map_err(|error| malformed(error.to_string()))?;
+        // The version is looked at first: a newer format may have keys that this program does not know.
+        let table: toml::Table = text.parse().map_err(|error: toml::de::Error| malformed(error.to_string()))?;
+        match table.get("format_version").and_then(toml::Value::as_integer) {
+            Some(version) if version == i64::from(FORMAT_VERSION) => {}
+            Some(version) => {
+                return Err(Error::device(format!("{origin}: bundle format {version} is unknown to this program"))
+                    .advise(format!(
+                        "this program reads format {FORMAT_VERSION}: update hgad, or export the model again"
+                    )));
+            }
+            None => return Err(malformed("format_version is missing".into())),
+        }
+        let manifest: Manifest = toml::from_str(text).map_err(|error| malformed(error.to_string()))?;
+        manifest.check().map_err(malformed)?;
+        Ok(manifest)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let plausible = |name: &str, value: usize, most: usize| match value {
+            0 => Err(format!("{name} is 0")),
+            value if value > most => Err(format!("{name} is {value}, more than {most}")),
+            _ => Ok(()),
+        };
+        plausible("input.width", self.input.width, 8192)?;
+        plausible("input.height", self.input.height, 8192)?;
+        plausible("the number of classes", self.classes.len(), 4096)?;
+        plausible("the number of levels", self.levels.len(), 16)?;
+        for level in &self.levels {
+            plausible(&format!("level {}: channels", level.tap), level.channels, 8192)?;
+            plausible(&format!("level {}: height", level.tap), level.height, self.input.height)?;
+            plausible(&format!("level {}: width", level.tap), level.width, self.input.width)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn verify(&self, origin: &str, name: &str, bytes: &[u8]) -> Result<()> {
+        let expected = self
+            .files
+            .get(name)
+            .ok_or_else(|| Error::device(format!("{origin}: the manifest does not name the digest of {name}")))?;
+        let actual = Digest::of(bytes);
+        if actual == *expected {
+            return Ok(());
+        }
+        Err(Error::device(format!("{origin}: {name} is not the file that the manifest names"))
+            .because(format!("its SHA-256 is {actual}, the manifest says {expected}"))
+            .advise("copy the bundle again; if it still differs, the file was damaged or replaced: do not use it"))
+    }
+
+    pub(super) fn serialize(&self) -> String {
+        toml::to_string_pretty(self)
+            .expect("a manifest holds only tables, numbers and strings, all of which TOML can say")
+    }
+}

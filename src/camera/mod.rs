@@ -1,0 +1,56 @@
+//! Where frames come from: a V4L2 camera, a folder of images that is replayed, or the synthetic conveyor.
+
+use std::time::Duration;
+
+use image::RgbImage;
+
+use crate::Result;
+use crate::time::Monotonic;
+
+/// Which moment of the exposure a driver's time stamp names (V4L2: `V4L2_BUF_FLAG_TSTAMP_SRC_*`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StampSource {
+    /// The stamp was taken when the exposure began.
+    StartOfExposure,
+    /// The stamp was taken when the last pixel had arrived.
+    EndOfFrame,
+}
+
+/// One picture of the belt.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    /// Counts the camera's frames from 0, lost ones included: a gap is a frame that never arrived.
+    pub number: u64,
+    /// When it was captured.
+    pub captured: Monotonic,
+    /// Which moment of the exposure `captured` is.
+    pub stamp: StampSource,
+    /// Where the picture came from: a file name, a device, a rendered part.
+    pub origin: String,
+    /// 8-bit RGB pixels, any size.
+    pub image: RgbImage,
+}
+
+/// What a camera has to say when it is asked for the next frame.
+#[derive(Debug)]
+pub enum Grab {
+    /// A frame.
+    Frame(Frame),
+    /// Nothing came within the time given; the camera may still be alive.
+    Timeout,
+    /// No frame will ever come again: the folder was replayed to its end.
+    End,
+}
+
+/// A source of frames.
+///
+/// An `Err` means that this frame failed, not that the camera is lost for good: the caller reports the fault, and asks
+/// again after a pause, upon which the camera tries to come back by itself.
+pub trait Camera: Send {
+    /// The name from the configuration or a description of the device.
+    fn name(&self) -> &str;
+
+    /// Waits for the next frame, at most for `patience`.
+    fn grab(&mut self, patience: Duration) -> Result<Grab>;
+}

@@ -1,0 +1,210 @@
+//! Folders of images: the MVTec AD layout (`train/good`, `test/<kind>`, `ground_truth/<kind>/NAME_mask.png`) and plain folders.
+
+use std::path::{Path, PathBuf};
+
+use image::{GrayImage, RgbImage};
+
+use crate::{Error, Result};
+
+/// The kind of test image that has no defect.
+pub const GOOD: &str = "good";
+
+/// One product's images in the MVTec AD layout.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProductData {
+    /// The folder's name: the class.
+    pub name: String,
+    /// `train/good`, sorted by name.
+    pub train: Vec<PathBuf>,
+    /// All of `test`, sorted by kind and name.
+    pub test: Vec<TestImage>,
+}
+
+/// One image of `test`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TestImage {
+    /// The image.
+    pub image: PathBuf,
+    /// The folder's name: [`GOOD`] or a kind of defect.
+    pub kind: String,
+    /// The mask of the defect, where there is one.
+    pub mask: Option<PathBuf>,
+}
+
+impl TestImage {
+    /// Whether the part is defective.
+    pub fn is_defective(&self) -> bool {
+        self.kind != GOOD
+    }
+}
+
+/// Which part of a sorted list of images is meant: every `n`-th (index i with `i % n == n - 1`) is held out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HoldOut {
+    /// Every image.
+    All,
+    /// What training sees when every n-th image is held out.
+    Kept(usize),
+    /// The images held out, for calibration.
+    Held(usize),
+}
+
+impl HoldOut {
+    /// The images that are meant, in their order.
+    pub fn select<T>(self, images: Vec<T>) -> Vec<T> {
+        let keep = |i: usize| match self {
+            HoldOut::All => true,
+            HoldOut::Kept(n) => i % n != n - 1,
+            HoldOut::Held(n) => i % n == n - 1,
+        };
+        images.into_iter().enumerate().filter(|(i, _)| keep(*i)).map(|(_, image)| image).collect()
+    }
+}
+
+/// The products below `root`, sorted by name: all that have a `train/good` folder, or those in `only`.
+///
+/// # Errors
+///
+/// `root` cannot be read, a product that was asked for is not there, or none is.
+pub fn products(root: &Path, only: Option<&[String]>) -> Result<Vec<ProductData>> {
+    let names = match only {
+        Some(names) => names.to_vec(),
+        None => {
+            folder_names(root)?.into_iter().filter(|name| root.join(name).join("train").join(GOOD).is_dir()).collect()
+        }
+    };
+    if names.is_empty() {
+        return Err(Error::usage(format!("no product in {}", root.display()))
+            .advise("give a folder with one folder per product, each with train/good (the MVTec AD layout)"));
+    }
+    names.into_iter().map(|name| product(&root.join(&name), name)).collect()
+}
+
+fn product(folder: &Path, name: String) -> Result<ProductData> {
+    let train = images(&folder.join("train").join(GOOD))?;
+    let test_folder = folder.join("test");
+    let mut test = Vec::new();
+    if test_folder.is_dir() {
+        for kind in folder_names(&test_folder)? {
+            for image in images(&test_folder.join(&kind))? {
+                let mask = mask_of(folder, &kind, &image);
+                test.push(TestImage { image, kind: kind.clone(), mask });
+            }
+        }
+    }
+    Ok(ProductData { name, train, test })
+}
+
+fn mask_of(folder: &Path, kind: &str, image: &Path) -> Option<PathBuf> {
+    let stem = image.file_stem()?.to_str()?;
+    let masks = folder.join("ground_truth").join(kind);
+    [format!("{stem}_mask.png"), format!("{stem}.png")].iter().map(|name| masks.join(name)).find(|path| path.is_file())
+}
+
+fn folder_names(folder: &Path) -> Result<Vec<String>> {
+    let mut names = entries(folder)?
+        .into_iter()
+        .filter(|path| path.is_dir())
+        .filter_map(|path| path.file_name()?.to_str().map(str::to_owned))
+        .collect::<Vec<_>>();
+    names.sort();
+    Ok(names)
+}
+
+fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+    let failed = |error| {
+        Error::device(format!("folder {} cannot be read", folder.display()))
+            .because(error)
+            .advise("check the path and its permissions")
+    };
+    std::fs::read_dir(folder).map_err(failed)?.map(|entry| Ok(entry.map_err(failed)?.path())).collect()
+}
+
+/// The image files in `folder` (by their ending: png, jpg, jpeg, bmp, tif, tiff, ppm, pgm), sorted by name.
+///
+/// # Errors
+///
+/// The folder cannot be read, or holds no image.
+pub fn images(folder: &Path) -> Result<Vec<PathBuf>> {
+    const ENDINGS: [&str; 8] = ["png", "jpg", "jpeg", "bmp", "tif", "tiff", "ppm", "pgm"];
+    let is_image = |path: &PathBuf| {
+        let ending = path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
+        path.is_file() && ending.is_some_and(|e| ENDINGS.contains(&e.as_str()))
+    };
+    let mut found = entries(folder)?.into_iter().filter(is_image).collect::<Vec<_>>();
+    found.sort();
+    if found.is_empty() {
+        return Err(Error::usage(format!("folder {} holds no image", folder.display()))
+            .advise(format!("images end in {}", ENDINGS.join(", "))));
+    }
+    Ok(found)
+}
+
+/// Reads an image as 8-bit RGB, whatever its format and depth.
+///
+/// # Errors
+///
+/// The file cannot be read or is not an image.
+pub fn read_rgb(path: &Path) -> Result<RgbImage> {
+    Ok(read(path)?.to_rgb8())
+}
+
+/// Reads a mask: pixels above 0 are the defect.
+///
+/// # Errors
+///
+/// The file cannot be read or is not an image.
+pub fn read_mask(path: &Path) -> Result<GrayImage> {
+    let mut mask = read(path)?.to_luma8();
+    mask.pixels_mut().for_each(|pixel| pixel.0[0] = if pixel.0[0] > 0 { 255 } else { 0 });
+    Ok(mask)
+}
+
+fn read(path: &Path) -> Result<image::DynamicImage> {
+    let bytes = std::fs::read(path)
+        .map_err(|error| Error::device(format!("image {} cannot be read", path.display())).because(error))?;
+    // The content decides, not the ending: a JPEG that is called .png is still a JPEG.
+    image::load_from_memory(&bytes).map_err(|error| {
+        Error::device(format!("{} is not an image that can be read", path.display()))
+            .because(error)
+            .advise("PNG, JPEG, BMP, TIFF and PNM are read; is the file complete?")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hold_out_splits_into_disjoint_halves_that_make_the_whole() {
+        let all = (0..12).collect::<Vec<_>>();
+        assert_eq!(HoldOut::Held(5).select(all.clone()), [4, 9]);
+        let mut union = HoldOut::Kept(5).select(all.clone());
+        union.extend(HoldOut::Held(5).select(all.clone()));
+        union.sort();
+        assert_eq!(union, all);
+        assert_eq!(HoldOut::All.select(all.clone()), all);
+    }
+
+    #[test]
+    fn the_mvtec_layout_is_read() {
+        let root = tempfile::tempdir().unwrap();
+        let png = |path: &str| {
+            let path = root.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            RgbImage::new(2, 2).save(path).unwrap();
+        };
+        png("cap/train/good/001.png");
+        png("cap/train/good/000.png");
+        png("cap/test/good/000.png");
+        png("cap/test/hole/000.png");
+        png("cap/ground_truth/hole/000_mask.png");
+        std::fs::create_dir_all(root.path().join("not-a-product")).unwrap();
+        let found = products(root.path(), None).unwrap();
+        assert_eq!(found.len(), 1);
+        assert!(found[0].train[0].ends_with("000.png") && found[0].train.len() == 2);
+        assert!(!found[0].test[0].is_defective() && found[0].test[0].mask.is_none());
+        assert!(found[0].test[1].is_defective() && found[0].test[1].mask.is_some());
+        assert!(products(root.path(), Some(&["gone".into()])).is_err());
+    }
+}

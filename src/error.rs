@@ -1,0 +1,120 @@
+//! One error for the whole product: what went wrong, where, what to do next, and which exit code that is.
+
+use std::fmt;
+
+/// What kind of failure this is; it decides the program's exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// A check did not hold: a tampered log, golden frames that differ (exit code 1).
+    Check,
+    /// Wrong use or configuration: a bad flag, an unknown key, a calibration of another bundle (exit code 2).
+    Usage,
+    /// A device or a file failed: a camera that is gone, a disk that is full, a truncated model (exit code 3).
+    Device,
+}
+
+impl ErrorKind {
+    /// The process exit code that stands for this kind.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            ErrorKind::Check => 1,
+            ErrorKind::Usage => 2,
+            ErrorKind::Device => 3,
+        }
+    }
+}
+
+/// A failure that a person can act on.
+///
+/// `Display` gives what went wrong on one line; [`Error::report`] adds the chain of causes and the advice.
+#[derive(Debug)]
+pub struct Error {
+    kind: ErrorKind,
+    what: String,
+    advice: Option<String>,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// The result of everything in this crate that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    fn new(kind: ErrorKind, what: impl Into<String>) -> Self {
+        Error { kind, what: what.into(), advice: None, source: None }
+    }
+
+    /// A check did not hold.
+    pub fn check(what: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Check, what)
+    }
+
+    /// Wrong use or configuration.
+    pub fn usage(what: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Usage, what)
+    }
+
+    /// A device or a file failed.
+    pub fn device(what: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Device, what)
+    }
+
+    /// Adds what the reader can do about it.
+    pub fn advise(mut self, advice: impl Into<String>) -> Self {
+        self.advice = Some(advice.into());
+        self
+    }
+
+    /// Adds the failure underneath.
+    pub fn because(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// What kind of failure this is.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// The whole story over several lines: what, the causes, the advice.
+    pub fn report(&self) -> String {
+        let mut text = self.what.clone();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text.push_str(&format!("\n  because: {error}"));
+            cause = error.source();
+        }
+        if let Some(advice) = &self.advice {
+            text.push_str(&format!("\n  try: {advice}"));
+        }
+        text
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_ref().map(|source| source.as_ref() as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_tells_what_why_and_what_to_do() {
+        let error = Error::device("camera /dev/video0 cannot be opened")
+            .because(std::io::Error::from_raw_os_error(2))
+            .advise("plug it in");
+        assert_eq!(error.kind().exit_code(), 3);
+        assert_eq!(
+            error.report(),
+            "camera /dev/video0 cannot be opened\n  because: No such file or directory (os error 2)\n  try: plug it in"
+        );
+    }
+}

@@ -1,0 +1,31 @@
+//! On-line visual inspection for conveyors.
+//!
+//! Data flows one way through the stages, one module each; [`runtime`] alone knows all of them:
+//!
+//! ```text
+//! camera ----> inspect ----> line ----> outputs
+//!                              |-----> audit
+//! ```
+//!
+//! A [`bundle`] holds the trained model, a [`calibrate::Calibration`] the threshold that was set on normal parts.
+#![warn(missing_docs)]
+
+pub mod audit;
+pub mod bundle;
+pub mod calibrate;
+pub mod camera;
+pub mod cli;
+pub mod config;
+pub mod dataset;
+pub mod demo;
+pub mod digest;
+mod error;
+pub mod evaluate;
+pub mod inspect;
+pub mod line;
+pub mod outputs;
+pub mod runtime;
+pub mod synthetic;
+pub mod time;
+
+pub use error::{Error, ErrorKind, Result};

@@ -1,0 +1,79 @@
+//! Time on the line: one axis, CLOCK_MONOTONIC, on which the kernel stamps frames and edges and on which rejects fire.
+
+use std::fmt;
+use std::ops::{Add, Sub};
+use std::time::Duration;
+
+/// A moment on CLOCK_MONOTONIC, in nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct Monotonic(u64);
+
+impl Monotonic {
+    /// The moment that lies `nanoseconds` after the clock's start.
+    pub const fn from_nanos(nanoseconds: u64) -> Self {
+        Monotonic(nanoseconds)
+    }
+
+    /// Nanoseconds since the clock's start.
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
+    /// Now, as the kernel's CLOCK_MONOTONIC tells it.
+    pub fn now() -> Self {
+        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: `time` is a valid, writable timespec; CLOCK_MONOTONIC exists on every Linux, so the call cannot fail.
+        unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut time) };
+        Monotonic(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
+    }
+
+    /// `self - earlier` in milliseconds, negative when `self` comes first.
+    pub fn millis_since(self, earlier: Monotonic) -> f64 {
+        (self.0 as i128 - earlier.0 as i128) as f64 / 1e6
+    }
+
+    /// The time from `earlier` to `self`, zero when `earlier` comes later.
+    pub fn saturating_since(self, earlier: Monotonic) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Add<Duration> for Monotonic {
+    type Output = Monotonic;
+    fn add(self, duration: Duration) -> Monotonic {
+        Monotonic(self.0.saturating_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)))
+    }
+}
+
+impl Sub<Duration> for Monotonic {
+    type Output = Monotonic;
+    fn sub(self, duration: Duration) -> Monotonic {
+        Monotonic(self.0.saturating_sub(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)))
+    }
+}
+
+impl fmt::Display for Monotonic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:09} s", self.0 / 1_000_000_000, self.0 % 1_000_000_000)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn differences_are_signed() {
+        let (a, b) = (Monotonic::from_nanos(5_000_000), Monotonic::from_nanos(7_500_000));
+        assert_eq!(b.millis_since(a), 2.5);
+        assert_eq!(a.millis_since(b), -2.5);
+        assert_eq!(a.saturating_since(b), Duration::ZERO);
+    }
+
+    #[test]
+    fn the_clock_runs_forward() {
+        let first = Monotonic::now();
+        assert!(Monotonic::now() >= first);
+    }
+}
