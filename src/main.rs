@@ -1,1 +1,5 @@
-fn main() {}
+//! The `hgad` program; everything is in the library.
+
+fn main() -> std::process::ExitCode {
+    hgad::cli::main()
+}

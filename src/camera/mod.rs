@@ -28,6 +28,8 @@ pub struct Frame {
     pub stamp: StampSource,
     /// Where the picture came from: a file name, a device, a rendered part.
     pub origin: String,
+    /// The product that the line says this is, where the camera knows; otherwise the line's configured class holds.
+    pub product: Option<String>,
     /// 8-bit RGB pixels, any size.
     pub image: RgbImage,
 }

@@ -1,1 +1,55 @@
-//! The command line.
+//! The command line: one module per command, exit codes by kind of failure.
+
+mod audit;
+mod calibrate;
+mod demo;
+mod eval;
+mod run;
+mod score;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// On-line visual inspection for conveyors: camera, HGAD model, ejector, audit log.
+#[derive(Debug, Parser)]
+#[command(
+    name = "hgad",
+    version,
+    after_help = "Exit codes: 0 done, 1 a check did not hold, 2 wrong use or configuration, 3 a device or file failed.\n\
+                  Start with: hgad demo"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Demo(demo::DemoArgs),
+    Run(run::RunArgs),
+    Calibrate(calibrate::CalibrateArgs),
+    Score(score::ScoreArgs),
+    Eval(eval::EvalArgs),
+    Audit(audit::AuditArgs),
+}
+
+/// Runs the program with the process's arguments.
+pub fn main() -> ExitCode {
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info,tract=warn")).init();
+    let result = match Cli::parse().command {
+        Command::Demo(args) => demo::run(args),
+        Command::Run(args) => run::run(args),
+        Command::Calibrate(args) => calibrate::run(args),
+        Command::Score(args) => score::run(args),
+        Command::Eval(args) => eval::run(args),
+        Command::Audit(args) => audit::run(args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", error.report());
+            ExitCode::from(error.kind().exit_code())
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! `hgad score`.
+
+use crate::Result;
+
+/// Score
+#[derive(Debug, clap::Args)]
+pub struct ScoreArgs {}
+
+pub fn run(_args: ScoreArgs) -> Result<()> {
+    todo!()
+}

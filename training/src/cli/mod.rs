@@ -1,0 +1,45 @@
+//! The command line of the training program.
+
+mod pretrain;
+mod render;
+mod train;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Trains HGAD models and writes the bundles that hgad runs.
+#[derive(Debug, Parser)]
+#[command(
+    name = "hgad-train",
+    version,
+    after_help = "Exit codes: 0 done, 1 a check did not hold, 2 wrong use or configuration, 3 a device or file failed."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Train(train::TrainArgs),
+    Render(render::RenderArgs),
+    Pretrain(pretrain::PretrainArgs),
+}
+
+/// Runs the program with the process's arguments.
+pub fn main() -> ExitCode {
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info,tract=warn")).init();
+    let result = match Cli::parse().command {
+        Command::Train(args) => train::run(args),
+        Command::Render(args) => render::run(args),
+        Command::Pretrain(args) => pretrain::run(args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", error.report());
+            ExitCode::from(error.kind().exit_code())
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! A trained level as plain arrays: what the trainer hands to the exporter.
+
+use hgad::bundle::LevelCenters;
+use ndarray::{Array1, Array2};
+
+/// One level's flow and mixture. Features are row vectors; `C` is the position code's width, `H` the hidden width,
+/// `D1 = D - D / 2` and `D2 = D / 2` the halves of the split.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LevelWeights {
+    /// The name of the backbone's tensor.
+    pub tap: String,
+    /// Rows and columns of the feature grid.
+    pub grid: (usize, usize),
+    /// Mean of every channel over the training set `(D)`.
+    pub mean: Array1<f32>,
+    /// Standard deviation of every channel over the training set `(D)`, above 0.
+    pub std: Array1<f32>,
+    /// The clamp alpha of the log-scales.
+    pub clamp: f32,
+    /// The flow's blocks in forward order.
+    pub blocks: Vec<BlockWeights>,
+    /// The mixture.
+    pub centers: LevelCenters,
+}
+
+/// One flow block. With `[x1, x2] = x`, `c` the position code and
+///
+/// ```text
+/// [a_s, a_t] = 0.1 * (relu([x1, c] w1 + b1) w2 + b2)
+/// s = clamp * tanh(a_s)
+/// u = [x1, x2 * exp(s) + a_t]
+/// out = (u * scale + offset) mix          log|det| = sum(s) + sum(log(scale))
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct BlockWeights {
+    /// `(D1 + C, H)`; rows `D1..D1 + C/2` take the code's columns half, the rest its rows half.
+    pub w1: Array2<f32>,
+    /// `(H)`
+    pub b1: Array1<f32>,
+    /// `(H, 2 * D2)`; columns `..D2` give `a_s`, the rest `a_t`.
+    pub w2: Array2<f32>,
+    /// `(2 * D2)`
+    pub b2: Array1<f32>,
+    /// The global affine's effective scale `(D)`, above 0.
+    pub scale: Array1<f32>,
+    /// The global affine's offset `(D)`.
+    pub offset: Array1<f32>,
+    /// The fixed random orthogonal matrix `(D, D)`.
+    pub mix: Array2<f32>,
+}

@@ -1,0 +1,16 @@
+//! Training of HGAD models: features from a frozen backbone, a conditional flow per level, a hierarchical mixture, and
+//! the bundle that the edge program runs.
+//!
+//! ```text
+//! backbone --> features --> fit (flow, mixture, losses) --> export --> bundle
+//! ```
+#![warn(missing_docs)]
+
+pub mod backbone;
+pub mod cli;
+pub mod export;
+pub mod features;
+pub mod fit;
+pub mod flow;
+pub mod pretrain;
+pub mod render;
