@@ -12,5 +12,6 @@ pub mod export;
 pub mod features;
 pub mod fit;
 pub mod flow;
+pub mod onnx;
 pub mod pretrain;
 pub mod render;
