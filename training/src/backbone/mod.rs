@@ -22,14 +22,14 @@ pub use normalise::Normalise;
 pub use runner::Runner;
 pub use taps::{Tap, Taps};
 
-use runner::Plan;
+pub(crate) use runner::Plan;
 use source::Source;
 
 /// The name of a cut graph's input.
 pub const IMAGE: &str = "image";
 
 /// A classifier's ONNX file, cut at its taps and proven to run at one input size.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Backbone {
     /// The file's name, without its folder.
     pub name: String,

@@ -1,5 +1,6 @@
 //! The cut graph under tract.
 
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use tract_onnx::prelude::*;
 use super::unusable;
 
 /// A graph that tract has prepared for one input size; shared by all its runners.
-pub(super) struct Plan {
+pub(crate) struct Plan {
     origin: String,
     size: InputSize,
     model: Arc<TypedRunnableModel>,
@@ -22,6 +23,12 @@ pub(super) struct Plan {
 pub struct Runner {
     origin: String,
     state: TypedSimpleState,
+}
+
+impl fmt::Debug for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Plan").field("origin", &self.origin).field("size", &self.size).finish_non_exhaustive()
+    }
 }
 
 impl Plan {

@@ -1,1 +1,151 @@
-//! export
+//! From a backbone and trained levels to a bundle.
+//!
+//! The network is one ONNX graph from `image` `[1, 3, H, W]`, RGB, 0..255, to `z.l` `[1, D, h, w]` and `logdet.l`
+//! `[1, 1, h, w]` of every level.
+
+mod fidelity;
+mod fold;
+mod graph;
+mod int8;
+mod normals;
+
+use std::path::{Path, PathBuf};
+
+use hgad::bundle::{Bundle, Centers, Draft, FORMAT_VERSION, Golden, Level, Manifest, ParityBound, Precision};
+use hgad::digest::Digest;
+use hgad::{Error, Result};
+
+use crate::backbone::Backbone;
+use crate::flow::LevelWeights;
+use crate::onnx;
+
+pub use fidelity::{LevelError, WeightError};
+
+/// What goes into a bundle.
+#[derive(Debug, Clone, Copy)]
+pub struct ExportRequest<'a> {
+    /// The frozen feature extractor.
+    pub backbone: &'a Backbone,
+    /// The trained levels, one for each tap, in the order of the taps.
+    pub levels: &'a [LevelWeights],
+    /// The products, in the order of the mixture's classes.
+    pub classes: &'a [String],
+    /// Normal images of every class that training did not see: they fix the score's reference constants, and the first of
+    /// up to three classes become the golden frames.
+    pub normals: &'a [Vec<PathBuf>],
+    /// How the weights are stored.
+    pub precision: Precision,
+    /// What else to say in the manifest of how it was trained: data digests, hyperparameters, metrics.
+    pub training: &'a toml::Table,
+    /// The bundle's directory; one that stands there is replaced.
+    pub out: &'a Path,
+}
+
+/// A bundle on disk.
+#[derive(Debug)]
+pub struct Exported {
+    /// The bundle, as read back.
+    pub bundle: Bundle,
+    /// What storing the weights in 8 bits changed; `None` for float weights.
+    pub weight_error: Option<WeightError>,
+}
+
+/// Writes the bundle: the graph with all constants folded, the mixture with the score's reference constants, golden frames
+/// as this host computes them, and the manifest.
+///
+/// # Errors
+///
+/// Levels that do not fit the backbone's taps or the classes, a class without normal images (usage errors); an image that
+/// cannot be read or a bundle that cannot be written (device errors).
+pub fn export_bundle(request: ExportRequest) -> Result<Exported> {
+    check(&request)?;
+    let graph = graph::assemble(request.backbone, request.levels);
+    let float = in_memory(&request, onnx::encode(&graph));
+    let mut bundle = match request.precision {
+        Precision::F32 => float.clone(),
+        Precision::WeightsInt8 => Bundle { model: onnx::encode(&int8::quantise_weights(graph)), ..float.clone() },
+    };
+    // From the graph that will run on the boards, so that its own rounding is in them.
+    bundle.centers.references = normals::fit_references(&bundle, request.normals)?;
+    let weight_error = match request.precision {
+        Precision::F32 => None,
+        Precision::WeightsInt8 => Some(fidelity::compare(&float, &bundle, request.normals)?),
+    };
+    if let Some(error) = &weight_error {
+        bundle.manifest.training.insert("weight_error".to_owned(), error.to_toml().into());
+    }
+    bundle.golden = normals::golden(&bundle, request.normals)?;
+    let Bundle { manifest, model, centers, golden, .. } = bundle;
+    let bundle = Draft { manifest, model, centers, golden }.write(request.out)?;
+    Ok(Exported { bundle, weight_error })
+}
+
+/// Everything that can be wrong about a request before an image is looked at.
+fn check(request: &ExportRequest) -> Result<()> {
+    let ExportRequest { backbone, levels, classes, normals, .. } = request;
+    let wrong = |what: String| Err(Error::usage(format!("the model cannot be exported: {what}")));
+    if levels.len() != backbone.taps.len() {
+        return wrong(format!("{} levels were trained, the backbone has {} taps", levels.len(), backbone.taps.len()));
+    }
+    for (level, tap) in levels.iter().zip(&backbone.taps) {
+        let trained = (level.tap.as_str(), level.mean.len(), level.grid);
+        let tapped = (tap.name.as_str(), tap.channels, (tap.height, tap.width));
+        if trained != tapped {
+            return wrong(format!("a level was trained for {trained:?}, the backbone's tap is {tapped:?}"));
+        }
+        if level.blocks.is_empty() || level.centers.mu.dim() != (classes.len(), tap.channels) {
+            return wrong(format!(
+                "level {} has {} blocks and centers {:?} for {} classes",
+                level.tap,
+                level.blocks.len(),
+                level.centers.mu.dim(),
+                classes.len()
+            ));
+        }
+    }
+    match (0..classes.len()).find(|&class| normals.get(class).is_none_or(Vec::is_empty)) {
+        Some(class) => {
+            Err(Error::usage(format!("class {} has no normal image left to fix its score with", classes[class]))
+                .advise("hold images out of training (--hold-out 5)"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The bundle before anything was measured on it: no reference constants, no golden frames, no digests.
+fn in_memory(request: &ExportRequest, model: Vec<u8>) -> Bundle {
+    let levels = request.backbone.taps.iter().map(|tap| Level {
+        tap: tap.name.clone(),
+        channels: tap.channels,
+        height: tap.height,
+        width: tap.width,
+    });
+    let mut training = request.training.clone();
+    training.insert("backbone".to_owned(), provenance(request.backbone).into());
+    Bundle {
+        manifest: Manifest {
+            format_version: FORMAT_VERSION,
+            created: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            written_by: concat!("hgad-train ", env!("CARGO_PKG_VERSION")).to_owned(),
+            classes: request.classes.to_vec(),
+            precision: request.precision,
+            input: request.backbone.size,
+            parity: ParityBound::default(),
+            levels: levels.collect(),
+            training,
+            files: Default::default(),
+        },
+        digest: Digest::zero(),
+        model,
+        centers: Centers { levels: request.levels.iter().map(|l| l.centers.clone()).collect(), references: Vec::new() },
+        golden: Golden::default(),
+    }
+}
+
+fn provenance(backbone: &Backbone) -> toml::Table {
+    toml::Table::from_iter([
+        ("file".to_owned(), backbone.name.clone().into()),
+        ("sha256".to_owned(), backbone.digest.to_string().into()),
+        ("normalise".to_owned(), backbone.normalise.to_string().into()),
+    ])
+}
