@@ -3,17 +3,24 @@
 //! A frame's score depends on that frame, the bundle and the score's constants alone; every command gets it from
 //! [`Inspector::inspect`], so it is the same everywhere, bit for bit.
 
+mod anomaly_map;
 pub mod mixture;
+mod network;
+pub mod overlay;
+mod parity;
 pub mod preprocess;
 pub mod score;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use image::RgbImage;
 use ndarray::{Array2, Array3};
 
 use crate::Result;
-use crate::bundle::{Bundle, ScoreReference};
+use crate::bundle::{Bundle, InputSize, LevelCenters, Manifest, ScoreReference};
+use anomaly_map::MapComposer;
+use mixture::LevelMaps;
+use network::Network;
 
 /// What the network says of one frame: per level, latents and log-determinants.
 #[derive(Debug, Clone)]
@@ -47,30 +54,73 @@ pub struct Inspection {
 }
 
 /// A bundle that is loaded and ready to inspect frames.
-pub struct Inspector {}
+pub struct Inspector {
+    size: InputSize,
+    network: Network,
+    centers: Vec<LevelCenters>,
+    composer: MapComposer,
+}
 
 impl Inspector {
     /// Loads the bundle's network and prepares all that does not depend on the frame.
-    pub fn new(_bundle: &Bundle) -> Result<Self> {
-        todo!()
-    }
-
-    /// Runs the network on one frame of any size.
-    pub fn latents(&mut self, _image: &RgbImage) -> Result<Latents> {
-        todo!()
-    }
-
-    /// Scores one frame of any size as class `class` (an index into the manifest's classes) against `reference`.
-    pub fn inspect(&mut self, _image: &RgbImage, _class: usize, _reference: &ScoreReference) -> Result<Inspection> {
-        todo!()
-    }
-
-    /// The parity gate: scores the golden frames and compares them with what the training host computed.
     ///
     /// # Errors
     ///
-    /// This machine computes something else than the training host: it must not arm.
-    pub fn check_parity(&mut self, _bundle: &Bundle) -> Result<()> {
-        todo!()
+    /// The network is not let in, cannot be loaded, or does not have the manifest's outputs.
+    pub fn new(bundle: &Bundle) -> Result<Self> {
+        Self::from_parts(&bundle.manifest, &bundle.model, &bundle.centers.levels)
+    }
+
+    /// The same for a bundle in the making: the trainer fits the reference constants with it.
+    pub fn from_parts(manifest: &Manifest, model: &[u8], centers: &[LevelCenters]) -> Result<Self> {
+        let grids = manifest.levels.iter().map(|level| (level.height, level.width)).collect::<Vec<_>>();
+        Ok(Inspector {
+            size: manifest.input,
+            network: Network::load(manifest, model)?,
+            centers: centers.to_vec(),
+            composer: MapComposer::new(manifest.input, &grids),
+        })
+    }
+
+    /// Runs the network on one frame of any size.
+    ///
+    /// # Errors
+    ///
+    /// The frame has no pixels, or the network fails or gives values that are not finite.
+    pub fn latents(&mut self, image: &RgbImage) -> Result<Latents> {
+        let image = preprocess::resize(image, self.size)?;
+        self.network.run(preprocess::to_tensor(&image))
+    }
+
+    /// The maps of every level of one frame, as class `class`: what [`score::fit_reference`] is fitted from.
+    ///
+    /// # Errors
+    ///
+    /// As [`Inspector::latents`].
+    pub fn level_maps(&mut self, image: &RgbImage, class: usize) -> Result<Vec<LevelMaps>> {
+        let latents = self.latents(image)?;
+        Ok(self.maps_of(&latents, class))
+    }
+
+    /// Scores one frame of any size as class `class` (an index into the manifest's classes) against `reference`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Inspector::latents`].
+    pub fn inspect(&mut self, image: &RgbImage, class: usize, reference: &ScoreReference) -> Result<Inspection> {
+        let start = Instant::now();
+        let input = preprocess::to_tensor(&preprocess::resize(image, self.size)?);
+        let preprocessed = Instant::now();
+        let latents = self.network.run(input)?;
+        let run = Instant::now();
+        let map = self.composer.compose(&self.maps_of(&latents, class), reference);
+        let score = score::score(&map);
+        let timings = Timings { preprocess: preprocessed - start, network: run - preprocessed, score: run.elapsed() };
+        Ok(Inspection { score, map, timings })
+    }
+
+    fn maps_of(&self, latents: &Latents, class: usize) -> Vec<LevelMaps> {
+        let levels = latents.z.iter().zip(&latents.logdet).zip(&self.centers);
+        levels.map(|((z, logdet), centers)| mixture::level_maps(z.view(), logdet.view(), centers, class)).collect()
     }
 }

@@ -1,0 +1,130 @@
+//! From per-level maps on the feature grids to one anomaly map at the input's size.
+
+use ndarray::{Array1, Array2, Axis, concatenate, s};
+
+use super::mixture::LevelMaps;
+use crate::bundle::{InputSize, ScoreReference};
+
+/// The Gaussian's standard deviation is this share of the input's width and height: the authors' 4 pixels at 256.
+const BLUR: f64 = 4.0 / 256.0;
+
+/// Brings the levels' maps to the input's size and joins them.
+///
+/// Bilinear upsampling and the Gaussian are linear and separable, and so is their sum over levels: for every axis they
+/// are one matrix, made once per network, and a map is two matrix products.
+pub(crate) struct MapComposer {
+    /// `(H, sum of h)`: every level's rows to the input's rows.
+    rows: Array2<f32>,
+    /// Per level `(w, W)`: its columns to the input's columns.
+    columns: Vec<Array2<f32>>,
+}
+
+impl MapComposer {
+    /// For levels with these `(h, w)` grids.
+    pub(crate) fn new(size: InputSize, grids: &[(usize, usize)]) -> Self {
+        let blur_rows = gaussian(size.height, BLUR * size.height as f64);
+        let blur_columns = gaussian(size.width, BLUR * size.width as f64);
+        let rows = grids.iter().map(|(h, _)| blur_rows.dot(&bilinear(size.height, *h))).collect::<Vec<_>>();
+        let columns = grids.iter().map(|(_, w)| blur_columns.dot(&bilinear(size.width, *w)).reversed_axes()).collect();
+        let rows = rows.iter().map(|matrix| matrix.view()).collect::<Vec<_>>();
+        let rows = concatenate(Axis(1), &rows).expect("every level's matrix has the input's height");
+        MapComposer { rows, columns }
+    }
+
+    /// The anomaly map `(H, W)`: likelihood's map times entropy's map; 0 where a position is as normal as can be.
+    pub(crate) fn compose(&self, levels: &[LevelMaps], reference: &ScoreReference) -> Array2<f32> {
+        let likelihood = levels.iter().zip(&reference.log_likelihood).map(|(l, top)| (&l.log_likelihood, *top));
+        let negentropy = levels.iter().zip(&reference.negentropy).map(|(l, top)| (&l.negentropy, *top));
+        let mut map = self.normality(likelihood);
+        let entropy = self.normality(negentropy);
+        ndarray::Zip::from(&mut map).and(&entropy).for_each(|map, entropy| {
+            let by_likelihood = (reference.likelihood_ceiling - *map).max(0.0);
+            let by_entropy = (reference.negentropy_ceiling - entropy).max(0.0);
+            *map = by_likelihood * by_entropy;
+        });
+        map
+    }
+
+    /// The smoothed sum over levels of `exp(min(v - top, 0))` at the input's size.
+    ///
+    /// The minimum keeps one level with a freak value from hiding what the others see.
+    pub(crate) fn normality<'m>(&self, levels: impl Iterator<Item = (&'m Array2<f32>, f32)>) -> Array2<f32> {
+        let mut stacked = Array2::zeros((self.rows.ncols(), self.columns[0].ncols()));
+        let mut row = 0;
+        for ((map, top), columns) in levels.zip(&self.columns) {
+            let share = map.mapv(|value| (value - top).min(0.0).exp());
+            stacked.slice_mut(s![row..row + map.nrows(), ..]).assign(&share.dot(columns));
+            row += map.nrows();
+        }
+        self.rows.dot(&stacked)
+    }
+}
+
+/// The `(to, from)` matrix of bilinear interpolation with pixel centers at half-integers, edges repeated.
+fn bilinear(to: usize, from: usize) -> Array2<f32> {
+    let mut matrix = Array2::zeros((to, from));
+    for i in 0..to {
+        let position = ((i as f64 + 0.5) * from as f64 / to as f64 - 0.5).clamp(0.0, (from - 1) as f64);
+        let (low, share) = (position.floor() as usize, position.fract() as f32);
+        matrix[[i, low]] += 1.0 - share;
+        matrix[[i, (low + 1).min(from - 1)]] += share;
+    }
+    matrix
+}
+
+/// The `(n, n)` matrix of a Gaussian filter, cut at 4 sigma, the signal mirrored at its ends.
+fn gaussian(n: usize, sigma: f64) -> Array2<f32> {
+    let radius = (4.0 * sigma).ceil() as i64;
+    let kernel = Array1::from_iter((-radius..=radius).map(|x| (-0.5 * (x as f64 / sigma).powi(2)).exp()));
+    let kernel = &kernel / kernel.sum();
+    let mirrored = |x: i64| {
+        let period = 2 * n as i64;
+        let x = x.rem_euclid(period);
+        (if x < n as i64 { x } else { period - 1 - x }) as usize
+    };
+    let mut matrix = Array2::zeros((n, n));
+    for i in 0..n {
+        for (x, weight) in (-radius..=radius).zip(&kernel) {
+            matrix[[i, mirrored(i as i64 + x)]] += *weight as f32;
+        }
+    }
+    matrix
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interpolation_and_blur_keep_constants() {
+        for matrix in [bilinear(256, 16), bilinear(7, 7), bilinear(5, 1), gaussian(64, 1.0), gaussian(9, 4.0)] {
+            for row in matrix.rows() {
+                assert!((row.sum() - 1.0).abs() < 1e-5);
+            }
+        }
+        assert_eq!(bilinear(3, 3), Array2::<f32>::eye(3));
+        assert_eq!(bilinear(4, 2).row(1).to_vec(), [0.75, 0.25]);
+    }
+
+    #[test]
+    fn a_position_that_no_level_finds_normal_stands_out_where_it_is() {
+        let size = InputSize { width: 64, height: 32 };
+        let composer = MapComposer::new(size, &[(8, 16), (4, 8)]);
+        let level = |h: usize, w: usize, bad: (usize, usize)| {
+            let mut map = Array2::zeros((h, w));
+            map[bad] = -20.0;
+            LevelMaps { log_likelihood: map.clone(), negentropy: map }
+        };
+        let reference = ScoreReference {
+            log_likelihood: vec![0.0; 2],
+            negentropy: vec![0.0; 2],
+            likelihood_ceiling: 2.0,
+            negentropy_ceiling: 2.0,
+        };
+        let map = composer.compose(&[level(8, 16, (2, 12)), level(4, 8, (1, 6))], &reference);
+        assert_eq!(map.dim(), (32, 64));
+        let (peak, _) = map.indexed_iter().max_by(|a, b| a.1.total_cmp(b.1)).unwrap();
+        assert!((8..16).contains(&peak.0) && (48..56).contains(&peak.1), "{peak:?}");
+        assert!(map[[30, 2]] < 1e-6);
+    }
+}

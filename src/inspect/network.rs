@@ -1,0 +1,123 @@
+//! The network: the bundle's ONNX graph, run by tract.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use ndarray::{Array4, Ix4};
+use tract_onnx::prelude::*;
+
+use super::Latents;
+use crate::bundle::{Manifest, admit_graph, parse_graph};
+use crate::{Error, Result};
+
+/// No activation of a network that is let in may have more elements than this (256 MiB of floats).
+const MOST_ELEMENTS: usize = 64 << 20;
+
+type Plan = Arc<TypedRunnableModel>;
+type State = TypedSimpleState;
+
+/// The loaded network.
+pub(super) struct Network {
+    state: State,
+    levels: usize,
+}
+
+impl Network {
+    /// Admits, loads and optimises the graph, and checks that its outputs are the manifest's levels.
+    pub(super) fn load(manifest: &Manifest, model: &[u8]) -> Result<Self> {
+        let origin = "the bundle's model.onnx";
+        let proto = parse_graph(origin, model)?;
+        admit_graph(origin, &proto)?;
+        let failed = |why: String| Error::device(format!("{origin} cannot be loaded")).because(why);
+        // tract panics on some graphs that are well-formed but make no sense.
+        let plan = catch_unwind(AssertUnwindSafe(|| build(manifest, &proto)))
+            .map_err(|panic| failed(panic_text(panic.as_ref())))?
+            .map_err(|error| failed(format!("{error:#}")))?;
+        let state = plan.spawn().map_err(|error| failed(format!("{error:#}")))?;
+        Ok(Network { state, levels: manifest.levels.len() })
+    }
+
+    /// Runs the network on `[1, 3, H, W]`, RGB, 0..255.
+    ///
+    /// # Errors
+    ///
+    /// The network fails, or gives a value that is not finite: no score can be trusted then.
+    pub(super) fn run(&mut self, input: Array4<f32>) -> Result<Latents> {
+        let failed = |why: String| Error::device("the network failed on this frame").because(why);
+        let outputs =
+            self.state.run(tvec!(input.into_tensor().into())).map_err(|error| failed(format!("{error:#}")))?;
+        let mut latents = Latents { z: Vec::with_capacity(self.levels), logdet: Vec::with_capacity(self.levels) };
+        for pair in outputs.chunks_exact(2) {
+            let plane = |value: &TValue| -> Result<Array4<f32>> {
+                let view = value.to_plain_array_view::<f32>().map_err(|error| failed(format!("{error:#}")))?;
+                let array = view.into_dimensionality::<Ix4>().map_err(|error| failed(error.to_string()))?.to_owned();
+                match array.iter().all(|value| value.is_finite()) {
+                    true => Ok(array),
+                    false => Err(failed("its output is not finite".into())),
+                }
+            };
+            latents.z.push(plane(&pair[0])?.remove_axis(ndarray::Axis(0)));
+            latents.logdet.push(plane(&pair[1])?.remove_axis(ndarray::Axis(0)).remove_axis(ndarray::Axis(0)));
+        }
+        Ok(latents)
+    }
+}
+
+fn build(manifest: &Manifest, proto: &tract_onnx::pb::ModelProto) -> TractResult<Plan> {
+    let (width, height) = (manifest.input.width, manifest.input.height);
+    let model = tract_onnx::onnx()
+        .with_ignore_output_shapes(true)
+        .with_ignore_value_info(true)
+        .model_for_proto_model(proto)?
+        .with_input_fact(0, f32::fact([1, 3, height, width]).into())?
+        .into_typed()?;
+    check_sizes(&model)?;
+    check_outputs(manifest, &model)?;
+    model.into_optimized()?.into_runnable()
+}
+
+fn check_sizes(model: &TypedModel) -> TractResult<()> {
+    for node in &model.nodes {
+        for output in &node.outputs {
+            let shape = output.fact.shape.as_concrete();
+            let elements = shape.and_then(|dims| dims.iter().try_fold(1usize, |n, dim| n.checked_mul(*dim)));
+            if elements.is_none_or(|elements| elements > MOST_ELEMENTS) {
+                return Err(TractError::msg(format!(
+                    "node '{}' has an output of shape {:?}, which is not fixed or too large",
+                    node.name, output.fact.shape
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_outputs(manifest: &Manifest, model: &TypedModel) -> TractResult<()> {
+    let outputs = model.output_outlets()?;
+    if outputs.len() != 2 * manifest.levels.len() {
+        return Err(TractError::msg(format!(
+            "it has {} outputs; the manifest's {} levels need two each",
+            outputs.len(),
+            manifest.levels.len()
+        )));
+    }
+    for (l, level) in manifest.levels.iter().enumerate() {
+        for (outlet, channels) in [(outputs[2 * l], level.channels), (outputs[2 * l + 1], 1)] {
+            let fact = model.outlet_fact(outlet)?;
+            let expected = [1, channels, level.height, level.width];
+            if fact.datum_type != f32::datum_type() || fact.shape.as_concrete() != Some(&expected[..]) {
+                return Err(TractError::msg(format!(
+                    "level {}: the output is {fact:?}, expected f32 {expected:?}",
+                    level.tap
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What a panic said.
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    format!("panic: {}", text.unwrap_or("without a message"))
+}
