@@ -149,3 +149,6 @@ fn provenance(backbone: &Backbone) -> toml::Table {
         ("normalise".to_owned(), backbone.normalise.to_string().into()),
     ])
 }
+
+#[cfg(test)]
+mod tests;

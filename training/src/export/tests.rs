@@ -1,0 +1,194 @@
+//! The exported graph against the formulas, on synthetic levels and a synthetic backbone.
+
+use hgad::bundle::{InputSize, LevelCenters};
+use ndarray::{Array1, Array2, Array3, Array4, Axis, concatenate, s};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use super::*;
+use crate::backbone::{Normalise, Plan, Taps};
+use crate::flow::{BlockWeights, PositionCode};
+use crate::onnx::{GraphWriter, encode, float_value, int, ints};
+
+/// Numbers of zero mean and unit variance.
+pub(crate) struct Random(StdRng);
+
+impl Random {
+    pub fn new(seed: u64) -> Self {
+        Random(StdRng::seed_from_u64(seed))
+    }
+
+    pub fn uniform(&mut self, low: f32, high: f32) -> f32 {
+        self.0.random_range(low..high)
+    }
+
+    pub fn normal(&mut self) -> f32 {
+        (0..12).map(|_| self.uniform(-0.5, 0.5)).sum()
+    }
+
+    pub fn matrix(&mut self, rows: usize, columns: usize, scale: f32) -> Array2<f32> {
+        Array2::from_shape_simple_fn((rows, columns), || scale * self.normal())
+    }
+
+    pub fn vector(&mut self, len: usize, mean: f32, scale: f32) -> Array1<f32> {
+        Array1::from_shape_simple_fn(len, || mean + scale * self.normal())
+    }
+
+    /// Gram-Schmidt on a random matrix.
+    pub fn orthogonal(&mut self, n: usize) -> Array2<f32> {
+        let mut q = self.matrix(n, n, 1.0);
+        for i in 0..n {
+            for j in 0..i {
+                let projection = q.row(i).dot(&q.row(j));
+                let other = q.row(j).to_owned();
+                q.row_mut(i).scaled_add(-projection, &other);
+            }
+            let norm = q.row(i).dot(&q.row(i)).sqrt();
+            q.row_mut(i).mapv_inplace(|value| value / norm);
+        }
+        q
+    }
+}
+
+/// The sizes of a synthetic level.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sizes {
+    pub channels: usize,
+    pub grid: (usize, usize),
+    pub hidden: usize,
+    pub code: usize,
+    pub blocks: usize,
+    pub classes: usize,
+}
+
+/// A level with weights of about the size that training ends with.
+pub(crate) fn random_level(tap: &str, sizes: Sizes, seed: u64) -> LevelWeights {
+    let mut random = Random::new(seed);
+    let Sizes { channels: d, grid, hidden, code, blocks, classes } = sizes;
+    let (d1, d2) = (d - d / 2, d / 2);
+    let block = |random: &mut Random| BlockWeights {
+        w1: random.matrix(d1 + code, hidden, 1.0 / ((d1 + code) as f32).sqrt()),
+        b1: random.vector(hidden, 0.0, 0.3),
+        w2: random.matrix(hidden, 2 * d2, 2.0 / (hidden as f32).sqrt()),
+        b2: random.vector(2 * d2, 0.0, 0.3),
+        scale: Array1::from_shape_simple_fn(d, || random.uniform(0.8, 1.2)),
+        offset: random.vector(d, 0.0, 0.2),
+        mix: random.orthogonal(d),
+    };
+    LevelWeights {
+        tap: tap.to_owned(),
+        grid,
+        mean: random.vector(d, 0.5, 1.0),
+        std: Array1::from_shape_simple_fn(d, || random.uniform(0.5, 2.0)),
+        clamp: 1.9,
+        blocks: (0..blocks).map(|_| block(&mut random)).collect(),
+        centers: LevelCenters {
+            mu: random.matrix(classes, d, 1.0),
+            dmu: Array3::from_shape_simple_fn((classes, 9, d), || random.normal()),
+            psi: random.vector(classes, 0.0, 0.1),
+            psi_in: random.matrix(classes, 10, 0.1),
+        },
+    }
+}
+
+/// The forward pass as `flow::weights` writes it down, nothing folded: features `(P, D)` to `(z (P, D), log|det| (P))`.
+fn reference_forward(level: &LevelWeights, features: &Array2<f32>) -> (Array2<f32>, Array1<f32>) {
+    let code_width = level.blocks[0].w1.nrows() - (features.ncols() - features.ncols() / 2);
+    let code = PositionCode::new(level.grid.0, level.grid.1, code_width).grid();
+    let mut x = (features - &level.mean) / &level.std;
+    let mut log_det = Array1::zeros(features.nrows());
+    for block in &level.blocks {
+        let d2 = x.ncols() / 2;
+        let (x1, x2) = x.view().split_at(Axis(1), x.ncols() - d2);
+        let conditioned = concatenate![Axis(1), x1, code];
+        let hidden = (conditioned.dot(&block.w1) + &block.b1).mapv(|value| value.max(0.0));
+        let a = (hidden.dot(&block.w2) + &block.b2) * 0.1;
+        let s = a.slice(s![.., ..d2]).mapv(|value| level.clamp * value.tanh());
+        let moved = &x2 * &s.mapv(f32::exp) + a.slice(s![.., d2..]);
+        log_det = log_det + s.sum_axis(Axis(1)) + block.scale.mapv(f32::ln).sum();
+        x = (concatenate![Axis(1), x1, moved] * &block.scale + &block.offset).dot(&block.mix);
+    }
+    (x, log_det)
+}
+
+/// A classifier of one strided convolution per tap, written to `folder`; taps `tap.0`, `tap.1`, ...
+fn small_backbone(folder: &Path, size: InputSize, taps: &[(usize, usize)]) -> Backbone {
+    let mut random = Random::new(7);
+    let mut graph = GraphWriter::default();
+    for (l, &(channels, stride)) in taps.iter().enumerate() {
+        let kernel = random.matrix(channels, 3 * stride * stride, 1.0 / stride as f32);
+        let kernel = graph.f32(format!("w.{l}"), &[channels, 3, stride, stride], &kernel);
+        let bias = graph.f32(format!("b.{l}"), &[channels], &random.vector(channels, 0.0, 1.0));
+        let shape = [stride as i64; 2];
+        let attributes = vec![ints("kernel_shape", &shape), ints("strides", &shape), int("group", 1)];
+        graph.op_with("Conv", &["rgb", &kernel, &bias], format!("tap.{l}"), attributes);
+    }
+    let last = float_value(format!("tap.{}", taps.len() - 1), &[]);
+    let image = float_value("rgb", &[1, 3, size.height, size.width]);
+    let path = folder.join("small.onnx");
+    std::fs::write(&path, encode(&graph.finish(13, vec![image], vec![last]))).unwrap();
+    let names = (0..taps.len()).map(|l| format!("tap.{l}")).collect();
+    Backbone::open(&path, size, &Taps::Named(names), Normalise::Signed).unwrap()
+}
+
+fn random_image(size: InputSize, seed: u64) -> Array4<f32> {
+    let mut random = Random::new(seed);
+    Array4::from_shape_simple_fn((1, 3, size.height, size.width), || random.uniform(0.0, 255.0))
+}
+
+/// `(D, h, w)` as one row per position.
+fn rows(features: &Array3<f32>) -> Array2<f32> {
+    let (d, h, w) = features.dim();
+    features.to_shape((d, h * w)).unwrap().t().to_owned()
+}
+
+fn largest_difference<'v>(a: impl IntoIterator<Item = &'v f32>, b: impl IntoIterator<Item = &'v f32>) -> f32 {
+    a.into_iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+#[test]
+fn the_exported_graph_computes_the_trained_flow() {
+    struct Case {
+        size: InputSize,
+        taps: &'static [(usize, usize)],
+        blocks: usize,
+        hidden: usize,
+        code: usize,
+    }
+    let square = InputSize { width: 64, height: 64 };
+    let cases = [
+        Case { size: square, taps: &[(8, 8), (12, 16)], blocks: 12, hidden: 24, code: 256 },
+        Case { size: square, taps: &[(2, 8), (3, 16), (7, 32)], blocks: 3, hidden: 5, code: 8 },
+        Case { size: InputSize { width: 96, height: 32 }, taps: &[(9, 8)], blocks: 12, hidden: 18, code: 16 },
+        Case { size: InputSize { width: 32, height: 64 }, taps: &[(33, 16), (64, 32)], blocks: 1, hidden: 64, code: 4 },
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    for (i, case) in cases.iter().enumerate() {
+        let backbone = small_backbone(folder.path(), case.size, case.taps);
+        let sizes = |(channels, stride): (usize, usize)| Sizes {
+            channels,
+            grid: (case.size.height / stride, case.size.width / stride),
+            hidden: case.hidden,
+            code: case.code,
+            blocks: case.blocks,
+            classes: 3,
+        };
+        let levels =
+            case.taps.iter().enumerate().map(|(l, &tap)| random_level(&format!("tap.{l}"), sizes(tap), l as u64));
+        let levels = levels.collect::<Vec<_>>();
+        let graph = graph::assemble(&backbone, &levels);
+        hgad::bundle::admit_graph("exported", &graph).unwrap();
+
+        let image = random_image(case.size, 3);
+        let features = backbone.runner().unwrap().run(image.clone()).unwrap();
+        let outputs = Plan::new("exported", &graph, case.size).unwrap().runner().unwrap().run(image).unwrap();
+        for (l, level) in levels.iter().enumerate() {
+            let (z, log_det) = reference_forward(level, &rows(&features[l]));
+            let (out, out_log_det) = (rows(&outputs[2 * l]), &outputs[2 * l + 1]);
+            assert_eq!(out_log_det.dim(), (1, level.grid.0, level.grid.1));
+            let differences = (largest_difference(&out, &z), largest_difference(out_log_det, &log_det));
+            assert!(differences.0 < 1e-4 && differences.1 < 1e-4, "case {i}, level {l}: {differences:?}");
+            assert!(z.std(0.0) > 0.1, "case {i}: the outputs are all the same");
+        }
+    }
+}
