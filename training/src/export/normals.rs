@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use hgad::Result;
 use hgad::bundle::{Bundle, Golden, GoldenFrame, ScoreReference};
 use hgad::dataset::read_rgb;
-use hgad::inspect::{Inspector, mixture, preprocess, score};
+use hgad::inspect::{Inspector, preprocess, score};
 use rayon::prelude::*;
 
 /// Golden frames are kept for this many classes at most: the gate runs at every start.
@@ -28,13 +28,7 @@ pub(super) fn for_each_image<T: Send>(
 /// The reference constants of every class, from its normal images.
 pub(super) fn fit_references(bundle: &Bundle, normals: &[Vec<PathBuf>]) -> Result<Vec<ScoreReference>> {
     let fit = |(class, images): (usize, &Vec<PathBuf>)| {
-        let maps = for_each_image(bundle, images, |inspector, path| {
-            let latents = inspector.latents(&read_rgb(path)?)?;
-            let levels = latents.z.iter().zip(&latents.logdet).zip(&bundle.centers.levels);
-            Ok(levels
-                .map(|((z, logdet), centers)| mixture::level_maps(z.view(), logdet.view(), centers, class))
-                .collect())
-        })?;
+        let maps = for_each_image(bundle, images, |inspector, path| inspector.level_maps(&read_rgb(path)?, class))?;
         Ok(score::fit_reference(&maps, bundle.manifest.input))
     };
     normals.iter().enumerate().map(fit).collect()
@@ -44,7 +38,7 @@ pub(super) fn fit_references(bundle: &Bundle, normals: &[Vec<PathBuf>]) -> Resul
 pub(super) fn golden(bundle: &Bundle, normals: &[Vec<PathBuf>]) -> Result<Golden> {
     let mut inspector = Inspector::new(bundle)?;
     let mut frame = |(class, images): (usize, &Vec<PathBuf>)| {
-        let image = preprocess::resize(&read_rgb(&images[0])?, bundle.manifest.input);
+        let image = preprocess::resize(&read_rgb(&images[0])?, bundle.manifest.input)?;
         let latents = inspector.latents(&image)?;
         let score = inspector.inspect(&image, class, &bundle.centers.references[class])?.score;
         Ok(GoldenFrame { class, image, z: latents.z, logdet: latents.logdet, score })
