@@ -87,3 +87,56 @@ impl FoldedBlock {
 fn single<D: ndarray::Dimension>(array: ndarray::Array<f64, D>) -> ndarray::Array<f32, D> {
     array.mapv(|value| value as f32)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::export::tests::{Sizes, random_level};
+
+    /// Odd channels, a grid that is not square, and as few numbers as possible.
+    const SIZES: Sizes = Sizes { channels: 5, grid: (3, 4), hidden: 6, code: 8, blocks: 2, classes: 2 };
+
+    fn assert_close<'v>(a: impl IntoIterator<Item = &'v f32>, b: impl IntoIterator<Item = &'v f32>) {
+        for (a, b) in a.into_iter().zip(b) {
+            assert!((a - b).abs() <= 1e-5 * b.abs().max(1.0), "{a} is not {b}");
+        }
+    }
+
+    #[test]
+    fn the_position_code_becomes_a_table_per_column_and_one_per_row() {
+        let level = random_level("t", SIZES, 1);
+        let (block, folded) = (&level.blocks[0], &FoldedLevel::new(&level).blocks[0]);
+        let whole = PositionCode::new(3, 4, 8).grid().dot(&block.w1.slice(s![3.., ..])) + &block.b1;
+        for (p, row) in whole.rows().into_iter().enumerate() {
+            assert_close(&(&folded.columns.row(p % 4) + &folded.rows.row(p / 4)), row);
+        }
+    }
+
+    #[test]
+    fn the_affine_goes_into_the_orthogonal_matrix() {
+        let level = random_level("t", SIZES, 2);
+        let (block, folded) = (&level.blocks[1], &FoldedLevel::new(&level).blocks[1]);
+        let u = random_level("t", SIZES, 3).mean.insert_axis(Axis(0));
+        let plain = (&u * &block.scale + &block.offset).dot(&block.mix);
+        assert_close(&(u.dot(&folded.mix) + &folded.offset), &plain);
+        let log_scale = block.scale.mapv(|scale| f64::from(scale).ln()).sum();
+        assert!((folded.log_scale - log_scale).abs() < 1e-9);
+    }
+
+    #[test]
+    fn the_subnet_scale_goes_into_its_second_layer() {
+        let level = random_level("t", SIZES, 4);
+        let (block, folded) = (&level.blocks[0], &FoldedLevel::new(&level).blocks[0]);
+        assert_close(&folded.w2, &(&block.w2 * 0.1));
+        assert_close(&folded.b2, &(&block.b2 * 0.1));
+    }
+
+    #[test]
+    fn the_standardisation_is_a_factor_and_a_shift() {
+        let level = random_level("t", SIZES, 5);
+        let folded = FoldedLevel::new(&level);
+        let x = random_level("t", SIZES, 6).mean;
+        assert_close(&(&x * &folded.factor + &folded.shift), &((&x - &level.mean) / &level.std));
+        assert!((folded.log_det - folded.blocks.iter().map(|b| b.log_scale).sum::<f64>()).abs() < 1e-12);
+    }
+}

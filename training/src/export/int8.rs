@@ -101,3 +101,38 @@ fn floats(tensor: &TensorProto) -> Option<Vec<f32>> {
     let values = if tensor.raw_data.is_empty() { tensor.float_data.clone() } else { raw.collect() };
     (values.len() == shape(tensor).iter().product::<usize>() && values.iter().all(|v| v.is_finite())).then_some(values)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::export::tests::Random;
+
+    #[test]
+    fn every_value_comes_back_within_half_a_step_of_its_channel() {
+        for (shape, axis) in [(vec![8, 3, 3, 3], 0), (vec![16, 1, 3, 3], 0), (vec![24, 10], 1), (vec![1, 6, 5], 2)] {
+            let mut random = Random::new(5);
+            let count = shape.iter().product::<usize>();
+            let inner = shape[axis + 1..].iter().product::<usize>();
+            // Channels of very different size: a scale per tensor would lose the small ones.
+            let values = (0..count).map(|i| random.normal() * 10f32.powi(-((i / inner % shape[axis]) as i32 % 4)));
+            let values = values.collect::<Vec<_>>();
+            let Quantised { codes, scales } = quantise(&values, &shape, axis);
+            assert_eq!(scales.len(), shape[axis]);
+            for (i, (value, code)) in values.iter().zip(&codes).enumerate() {
+                let scale = scales[i / inner % shape[axis]];
+                let error = (value - f32::from(*code) * scale).abs();
+                assert!(error <= 0.5001 * scale, "{value} became {code} x {scale}");
+                assert!(*code >= -127);
+            }
+        }
+    }
+
+    #[test]
+    fn channels_of_nothing_stay_nothing() {
+        let values = [0.0, 1e-44, 0.0, -127.0];
+        let Quantised { codes, scales } = quantise(&values, &[2, 2], 1);
+        assert_eq!(codes, [0, 0, 0, -127]);
+        assert_eq!(scales[1], 1.0);
+        assert!(scales[0].is_normal());
+    }
+}

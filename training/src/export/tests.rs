@@ -192,3 +192,106 @@ fn the_exported_graph_computes_the_trained_flow() {
         }
     }
 }
+
+/// Noisy pictures of a disc, `count` for each of `classes` classes, each class with a brightness of its own.
+fn normal_images(folder: &Path, classes: usize, count: usize) -> Vec<Vec<PathBuf>> {
+    let mut random = Random::new(11);
+    let mut image = |class: usize, i: usize| {
+        let path = folder.join(format!("{class}-{i}.png"));
+        let picture = image::RgbImage::from_fn(80, 60, |x, y| {
+            let inside = (f64::from(x) - 40.0).hypot(f64::from(y) - 30.0) < 20.0;
+            let level = if inside { 90 + 60 * class as u32 } else { 30 };
+            image::Rgb([0, 1, 2].map(|c| (level + 10 * c) as u8 + random.uniform(0.0, 12.0) as u8))
+        });
+        picture.save(&path).unwrap();
+        path
+    };
+    (0..classes).map(|class| (0..count).map(|i| image(class, i)).collect()).collect()
+}
+
+#[test]
+fn a_bundle_is_written_whole_and_passes_its_own_parity_gate() {
+    let folder = tempfile::tempdir().unwrap();
+    let size = InputSize { width: 64, height: 64 };
+    let backbone = small_backbone(folder.path(), size, &[(16, 8), (24, 16)]);
+    let classes = ["ring", "disc"].map(str::to_owned);
+    let sizes = |channels, side| Sizes { channels, grid: (side, side), hidden: 48, code: 32, blocks: 4, classes: 2 };
+    let levels = [random_level("tap.0", sizes(16, 8), 1), random_level("tap.1", sizes(24, 4), 2)];
+    let normals = normal_images(folder.path(), 2, 5);
+    let training = toml::Table::from_iter([("epochs".to_owned(), 3.into())]);
+    for precision in [Precision::F32, Precision::WeightsInt8] {
+        let out = folder.path().join("bundle");
+        let request = ExportRequest {
+            backbone: &backbone,
+            levels: &levels,
+            classes: &classes,
+            normals: &normals,
+            precision,
+            training: &training,
+            out: &out,
+        };
+        let exported = export_bundle(request).unwrap();
+        let bundle = hgad::bundle::Bundle::open(&out).unwrap();
+        assert_eq!(bundle.digest, exported.bundle.digest);
+        assert_eq!(bundle.manifest.precision, precision);
+        assert_eq!(bundle.manifest.training["epochs"].as_integer(), Some(3));
+        assert_eq!(bundle.manifest.training["backbone"]["sha256"].as_str(), Some(&*backbone.digest.to_string()));
+        assert_eq!(bundle.golden.frames.len(), 2);
+        hgad::inspect::Inspector::new(&bundle).unwrap().check_parity(&bundle).unwrap();
+        match (precision, exported.weight_error) {
+            (Precision::F32, error) => assert_eq!(error, None),
+            (Precision::WeightsInt8, error) => {
+                let error = error.unwrap();
+                assert_eq!(error.frames, 10);
+                for level in &error.levels {
+                    assert!(level.z > 0.0 && level.z < 0.1 && level.logdet < 0.1, "{error}");
+                }
+                assert!(bundle.manifest.training["weight_error"]["levels"].as_array().unwrap().len() == 2);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_does_not_fit_together_is_refused_before_any_work() {
+    let folder = tempfile::tempdir().unwrap();
+    let size = InputSize { width: 32, height: 32 };
+    let backbone = small_backbone(folder.path(), size, &[(4, 8)]);
+    let sizes = Sizes { channels: 4, grid: (4, 4), hidden: 8, code: 8, blocks: 2, classes: 2 };
+    let good = random_level("tap.0", sizes, 1);
+    let classes = ["a", "b"].map(str::to_owned);
+    let normals = normal_images(folder.path(), 2, 1);
+    let request = |levels: &[LevelWeights], normals: &[Vec<PathBuf>]| {
+        let training = toml::Table::new();
+        let out = folder.path().join("bundle");
+        let request = ExportRequest {
+            backbone: &backbone,
+            levels,
+            classes: &classes,
+            normals,
+            precision: Precision::F32,
+            training: &training,
+            out: &out,
+        };
+        export_bundle(request).unwrap_err().report()
+    };
+    let other = |change: fn(&mut LevelWeights)| {
+        let mut level = good.clone();
+        change(&mut level);
+        vec![level]
+    };
+    let cases = [
+        (request(&[], &normals), "0 levels were trained, the backbone has 1 taps"),
+        (request(&other(|level| level.tap = "tap.1".to_owned()), &normals), "tap.1"),
+        (request(&other(|level| level.grid = (4, 5)), &normals), "(4, 5)"),
+        (request(&other(|level| level.blocks.clear()), &normals), "0 blocks"),
+        (request(&other(|level| level.centers.mu = Array2::zeros((3, 4))), &normals), "(3, 4)"),
+        (request(&[good.clone()], &normals[..1]), "class b has no normal image"),
+        (request(&[good.clone()], &[vec![], vec![]]), "class a has no normal image"),
+        (request(&[good.clone()], &[vec!["/nowhere.png".into()], normals[1].clone()]), "/nowhere.png"),
+    ];
+    for (report, says) in cases {
+        assert!(report.contains(says), "{report} does not say: {says}");
+    }
+    assert!(!folder.path().join("bundle").exists());
+}
