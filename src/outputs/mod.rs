@@ -1,5 +1,7 @@
 //! What the line acts on: an ejector over serial or GPIO.
 
+pub mod gpio;
+
 use crate::Result;
 
 /// Something that can be switched on for a while: an ejector, a lamp, a stop-line relay.

@@ -1,0 +1,376 @@
+//! Cameras of the kernel's "Video for Linux" interface: USB cameras (UVC), frame grabbers, the simulator `vivid`.
+//!
+//! | situation | what happens |
+//! |---|---|
+//! | absent at start | [`V4l2Camera::open`] fails and names the cameras that are there |
+//! | unplugged, or a fatal fault of the driver | this grab fails; every later one tries to open the device again |
+//! | back again | frames go on, numbered on; the time between is not in the numbers |
+//! | silent for longer than [`Settings::silence`] | this grab fails, and the next one starts the stream anew |
+//! | a damaged picture | this grab fails; the stream goes on |
+//! | this process is slow | of the frames that wait, the newest is taken, and the numbers show the gap |
+
+mod convert;
+mod discover;
+mod ioctl;
+mod stream;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use v4l::Device;
+use v4l::v4l_sys::{
+    V4L2_CAP_STREAMING, V4L2_CAP_VIDEO_CAPTURE, V4L2_CAP_VIDEO_CAPTURE_MPLANE, v4l2_fract, v4l2_pix_format,
+    v4l2_quantization_V4L2_QUANTIZATION_FULL_RANGE as FULL_RANGE,
+};
+
+pub use convert::{Layout, PixelFormat};
+pub use discover::{CameraNode, NodeState, OfferedFormat, OfferedSize, cameras, formats};
+
+use self::stream::{Filled, Stream};
+use super::{Camera, Frame, Grab};
+use crate::time::Monotonic;
+use crate::{Error, Result};
+
+/// What the configuration asks of a camera.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// The device node; a name that udev keeps, such as `/dev/v4l/by-id/...`, survives a change of the port's order.
+    pub device: PathBuf,
+    /// Pixels per row.
+    pub width: u32,
+    /// Rows.
+    pub height: u32,
+    /// The pixel format to ask for.
+    pub format: PixelFormat,
+    /// Frames per second; `None` leaves the camera's own.
+    pub fps: Option<f64>,
+    /// After this long without a frame the camera counts as stuck and is started anew; zero: never, for a camera that
+    /// waits for a trigger.
+    pub silence: Duration,
+}
+
+/// A V4L2 camera that streams.
+pub struct V4l2Camera {
+    name: String,
+    settings: Settings,
+    /// `None` after a failure, until the device could be opened again.
+    running: Option<Running>,
+    numbers: Numbers,
+    warned_of_stamps: bool,
+}
+
+/// An open device, its format set, its stream started.
+struct Running {
+    stream: Stream,
+    layout: Layout,
+    last_frame: Instant,
+}
+
+impl V4l2Camera {
+    /// Opens the device, sets format and rate, and starts the stream. `name` is the configuration's.
+    ///
+    /// # Errors
+    ///
+    /// The device is absent, is no camera, may not be opened or is in use; or it does not offer the size, format or rate
+    /// that was asked for. The error says what there is instead.
+    pub fn open(name: &str, settings: Settings) -> Result<Self> {
+        let running = Some(Running::start(&settings)?);
+        Ok(V4l2Camera {
+            name: name.to_owned(),
+            settings,
+            running,
+            numbers: Numbers::default(),
+            warned_of_stamps: false,
+        })
+    }
+
+    fn lost(&mut self, error: io::Error) -> Error {
+        self.running = None;
+        Error::device(format!("camera {} stopped", self.settings.device.display()))
+            .because(error)
+            .advise("check its cable and power; it is opened again as soon as it is back")
+    }
+
+    fn silent(&mut self) -> Error {
+        self.running = None;
+        let (device, silence) = (self.settings.device.display(), self.settings.silence.as_secs_f64());
+        Error::device(format!("camera {device} sent nothing for {silence:.1} s")).advise(
+            "check its cable; for a camera that waits for a trigger set timeout_ms = 0. Its stream is started anew",
+        )
+    }
+
+    fn stamped(&mut self, stamp: Option<Monotonic>) -> Monotonic {
+        stamp.unwrap_or_else(|| {
+            if !std::mem::replace(&mut self.warned_of_stamps, true) {
+                log::warn!(
+                    "camera {} does not stamp frames on the monotonic clock: a frame's time is when it was received, \
+                     which is later by the exposure and the transfer",
+                    self.settings.device.display()
+                );
+            }
+            Monotonic::now()
+        })
+    }
+}
+
+/// What is kept of a buffer once it was given back.
+struct Copied {
+    image: Result<image::RgbImage>,
+    sequence: u32,
+    stamp: Option<Monotonic>,
+    source: super::StampSource,
+}
+
+impl Camera for V4l2Camera {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn grab(&mut self, patience: Duration) -> Result<Grab> {
+        let deadline = Instant::now() + patience;
+        let running = match &mut self.running {
+            Some(running) => running,
+            none => none.insert({
+                self.numbers.restart();
+                Running::start(&self.settings)?
+            }),
+        };
+        let copied = loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match running.next(left) {
+                Err(error) => return Err(self.lost(error)),
+                Ok(Some(copied)) => break copied,
+                Ok(None) if running.is_silent(self.settings.silence) => return Err(self.silent()),
+                Ok(None) if left.is_zero() => return Ok(Grab::Timeout),
+                Ok(None) => {}
+            }
+        };
+        // A damaged frame has its number too: it is missing, so the next one shows a gap.
+        let number = self.numbers.next(copied.sequence);
+        let captured = self.stamped(copied.stamp);
+        let origin = self.settings.device.display().to_string();
+        let image =
+            copied.image.map_err(|error| Error::device(format!("{origin}: frame {number} is lost")).because(error))?;
+        Ok(Grab::Frame(Frame { number, captured, stamp: copied.source, origin, product: None, image }))
+    }
+}
+
+impl Running {
+    fn start(settings: &Settings) -> Result<Self> {
+        let device = open_camera(&settings.device)?;
+        let layout = set_format(&device, settings)?;
+        if let Some(fps) = settings.fps {
+            set_rate(&device, settings, fps)?;
+        }
+        let stream = Stream::start(device).map_err(|error| failed(&settings.device, "does not start", error))?;
+        Ok(Running { stream, layout, last_frame: Instant::now() })
+    }
+
+    fn next(&mut self, patience: Duration) -> io::Result<Option<Copied>> {
+        let layout = self.layout;
+        let copied = self.stream.newest(patience, |filled: Filled<'_>| Copied {
+            image: match filled.damaged {
+                true => Err(Error::device("the driver says that the picture is damaged")),
+                false => layout.to_rgb(filled.bytes),
+            },
+            sequence: filled.sequence,
+            stamp: filled.stamp,
+            source: filled.source,
+        })?;
+        if copied.is_some() {
+            self.last_frame = Instant::now();
+        }
+        Ok(copied)
+    }
+
+    fn is_silent(&self, silence: Duration) -> bool {
+        !silence.is_zero() && self.last_frame.elapsed() >= silence
+    }
+}
+
+/// Opens `path` and makes sure that frames can be streamed from it.
+fn open_camera(path: &Path) -> Result<Device> {
+    let device = ioctl::open(path).map_err(|error| failed(path, "cannot be opened", error))?;
+    let caps = ioctl::capability(&device).map_err(|error| {
+        Error::device(format!("{} is not a camera", path.display())).because(error).advise(discover::advise_cameras())
+    })?;
+    if caps.flags & V4L2_CAP_VIDEO_CAPTURE != 0 && caps.flags & V4L2_CAP_STREAMING != 0 {
+        return Ok(device);
+    }
+    let what = if caps.flags & V4L2_CAP_VIDEO_CAPTURE_MPLANE != 0 {
+        "gives frames in several planes (the raw end of a CSI pipeline), which is not supported"
+    } else {
+        "carries no frames"
+    };
+    Err(Error::device(format!("{} ({}) {what}", path.display(), caps.card)).advise(discover::advise_cameras()))
+}
+
+fn set_format(device: &Device, settings: &Settings) -> Result<Layout> {
+    let Settings { width, height, format, .. } = *settings;
+    let got = ioctl::set_format(device, width, height, format.fourcc())
+        .map_err(|error| failed(&settings.device, "refuses its format", error))?;
+    let got_code = got.pixelformat.to_le_bytes();
+    if (got.width, got.height, got_code) != (width, height, format.fourcc()) {
+        let code = String::from_utf8_lossy(&got_code).trim_end().to_owned();
+        return Err(Error::usage(format!(
+            "camera {} does not offer {width}x{height} {format}; it would give {}x{} {code}",
+            settings.device.display(),
+            got.width,
+            got.height
+        ))
+        .advise(advise_formats(device)));
+    }
+    warn_of_full_range(settings, &got);
+    Ok(Layout { format, width, height, stride: got.bytesperline })
+}
+
+/// The conversion is that of limited-range Y'CbCr; a camera of full range looks a little too contrasty, alike in training
+/// and on the line.
+fn warn_of_full_range(settings: &Settings, got: &v4l2_pix_format) {
+    if got.quantization == FULL_RANGE
+        && matches!(settings.format, PixelFormat::Yuyv | PixelFormat::Uyvy | PixelFormat::Nv12)
+    {
+        log::warn!("camera {} sends full-range Y'CbCr, read here as limited range", settings.device.display());
+    }
+}
+
+fn advise_formats(device: &Device) -> String {
+    let lines = discover::offered(device).into_iter().filter(|offer| offer.supported.is_some()).map(|offer| {
+        let sizes: Vec<&str> = offer.sizes.iter().map(|size| size.size.as_str()).collect();
+        format!("{} {}", offer.code, sizes.join(" "))
+    });
+    let list: Vec<String> = lines.collect();
+    if list.is_empty() {
+        return "another camera: this one offers no format that can be converted".into();
+    }
+    format!("one of what it offers: {}", list.join("; "))
+}
+
+fn set_rate(device: &Device, settings: &Settings, fps: f64) -> Result<()> {
+    let asked = v4l2_fract { numerator: 1000, denominator: (fps * 1000.0).round() as u32 };
+    let got = match ioctl::set_interval(device, asked) {
+        Ok(got) => f64::from(got.denominator) / f64::from(got.numerator),
+        Err(error) if error.raw_os_error() == Some(libc::ENOTTY) => {
+            log::warn!("camera {} lets nobody set its frame rate; {fps} fps was asked for", settings.device.display());
+            return Ok(());
+        }
+        Err(error) => return Err(failed(&settings.device, "refuses its frame rate", error)),
+    };
+    // Drivers round the interval to what their clock divides into.
+    if (got / fps - 1.0).abs() <= 0.01 {
+        return Ok(());
+    }
+    let size = format!("{}x{}", settings.width, settings.height);
+    let offers = discover::offered(device).into_iter().filter(|offer| offer.supported == Some(settings.format));
+    let offered = offers.flat_map(|offer| offer.sizes).find(|offer| offer.size == size);
+    let advice = offered.map_or("leave fps out, for the camera's own rate".into(), |offer| format!("one of {offer}"));
+    Err(Error::usage(format!(
+        "camera {} does not offer {fps} fps at {size} {}; it would give {got:.2} fps",
+        settings.device.display(),
+        settings.format
+    ))
+    .advise(advice))
+}
+
+/// What a failed call on a camera means to the person in front of it.
+fn failed(path: &Path, what: &str, error: io::Error) -> Error {
+    let device = path.display();
+    let advice = match error.raw_os_error() {
+        Some(libc::ENOENT | libc::ENXIO | libc::ENODEV) => discover::advise_cameras(),
+        Some(libc::EACCES | libc::EPERM) => {
+            "add this user to the group \"video\" (sudo usermod -aG video $USER), then log in again".into()
+        }
+        Some(libc::EBUSY) => format!("another program uses it; see which with: fuser -v {device}"),
+        _ => "unplug the camera and plug it in again; the kernel's log may say more (dmesg)".into(),
+    };
+    Error::device(format!("camera {device} {what}")).because(error).advise(advice)
+}
+
+/// Makes one rising count of the driver's, which is 32 bits wide and starts again with every stream.
+#[derive(Debug, Default)]
+struct Numbers {
+    last: Option<u64>,
+    last_sequence: Option<u32>,
+}
+
+impl Numbers {
+    fn restart(&mut self) {
+        self.last_sequence = None;
+    }
+
+    fn next(&mut self, sequence: u32) -> u64 {
+        let step = match self.last_sequence {
+            // Half of the range or more is a step back; no step at all is a driver that does not count.
+            Some(last) => match sequence.wrapping_sub(last) {
+                step @ 1..0x8000_0000 => u64::from(step),
+                _ => 1,
+            },
+            None => 1,
+        };
+        self.last_sequence = Some(sequence);
+        *self.last.insert(self.last.map_or(0, |last| last + step))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbered(sequences: &[u32]) -> Vec<u64> {
+        let mut numbers = Numbers::default();
+        sequences.iter().map(|sequence| numbers.next(*sequence)).collect()
+    }
+
+    #[test]
+    fn numbers_show_the_gaps_of_the_driver_and_rise_always() {
+        let cases: [(&str, &[u32], &[u64]); 5] = [
+            ("in order", &[0, 1, 2], &[0, 1, 2]),
+            ("two frames lost", &[0, 3, 4], &[0, 3, 4]),
+            ("a stream that starts late", &[7, 8, 10], &[0, 1, 3]),
+            ("the driver's count wraps", &[u32::MAX - 1, u32::MAX, 0, 2], &[0, 1, 2, 4]),
+            ("a driver that does not count", &[0, 0, 0], &[0, 1, 2]),
+        ];
+        for (what, sequences, expected) in cases {
+            assert_eq!(numbered(sequences), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn numbers_go_on_when_a_stream_starts_anew() {
+        let mut numbers = Numbers::default();
+        assert_eq!([5, 6].map(|sequence| numbers.next(sequence)), [0, 1]);
+        numbers.restart();
+        assert_eq!([0, 2].map(|sequence| numbers.next(sequence)), [2, 4]);
+    }
+
+    fn settings(device: &str) -> Settings {
+        Settings {
+            device: device.into(),
+            width: 640,
+            height: 480,
+            format: PixelFormat::Yuyv,
+            fps: None,
+            silence: Duration::from_secs(2),
+        }
+    }
+
+    #[test]
+    fn an_absent_camera_and_a_file_that_is_none_are_device_errors_with_advice() {
+        for (device, says) in [("/dev/video-of-nobody", "cannot be opened"), ("/dev/null", "is not a camera")] {
+            let error = V4l2Camera::open("belt", settings(device)).map(|_| ()).unwrap_err();
+            assert_eq!(error.kind(), crate::ErrorKind::Device);
+            assert!(error.to_string().contains(device) && error.to_string().contains(says), "{error}");
+            assert!(error.report().contains("\n  try: "), "{}", error.report());
+        }
+    }
+
+    #[test]
+    fn every_refusal_says_what_to_do() {
+        let cases = [(libc::EACCES, "group \"video\""), (libc::EBUSY, "fuser -v /dev/video9"), (libc::EIO, "dmesg")];
+        for (code, advice) in cases {
+            let error = failed(Path::new("/dev/video9"), "cannot be opened", io::Error::from_raw_os_error(code));
+            assert!(error.report().contains(advice), "{}", error.report());
+        }
+    }
+}

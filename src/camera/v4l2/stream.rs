@@ -1,0 +1,168 @@
+//! Frames through buffers that the driver fills and this process maps.
+
+use std::io;
+use std::ptr::{self, NonNull};
+use std::slice;
+use std::time::Duration;
+
+use v4l::Device;
+use v4l::buffer::Flags;
+use v4l::v4l2;
+
+use super::ioctl::{self, Readiness};
+use crate::camera::StampSource;
+use crate::time::Monotonic;
+
+/// Buffers to ask for: one that is being converted, one that is being filled, and two for a hiccup of this process.
+///
+/// When the process falls behind by more than the buffers hold, the driver has nowhere to put new frames and drops them
+/// (its sequence numbers show it). The next grab then finds the filled buffers all old: it takes the newest, and gives
+/// the others back unread.
+pub const BUFFERS: u32 = 4;
+
+/// A device that streams.
+pub struct Stream {
+    // Dropped before the device: buffers cannot be freed while they are mapped.
+    buffers: Vec<Mapping>,
+    device: Device,
+}
+
+/// A filled buffer, back with the driver when the closure that looks at it has ended.
+pub struct Filled<'a> {
+    /// What the driver wrote.
+    pub bytes: &'a [u8],
+    /// The driver's count of frames.
+    pub sequence: u32,
+    /// The driver says that the picture is damaged.
+    pub damaged: bool,
+    /// The kernel's time stamp on CLOCK_MONOTONIC, unless the driver stamps by another clock or not at all.
+    pub stamp: Option<Monotonic>,
+    /// Which moment of the exposure the stamp is.
+    pub source: StampSource,
+}
+
+impl Stream {
+    /// Maps the buffers, hands all of them to the driver and starts it. The format is set before.
+    pub fn start(device: Device) -> io::Result<Self> {
+        let count = ioctl::request_buffers(&device, BUFFERS)?;
+        let mut stream = Stream { buffers: Vec::new(), device };
+        for index in 0..count {
+            let (length, offset) = ioctl::query_buffer(&stream.device, index)?;
+            stream.buffers.push(Mapping::new(&stream.device, length, offset)?);
+            ioctl::queue_buffer(&stream.device, index)?;
+        }
+        ioctl::stream(&stream.device, true)?;
+        Ok(stream)
+    }
+
+    /// Waits for a frame, for `patience` at most, and shows `look` the newest one. `None`: none came.
+    ///
+    /// # Errors
+    ///
+    /// The device is gone or refuses to go on; the stream is of no more use.
+    pub fn newest<T>(&mut self, patience: Duration, look: impl FnOnce(Filled<'_>) -> T) -> io::Result<Option<T>> {
+        let readiness = ioctl::wait(&self.device, patience)?;
+        if readiness == Readiness::Idle {
+            return Ok(None);
+        }
+        let mut newest = match ioctl::dequeue_buffer(&self.device) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && readiness == Readiness::Filled => {
+                return Ok(None);
+            }
+            dequeued => dequeued?,
+        };
+        while ioctl::wait(&self.device, Duration::ZERO)? == Readiness::Filled {
+            let newer = ioctl::dequeue_buffer(&self.device)?;
+            ioctl::queue_buffer(&self.device, newest.index)?;
+            newest = newer;
+        }
+        let buffer = self.buffers.get(newest.index as usize).ok_or(io::ErrorKind::InvalidData)?;
+        let used = (newest.bytesused as usize).min(buffer.length);
+        let flags = Flags::from(newest.flags);
+        let seen = look(Filled {
+            // SAFETY: the buffer was dequeued, so the driver leaves it alone until it is queued again, below.
+            bytes: unsafe { buffer.bytes(used) },
+            sequence: newest.sequence,
+            damaged: flags.contains(Flags::ERROR),
+            stamp: (flags & Flags::TIMESTAMP_MASK == Flags::TIMESTAMP_MONOTONIC)
+                .then(|| stamp(newest.timestamp.tv_sec as i64, newest.timestamp.tv_usec as i64)),
+            source: if flags & Flags::TSTAMP_SRC_MASK == Flags::TSTAMP_SRC_SOE {
+                StampSource::StartOfExposure
+            } else {
+                StampSource::EndOfFrame
+            },
+        });
+        ioctl::queue_buffer(&self.device, newest.index)?;
+        Ok(Some(seen))
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        // A device that was unplugged refuses all of this, and needs none of it: closing it frees what is left.
+        let stopped = ioctl::stream(&self.device, false);
+        self.buffers.clear();
+        if let Err(error) = stopped.and_then(|()| ioctl::request_buffers(&self.device, 0)) {
+            log::debug!("a camera's stream could not be stopped in order: {error}");
+        }
+    }
+}
+
+/// The kernel's stamp as a moment.
+fn stamp(seconds: i64, micros: i64) -> Monotonic {
+    Monotonic::from_nanos((seconds.max(0) as u64).saturating_mul(1_000_000_000) + micros.max(0) as u64 * 1_000)
+}
+
+/// A driver's buffer in this process's memory.
+struct Mapping {
+    start: NonNull<u8>,
+    length: usize,
+}
+
+// SAFETY: a mapping belongs to the process, not to the thread that made it, and `Mapping` is its only owner.
+unsafe impl Send for Mapping {}
+
+impl Mapping {
+    fn new(device: &Device, length: usize, offset: libc::off_t) -> io::Result<Self> {
+        let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED);
+        // SAFETY: the kernel picks the address, so no memory of this process is touched.
+        let start = unsafe { v4l2::mmap(ptr::null_mut(), length, access, kind, device.handle().fd(), offset)? };
+        Ok(Mapping { start: NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?, length })
+    }
+
+    /// The first `used` bytes.
+    ///
+    /// # Safety
+    ///
+    /// `used` is at most `length`, and the driver must not write to the buffer while the slice lives.
+    unsafe fn bytes(&self, used: usize) -> &[u8] {
+        // SAFETY: the mapping is `length` bytes long, readable, and lives as long as `self`; the caller promises the rest.
+        unsafe { slice::from_raw_parts(self.start.as_ptr(), used) }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: `start` and `length` are those of a mapping that nobody else owns.
+        if let Err(error) = unsafe { v4l2::munmap(self.start.as_ptr().cast(), self.length) } {
+            log::warn!("a camera's buffer could not be unmapped: {error}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stamps_are_nanoseconds() {
+        assert_eq!(stamp(12, 345_678), Monotonic::from_nanos(12_345_678_000));
+        assert_eq!(stamp(-1, -1), Monotonic::from_nanos(0));
+    }
+
+    #[test]
+    fn a_file_that_is_no_camera_does_not_start() {
+        let device = ioctl::open(std::path::Path::new("/dev/null")).unwrap();
+        assert!(Stream::start(device).is_err());
+    }
+}
