@@ -1,48 +1,127 @@
 //! The threshold, set on normal parts only.
+//!
+//! [`calibrate`] scores normal images and takes an order statistic of their scores: with exchangeable parts, the next
+//! normal part lies above it with at most the probability asked for (split-conformal prediction; Vovk, Gammerman and
+//! Shafer, "Algorithmic Learning in a Random World", 2005, section 4.2).
 
-use serde::{Deserialize, Serialize};
-use std::path::Path;
+mod file;
 
-use crate::Result;
-use crate::bundle::{Bundle, ScoreReference};
+use std::path::{Path, PathBuf};
+
+pub use file::{Calibration, CalibrationImage, FORMAT_VERSION};
+
+use crate::bundle::Bundle;
 use crate::digest::Digest;
+use crate::inspect::{batch, score};
+use crate::{Error, Result};
 
-/// One class's calibration file: the score's constants and a threshold, and what they were made from.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Calibration {
-    /// The format's version.
-    pub format_version: u32,
-    /// The class.
-    pub class: String,
-    /// The digest of the bundle that the scores come from.
-    pub bundle: Digest,
-    /// When it was made (RFC 3339).
-    pub created: String,
+/// What a threshold promises.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Threshold {
     /// A part is rejected when its score is greater than this.
-    pub threshold: f32,
-    /// The score's constants.
-    pub reference: ScoreReference,
+    pub value: f32,
+    /// The expected false-reject rate is at most this, if the parts to come are like those it was set on.
+    pub promised_frr: f64,
 }
 
-impl Calibration {
-    /// Reads a calibration file; its digest comes with it.
-    pub fn open(_path: &Path) -> Result<(Self, Digest)> {
-        todo!()
+/// The smallest threshold whose expected false-reject rate is at most `target_frr`, from the scores of normal parts.
+///
+/// With too few parts for the rate the largest score is taken, and `promised_frr` says what that is worth.
+pub fn threshold(scores: &[f32], target_frr: f64) -> Threshold {
+    let n = scores.len();
+    // Rounded before it is rounded up: 0.99 * 100 must be 99, not 99.00000000000001.
+    let exact = (n + 1) as f64 * (1.0 - target_frr);
+    let rank = ((exact * 1e9).round() / 1e9).ceil().clamp(1.0, n as f64) as usize;
+    let mut sorted = scores.to_vec();
+    sorted.sort_by(f32::total_cmp);
+    Threshold { value: sorted[rank - 1], promised_frr: (n + 1 - rank) as f64 / (n + 1) as f64 }
+}
+
+/// How many normal parts a promise of `target_frr` needs.
+pub fn parts_needed(target_frr: f64) -> usize {
+    (1.0 / target_frr - 1e-9).ceil() as usize - 1
+}
+
+/// Calibrates `class` on images of normal parts.
+///
+/// # Errors
+///
+/// The bundle does not know the class, an image cannot be read, or the network fails.
+pub fn calibrate(bundle: &Bundle, class: &str, images: &[PathBuf], target_frr: f64) -> Result<Calibration> {
+    if !(target_frr > 0.0 && target_frr < 1.0) {
+        return Err(Error::usage(format!("a false-reject rate of {target_frr} cannot be asked for"))
+            .advise("give a rate between 0 and 1, such as 0.01 for one normal part in a hundred"));
+    }
+    let index = bundle.manifest.class_index(class)?;
+    let frames = batch::for_each_image(bundle, class, images, |inspector, _, path, image| {
+        Ok((inspector.level_maps(&image, index)?, digest_of(path)?))
+    })?;
+    let (maps, digests): (Vec<_>, Vec<_>) = frames.into_iter().unzip();
+    if maps.is_empty() {
+        return Err(Error::usage(format!("no image to calibrate '{class}' on")));
+    }
+    let reference = score::fit_reference(&maps, bundle.manifest.input);
+    let inspector = crate::inspect::Inspector::new(bundle)?;
+    let scores = maps.iter().map(|maps| inspector.score_maps(maps, &reference).0).collect::<Vec<_>>();
+    let threshold = threshold(&scores, target_frr);
+    let image_of = |((path, digest), score): ((&PathBuf, Digest), &f32)| CalibrationImage {
+        file: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        sha256: digest,
+        score: *score,
+    };
+    Ok(Calibration {
+        format_version: FORMAT_VERSION,
+        class: class.to_owned(),
+        bundle: bundle.digest,
+        created: jiff::Timestamp::now().to_string(),
+        written_by: concat!("hgad ", env!("CARGO_PKG_VERSION")).to_owned(),
+        target_frr,
+        promised_frr: threshold.promised_frr,
+        threshold: threshold.value,
+        reference,
+        images: images.iter().zip(digests).zip(&scores).map(image_of).collect(),
+    })
+}
+
+fn digest_of(path: &Path) -> Result<Digest> {
+    let bytes = std::fs::read(path)
+        .map_err(|error| Error::device(format!("image {} cannot be read", path.display())).because(error))?;
+    Ok(Digest::of(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_threshold_is_the_conformal_order_statistic() {
+        struct Case {
+            n: usize,
+            frr: f64,
+            rank: usize,
+        }
+        // rank = ceil((n + 1)(1 - frr)), at most n.
+        let cases = [
+            Case { n: 99, frr: 0.01, rank: 99 },
+            Case { n: 199, frr: 0.01, rank: 198 },
+            Case { n: 100, frr: 0.01, rank: 100 },
+            Case { n: 18, frr: 0.01, rank: 18 },
+            Case { n: 19, frr: 0.10, rank: 18 },
+        ];
+        for Case { n, frr, rank } in cases {
+            let scores = (1..=n).rev().map(|score| score as f32).collect::<Vec<_>>();
+            let threshold = threshold(&scores, frr);
+            assert_eq!(threshold.value, rank as f32, "n = {n}, rate {frr}");
+            assert_eq!(threshold.promised_frr, (n + 1 - rank) as f64 / (n + 1) as f64);
+        }
     }
 
-    /// Reads a calibration from text; `origin` is named in errors.
-    pub fn parse(_origin: &str, _text: &str) -> Result<Self> {
-        todo!()
-    }
-
-    /// Refuses a calibration that was not made with `bundle`.
-    pub fn check_bundle(&self, _bundle: &Bundle) -> Result<()> {
-        todo!()
-    }
-
-    /// Whether a part with `score` is rejected. What is not a number is rejected.
-    pub fn rejects(&self, score: f32) -> bool {
-        !(score <= self.threshold)
+    #[test]
+    fn a_promise_of_one_percent_needs_99_parts() {
+        assert_eq!(parts_needed(0.01), 99);
+        assert_eq!(parts_needed(0.05), 19);
+        let scores = (0..99).map(|score| score as f32).collect::<Vec<_>>();
+        assert!(threshold(&scores, 0.01).promised_frr <= 0.01);
+        assert!(threshold(&scores[1..], 0.01).promised_frr > 0.01);
     }
 }

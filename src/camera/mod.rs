@@ -36,11 +36,26 @@ pub struct Frame {
     pub image: RgbImage,
 }
 
+/// A frame without a readable picture.
+#[derive(Debug)]
+pub struct BrokenFrame {
+    /// Counts with the frames that can be read.
+    pub number: u64,
+    /// When it was captured.
+    pub captured: Monotonic,
+    /// Where the picture should have come from.
+    pub origin: String,
+    /// Why it cannot be read.
+    pub why: String,
+}
+
 /// What a camera has to say when it is asked for the next frame.
 #[derive(Debug)]
 pub enum Grab {
     /// A frame.
     Frame(Frame),
+    /// A part was captured whose picture cannot be read: a damaged buffer, a file that is not an image.
+    Broken(BrokenFrame),
     /// Nothing came within the time given; the camera may still be alive.
     Timeout,
     /// No frame will ever come again: the folder was replayed to its end.

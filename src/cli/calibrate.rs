@@ -1,11 +1,64 @@
 //! `hgad calibrate`.
 
-use crate::Result;
+use std::path::PathBuf;
 
-/// Calibrate
+use crate::bundle::Bundle;
+use crate::calibrate::{calibrate, parts_needed};
+use crate::dataset::{self, HoldOut};
+use crate::{Error, Result};
+
+/// Set a class's threshold from images of normal parts
+///
+/// Scores the images, fits the score's constants to them, and takes as threshold the smallest score that keeps the
+/// expected false-reject rate at what was asked for. Use normal parts that training did not see: of the training
+/// folder, those that `hgad-train train --hold-out N` left out.
 #[derive(Debug, clap::Args)]
-pub struct CalibrateArgs {}
+pub struct CalibrateArgs {
+    /// The bundle: a folder that hgad-train wrote
+    #[arg(long, value_name = "BUNDLE")]
+    model: PathBuf,
+    /// The product
+    #[arg(long, value_name = "NAME")]
+    class: String,
+    /// A folder of images of normal parts
+    #[arg(long, value_name = "DIR")]
+    images: PathBuf,
+    /// Use only every N-th image of the sorted folder: those that training with the same value left out
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(2..))]
+    hold_out: Option<u64>,
+    /// Share of normal parts that may be rejected
+    #[arg(long, value_name = "RATE", default_value_t = 0.01)]
+    target_frr: f64,
+    /// Where to write the calibration
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
 
-pub fn run(_args: CalibrateArgs) -> Result<()> {
-    todo!()
+pub fn run(args: CalibrateArgs) -> Result<()> {
+    let bundle = Bundle::open(&args.model)?;
+    let selection = args.hold_out.map_or(HoldOut::All, |n| HoldOut::Held(n as usize));
+    let images = selection.select(dataset::images(&args.images)?);
+    if images.is_empty() {
+        return Err(Error::usage(format!("{} has too few images to hold any out", args.images.display())));
+    }
+    let calibration = calibrate(&bundle, &args.class, &images, args.target_frr)?;
+    calibration.write(&args.out)?;
+    println!("class       {}", calibration.class);
+    println!("images      {}", calibration.images.len());
+    println!("threshold   {}", calibration.threshold);
+    println!(
+        "promises    at most {:.2}% false rejects on average ({:.2}% asked for)",
+        100.0 * calibration.promised_frr,
+        100.0 * calibration.target_frr
+    );
+    println!("written to  {}", args.out.display());
+    if calibration.promised_frr > calibration.target_frr {
+        log::warn!(
+            "{} normal images cannot promise a false-reject rate of {}: {} are needed; the largest of their scores is the threshold",
+            calibration.images.len(),
+            args.target_frr,
+            parts_needed(args.target_frr)
+        );
+    }
+    Ok(())
 }

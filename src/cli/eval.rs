@@ -1,11 +1,73 @@
 //! `hgad eval`.
 
-use crate::Result;
+use std::path::PathBuf;
 
-/// Eval
+use serde_json::json;
+
+use crate::bundle::Bundle;
+use crate::calibrate::Calibration;
+use crate::dataset;
+use crate::evaluate::{Figures, evaluate};
+use crate::{Error, Result};
+
+/// Measure a calibrated model on test images with known defects
+///
+/// Prints, per class and in the mean, the area under the ROC of images and of pixels, and what happens at the
+/// calibrated threshold: how many good parts are rejected, how many defective ones pass.
 #[derive(Debug, clap::Args)]
-pub struct EvalArgs {}
+pub struct EvalArgs {
+    /// The bundle: a folder that hgad-train wrote
+    #[arg(long, value_name = "BUNDLE")]
+    model: PathBuf,
+    /// A folder with one calibration per class, NAME.toml
+    #[arg(long, value_name = "DIR")]
+    calibration: PathBuf,
+    /// A folder with one folder per class in the MVTec AD layout
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// The classes to evaluate; all that the model knows otherwise
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    classes: Option<Vec<String>>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
 
-pub fn run(_args: EvalArgs) -> Result<()> {
-    todo!()
+pub fn run(args: EvalArgs) -> Result<()> {
+    let bundle = Bundle::open(&args.model)?;
+    let classes = args.classes.unwrap_or_else(|| bundle.manifest.classes.clone());
+    let mut figures = Vec::with_capacity(classes.len());
+    for product in dataset::products(&args.data, Some(&classes))? {
+        let (calibration, _) = Calibration::open(&args.calibration.join(format!("{}.toml", product.name)))?;
+        if calibration.class != product.name {
+            return Err(Error::usage(format!("the calibration of '{}' is of '{}'", product.name, calibration.class)));
+        }
+        figures.push(evaluate(&bundle, &calibration, &product)?);
+    }
+    let mean = Figures::mean(&figures);
+    if args.json {
+        let by_class = classes.iter().zip(&figures).map(|(name, figures)| (name.clone(), json!(figures)));
+        let report = json!({ "classes": by_class.collect::<serde_json::Map<_, _>>(), "mean": mean });
+        println!("{report:#}");
+        return Ok(());
+    }
+    let width = classes.iter().map(|name| name.chars().count()).max().unwrap_or(0).max(5);
+    println!("{:width$}  image AUROC  pixel AUROC  false rejects   misses", "class");
+    for (name, figures) in classes.iter().zip(&figures) {
+        print_row(name, figures, width);
+    }
+    print_row("mean", &mean, width);
+    Ok(())
+}
+
+fn print_row(name: &str, figures: &Figures, width: usize) {
+    let area = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.4}"));
+    let rate = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{:.1}%", 100.0 * value));
+    println!(
+        "{name:width$}  {:>11}  {:>11}  {:>13}  {:>7}",
+        area(figures.image_auroc),
+        area(figures.pixel_auroc),
+        rate(figures.false_reject_rate),
+        rate(figures.miss_rate)
+    );
 }

@@ -1,11 +1,171 @@
 //! `hgad score`.
 
-use crate::Result;
+use std::path::{Path, PathBuf};
 
-/// Score
+use image::RgbImage;
+use serde::Serialize;
+
+use crate::bundle::{Bundle, ScoreReference};
+use crate::calibrate::Calibration;
+use crate::inspect::overlay::{Paint, overlay};
+use crate::inspect::{Inspection, Inspector};
+use crate::{Error, Result, dataset};
+
+/// Score images and, with a calibration, judge them
+///
+/// Without --calibration the score is relative to the normal parts that training held out, and there is no verdict.
 #[derive(Debug, clap::Args)]
-pub struct ScoreArgs {}
+pub struct ScoreArgs {
+    /// The bundle: a folder that hgad-train wrote
+    #[arg(long, value_name = "BUNDLE")]
+    model: PathBuf,
+    /// The class's calibration, for a threshold and verdicts
+    #[arg(long, value_name = "FILE")]
+    calibration: Option<PathBuf>,
+    /// The product
+    #[arg(long, value_name = "NAME")]
+    class: String,
+    /// Print one JSON object per image and line: image, score, threshold, verdict
+    #[arg(long)]
+    json: bool,
+    /// Write a picture of every image with its anomaly map into this folder
+    #[arg(long, value_name = "DIR")]
+    heatmap: Option<PathBuf>,
+    /// Exit with 1 when an image is rejected
+    #[arg(long, requires = "calibration")]
+    fail_on_reject: bool,
+    /// Images, or folders of images
+    #[arg(required = true, value_name = "IMAGE")]
+    images: Vec<PathBuf>,
+}
 
-pub fn run(_args: ScoreArgs) -> Result<()> {
-    todo!()
+/// One line of the result.
+#[derive(Debug, Serialize)]
+struct Row {
+    image: String,
+    score: f32,
+    threshold: Option<f32>,
+    verdict: Option<&'static str>,
+}
+
+/// What the images are judged with.
+struct Judge {
+    inspector: Inspector,
+    class: usize,
+    reference: ScoreReference,
+    calibration: Option<Calibration>,
+}
+
+pub fn run(args: ScoreArgs) -> Result<()> {
+    let mut judge = Judge::new(&args)?;
+    let images = expand(&args.images)?;
+    let width = images.iter().map(|path| path.display().to_string().chars().count()).max().unwrap_or(0).max(5);
+    if !args.json {
+        println!("{:width$}  {:>12}  {:>12}  verdict", "image", "score", "threshold");
+    }
+    let (mut rejected, mut failed) = (0, Vec::new());
+    for path in &images {
+        match judge.row(path, args.heatmap.as_deref()) {
+            Ok(row) => {
+                rejected += usize::from(row.verdict == Some("reject"));
+                print_row(&row, args.json, width);
+            }
+            Err(error) => {
+                eprintln!("error: {}", error.report());
+                failed.push(error);
+            }
+        }
+    }
+    if let Some(first) = failed.into_iter().next() {
+        return Err(first);
+    }
+    if args.fail_on_reject && rejected > 0 {
+        return Err(Error::check(format!("{rejected} of {} images rejected", images.len())));
+    }
+    Ok(())
+}
+
+impl Judge {
+    fn new(args: &ScoreArgs) -> Result<Self> {
+        let bundle = Bundle::open(&args.model)?;
+        let class = bundle.manifest.class_index(&args.class)?;
+        let calibration =
+            args.calibration.as_deref().map(|path| Calibration::open(path).map(|(c, _)| c)).transpose()?;
+        if let Some(calibration) = &calibration {
+            calibration.check_bundle(&bundle)?;
+            if calibration.class != args.class {
+                return Err(Error::usage(format!(
+                    "the calibration is of '{}', not of '{}'",
+                    calibration.class, args.class
+                )));
+            }
+        }
+        let reference = match &calibration {
+            Some(calibration) => calibration.reference.clone(),
+            None => bundle.centers.references[class].clone(),
+        };
+        Ok(Judge { inspector: Inspector::new(&bundle)?, class, reference, calibration })
+    }
+
+    fn row(&mut self, path: &Path, heatmaps: Option<&Path>) -> Result<Row> {
+        let image = dataset::read_rgb(path)?;
+        let inspection = self.inspector.inspect(&image, self.class, &self.reference)?;
+        let rejected = self.calibration.as_ref().map(|calibration| calibration.rejects(inspection.score));
+        if let Some(folder) = heatmaps {
+            self.paint(path, &image, &inspection, rejected, folder)?;
+        }
+        Ok(Row {
+            image: path.display().to_string(),
+            score: inspection.score,
+            threshold: self.calibration.as_ref().map(|calibration| calibration.threshold),
+            verdict: rejected.map(|rejected| if rejected { "reject" } else { "pass" }),
+        })
+    }
+
+    fn paint(
+        &self,
+        path: &Path,
+        image: &RgbImage,
+        inspection: &Inspection,
+        rejected: Option<bool>,
+        folder: &Path,
+    ) -> Result<()> {
+        let full = match &self.calibration {
+            Some(calibration) => 2.0 * calibration.threshold,
+            None => inspection.map.iter().copied().fold(0.0, f32::max),
+        };
+        let name = path.with_extension("png");
+        // Images of one name in several folders (test/good/000.png, test/hole/000.png) must not overwrite each other.
+        let kind = name.parent().and_then(Path::file_name).map(|kind| format!("{}_", kind.to_string_lossy()));
+        let file = folder.join(format!(
+            "{}{}",
+            kind.unwrap_or_default(),
+            name.file_name().unwrap_or_default().to_string_lossy()
+        ));
+        let failed = |error: image::ImageError| {
+            Error::device(format!("overlay {} cannot be written", file.display())).because(error)
+        };
+        std::fs::create_dir_all(folder).map_err(|error| failed(error.into()))?;
+        overlay(image, &inspection.map, Paint { full, rejected }).save(&file).map_err(failed)
+    }
+}
+
+fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut images = Vec::new();
+    for path in paths {
+        match path.is_dir() {
+            true => images.extend(dataset::images(path)?),
+            false => images.push(path.clone()),
+        }
+    }
+    Ok(images)
+}
+
+fn print_row(row: &Row, json: bool, width: usize) {
+    if json {
+        println!("{}", serde_json::to_string(row).expect("a row holds strings and finite numbers"));
+        return;
+    }
+    let threshold = row.threshold.map_or_else(|| "-".to_owned(), |threshold| format!("{threshold:.6}"));
+    println!("{:width$}  {:>12.6}  {threshold:>12}  {}", row.image, row.score, row.verdict.unwrap_or("-"));
 }

@@ -1,1 +1,199 @@
-//! config
+//! The line's configuration: one TOML file that says which model judges which camera and what ejects a bad part.
+//!
+//! A file is read as typed and then validated once into what the program runs on; every complaint names file, line and
+//! column. `docs/configuration.md` is the format's reference.
+
+mod complaint;
+mod typed;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::digest::Digest;
+use crate::line::Rules;
+use crate::{Error, Result};
+
+/// The newest configuration format that this program reads.
+pub const FORMAT_VERSION: i64 = 1;
+
+/// A validated configuration. Paths are absolute or relative to the working directory, no longer to the file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LineConfig {
+    /// The file that it was read from.
+    pub path: PathBuf,
+    /// SHA-256 of the file.
+    pub digest: Digest,
+    /// The line's name, for people and records.
+    pub name: String,
+    /// The product of a frame that does not say what it is.
+    pub class: String,
+    /// The bundle's directory.
+    pub model: PathBuf,
+    /// Calibration files; each names its class.
+    pub calibrations: Vec<PathBuf>,
+    /// When a reject fires and what is bad.
+    pub rules: Rules,
+    /// Where frames come from.
+    pub camera: CameraConfig,
+    /// What ejects.
+    pub output: OutputConfig,
+    /// Where decisions are written down.
+    pub audit: AuditConfig,
+}
+
+/// Where frames come from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum CameraConfig {
+    /// A folder of images that is replayed.
+    Folder(FolderConfig),
+    /// A camera that Linux knows.
+    V4l2(V4l2Config),
+    /// The synthetic conveyor.
+    Synthetic(SyntheticConfig),
+}
+
+/// A folder of images that is replayed in the order of their names.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FolderConfig {
+    /// The folder.
+    pub path: PathBuf,
+    /// Frames per second.
+    pub rate: f64,
+    /// How often the folder is replayed; `None` without end.
+    pub repeat: Option<u64>,
+}
+
+/// A camera that Linux knows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct V4l2Config {
+    /// The device file, such as `/dev/video0` or a link below `/dev/v4l/by-id`.
+    pub device: PathBuf,
+    /// Pixels per row that are asked for.
+    pub width: u32,
+    /// Rows that are asked for.
+    pub height: u32,
+    /// The pixel format that is asked for; `None` takes the first that both sides know.
+    pub format: Option<PixelFormat>,
+    /// Frames per second that are asked for; `None` leaves what the camera has.
+    pub fps: Option<u32>,
+    /// A camera that is silent for so long is treated as failed.
+    pub timeout: Duration,
+}
+
+/// The pixel formats that are understood, by their V4L2 four-character codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum PixelFormat {
+    /// YCbCr 4:2:2, Y first.
+    #[serde(rename = "YUYV")]
+    Yuyv,
+    /// Motion JPEG.
+    #[serde(rename = "MJPG")]
+    Mjpg,
+    /// 8-bit luma.
+    #[serde(rename = "GREY")]
+    Grey,
+    /// 24-bit RGB.
+    #[serde(rename = "RGB3")]
+    Rgb3,
+    /// 24-bit BGR.
+    #[serde(rename = "BGR3")]
+    Bgr3,
+}
+
+/// The synthetic conveyor: products that the program renders itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SyntheticConfig {
+    /// The same seed gives the same parts.
+    pub seed: u64,
+    /// Parts per second.
+    pub rate: f64,
+    /// How many parts pass; `None` without end.
+    pub parts: Option<u64>,
+    /// The share of parts that has a defect, 0..=1.
+    pub defect_share: f64,
+}
+
+/// What ejects.
+#[derive(Debug, Clone, PartialEq)]
+pub enum OutputConfig {
+    /// A message over a serial port.
+    Serial(SerialConfig),
+    /// A GPIO line.
+    Gpio(GpioConfig),
+    /// Nothing: decisions are only written down.
+    None,
+}
+
+/// A message over a serial port.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SerialConfig {
+    /// The device file, such as `/dev/ttyUSB0` or a link below `/dev/serial/by-id`.
+    pub port: PathBuf,
+    /// Bits per second.
+    pub baud: u32,
+    /// What is sent for every rejected part.
+    pub message: Vec<u8>,
+    /// What is sent when the pulse ends, at the start and at the end of the program.
+    pub release: Option<Vec<u8>>,
+}
+
+/// A GPIO line.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GpioConfig {
+    /// The chip: a device file (`/dev/gpiochip0`), its name (`gpiochip0`) or its label (`pinctrl-bcm2711`).
+    pub chip: String,
+    /// The line's name (`GPIO17`) or its offset on the chip (`17`).
+    pub line: String,
+    /// Whether the ejector acts when the line is low.
+    pub active_low: bool,
+}
+
+/// Where decisions are written down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditConfig {
+    /// The file; an existing one is continued.
+    pub file: PathBuf,
+    /// When records are forced onto the disk.
+    pub sync: SyncPolicy,
+}
+
+/// When records are forced onto the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SyncPolicy {
+    /// At least every 200 ms: a power cut loses at most that.
+    #[default]
+    Group,
+    /// After every record.
+    EveryRecord,
+}
+
+impl LineConfig {
+    /// Reads and validates the configuration in `path`.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, is of a newer format, has an unknown key, a wrong type, or a value that makes no sense.
+    pub fn open(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            Error::usage(format!("configuration {} cannot be read", path.display()))
+                .because(error)
+                .advise("name an existing TOML file; docs/configuration.md has a complete one")
+        })?;
+        Self::parse(path, &text)
+    }
+
+    /// Validates `text`; `path` is named in errors and is what relative paths start from.
+    ///
+    /// # Errors
+    ///
+    /// As [`LineConfig::open`].
+    pub fn parse(path: &Path, text: &str) -> Result<Self> {
+        typed::read(path, text).map_err(|complaint| complaint.at(path, text))
+    }
+}
+
+#[cfg(test)]
+mod tests;

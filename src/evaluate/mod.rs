@@ -1,1 +1,124 @@
-//! evaluate
+//! How good a calibrated model is, on test images with known defects.
+
+pub mod auroc;
+
+use std::sync::Mutex;
+
+use image::GrayImage;
+use ndarray::Array2;
+use serde::Serialize;
+
+use crate::bundle::Bundle;
+use crate::calibrate::Calibration;
+use crate::dataset::{self, ProductData, TestImage};
+use crate::inspect::batch;
+use crate::{Error, Result};
+use auroc::Ranking;
+
+/// One class's figures; a mean over classes has the same form.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Figures {
+    /// Area under the ROC of the images' scores.
+    pub image_auroc: Option<f64>,
+    /// Area under the ROC of the maps' pixels; none where no defect has a mask.
+    pub pixel_auroc: Option<f64>,
+    /// Share of the good test images that are rejected at the calibrated threshold.
+    pub false_reject_rate: Option<f64>,
+    /// Share of the defective test images that pass at the calibrated threshold.
+    pub miss_rate: Option<f64>,
+}
+
+impl Figures {
+    /// The mean of every figure over the classes that have it.
+    pub fn mean(classes: &[Figures]) -> Figures {
+        let mean = |figure: fn(&Figures) -> Option<f64>| {
+            let known = classes.iter().filter_map(figure).collect::<Vec<_>>();
+            (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64)
+        };
+        Figures {
+            image_auroc: mean(|f| f.image_auroc),
+            pixel_auroc: mean(|f| f.pixel_auroc),
+            false_reject_rate: mean(|f| f.false_reject_rate),
+            miss_rate: mean(|f| f.miss_rate),
+        }
+    }
+}
+
+/// Evaluates one class on its test images.
+///
+/// Pixels count at the network's input size. The good images and the defective ones with a mask count for the pixel
+/// figure; a defective image without a mask, or with an empty one, counts for the image figures only.
+///
+/// # Errors
+///
+/// The calibration is of another bundle, there are no test images, or an image cannot be read.
+pub fn evaluate(bundle: &Bundle, calibration: &Calibration, product: &ProductData) -> Result<Figures> {
+    calibration.check_bundle(bundle)?;
+    let class = bundle.manifest.class_index(&calibration.class)?;
+    if product.test.is_empty() {
+        return Err(Error::usage(format!("'{}' has no test images", product.name))
+            .advise("put them into test/good and test/KIND-OF-DEFECT"));
+    }
+    let images = product.test.iter().map(|test| test.image.clone()).collect::<Vec<_>>();
+    let pixels = Mutex::new(Ranking::default());
+    let scores = batch::for_each_image(bundle, &product.name, &images, |inspector, index, _, image| {
+        let inspection = inspector.inspect(&image, class, &calibration.reference)?;
+        if let Some(mask) = mask_of(&product.test[index], inspection.map.dim())? {
+            let mut pixels = pixels.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            inspection.map.iter().zip(&mask).for_each(|(value, defect)| pixels.push(*value, *defect));
+        }
+        Ok(inspection.score)
+    })?;
+    let mut ranking = Ranking::default();
+    let mut rejected = [(0usize, 0usize); 2];
+    for (test, score) in product.test.iter().zip(scores) {
+        ranking.push(score, test.is_defective());
+        let (count, of) = &mut rejected[usize::from(test.is_defective())];
+        *count += usize::from(calibration.rejects(score));
+        *of += 1;
+    }
+    let share = |(count, of): (usize, usize)| (of > 0).then(|| count as f64 / of as f64);
+    let pixels = pixels.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    Ok(Figures {
+        image_auroc: ranking.auroc(),
+        pixel_auroc: pixels.auroc(),
+        false_reject_rate: share(rejected[0]),
+        miss_rate: share(rejected[1]).map(|caught| 1.0 - caught),
+    })
+}
+
+/// The defect's pixels on the map's `(H, W)` grid; none where they are not known.
+fn mask_of(test: &TestImage, (height, width): (usize, usize)) -> Result<Option<Array2<bool>>> {
+    let Some(path) = &test.mask else {
+        return Ok((!test.is_defective()).then(|| Array2::from_elem((height, width), false)));
+    };
+    let mask = nearest(&dataset::read_mask(path)?, (height, width));
+    Ok(mask.iter().any(|defect| *defect).then_some(mask))
+}
+
+fn nearest(mask: &GrayImage, (height, width): (usize, usize)) -> Array2<bool> {
+    Array2::from_shape_fn((height, width), |(y, x)| {
+        let row = (2 * y + 1) * mask.height() as usize / (2 * height);
+        let column = (2 * x + 1) * mask.width() as usize / (2 * width);
+        mask.get_pixel(column as u32, row as u32).0[0] > 0
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn means_skip_what_is_not_known() {
+        let figures =
+            |image, pixel| Figures { image_auroc: image, pixel_auroc: pixel, false_reject_rate: None, miss_rate: None };
+        let mean = Figures::mean(&[figures(Some(0.8), None), figures(Some(1.0), Some(0.6))]);
+        assert_eq!(mean, figures(Some(0.9), Some(0.6)));
+    }
+
+    #[test]
+    fn masks_are_sampled_at_pixel_centers() {
+        let mask = GrayImage::from_fn(4, 4, |x, y| image::Luma([if x >= 2 && y < 2 { 255 } else { 0 }]));
+        assert_eq!(nearest(&mask, (2, 2)).into_raw_vec_and_offset().0, [false, true, false, false]);
+    }
+}

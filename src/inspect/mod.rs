@@ -4,6 +4,7 @@
 //! [`Inspector::inspect`], so it is the same everywhere, bit for bit.
 
 mod anomaly_map;
+pub mod batch;
 pub mod mixture;
 mod network;
 pub mod overlay;
@@ -20,7 +21,7 @@ use crate::Result;
 use crate::bundle::{Bundle, InputSize, LevelCenters, Manifest, ScoreReference};
 use anomaly_map::MapComposer;
 use mixture::LevelMaps;
-use network::Network;
+use network::{Network, panic_text};
 
 /// What the network says of one frame: per level, latents and log-determinants.
 #[derive(Debug, Clone)]
@@ -113,10 +114,15 @@ impl Inspector {
         let preprocessed = Instant::now();
         let latents = self.network.run(input)?;
         let run = Instant::now();
-        let map = self.composer.compose(&self.maps_of(&latents, class), reference);
-        let score = score::score(&map);
+        let (score, map) = self.score_maps(&self.maps_of(&latents, class), reference);
         let timings = Timings { preprocess: preprocessed - start, network: run - preprocessed, score: run.elapsed() };
         Ok(Inspection { score, map, timings })
+    }
+
+    /// The score and the anomaly map `(H, W)` of a frame whose level maps are known: calibration has them already.
+    pub fn score_maps(&self, levels: &[LevelMaps], reference: &ScoreReference) -> (f32, Array2<f32>) {
+        let map = self.composer.compose(levels, reference);
+        (score::score(&map), map)
     }
 
     fn maps_of(&self, latents: &Latents, class: usize) -> Vec<LevelMaps> {

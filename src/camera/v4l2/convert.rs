@@ -37,16 +37,17 @@ pub enum PixelFormat {
 }
 
 impl PixelFormat {
-    /// Every format, the cheapest to convert first.
+    /// Every format, the preferred first: colour before grey, uncompressed before JPEG (whose artefacts a model would have
+    /// to learn), the cheapest to convert first.
     pub const ALL: [PixelFormat; 8] = [
         PixelFormat::Rgb3,
         PixelFormat::Bgr3,
-        PixelFormat::Grey,
-        PixelFormat::Y16,
         PixelFormat::Yuyv,
         PixelFormat::Uyvy,
         PixelFormat::Nv12,
         PixelFormat::Mjpg,
+        PixelFormat::Grey,
+        PixelFormat::Y16,
     ];
 
     /// The V4L2 four-character code.

@@ -41,8 +41,8 @@ pub struct Settings {
     pub width: u32,
     /// Rows.
     pub height: u32,
-    /// The pixel format to ask for.
-    pub format: PixelFormat,
+    /// The pixel format to ask for; `None` takes the first of [`PixelFormat::ALL`] that the camera offers at this size.
+    pub format: Option<PixelFormat>,
     /// Frames per second; `None` leaves the camera's own.
     pub fps: Option<f64>,
     /// After this long without a frame the camera counts as stuck and is started anew; zero: never, for a camera that
@@ -161,7 +161,7 @@ impl Running {
         let device = open_camera(&settings.device)?;
         let layout = set_format(&device, settings)?;
         if let Some(fps) = settings.fps {
-            set_rate(&device, settings, fps)?;
+            set_rate(&device, settings, layout.format, fps)?;
         }
         let stream = Stream::start(device).map_err(|error| failed(&settings.device, "does not start", error))?;
         Ok(Running { stream, layout, last_frame: Instant::now() })
@@ -207,7 +207,11 @@ fn open_camera(path: &Path) -> Result<Device> {
 }
 
 fn set_format(device: &Device, settings: &Settings) -> Result<Layout> {
-    let Settings { width, height, format, .. } = *settings;
+    let Settings { width, height, .. } = *settings;
+    let format = settings.format.or_else(|| first_offered(device, width, height)).ok_or_else(|| {
+        Error::usage(format!("camera {} offers no {width}x{height} that can be converted", settings.device.display()))
+            .advise(advise_formats(device))
+    })?;
     let got = ioctl::set_format(device, width, height, format.fourcc())
         .map_err(|error| failed(&settings.device, "refuses its format", error))?;
     let got_code = got.pixelformat.to_le_bytes();
@@ -221,16 +225,27 @@ fn set_format(device: &Device, settings: &Settings) -> Result<Layout> {
         ))
         .advise(advise_formats(device)));
     }
-    warn_of_full_range(settings, &got);
+    warn_of_full_range(settings, format, &got);
     Ok(Layout { format, width, height, stride: got.bytesperline })
+}
+
+/// The first format that the camera gives at this size. S_FMT tells for certain: some drivers do not list their sizes.
+fn first_offered(device: &Device, width: u32, height: u32) -> Option<PixelFormat> {
+    let offered = ioctl::formats(device);
+    PixelFormat::ALL.into_iter().filter(|format| offered.iter().any(|(code, _)| *code == format.fourcc())).find(
+        |format| {
+            ioctl::set_format(device, width, height, format.fourcc()).is_ok_and(|got| {
+                (got.width, got.height, got.pixelformat.to_le_bytes()) == (width, height, format.fourcc())
+            })
+        },
+    )
 }
 
 /// The conversion is that of limited-range Y'CbCr; a camera of full range looks a little too contrasty, alike in training
 /// and on the line.
-fn warn_of_full_range(settings: &Settings, got: &v4l2_pix_format) {
-    if got.quantization == FULL_RANGE
-        && matches!(settings.format, PixelFormat::Yuyv | PixelFormat::Uyvy | PixelFormat::Nv12)
-    {
+fn warn_of_full_range(settings: &Settings, format: PixelFormat, got: &v4l2_pix_format) {
+    let is_ycc = matches!(format, PixelFormat::Yuyv | PixelFormat::Uyvy | PixelFormat::Nv12);
+    if got.quantization == FULL_RANGE && is_ycc {
         log::warn!("camera {} sends full-range Y'CbCr, read here as limited range", settings.device.display());
     }
 }
@@ -247,7 +262,7 @@ fn advise_formats(device: &Device) -> String {
     format!("one of what it offers: {}", list.join("; "))
 }
 
-fn set_rate(device: &Device, settings: &Settings, fps: f64) -> Result<()> {
+fn set_rate(device: &Device, settings: &Settings, format: PixelFormat, fps: f64) -> Result<()> {
     let asked = v4l2_fract { numerator: 1000, denominator: (fps * 1000.0).round() as u32 };
     let got = match ioctl::set_interval(device, asked) {
         Ok(got) => f64::from(got.denominator) / f64::from(got.numerator),
@@ -262,13 +277,12 @@ fn set_rate(device: &Device, settings: &Settings, fps: f64) -> Result<()> {
         return Ok(());
     }
     let size = format!("{}x{}", settings.width, settings.height);
-    let offers = discover::offered(device).into_iter().filter(|offer| offer.supported == Some(settings.format));
+    let offers = discover::offered(device).into_iter().filter(|offer| offer.supported == Some(format));
     let offered = offers.flat_map(|offer| offer.sizes).find(|offer| offer.size == size);
     let advice = offered.map_or("leave fps out, for the camera's own rate".into(), |offer| format!("one of {offer}"));
     Err(Error::usage(format!(
-        "camera {} does not offer {fps} fps at {size} {}; it would give {got:.2} fps",
-        settings.device.display(),
-        settings.format
+        "camera {} does not offer {fps} fps at {size} {format}; it would give {got:.2} fps",
+        settings.device.display()
     ))
     .advise(advice))
 }
@@ -349,7 +363,7 @@ mod tests {
             device: device.into(),
             width: 640,
             height: 480,
-            format: PixelFormat::Yuyv,
+            format: None,
             fps: None,
             silence: Duration::from_secs(2),
         }

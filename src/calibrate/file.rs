@@ -1,0 +1,206 @@
+//! The calibration file (`docs/calibration.md`): TOML, one per class.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::bundle::{Bundle, ScoreReference};
+use crate::digest::Digest;
+use crate::{Error, Result};
+
+/// The calibration format that this program reads and writes.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// One class's calibration: the score's constants and a threshold, and what they were made from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Calibration {
+    /// The format's version.
+    pub format_version: u32,
+    /// The class.
+    pub class: String,
+    /// The digest of the bundle that the scores come from.
+    pub bundle: Digest,
+    /// When it was made (RFC 3339).
+    pub created: String,
+    /// The program that wrote it, with its version.
+    pub written_by: String,
+    /// The false-reject rate that was asked for.
+    pub target_frr: f64,
+    /// The expected false-reject rate that the threshold can promise from this many parts.
+    pub promised_frr: f64,
+    /// A part is rejected when its score is greater than this.
+    pub threshold: f32,
+    /// The score's constants.
+    pub reference: ScoreReference,
+    /// The normal images that it was made from.
+    pub images: Vec<CalibrationImage>,
+}
+
+/// One normal image that a calibration was made from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CalibrationImage {
+    /// The file's name.
+    pub file: String,
+    /// The file's digest.
+    pub sha256: Digest,
+    /// Its score under this calibration's constants.
+    pub score: f32,
+}
+
+impl Calibration {
+    /// Reads a calibration file; the digest of its bytes comes with it.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, or is not a calibration of this format.
+    pub fn open(path: &Path) -> Result<(Self, Digest)> {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            Error::device(format!("calibration {} cannot be read", path.display()))
+                .because(error)
+                .advise("make one with: hgad calibrate --model BUNDLE --class NAME --images DIR --out FILE")
+        })?;
+        Ok((Self::parse(&path.display().to_string(), &text)?, Digest::of(&text)))
+    }
+
+    /// Reads a calibration from text; `origin` is named in errors.
+    ///
+    /// # Errors
+    ///
+    /// The text is not a calibration of this format.
+    pub fn parse(origin: &str, text: &str) -> Result<Self> {
+        let malformed = |why: String| Error::usage(format!("{origin} is not a calibration file")).because(why);
+        let table: toml::Table = text.parse().map_err(|error: toml::de::Error| malformed(error.to_string()))?;
+        match table.get("format_version").and_then(toml::Value::as_integer) {
+            Some(version) if version == i64::from(FORMAT_VERSION) => {}
+            Some(version) => {
+                return Err(Error::usage(format!("{origin}: calibration format {version} is unknown to this program"))
+                    .advise(format!("this program reads format {FORMAT_VERSION}: update hgad, or calibrate again")));
+            }
+            None => return Err(malformed("format_version is missing".into())),
+        }
+        let calibration: Calibration = toml::from_str(text).map_err(|error| malformed(error.to_string()))?;
+        if !calibration.threshold.is_finite() {
+            return Err(malformed(format!("its threshold is {}", calibration.threshold)));
+        }
+        Ok(calibration)
+    }
+
+    /// Writes the file in one step: a reader sees the old one or the new one, never a part.
+    ///
+    /// # Errors
+    ///
+    /// The folder or file cannot be written.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        use std::io::Write;
+        let text = toml::to_string_pretty(self).expect("a calibration holds only numbers, strings and tables");
+        let failed = |error: std::io::Error| {
+            Error::device(format!("calibration {} cannot be written", path.display()))
+                .because(error)
+                .advise("check that the folder can be written and the disk is not full")
+        };
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        std::fs::create_dir_all(folder).map_err(failed)?;
+        let mut file = tempfile::Builder::new()
+            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+            .tempfile_in(folder)
+            .map_err(failed)?;
+        file.write_all(text.as_bytes()).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
+        file.persist(path).map_err(|error| failed(error.error))?;
+        Ok(())
+    }
+
+    /// Refuses a calibration that was not made with `bundle`.
+    ///
+    /// # Errors
+    ///
+    /// The bundle is another one, does not know the class, or has other levels.
+    pub fn check_bundle(&self, bundle: &Bundle) -> Result<()> {
+        if self.bundle != bundle.digest {
+            return Err(Error::usage(format!("the calibration of '{}' is not of this model", self.class))
+                .because(format!(
+                    "it was made with bundle {}, the model is bundle {}",
+                    self.bundle.short(),
+                    bundle.digest.short()
+                ))
+                .advise("calibrate again with this model, or give the model that the calibration was made with"));
+        }
+        bundle.manifest.class_index(&self.class)?;
+        let levels = bundle.manifest.levels.len();
+        if self.reference.log_likelihood.len() != levels || self.reference.negentropy.len() != levels {
+            return Err(Error::usage(format!(
+                "the calibration of '{}' does not have the model's {levels} levels",
+                self.class
+            )));
+        }
+        Ok(())
+    }
+
+    /// Whether a part with `score` is rejected. What is not a number is rejected.
+    pub fn rejects(&self, score: f32) -> bool {
+        score.is_nan() || score > self.threshold
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(crate) fn sample() -> Calibration {
+        Calibration {
+            format_version: FORMAT_VERSION,
+            class: "cap".into(),
+            bundle: Digest::of("bundle"),
+            created: "2026-01-02T03:04:05Z".into(),
+            written_by: "test".into(),
+            target_frr: 0.01,
+            promised_frr: 0.01,
+            threshold: 0.123_456_79,
+            reference: ScoreReference {
+                log_likelihood: vec![-0.1, 1.0e-7],
+                negentropy: vec![-1.5e-30, 0.0],
+                likelihood_ceiling: 1.999_999_9,
+                negentropy_ceiling: 2.0,
+            },
+            images: vec![CalibrationImage {
+                file: "000.png".into(),
+                sha256: Digest::of("0"),
+                score: f32::MIN_POSITIVE,
+            }],
+        }
+    }
+
+    #[test]
+    fn a_file_read_back_is_the_same_bit_for_bit() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new/cap.toml");
+        sample().write(&path).unwrap();
+        let (read, digest) = Calibration::open(&path).unwrap();
+        assert_eq!(read, sample());
+        assert_eq!(digest, Digest::of(std::fs::read(&path).unwrap()));
+    }
+
+    #[test]
+    fn other_formats_unknown_keys_and_odd_thresholds_are_refused() {
+        let text = toml::to_string_pretty(&sample()).unwrap();
+        let cases = [
+            (text.replace("format_version = 1", "format_version = 2"), "format 2"),
+            (text.replace("format_version = 1", ""), "format_version is missing"),
+            (text.replace("target_frr", "target_fr"), "target_fr"),
+            (text.replace("threshold = 0.12345679", "threshold = nan"), "threshold is NaN"),
+            ("x".into(), "not a calibration"),
+        ];
+        for (text, says) in cases {
+            let error = Calibration::parse("f.toml", &text).unwrap_err();
+            assert!(error.report().contains(says), "{}", error.report());
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_number_is_rejected() {
+        let calibration = sample();
+        assert!(calibration.rejects(f32::NAN) && calibration.rejects(1.0));
+        assert!(!calibration.rejects(calibration.threshold) && !calibration.rejects(0.0));
+    }
+}

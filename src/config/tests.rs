@@ -1,0 +1,132 @@
+use super::*;
+use crate::line::{LatePolicy, SkippedPolicy};
+
+const WHOLE: &str = r#"format_version = 1
+
+[line]
+name = "line 3"
+class = "washer"
+model = "models/demo"
+calibration = "washer.toml"
+travel_ms = 400
+pulse_ms = 30.5
+late = "stop-line"
+
+[camera]
+kind = "folder"
+path = "frames"
+rate = 10
+
+[output]
+kind = "serial"
+port = "/dev/ttyUSB0"
+message = "REJECT\r\n"
+
+[audit]
+file = "/var/log/audit.jsonl"
+"#;
+
+fn parse(text: &str) -> Result<LineConfig> {
+    LineConfig::parse(Path::new("etc/line.toml"), text)
+}
+
+#[test]
+fn a_whole_file_is_read() {
+    let config = parse(WHOLE).unwrap();
+    assert_eq!(config.model, Path::new("etc/models/demo"), "paths start from the file");
+    assert_eq!(config.calibrations, [Path::new("etc/washer.toml")]);
+    assert_eq!(config.audit.file, Path::new("/var/log/audit.jsonl"));
+    assert_eq!(config.rules.pulse, Duration::from_micros(30_500));
+    assert_eq!(config.rules.tolerance, config.rules.pulse);
+    assert_eq!((config.rules.late, config.rules.skipped), (LatePolicy::StopLine, SkippedPolicy::Reject));
+    let CameraConfig::Folder(folder) = config.camera else { panic!("not a folder") };
+    assert_eq!((folder.rate, folder.repeat), (10.0, Some(1)));
+    let OutputConfig::Serial(serial) = config.output else { panic!("not serial") };
+    assert_eq!((serial.baud, serial.message.as_slice(), serial.release), (115_200, &b"REJECT\r\n"[..], None));
+}
+
+#[test]
+fn other_kinds_and_forms_are_read() {
+    let text = WHOLE
+        .replace("\"washer.toml\"", "[\"a.toml\", \"b.toml\"]")
+        .replace("\"REJECT\\r\\n\"", "[2, 255, 3]\nrelease = \"\\x02OFF\"")
+        .replace("rate = 10", "rate = 0.5\nrepeat = \"forever\"");
+    let config = parse(&text).unwrap();
+    assert_eq!(config.calibrations.len(), 2);
+    let OutputConfig::Serial(serial) = config.output else { panic!("not serial") };
+    assert_eq!((serial.message, serial.release), (vec![2, 255, 3], Some(b"\x02OFF".to_vec())));
+    let CameraConfig::Folder(folder) = config.camera else { panic!("not a folder") };
+    assert_eq!(folder.repeat, None);
+
+    let (head, _) = WHOLE.split_once("[camera]").unwrap();
+    let other = format!(
+        "{head}[camera]\nkind = \"v4l2\"\ndevice = \"/dev/video2\"\nwidth = 640\nheight = 480\nformat = \"MJPG\"\n\
+         [output]\nkind = \"gpio\"\nchip = \"gpiochip0\"\nline = \"GPIO17\"\nactive_low = true\n\
+         [audit]\nfile = \"a\"\nfsync = \"every-record\"\n"
+    );
+    let config = parse(&other).unwrap();
+    let CameraConfig::V4l2(camera) = config.camera else { panic!("not v4l2") };
+    assert_eq!((camera.format, camera.fps, camera.timeout.as_millis()), (Some(PixelFormat::Mjpg), None, 2000));
+    let OutputConfig::Gpio(gpio) = config.output else { panic!("not gpio") };
+    assert!(gpio.active_low && gpio.line == "GPIO17");
+    assert_eq!(config.audit.sync, SyncPolicy::EveryRecord);
+}
+
+#[test]
+fn complaints_say_where_and_what() {
+    struct Case {
+        replace: (&'static str, &'static str),
+        says: &'static str,
+    }
+    let cases = [
+        Case {
+            replace: ("pulse_ms", "pulse_mss"),
+            says: "line.toml:9:1: unknown key 'pulse_mss'; did you mean 'pulse_ms'? in [line]",
+        },
+        Case { replace: ("[audit]", "[audti]"), says: "line.toml:22:2: unknown key 'audti'; did you mean 'audit'?" },
+        Case {
+            replace: ("rate = 10", "rate = 10\ncolour = 1"),
+            says: "line.toml:16:1: unknown key 'colour' in [camera]",
+        },
+        Case {
+            replace: ("travel_ms = 400", "travel_ms = \"400\""),
+            says: "line.toml:8:13: invalid type: string \"400\"",
+        },
+        Case {
+            replace: ("travel_ms = 400", "travel_ms = 30"),
+            says: "line.toml:8:13: travel_ms (30) is not longer than pulse_ms (30.5)",
+        },
+        Case { replace: ("rate = 10", "rate = 0"), says: "line.toml:15:8: rate must be greater than 0, and is 0" },
+        Case { replace: ("rate = 10", "rate = nan"), says: "line.toml:15:8: rate must be greater than 0, and is NaN" },
+        Case { replace: ("rate = 10\n", ""), says: "line.toml:12:1: the key 'rate' is missing in [camera]" },
+        Case { replace: ("rate = 10", "rate = 10\nrepeat = 0"), says: "line.toml:16:10: repeat is 0" },
+        Case { replace: ("\"folder\"", "\"gige\""), says: "line.toml:13:8: there is no camera of kind 'gige'" },
+        Case {
+            replace: ("\"stop-line\"", "\"stop\""),
+            says: "line.toml:10:8: unknown variant `stop`, expected `count` or `stop-line`",
+        },
+        Case { replace: ("\"REJECT\\r\\n\"", "'REJECT\\r\\n'"), says: "line.toml:20:11: message holds a backslash" },
+        Case { replace: ("\"REJECT\\r\\n\"", "[1, 256]"), says: "line.toml:20:15: invalid value: integer `256`" },
+        Case {
+            replace: ("format_version = 1", "format_version = 2"),
+            says: "line.toml:1:18: configuration format 2 is unknown",
+        },
+        Case { replace: ("format_version = 1", ""), says: "format_version is missing" },
+        Case { replace: ("class = \"washer\"", "class = \"\""), says: "line.toml:5:9: class is empty" },
+        Case { replace: ("name = \"line 3\"", "name = \"line 3"), says: "line.toml:4:" },
+        Case { replace: ("[output]\n", ""), says: "line.toml:17:1: " },
+    ];
+    for case in cases {
+        let text = WHOLE.replacen(case.replace.0, case.replace.1, 1);
+        assert_ne!(text, WHOLE, "{} does not occur", case.replace.0);
+        let error = parse(&text).expect_err(case.says);
+        assert_eq!(error.kind().exit_code(), 2);
+        assert!(error.to_string().contains(case.says), "{}\n  is not\n{error}", case.says);
+    }
+}
+
+#[test]
+fn an_unknown_key_lists_the_known_ones() {
+    let report = parse(&WHOLE.replace("pulse_ms", "pulse_mss")).unwrap_err().report();
+    assert!(report.contains("travel_ms, pulse_ms, tolerance_ms, late, skipped"), "{report}");
+}

@@ -1,0 +1,437 @@
+//! The configuration as it is typed, and its validation.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{DeserializeOwned, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue, ValueDeserializer};
+
+use super::complaint::Complaint;
+use super::{
+    AuditConfig, CameraConfig, FORMAT_VERSION, FolderConfig, GpioConfig, LineConfig, OutputConfig, PixelFormat,
+    SerialConfig, SyncPolicy, SyntheticConfig, V4l2Config,
+};
+use crate::digest::Digest;
+use crate::line::{LatePolicy, Rules, SkippedPolicy};
+
+type Checked<T> = Result<T, Complaint>;
+
+const SECTIONS: [&str; 5] = ["format_version", "line", "camera", "output", "audit"];
+
+pub(super) fn read(path: &Path, text: &str) -> Checked<LineConfig> {
+    let root = DeTable::parse(text).map_err(|error| Complaint::from_toml(&error, None, 0..0))?;
+    let mut document = Document { root: root.into_inner(), base: base_of(path) };
+    document.check_version()?;
+    if let Some((key, _)) = document.root.iter().find(|(key, _)| !SECTIONS.contains(&key.get_ref().as_ref())) {
+        return Err(Complaint::unknown_key(key.span(), key.get_ref(), &SECTIONS));
+    }
+    let line: LineTyped = document.section("line")?;
+    let camera = document.camera()?;
+    let output = document.output()?;
+    let audit: AuditTyped = document.section("audit")?;
+    Ok(LineConfig {
+        path: path.to_owned(),
+        digest: Digest::of(text),
+        name: not_empty("name", &line.name)?,
+        class: not_empty("class", &line.class)?,
+        model: document.path("model", &line.model)?,
+        calibrations: document.calibrations(&line.calibration)?,
+        rules: line.rules()?,
+        camera,
+        output,
+        audit: AuditConfig { file: document.path("file", &audit.file)?, sync: audit.fsync.unwrap_or_default() },
+    })
+}
+
+fn base_of(path: &Path) -> PathBuf {
+    path.parent().map(Path::to_owned).unwrap_or_default()
+}
+
+/// The file's top level, and what relative paths in it start from.
+struct Document<'t> {
+    root: DeTable<'t>,
+    base: PathBuf,
+}
+
+impl<'t> Document<'t> {
+    /// The version is looked at first: a newer format may have keys that this program does not know.
+    fn check_version(&self) -> Checked<()> {
+        let Some(found) = self.root.get("format_version") else {
+            return Err(Complaint::new(0..0, "format_version is missing")
+                .advise(format!("begin the file with: format_version = {FORMAT_VERSION}")));
+        };
+        let version = found.get_ref().as_integer().and_then(|integer| integer.as_str().parse::<i64>().ok());
+        match version {
+            Some(FORMAT_VERSION) => Ok(()),
+            Some(other) => {
+                Err(Complaint::new(found.span(), format!("configuration format {other} is unknown to this program"))
+                    .advise(format!(
+                        "this program reads format {FORMAT_VERSION}: update hgad, or write the older format"
+                    )))
+            }
+            None => Err(Complaint::new(found.span(), "format_version is not a whole number")),
+        }
+    }
+
+    fn table(&mut self, name: &str) -> Checked<(DeTable<'t>, Range<usize>)> {
+        let value = self.root.remove(name).ok_or_else(|| {
+            Complaint::new(0..0, format!("the section [{name}] is missing"))
+                .advise("docs/configuration.md has a complete file")
+        })?;
+        let place = value.span();
+        match value.into_inner() {
+            DeValue::Table(table) => Ok((table, place)),
+            _ => Err(Complaint::new(place, format!("{name} is not a section: write [{name}]"))),
+        }
+    }
+
+    fn section<T: DeserializeOwned>(&mut self, name: &str) -> Checked<T> {
+        let (table, place) = self.table(name)?;
+        typed(name, table, place)
+    }
+
+    /// A section whose `kind` decides which other keys it has.
+    fn kind(&mut self, name: &str, kinds: &[&str]) -> Checked<(String, DeTable<'t>, Range<usize>)> {
+        let (mut table, place) = self.table(name)?;
+        let choice = format!("one of: {}", kinds.join(", "));
+        let kind = table.remove("kind").ok_or_else(|| {
+            Complaint::new(place.clone(), format!("the key 'kind' is missing in [{name}]")).advise(choice.clone())
+        })?;
+        match kind.get_ref().as_str() {
+            Some(known) if kinds.contains(&known) => Ok((known.to_owned(), table, place)),
+            Some(other) => {
+                Err(Complaint::new(kind.span(), format!("there is no {name} of kind '{other}'")).advise(choice))
+            }
+            None => Err(Complaint::new(kind.span(), "kind is not a text in quotes").advise(choice)),
+        }
+    }
+
+    fn camera(&mut self) -> Checked<CameraConfig> {
+        let (kind, table, place) = self.kind("camera", &["folder", "v4l2", "synthetic"])?;
+        match kind.as_str() {
+            "folder" => typed::<FolderTyped>("camera", table, place)?.validate(self).map(CameraConfig::Folder),
+            "v4l2" => typed::<V4l2Typed>("camera", table, place)?.validate(self).map(CameraConfig::V4l2),
+            _ => typed::<SyntheticTyped>("camera", table, place)?.validate().map(CameraConfig::Synthetic),
+        }
+    }
+
+    fn output(&mut self) -> Checked<OutputConfig> {
+        let (kind, table, place) = self.kind("output", &["serial", "gpio", "none"])?;
+        match kind.as_str() {
+            "serial" => typed::<SerialTyped>("output", table, place)?.validate(self).map(OutputConfig::Serial),
+            "gpio" => typed::<GpioTyped>("output", table, place)?.validate().map(OutputConfig::Gpio),
+            _ => typed::<NoneTyped>("output", table, place).map(|NoneTyped {}| OutputConfig::None),
+        }
+    }
+
+    fn path(&self, key: &str, typed: &Spanned<String>) -> Checked<PathBuf> {
+        Ok(self.base.join(not_empty(key, typed)?))
+    }
+
+    fn calibrations(&self, typed: &Spanned<OneOrMore>) -> Checked<Vec<PathBuf>> {
+        let files = &typed.get_ref().0;
+        if files.is_empty() || files.iter().any(String::is_empty) {
+            return Err(Complaint::new(typed.span(), "calibration names no file")
+                .advise("make one with: hgad calibrate --model BUNDLE --class NAME --images DIR --out FILE"));
+        }
+        Ok(files.iter().map(|file| self.base.join(file)).collect())
+    }
+}
+
+fn typed<'t, T: DeserializeOwned>(section: &str, table: DeTable<'t>, place: Range<usize>) -> Checked<T> {
+    T::deserialize(ValueDeserializer::from(Spanned::new(place.clone(), DeValue::Table(table))))
+        .map_err(|error| Complaint::from_toml(&error, Some(section), place))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LineTyped {
+    name: Spanned<String>,
+    class: Spanned<String>,
+    model: Spanned<String>,
+    calibration: Spanned<OneOrMore>,
+    travel_ms: Spanned<f64>,
+    pulse_ms: Spanned<f64>,
+    tolerance_ms: Option<Spanned<f64>>,
+    late: Option<LatePolicy>,
+    skipped: Option<SkippedPolicy>,
+}
+
+impl LineTyped {
+    fn rules(&self) -> Checked<Rules> {
+        let travel = milliseconds("travel_ms", &self.travel_ms)?;
+        let pulse = milliseconds("pulse_ms", &self.pulse_ms)?;
+        let tolerance = self.tolerance_ms.as_ref().map_or(Ok(pulse), |typed| milliseconds("tolerance_ms", typed))?;
+        if travel <= pulse {
+            return Err(Complaint::new(
+                self.travel_ms.span(),
+                format!(
+                    "travel_ms ({}) is not longer than pulse_ms ({})",
+                    self.travel_ms.get_ref(),
+                    self.pulse_ms.get_ref()
+                ),
+            )
+            .advise("travel_ms is the time from the exposure to the ejector, pulse_ms how long the ejector acts"));
+        }
+        Ok(Rules {
+            travel,
+            pulse,
+            tolerance,
+            late: self.late.unwrap_or_default(),
+            skipped: self.skipped.unwrap_or_default(),
+        })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FolderTyped {
+    path: Spanned<String>,
+    rate: Spanned<f64>,
+    repeat: Option<Spanned<Repeat>>,
+}
+
+impl FolderTyped {
+    fn validate(&self, document: &Document) -> Checked<FolderConfig> {
+        let repeat = match &self.repeat {
+            None => Some(1),
+            Some(repeat) => match repeat.get_ref() {
+                Repeat::Times(0) => {
+                    return Err(Complaint::new(repeat.span(), "repeat is 0: nothing would be replayed"));
+                }
+                Repeat::Times(times) => Some(*times),
+                Repeat::Forever => None,
+            },
+        };
+        Ok(FolderConfig { path: document.path("path", &self.path)?, rate: rate(&self.rate)?, repeat })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct V4l2Typed {
+    device: Spanned<String>,
+    width: Spanned<u32>,
+    height: Spanned<u32>,
+    format: Option<PixelFormat>,
+    fps: Option<Spanned<u32>>,
+    timeout_ms: Option<Spanned<f64>>,
+}
+
+impl V4l2Typed {
+    const TIMEOUT: Duration = Duration::from_secs(2);
+
+    fn validate(&self, document: &Document) -> Checked<V4l2Config> {
+        Ok(V4l2Config {
+            device: document.path("device", &self.device)?,
+            width: pixels("width", &self.width)?,
+            height: pixels("height", &self.height)?,
+            format: self.format,
+            fps: self.fps.as_ref().map(|fps| positive("fps", fps)).transpose()?,
+            timeout: self.timeout_ms.as_ref().map_or(Ok(Self::TIMEOUT), |typed| milliseconds("timeout_ms", typed))?,
+        })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SyntheticTyped {
+    seed: u64,
+    rate: Spanned<f64>,
+    parts: Option<Spanned<u64>>,
+    defect_share: Option<Spanned<f64>>,
+}
+
+impl SyntheticTyped {
+    const DEFECT_SHARE: f64 = 0.1;
+
+    fn validate(&self) -> Checked<SyntheticConfig> {
+        let defect_share = self.defect_share.as_ref().map_or(Self::DEFECT_SHARE, |typed| *typed.get_ref());
+        if let Some(typed) = &self.defect_share
+            && !(0.0..=1.0).contains(&defect_share)
+        {
+            return Err(Complaint::new(typed.span(), format!("defect_share is {defect_share}, not between 0 and 1")));
+        }
+        let parts = self.parts.as_ref().map(|parts| positive("parts", parts)).transpose()?;
+        Ok(SyntheticConfig { seed: self.seed, rate: rate(&self.rate)?, parts, defect_share })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SerialTyped {
+    port: Spanned<String>,
+    baud: Option<Spanned<u32>>,
+    message: Spanned<Bytes>,
+    release: Option<Spanned<Bytes>>,
+}
+
+impl SerialTyped {
+    const BAUD: u32 = 115_200;
+
+    fn validate(&self, document: &Document) -> Checked<SerialConfig> {
+        Ok(SerialConfig {
+            port: document.path("port", &self.port)?,
+            baud: self.baud.as_ref().map_or(Ok(Self::BAUD), |baud| positive("baud", baud))?,
+            message: bytes("message", &self.message)?,
+            release: self.release.as_ref().map(|typed| bytes("release", typed)).transpose()?,
+        })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GpioTyped {
+    chip: Spanned<String>,
+    line: Spanned<String>,
+    active_low: Option<bool>,
+}
+
+impl GpioTyped {
+    fn validate(&self) -> Checked<GpioConfig> {
+        Ok(GpioConfig {
+            chip: not_empty("chip", &self.chip)?,
+            line: not_empty("line", &self.line)?,
+            active_low: self.active_low.unwrap_or(false),
+        })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NoneTyped {}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AuditTyped {
+    file: Spanned<String>,
+    fsync: Option<SyncPolicy>,
+}
+
+fn not_empty(key: &str, typed: &Spanned<String>) -> Checked<String> {
+    match typed.get_ref().as_str() {
+        "" => Err(Complaint::new(typed.span(), format!("{key} is empty"))),
+        text => Ok(text.to_owned()),
+    }
+}
+
+fn positive<T: Copy + Default + PartialOrd + fmt::Display>(key: &str, typed: &Spanned<T>) -> Checked<T> {
+    match *typed.get_ref() {
+        value if value > T::default() => Ok(value),
+        value => Err(Complaint::new(typed.span(), format!("{key} must be greater than 0, and is {value}"))),
+    }
+}
+
+fn at_most<T: Copy + PartialOrd + fmt::Display>(key: &str, typed: &Spanned<T>, value: T, most: T) -> Checked<T> {
+    if value <= most {
+        return Ok(value);
+    }
+    Err(Complaint::new(typed.span(), format!("{key} must be at most {most}, and is {value}")))
+}
+
+fn pixels(key: &str, typed: &Spanned<u32>) -> Checked<u32> {
+    at_most(key, typed, positive(key, typed)?, 16_384)
+}
+
+/// Frames or parts per second.
+fn rate(typed: &Spanned<f64>) -> Checked<f64> {
+    at_most("rate", typed, positive("rate", typed)?, 10_000.0)
+}
+
+/// A time span of at most an hour: longer ones are a slip of the unit.
+fn milliseconds(key: &str, typed: &Spanned<f64>) -> Checked<Duration> {
+    let value = at_most(key, typed, positive(key, typed)?, 3_600_000.0)?;
+    Ok(Duration::from_secs_f64(value / 1e3))
+}
+
+fn bytes(key: &str, typed: &Spanned<Bytes>) -> Checked<Vec<u8>> {
+    let bytes = &typed.get_ref().0;
+    if bytes.is_empty() {
+        return Err(Complaint::new(typed.span(), format!("{key} is empty")));
+    }
+    // In single quotes TOML leaves escapes alone, and the PLC would see a backslash and a letter.
+    if bytes.windows(2).any(|pair| pair[0] == b'\\' && b"nrtxue0".contains(&pair[1])) {
+        return Err(Complaint::new(typed.span(), format!("{key} holds a backslash: its escapes were not interpreted"))
+            .advise(r#"use double quotes ("REJECT\r\n"), or give the bytes as numbers ([92, 110])"#));
+    }
+    Ok(bytes.clone())
+}
+
+/// One text or a list of them.
+struct OneOrMore(Vec<String>);
+
+impl<'de> Deserialize<'de> for OneOrMore {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Texts;
+        impl<'de> Visitor<'de> for Texts {
+            type Value = OneOrMore;
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("a text or a list of texts")
+            }
+            fn visit_str<E>(self, text: &str) -> Result<OneOrMore, E> {
+                Ok(OneOrMore(vec![text.to_owned()]))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<OneOrMore, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(list)).map(OneOrMore)
+            }
+        }
+        deserializer.deserialize_any(Texts)
+    }
+}
+
+/// A text's UTF-8 bytes, or bytes as numbers.
+struct Bytes(Vec<u8>);
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Message;
+        impl<'de> Visitor<'de> for Message {
+            type Value = Bytes;
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("a text or a list of bytes (0 to 255)")
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Bytes, E> {
+                Ok(Bytes(text.as_bytes().to_vec()))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Bytes, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(list)).map(Bytes)
+            }
+        }
+        deserializer.deserialize_any(Message)
+    }
+}
+
+/// How often a folder is replayed.
+enum Repeat {
+    Times(u64),
+    Forever,
+}
+
+impl<'de> Deserialize<'de> for Repeat {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Count;
+        impl Visitor<'_> for Count {
+            type Value = Repeat;
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("how often the folder is replayed, or \"forever\"")
+            }
+            fn visit_i64<E: serde::de::Error>(self, times: i64) -> Result<Repeat, E> {
+                u64::try_from(times)
+                    .map(Repeat::Times)
+                    .map_err(|_| E::invalid_value(serde::de::Unexpected::Signed(times), &self))
+            }
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Repeat, E> {
+                match text {
+                    "forever" => Ok(Repeat::Forever),
+                    other => Err(E::invalid_value(serde::de::Unexpected::Str(other), &self)),
+                }
+            }
+        }
+        deserializer.deserialize_any(Count)
+    }
+}

@@ -1,0 +1,61 @@
+//! Many images at once, on all cores: what calibration and evaluation are made of.
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use image::RgbImage;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::Inspector;
+use crate::bundle::Bundle;
+use crate::{Error, Result, dataset};
+
+/// Reads every image and hands it to `work` with an inspector, one per core; the results come in the images' order.
+///
+/// A progress bar named `title` is shown on a terminal.
+///
+/// # Errors
+///
+/// The first failure stops the rest: an image that cannot be read, or what `work` gives.
+pub fn for_each_image<T: Send>(
+    bundle: &Bundle,
+    title: &str,
+    images: &[PathBuf],
+    work: impl Fn(&mut Inspector, usize, &Path, RgbImage) -> Result<T> + Sync,
+) -> Result<Vec<T>> {
+    let bar = progress_bar(title, images.len());
+    let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let outcomes = Mutex::new((0..images.len()).map(|_| None).collect::<Vec<Option<Result<T>>>>());
+    let lane = || -> Result<()> {
+        let mut inspector = Inspector::new(bundle)?;
+        while !stop.load(Ordering::Relaxed) {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(path) = images.get(index) else { break };
+            let outcome = dataset::read_rgb(path).and_then(|image| work(&mut inspector, index, path, image));
+            stop.fetch_or(outcome.is_err(), Ordering::Relaxed);
+            outcomes.lock().unwrap_or_else(std::sync::PoisonError::into_inner)[index] = Some(outcome);
+            bar.inc(1);
+        }
+        Ok(())
+    };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from).min(images.len().max(1));
+    std::thread::scope(|scope| {
+        let lanes = (0..cores).map(|_| scope.spawn(lane)).collect::<Vec<_>>();
+        lanes.into_iter().try_for_each(|lane| {
+            lane.join().unwrap_or_else(|panic| {
+                Err(Error::device("an inspection failed").because(super::panic_text(panic.as_ref())))
+            })
+        })
+    })?;
+    bar.finish_and_clear();
+    let outcomes = outcomes.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    // After a failure some images were never begun; the failure itself is among the rest.
+    outcomes.into_iter().flatten().collect()
+}
+
+fn progress_bar(title: &str, length: usize) -> ProgressBar {
+    let style = ProgressStyle::with_template("{msg:20} {bar:40} {pos}/{len}  {per_sec}  {eta} left")
+        .expect("the template is a constant that indicatif accepts");
+    ProgressBar::new(length as u64).with_style(style).with_message(title.to_owned())
+}

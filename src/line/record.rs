@@ -1,0 +1,217 @@
+//! What is known of a part when its fate is settled.
+
+use std::time::Duration;
+
+use super::PartId;
+use crate::digest::Digest;
+use crate::time::Monotonic;
+
+/// What the inspection found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Judgement {
+    /// How unlike a normal part it is.
+    pub score: f32,
+    /// The calibrated threshold.
+    pub threshold: f32,
+    /// Whether the calibration rejects the score.
+    pub rejects: bool,
+    /// The calibration that says so.
+    pub calibration: Digest,
+}
+
+/// Where a part's time went between its capture and its verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Latency {
+    /// From the capture to the beginning of the inspection.
+    pub wait: Duration,
+    /// Resize and conversion.
+    pub preprocess: Duration,
+    /// The network.
+    pub network: Duration,
+    /// Mixture densities, anomaly map and score.
+    pub score: Duration,
+    /// From the capture to the verdict.
+    pub total: Duration,
+}
+
+/// What a part is held to be.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verdict {
+    /// Good.
+    Pass,
+    /// Bad.
+    Reject,
+    /// Not known in time, so treated as bad.
+    Unknown(Unknown),
+}
+
+/// Why there is no verdict.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unknown {
+    /// A newer frame took its place before it was inspected.
+    Skipped,
+    /// The camera says that a frame was captured and never delivered.
+    Lost,
+    /// The frame cannot be read.
+    Broken(String),
+    /// The inspection failed.
+    Faulted(String),
+    /// The inspection had not ended when the ejector had to be armed.
+    Late,
+    /// The run ended first.
+    Stopped,
+}
+
+impl Verdict {
+    /// The verdict as one word.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Verdict::Pass => "pass",
+            Verdict::Reject => "reject",
+            Verdict::Unknown(_) => "unknown",
+        }
+    }
+}
+
+impl Unknown {
+    /// The reason as one word.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Unknown::Skipped => "skipped",
+            Unknown::Lost => "lost",
+            Unknown::Broken(_) => "broken",
+            Unknown::Faulted(_) => "faulted",
+            Unknown::Late => "late",
+            Unknown::Stopped => "stopped",
+        }
+    }
+
+    /// The failure underneath, where there is one.
+    pub fn detail(&self) -> Option<&str> {
+        match self {
+            Unknown::Broken(why) | Unknown::Faulted(why) => Some(why),
+            Unknown::Skipped | Unknown::Lost | Unknown::Late | Unknown::Stopped => None,
+        }
+    }
+}
+
+/// What became of a part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// It went on as a good part.
+    Passed,
+    /// The ejector acted on it in time.
+    Rejected,
+    /// It is bad or unknown and nobody can say that it left the belt, for the reason given.
+    Unaccounted(String),
+}
+
+impl Fate {
+    /// The fate as one word.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Fate::Passed => "passed",
+            Fate::Rejected => "rejected",
+            Fate::Unaccounted(_) => "unaccounted",
+        }
+    }
+}
+
+/// What is known of a part when its fate is settled.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PartRecord {
+    /// The part.
+    pub part: PartId,
+    /// The camera's number of its frame.
+    pub frame: u64,
+    /// Where the picture came from; empty for a frame that never arrived.
+    pub origin: String,
+    /// The product that it was inspected as.
+    pub class: String,
+    /// When it was captured; interpolated for a frame that never arrived.
+    pub captured: Monotonic,
+    /// When the ejector has to act on it, if it is bad.
+    pub deadline: Monotonic,
+    /// What the inspection found, even when that came too late to count.
+    pub judgement: Option<Judgement>,
+    /// Where the time went.
+    pub latency: Option<Latency>,
+    /// The one verdict.
+    pub verdict: Verdict,
+    /// How long before the deadline the verdict was there, in milliseconds; negative when it came after it.
+    pub slack_ms: f64,
+    /// When the ejector acted, if it did.
+    pub fired: Option<Monotonic>,
+    /// The one fate.
+    pub fate: Fate,
+}
+
+/// How many parts met which end; all of them only rise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counters {
+    /// Parts whose fate is settled.
+    pub parts: u64,
+    /// Fates: went on as good.
+    pub passed: u64,
+    /// Fates: ejected in time.
+    pub rejected: u64,
+    /// Fates: bad or unknown, and not known to be ejected.
+    pub unaccounted: u64,
+    /// Verdicts: good.
+    pub good: u64,
+    /// Verdicts: bad.
+    pub bad: u64,
+    /// No verdict: a newer frame took the place.
+    pub skipped: u64,
+    /// No verdict: the frame never arrived.
+    pub lost: u64,
+    /// No verdict: the frame cannot be read.
+    pub broken: u64,
+    /// No verdict: the inspection failed.
+    pub faulted: u64,
+    /// No verdict: the inspection had not ended in time.
+    pub late: u64,
+    /// No verdict: the run ended first.
+    pub stopped: u64,
+}
+
+impl Counters {
+    pub(super) fn count(&mut self, record: &PartRecord) {
+        self.parts += 1;
+        let fate = match record.fate {
+            Fate::Passed => &mut self.passed,
+            Fate::Rejected => &mut self.rejected,
+            Fate::Unaccounted(_) => &mut self.unaccounted,
+        };
+        *fate += 1;
+        let verdict = match &record.verdict {
+            Verdict::Pass => &mut self.good,
+            Verdict::Reject => &mut self.bad,
+            Verdict::Unknown(Unknown::Skipped) => &mut self.skipped,
+            Verdict::Unknown(Unknown::Lost) => &mut self.lost,
+            Verdict::Unknown(Unknown::Broken(_)) => &mut self.broken,
+            Verdict::Unknown(Unknown::Faulted(_)) => &mut self.faulted,
+            Verdict::Unknown(Unknown::Late) => &mut self.late,
+            Verdict::Unknown(Unknown::Stopped) => &mut self.stopped,
+        };
+        *verdict += 1;
+    }
+
+    /// The counters with their names, in a fixed order.
+    pub fn named(&self) -> [(&'static str, u64); 12] {
+        [
+            ("parts", self.parts),
+            ("passed", self.passed),
+            ("rejected", self.rejected),
+            ("unaccounted", self.unaccounted),
+            ("good", self.good),
+            ("bad", self.bad),
+            ("skipped", self.skipped),
+            ("lost", self.lost),
+            ("broken", self.broken),
+            ("faulted", self.faulted),
+            ("late", self.late),
+            ("stopped", self.stopped),
+        ]
+    }
+}
