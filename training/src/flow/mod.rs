@@ -1,7 +1,15 @@
 //! The conditional normalizing flow of one level: its weights, its position code, its forward pass.
 
+mod convert;
+mod forward;
+mod initial;
+mod parameters;
 mod position;
 mod weights;
 
+pub use convert::LevelFrame;
+pub use forward::{FixedParts, GridPositions, Halves, array2, forward, tensor2};
+pub use initial::{FlowShape, gaussian, initial_blocks, orthogonal_matrices};
+pub use parameters::{BlockParameters, LevelParameters, MixtureParameters};
 pub use position::PositionCode;
 pub use weights::{BlockWeights, LevelWeights};
