@@ -14,4 +14,5 @@ pub mod fit;
 pub mod flow;
 pub mod onnx;
 pub mod pretrain;
+mod progress;
 pub mod render;

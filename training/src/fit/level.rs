@@ -1,34 +1,25 @@
 //! Training of one level.
 
+use std::collections::HashMap;
+
 use burn::tensor::Tensor;
 use burn::tensor::backend::AutodiffBackend;
-use ndarray::{Array1, Array2, ArrayView2, s};
+use hgad::{Error, Result};
+use ndarray::{Array2, s};
 use rand::Rng;
 use rand::seq::index::sample;
 
-use hgad::Result;
-
 use super::adam::{Adam, Rates};
+use super::checkpoint::{LevelState, ParameterState};
 use super::draw::{Purpose, stream};
 use super::losses::{Labels, Losses};
 use super::recipe::Recipe;
 use super::schedule::Schedule;
+use crate::features::LevelFeatures;
 use crate::flow::{
     FixedParts, FlowShape, GridPositions, Halves, LevelFrame, LevelParameters, LevelWeights, MixtureParameters, array2,
     forward, gaussian, initial_blocks, orthogonal_matrices, tensor2,
 };
-
-/// One level's features, as the trainer reads them.
-pub trait LevelData: Sync {
-    /// The tap's name.
-    fn tap(&self) -> &str;
-    /// Rows and columns of the grid.
-    fn grid(&self) -> (usize, usize);
-    /// Mean and standard deviation of every channel `(D)`.
-    fn statistics(&self) -> (&Array1<f32>, &Array1<f32>);
-    /// The raw features of one image `(h * w, D)`.
-    fn image(&self, image: usize) -> ArrayView2<'_, f32>;
-}
 
 /// One level's flow and mixture in training, on the autodiff backend `A`.
 pub struct LevelTrainer<A: AutodiffBackend> {
@@ -39,20 +30,24 @@ pub struct LevelTrainer<A: AutodiffBackend> {
     fixed: FixedParts<A>,
     parameters: LevelParameters<Tensor<A::InnerBackend, 2>>,
     optimizer: Vec<Adam<A::InnerBackend>>,
+    /// Running means, once there was a step.
+    losses: Option<[f32; 5]>,
     device: A::Device,
 }
 
+/// What a step's losses count in the running means.
+const LOSS_MEMORY: f32 = 0.02;
+
 impl<A: AutodiffBackend> LevelTrainer<A> {
     /// Draws the start of level number `level` for `classes` classes.
-    pub fn new(level: usize, recipe: &Recipe, levels: &dyn LevelData, classes: usize, device: &A::Device) -> Self {
-        let (mean, std) = levels.statistics();
-        let shape = recipe.flow_shape(mean.len());
+    pub fn new(level: usize, recipe: &Recipe, features: &LevelFeatures, classes: usize, device: &A::Device) -> Self {
+        let shape = recipe.flow_shape(features.mean.len());
         let mixes = orthogonal_matrices(&shape, &mut stream(recipe.seed, Purpose::Mixes, 0, level));
         let frame = LevelFrame {
-            tap: levels.tap().to_owned(),
-            grid: levels.grid(),
-            mean: mean.clone(),
-            std: std.clone(),
+            tap: features.tap.clone(),
+            grid: features.grid,
+            mean: features.mean.clone(),
+            std: features.std.clone(),
             clamp: recipe.clamp,
             mixes,
         };
@@ -70,11 +65,12 @@ impl<A: AutodiffBackend> LevelTrainer<A> {
             frame,
             parameters,
             optimizer,
+            losses: None,
             device: device.clone(),
         }
     }
 
-    /// Takes step number `step` on `images`, whose classes are `labels`, and gives the losses before it.
+    /// Takes step number `step` on `images`, whose classes are `labels`.
     ///
     /// # Errors
     ///
@@ -83,24 +79,42 @@ impl<A: AutodiffBackend> LevelTrainer<A> {
         &mut self,
         step: usize,
         schedule: &Schedule,
-        levels: &dyn LevelData,
+        features: &LevelFeatures,
         images: &[usize],
         labels: &[usize],
-    ) -> Result<Losses<f32>> {
-        let (features, positions) = self.batch(step, levels, images);
+    ) -> Result<()> {
+        let (batch, positions) = self.batch(step, features, images);
         let tracked = self.parameters.clone().map(|value| Tensor::<A, 2>::from_inner(value).require_grad());
-        let (z, logdet) = forward(&tracked.blocks, &self.fixed, features, &positions);
+        let (z, logdet) = forward(&tracked.blocks, &self.fixed, batch, &positions);
         let classes = tracked.mixture.mu.dims()[0];
         let rows = z[0].dims()[0];
         let labels = Labels::new(labels, rows / images.len(), classes, &self.device);
         let losses = Losses::new(&tracked.mixture, Tensor::cat(z.into(), 1), logdet, &labels);
         let mut gradients = losses.total(&schedule.losses(step)).backward();
         self.update(tracked, &mut gradients, schedule.learning_rate(step));
-        read(losses)
+        self.note(step, read(losses)?)
+    }
+
+    /// Takes the losses of `step` into the running means.
+    fn note(&mut self, step: usize, losses: [f32; 5]) -> Result<()> {
+        if losses.iter().any(|loss| !loss.is_finite()) {
+            let named = Losses::<f32>::NAMES.iter().zip(losses).map(|(name, loss)| format!("{name} {loss}"));
+            return Err(Error::check(format!("training level {} diverged in step {}", self.frame.tap, step + 1))
+                .because(named.collect::<Vec<_>>().join(", "))
+                .advise("lower --learning-rate, or give another --seed"));
+        }
+        let running = self.losses.get_or_insert(losses);
+        running.iter_mut().zip(losses).for_each(|(mean, loss)| *mean += LOSS_MEMORY * (loss - *mean));
+        Ok(())
+    }
+
+    /// Running means of the losses, in the order of [`Losses::NAMES`].
+    pub fn losses(&self) -> [f32; 5] {
+        self.losses.unwrap_or_default()
     }
 
     /// The standardised features of this step's positions, and where they lie.
-    fn batch(&self, step: usize, levels: &dyn LevelData, images: &[usize]) -> (Halves<A>, GridPositions<A>) {
+    fn batch(&self, step: usize, features: &LevelFeatures, images: &[usize]) -> (Halves<A>, GridPositions<A>) {
         let (rows, columns) = self.frame.grid;
         let per_image = self.recipe.positions(self.frame.grid);
         let mut rng = stream(self.recipe.seed, Purpose::Positions, step, self.level);
@@ -109,10 +123,10 @@ impl<A: AutodiffBackend> LevelTrainer<A> {
         let mut halves = [Array2::zeros((n, d1)), Array2::zeros((n, d2))];
         let mut positions = Vec::with_capacity(n);
         for &image in images {
-            let features = levels.image(image);
+            let image = features.image(image);
             for position in sample(&mut rng, rows * columns, per_image) {
                 let row = positions.len();
-                let standard = |d: usize| (features[[position, d]] - self.frame.mean[d]) / self.frame.std[d];
+                let standard = |d: usize| (image[[position, d]] - self.frame.mean[d]) / self.frame.std[d];
                 (0..d1).for_each(|d| halves[0][[row, d]] = standard(d));
                 (0..d2).for_each(|d| halves[1][[row, d]] = standard(d1 + d));
                 positions.push(position);
@@ -143,6 +157,50 @@ impl<A: AutodiffBackend> LevelTrainer<A> {
     pub fn weights(&self) -> Result<LevelWeights> {
         let parts = self.parameters.clone().into_parts().into_iter().map(array2).collect::<Result<Vec<_>>>()?;
         Ok(LevelWeights::new(self.frame.clone(), LevelParameters::from_parts(self.shape.blocks, parts)))
+    }
+
+    /// Everything that the next step depends on.
+    ///
+    /// # Errors
+    ///
+    /// The device failed.
+    pub fn state(&self) -> Result<LevelState> {
+        let values = self.parameters.clone().into_parts().into_iter().zip(&self.optimizer);
+        let parameters = LevelParameters::<()>::names(self.shape.blocks)
+            .into_iter()
+            .zip(values)
+            .map(|(name, (value, adam))| {
+                let (first, second) = (array2(adam.first.clone())?, array2(adam.second.clone())?);
+                Ok((name, ParameterState { value: array2(value)?, first, second, updates: adam.updates }))
+            })
+            .collect::<Result<_>>()?;
+        Ok(LevelState { parameters, losses: self.losses })
+    }
+
+    /// Goes back to `state`.
+    ///
+    /// # Errors
+    ///
+    /// It is not a state of this level.
+    pub fn restore(&mut self, state: LevelState) -> Result<()> {
+        let mut states = state.parameters.into_iter().collect::<HashMap<_, _>>();
+        let mut optimizer = Vec::with_capacity(self.optimizer.len());
+        let mut values = Vec::with_capacity(self.optimizer.len());
+        let present = self.parameters.clone().into_parts();
+        for (name, present) in LevelParameters::<()>::names(self.shape.blocks).into_iter().zip(present) {
+            let fits = |state: &ParameterState| state.value.shape() == present.dims();
+            let state = states.remove(&name).filter(fits).ok_or_else(|| {
+                Error::device(format!("the checkpoint has no parameter {name} of level {}", self.frame.tap))
+                    .advise("delete it and train from the start")
+            })?;
+            let tensor = |values: &Array2<f32>| tensor2::<A::InnerBackend>(values, &self.device);
+            optimizer.push(Adam { first: tensor(&state.first), second: tensor(&state.second), updates: state.updates });
+            values.push(tensor(&state.value));
+        }
+        self.parameters = LevelParameters::from_parts(self.shape.blocks, values);
+        self.optimizer = optimizer;
+        self.losses = state.losses;
+        Ok(())
     }
 }
 
@@ -177,11 +235,10 @@ fn main_centers(classes: usize, d: usize, rng: &mut impl Rng) -> Array2<f32> {
     mu
 }
 
-fn read<A: AutodiffBackend>(losses: Losses<Tensor<A, 1>>) -> Result<Losses<f32>> {
+fn read<A: AutodiffBackend>(losses: Losses<Tensor<A, 1>>) -> Result<[f32; 5]> {
     let joined = Tensor::cat(losses.into_parts().map(|loss| loss.inner().reshape([1, 1])).to_vec(), 1);
     let values = array2(joined)?;
-    let [likelihood, information, entropy, intra, sigmoid] = std::array::from_fn(|i| values[[0, i]]);
-    Ok(Losses { likelihood, information, entropy, intra, sigmoid })
+    Ok(std::array::from_fn(|i| values[[0, i]]))
 }
 
 #[cfg(test)]

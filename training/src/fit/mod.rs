@@ -1,18 +1,20 @@
 //! Fitting flows and mixtures to features: losses, schedule, optimizer, sampling, checkpoints.
 //!
-//! Levels share nothing, so each has its own [`LevelTrainer`]. All randomness is drawn from `(seed, step, level)`: a run
+//! Levels share nothing, so each is trained by itself. All randomness is drawn from `(seed, step, level)`: a run
 //! that was interrupted and resumed makes the same draws as one that was not.
 
 mod adam;
+mod checkpoint;
+mod device;
 mod draw;
 mod level;
 mod losses;
 mod recipe;
+mod run;
 mod schedule;
 
-pub use adam::Adam;
-pub use draw::{Batches, Purpose, stream};
-pub use level::{LevelData, LevelTrainer};
-pub use losses::{Labels, LossWeights, Losses};
+pub use checkpoint::Checkpoint;
+pub use device::Device;
+pub use losses::{LossWeights, Losses};
 pub use recipe::{HiddenWidth, Recipe};
-pub use schedule::Schedule;
+pub use run::{Fitted, Outcome, Task, fit};
