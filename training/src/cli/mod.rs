@@ -32,11 +32,11 @@ pub fn main() -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info,tract=warn")).init();
     let result = match Cli::parse().command {
         Command::Train(args) => train::run(args),
-        Command::Render(args) => render::run(args),
-        Command::Pretrain(args) => pretrain::run(args),
+        Command::Render(args) => render::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Pretrain(args) => pretrain::run(args).map(|()| ExitCode::SUCCESS),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {}", error.report());
             ExitCode::from(error.kind().exit_code())

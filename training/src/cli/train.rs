@@ -1,11 +1,266 @@
 //! `hgad-train train`.
 
-use hgad::Result;
+mod report;
+mod task;
 
-/// Train
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use hgad::bundle::{InputSize, Precision};
+use hgad::{Error, Result};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+
+use crate::backbone::{Backbone, Normalise, Taps};
+use crate::export::{ExportRequest, export_bundle};
+use crate::features::{Features, default_folder};
+use crate::fit::{Checkpoint, Device, HiddenWidth, LossWeights, Outcome, Recipe, Task};
+
+use task::Dataset;
+
+/// The exit code of a run that was interrupted: what shells use for SIGINT.
+const INTERRUPTED: u8 = 130;
+
+/// Learn what normal parts look like, and write a model bundle.
+///
+/// One model covers all products of a line. Only normal images are needed: DATA holds one folder per product, each with
+/// train/good (the MVTec AD layout). A classifier that was trained elsewhere (--backbone, any ONNX file) gives the
+/// features; they are computed once and cached. What is learned on top is, for every tap of the backbone, a normalizing
+/// flow and a mixture of normal appearances (HGAD, ECCV 2024).
 #[derive(Debug, clap::Args)]
-pub struct TrainArgs {}
+#[command(after_long_help = "\
+Examples:
+  # Two products, every fifth normal image kept for calibration
+  hgad-train train --data parts --classes bolt,washer --backbone mobilenet_v2.onnx --hold-out 5 --out models/line1
 
-pub fn run(_args: TrainArgs) -> Result<()> {
-    todo!()
+  # A longer run with the paper's wide flows, on a GPU
+  hgad-train train --data parts --backbone efficientnet.onnx --hidden paper --epochs 200 --device cuda --out models/wide
+
+  # Go on after Ctrl-C or a power cut: the same command, with --resume
+  hgad-train train --data parts --backbone mobilenet_v2.onnx --out models/line1 --resume
+
+Afterwards set a threshold for each product from the images that were held out:
+  hgad calibrate --model models/line1 --class bolt --images parts/bolt/train/good --hold-out 5 --target-frr 0.01 \\
+    --out calibration/bolt.toml
+
+Exit codes: 0 done, 1 training diverged, 2 wrong use or configuration, 3 a device or file failed, 130 interrupted.")]
+pub struct TrainArgs {
+    /// The folder with one folder per product, each with train/good.
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// The products to learn, in this order [default: all in DATA, by name].
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    classes: Option<Vec<String>>,
+    /// The classifier that gives the features, as an ONNX file with one RGB image as input.
+    #[arg(long, value_name = "FILE")]
+    backbone: PathBuf,
+    /// Where features are taken: tensor names of the backbone, finest first; `auto` takes the last tensor at strides 8
+    /// and 16; `auto:8,16,32` those at these strides.
+    #[arg(long, value_name = "TAPS", default_value = "auto")]
+    taps: Taps,
+    /// What the backbone wants its pixels to be: auto, none (0..255), unit (0..1), signed (-1..1), imagenet, or means and
+    /// deviations R,G,B/R,G,B on the scale 0..255.
+    #[arg(long, value_name = "HOW", default_value = "auto", allow_hyphen_values = true)]
+    normalize: Normalise,
+    /// The network's input: SIZE x SIZE pixels, or WIDTHxHEIGHT. Finer defects want more; time grows with the area.
+    #[arg(long, value_name = "SIZE", default_value = "256", value_parser = parse_size)]
+    size: InputSize,
+    /// Leave every N-th normal image (sorted by name) out of training, for calibration.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(2..))]
+    hold_out: Option<u16>,
+    /// The bundle to write: a directory; one that stands there is replaced.
+    #[arg(long, value_name = "BUNDLE")]
+    out: PathBuf,
+    /// How the bundle stores its weights: 8 bits are a quarter of the size at the same speed.
+    #[arg(long, value_enum, default_value_t = PrecisionArg::WeightsInt8)]
+    precision: PrecisionArg,
+    /// Where training runs.
+    #[arg(long, value_enum, default_value_t = Device::Cpu)]
+    device: Device,
+    /// The folder that keeps features between runs [default: $XDG_CACHE_HOME/hgad or ~/.cache/hgad].
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
+    /// Go on from the checkpoint of an interrupted run of the same command (it lies at BUNDLE.checkpoint).
+    #[arg(long)]
+    resume: bool,
+    /// Seconds between checkpoints.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    checkpoint_every: u64,
+
+    #[command(flatten)]
+    recipe: RecipeArgs,
+}
+
+/// The hyperparameters; the defaults are the paper's and its authors' unless it says otherwise.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Hyperparameters")]
+struct RecipeArgs {
+    /// Passes over the images. 5 products with 400 images each take about 10 minutes of one core; the authors use 200.
+    #[arg(long, value_name = "N", default_value_t = Recipe::default().epochs, value_parser = positive)]
+    epochs: usize,
+    /// What all randomness derives from: the same seed on the same machine gives the same model.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// Images per step.
+    #[arg(long, value_name = "N", default_value_t = Recipe::default().batch, value_parser = positive)]
+    batch: usize,
+    /// Positions per image and step, as a multiple of the square root of the grid's positions.
+    #[arg(long, value_name = "X", default_value_t = Recipe::default().positions_per_side)]
+    positions_per_side: f32,
+    /// Blocks of each flow. More blocks fit better and cost a frame more time.
+    #[arg(long, value_name = "K", default_value_t = Recipe::default().blocks, value_parser = positive)]
+    blocks: usize,
+    /// Width of the flows' subnets: `2D` (twice the tap's channels), `paper` (several times slower), or a number.
+    #[arg(long, value_name = "WIDTH", default_value_t = Recipe::default().hidden)]
+    hidden: HiddenWidth,
+    /// Centers of each product's mixture, the main one among them.
+    #[arg(long, value_name = "M", default_value_t = Recipe::default().centers, value_parser = several)]
+    centers: usize,
+    /// Standard deviation of the first offsets of a product's other centers from its main one. Less than the paper's 1
+    /// keeps more of them in use.
+    #[arg(long, value_name = "X", default_value_t = Recipe::default().intra_init)]
+    intra_init: f32,
+    /// Weight of the inter-class likelihood loss L_g.
+    #[arg(long, value_name = "X", default_value_t = LossWeights::default().likelihood)]
+    lambda1: f32,
+    /// Weight of the mutual-information loss L_mi, which pulls the products apart.
+    #[arg(long, value_name = "X", default_value_t = LossWeights::default().information)]
+    lambda2: f32,
+    /// Leave out these losses: entropy (L_e), intra (L_in), sigmoid (L_z).
+    #[arg(long, value_name = "LOSS,...", value_delimiter = ',')]
+    without: Vec<LossName>,
+    /// The largest learning rate.
+    #[arg(long, value_name = "X", default_value_t = Recipe::default().learning_rate)]
+    learning_rate: f32,
+    /// Weight decay on the flows.
+    #[arg(long, value_name = "X", default_value_t = Recipe::default().weight_decay)]
+    weight_decay: f32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LossName {
+    Entropy,
+    Intra,
+    Sigmoid,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum PrecisionArg {
+    WeightsInt8,
+    F32,
+}
+
+fn parse_size(text: &str) -> Result<InputSize, String> {
+    let side = |text: &str| text.parse::<usize>().ok().filter(|side| (1..=8192).contains(side));
+    let size = match text.split_once('x') {
+        None => side(text).map(|side| InputSize { width: side, height: side }),
+        Some((width, height)) => {
+            side(width).zip(side(height)).map(|(width, height)| InputSize { width, height })
+        }
+    };
+    size.ok_or_else(|| format!("'{text}' is no image size: give 256 or 320x256, up to 8192"))
+}
+
+fn at_least(text: &str, least: usize) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number) if number >= least => Ok(number),
+        _ => Err(format!("'{text}' is not a whole number from {least}")),
+    }
+}
+
+fn positive(text: &str) -> Result<usize, String> {
+    at_least(text, 1)
+}
+
+fn several(text: &str) -> Result<usize, String> {
+    at_least(text, 2)
+}
+
+impl RecipeArgs {
+    fn recipe(&self) -> Result<Recipe> {
+        let on = |name: LossName| if self.without.contains(&name) { 0.0 } else { 1.0 };
+        let recipe = Recipe {
+            seed: self.seed,
+            epochs: self.epochs,
+            batch: self.batch,
+            positions_per_side: self.positions_per_side,
+            blocks: self.blocks,
+            hidden: self.hidden,
+            centers: self.centers,
+            intra_init: self.intra_init,
+            losses: LossWeights {
+                likelihood: self.lambda1,
+                information: self.lambda2,
+                entropy: on(LossName::Entropy),
+                intra: on(LossName::Intra),
+                sigmoid: on(LossName::Sigmoid),
+            },
+            learning_rate: self.learning_rate,
+            weight_decay: self.weight_decay,
+            ..Recipe::default()
+        };
+        recipe.check()?;
+        Ok(recipe)
+    }
+}
+
+pub fn run(args: TrainArgs) -> Result<ExitCode> {
+    let recipe = args.recipe.recipe()?;
+    let cache = args.cache.clone().map_or_else(default_folder, Ok)?;
+    let stop = stop_flag()?;
+    let data = Dataset::open(&args.data, args.classes.as_deref(), args.hold_out.map(usize::from))?;
+    let backbone = Backbone::open(&args.backbone, args.size, &args.taps, args.normalize.clone())?;
+    let features = Features::of(&backbone, &data.images, &cache, &stop)?;
+
+    let task = Task {
+        recipe,
+        features: &features,
+        labels: data.labels.clone(),
+        classes: data.classes.len(),
+        checkpoint: Checkpoint::path_for(&args.out)?,
+        checkpoint_every: Duration::from_secs(args.checkpoint_every),
+        resume: args.resume,
+    };
+    let fitted = match args.device.fit(&task, &stop)? {
+        Outcome::Finished(fitted) => fitted,
+        Outcome::Interrupted { step, steps } => {
+            eprintln!("interrupted after step {step} of {steps}; the checkpoint is {}", task.checkpoint.display());
+            eprintln!("to go on, give the same command with --resume");
+            return Ok(ExitCode::from(INTERRUPTED));
+        }
+    };
+    let precision = match args.precision {
+        PrecisionArg::WeightsInt8 => Precision::WeightsInt8,
+        PrecisionArg::F32 => Precision::F32,
+    };
+    let exported = export_bundle(ExportRequest {
+        backbone: &backbone,
+        levels: &fitted.levels,
+        classes: &data.classes,
+        normals: &data.normals,
+        precision,
+        training: &report::provenance(&recipe, &data, &fitted)?,
+        out: &args.out,
+    })?;
+    // The bundle holds the result; the checkpoint would only stand in the next run's way.
+    std::fs::remove_file(&task.checkpoint).map_err(|error| {
+        Error::device(format!("checkpoint {} cannot be removed", task.checkpoint.display())).because(error)
+    })?;
+    print!("{}", report::table(&data, &fitted, &exported, &args.out)?);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Raised by SIGINT and SIGTERM; a second signal ends the program at once.
+fn stop_flag() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        flag::register_conditional_shutdown(signal, INTERRUPTED.into(), stop.clone())
+            .and_then(|_| flag::register(signal, stop.clone()))
+            .map_err(|error| Error::device("signals cannot be caught").because(error))?;
+    }
+    Ok(stop)
 }

@@ -43,7 +43,7 @@ pub(super) fn extract(backbone: &Backbone, images: &[ImageFile], file: &CacheFil
 
 /// The taps of one image file, of the shapes that the backbone promises.
 fn features_of(backbone: &Backbone, runner: &mut Runner, image: &ImageFile) -> Result<Vec<Array3<f32>>> {
-    let picture = preprocess::resize(&dataset::read_rgb(&image.path)?, backbone.size);
+    let picture = preprocess::resize(&dataset::read_rgb(&image.path)?, backbone.size)?;
     let outputs = runner.run(preprocess::to_tensor(&picture))?;
     for (tap, features) in backbone.taps.iter().zip(&outputs) {
         if features.dim() != (tap.channels, tap.height, tap.width) {

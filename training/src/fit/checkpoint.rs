@@ -46,11 +46,18 @@ pub struct ParameterState {
 }
 
 impl Checkpoint {
-    /// Where the checkpoint of a run that writes the bundle `out` lies.
-    pub fn path_for(out: &Path) -> PathBuf {
-        let mut name = out.file_name().unwrap_or_default().to_owned();
+    /// Where the checkpoint of a run that writes the bundle `out` lies: beside it.
+    ///
+    /// # Errors
+    ///
+    /// `out` ends in no name (`..`).
+    pub fn path_for(out: &Path) -> Result<PathBuf> {
+        let mut name = out
+            .file_name()
+            .ok_or_else(|| Error::usage(format!("the bundle {} has no name", out.display())).advise("name a new folder"))?
+            .to_owned();
         name.push(".checkpoint");
-        out.with_file_name(name)
+        Ok(out.with_file_name(name))
     }
 
     /// Writes the checkpoint to `path`, replacing one that is there in one step.
@@ -201,7 +208,7 @@ mod tests {
     #[test]
     fn a_checkpoint_is_read_back() {
         let folder = tempfile::tempdir().unwrap();
-        let path = Checkpoint::path_for(&folder.path().join("sub/model"));
+        let path = Checkpoint::path_for(&folder.path().join("sub/model")).unwrap();
         assert!(path.ends_with("sub/model.checkpoint"));
         assert_eq!(Checkpoint::read(&path).unwrap(), None);
         checkpoint().write(&path).unwrap();

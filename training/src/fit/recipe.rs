@@ -1,5 +1,6 @@
 //! The hyperparameters of a training run.
 
+use hgad::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 use super::losses::LossWeights;
@@ -61,6 +62,40 @@ impl Default for Recipe {
 }
 
 impl Recipe {
+    /// Whether training can start from these numbers.
+    ///
+    /// # Errors
+    ///
+    /// One of them makes no sense; the error names it.
+    pub fn check(&self) -> Result<()> {
+        let losses = self.losses;
+        let positive = [
+            ("learning rate", self.learning_rate),
+            ("number of positions per side", self.positions_per_side),
+            ("clamp", self.clamp),
+        ];
+        let not_negative = [
+            ("spread of the first offsets", self.intra_init),
+            ("weight decay", self.weight_decay),
+            ("weight lambda1", losses.likelihood),
+            ("weight lambda2", losses.information),
+        ];
+        let wrong = |name: &str, value: f32, wanted: &str| {
+            Err(Error::usage(format!("the {name} is {value}: it must be {wanted}")))
+        };
+        for (name, value) in positive {
+            if !(value.is_finite() && value > 0.0) {
+                return wrong(name, value, "above 0");
+            }
+        }
+        for (name, value) in not_negative {
+            if !(value.is_finite() && value >= 0.0) {
+                return wrong(name, value, "0 or more");
+            }
+        }
+        Ok(())
+    }
+
     /// The flow's sizes on a level of `channels` channels.
     pub fn flow_shape(&self, channels: usize) -> FlowShape {
         let kept = channels - channels / 2;

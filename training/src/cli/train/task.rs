@@ -1,0 +1,61 @@
+//! The images of a training run.
+
+use std::path::{Path, PathBuf};
+
+use hgad::Result;
+use hgad::dataset::{HoldOut, products};
+use rayon::prelude::*;
+
+use crate::features::ImageFile;
+
+/// Without a hold-out, every this many-th training image fixes the score's reference constants.
+const REFERENCE_SAMPLE: usize = 5;
+
+/// The products' images, divided into what is learned from and what fixes the score's reference constants.
+pub struct Dataset {
+    /// The products' names, in the order of the mixture's classes.
+    pub classes: Vec<String>,
+    /// The training images of all products, one product after the other.
+    pub images: Vec<ImageFile>,
+    /// The class of every training image.
+    pub labels: Vec<usize>,
+    /// Per class, the normal images that fix the score's reference constants.
+    pub normals: Vec<Vec<PathBuf>>,
+    /// Every how many-th image is held out, if any is.
+    pub hold_out: Option<usize>,
+}
+
+impl Dataset {
+    /// Lists the images below `root`, and reads the digests of those to learn from.
+    pub fn open(root: &Path, only: Option<&[String]>, hold_out: Option<usize>) -> Result<Self> {
+        let (kept, held) = match hold_out {
+            Some(n) => (HoldOut::Kept(n), HoldOut::Held(n)),
+            None => {
+                log::warn!(
+                    "without --hold-out, training images fix the bundle's reference constants; calibrate from others"
+                );
+                (HoldOut::All, HoldOut::Held(REFERENCE_SAMPLE))
+            }
+        };
+        let (mut classes, mut paths, mut labels, mut normals) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for (class, product) in products(root, only)?.into_iter().enumerate() {
+            let seen = kept.select(product.train.clone());
+            labels.extend(std::iter::repeat_n(class, seen.len()));
+            paths.extend(seen);
+            // Fewer images than one sampled one in five leaves: take what there is.
+            let reference = match held.select(product.train.clone()) {
+                sample if sample.is_empty() && hold_out.is_none() => product.train,
+                sample => sample,
+            };
+            normals.push(reference);
+            classes.push(product.name);
+        }
+        let images = paths.into_par_iter().map(ImageFile::open).collect::<Result<_>>()?;
+        Ok(Dataset { classes, images, labels, normals, hold_out })
+    }
+
+    /// How many training images `class` has.
+    pub fn count(&self, class: usize) -> usize {
+        self.labels.iter().filter(|&&label| label == class).count()
+    }
+}
