@@ -158,9 +158,7 @@ fn parse_size(text: &str) -> Result<InputSize, String> {
     let side = |text: &str| text.parse::<usize>().ok().filter(|side| (1..=8192).contains(side));
     let size = match text.split_once('x') {
         None => side(text).map(|side| InputSize { width: side, height: side }),
-        Some((width, height)) => {
-            side(width).zip(side(height)).map(|(width, height)| InputSize { width, height })
-        }
+        Some((width, height)) => side(width).zip(side(height)).map(|(width, height)| InputSize { width, height }),
     };
     size.ok_or_else(|| format!("'{text}' is no image size: give 256 or 320x256, up to 8192"))
 }

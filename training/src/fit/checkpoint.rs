@@ -54,7 +54,9 @@ impl Checkpoint {
     pub fn path_for(out: &Path) -> Result<PathBuf> {
         let mut name = out
             .file_name()
-            .ok_or_else(|| Error::usage(format!("the bundle {} has no name", out.display())).advise("name a new folder"))?
+            .ok_or_else(|| {
+                Error::usage(format!("the bundle {} has no name", out.display())).advise("name a new folder")
+            })?
             .to_owned();
         name.push(".checkpoint");
         Ok(out.with_file_name(name))

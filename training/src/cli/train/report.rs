@@ -1,6 +1,5 @@
 //! What a training run says of itself: in the manifest, and to the person who started it.
 
-use std::fmt::Write;
 use std::path::Path;
 
 use hgad::digest::Digest;
@@ -43,8 +42,10 @@ pub fn provenance(recipe: &Recipe, data: &Dataset, fitted: &Fitted) -> Result<to
 /// The summary for people.
 pub fn table(data: &Dataset, fitted: &Fitted, exported: &Exported, out: &Path) -> Result<String> {
     let mut text = String::new();
-    // Writing to a string cannot fail.
-    let mut line = |content: String| drop(writeln!(text, "{content}"));
+    let mut line = |content: String| {
+        text.push_str(&content);
+        text.push('\n');
+    };
     line(format!("{:<24}{:>8}{:>12}", "class", "images", "held out"));
     for (class, name) in data.classes.iter().enumerate() {
         let held = data.hold_out.map_or("-".to_owned(), |_| data.normals[class].len().to_string());
