@@ -107,7 +107,7 @@ mod tests {
         let matrices = orthogonal_matrices(&shape, &mut ChaCha8Rng::seed_from_u64(1));
         for matrix in &matrices {
             let product = matrix.dot(&matrix.t());
-            let error = (&product - &Array2::eye(33)).iter().fold(0f32, |most, e| most.max(e.abs()));
+            let error = (&product - &Array2::<f32>::eye(33)).iter().fold(0f32, |most, e| most.max(e.abs()));
             assert!(error < 1e-6, "{error}");
         }
         assert_ne!(matrices[0], matrices[1]);
