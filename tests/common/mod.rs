@@ -1,0 +1,227 @@
+//! A real bundle that is small enough to be made in a test: the "backbone" is an average pool, the "flow" a shift and a
+//! scale, so a part is normal when its colours are those of its class.
+#![allow(dead_code, reason = "every test program uses its own part of this")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use hgad::bundle::{
+    Bundle, Centers, Draft, FORMAT_VERSION, Golden, GoldenFrame, InputSize, Level, LevelCenters, Manifest, ParityBound,
+    Precision, ScoreReference,
+};
+use hgad::inspect::{Inspector, score};
+use image::{Rgb, RgbImage};
+use ndarray::{Array1, Array2, Array3};
+use prost::Message;
+use tract_onnx::pb;
+
+/// The classes of the tiny bundle.
+pub const CLASSES: [&str; 2] = ["red", "blue"];
+const SIZE: usize = 64;
+const GRID: usize = 8;
+
+/// A normal part of a class, with a little noise that depends on `seed`.
+pub fn normal_part(class: usize, seed: u32) -> RgbImage {
+    let colour = if class == 0 { [180, 60, 60] } else { [60, 60, 180] };
+    RgbImage::from_fn(SIZE as u32, SIZE as u32, |x, y| {
+        let noise = (x.wrapping_mul(7919) ^ y.wrapping_mul(104_729) ^ seed.wrapping_mul(2_654_435_761)) % 23;
+        Rgb(colour.map(|c: i32| (c + noise as i32 - 11) as u8))
+    })
+}
+
+/// The same part with a green stain.
+pub fn defective_part(class: usize, seed: u32) -> RgbImage {
+    let mut part = normal_part(class, seed);
+    let (left, top) = (seed % 40, (seed / 3) % 40);
+    for (x, y) in (left..left + 20).flat_map(|x| (top..top + 20).map(move |y| (x, y))) {
+        part.put_pixel(x, y, Rgb([40, 220, 40]));
+    }
+    part
+}
+
+/// Writes the tiny bundle as `directory`.
+pub fn write_bundle(directory: &Path) -> Bundle {
+    let manifest = Manifest {
+        format_version: FORMAT_VERSION,
+        created: "2026-01-01T00:00:00Z".into(),
+        written_by: "test".into(),
+        classes: CLASSES.map(str::to_owned).to_vec(),
+        precision: Precision::F32,
+        input: InputSize { width: SIZE, height: SIZE },
+        parity: ParityBound::default(),
+        levels: vec![Level { tap: "pool".into(), channels: 3, height: GRID, width: GRID }],
+        training: toml::Table::new(),
+        files: Default::default(),
+    };
+    let model = onnx().encode_to_vec();
+    let levels = vec![centers()];
+    let mut inspector = Inspector::from_parts(&manifest, &model, &levels).unwrap();
+    let references = (0..CLASSES.len())
+        .map(|class| {
+            let maps = (0..20).map(|seed| inspector.level_maps(&normal_part(class, seed), class).unwrap());
+            score::fit_reference(&maps.collect::<Vec<_>>(), manifest.input)
+        })
+        .collect::<Vec<ScoreReference>>();
+    let frames = (0..CLASSES.len())
+        .map(|class| {
+            let image = normal_part(class, 77);
+            let latents = inspector.latents(&image).unwrap();
+            let score = inspector.inspect(&image, class, &references[class]).unwrap().score;
+            GoldenFrame { class, image, z: latents.z, logdet: latents.logdet, score }
+        })
+        .collect();
+    let draft = Draft { manifest, model, centers: Centers { levels, references }, golden: Golden { frames } };
+    draft.write(directory).unwrap()
+}
+
+fn centers() -> LevelCenters {
+    // The pooled colours, shifted by 128 and divided by 8, are the latents.
+    let mu = Array2::from_shape_vec((2, 3), vec![6.5, -8.5, -8.5, -8.5, -8.5, 6.5]).unwrap();
+    LevelCenters { mu, dmu: Array3::zeros((2, 1, 3)), psi: Array1::zeros(2), psi_in: Array2::zeros((2, 2)) }
+}
+
+/// `z.0 = (AveragePool_8(image) - 128) / 8`, `logdet.0 = 0`.
+pub fn onnx() -> pb::ModelProto {
+    let ints = |name: &str, ints: &[i64]| pb::AttributeProto {
+        name: name.into(),
+        r#type: pb::attribute_proto::AttributeType::Ints as i32,
+        ints: ints.to_vec(),
+        ..Default::default()
+    };
+    let node = |op: &str, input: &[&str], output: &str, attribute: Vec<pb::AttributeProto>| pb::NodeProto {
+        op_type: op.into(),
+        name: output.into(),
+        input: input.iter().map(|name| (*name).to_owned()).collect(),
+        output: vec![output.into()],
+        attribute,
+        ..Default::default()
+    };
+    let scalar = |name: &str, value: f32| pb::TensorProto {
+        name: name.into(),
+        dims: vec![1],
+        data_type: pb::tensor_proto::DataType::Float as i32,
+        raw_data: value.to_le_bytes().to_vec(),
+        ..Default::default()
+    };
+    let axes = pb::TensorProto {
+        name: "axes".into(),
+        dims: vec![1],
+        data_type: pb::tensor_proto::DataType::Int64 as i32,
+        raw_data: 1i64.to_le_bytes().to_vec(),
+        ..Default::default()
+    };
+    let value = |name: &str, shape: [usize; 4]| pb::ValueInfoProto {
+        name: name.into(),
+        r#type: Some(pb::TypeProto {
+            value: Some(pb::type_proto::Value::TensorType(pb::type_proto::Tensor {
+                elem_type: pb::tensor_proto::DataType::Float as i32,
+                shape: Some(pb::TensorShapeProto {
+                    dim: shape
+                        .map(|dim| pb::tensor_shape_proto::Dimension {
+                            value: Some(pb::tensor_shape_proto::dimension::Value::DimValue(dim as i64)),
+                            ..Default::default()
+                        })
+                        .to_vec(),
+                }),
+            })),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let pool = vec![ints("kernel_shape", &[8, 8]), ints("strides", &[8, 8])];
+    pb::ModelProto {
+        ir_version: 8,
+        opset_import: vec![pb::OperatorSetIdProto { domain: String::new(), version: 13 }],
+        graph: Some(pb::GraphProto {
+            name: "tiny".into(),
+            node: vec![
+                node("AveragePool", &["image"], "pool", pool),
+                node("Sub", &["pool", "shift"], "shifted", vec![]),
+                node("Div", &["shifted", "scale"], "z.0", vec![]),
+                node("ReduceSum", &["z.0", "axes"], "sum", vec![]),
+                node("Mul", &["sum", "zero"], "logdet.0", vec![]),
+            ],
+            initializer: vec![scalar("shift", 128.0), scalar("scale", 8.0), scalar("zero", 0.0), axes],
+            input: vec![value("image", [1, 3, SIZE, SIZE])],
+            output: vec![value("z.0", [1, 3, GRID, GRID]), value("logdet.0", [1, 1, GRID, GRID])],
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+/// A folder with the tiny bundle, images and calibrations: `bundle/`, `data/CLASS/{train,test,ground_truth}`,
+/// `calibration/CLASS.toml`.
+pub struct Bench {
+    folder: tempfile::TempDir,
+}
+
+impl Bench {
+    /// Makes it, calibrations through the real program.
+    pub fn new() -> Self {
+        let bench = Bench { folder: tempfile::tempdir().unwrap() };
+        write_bundle(&bench.path("bundle"));
+        for (class, name) in CLASSES.iter().enumerate() {
+            for seed in 0..30 {
+                bench.save(&format!("data/{name}/train/good/{seed:03}.png"), &normal_part(class, seed));
+            }
+            for seed in 0..8 {
+                bench.save(&format!("data/{name}/test/good/{seed:03}.png"), &normal_part(class, 100 + seed));
+                bench.save(&format!("data/{name}/test/stain/{seed:03}.png"), &defective_part(class, 200 + seed));
+                let mask = RgbImage::from_fn(SIZE as u32, SIZE as u32, |x, y| {
+                    let stained = defective_part(class, 200 + seed).get_pixel(x, y) == &Rgb([40, 220, 40]);
+                    Rgb([if stained { 255 } else { 0 }; 3])
+                });
+                bench.save(&format!("data/{name}/ground_truth/stain/{seed:03}_mask.png"), &mask);
+            }
+            bench.calibrate(name, &format!("calibration/{name}.toml"));
+        }
+        bench
+    }
+
+    /// A path inside the folder.
+    pub fn path(&self, inside: &str) -> PathBuf {
+        self.folder.path().join(inside)
+    }
+
+    /// The same as text.
+    pub fn text(&self, inside: &str) -> String {
+        self.path(inside).display().to_string()
+    }
+
+    fn save(&self, inside: &str, image: &RgbImage) {
+        let path = self.path(inside);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        image.save(path).unwrap();
+    }
+
+    /// Calibrates a class on its training images.
+    pub fn calibrate(&self, class: &str, out: &str) {
+        let images = self.text(&format!("data/{class}/train/good"));
+        let output = hgad(&["calibrate", "--model", &self.text("bundle"), "--class", class, "--images", &images])
+            .arg("--target-frr=0.05")
+            .arg("--out")
+            .arg(self.path(out))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+    }
+}
+
+/// The real program with these arguments.
+pub fn hgad(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hgad"));
+    command.args(args);
+    command
+}
+
+/// Runs the program and gives its exit code, stdout and stderr.
+pub fn run(args: &[&str]) -> (i32, String, String) {
+    let output = hgad(args).output().unwrap();
+    (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&output.stdout).into_owned(), stderr(&output))
+}
+
+/// What the program said on stderr.
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}

@@ -1,0 +1,86 @@
+//! Calibrate, score and eval through the real program.
+
+mod common;
+
+use common::{Bench, run};
+use serde_json::Value;
+
+fn scores(json_lines: &str) -> Vec<(String, f64, Option<String>)> {
+    let row = |line: &str| {
+        let row: Value = serde_json::from_str(line).unwrap();
+        let text = |key: &str| row[key].as_str().map(str::to_owned);
+        (text("image").unwrap(), row["score"].as_f64().unwrap(), text("verdict"))
+    };
+    json_lines.lines().map(row).collect()
+}
+
+#[test]
+fn good_parts_pass_stained_ones_are_rejected_and_the_map_shows_where() {
+    let bench = Bench::new();
+    let (model, calibration) = (bench.text("bundle"), bench.text("calibration/red.toml"));
+    let stained = bench.text("data/red/test/stain");
+    let heat = bench.text("heat");
+    let base = ["score", "--model", &model, "--calibration", &calibration, "--class", "red", "--json"];
+    let (code, out, err) = run(&[&base[..], &["--heatmap", &heat, &stained]].concat());
+    assert_eq!(code, 0, "{err}");
+    let rows = scores(&out);
+    assert_eq!(rows.len(), 8);
+    assert!(rows.iter().all(|(_, _, verdict)| verdict.as_deref() == Some("reject")), "{rows:?}");
+    let picture = image::open(bench.path("heat/stain_000.png")).unwrap().to_rgb8();
+    assert_eq!(picture.dimensions(), (64, 64));
+
+    let (code, _, _) = run(&[&base[..], &["--fail-on-reject", &stained]].concat());
+    assert_eq!(code, 1);
+    let (code, out, _) = run(&[&base[..], &["--fail-on-reject", &bench.text("data/red/train/good/000.png")]].concat());
+    assert_eq!((code, scores(&out)[0].2.as_deref()), (0, Some("pass")));
+}
+
+#[test]
+fn a_score_is_the_same_everywhere_and_does_not_depend_on_other_frames() {
+    let bench = Bench::new();
+    let (model, calibration) = (bench.text("bundle"), bench.text("calibration/blue.toml"));
+    let base = ["score", "--model", &model, "--calibration", &calibration, "--class", "blue", "--json"];
+    let folder = bench.text("data/blue/train/good");
+    let (_, together, _) = run(&[&base[..], &[&folder]].concat());
+    let together = scores(&together);
+    for (image, score, _) in &together[..5] {
+        let (_, alone, _) = run(&[&base[..], &[image]].concat());
+        assert_eq!(scores(&alone)[0].1.to_bits(), score.to_bits(), "{image}");
+    }
+    // The calibration file holds the scores that calibrate saw.
+    let file: toml::Table = std::fs::read_to_string(bench.path("calibration/blue.toml")).unwrap().parse().unwrap();
+    let calibrated = file["images"].as_array().unwrap();
+    assert_eq!(calibrated.len(), together.len());
+    for (entry, (image, score, _)) in calibrated.iter().zip(&together) {
+        assert!(image.ends_with(entry["file"].as_str().unwrap()));
+        assert_eq!(entry["score"].as_float().unwrap() as f32, *score as f32);
+    }
+}
+
+#[test]
+fn eval_tells_areas_and_rates_per_class_and_in_the_mean() {
+    let bench = Bench::new();
+    let (model, calibration, data) = (bench.text("bundle"), bench.text("calibration"), bench.text("data"));
+    let (code, out, err) = run(&["eval", "--model", &model, "--calibration", &calibration, "--data", &data, "--json"]);
+    assert_eq!(code, 0, "{err}");
+    let report: Value = serde_json::from_str(&out).unwrap();
+    for figures in [&report["classes"]["red"], &report["classes"]["blue"], &report["mean"]] {
+        assert_eq!(figures["image_auroc"], 1.0);
+        assert!(figures["pixel_auroc"].as_f64().unwrap() > 0.9);
+        assert_eq!(figures["miss_rate"], 0.0);
+        assert!(figures["false_reject_rate"].as_f64().is_some());
+    }
+    let (code, out, _) = run(&["eval", "--model", &model, "--calibration", &calibration, "--data", &data]);
+    assert_eq!(code, 0);
+    assert!(out.contains("image AUROC") && out.contains("mean"));
+}
+
+#[test]
+fn without_a_calibration_there_is_a_score_but_no_verdict() {
+    let bench = Bench::new();
+    let image = bench.text("data/red/test/good/000.png");
+    let (code, out, _) = run(&["score", "--model", &bench.text("bundle"), "--class", "red", "--json", &image]);
+    let row: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(code, 0);
+    assert!(row["threshold"].is_null() && row["verdict"].is_null() && row["score"].is_number());
+}
