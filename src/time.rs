@@ -28,6 +28,19 @@ impl Monotonic {
         Monotonic(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
     }
 
+    /// Sleeps until this moment; returns at once when it has passed.
+    pub fn sleep_until(self) {
+        let time = libc::timespec {
+            tv_sec: (self.0 / 1_000_000_000) as libc::time_t,
+            tv_nsec: (self.0 % 1_000_000_000) as libc::c_long,
+        };
+        // SAFETY: `time` is a valid timespec; with TIMER_ABSTIME no remaining time is written.
+        let sleep = || unsafe {
+            libc::clock_nanosleep(libc::CLOCK_MONOTONIC, libc::TIMER_ABSTIME, &time, std::ptr::null_mut())
+        };
+        while sleep() == libc::EINTR {}
+    }
+
     /// `self - earlier` in milliseconds, negative when `self` comes first.
     pub fn millis_since(self, earlier: Monotonic) -> f64 {
         (self.0 as i128 - earlier.0 as i128) as f64 / 1e6

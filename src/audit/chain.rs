@@ -1,0 +1,89 @@
+//! How lines hang together.
+//!
+//! A line is `{"seq":N,"prev":"P",...,"hash":"H"}`. H is the SHA-256 of the line's bytes from its first brace up to, and
+//! without, `,"hash":"`. P is the H of the line before, 64 zeros on the first line. N counts the lines from 0.
+
+use serde::Deserialize;
+
+use crate::digest::Digest;
+
+/// `,"hash":"`, 64 digits, `"}`.
+const SEAL: usize = 9 + 64 + 2;
+
+/// The end of a chain: what the next line continues.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Link {
+    /// The next line's number.
+    pub(super) seq: u64,
+    /// The hash of the line before.
+    pub(super) prev: Digest,
+}
+
+impl Link {
+    pub(super) const START: Link = Link { seq: 0, prev: Digest::zero() };
+
+    /// Makes a line, with its line feed, of a JSON object, and moves on.
+    pub(super) fn seal(&mut self, body: &str) -> String {
+        let inner = body.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
+        let inner = inner.expect("every record is serialised from a struct, which gives a JSON object");
+        let content = format!("{{\"seq\":{},\"prev\":\"{}\",{inner}", self.seq, self.prev);
+        let hash = Digest::of(&content);
+        *self = Link { seq: self.seq + 1, prev: hash };
+        format!("{content},\"hash\":\"{hash}\"}}\n")
+    }
+
+    /// Checks that `line` (without its line feed) is whole and follows, and moves on.
+    pub(super) fn follow(&mut self, line: &[u8]) -> Result<Envelope, Break> {
+        let envelope = Envelope::open(line)?;
+        if envelope.seq != self.seq {
+            return Err(Break::Sequence { found: envelope.seq, expected: self.seq });
+        }
+        if envelope.prev != self.prev {
+            return Err(Break::Previous);
+        }
+        *self = Link { seq: self.seq + 1, prev: envelope.hash };
+        Ok(envelope)
+    }
+}
+
+/// Why a line does not continue the chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Break {
+    /// Its hash does not fit its content.
+    Changed,
+    /// It is not an audit line at all.
+    Foreign(String),
+    /// It is whole, and is another line than the one that must come here.
+    Sequence { found: u64, expected: u64 },
+    /// It is whole, and follows another line than the one before it.
+    Previous,
+}
+
+/// What every line has, and what a check of the whole file looks at.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Envelope {
+    pub(super) seq: u64,
+    pub(super) prev: Digest,
+    pub(super) kind: String,
+    pub(super) time: String,
+    #[serde(default)]
+    pub(super) format_version: Option<u32>,
+    pub(super) hash: Digest,
+}
+
+impl Envelope {
+    /// Reads a line (without its line feed) whose hash fits.
+    pub(super) fn open(line: &[u8]) -> Result<Self, Break> {
+        let foreign = |why: &str| Break::Foreign(why.to_owned());
+        let content = line.len().checked_sub(SEAL).map(|end| line.split_at(end));
+        let (content, seal) = content.ok_or_else(|| foreign("it is too short"))?;
+        let seal = std::str::from_utf8(seal).map_err(|_| foreign("it does not end with a hash"))?;
+        let hash = seal.strip_prefix(",\"hash\":\"").and_then(|rest| rest.strip_suffix("\"}"));
+        let hash = hash.and_then(|digits| digits.parse::<Digest>().ok());
+        let hash = hash.ok_or_else(|| foreign("it does not end with a hash"))?;
+        if Digest::of(content) != hash {
+            return Err(Break::Changed);
+        }
+        serde_json::from_slice(line).map_err(|error| Break::Foreign(error.to_string()))
+    }
+}

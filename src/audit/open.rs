@@ -1,0 +1,137 @@
+//! Opening an audit file: continuing what stands there, or refusing it.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use super::chain::Link;
+use super::record::{Body, RunStart};
+use super::verify;
+use super::writer::{Report, Writer};
+use crate::config::AuditConfig;
+use crate::time::Monotonic;
+use crate::{Error, Result};
+
+/// Where lines end up: a file, or something that fails on demand.
+pub trait Store: Send {
+    /// Appends all of `bytes`, or an unknown part of them and an error.
+    fn append(&mut self, bytes: &[u8]) -> std::io::Result<()>;
+
+    /// Removes what follows the first `length` bytes.
+    fn truncate(&mut self, length: u64) -> std::io::Result<()>;
+
+    /// Forces what was appended onto the disk.
+    fn sync(&mut self) -> std::io::Result<()>;
+}
+
+impl Store for File {
+    fn append(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.write_all(bytes)
+    }
+
+    fn truncate(&mut self, length: u64) -> std::io::Result<()> {
+        self.set_len(length)
+    }
+
+    fn sync(&mut self) -> std::io::Result<()> {
+        self.sync_data()
+    }
+}
+
+/// An audit that is being written, by a thread of its own.
+#[derive(Debug)]
+pub struct AuditLog {
+    path: PathBuf,
+    writer: Writer,
+}
+
+impl AuditLog {
+    /// Continues the file that `config` names, or begins it, and puts `run`'s start record on disk. Later failures are
+    /// reported to `report`, on the writer's thread.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read or written, is used by another run, or is not what was written: then it is refused, since
+    /// whatever was appended could not be trusted either.
+    pub fn open(config: &AuditConfig, run: &RunStart, report: impl FnMut(Report) + Send + 'static) -> Result<Self> {
+        let path = &config.file;
+        let failed = |error| {
+            Error::device(format!("audit file {} cannot be written", path.display()))
+                .because(error)
+                .advise("check that its folder exists, that this user may write there, and that the disk has room")
+        };
+        let mut file = OpenOptions::new().append(true).create(true).open(path).map_err(failed)?;
+        lock(&file, path)?;
+        let is_regular = file.metadata().map_err(failed)?.is_file();
+        // A device or a pipe has no past that could be continued.
+        let (mut link, whole, tail) = if is_regular { past(path)? } else { (Link::START, 0, Vec::new()) };
+        let mut lines = String::new();
+        if !tail.is_empty() {
+            log::warn!(
+                "audit file {}: the last line was unfinished (the machine lost power, or the program was killed); \
+                 its {} bytes are cut off",
+                path.display(),
+                tail.len()
+            );
+            file.truncate(whole).map_err(failed)?;
+            lines.push_str(&link.seal(&Body::repaired(Monotonic::now(), &tail).0));
+        }
+        lines.push_str(&link.seal(&Body::start(Monotonic::now(), run).0));
+        file.append(lines.as_bytes()).map_err(failed)?;
+        if is_regular {
+            file.sync().map_err(failed)?;
+            sync_folder(path).map_err(failed)?;
+        }
+        let length = whole + lines.len() as u64;
+        let writer = Writer::start(Box::new(file), link, length, config.sync, report)?;
+        Ok(AuditLog { path: path.clone(), writer })
+    }
+
+    /// Puts a record into the queue; never waits for the disk.
+    pub fn write(&self, body: Body) {
+        self.writer.write(body);
+    }
+
+    /// Writes what waits, forces it onto the disk, and ends.
+    ///
+    /// # Errors
+    ///
+    /// Records could not be written, and are lost now.
+    pub fn close(self) -> Result<()> {
+        self.writer.close().map_err(|lost| {
+            Error::device(format!("audit file {}: {} records could not be written", self.path.display(), lost.records))
+                .because(lost.why)
+                .advise("make room on the disk; the records that are missing were never in the file")
+        })
+    }
+}
+
+fn lock(file: &File, path: &Path) -> Result<()> {
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => Err(Error::device(format!("audit file {} is being written", path.display()))
+            .because("another run holds its lock")
+            .advise("stop the other run, or give this line an audit file of its own")),
+        // File systems without locks (some network ones) are no reason not to run.
+        Err(TryLockError::Error(error)) => {
+            log::warn!("audit file {} cannot be locked against a second run: {error}", path.display());
+            Ok(())
+        }
+    }
+}
+
+fn past(path: &Path) -> Result<(Link, u64, Vec<u8>)> {
+    let reading = verify::read(path).map_err(|error| {
+        let kind_of = Error::device(format!("audit file {} cannot be continued", path.display()));
+        kind_of.because(error).advise("keep it as evidence: move it away, and the next run begins a new file")
+    })?;
+    Ok((reading.link, reading.whole, reading.tail))
+}
+
+/// A new file's name is on disk only when its folder is.
+fn sync_folder(path: &Path) -> std::io::Result<()> {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
+        _ => File::open(".")?.sync_all(),
+    }
+}

@@ -1,0 +1,226 @@
+//! The records, field by field in the order in which they are written.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+
+use super::FORMAT_VERSION;
+use crate::digest::Digest;
+use crate::line::{Alarm, Counters, Device, Fate, PartRecord, Verdict};
+use crate::time::Monotonic;
+
+/// A record that waits for its place in the chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Body(pub(super) String);
+
+/// What a run begins with.
+#[derive(Debug, Clone)]
+pub struct RunStart {
+    /// The line's name.
+    pub line: String,
+    /// SHA-256 of the configuration, where there is a file.
+    pub config: Option<Digest>,
+    /// The bundle.
+    pub bundle: Digest,
+    /// The calibration of every class.
+    pub calibrations: BTreeMap<String, Digest>,
+}
+
+/// What a part's record says beside what the line core knows.
+#[derive(Debug, Clone, Copy)]
+pub struct PartContext {
+    /// The bundle that judged.
+    pub bundle: Digest,
+}
+
+/// The wall time of a moment, as RFC 3339 in UTC with microseconds.
+pub fn wall_time(at: Monotonic) -> String {
+    let age = SignedDuration::from_nanos(Monotonic::now().as_nanos() as i64 - at.as_nanos() as i64);
+    let wall = Timestamp::now().checked_sub(age).unwrap_or(Timestamp::UNIX_EPOCH);
+    format!("{wall:.6}")
+}
+
+#[derive(Serialize)]
+struct Event<T: Serialize> {
+    kind: &'static str,
+    time: String,
+    monotonic_ns: u64,
+    #[serde(flatten)]
+    what: T,
+}
+
+impl Body {
+    fn event(kind: &'static str, at: Monotonic, what: impl Serialize) -> Self {
+        Self::of(&Event { kind, time: wall_time(at), monotonic_ns: at.as_nanos(), what })
+    }
+
+    fn of(record: &impl Serialize) -> Self {
+        Body(
+            serde_json::to_string(record)
+                .expect("records hold only texts, numbers and maps of them, which JSON can say"),
+        )
+    }
+
+    /// The program started and armed the line.
+    pub fn start(at: Monotonic, run: &RunStart) -> Self {
+        #[derive(Serialize)]
+        struct Start<'a> {
+            format_version: u32,
+            program: &'static str,
+            boot: String,
+            line: &'a str,
+            config: Option<Digest>,
+            bundle: Digest,
+            calibrations: &'a BTreeMap<String, Digest>,
+        }
+        // Monotonic time counts from the machine's start, so it can be compared within one boot only.
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let what = Start {
+            format_version: FORMAT_VERSION,
+            program: concat!("hgad ", env!("CARGO_PKG_VERSION")),
+            boot: boot.trim().to_owned(),
+            line: &run.line,
+            config: run.config,
+            bundle: run.bundle,
+            calibrations: &run.calibrations,
+        };
+        Self::event("start", at, what)
+    }
+
+    /// The run ended in good order, for the reason given.
+    pub fn stop(at: Monotonic, reason: &str, counters: &Counters) -> Self {
+        #[derive(Serialize)]
+        struct Stop<'a> {
+            reason: &'a str,
+            counters: serde_json::Map<String, serde_json::Value>,
+        }
+        let counters = counters.named().into_iter().map(|(name, count)| (name.to_owned(), count.into())).collect();
+        Self::event("stop", at, Stop { reason, counters })
+    }
+
+    /// A device's health changed.
+    pub fn health(at: Monotonic, device: Device, health: &Result<(), String>) -> Self {
+        #[derive(Serialize)]
+        struct Health<'a> {
+            device: String,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            why: Option<&'a str>,
+        }
+        let kind = if health.is_ok() { "recovery" } else { "fault" };
+        let why = health.as_ref().err().map(String::as_str);
+        Self::event(kind, at, Health { device: device.to_string(), why })
+    }
+
+    /// An alarm was raised for the reason given, or is over.
+    pub fn alarm(at: Monotonic, alarm: Alarm, raised: Option<&str>) -> Self {
+        #[derive(Serialize)]
+        struct Raised<'a> {
+            alarm: String,
+            raised: bool,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            why: Option<&'a str>,
+        }
+        Self::event("alarm", at, Raised { alarm: alarm.to_string(), raised: raised.is_some(), why: raised })
+    }
+
+    /// Something else that a reader should know.
+    pub fn note(at: Monotonic, text: &str) -> Self {
+        #[derive(Serialize)]
+        struct Note<'a> {
+            text: &'a str,
+        }
+        Self::event("note", at, Note { text })
+    }
+
+    /// The file ended in an unfinished line, which was cut off.
+    pub(super) fn repaired(at: Monotonic, cut: &[u8]) -> Self {
+        #[derive(Serialize)]
+        struct Repaired {
+            cut_bytes: usize,
+            cut_sha256: Digest,
+        }
+        Self::event("repaired", at, Repaired { cut_bytes: cut.len(), cut_sha256: Digest::of(cut) })
+    }
+
+    /// What became of a part.
+    pub fn part(record: &PartRecord, context: PartContext) -> Self {
+        #[derive(Serialize)]
+        struct Part<'a> {
+            kind: &'static str,
+            time: String,
+            monotonic_ns: u64,
+            part: u64,
+            frame: u64,
+            origin: &'a str,
+            class: &'a str,
+            score: Option<f32>,
+            threshold: Option<f32>,
+            verdict: &'static str,
+            reason: Option<&'static str>,
+            detail: Option<&'a str>,
+            fate: &'static str,
+            fate_reason: Option<&'a str>,
+            planned_ns: u64,
+            fired_ns: Option<u64>,
+            slack_ms: f64,
+            latency_ms: Option<Stages>,
+            bundle: Digest,
+            calibration: Option<Digest>,
+        }
+        #[derive(Serialize)]
+        struct Stages {
+            wait: f64,
+            preprocess: f64,
+            network: f64,
+            score: f64,
+            total: f64,
+        }
+        let unknown = match &record.verdict {
+            Verdict::Unknown(why) => Some(why),
+            Verdict::Pass | Verdict::Reject => None,
+        };
+        let judgement = record.judgement.as_ref();
+        Self::of(&Part {
+            kind: "part",
+            time: wall_time(record.captured),
+            monotonic_ns: record.captured.as_nanos(),
+            part: record.part.0,
+            frame: record.frame,
+            origin: &record.origin,
+            class: &record.class,
+            score: judgement.map(|judgement| judgement.score),
+            threshold: judgement.map(|judgement| judgement.threshold),
+            verdict: record.verdict.as_str(),
+            reason: unknown.map(|why| why.as_str()),
+            detail: unknown.and_then(|why| why.detail()),
+            fate: record.fate.as_str(),
+            fate_reason: match &record.fate {
+                Fate::Unaccounted(why) => Some(why),
+                Fate::Passed | Fate::Rejected => None,
+            },
+            planned_ns: record.deadline.as_nanos(),
+            fired_ns: record.fired.map(Monotonic::as_nanos),
+            slack_ms: to_microseconds(record.slack_ms),
+            latency_ms: record.latency.map(|latency| Stages {
+                wait: millis(latency.wait),
+                preprocess: millis(latency.preprocess),
+                network: millis(latency.network),
+                score: millis(latency.score),
+                total: millis(latency.total),
+            }),
+            bundle: context.bundle,
+            calibration: judgement.map(|judgement| judgement.calibration),
+        })
+    }
+}
+
+fn millis(duration: Duration) -> f64 {
+    to_microseconds(duration.as_secs_f64() * 1e3)
+}
+
+/// Milliseconds with three decimals: what lies below is noise.
+fn to_microseconds(millis: f64) -> f64 {
+    (millis * 1e3).round() / 1e3
+}

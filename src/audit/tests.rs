@@ -1,0 +1,277 @@
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex};
+
+use super::chain::Link;
+use super::writer::{KEPT, Writer};
+use super::*;
+use crate::config::{AuditConfig, SyncPolicy};
+use crate::digest::Digest;
+use crate::line::{Counters, Fate, Judgement, Latency, PartId, PartRecord, Verdict};
+use crate::time::Monotonic;
+
+fn run_start() -> RunStart {
+    let calibrations = BTreeMap::from([("washer".to_owned(), Digest::of("calibration"))]);
+    RunStart { line: "line 3".into(), config: None, bundle: Digest::of("bundle"), calibrations }
+}
+
+fn part(number: u64) -> Body {
+    let record = PartRecord {
+        part: PartId(number),
+        frame: number,
+        origin: "a \"quoted\" name\n".into(),
+        class: "washer".into(),
+        captured: Monotonic::from_nanos(1_000),
+        deadline: Monotonic::from_nanos(2_000),
+        judgement: Some(Judgement { score: f32::NAN, threshold: 1.5, rejects: true, calibration: Digest::zero() }),
+        latency: Some(Latency::default()),
+        verdict: Verdict::Reject,
+        slack_ms: 1.23456,
+        fired: Some(Monotonic::from_nanos(2_100)),
+        fate: Fate::Rejected,
+    };
+    Body::part(&record, PartContext { bundle: Digest::zero() })
+}
+
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Folder(tempfile::tempdir().unwrap())
+    }
+
+    fn file(&self) -> PathBuf {
+        self.0.path().join("audit.jsonl")
+    }
+
+    fn open(&self) -> crate::Result<AuditLog> {
+        let config = AuditConfig { file: self.file(), sync: SyncPolicy::Group };
+        AuditLog::open(&config, &run_start(), |_| {})
+    }
+
+    /// A run of `parts` parts that ends in good order.
+    fn run(&self, parts: u64) {
+        let log = self.open().unwrap();
+        (0..parts).for_each(|number| log.write(part(number)));
+        log.write(Body::stop(Monotonic::now(), "end", &Counters::default()));
+        log.close().unwrap();
+    }
+
+    fn lines(&self) -> Vec<String> {
+        std::fs::read_to_string(self.file()).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    fn replace(&self, lines: &[String]) {
+        std::fs::write(self.file(), lines.iter().map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+    }
+}
+
+#[test]
+fn a_chain_goes_on_over_runs_and_verifies() {
+    let folder = Folder::new();
+    folder.run(3);
+    folder.run(2);
+    let verified = verify(&folder.file()).unwrap();
+    assert_eq!((verified.lines, verified.parts, verified.runs), (9, 5, 2));
+    assert!(verified.warnings.is_empty(), "{:?}", verified.warnings);
+    let lines = folder.lines();
+    assert!(lines[0].starts_with(&format!(r#"{{"seq":0,"prev":"{}","kind":"start","#, Digest::zero())), "{}", lines[0]);
+    let record: serde_json::Value = serde_json::from_str(&lines[1]).unwrap();
+    assert_eq!(record["origin"], "a \"quoted\" name\n");
+    assert_eq!(record["slack_ms"], 1.235);
+    assert!(record["score"].is_null(), "JSON has no NaN");
+    let keys = record.as_object().unwrap().keys().map(String::as_str).collect::<Vec<_>>();
+    assert_eq!(
+        keys,
+        [
+            "seq",
+            "prev",
+            "kind",
+            "time",
+            "monotonic_ns",
+            "part",
+            "frame",
+            "origin",
+            "class",
+            "score",
+            "threshold",
+            "verdict",
+            "reason",
+            "detail",
+            "fate",
+            "fate_reason",
+            "planned_ns",
+            "fired_ns",
+            "slack_ms",
+            "latency_ms",
+            "bundle",
+            "calibration",
+            "hash"
+        ],
+        "the fields and their order are the format"
+    );
+}
+
+#[test]
+fn every_change_is_found_and_named() {
+    let folder = Folder::new();
+    folder.run(5);
+    let lines = folder.lines();
+    type Edit = fn(&mut Vec<String>);
+    let cases: [(Edit, &str); 9] = [
+        (|l| l[2] = l[2].replace("\"reject\"", "\"pass\""), "line 3 was changed"),
+        (|l| drop(l.remove(2)), "before line 3 a record is missing: number 2"),
+        (|l| drop(l.drain(2..4)), "before line 3 records are missing: numbers 2 to 3"),
+        (|l| drop(l.remove(0)), "before line 1 a record is missing: number 0"),
+        (|l| l.swap(2, 4), "lines are out of order: record 2 must be on line 3, and is on line 5"),
+        (|l| l.insert(3, l[2].clone()), "line 4 is out of order: it is record 2, and record 3 must come here"),
+        (|l| l[3] = "{}".into(), "line 4 is not an audit line: it is too short"),
+        (|l| l[3] = "x".repeat(100), "line 4 is not an audit line: it does not end with a hash"),
+        (
+            |l| {
+                let mut forged = Link { seq: 3, prev: Digest::of("another line") };
+                l[3] = forged.seal(r#"{"kind":"note","time":"","text":"forged"}"#).trim_end().to_owned();
+            },
+            "line 4 does not follow line 3: one of them was replaced",
+        ),
+    ];
+    for (edit, says) in cases {
+        let mut edited = lines.clone();
+        edit(&mut edited);
+        folder.replace(&edited);
+        let error = verify(&folder.file()).expect_err(says);
+        assert_eq!(error.kind().exit_code(), 1);
+        assert!(error.to_string().contains(says), "{says}\n  is not\n{error}");
+        assert_eq!(folder.open().expect_err("a broken chain is refused").kind().exit_code(), 3);
+    }
+}
+
+#[test]
+fn a_removed_tail_is_a_warning_and_a_torn_one_is_repaired() {
+    let folder = Folder::new();
+    folder.run(5);
+    let lines = folder.lines();
+    folder.replace(&lines[..4]);
+    let verified = verify(&folder.file()).unwrap();
+    assert_eq!(verified.lines, 4);
+    assert!(verified.warnings[0].contains("line 1 has no stop record"), "{:?}", verified.warnings);
+
+    let mut file = std::fs::OpenOptions::new().append(true).open(folder.file()).unwrap();
+    file.write_all(&lines[4].as_bytes()[..40]).unwrap();
+    let error = verify(&folder.file()).expect_err("torn");
+    assert!(error.to_string().contains("line 5 is cut off"), "{error}");
+
+    folder.run(1);
+    let verified = verify(&folder.file()).unwrap();
+    assert_eq!((verified.lines, verified.runs), (8, 2));
+    let repaired: serde_json::Value = serde_json::from_str(&folder.lines()[4]).unwrap();
+    assert_eq!((&repaired["kind"], &repaired["cut_bytes"]), (&"repaired".into(), &40.into()));
+    assert_eq!(repaired["cut_sha256"], Digest::of(&lines[4].as_bytes()[..40]).to_string());
+}
+
+#[test]
+fn a_file_is_written_by_one_run_at_a_time() {
+    let folder = Folder::new();
+    let _first = folder.open().unwrap();
+    let error = folder.open().expect_err("locked");
+    assert!(error.to_string().contains("is being written"), "{error}");
+}
+
+#[test]
+fn a_disk_that_is_full_at_the_start_is_a_device_error() {
+    let config = AuditConfig { file: "/dev/full".into(), sync: SyncPolicy::Group };
+    let error = AuditLog::open(&config, &run_start(), |_| {}).expect_err("full");
+    assert_eq!(error.kind().exit_code(), 3);
+    assert!(error.report().contains("No space left"), "{}", error.report());
+}
+
+#[test]
+fn an_empty_or_absent_file_does_not_verify() {
+    let folder = Folder::new();
+    assert_eq!(verify(&folder.file()).unwrap_err().kind().exit_code(), 3);
+    std::fs::write(folder.file(), "").unwrap();
+    assert!(verify(&folder.file()).unwrap_err().to_string().contains("holds no record"));
+}
+
+/// A disk with room for so many more bytes; a write that does not fit leaves a part behind, as a real one does.
+#[derive(Clone)]
+struct SmallDisk {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    room: Arc<Mutex<usize>>,
+}
+
+impl SmallDisk {
+    fn with_room(room: usize) -> Self {
+        SmallDisk { bytes: Arc::default(), room: Arc::new(Mutex::new(room)) }
+    }
+
+    fn check(&self, path: &Path) -> Verified {
+        std::fs::write(path, &*self.bytes.lock().unwrap()).unwrap();
+        verify(path).unwrap()
+    }
+}
+
+impl Store for SmallDisk {
+    fn append(&mut self, new: &[u8]) -> std::io::Result<()> {
+        let mut bytes = self.bytes.lock().unwrap();
+        let fits = new.len().min(self.room.lock().unwrap().saturating_sub(bytes.len()));
+        bytes.extend_from_slice(&new[..fits]);
+        match fits == new.len() {
+            true => Ok(()),
+            false => Err(std::io::Error::from_raw_os_error(libc::ENOSPC)),
+        }
+    }
+
+    fn truncate(&mut self, length: u64) -> std::io::Result<()> {
+        self.bytes.lock().unwrap().truncate(length as usize);
+        Ok(())
+    }
+
+    fn sync(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn writer(disk: &SmallDisk) -> (Writer, mpsc::Receiver<Report>) {
+    let (reports_in, reports) = mpsc::channel();
+    let report = move |report| {
+        let _ = reports_in.send(report);
+    };
+    (Writer::start(Box::new(disk.clone()), Link::START, 0, SyncPolicy::Group, report).unwrap(), reports)
+}
+
+#[test]
+fn a_full_disk_is_reported_and_nothing_is_lost_when_there_is_room_again() {
+    let folder = Folder::new();
+    let disk = SmallDisk::with_room(1_000);
+    let (writer, reports) = writer(&disk);
+    (0..50).for_each(|number| writer.write(part(number)));
+    assert!(matches!(reports.recv(), Ok(Report::Fault(why)) if why.contains("No space left")));
+    *disk.room.lock().unwrap() = usize::MAX;
+    assert_eq!(reports.recv(), Ok(Report::Recovered));
+    writer.close().unwrap();
+    assert_eq!(disk.check(&folder.file()).parts, 50);
+}
+
+#[test]
+fn what_memory_cannot_keep_is_told_and_counted() {
+    let folder = Folder::new();
+    let disk = SmallDisk::with_room(10_000);
+    let (writer, reports) = writer(&disk);
+    writer.write(part(0));
+    (1..KEPT as u64 + 100).for_each(|number| writer.write(part(number)));
+    assert!(matches!(reports.recv(), Ok(Report::Fault(_))));
+    (0..KEPT as u64).for_each(|number| writer.write(part(number)));
+    assert_eq!(reports.recv(), Ok(Report::Lost));
+    let unwritten = writer.close().expect_err("there is no room");
+    assert!(unwritten.records > KEPT, "{}", unwritten.records);
+    assert!(disk.bytes.lock().unwrap().len() <= 10_000);
+    // The part of a line that was left behind is what a killed program leaves: everything before it holds.
+    let whole = disk.bytes.lock().unwrap().iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    disk.bytes.lock().unwrap().truncate(whole);
+    if whole > 0 {
+        disk.check(&folder.file());
+    }
+}

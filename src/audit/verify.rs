@@ -1,0 +1,159 @@
+//! Whether a file is what was written, line by line.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+
+use super::FORMAT_VERSION;
+use super::chain::{Break, Envelope, Link};
+use crate::{Error, Result};
+
+/// What a whole chain holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Verified {
+    /// Lines.
+    pub lines: u64,
+    /// Records of parts.
+    pub parts: u64,
+    /// Starts of the program.
+    pub runs: u64,
+    /// The wall time of the first and the last line.
+    pub between: Option<(String, String)>,
+    /// What a chain cannot rule out, or what a reader should know.
+    pub warnings: Vec<String>,
+}
+
+/// A file read up to its end or to the first thing that is wrong with it.
+#[derive(Debug)]
+pub(super) struct Reading {
+    pub(super) link: Link,
+    pub(super) verified: Verified,
+    /// Bytes of whole lines.
+    pub(super) whole: u64,
+    /// What follows the last line feed: an unfinished line.
+    pub(super) tail: Vec<u8>,
+    running: Option<u64>,
+}
+
+/// Checks the chain in `path`.
+///
+/// # Errors
+///
+/// The file cannot be read, or is not what was written; the error names the line and says what happened to it.
+pub fn verify(path: &Path) -> Result<Verified> {
+    let reading = read(path)?;
+    let mut verified = reading.verified;
+    let line = verified.lines + 1;
+    if !reading.tail.is_empty() {
+        let cut =
+            format!("{}: line {line} is cut off: the file was truncated, or its machine lost power", path.display());
+        return Err(Error::check(cut)
+            .because(format!("the {} lines before it are as they were written", verified.lines))
+            .advise("the next run on this file cuts the unfinished line off and writes that down"));
+    }
+    if verified.lines == 0 {
+        return Err(Error::check(format!("{} holds no record", path.display()))
+            .advise("is it the right file? A file whose every line was removed looks the same"));
+    }
+    if let Some(start) = reading.running {
+        verified.warnings.push(format!(
+            "the run that started on line {start} has no stop record: it goes on, it was killed, or the end of the file \
+             was removed, which a chain cannot show without a witness (compare the number of lines with a copy)"
+        ));
+    }
+    Ok(verified)
+}
+
+pub(super) fn read(path: &Path) -> Result<Reading> {
+    let failed = |error| Error::device(format!("audit file {} cannot be read", path.display())).because(error);
+    let mut file = BufReader::new(File::open(path).map_err(failed)?);
+    let mut reading =
+        Reading { link: Link::START, verified: Verified::default(), whole: 0, tail: Vec::new(), running: None };
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        file.read_until(b'\n', &mut line).map_err(failed)?;
+        match line.split_last() {
+            None => return Ok(reading),
+            Some((b'\n', content)) => {
+                let before = reading.link;
+                let envelope = reading
+                    .link
+                    .follow(content)
+                    .map_err(|broken| broken_at(path, reading.verified.lines + 1, before, broken, &mut file))?;
+                reading.whole += line.len() as u64;
+                reading.note(path, envelope)?;
+            }
+            Some(_) => {
+                reading.tail = line;
+                return Ok(reading);
+            }
+        }
+    }
+}
+
+impl Reading {
+    fn note(&mut self, path: &Path, envelope: Envelope) -> Result<()> {
+        self.verified.lines += 1;
+        let line = self.verified.lines;
+        match envelope.kind.as_str() {
+            "part" => self.verified.parts += 1,
+            "start" => self.start(path, line, envelope.format_version)?,
+            "stop" => self.running = None,
+            _ => {}
+        }
+        self.verified.between = Some(match self.verified.between.take() {
+            Some((first, _)) => (first, envelope.time),
+            None => (envelope.time.clone(), envelope.time),
+        });
+        Ok(())
+    }
+
+    fn start(&mut self, path: &Path, line: u64, version: Option<u32>) -> Result<()> {
+        if version != Some(FORMAT_VERSION) {
+            let version = version.map_or("without a number".to_owned(), |version| version.to_string());
+            return Err(Error::device(format!(
+                "{}:{line}: audit format {version} is unknown to this program",
+                path.display()
+            ))
+            .advise(format!("this program reads format {FORMAT_VERSION}: update hgad")));
+        }
+        self.verified.runs += 1;
+        if let Some(before) = self.running.replace(line) {
+            self.verified
+                .warnings
+                .push(format!("the run that started on line {before} has no stop record: it was killed"));
+        }
+        Ok(())
+    }
+}
+
+fn broken_at(path: &Path, line: u64, link: Link, broken: Break, rest: &mut impl BufRead) -> Error {
+    let what = match broken {
+        Break::Changed => format!("line {line} was changed: its hash does not fit its content"),
+        Break::Foreign(why) => format!("line {line} is not an audit line: {why}"),
+        Break::Previous => format!("line {line} does not follow line {}: one of them was replaced", line - 1),
+        Break::Sequence { found, expected } if found < expected => {
+            format!("line {line} is out of order: it is record {found}, and record {expected} must come here")
+        }
+        Break::Sequence { found, expected } => match find(rest, expected, line) {
+            Some(elsewhere) => {
+                format!("lines are out of order: record {expected} must be on line {line}, and is on line {elsewhere}")
+            }
+            None if found == expected + 1 => format!("before line {line} a record is missing: number {expected}"),
+            None => format!("before line {line} records are missing: numbers {expected} to {}", found - 1),
+        },
+    };
+    let error = Error::check(format!("{}: {what}", path.display()));
+    match link.seq {
+        0 => error,
+        lines => error.because(format!("lines 1 to {lines} are as they were written; nothing is known of those after")),
+    }
+}
+
+/// The line after `line` that holds record `seq`.
+fn find(rest: &mut impl BufRead, seq: u64, line: u64) -> Option<u64> {
+    let lines = rest.split(b'\n').map_while(std::result::Result::ok);
+    let holds = |content: &Vec<u8>| Envelope::open(content).is_ok_and(|envelope| envelope.seq == seq);
+    lines.zip(line + 1..).find(|(content, _)| holds(content)).map(|(_, number)| number)
+}

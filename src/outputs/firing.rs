@@ -1,0 +1,380 @@
+//! The thread that acts on the ejector at the right moment.
+//!
+//! It sleeps on CLOCK_MONOTONIC to each deadline, and wakes early for a nearer one. What is due when is decided by
+//! [`Schedule`], which has neither clock nor thread.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::Output;
+use crate::line::PartId;
+use crate::time::Monotonic;
+
+/// The last stretch before a deadline is slept without listening for new orders: waking twice costs more than it brings.
+const LAST_STRETCH: Duration = Duration::from_millis(2);
+/// How often a device that failed is tried again.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// What the output must do, and when: parts that are to be rejected, and the end of the pulse that lasts.
+#[derive(Debug, Default)]
+struct Schedule {
+    parts: BTreeMap<(Monotonic, PartId), Duration>,
+    /// When the pulse that lasts is over.
+    release: Option<Monotonic>,
+}
+
+/// One step of the output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Activate(PartId),
+    Release,
+}
+
+impl Schedule {
+    fn add(&mut self, part: PartId, at: Monotonic, pulse: Duration) {
+        self.parts.insert((at, part), pulse);
+    }
+
+    fn next(&self) -> Option<Monotonic> {
+        let part = self.parts.first_key_value().map(|((at, _), _)| *at);
+        part.into_iter().chain(self.release).min()
+    }
+
+    /// Takes the next step that is due at `now`. A part that is due before the pulse ends extends it.
+    fn take(&mut self, now: Monotonic) -> Option<Step> {
+        if let Some(entry) = self.parts.first_entry()
+            && entry.key().0 <= now
+        {
+            let ((at, part), pulse) = entry.remove_entry();
+            // The pulse keeps its length even when it begins late.
+            let ends = at.max(now) + pulse;
+            self.release = self.release.max(Some(ends));
+            return Some(Step::Activate(part));
+        }
+        self.release.take_if(|ends| *ends <= now).map(|_| Step::Release)
+    }
+}
+
+/// What the firing thread reports.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Report {
+    /// The output acted on the part at that moment, or failed to.
+    Fired(PartId, Result<Monotonic, String>),
+    /// The output failed.
+    Fault(String),
+    /// The output works again.
+    Recovered,
+}
+
+#[derive(Debug, Default)]
+struct Orders {
+    schedule: Schedule,
+    set_safe: bool,
+    stop: bool,
+}
+
+#[derive(Debug, Default)]
+struct Desk {
+    orders: Mutex<Orders>,
+    changed: Condvar,
+}
+
+impl Desk {
+    /// The orders stay usable when a thread panicked while it held them: they are whole after every statement.
+    fn orders(&self) -> MutexGuard<'_, Orders> {
+        self.orders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Orders)) {
+        change(&mut self.orders());
+        self.changed.notify_one();
+    }
+}
+
+/// The firing thread; dropping it releases the output and ends the thread.
+#[derive(Debug)]
+pub struct Firing {
+    desk: Arc<Desk>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Firing {
+    /// Starts the thread. `prepare` runs first on it (to ask for real-time scheduling); `report` is called on it.
+    ///
+    /// # Errors
+    ///
+    /// The system gives no thread.
+    pub fn start(
+        output: Box<dyn Output>,
+        prepare: impl FnOnce() + Send + 'static,
+        report: impl FnMut(Report) + Send + 'static,
+    ) -> crate::Result<Self> {
+        let desk = Arc::new(Desk::default());
+        let shared = desk.clone();
+        let thread = std::thread::Builder::new().name("firing".into()).spawn(move || {
+            prepare();
+            Worker { output: Released(output), report, failed: None }.work(&shared);
+        });
+        let thread =
+            thread.map_err(|error| crate::Error::device("the system gives no thread for the output").because(error))?;
+        Ok(Firing { desk, thread: Some(thread) })
+    }
+
+    /// Activates the output for `part` at `at`, at once if that has passed, for `pulse`.
+    pub fn fire(&self, part: PartId, at: Monotonic, pulse: Duration) {
+        self.desk.change(|orders| orders.schedule.add(part, at, pulse));
+    }
+
+    /// Forgets all that was to fire and releases the output.
+    pub fn set_safe(&self) {
+        self.desk.change(|orders| {
+            orders.schedule = Schedule::default();
+            orders.set_safe = true;
+        });
+    }
+}
+
+impl Drop for Firing {
+    fn drop(&mut self) {
+        self.desk.change(|orders| orders.stop = true);
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            log::error!("the firing thread panicked; the output was released");
+        }
+    }
+}
+
+/// An output that is released when it goes out of scope, also by a panic.
+struct Released(Box<dyn Output>);
+
+impl Drop for Released {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.release() {
+            log::error!("output {} could not be released: {}", self.0.name(), error.report());
+        }
+    }
+}
+
+struct Worker<R> {
+    output: Released,
+    report: R,
+    /// When the failed output is tried again.
+    failed: Option<Monotonic>,
+}
+
+impl<R: FnMut(Report)> Worker<R> {
+    fn work(mut self, desk: &Desk) {
+        let mut orders = desk.orders();
+        while !orders.stop {
+            let now = Monotonic::now();
+            if std::mem::take(&mut orders.set_safe) {
+                drop(orders);
+                self.release();
+                orders = desk.orders();
+                continue;
+            }
+            if let Some(step) = orders.schedule.take(now) {
+                drop(orders);
+                self.step(step);
+                orders = desk.orders();
+                continue;
+            }
+            if self.failed.is_some_and(|retry| retry <= now) {
+                drop(orders);
+                self.release();
+                orders = desk.orders();
+                continue;
+            }
+            let next = orders.schedule.next().into_iter().chain(self.failed).min();
+            orders = match next.map(|at| (at, at.saturating_since(now))) {
+                Some((at, left)) if left <= LAST_STRETCH => {
+                    drop(orders);
+                    at.sleep_until();
+                    desk.orders()
+                }
+                Some((_, left)) => {
+                    let waited = desk.changed.wait_timeout(orders, left - LAST_STRETCH);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => desk.changed.wait(orders).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+    }
+
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Release => self.release(),
+            Step::Activate(part) => {
+                let result = self.output.0.activate();
+                let fired = Monotonic::now();
+                let outcome = result.as_ref().map(|()| fired).map_err(|error| error.to_string());
+                (self.report)(Report::Fired(part, outcome));
+                self.note(result);
+            }
+        }
+    }
+
+    fn release(&mut self) {
+        let result = self.output.0.release();
+        self.note(result);
+    }
+
+    /// Follows the output's health: each change is reported once.
+    fn note(&mut self, result: crate::Result<()>) {
+        match (result, self.failed.take()) {
+            (Ok(()), None) => {}
+            (Ok(()), Some(_)) => (self.report)(Report::Recovered),
+            (Err(error), before) => {
+                self.failed = Some(Monotonic::now() + RETRY);
+                if before.is_none() {
+                    (self.report)(Report::Fault(error.report()));
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Error;
+    use std::sync::mpsc;
+
+    const MS: u64 = 1_000_000;
+
+    fn at(ms: u64) -> Monotonic {
+        Monotonic::from_nanos(ms * MS)
+    }
+
+    #[test]
+    fn overlapping_pulses_become_one_longer_pulse() {
+        let mut schedule = Schedule::default();
+        let pulse = Duration::from_millis(30);
+        for (part, ms) in [(0, 100), (1, 120), (2, 200), (3, 200)] {
+            schedule.add(PartId(part), at(ms), pulse);
+        }
+        let mut steps = Vec::new();
+        while let Some(next) = schedule.next() {
+            let step = schedule.take(next).expect("it is due");
+            steps.push((next.as_nanos() / MS, step));
+        }
+        let activate = |part| Step::Activate(PartId(part));
+        assert_eq!(
+            steps,
+            [
+                (100, activate(0)),
+                (120, activate(1)),
+                (150, Step::Release),
+                (200, activate(2)),
+                (200, activate(3)),
+                (230, Step::Release)
+            ]
+        );
+    }
+
+    /// An output that fails when told to, and says what it was asked for.
+    struct Scripted {
+        calls: mpsc::Sender<&'static str>,
+        fails: Arc<Mutex<bool>>,
+        panics: bool,
+    }
+
+    impl Scripted {
+        fn answer(&self, call: &'static str) -> crate::Result<()> {
+            self.calls.send(call).unwrap();
+            match *self.fails.lock().unwrap() {
+                true => Err(Error::device("unplugged")),
+                false => Ok(()),
+            }
+        }
+    }
+
+    impl Output for Scripted {
+        fn name(&self) -> &str {
+            "scripted"
+        }
+        fn activate(&mut self) -> crate::Result<()> {
+            assert!(!self.panics, "a bug in an output");
+            self.answer("activate")
+        }
+        fn release(&mut self) -> crate::Result<()> {
+            self.answer("release")
+        }
+    }
+
+    struct Rig {
+        firing: Option<Firing>,
+        calls: mpsc::Receiver<&'static str>,
+        reports: mpsc::Receiver<Report>,
+        fails: Arc<Mutex<bool>>,
+    }
+
+    fn rig(panics: bool) -> Rig {
+        let (calls_in, calls) = mpsc::channel();
+        let (reports_in, reports) = mpsc::channel();
+        let fails = Arc::new(Mutex::new(false));
+        let output = Scripted { calls: calls_in, fails: fails.clone(), panics };
+        let firing = Firing::start(
+            Box::new(output),
+            || {},
+            move |report| {
+                let _ = reports_in.send(report);
+            },
+        );
+        Rig { firing: Some(firing.unwrap()), calls, reports, fails }
+    }
+
+    #[test]
+    fn parts_fire_in_the_order_of_their_deadlines_and_never_early() {
+        let mut rig = rig(false);
+        let firing = rig.firing.as_ref().unwrap();
+        let now = Monotonic::now();
+        let deadlines = [60, 20, 40, 0].map(|ms| now + Duration::from_millis(ms));
+        for (part, at) in deadlines.iter().enumerate() {
+            firing.fire(PartId(part as u64), *at, Duration::from_millis(1));
+        }
+        let mut order = Vec::new();
+        for _ in 0..4 {
+            let Ok(Report::Fired(part, Ok(fired))) = rig.reports.recv() else { panic!("not fired") };
+            assert!(fired >= deadlines[part.0 as usize], "part {part} fired early");
+            order.push(part.0);
+        }
+        assert_eq!(order, [3, 1, 2, 0]);
+        rig.firing = None;
+        assert_eq!(rig.calls.iter().last(), Some("release"), "released at the end");
+    }
+
+    #[test]
+    fn a_failure_is_reported_once_and_the_device_is_tried_again() {
+        let rig = rig(false);
+        *rig.fails.lock().unwrap() = true;
+        let firing = rig.firing.as_ref().unwrap();
+        firing.fire(PartId(1), Monotonic::now(), Duration::from_millis(1));
+        assert_eq!(rig.reports.recv(), Ok(Report::Fired(PartId(1), Err("unplugged".into()))));
+        assert_eq!(rig.reports.recv(), Ok(Report::Fault("unplugged".into())));
+        *rig.fails.lock().unwrap() = false;
+        assert_eq!(rig.reports.recv(), Ok(Report::Recovered));
+    }
+
+    #[test]
+    fn a_panic_releases_the_output() {
+        let mut rig = rig(true);
+        rig.firing.as_ref().unwrap().fire(PartId(1), Monotonic::now(), Duration::from_millis(1));
+        assert_eq!(rig.calls.recv(), Ok("release"));
+        rig.firing = None;
+    }
+
+    #[test]
+    fn set_safe_forgets_what_was_to_fire() {
+        let mut rig = rig(false);
+        let firing = rig.firing.as_ref().unwrap();
+        firing.fire(PartId(1), Monotonic::now() + Duration::from_secs(3600), Duration::from_millis(1));
+        firing.set_safe();
+        assert_eq!(rig.calls.recv(), Ok("release"));
+        rig.firing = None;
+        assert!(rig.reports.recv().is_err(), "nothing fired");
+    }
+}
