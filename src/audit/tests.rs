@@ -20,6 +20,7 @@ fn run_start() -> RunStart {
 fn part(number: u64) -> Body {
     let record = PartRecord {
         part: PartId(number),
+        ticket: None,
         frame: number,
         origin: "a \"quoted\" name\n".into(),
         class: "washer".into(),

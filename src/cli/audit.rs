@@ -1,11 +1,44 @@
 //! `hgad audit`.
 
+use std::path::PathBuf;
+
+use clap::Subcommand;
+
 use crate::Result;
+use crate::audit;
 
-/// Audit
+/// Check what a line wrote down
 #[derive(Debug, clap::Args)]
-pub struct AuditArgs {}
+pub struct AuditArgs {
+    #[command(subcommand)]
+    command: AuditCommand,
+}
 
-pub fn run(_args: AuditArgs) -> Result<()> {
-    todo!()
+#[derive(Debug, Subcommand)]
+enum AuditCommand {
+    /// Check that no line was changed, removed or put in (exit code 1 if one was)
+    Verify {
+        /// The audit file
+        file: PathBuf,
+    },
+}
+
+pub fn run(args: AuditArgs) -> Result<()> {
+    match args.command {
+        AuditCommand::Verify { file } => {
+            let verified = audit::verify(&file)?;
+            let (first, last) = verified.between.unwrap_or_default();
+            println!(
+                "OK {}: {} lines, {} parts, {} runs, {first} to {last}",
+                file.display(),
+                verified.lines,
+                verified.parts,
+                verified.runs
+            );
+            for warning in verified.warnings {
+                println!("warning: {warning}");
+            }
+            Ok(())
+        }
+    }
 }

@@ -1,11 +1,57 @@
 //! `hgad run`.
 
-use crate::Result;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
-/// Run
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use crate::config::LineConfig;
+use crate::runtime::{self, Ending, Wiring};
+use crate::{Error, Result};
+
+/// Inspect a line: grab, judge, eject, write down
+///
+/// SIGTERM and Ctrl-C end the run in good order: parts that were captured get their verdicts, the ejector is released, the
+/// audit is on disk.
 #[derive(Debug, clap::Args)]
-pub struct RunArgs {}
+pub struct RunArgs {
+    /// The line's configuration (docs/configuration.md)
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// End after so many frames
+    #[arg(long, value_name = "N")]
+    max_parts: Option<u64>,
+    /// Write the summary as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
 
-pub fn run(_args: RunArgs) -> Result<()> {
-    todo!()
+pub fn run(args: RunArgs) -> Result<()> {
+    let config = LineConfig::open(&args.config)?;
+    let stop = stop_on_signals()?;
+    let wiring = Wiring { max_parts: args.max_parts, stop, ..Wiring::open(&config)? };
+    log::info!("line '{}' is armed; parts are inspected as '{}'", config.name, config.class);
+    let summary = runtime::run(wiring)?;
+    println!("{summary}");
+    if let Some(path) = &args.json {
+        std::fs::write(path, format!("{:#}\n", summary.to_json()))
+            .map_err(|error| Error::device(format!("{} cannot be written", path.display())).because(error))?;
+    }
+    match summary.ending {
+        Ending::LineStopped(why) => Err(Error::check("the line was stopped")
+            .because(why)
+            .advise("see the audit for the part; remove the cause before the belt runs again")),
+        Ending::CameraEnded | Ending::Stopped => Ok(()),
+    }
+}
+
+/// A flag that the signals that ask a program to end set.
+fn stop_on_signals() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGTERM, SIGINT] {
+        signal_hook::flag::register(signal, stop.clone())
+            .map_err(|error| Error::device("the system does not let signals be caught").because(error))?;
+    }
+    Ok(stop)
 }

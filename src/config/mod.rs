@@ -7,12 +7,13 @@ mod complaint;
 mod typed;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::camera::v4l2;
 use crate::digest::Digest;
 use crate::line::Rules;
+use crate::outputs::gpio;
 use crate::{Error, Result};
 
 /// The newest configuration format that this program reads.
@@ -49,9 +50,7 @@ pub enum CameraConfig {
     /// A folder of images that is replayed.
     Folder(FolderConfig),
     /// A camera that Linux knows.
-    V4l2(V4l2Config),
-    /// The synthetic conveyor.
-    Synthetic(SyntheticConfig),
+    V4l2(v4l2::Settings),
 }
 
 /// A folder of images that is replayed in the order of their names.
@@ -65,63 +64,13 @@ pub struct FolderConfig {
     pub repeat: Option<u64>,
 }
 
-/// A camera that Linux knows.
-#[derive(Debug, Clone, PartialEq)]
-pub struct V4l2Config {
-    /// The device file, such as `/dev/video0` or a link below `/dev/v4l/by-id`.
-    pub device: PathBuf,
-    /// Pixels per row that are asked for.
-    pub width: u32,
-    /// Rows that are asked for.
-    pub height: u32,
-    /// The pixel format that is asked for; `None` takes the first that both sides know.
-    pub format: Option<PixelFormat>,
-    /// Frames per second that are asked for; `None` leaves what the camera has.
-    pub fps: Option<u32>,
-    /// A camera that is silent for so long is treated as failed.
-    pub timeout: Duration,
-}
-
-/// The pixel formats that are understood, by their V4L2 four-character codes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub enum PixelFormat {
-    /// YCbCr 4:2:2, Y first.
-    #[serde(rename = "YUYV")]
-    Yuyv,
-    /// Motion JPEG.
-    #[serde(rename = "MJPG")]
-    Mjpg,
-    /// 8-bit luma.
-    #[serde(rename = "GREY")]
-    Grey,
-    /// 24-bit RGB.
-    #[serde(rename = "RGB3")]
-    Rgb3,
-    /// 24-bit BGR.
-    #[serde(rename = "BGR3")]
-    Bgr3,
-}
-
-/// The synthetic conveyor: products that the program renders itself.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SyntheticConfig {
-    /// The same seed gives the same parts.
-    pub seed: u64,
-    /// Parts per second.
-    pub rate: f64,
-    /// How many parts pass; `None` without end.
-    pub parts: Option<u64>,
-    /// The share of parts that has a defect, 0..=1.
-    pub defect_share: f64,
-}
-
 /// What ejects.
 #[derive(Debug, Clone, PartialEq)]
 pub enum OutputConfig {
     /// A message over a serial port.
     Serial(SerialConfig),
     /// A GPIO line.
-    Gpio(GpioConfig),
+    Gpio(gpio::Settings),
     /// Nothing: decisions are only written down.
     None,
 }
@@ -137,17 +86,6 @@ pub struct SerialConfig {
     pub message: Vec<u8>,
     /// What is sent when the pulse ends, at the start and at the end of the program.
     pub release: Option<Vec<u8>>,
-}
-
-/// A GPIO line.
-#[derive(Debug, Clone, PartialEq)]
-pub struct GpioConfig {
-    /// The chip: a device file (`/dev/gpiochip0`), its name (`gpiochip0`) or its label (`pinctrl-bcm2711`).
-    pub chip: String,
-    /// The line's name (`GPIO17`) or its offset on the chip (`17`).
-    pub line: String,
-    /// Whether the ejector acts when the line is low.
-    pub active_low: bool,
 }
 
 /// Where decisions are written down.

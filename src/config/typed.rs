@@ -13,11 +13,12 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use super::complaint::Complaint;
 use super::{
-    AuditConfig, CameraConfig, FORMAT_VERSION, FolderConfig, GpioConfig, LineConfig, OutputConfig, PixelFormat,
-    SerialConfig, SyncPolicy, SyntheticConfig, V4l2Config,
+    AuditConfig, CameraConfig, FORMAT_VERSION, FolderConfig, LineConfig, OutputConfig, SerialConfig, SyncPolicy,
 };
+use crate::camera::v4l2;
 use crate::digest::Digest;
 use crate::line::{LatePolicy, Rules, SkippedPolicy};
+use crate::outputs::gpio;
 
 type Checked<T> = Result<T, Complaint>;
 
@@ -112,11 +113,10 @@ impl<'t> Document<'t> {
     }
 
     fn camera(&mut self) -> Checked<CameraConfig> {
-        let (kind, table, place) = self.kind("camera", &["folder", "v4l2", "synthetic"])?;
+        let (kind, table, place) = self.kind("camera", &["folder", "v4l2"])?;
         match kind.as_str() {
             "folder" => typed::<FolderTyped>("camera", table, place)?.validate(self).map(CameraConfig::Folder),
-            "v4l2" => typed::<V4l2Typed>("camera", table, place)?.validate(self).map(CameraConfig::V4l2),
-            _ => typed::<SyntheticTyped>("camera", table, place)?.validate().map(CameraConfig::Synthetic),
+            _ => typed::<V4l2Typed>("camera", table, place)?.validate(self).map(CameraConfig::V4l2),
         }
     }
 
@@ -218,47 +218,28 @@ struct V4l2Typed {
     device: Spanned<String>,
     width: Spanned<u32>,
     height: Spanned<u32>,
-    format: Option<PixelFormat>,
-    fps: Option<Spanned<u32>>,
+    format: Option<Spanned<String>>,
+    fps: Option<Spanned<f64>>,
     timeout_ms: Option<Spanned<f64>>,
 }
 
 impl V4l2Typed {
-    const TIMEOUT: Duration = Duration::from_secs(2);
+    const SILENCE: Duration = Duration::from_secs(2);
 
-    fn validate(&self, document: &Document) -> Checked<V4l2Config> {
-        Ok(V4l2Config {
+    fn validate(&self, document: &Document) -> Checked<v4l2::Settings> {
+        Ok(v4l2::Settings {
             device: document.path("device", &self.device)?,
             width: pixels("width", &self.width)?,
             height: pixels("height", &self.height)?,
-            format: self.format,
-            fps: self.fps.as_ref().map(|fps| positive("fps", fps)).transpose()?,
-            timeout: self.timeout_ms.as_ref().map_or(Ok(Self::TIMEOUT), |typed| milliseconds("timeout_ms", typed))?,
+            format: self.format.as_ref().map(pixel_format).transpose()?,
+            fps: self.fps.as_ref().map(|fps| at_most("fps", fps, positive("fps", fps)?, 10_000.0)).transpose()?,
+            silence: match &self.timeout_ms {
+                // For a camera that waits for a trigger.
+                Some(typed) if *typed.get_ref() == 0.0 => Duration::ZERO,
+                Some(typed) => milliseconds("timeout_ms", typed)?,
+                None => Self::SILENCE,
+            },
         })
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SyntheticTyped {
-    seed: u64,
-    rate: Spanned<f64>,
-    parts: Option<Spanned<u64>>,
-    defect_share: Option<Spanned<f64>>,
-}
-
-impl SyntheticTyped {
-    const DEFECT_SHARE: f64 = 0.1;
-
-    fn validate(&self) -> Checked<SyntheticConfig> {
-        let defect_share = self.defect_share.as_ref().map_or(Self::DEFECT_SHARE, |typed| *typed.get_ref());
-        if let Some(typed) = &self.defect_share
-            && !(0.0..=1.0).contains(&defect_share)
-        {
-            return Err(Complaint::new(typed.span(), format!("defect_share is {defect_share}, not between 0 and 1")));
-        }
-        let parts = self.parts.as_ref().map(|parts| positive("parts", parts)).transpose()?;
-        Ok(SyntheticConfig { seed: self.seed, rate: rate(&self.rate)?, parts, defect_share })
     }
 }
 
@@ -293,8 +274,8 @@ struct GpioTyped {
 }
 
 impl GpioTyped {
-    fn validate(&self) -> Checked<GpioConfig> {
-        Ok(GpioConfig {
+    fn validate(&self) -> Checked<gpio::Settings> {
+        Ok(gpio::Settings {
             chip: not_empty("chip", &self.chip)?,
             line: not_empty("line", &self.line)?,
             active_low: self.active_low.unwrap_or(false),
@@ -336,6 +317,10 @@ fn at_most<T: Copy + PartialOrd + fmt::Display>(key: &str, typed: &Spanned<T>, v
 
 fn pixels(key: &str, typed: &Spanned<u32>) -> Checked<u32> {
     at_most(key, typed, positive(key, typed)?, 16_384)
+}
+
+fn pixel_format(typed: &Spanned<String>) -> Checked<v4l2::PixelFormat> {
+    typed.get_ref().parse().map_err(|error: crate::Error| Complaint::new(typed.span(), error.to_string()))
 }
 
 /// Frames or parts per second.

@@ -30,7 +30,6 @@ enum Wait {
 #[derive(Debug)]
 struct OpenPart {
     record: PartRecord,
-    ticket: Option<Ticket>,
     wait: Wait,
     wakeup: Monotonic,
 }
@@ -102,6 +101,11 @@ impl LineCore {
         part.into_iter().chain(alarm).min()
     }
 
+    /// Whether the fate of this frame's part is not settled yet.
+    pub fn is_open(&self, ticket: Ticket) -> bool {
+        self.tickets.contains_key(&ticket)
+    }
+
     /// Whether the fate of every part is settled.
     pub fn is_idle(&self) -> bool {
         self.open.is_empty()
@@ -123,7 +127,7 @@ impl LineCore {
         let part = self.add(frame, captured, origin, class, at);
         self.tickets.insert(ticket, part);
         if let Some(open) = self.open.get_mut(&part) {
-            open.ticket = Some(ticket);
+            open.record.ticket = Some(ticket);
         }
         part
     }
@@ -134,6 +138,7 @@ impl LineCore {
         let deadline = captured + self.rules.travel;
         let record = PartRecord {
             part,
+            ticket: None,
             frame,
             origin,
             class,
@@ -148,7 +153,7 @@ impl LineCore {
         };
         let wakeup = deadline - LEAD;
         self.wakeups.insert((wakeup, part));
-        self.open.insert(part, OpenPart { record, ticket: None, wait: Wait::Verdict, wakeup });
+        self.open.insert(part, OpenPart { record, wait: Wait::Verdict, wakeup });
         part
     }
 
@@ -288,7 +293,7 @@ impl LineCore {
     fn close(&mut self, part: PartId, fate: Fate, actions: &mut Vec<Action>) {
         let Some(mut open) = self.open.remove(&part) else { return };
         self.wakeups.remove(&(open.wakeup, part));
-        if let Some(ticket) = open.ticket {
+        if let Some(ticket) = open.record.ticket {
             self.tickets.remove(&ticket);
         }
         open.record.fate = fate;

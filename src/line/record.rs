@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::PartId;
+use super::{PartId, Ticket};
 use crate::digest::Digest;
 use crate::time::Monotonic;
 
@@ -122,6 +122,8 @@ impl Fate {
 pub struct PartRecord {
     /// The part.
     pub part: PartId,
+    /// What the caller calls its frame; `None` for a frame that never arrived.
+    pub ticket: Option<Ticket>,
     /// The camera's number of its frame.
     pub frame: u64,
     /// Where the picture came from; empty for a frame that never arrived.

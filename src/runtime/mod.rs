@@ -1,1 +1,75 @@
-//! runtime
+//! The line at work: threads, queues, and the wiring of the stages, which know nothing of each other.
+//!
+//! ```text
+//! camera thread --slot--> inspection thread --+
+//!       |                                     |            +--> firing thread --> output
+//!       +-------------- messages ------------>+-> run() ---+--> audit thread ---> file
+//!                                                (core)    +--> observer thread
+//! ```
+//!
+//! Between camera and inspection lies a slot of one frame, in which the newest wins. All other queues are bounded and
+//! drained by threads that never wait for a device.
+
+mod conductor;
+mod grabbing;
+mod histogram;
+mod inspection;
+mod observer;
+mod realtime;
+mod slot;
+mod summary;
+mod wiring;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+pub use conductor::run;
+pub use inspection::{Inspect, Judged, ModelInspector};
+pub use observer::{Finished, Observer, Picture};
+pub use summary::{Ending, Percentiles, Summary};
+
+use crate::audit::RunStart;
+use crate::camera::Camera;
+use crate::config::AuditConfig;
+use crate::line::Rules;
+use crate::outputs::Output;
+
+/// What happens to a frame that arrives while the inspection is busy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// It takes the place of one that waits, which is skipped: the belt does not wait.
+    NewestWins,
+    /// The camera waits, so that every frame is inspected: for cameras that can wait.
+    EveryFrame,
+}
+
+/// Everything that a run needs, opened and ready.
+pub struct Wiring {
+    /// When a reject fires, and what counts as bad.
+    pub rules: Rules,
+    /// The product of a frame that does not say what it is.
+    pub class: String,
+    /// Where frames come from.
+    pub camera: Box<dyn Camera>,
+    /// What judges them.
+    pub inspector: Box<dyn Inspect>,
+    /// What ejects.
+    pub output: Box<dyn Output>,
+    /// Where decisions are written down.
+    pub audit: AuditConfig,
+    /// What the audit's start record says.
+    pub start: RunStart,
+    /// What happens to a frame that arrives while the inspection is busy.
+    pub pace: Pace,
+    /// The run ends after so many frames.
+    pub max_parts: Option<u64>,
+    /// The run ends in good order when this becomes true.
+    pub stop: Arc<AtomicBool>,
+    /// Who looks at finished parts.
+    pub observer: Option<Observer>,
+    /// Whether real-time scheduling and locked memory are asked for.
+    pub realtime: bool,
+}
+
+#[cfg(test)]
+mod tests;

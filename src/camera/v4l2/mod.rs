@@ -28,7 +28,7 @@ pub use convert::{Layout, PixelFormat};
 pub use discover::{CameraNode, NodeState, OfferedFormat, OfferedSize, cameras, formats};
 
 use self::stream::{Filled, Stream};
-use super::{Camera, Frame, Grab};
+use super::{BrokenFrame, Camera, Frame, Grab};
 use crate::time::Monotonic;
 use crate::{Error, Result};
 
@@ -146,13 +146,13 @@ impl Camera for V4l2Camera {
                 Ok(None) => {}
             }
         };
-        // A damaged frame has its number too: it is missing, so the next one shows a gap.
         let number = self.numbers.next(copied.sequence);
         let captured = self.stamped(copied.stamp);
         let origin = self.settings.device.display().to_string();
-        let image =
-            copied.image.map_err(|error| Error::device(format!("{origin}: frame {number} is lost")).because(error))?;
-        Ok(Grab::Frame(Frame { number, captured, stamp: copied.source, origin, product: None, image }))
+        Ok(match copied.image {
+            Ok(image) => Grab::Frame(Frame { number, captured, stamp: copied.source, origin, product: None, image }),
+            Err(error) => Grab::Broken(BrokenFrame { number, captured, origin, why: error.report() }),
+        })
     }
 }
 

@@ -1,0 +1,164 @@
+//! What a run comes to.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::histogram::Histogram;
+use crate::line::{Counters, PartRecord};
+
+/// Why a run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// The camera has no more frames, or as many as were wanted were seen.
+    CameraEnded,
+    /// It was told to stop.
+    Stopped,
+    /// What the configuration asks for could not be kept up, for the reason given.
+    LineStopped(String),
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Ending::CameraEnded => f.write_str("the camera has no more frames"),
+            Ending::Stopped => f.write_str("told to stop"),
+            Ending::LineStopped(why) => write!(f, "line stopped: {why}"),
+        }
+    }
+}
+
+/// The spread of a time, in milliseconds, right to 1%.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Percentiles {
+    /// How many were measured.
+    pub count: u64,
+    /// The median.
+    pub p50: f64,
+    /// The 99th percentile.
+    pub p99: f64,
+    /// The largest, exactly.
+    pub max: f64,
+}
+
+/// What a run came to.
+#[derive(Debug, Clone)]
+pub struct Summary {
+    /// Why it ended.
+    pub ending: Ending,
+    /// How many parts met which end.
+    pub counters: Counters,
+    /// From the capture to the verdict.
+    pub latency_ms: Percentiles,
+    /// From the planned moment of a reject to the one at which the ejector acted.
+    pub lateness_ms: Percentiles,
+    /// The least slack that an inspected part had; negative when its verdict came after its deadline.
+    pub least_slack_ms: Option<f64>,
+    /// How long the run took.
+    pub took: Duration,
+    /// Finished parts that the observer was too slow for.
+    pub unobserved: u64,
+    /// Where the decisions are written down.
+    pub audit: PathBuf,
+}
+
+impl Summary {
+    /// The summary as a JSON object.
+    pub fn to_json(&self) -> serde_json::Value {
+        let mut object = serde_json::Map::new();
+        for (name, count) in self.counters.named() {
+            object.insert(name.into(), count.into());
+        }
+        object.insert("latency_ms".into(), percentiles(&self.latency_ms));
+        object.insert("lateness_ms".into(), percentiles(&self.lateness_ms));
+        object.insert("least_slack_ms".into(), self.least_slack_ms.into());
+        object.insert("seconds".into(), self.took.as_secs_f64().into());
+        object.insert("unobserved".into(), self.unobserved.into());
+        object.insert("ending".into(), self.ending.to_string().into());
+        object.insert("audit".into(), self.audit.display().to_string().into());
+        object.into()
+    }
+}
+
+fn percentiles(times: &Percentiles) -> serde_json::Value {
+    serde_json::json!({ "count": times.count, "p50": times.p50, "p99": times.p99, "max": times.max })
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Counters { parts, passed, rejected, unaccounted, .. } = self.counters;
+        let seconds = self.took.as_secs_f64();
+        writeln!(f, "parts         {parts} in {seconds:.1} s ({})", self.ending)?;
+        writeln!(f, "  passed      {passed}\n  rejected    {rejected}\n  unaccounted {unaccounted}")?;
+        let named = self.counters.named();
+        let unknown = named[6..].iter().filter(|(_, count)| *count > 0);
+        let list = unknown.map(|(name, count)| format!("{count} {name}")).collect::<Vec<_>>();
+        if !list.is_empty() {
+            writeln!(f, "no verdict    {}", list.join(", "))?;
+        }
+        writeln!(f, "verdict after {}", self.latency_ms)?;
+        writeln!(f, "ejector late  {}", self.lateness_ms)?;
+        if let Some(slack) = self.least_slack_ms {
+            writeln!(f, "least slack   {slack:.1} ms")?;
+        }
+        write!(f, "audit         {}", self.audit.display())
+    }
+}
+
+impl fmt::Display for Percentiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.count {
+            0 => f.write_str("-"),
+            _ => write!(f, "p50 {:.2} ms, p99 {:.2} ms, max {:.2} ms", self.p50, self.p99, self.max),
+        }
+    }
+}
+
+/// Gathers a run's times.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    latency: Histogram,
+    lateness: Histogram,
+    least_slack: Option<f64>,
+}
+
+impl Tally {
+    pub(super) fn add(&mut self, record: &PartRecord) {
+        if let Some(latency) = record.latency {
+            self.latency.add(latency.total.as_secs_f64() * 1e3);
+            self.least_slack = Some(self.least_slack.map_or(record.slack_ms, |least| least.min(record.slack_ms)));
+        }
+        if let Some(fired) = record.fired {
+            self.lateness.add(fired.millis_since(record.deadline));
+        }
+    }
+
+    pub(super) fn summary(
+        &self,
+        ending: Ending,
+        counters: Counters,
+        took: Duration,
+        unobserved: u64,
+        audit: PathBuf,
+    ) -> Summary {
+        Summary {
+            ending,
+            counters,
+            latency_ms: spread(&self.latency),
+            lateness_ms: spread(&self.lateness),
+            least_slack_ms: self.least_slack,
+            took,
+            unobserved,
+            audit,
+        }
+    }
+}
+
+fn spread(histogram: &Histogram) -> Percentiles {
+    Percentiles {
+        count: histogram.count(),
+        p50: histogram.quantile(0.5),
+        p99: histogram.quantile(0.99),
+        max: histogram.max(),
+    }
+}

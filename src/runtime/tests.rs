@@ -1,0 +1,313 @@
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use image::RgbImage;
+use ndarray::Array2;
+
+use super::*;
+use crate::audit;
+use crate::camera::{BrokenFrame, Frame, Grab, StampSource};
+use crate::config::SyncPolicy;
+use crate::digest::Digest;
+use crate::inspect::{Inspection, Timings};
+use crate::line::{Fate, Judgement, LatePolicy, SkippedPolicy, Unknown, Verdict};
+use crate::time::Monotonic;
+use crate::{Error, Result};
+
+type Script = Vec<Box<dyn FnMut(u64) -> Result<Grab> + Send>>;
+
+/// A camera that does what a test says, step by step.
+struct ScriptedCamera {
+    script: Script,
+    number: u64,
+    interval: Duration,
+}
+
+impl Camera for ScriptedCamera {
+    fn name(&self) -> &str {
+        "scripted"
+    }
+
+    fn grab(&mut self, _patience: Duration) -> Result<Grab> {
+        if self.script.is_empty() {
+            return Ok(Grab::End);
+        }
+        std::thread::sleep(self.interval);
+        let mut step = self.script.remove(0);
+        let grabbed = step(self.number);
+        if grabbed.is_ok() {
+            self.number += 1;
+        }
+        grabbed
+    }
+}
+
+/// What a frame's red channel asks of the inspector.
+mod part {
+    pub const GOOD: u8 = 0;
+    pub const BAD: u8 = 1;
+    pub const FAULT: u8 = 2;
+    pub const PANIC: u8 = 3;
+    pub const SLOW: u8 = 4;
+}
+
+fn frame(kind: u8) -> Box<dyn FnMut(u64) -> Result<Grab> + Send> {
+    Box::new(move |number| {
+        Ok(Grab::Frame(Frame {
+            number,
+            captured: Monotonic::now(),
+            stamp: StampSource::EndOfFrame,
+            origin: format!("kind {kind}"),
+            product: None,
+            image: RgbImage::from_pixel(1, 1, image::Rgb([kind, 0, 0])),
+        }))
+    })
+}
+
+fn broken() -> Box<dyn FnMut(u64) -> Result<Grab> + Send> {
+    Box::new(|number| {
+        let (captured, origin) = (Monotonic::now(), "damaged".to_owned());
+        Ok(Grab::Broken(BrokenFrame { number, captured, origin, why: "no picture".into() }))
+    })
+}
+
+fn failure() -> Box<dyn FnMut(u64) -> Result<Grab> + Send> {
+    Box::new(|_| Err(Error::device("unplugged")))
+}
+
+fn driver_panic() -> Box<dyn FnMut(u64) -> Result<Grab> + Send> {
+    Box::new(|_| panic!("a bug in a driver"))
+}
+
+struct ScriptedInspector;
+
+impl Inspect for ScriptedInspector {
+    fn inspect(&mut self, frame: &Frame, _class: &str) -> Result<Judged> {
+        let kind = frame.image.get_pixel(0, 0).0[0];
+        match kind {
+            part::FAULT => return Err(Error::device("the network failed")),
+            part::PANIC => panic!("a bug in an operator"),
+            part::SLOW => std::thread::sleep(Duration::from_millis(400)),
+            _ => {}
+        }
+        let score = f32::from(kind);
+        let judgement = Judgement { score, threshold: 0.5, rejects: score > 0.5, calibration: Digest::zero() };
+        let inspection = Inspection { score, map: Array2::zeros((1, 1)), timings: Timings::default() };
+        Ok(Judged { judgement, inspection })
+    }
+}
+
+#[derive(Default)]
+struct Calls {
+    activated: usize,
+    released: usize,
+    is_active: bool,
+    fails: bool,
+}
+
+struct ScriptedOutput(Arc<Mutex<Calls>>);
+
+impl Output for ScriptedOutput {
+    fn name(&self) -> &str {
+        "scripted"
+    }
+
+    fn activate(&mut self) -> Result<()> {
+        let mut calls = self.0.lock().unwrap();
+        if calls.fails {
+            return Err(Error::device("the ejector is gone"));
+        }
+        calls.activated += 1;
+        calls.is_active = true;
+        Ok(())
+    }
+
+    fn release(&mut self) -> Result<()> {
+        let mut calls = self.0.lock().unwrap();
+        calls.released += 1;
+        calls.is_active = false;
+        Ok(())
+    }
+}
+
+struct Bench {
+    folder: tempfile::TempDir,
+    calls: Arc<Mutex<Calls>>,
+    seen: Arc<Mutex<Vec<Finished>>>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Bench {
+            folder: tempfile::tempdir().unwrap(),
+            calls: Arc::default(),
+            seen: Arc::default(),
+            stop: Arc::default(),
+        }
+    }
+
+    fn audit_file(&self) -> PathBuf {
+        self.folder.path().join("audit.jsonl")
+    }
+
+    fn wiring(&self, script: Script) -> Wiring {
+        let ms = Duration::from_millis;
+        let seen = self.seen.clone();
+        Wiring {
+            // Generous, since the machine that runs tests is busy.
+            rules: Rules {
+                travel: ms(300),
+                pulse: ms(20),
+                tolerance: ms(200),
+                late: LatePolicy::Count,
+                skipped: SkippedPolicy::Reject,
+            },
+            class: "washer".into(),
+            camera: Box::new(ScriptedCamera { script, number: 0, interval: ms(5) }),
+            inspector: Box::new(ScriptedInspector),
+            output: Box::new(ScriptedOutput(self.calls.clone())),
+            audit: AuditConfig { file: self.audit_file(), sync: SyncPolicy::Group },
+            start: RunStart {
+                line: "bench".into(),
+                config: None,
+                bundle: Digest::zero(),
+                calibrations: BTreeMap::new(),
+            },
+            pace: Pace::EveryFrame,
+            max_parts: None,
+            stop: self.stop.clone(),
+            observer: Some(Box::new(move |finished| seen.lock().unwrap().push(finished))),
+            realtime: false,
+        }
+    }
+
+    fn run(&self, script: Script) -> Summary {
+        self.finish(self.wiring(script))
+    }
+
+    /// Runs, and checks what must hold at the end of any run.
+    fn finish(&self, wiring: Wiring) -> Summary {
+        let summary = run(wiring).unwrap();
+        assert!(!self.calls.lock().unwrap().is_active, "the output is released at the end");
+        let verified = audit::verify(&self.audit_file()).unwrap();
+        assert!(verified.warnings.is_empty(), "{:?}", verified.warnings);
+        assert_eq!(verified.parts, summary.counters.parts);
+        summary
+    }
+
+    fn fates(&self) -> Vec<(Verdict, Fate)> {
+        let mut seen = self.seen.lock().unwrap().drain(..).collect::<Vec<_>>();
+        seen.sort_by_key(|finished| finished.record.part);
+        seen.into_iter().map(|finished| (finished.record.verdict, finished.record.fate)).collect()
+    }
+}
+
+#[test]
+fn good_parts_pass_and_everything_else_is_rejected() {
+    let bench = Bench::new();
+    let summary = bench.run(vec![
+        frame(part::GOOD),
+        frame(part::BAD),
+        frame(part::FAULT),
+        frame(part::PANIC),
+        broken(),
+        frame(part::GOOD),
+    ]);
+    let unknown = |why| (Verdict::Unknown(why), Fate::Rejected);
+    assert_eq!(
+        bench.fates(),
+        [
+            (Verdict::Pass, Fate::Passed),
+            (Verdict::Reject, Fate::Rejected),
+            unknown(Unknown::Faulted("the network failed".into())),
+            unknown(Unknown::Faulted("the inspection panicked: a bug in an operator".into())),
+            unknown(Unknown::Broken("no picture".into())),
+            (Verdict::Pass, Fate::Passed),
+        ]
+    );
+    assert_eq!(bench.calls.lock().unwrap().activated, 4);
+    assert_eq!((summary.ending, summary.lateness_ms.count), (Ending::CameraEnded, 4));
+}
+
+#[test]
+fn an_inspection_that_is_too_slow_is_a_reject_and_frames_behind_it_are_skipped() {
+    let bench = Bench::new();
+    let mut wiring = bench.wiring((0..10).map(|_| frame(part::GOOD)).collect());
+    wiring.camera = Box::new(ScriptedCamera {
+        script: std::iter::once(frame(part::SLOW)).chain((0..10).map(|_| frame(part::GOOD))).collect(),
+        number: 0,
+        interval: Duration::from_millis(5),
+    });
+    wiring.pace = Pace::NewestWins;
+    let summary = bench.finish(wiring);
+    let fates = bench.fates();
+    assert_eq!(fates[0], (Verdict::Unknown(Unknown::Late), Fate::Rejected));
+    assert_eq!(fates[1], (Verdict::Unknown(Unknown::Skipped), Fate::Rejected));
+    assert_eq!(summary.counters.parts, 11);
+    assert_eq!(bench.calls.lock().unwrap().activated as u64, summary.counters.rejected);
+    assert_eq!(summary.counters.unaccounted, 0);
+}
+
+#[test]
+fn a_camera_that_fails_comes_back_by_itself() {
+    let bench = Bench::new();
+    bench.run(vec![frame(part::GOOD), failure(), driver_panic(), frame(part::BAD)]);
+    let kinds = std::fs::read_to_string(bench.audit_file())
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+        .filter(|record| record["kind"] == "fault" || record["kind"] == "recovery")
+        .map(|record| format!("{} {}", record["kind"].as_str().unwrap(), record["device"].as_str().unwrap()))
+        .collect::<Vec<_>>();
+    assert_eq!(kinds, ["fault camera", "recovery camera"]);
+    assert_eq!(bench.fates().len(), 2);
+}
+
+#[test]
+fn an_ejector_that_fails_leaves_parts_unaccounted_and_can_stop_the_line() {
+    for late in [LatePolicy::Count, LatePolicy::StopLine] {
+        let bench = Bench::new();
+        bench.calls.lock().unwrap().fails = true;
+        let mut wiring = bench.wiring((0..200).map(|_| frame(part::BAD)).collect());
+        wiring.rules.late = late;
+        let summary = bench.finish(wiring);
+        assert_eq!(summary.counters.rejected, 0);
+        assert_eq!(summary.counters.unaccounted, summary.counters.parts);
+        match late {
+            LatePolicy::Count => assert_eq!((summary.counters.parts, summary.ending), (200, Ending::CameraEnded)),
+            LatePolicy::StopLine => {
+                assert!(matches!(summary.ending, Ending::LineStopped(_)), "{:?}", summary.ending);
+                assert!(summary.counters.parts < 200);
+            }
+        }
+    }
+}
+
+#[test]
+fn stop_ends_a_camera_that_would_go_on_for_ever() {
+    let bench = Bench::new();
+    let stop = bench.stop.clone();
+    let mut script: Script = (0..20).map(|_| frame(part::BAD)).collect();
+    script.push(Box::new(move |_| {
+        stop.store(true, Ordering::Relaxed);
+        Ok(Grab::Timeout)
+    }));
+    script.extend((0..10_000).map(|_| frame(part::BAD)));
+    let summary = bench.run(script);
+    assert_eq!(summary.ending, Ending::Stopped);
+    assert_eq!((summary.counters.unaccounted, summary.counters.parts), (0, summary.counters.rejected));
+    assert!((20..10_000).contains(&summary.counters.parts));
+}
+
+#[test]
+fn only_so_many_parts_as_are_wanted() {
+    let bench = Bench::new();
+    let wiring = Wiring { max_parts: Some(3), ..bench.wiring((0..10).map(|_| frame(part::GOOD)).collect()) };
+    assert_eq!(bench.finish(wiring).counters.parts, 3);
+    let pictures = bench.seen.lock().unwrap().iter().filter(|finished| finished.picture.is_some()).count();
+    assert_eq!(pictures, 3);
+}

@@ -1,0 +1,85 @@
+//! From a configuration to opened devices.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use super::{ModelInspector, Pace, Wiring};
+use crate::audit::RunStart;
+use crate::bundle::Bundle;
+use crate::calibrate::Calibration;
+use crate::camera::Camera;
+use crate::camera::folder::FolderCamera;
+use crate::camera::v4l2::V4l2Camera;
+use crate::config::{CameraConfig, LineConfig, OutputConfig};
+use crate::outputs::gpio::GpioOutput;
+use crate::outputs::serial::SerialOutput;
+use crate::outputs::{NoOutput, Output};
+use crate::{Error, Result};
+
+impl Wiring {
+    /// Opens all that `config` names, and proves that this machine computes what the training host did. The output is at
+    /// its safe level afterwards.
+    ///
+    /// # Errors
+    ///
+    /// A bundle or calibration that is not right, golden frames that come out different, a device that is not there.
+    pub fn open(config: &LineConfig) -> Result<Self> {
+        let bundle = Bundle::open(&config.model)?;
+        let calibrations =
+            config.calibrations.iter().map(|path| Calibration::open(path)).collect::<Result<Vec<_>>>()?;
+        check_class(
+            config,
+            &calibrations.iter().map(|(calibration, _)| calibration.class.as_str()).collect::<Vec<_>>(),
+        )?;
+        let inspector = ModelInspector::new(&bundle, calibrations)?;
+        let start = RunStart {
+            line: config.name.clone(),
+            config: Some(config.digest),
+            bundle: bundle.digest,
+            calibrations: inspector.calibrations(),
+        };
+        Ok(Wiring {
+            rules: config.rules.clone(),
+            class: config.class.clone(),
+            camera: open_camera(&config.camera)?,
+            inspector: Box::new(inspector),
+            output: open_output(&config.output)?,
+            audit: config.audit.clone(),
+            start,
+            pace: Pace::NewestWins,
+            max_parts: None,
+            stop: Arc::new(AtomicBool::new(false)),
+            observer: None,
+            realtime: true,
+        })
+    }
+}
+
+fn check_class(config: &LineConfig, calibrated: &[&str]) -> Result<()> {
+    if calibrated.contains(&config.class.as_str()) {
+        return Ok(());
+    }
+    let class = &config.class;
+    Err(Error::usage(format!("{}: no calibration is of the class '{class}'", config.path.display()))
+        .because(format!("they are of: {}", calibrated.join(", ")))
+        .advise(format!("make one with: hgad calibrate --model BUNDLE --class {class} --images DIR --out FILE")))
+}
+
+fn open_camera(config: &CameraConfig) -> Result<Box<dyn Camera>> {
+    Ok(match config {
+        CameraConfig::Folder(folder) => Box::new(FolderCamera::open(folder)?),
+        CameraConfig::V4l2(settings) => {
+            Box::new(V4l2Camera::open(&settings.device.display().to_string(), settings.clone())?)
+        }
+    })
+}
+
+fn open_output(config: &OutputConfig) -> Result<Box<dyn Output>> {
+    Ok(match config {
+        OutputConfig::Serial(serial) => Box::new(SerialOutput::open(serial)?),
+        OutputConfig::Gpio(settings) => {
+            Box::new(GpioOutput::open(&format!("{} {}", settings.chip, settings.line), settings.clone())?)
+        }
+        OutputConfig::None => Box::new(NoOutput),
+    })
+}
