@@ -141,3 +141,17 @@ pub fn ints(name: &str, values: &[i64]) -> AttributeProto {
 pub fn encode(model: &ModelProto) -> Vec<u8> {
     model.encode_to_vec()
 }
+
+/// The dimensions of a tensor.
+pub fn shape(tensor: &TensorProto) -> Vec<usize> {
+    tensor.dims.iter().map(|&dim| usize::try_from(dim).unwrap_or(0)).collect()
+}
+
+/// The values of a float tensor, in whichever of the two fields they are; `None` for other types, and where they do not
+/// fill the shape.
+pub fn floats(tensor: &TensorProto) -> Option<Vec<f32>> {
+    let raw = tensor.raw_data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+    let values = if tensor.raw_data.is_empty() { tensor.float_data.clone() } else { raw.collect() };
+    let fills = values.len() == shape(tensor).iter().product::<usize>();
+    (tensor.data_type == DataType::Float as i32 && fills).then_some(values)
+}

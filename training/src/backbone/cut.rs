@@ -2,29 +2,32 @@
 
 use std::collections::HashSet;
 
+use hgad::Result;
 use hgad::bundle::InputSize;
 use tract_onnx::pb::{ModelProto, NodeProto};
 
 use super::source::Source;
-use super::{IMAGE, Normalise, Tap};
+use super::{IMAGE, Normalise, Tap, opset};
 use crate::onnx::{GraphWriter, OPSET, float_value};
 
 /// The ancestors of `tensors` behind `normalise`, with `tensors` as outputs whose shapes are not yet declared.
-pub(super) fn cut(source: &Source, size: InputSize, normalise: &Normalise, tensors: &[String]) -> ModelProto {
+///
+/// # Errors
+///
+/// Operators of an old set that mean something else today.
+pub(super) fn cut(source: &Source, size: InputSize, normalise: &Normalise, tensors: &[String]) -> Result<ModelProto> {
     let mut graph = GraphWriter::default();
     let normalised = normalise.write(&mut graph);
     let (nodes, needed) = ancestors(source, tensors);
-    graph.nodes.extend(nodes.into_iter().map(|node| {
-        let mut node = node.clone();
-        for input in node.input.iter_mut().filter(|input| *input == IMAGE) {
-            input.clone_from(&normalised);
-        }
-        node
-    }));
+    let mut nodes = opset::upgraded(source, nodes.into_iter().cloned().collect(), &mut graph)?;
+    for input in nodes.iter_mut().flat_map(|node| &mut node.input).filter(|input| *input == IMAGE) {
+        input.clone_from(&normalised);
+    }
+    graph.nodes.append(&mut nodes);
     graph.constants.extend(source.constants.iter().filter(|constant| needed.contains(constant.name.as_str())).cloned());
     let image = float_value(IMAGE, &[1, 3, size.height, size.width]);
     let outputs = tensors.iter().map(|tensor| float_value(tensor, &[])).collect();
-    graph.finish(source.opset.max(OPSET), vec![image], outputs)
+    Ok(graph.finish(source.opset.max(OPSET), vec![image], outputs))
 }
 
 /// Declares the shapes of the outputs, which are known once the graph has run.

@@ -6,6 +6,7 @@
 
 mod cut;
 mod normalise;
+mod opset;
 mod runner;
 mod source;
 mod taps;
@@ -58,7 +59,7 @@ impl Backbone {
         let tensors = taps::find(&source, size, taps)?;
         let normalise = normalise.chosen_for(&source);
         log::info!("backbone {}: normalisation {normalise}, taps {}", source.name, tensors.join(", "));
-        let mut graph = cut::cut(&source, size, &normalise, &tensors);
+        let mut graph = cut::cut(&source, size, &normalise, &tensors)?;
         hgad::bundle::admit_graph(&source.origin, &graph)?;
         let plan = Plan::new(&source.origin, &graph, size)?;
         let taps = taps::measure(&source.origin, size, &tensors, &plan.probe()?)?;

@@ -11,6 +11,7 @@ use tract_onnx::pb::tensor_shape_proto::dimension;
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, type_proto};
 
 use super::{IMAGE, unusable};
+use crate::onnx::floats;
 
 const PREFIX: &str = "backbone/";
 
@@ -84,6 +85,11 @@ impl Source {
         if let Some(tensor) = self.constants.iter().find(|t| t.data_location.unwrap_or(0) == EXTERNAL) {
             return Err(unusable(&self.origin, format!("its weights lie in another file (tensor {})", tensor.name))
                 .advise("export it again with the weights inside (PyTorch: external_data=False)"));
+        }
+        let damaged =
+            |tensor: &&TensorProto| floats(tensor).is_some_and(|values| values.iter().any(|v| !v.is_finite()));
+        if let Some(tensor) = self.constants.iter().find(damaged) {
+            return Err(unusable(&self.origin, format!("tensor {} is not finite: the file is damaged", tensor.name)));
         }
         let mut written = HashSet::new();
         for node in &self.nodes {

@@ -12,7 +12,7 @@ use tract_onnx::prelude::*;
 
 use super::runner::guarded;
 use super::source::Source;
-use super::{IMAGE, Normalise, cut, unusable};
+use super::{IMAGE, Normalise, cut, opset, unusable};
 
 /// Which tensors of a classifier to take.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -163,14 +163,11 @@ struct Shapes<'s> {
 
 impl<'s> Shapes<'s> {
     fn infer(source: &'s Source, size: InputSize) -> Result<Self> {
-        let all = source.nodes.iter().flat_map(|node| &node.output).filter(|name| !name.is_empty());
-        let all = all.cloned().collect::<Vec<_>>();
-        let graph = cut::cut(source, size, &Normalise::None, &all);
+        let graph = cut::cut(source, size, &Normalise::None, &admitted(source))?;
         let known = guarded(&source.origin, || {
             let parsed =
                 tract_onnx::onnx().with_ignore_value_info(true).with_ignore_output_shapes(true).parse(&graph, None)?;
             let mut model = parsed.model.with_input_fact(0, f32::fact([1, 3, size.height, size.width]).into())?;
-            // The head behind the features may need what tract does not have: go on past its errors.
             model.analyse(true)?;
             let shape = |(name, outlet): (String, OutletId)| {
                 let shape = model.outlet_fact(outlet).ok()?.shape.as_concrete_finite().ok()??;
@@ -187,10 +184,13 @@ impl<'s> Shapes<'s> {
     /// The last tensor at `stride` that is not the start of the next stage.
     fn last_at(&self, wanted: usize) -> Result<String> {
         let scores = class_scores(self.source);
-        let last = self.source.nodes.iter().rev().filter(|node| is_feature(node)).find_map(|node| {
+        let features = self.source.nodes.iter().rev().filter(|node| is_feature(node)).filter_map(|node| {
             let output = node.output.first()?.as_str();
-            (self.stride(output)? == wanted && !scores.contains(output)).then_some(output)
+            (self.stride(output)? == wanted).then_some(output)
         });
+        let features = features.collect::<Vec<_>>();
+        // A network without a head ends in a pooling, too: then what is pooled are its features.
+        let last = features.iter().find(|output| !scores.contains(**output)).or(features.first()).copied();
         let last = last.ok_or_else(|| {
             Error::usage(format!("{}: no tensor has stride {wanted}", self.source.origin))
                 .advise("name other strides (auto:8,16) or the tensors themselves")
@@ -227,6 +227,22 @@ impl<'s> Shapes<'s> {
             _ => false,
         }
     }
+}
+
+/// The tensors that can be computed with operators that a bundle may hold. A classifier's head often has others, and none
+/// of them is a feature's ancestor.
+fn admitted(source: &Source) -> Vec<String> {
+    let mut known = source.constants.iter().map(|constant| constant.name.as_str()).collect::<HashSet<_>>();
+    known.extend(["", IMAGE]);
+    let mut tensors = Vec::new();
+    for node in &source.nodes {
+        let reachable = node.input.iter().all(|input| known.contains(input.as_str()));
+        if reachable && opset::admits(source, node) {
+            known.extend(node.output.iter().map(String::as_str));
+            tensors.extend(node.output.iter().take(1).cloned());
+        }
+    }
+    tensors
 }
 
 /// The tensors that a global pooling turns into the classifier's answer with no further layer of weights: they hold one

@@ -3,8 +3,12 @@
 use std::path::PathBuf;
 
 use ndarray::Array4;
+use tract_onnx::pb::{AttributeProto, GraphProto};
+use tract_onnx::prelude::*;
 
 use super::*;
+use crate::export::tests::Random;
+use crate::onnx::{GraphWriter, encode, float_value, int, ints};
 
 /// A folder of pretrained classifiers beside the checkout, where there is one.
 pub(crate) fn real_backbone(name: &str) -> Option<PathBuf> {
@@ -58,4 +62,178 @@ fn real_backbones_open_at_their_automatic_taps() {
             assert_eq!(output.dim(), (tap.channels, tap.height, tap.width));
         }
     }
+}
+
+/// A network with what real ones are made of: strided and depthwise convolutions, batch normalisation, a bounded ReLU, a
+/// residual sum, a concatenation, a pooling, and a head that the features do not need.
+fn synthetic(opset: i64) -> ModelProto {
+    let mut random = Random::new(3);
+    let mut graph = GraphWriter::default();
+    let mut conv =
+        |graph: &mut GraphWriter, x: &str, name: &str, [inputs, outputs, kernel, stride, group]: [usize; 5]| {
+            let weights = random.matrix(outputs, inputs / group * kernel * kernel, 1.0 / kernel as f32);
+            let w = graph.f32(format!("{name}.w"), &[outputs, inputs / group, kernel, kernel], &weights);
+            let b = graph.f32(format!("{name}.b"), &[outputs], &random.vector(outputs, 0.0, 0.2));
+            let attributes = vec![
+                ints("kernel_shape", &[kernel as i64; 2]),
+                ints("strides", &[stride as i64; 2]),
+                ints("pads", &[(kernel / 2) as i64; 4]),
+                int("group", group as i64),
+            ];
+            graph.op_with("Conv", &[x, &w, &b], name, attributes)
+        };
+    let stem = conv(&mut graph, "rgb", "stem", [3, 8, 3, 2, 1]);
+    let statistics = [1.1, 0.1, 0.2, 0.9].map(|value| vec![value; 8]);
+    let names = ["gamma", "beta", "mu", "var"];
+    let names = [0, 1, 2, 3].map(|i| graph.f32(names[i], &[8], &statistics[i]));
+    let stem = graph.op("BatchNormalization", &[&stem, &names[0], &names[1], &names[2], &names[3]], "stem.norm");
+    let stem = clip(&mut graph, opset, &stem, "stem.relu6");
+    let pooling = vec![ints("kernel_shape", &[2, 2]), ints("strides", &[2, 2])];
+    let pooled = graph.op_with("MaxPool", &[&stem], "pool", pooling);
+    let a = conv(&mut graph, &pooled, "a", [8, 6, 1, 2, 1]);
+    let b = conv(&mut graph, &pooled, "b", [8, 6, 3, 2, 1]);
+    let both = graph.op_with("Concat", &[&a, &b], "both", vec![int("axis", 1)]);
+    let depthwise = conv(&mut graph, &both, "depthwise", [12, 12, 3, 1, 12]);
+    let sum = graph.op("Add", &[&both, &depthwise], "sum");
+    let wide = conv(&mut graph, &sum, "wide", [12, 48, 1, 1, 1]);
+    let wide = graph.op("Relu", &[&wide], "wide.relu");
+    let next = conv(&mut graph, &wide, "next", [48, 20, 3, 2, 1]);
+    let dropped = graph.op("Dropout", &[&next], "dropped");
+    let tail = graph.op("Relu", &[&dropped], "tail");
+    let mean = graph.op("GlobalAveragePool", &[&tail], "mean");
+    let scores = graph.op_with("ArgMax", &[&mean], "class", vec![int("axis", 1)]);
+    graph.finish(opset, vec![float_value("rgb", &[1, 3, 64, 96])], vec![float_value(scores, &[])])
+}
+
+fn clip(graph: &mut GraphWriter, opset: i64, x: &str, name: &str) -> String {
+    if opset < 11 {
+        let bound = |name: &str, f| AttributeProto { name: name.to_owned(), f, r#type: 1, ..AttributeProto::default() };
+        return graph.op_with("Clip", &[x], name, vec![bound("min", 0.0), bound("max", 6.0)]);
+    }
+    let [zero, six] = [("zero", 0.0), ("six", 6.0)].map(|(name, value)| graph.f32(name, &[], &[value]));
+    graph.op("Clip", &[x, &zero, &six], name)
+}
+
+const SMALL: InputSize = InputSize { width: 96, height: 64 };
+
+fn write(folder: &Path, bytes: &[u8]) -> PathBuf {
+    let path = folder.join("net.onnx");
+    std::fs::write(&path, bytes).unwrap();
+    path
+}
+
+#[test]
+fn the_cut_graph_computes_the_inner_tensors_of_the_whole_network() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = Random::new(1).matrix(3 * 64, 96, 60.0).into_shape_with_order((1, 3, 64, 96)).unwrap();
+    let mut by_opset = Vec::new();
+    for opset in [9, 12, 13, 18] {
+        let path = write(folder.path(), &encode(&synthetic(opset)));
+        let taps = "auto:8,16".parse::<Taps>().unwrap();
+        let backbone = Backbone::open(&path, SMALL, &taps, Normalise::Signed).unwrap();
+        let found = backbone.taps.iter().map(|t| (&*t.name, t.channels, t.height, t.width, t.stride));
+        assert_eq!(found.collect::<Vec<_>>(), [("sum", 12, 8, 12, 8), ("tail", 20, 4, 6, 16)]);
+        let graph = backbone.graph.graph.as_ref().unwrap();
+        assert!(graph.node.iter().all(|node| node.op_type != "ArgMax" && node.op_type != "GlobalAveragePool"));
+        by_opset.push(backbone.runner().unwrap().run(image.clone()).unwrap());
+    }
+    // The whole network, not cut, on an input that was normalised outside: tract keeps every tensor it is asked for.
+    let whole = synthetic(18);
+    let expected = ["sum", "tail"].map(|tensor| {
+        let mut model = tract_onnx::onnx().parse(&whole, None).unwrap().model;
+        model.set_input_fact(0, f32::fact([1, 3, 64, 96]).into()).unwrap();
+        model.select_outputs_by_name([tensor]).unwrap();
+        let normalised = tract_onnx::prelude::Tensor::from(image.mapv(|value| value / 127.5 - 1.0));
+        let plan = model.into_typed().unwrap().into_runnable().unwrap();
+        plan.run(tvec!(normalised.into())).unwrap().remove(0).into_tensor().into_plain_array::<f32>().unwrap()
+    });
+    for outputs in &by_opset {
+        for (output, expected) in outputs.iter().zip(&expected) {
+            let difference = output.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            let largest = expected.iter().fold(0f32, |most, value| most.max(value.abs()));
+            assert!(difference < 1e-5 * largest, "{difference} of {largest}");
+            assert!(output.std(0.0) > 0.01);
+        }
+    }
+}
+
+#[test]
+fn what_is_asked_for_wrongly_is_explained() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = write(folder.path(), &encode(&synthetic(13)));
+    let open = |size, taps: &str| {
+        Backbone::open(&path, size, &taps.parse().unwrap(), Normalise::Auto).map(|b| b.taps).unwrap_err().report()
+    };
+    let size = |width, height| InputSize { width, height };
+    let cases = [
+        (open(SMALL, "sun"), "no tensor 'sun'"),
+        (open(SMALL, "sun"), "such as: sum"),
+        (open(SMALL, "rgb"), "no tensor 'rgb'"),
+        (open(SMALL, "auto:64"), "no tensor has stride 64"),
+        (open(SMALL, "mean"), "no feature grid"),
+        (open(size(100, 64), "sum"), "use 96 x 64"),
+        (open(SMALL, "class"), "ArgMax"),
+    ];
+    for (report, says) in cases {
+        assert!(report.contains(says), "{report}\ndoes not say: {says}");
+    }
+    for text in ["", "a,,b", "auto:0", "auto:6", "auto:x"] {
+        assert!(text.parse::<Taps>().is_err(), "{text}");
+    }
+}
+
+#[test]
+fn files_that_cannot_be_used_say_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let altered = |change: fn(&mut GraphProto)| {
+        let mut model = synthetic(13);
+        change(model.graph.as_mut().unwrap());
+        encode(&model)
+    };
+    let whole = encode(&synthetic(13));
+    let cases = [
+        (b"GIF89a, not a network".to_vec(), "not an ONNX file"),
+        (Vec::new(), "not an ONNX file"),
+        (whole[..whole.len() / 2].to_vec(), "cut off"),
+        (altered(|graph| graph.input.push(float_value("mask", &[1]))), "2 inputs"),
+        (altered(|graph| graph.input[0] = float_value("rgb", &[1, 64, 96, 3])), "[1, 64, 96, 3]"),
+        (altered(|graph| graph.node[0].domain = "com.example".to_owned()), "not a standard one"),
+        (altered(|graph| graph.node[1].output[0] = "stem".to_owned()), "two nodes write"),
+        (altered(|graph| graph.initializer[0].data_location = Some(1)), "another file"),
+        (altered(|graph| graph.initializer[0].raw_data.truncate(8)), "stem.w"),
+        (altered(|graph| graph.initializer[0].raw_data.fill(0xff)), "not finite"),
+        (altered(|graph| graph.node[0].attribute[1].ints = vec![0, 0]), "strides"),
+        (encode(&synthetic(6)), "operator set 6"),
+    ];
+    for (bytes, says) in cases {
+        let path = write(folder.path(), &bytes);
+        let opened = Backbone::open(&path, SMALL, &Taps::Named(vec!["sum".to_owned()]), Normalise::Auto);
+        let error = opened.map(|backbone| backbone.taps).expect_err(says);
+        assert!(error.report().contains(says), "{}\ndoes not say: {says}", error.report());
+        assert_eq!(error.kind(), hgad::ErrorKind::Device);
+    }
+    let gone = Backbone::open(&folder.path().join("gone"), SMALL, &Taps::Auto(vec![8]), Normalise::Auto).unwrap_err();
+    assert!(gone.report().contains("cannot be read"));
+}
+
+#[test]
+fn damaged_files_never_panic() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = encode(&synthetic(13));
+    let mut random = Random::new(9);
+    let taps = Taps::Auto(vec![8, 16]);
+    let mut refused = 0;
+    for round in 0..150 {
+        let mut bytes = whole.clone();
+        match round % 3 {
+            0 => bytes.truncate((random.uniform(0.0, 1.0) * bytes.len() as f32) as usize),
+            // The structure is at the front of each node and tensor: most flips in weights do no harm.
+            _ => (0..4).for_each(|_| {
+                let at = (random.uniform(0.0, 1.0) * bytes.len() as f32) as usize;
+                bytes[at] ^= 1 << (round % 8);
+            }),
+        }
+        refused += usize::from(Backbone::open(&write(folder.path(), &bytes), SMALL, &taps, Normalise::Auto).is_err());
+    }
+    assert!(refused >= 50, "every truncated file is refused, and some of the flipped ones: {refused}");
 }

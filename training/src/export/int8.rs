@@ -5,10 +5,9 @@
 
 use std::collections::HashMap;
 
-use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{ModelProto, NodeProto, TensorProto};
 
-use crate::onnx::{GraphWriter, int};
+use crate::onnx::{GraphWriter, floats, int, shape};
 
 /// Tensors with fewer elements stay floats: a scale per channel would eat what they save.
 const SMALLEST: usize = 512;
@@ -26,8 +25,8 @@ pub(super) fn quantise_weights(mut model: ModelProto) -> ModelProto {
     let axes = weight_axes(&graph.node, &graph.initializer);
     let mut written = GraphWriter::default();
     for tensor in std::mem::take(&mut graph.initializer) {
-        match axes.get(&tensor.name).and_then(|&axis| Some((axis, floats(&tensor)?))) {
-            Some((axis, values)) => write(&mut written, &tensor, axis, &values),
+        match axes.get(&tensor.name).zip(floats(&tensor)) {
+            Some((&axis, values)) => write(&mut written, &tensor, axis, &values),
             None => written.constants.push(tensor),
         }
     }
@@ -86,20 +85,6 @@ pub(super) fn quantise(values: &[f32], shape: &[usize], axis: usize) -> Quantise
     let scales = scales.collect::<Vec<_>>();
     let codes = values.iter().enumerate().map(|(i, value)| (value / scales[channel(i)]).round() as i8).collect();
     Quantised { codes, scales }
-}
-
-fn shape(tensor: &TensorProto) -> Vec<usize> {
-    tensor.dims.iter().map(|&dim| usize::try_from(dim).unwrap_or(0)).collect()
-}
-
-/// The values of a float tensor, in whichever of the two fields they are.
-fn floats(tensor: &TensorProto) -> Option<Vec<f32>> {
-    if tensor.data_type != DataType::Float as i32 {
-        return None;
-    }
-    let raw = tensor.raw_data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
-    let values = if tensor.raw_data.is_empty() { tensor.float_data.clone() } else { raw.collect() };
-    (values.len() == shape(tensor).iter().product::<usize>() && values.iter().all(|v| v.is_finite())).then_some(values)
 }
 
 #[cfg(test)]

@@ -151,4 +151,4 @@ fn provenance(backbone: &Backbone) -> toml::Table {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

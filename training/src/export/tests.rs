@@ -69,7 +69,7 @@ pub(crate) fn random_level(tap: &str, sizes: Sizes, seed: u64) -> LevelWeights {
     let block = |random: &mut Random| BlockWeights {
         w1: random.matrix(d1 + code, hidden, 1.0 / ((d1 + code) as f32).sqrt()),
         b1: random.vector(hidden, 0.0, 0.3),
-        w2: random.matrix(hidden, 2 * d2, 2.0 / (hidden as f32).sqrt()),
+        w2: random.matrix(hidden, 2 * d2, 1.0 / (hidden as f32).sqrt()),
         b2: random.vector(2 * d2, 0.0, 0.3),
         scale: Array1::from_shape_simple_fn(d, || random.uniform(0.8, 1.2)),
         offset: random.vector(d, 0.0, 0.2),
@@ -294,4 +294,75 @@ fn what_does_not_fit_together_is_refused_before_any_work() {
         assert!(report.contains(says), "{report} does not say: {says}");
     }
     assert!(!folder.path().join("bundle").exists());
+}
+
+/// A Python that can run onnxruntime: `HGAD_PYTHON`, else `python3`.
+fn python_with_onnxruntime() -> Option<std::ffi::OsString> {
+    let python = std::env::var_os("HGAD_PYTHON").unwrap_or_else(|| "python3".into());
+    let probe = std::process::Command::new(&python).args(["-c", "import numpy, onnxruntime"]).output();
+    let works = probe.is_ok_and(|output| output.status.success());
+    if !works {
+        println!("skipped: {} has no onnxruntime (set HGAD_PYTHON to one that has)", python.display());
+    }
+    works.then_some(python)
+}
+
+#[test]
+fn onnxruntime_computes_what_tract_computes() {
+    let Some(python) = python_with_onnxruntime() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let size = InputSize { width: 128, height: 128 };
+    let mut backbones = vec![small_backbone(folder.path(), size, &[(16, 8), (25, 16)])];
+    let real = ["mobilenet_v2_features.onnx", "efficientnet_lite0.onnx", "squeezenet_v1.0.onnx"];
+    backbones.extend(real.iter().filter_map(|file| {
+        let path = crate::backbone::tests::real_backbone(file)?;
+        Some(Backbone::open(&path, size, &Taps::Auto(vec![8, 16]), Normalise::Auto).unwrap())
+    }));
+    let normals = normal_images(folder.path(), 2, 2);
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/onnxruntime_parity.py");
+    for backbone in &backbones {
+        for precision in [Precision::F32, Precision::WeightsInt8] {
+            let out = folder.path().join("bundle");
+            export_random(backbone, &normals, precision, &out);
+            let check = std::process::Command::new(&python).arg(&script).args([&out]).output().unwrap();
+            let [said, failed] = [&check.stdout, &check.stderr].map(|bytes| String::from_utf8_lossy(bytes));
+            assert!(check.status.success(), "{} {precision:?}: {said} {failed}", backbone.name);
+            println!("{} {precision:?}: {}", backbone.name, said.trim());
+        }
+    }
+}
+
+/// A bundle with random flows of 12 blocks behind every tap of `backbone`, which see standardised features.
+fn export_random(backbone: &Backbone, normals: &[Vec<PathBuf>], precision: Precision, out: &Path) -> Exported {
+    let images = normals.iter().flatten().map(|path| {
+        let image = hgad::dataset::read_rgb(path).unwrap();
+        hgad::inspect::preprocess::to_tensor(&hgad::inspect::preprocess::resize(&image, backbone.size).unwrap())
+    });
+    let mut runner = backbone.runner().unwrap();
+    let features = images.map(|image| runner.run(image).unwrap()).collect::<Vec<_>>();
+    let level = |(l, tap): (usize, &crate::backbone::Tap)| {
+        let (channels, grid) = (tap.channels, (tap.height, tap.width));
+        let hidden = (2 * channels).min(128);
+        let sizes = Sizes { channels, grid, hidden, code: 64, blocks: 12, classes: normals.len() };
+        let frames = features.iter().map(|frame| rows(&frame[l])).collect::<Vec<_>>();
+        let all = concatenate(Axis(0), &frames.iter().map(|frame| frame.view()).collect::<Vec<_>>()).unwrap();
+        LevelWeights {
+            mean: all.mean_axis(Axis(0)).unwrap(),
+            std: all.std_axis(Axis(0), 0.0).mapv(|std| std.max(0.5)),
+            ..random_level(&tap.name, sizes, l as u64)
+        }
+    };
+    let levels = backbone.taps.iter().enumerate().map(level).collect::<Vec<_>>();
+    let classes = (0..normals.len()).map(|class| class.to_string()).collect::<Vec<_>>();
+    let training = toml::Table::new();
+    export_bundle(ExportRequest {
+        backbone,
+        levels: &levels,
+        classes: &classes,
+        normals,
+        precision,
+        training: &training,
+        out,
+    })
+    .unwrap()
 }
