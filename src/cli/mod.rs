@@ -2,6 +2,7 @@
 
 mod audit;
 mod calibrate;
+mod camera;
 mod demo;
 mod eval;
 mod run;
@@ -32,6 +33,7 @@ enum Command {
     Score(score::ScoreArgs),
     Eval(eval::EvalArgs),
     Audit(audit::AuditArgs),
+    Camera(camera::CameraArgs),
 }
 
 /// Runs the program with the process's arguments.
@@ -44,6 +46,7 @@ pub fn main() -> ExitCode {
         Command::Score(args) => score::run(args),
         Command::Eval(args) => eval::run(args),
         Command::Audit(args) => audit::run(args),
+        Command::Camera(args) => camera::run(args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -82,7 +82,8 @@ fn camera(number: u32) -> Option<CameraNode> {
 
 /// The cameras as advice: what to write instead.
 pub(super) fn advise_cameras() -> String {
-    match cameras().as_slice() {
+    let usable = |camera: &CameraNode| !matches!(camera.state, NodeState::Failed(_) | NodeState::MultiPlanar);
+    match cameras().into_iter().filter(usable).collect::<Vec<_>>().as_slice() {
         [] => {
             "no camera is connected: check the cable and its power, then list the cameras with: hgad camera list".into()
         }

@@ -1,0 +1,142 @@
+#!/bin/bash
+# Boots a Linux guest with a virtual camera (vivid) and GPIO lines (gpio-sim), and runs a command in it.
+#
+#   guest.sh setup                 installs what this machine needs (Debian, as root)
+#   guest.sh run COMMAND [ARG...]  boots and runs COMMAND; its exit status is this script's
+#
+# The guest is Debian's newest backported kernel under qemu's own interpreter: no KVM and no rights are needed, and
+# nothing of this machine's /dev is touched. Its root file system is a busybox and the programs named by PROGRAMS.
+#
+# environment
+#   PROGRAMS  programs to take along, with the libraries that they need; found in the guest's PATH
+#   SHARE     a folder of this machine that the guest sees, writable, as /share
+#   LAB       where the kernel is kept (default: target/lab)
+#   TIMEOUT   seconds until the guest is stopped (default: 300)
+#   VIVID     vivid's module parameters (default: two webcams)
+set -euo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+lab=${LAB:-$here/../../target/lab}
+mkdir -p "$lab"
+lab=$(cd "$lab" && pwd)
+vivid=${VIVID:-n_devs=2 node_types=0x1,0x1 num_inputs=1,1 input_types=0x0,0x0}
+
+die() { echo "guest.sh: $*" >&2; exit 3; }
+
+setup() {
+    apt-get update -q
+    DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends \
+        qemu-system-x86 busybox-static cpio kmod xz-utils zstd
+}
+
+# A private apt: it knows the backports, and changes nothing of this machine's own lists.
+use_private_apt() {
+    local apt=$lab/apt mirror
+    mirror=$(grep -hE '^(deb |URIs:)' /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null |
+        grep -oE 'https?://[^ ]+/debian/?( |$)' | head -n 1 || true)
+    mirror=${mirror%% *}
+    [ -n "$mirror" ] || die "no Debian mirror in /etc/apt; the guest's kernel is a Debian package"
+    mkdir -p "$apt"/{lists/partial,cache/archives/partial,parts}
+    touch "$apt/status"
+    echo "deb [arch=amd64 signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror trixie-backports main" > "$apt/sources.list"
+    cat > "$apt/apt.conf" <<EOF
+APT::Architecture "amd64";
+APT::Architectures { "amd64"; };
+APT::Sandbox::User "root";
+Acquire::Languages "none";
+Acquire::Retries "3";
+Dir::Etc::sourcelist "$apt/sources.list";
+Dir::Etc::sourceparts "$apt/parts";
+Dir::Etc::preferencesparts "$apt/parts";
+Dir::State "$apt";
+Dir::State::Lists "$apt/lists";
+Dir::State::status "$apt/status";
+Dir::Cache "$apt/cache";
+EOF
+    export APT_CONFIG=$apt/apt.conf
+}
+
+# Debian's 6.1 and 6.12 kernels come without gpio-sim; the backported ones have it.
+fetch_kernel() {
+    [ -e "$lab/kernel/complete" ] && return
+    use_private_apt
+    apt-get update -q > "$lab/apt.log" 2>&1 || { cat "$lab/apt.log" >&2; die "the package lists cannot be read"; }
+    local packages
+    packages=$(apt-cache depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks --no-replaces \
+        --no-enhances linux-image-amd64 | grep -E '^linux-(image|binary|modules)-[0-9]' | sort -u)
+    [ -n "$packages" ] || die "no kernel package in the backports"
+    rm -rf "$lab/kernel" "$lab/packages"
+    mkdir -p "$lab/kernel" "$lab/packages"
+    # shellcheck disable=SC2086
+    (cd "$lab/packages" && apt-get download -qq $packages)
+    for package in "$lab"/packages/*.deb; do dpkg -x "$package" "$lab/kernel"; done
+    [ -e "$lab/kernel/lib/modules" ] || { mkdir -p "$lab/kernel/lib"; ln -s ../usr/lib/modules "$lab/kernel/lib/modules"; }
+    depmod -b "$lab/kernel" "$(kernel_version)"
+    touch "$lab/kernel/complete"
+}
+
+kernel_version() { basename "$(find -L "$lab/kernel/lib/modules" -mindepth 1 -maxdepth 1 -type d | head -n 1)"; }
+
+# Copies a program into the guest's root, and the libraries that it needs where its loader looks for them.
+take_program() {
+    local root=$1 program=$2 library
+    install -D "$program" "$root/bin/$(basename "$program")"
+    { ldd "$program" 2>/dev/null | grep -oE '/[^ ]+' || true; } | sort -u | while read -r library; do
+        [ -e "$root$library" ] || install -D "$library" "$root$library"
+    done
+}
+
+# Copies a module and those that it needs, unpacked, and appends them to /modules in the order in which they load.
+take_module() {
+    local root=$1 name=$2 parameters=${3:-} file plain
+    modprobe -d "$lab/kernel" -S "$(kernel_version)" --show-depends "$name" | while read -r kind file _; do
+        [ "$kind" = insmod ] || continue
+        plain=$(basename "$file"); plain=${plain%.xz}; plain=${plain%.zst}
+        grep -q "^$plain" "$root/modules" && continue
+        case $file in
+            *.xz) xz -dc "$file" ;;
+            *.zst) zstd -qdc "$file" ;;
+            *) cat "$file" ;;
+        esac > "$root/lib/modules/$plain"
+        if [ "$plain" = "$name.ko" ]; then echo "$plain $parameters"; else echo "$plain"; fi >> "$root/modules"
+    done
+}
+
+build_root() {
+    local root=$lab/root program
+    rm -rf "$root"
+    mkdir -p "$root"/{bin,dev,proc,sys,tmp,share,lib/modules}
+    : > "$root/modules"
+    take_program "$root" "$(command -v busybox)"
+    for program in ${PROGRAMS:-}; do take_program "$root" "$program"; done
+    [ -z "${SHARE:-}" ] || { take_module "$root" 9pnet_virtio; take_module "$root" 9p; }
+    take_module "$root" vivid "$vivid"
+    take_module "$root" gpio-sim
+    install "$here/init" "$root/init"
+    printf '%q ' "$@" > "$root/command"
+    (cd "$root" && find . | cpio -o -H newc --quiet) | gzip -1 > "$lab/root.cpio.gz"
+}
+
+run() {
+    local tool
+    for tool in qemu-system-x86_64 busybox cpio modprobe xz zstd; do
+        command -v $tool > /dev/null || die "$tool is missing; install all that is needed with: $0 setup"
+    done
+    fetch_kernel
+    build_root "$@"
+    local share=()
+    [ -z "${SHARE:-}" ] || share=(-virtfs "local,path=$SHARE,mount_tag=share,security_model=none")
+    # -cpu max: the interpreter's CPU has AVX2, which the network's kernels ask for.
+    timeout "${TIMEOUT:-300}" nice qemu-system-x86_64 -M q35 -accel tcg -cpu max -smp 1 -m 1024 \
+        -nodefaults -display none -no-reboot -serial stdio -kernel "$(find "$lab/kernel" -name 'vmlinuz*' -type f | head -n 1)" \
+        -initrd "$lab/root.cpio.gz" -append "console=ttyS0 panic=-1 quiet loglevel=3 ${SHARE:+share}" \
+        "${share[@]}" < /dev/null | tr -d '\r' | tee "$lab/console.log" || true
+    # Without this line the guest did not get to the command's end.
+    return "$(sed -n 's/^lab: exit \([0-9]*\)$/\1/p' "$lab/console.log" | grep . || echo 124)"
+}
+
+case ${1:-} in
+    setup) setup ;;
+    run) shift; [ $# -gt 0 ] || die "run what?"; run "$@" ;;
+    *) sed -n '2,/^set /{s/^# \{0,1\}//p}' "$0"; exit 2 ;;
+esac

@@ -1,0 +1,96 @@
+//! Checks of the GPIO output on gpio-sim, whose lines' levels stand in sysfs.
+
+use std::fs;
+
+use hgad::outputs::Output;
+use hgad::outputs::gpio::{GpioOutput, Settings};
+
+use crate::{Check, Outcome, hold};
+
+pub const CHECKS: &[Check] = &[
+    ("gpio by path, name and label", addressed),
+    ("gpio active low", active_low),
+    ("gpio refusals", refusals),
+    ("gpio chip lost and back", chip_lost),
+];
+
+const SIM: &str = "/sys/kernel/config/gpio-sim/lab";
+
+type Failure = Box<dyn std::error::Error>;
+
+fn read(path: &str) -> Result<String, Failure> {
+    Ok(fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?.trim().to_owned())
+}
+
+/// The level of a line as the simulator sees it.
+fn level(offset: u32) -> Result<String, Failure> {
+    let chip = read(&format!("{SIM}/ejectors/chip_name"))?;
+    read(&format!("/sys/devices/platform/{}/{chip}/sim_gpio{offset}/value", read(&format!("{SIM}/dev_name"))?))
+}
+
+fn settings(chip: &str, line: &str, active_low: bool) -> Settings {
+    Settings { chip: chip.into(), line: line.into(), active_low }
+}
+
+/// The levels of line `offset` released, active, released twice.
+fn cycle(settings: Settings, offset: u32) -> Result<String, Failure> {
+    let mut output = GpioOutput::open("ejector", settings)?;
+    let mut levels = level(offset)?;
+    output.activate()?;
+    levels += &level(offset)?;
+    output.release()?;
+    output.release()?;
+    Ok(levels + &level(offset)?)
+}
+
+fn addressed() -> Outcome {
+    let name = read(&format!("{SIM}/ejectors/chip_name"))?;
+    for chip in [format!("/dev/{name}"), name, "lab-ejectors".into()] {
+        for (line, offset) in [("REJECT", 0), ("LAMP", 1), ("5", 5)] {
+            let levels = cycle(settings(&chip, line, false), offset)?;
+            hold!(levels == "010", "line {line} of {chip}: levels {levels}");
+        }
+    }
+    Ok("levels 0, 1, 0 for three chips' names and three lines".into())
+}
+
+fn active_low() -> Outcome {
+    let levels = cycle(settings("lab-ejectors", "REJECT", true), 0)?;
+    hold!(levels == "101", "levels {levels}");
+    Ok("levels 1, 0, 1".into())
+}
+
+fn refusals() -> Outcome {
+    let held = GpioOutput::open("ejector", settings("lab-ejectors", "REJECT", false))?;
+    let cases = [
+        (settings("lab-ejectors", "TAKEN", false), "held by \"somebody-else\""),
+        (settings("lab-ejectors", "REJECT", false), "held by \"hgad\""),
+        (settings("lab-ejectors", "EJECT", false), "REJECT (held by \"hgad\"), LAMP"),
+        (settings("no-such-chip", "REJECT", false), "(lab-ejectors)"),
+    ];
+    let mut said = Vec::new();
+    for (settings, words) in cases {
+        let Err(error) = GpioOutput::open("second", settings) else {
+            return Err(format!("no error that says {words}").into());
+        };
+        hold!(error.report().contains(words), "{}", error.report());
+        said.push(error.to_string());
+    }
+    drop(held);
+    let levels = cycle(settings("lab-ejectors", "REJECT", false), 0)?;
+    hold!(levels == "010", "after it was given back: levels {levels}");
+    Ok(said.join("; "))
+}
+
+fn chip_lost() -> Outcome {
+    let mut output = GpioOutput::open("ejector", settings("lab-ejectors", "REJECT", false))?;
+    fs::write(format!("{SIM}/live"), "0")?;
+    let Err(lost) = output.activate() else { return Err("a line of a chip that is gone was set".into()) };
+    let Err(absent) = output.release() else { return Err("a line of a chip that is gone was requested".into()) };
+    fs::write(format!("{SIM}/live"), "1")?;
+    output.activate()?;
+    let up = level(0)?;
+    output.release()?;
+    hold!(up + &level(0)? == "10", "the line does not follow after the chip came back");
+    Ok(format!("{lost}; {absent}; back: levels 1, 0"))
+}

@@ -1,0 +1,44 @@
+//! Runs the camera and GPIO code against the kernel's simulators, vivid and gpio-sim, inside the guest of `guest.sh`.
+//!
+//! `hgad-lab [WORD...]` runs the checks whose names contain a word, or all of them, and ends with `N passed, N failed`.
+
+mod camera;
+mod gpio;
+mod vivid;
+
+use std::process::ExitCode;
+
+/// Why a check failed, or `Ok` with what it measured.
+type Outcome = Result<String, Box<dyn std::error::Error>>;
+
+type Check = (&'static str, fn() -> Outcome);
+
+/// Fails the check, with a reason, when a condition does not hold.
+#[macro_export]
+macro_rules! hold {
+    ($condition:expr, $($reason:tt)*) => {
+        if !$condition {
+            return Err(format!($($reason)*).into());
+        }
+    };
+}
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let wanted = |name: &str| words.is_empty() || words.iter().any(|word| name.contains(word.as_str()));
+    let (mut passed, mut failed) = (0, 0);
+    for (name, check) in camera::CHECKS.iter().chain(gpio::CHECKS).filter(|(name, _)| wanted(name)) {
+        match check() {
+            Ok(measured) => {
+                passed += 1;
+                println!("ok      {name}: {measured}");
+            }
+            Err(why) => {
+                failed += 1;
+                println!("FAILED  {name}: {why}");
+            }
+        }
+    }
+    println!("{passed} passed, {failed} failed");
+    if failed == 0 && passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
