@@ -127,6 +127,7 @@ fn take(camera: &mut V4l2Camera) -> Result<Frame> {
     let patience = Duration::from_secs(5);
     match camera.grab(patience)? {
         Grab::Frame(frame) => Ok(frame),
+        Grab::Broken(broken) => Err(Error::device(format!("{}: {}", broken.origin, broken.why))),
         Grab::Timeout | Grab::End => Err(Error::device(format!("no frame came within {} s", patience.as_secs()))
             .advise("a camera that waits for a trigger needs one now; else unplug it and plug it in again")),
     }

@@ -210,11 +210,17 @@ fn damaged_frame() -> Outcome {
     let mut camera = open(PixelFormat::Grey)?;
     let before = frame(&mut camera)?.number;
     vivid::set(Control::BufferFlagError, 1)?;
-    let error = error(&mut camera)?;
-    hold!(error.report().contains("damaged"), "{}", error.report());
+    let broken = loop {
+        match camera.grab(PATIENCE)? {
+            Grab::Broken(broken) => break broken,
+            Grab::Frame(frame) if frame.number < before + 60 => {}
+            other => return Err(format!("instead of a damaged frame: {other:?}").into()),
+        }
+    };
+    hold!(broken.why.contains("damaged"), "{broken:?}");
     let after = frame(&mut camera)?.number;
-    hold!(after >= before + 2, "frame {after} follows {before} and a damaged one");
-    Ok(format!("{error}; then frame {after}"))
+    hold!(after > broken.number, "frame {after} follows the damaged one, {}", broken.number);
+    Ok(format!("frame {}: {}; then frame {after}", broken.number, broken.why))
 }
 
 fn silence() -> Outcome {

@@ -6,7 +6,7 @@
 //! | unplugged, or a fatal fault of the driver | this grab fails; every later one tries to open the device again |
 //! | back again | frames go on, numbered on; the time between is not in the numbers |
 //! | silent for longer than [`Settings::silence`] | this grab fails, and the next one starts the stream anew |
-//! | a damaged picture | this grab fails; the stream goes on |
+//! | a picture that is damaged or cut off | [`Grab::Broken`]: the part passed, but cannot be judged; the stream goes on |
 //! | this process is slow | of the frames that wait, the newest is taken, and the numbers show the gap |
 
 mod convert;
