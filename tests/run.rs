@@ -1,0 +1,395 @@
+//! `hgad run` and `hgad audit` through the real program.
+
+mod common;
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use common::{Bench, defective_part, hgad, normal_part, run, write_bundle};
+use hgad::time::Monotonic;
+use serde_json::Value;
+
+/// What every rejected part sends.
+const MESSAGE: &str = "R\n";
+
+/// A line over the tiny bundle.
+struct Line {
+    bench: Bench,
+}
+
+impl Line {
+    /// With a folder of `frames`, of which every third is defective.
+    fn with_frames(frames: u32) -> Self {
+        let line = Line { bench: Bench::new() };
+        std::fs::create_dir(line.bench.path("frames")).unwrap();
+        for number in 0..frames {
+            let image =
+                if is_defective(number) { defective_part(0, 300 + number) } else { normal_part(0, 300 + number) };
+            image.save(line.bench.path(&format!("frames/{number:03}.png"))).unwrap();
+        }
+        line
+    }
+
+    /// Writes the configuration; `camera` is what follows the folder's path, `output` a whole section.
+    fn config(&self, camera: &str, output: &str) -> String {
+        let text = format!(
+            "format_version = 1\n[line]\nname = \"bench\"\nclass = \"red\"\nmodel = \"bundle\"\n\
+             calibration = \"calibration/red.toml\"\ntravel_ms = 300\npulse_ms = 20\ntolerance_ms = 2000\n\
+             [camera]\nkind = \"folder\"\npath = \"frames\"\n{camera}\n[output]\n{output}\n\
+             [audit]\nfile = \"audit.jsonl\"\n"
+        );
+        let path = self.bench.path("line.toml");
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    }
+
+    fn edit_config(&self, from: &str, to: &str) {
+        let path = self.bench.path("line.toml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from));
+        std::fs::write(path, text.replace(from, to)).unwrap();
+    }
+
+    fn run(&self, config: &str) -> (i32, String, String) {
+        run(&["run", "--config", config])
+    }
+
+    /// Starts the program and waits until it has written down a few parts.
+    fn start(&self, config: &str) -> Child {
+        let mut child = hgad(&["run", "--config", config]);
+        let child = child.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        while self.records().iter().filter(|record| record["kind"] == "part").count() < 3 {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        child
+    }
+
+    fn audit(&self) -> PathBuf {
+        self.bench.path("audit.jsonl")
+    }
+
+    /// The audit's whole lines.
+    fn records(&self) -> Vec<Value> {
+        let text = std::fs::read_to_string(self.audit()).unwrap_or_default();
+        text.split_inclusive('\n').filter_map(|line| serde_json::from_str(line.strip_suffix('\n')?).ok()).collect()
+    }
+
+    fn parts(&self) -> Vec<Value> {
+        let mut parts = self.records();
+        parts.retain(|record| record["kind"] == "part");
+        parts.sort_by_key(|record| record["part"].as_u64());
+        parts
+    }
+
+    fn verify(&self) -> (i32, String, String) {
+        run(&["audit", "verify", &self.audit().display().to_string()])
+    }
+}
+
+fn is_defective(number: u32) -> bool {
+    number % 3 == 1
+}
+
+const NO_OUTPUT: &str = "kind = \"none\"";
+
+/// The far end of a pseudo-terminal, read as it arrives.
+struct Terminal {
+    path: String,
+    /// Held open, so that the far end does not hang up when the program closes the port.
+    _near: OwnedFd,
+    stop: Arc<AtomicBool>,
+    reader: JoinHandle<Vec<(Monotonic, u8)>>,
+}
+
+impl Terminal {
+    fn open() -> Self {
+        let (mut far, mut near) = (0, 0);
+        let mut name = [0; 128];
+        // SAFETY: the three pointers are valid and writable, and 128 bytes are room for "/dev/pts/N".
+        let result =
+            unsafe { libc::openpty(&mut far, &mut near, name.as_mut_ptr(), std::ptr::null(), std::ptr::null()) };
+        assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+        // SAFETY: both were just opened, and nobody else owns them; the name is terminated by a zero.
+        let (far, near, name) =
+            unsafe { (OwnedFd::from_raw_fd(far), OwnedFd::from_raw_fd(near), std::ffi::CStr::from_ptr(name.as_ptr())) };
+        let stop = Arc::new(AtomicBool::new(false));
+        let told = stop.clone();
+        let reader = std::thread::spawn(move || read_until(&told, File::from(far)));
+        Terminal { path: name.to_str().unwrap().to_owned(), _near: near, stop, reader }
+    }
+
+    /// All that came, byte by byte with the moment of its arrival.
+    fn received(self) -> Vec<(Monotonic, u8)> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.reader.join().unwrap()
+    }
+}
+
+fn read_until(stop: &AtomicBool, mut far: File) -> Vec<(Monotonic, u8)> {
+    let mut received = Vec::new();
+    loop {
+        let mut wait = libc::pollfd { fd: far.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: `wait` is one valid pollfd.
+        if unsafe { libc::poll(&mut wait, 1, 20) } == 0 {
+            if stop.load(Ordering::Relaxed) {
+                return received;
+            }
+            continue;
+        }
+        let mut bytes = [0; 64];
+        let count = far.read(&mut bytes).unwrap();
+        let now = Monotonic::now();
+        received.extend(bytes[..count].iter().map(|byte| (now, *byte)));
+    }
+}
+
+#[test]
+fn a_terminal_receives_one_message_per_rejected_frame_and_none_early() {
+    let line = Line::with_frames(60);
+    let terminal = Terminal::open();
+    let output = format!("kind = \"serial\"\nport = \"{}\"\nmessage = \"R\\n\"", terminal.path);
+    let (code, stdout, stderr) = line.run(&line.config("rate = 20", &output));
+    assert_eq!(code, 0, "{stderr}");
+    let received = terminal.received();
+    let text = received.iter().map(|(_, byte)| *byte as char).collect::<String>();
+
+    let parts = line.parts();
+    assert_eq!(parts.len(), 60, "{stdout}");
+    for (number, part) in parts.iter().enumerate() {
+        assert_eq!(part["origin"], format!("{number:03}.png"));
+        // On a busy machine a frame may be skipped: then it is rejected too.
+        let verdict = part["verdict"].as_str().unwrap();
+        assert!(
+            verdict == if is_defective(number as u32) { "reject" } else { "pass" } || verdict == "unknown",
+            "{part}"
+        );
+        assert_eq!(part["fate"], if verdict == "pass" { "passed" } else { "rejected" }, "{part}");
+        assert_eq!(part["fired_ns"].is_null(), verdict == "pass");
+    }
+    assert!(parts.iter().filter(|part| part["verdict"] == "reject").count() > 10, "{stdout}");
+
+    let rejected = parts.iter().filter(|part| part["fate"] == "rejected").collect::<Vec<_>>();
+    assert_eq!(text, MESSAGE.repeat(rejected.len()), "one message per rejected frame");
+    let mut delays = Vec::new();
+    for (part, message) in rejected.iter().zip(received.chunks(MESSAGE.len())) {
+        let planned = Monotonic::from_nanos(part["planned_ns"].as_u64().unwrap());
+        assert_eq!(part["planned_ns"].as_u64().unwrap() - part["monotonic_ns"].as_u64().unwrap(), 300_000_000);
+        assert!(message[0].0 >= planned, "a message came before capture + travel");
+        delays.push(message[0].0.millis_since(planned));
+    }
+    delays.sort_by(f64::total_cmp);
+    let at = |share: f64| delays[((delays.len() - 1) as f64 * share).round() as usize];
+    println!(
+        "{} messages, after capture + travel: p50 {:.2} ms, p99 {:.2} ms, max {:.2} ms",
+        delays.len(),
+        at(0.5),
+        at(0.99),
+        at(1.0)
+    );
+    let (code, stdout, stderr) = line.verify();
+    assert_eq!(code, 0, "{stderr}");
+    assert!(
+        stdout.starts_with("OK ") && stdout.contains("60 parts, 1 runs") && !stdout.contains("warning"),
+        "{stdout}"
+    );
+}
+
+#[test]
+fn scores_are_those_of_the_score_command_bit_for_bit() {
+    let line = Line::with_frames(9);
+    let json = line.bench.text("summary.json");
+    let config = line.config("rate = 10", NO_OUTPUT);
+    let (code, stdout, stderr) = run(&["run", "--config", &config, "--max-parts", "6", "--json", &json]);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stdout.contains("parts         6"), "{stdout}");
+    let summary: Value = serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap();
+    assert_eq!(summary["parts"], 6);
+    assert!(summary["latency_ms"]["p99"].as_f64().unwrap() > 0.0, "{summary}");
+
+    let (model, calibration) = (line.bench.text("bundle"), line.bench.text("calibration/red.toml"));
+    let image = line.bench.text("frames/001.png");
+    let (_, scored, stderr) =
+        run(&["score", "--model", &model, "--calibration", &calibration, "--class", "red", "--json", &image]);
+    let scored: Value = serde_json::from_str(scored.lines().next().expect(&stderr)).unwrap();
+    let part = &line.parts()[1];
+    assert_eq!((&part["score"], &part["threshold"]), (&scored["score"], &scored["threshold"]));
+    assert!(part["score"].is_number() && part["bundle"].is_string() && part["calibration"].is_string(), "{part}");
+}
+
+#[test]
+fn sigterm_ends_a_run_in_good_order() {
+    let line = Line::with_frames(4);
+    let config = line.config("rate = 20\nrepeat = \"forever\"", NO_OUTPUT);
+    let mut child = line.start(&config);
+    // SAFETY: no memory is involved; the child was not waited for, so its number is still its own.
+    unsafe { libc::kill(child.id() as i32, libc::SIGTERM) };
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let records = line.records();
+    let stop = records.last().unwrap();
+    assert_eq!((&stop["kind"], &stop["reason"]), (&"stop".into(), &"told to stop".into()));
+    assert_eq!(stop["counters"]["parts"], line.parts().len());
+    assert_eq!(stop["counters"]["unaccounted"], 0, "parts on the belt got their fates");
+    let (code, stdout, _) = line.verify();
+    assert!(code == 0 && !stdout.contains("warning"), "{stdout}");
+}
+
+#[test]
+fn a_killed_run_leaves_an_audit_that_the_next_run_continues() {
+    let line = Line::with_frames(4);
+    let config = line.config("rate = 20\nrepeat = \"forever\"", NO_OUTPUT);
+    let mut child = line.start(&config);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // What a power cut leaves: the last line is there in part.
+    let written = std::fs::read(line.audit()).unwrap();
+    std::fs::write(line.audit(), &written[..written.len() - 20]).unwrap();
+    let (code, _, stderr) = line.verify();
+    assert!(code == 1 && stderr.contains("is cut off"), "{stderr}");
+
+    line.edit_config("repeat = \"forever\"", "repeat = 1");
+    let (code, _, stderr) = line.run(&config);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stderr.contains("the last line was unfinished"), "{stderr}");
+    assert!(line.records().iter().any(|record| record["kind"] == "repaired"));
+    let (code, stdout, stderr) = line.verify();
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stdout.contains("2 runs") && stdout.contains("it was killed"), "{stdout}");
+}
+
+#[test]
+fn a_changed_line_is_named_and_no_run_continues_it() {
+    let line = Line::with_frames(4);
+    let config = line.config("rate = 20", NO_OUTPUT);
+    assert_eq!(line.run(&config).0, 0);
+    let text = std::fs::read_to_string(line.audit()).unwrap();
+    std::fs::write(line.audit(), text.replacen("\"verdict\":\"reject\"", "\"verdict\":\"pass\"", 1)).unwrap();
+    let (code, _, stderr) = line.verify();
+    assert_eq!(code, 1);
+    assert!(stderr.contains("was changed: its hash does not fit its content"), "{stderr}");
+    let (code, _, stderr) = line.run(&config);
+    assert!(code == 3 && stderr.contains("cannot be continued"), "{stderr}");
+}
+
+#[test]
+fn an_image_that_is_none_is_a_bad_part() {
+    let line = Line::with_frames(3);
+    std::fs::write(line.bench.path("frames/000.png"), "this is no image").unwrap();
+    let (code, stdout, stderr) = line.run(&line.config("rate = 10", NO_OUTPUT));
+    assert_eq!(code, 0, "{stderr}");
+    let part = &line.parts()[0];
+    assert_eq!((&part["verdict"], &part["reason"]), (&"unknown".into(), &"broken".into()));
+    assert_eq!(part["fate"], "rejected");
+    assert!(part["detail"].as_str().unwrap().contains("is not an image"), "{part}");
+    assert!(stdout.contains("no verdict    1 broken"), "{stdout}");
+}
+
+#[test]
+fn bad_input_ends_before_the_line_is_armed() {
+    type Spoil = fn(&Line);
+    struct Case {
+        what: &'static str,
+        spoil: Spoil,
+        code: i32,
+        says: &'static str,
+    }
+    let cases = [
+        Case {
+            what: "unknown key",
+            spoil: |line| line.edit_config("pulse_ms", "pulse_mss"),
+            code: 2,
+            says: "line.toml:8:1: unknown key 'pulse_mss'; did you mean 'pulse_ms'?",
+        },
+        Case {
+            what: "no such serial port",
+            spoil: |line| line.edit_config(NO_OUTPUT, "kind = \"serial\"\nport = \"/dev/ttyNOWHERE\"\nmessage = \"R\""),
+            code: 3,
+            says: "serial port /dev/ttyNOWHERE cannot be opened",
+        },
+        Case {
+            what: "no such camera",
+            spoil: |line| {
+                line.edit_config(
+                    "kind = \"folder\"\npath = \"frames\"\nrate = 10",
+                    "kind = \"v4l2\"\ndevice = \"/dev/video99\"\nwidth = 640\nheight = 480",
+                );
+            },
+            code: 3,
+            says: "camera /dev/video99 cannot be opened",
+        },
+        Case {
+            what: "empty folder",
+            spoil: |line| {
+                std::fs::create_dir(line.bench.path("nothing")).unwrap();
+                line.edit_config("path = \"frames\"", "path = \"nothing\"");
+            },
+            code: 2,
+            says: "holds no image",
+        },
+        Case {
+            what: "calibration of another class",
+            spoil: |line| line.edit_config("calibration/red.toml", "calibration/blue.toml"),
+            code: 2,
+            says: "no calibration is of the class 'red'",
+        },
+        Case {
+            what: "calibration of another bundle",
+            spoil: |line| {
+                let mut bundle = write_bundle(&line.bench.path("bundle"));
+                bundle.manifest.written_by = "another test".into();
+                rewrite(line, bundle);
+            },
+            code: 2,
+            says: "is not of this model",
+        },
+        Case {
+            what: "golden frames that come out different",
+            spoil: |line| {
+                let mut bundle = write_bundle(&line.bench.path("bundle"));
+                bundle.golden.frames[0].z[0] += 0.5;
+                let digest = rewrite(line, bundle);
+                let path = line.bench.path("calibration/red.toml");
+                let text = std::fs::read_to_string(&path).unwrap();
+                let of = text.lines().find(|text| text.starts_with("bundle = ")).unwrap();
+                std::fs::write(path, text.replace(of, &format!("bundle = \"{digest}\""))).unwrap();
+            },
+            code: 1,
+            says: "golden frame",
+        },
+        Case {
+            what: "an audit on a full disk",
+            spoil: |line| line.edit_config("\"audit.jsonl\"", "\"/dev/full\""),
+            code: 3,
+            says: "No space left on device",
+        },
+    ];
+    for case in cases {
+        let line = Line::with_frames(2);
+        let config = line.config("rate = 10", NO_OUTPUT);
+        (case.spoil)(&line);
+        let (code, _, stderr) = line.run(&config);
+        assert_eq!(code, case.code, "{}: {stderr}", case.what);
+        assert!(stderr.contains(case.says), "{}: {stderr}", case.what);
+        assert!(line.records().is_empty(), "{}: nothing was written down", case.what);
+    }
+}
+
+/// Writes `bundle` in place of the line's; gives its digest.
+fn rewrite(line: &Line, bundle: hgad::bundle::Bundle) -> hgad::digest::Digest {
+    let hgad::bundle::Bundle { manifest, model, centers, golden, .. } = bundle;
+    hgad::bundle::Draft { manifest, model, centers, golden }.write(&line.bench.path("bundle")).unwrap().digest
+}
+
+#[test]
+fn a_file_that_is_no_audit_does_not_verify() {
+    let line = Line { bench: Bench::new() };
+    File::create(line.audit()).unwrap().write_all(b"{\"hello\": \"world\"}\n").unwrap();
+    let (code, _, stderr) = line.verify();
+    assert!(code == 1 && stderr.contains("line 1 is not an audit line"), "{stderr}");
+}
