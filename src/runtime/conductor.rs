@@ -15,8 +15,6 @@ use super::slot::Slot;
 use super::summary::{Ending, Summary, Tally};
 use super::{Wiring, realtime};
 use crate::audit::{self, AuditLog, Body, PartContext};
-use crate::camera::Frame;
-use crate::inspect::Inspection;
 use crate::line::{Action, Device, Event, Happening, LineCore, PartRecord, Rules, Ticket};
 use crate::outputs::firing::{self, Firing};
 use crate::time::Monotonic;
@@ -32,7 +30,7 @@ const GRACE: Duration = Duration::from_secs(3);
 /// What the threads tell the core.
 pub(super) enum Message {
     Event(Event),
-    Inspected { ticket: Ticket, event: Event, frame: Frame, inspection: Option<Inspection> },
+    Inspected { ticket: Ticket, event: Event, picture: Box<Picture> },
     CameraDone { stopped: bool },
     InspectionDone,
 }
@@ -175,9 +173,9 @@ impl Conductor {
     fn take(&mut self, message: Message) {
         match message {
             Message::Event(event) => self.handle(event),
-            Message::Inspected { ticket, event, frame, inspection } => {
+            Message::Inspected { ticket, event, picture } => {
                 if self.gallery.is_some() && self.core.is_open(ticket) {
-                    self.pictures.insert(ticket, Picture { frame, inspection });
+                    self.pictures.insert(ticket, *picture);
                 }
                 self.handle(event);
             }

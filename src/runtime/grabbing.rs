@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{SendError, SyncSender};
+use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use super::conductor::Message;
@@ -19,6 +19,9 @@ const PATIENCE: Duration = Duration::from_millis(100);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// Nobody listens to the camera any more.
+struct RunIsOver;
 
 /// The camera's thread at work.
 pub(super) struct Grabbing<'a> {
@@ -82,7 +85,7 @@ impl Grabbing<'_> {
         })
     }
 
-    fn frame(&mut self, ticket: Ticket, frame: Frame) -> Result<(), SendError<Message>> {
+    fn frame(&mut self, ticket: Ticket, frame: Frame) -> Result<(), RunIsOver> {
         let class = frame.product.clone().unwrap_or_else(|| self.class.clone());
         let sighting = Sighting {
             ticket,
@@ -112,8 +115,8 @@ impl Grabbing<'_> {
         FIRST_PAUSE
     }
 
-    fn tell(&self, what: Happening) -> Result<(), SendError<Message>> {
-        self.messages.send(Message::Event(Event { at: Monotonic::now(), what }))
+    fn tell(&self, what: Happening) -> Result<(), RunIsOver> {
+        self.messages.send(Message::Event(Event { at: Monotonic::now(), what })).map_err(|_| RunIsOver)
     }
 
     /// Sleeps, but not over the end of the run.

@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::SyncSender;
 
 use super::conductor::Message;
+use super::observer::Picture;
 use super::slot::Slot;
 use crate::bundle::Bundle;
 use crate::calibrate::Calibration;
@@ -117,7 +118,8 @@ pub(super) fn judge(mut inspector: Box<dyn Inspect>, slot: &Slot<Waiting>, messa
             Err(panic) => (Err(format!("the inspection panicked: {}", panic_text(&*panic))), None),
         };
         let event = Event { at, what: Happening::Inspected(ticket, outcome) };
-        if messages.send(Message::Inspected { ticket, event, frame, inspection }).is_err() {
+        let picture = Box::new(Picture { frame, inspection });
+        if messages.send(Message::Inspected { ticket, event, picture }).is_err() {
             return;
         }
     }
