@@ -68,7 +68,13 @@ impl HoldOut {
 /// `root` cannot be read, a product that was asked for is not there, or none is.
 pub fn products(root: &Path, only: Option<&[String]>) -> Result<Vec<ProductData>> {
     let names = match only {
-        Some(names) => names.to_vec(),
+        Some(names) => {
+            if let Some(gone) = names.iter().find(|name| !root.join(name).is_dir()) {
+                return Err(Error::usage(format!("there is no product '{gone}' in {}", root.display()))
+                    .advise(format!("the folders there: {}", folder_names(root)?.join(", "))));
+            }
+            names.to_vec()
+        }
         None => {
             folder_names(root)?.into_iter().filter(|name| root.join(name).join("train").join(GOOD).is_dir()).collect()
         }

@@ -174,3 +174,6 @@ fn log_sum_exp<B: Backend>(x: Tensor<B, 2>) -> Tensor<B, 2> {
     let most = x.clone().detach().max_dim(1);
     (x - most.clone()).exp().sum_dim(1).log() + most
 }
+
+#[cfg(test)]
+mod tests;

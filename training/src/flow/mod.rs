@@ -7,6 +7,9 @@ mod parameters;
 mod position;
 mod weights;
 
+#[cfg(test)]
+mod tests;
+
 pub use convert::LevelFrame;
 pub use forward::{FixedParts, GridPositions, Halves, array2, forward, tensor2};
 pub use initial::{FlowShape, gaussian, initial_blocks, orthogonal_matrices};

@@ -1,0 +1,276 @@
+//! Training end to end on a small synthetic line: a backbone of three convolutions, two products of sixteen images.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use burn::backend::Flex;
+use hgad::bundle::{InputSize, Precision};
+use hgad::dataset::{self, HoldOut};
+use hgad::inspect::Inspector;
+use hgad_train::backbone::{Backbone, Normalise, Taps};
+use hgad_train::export::{ExportRequest, export_bundle};
+use hgad_train::features::{Features, ImageFile};
+use hgad_train::fit::{Checkpoint, Device, Fitted, HiddenWidth, Outcome, Recipe, Task};
+use hgad_train::onnx::{GraphWriter, encode, float_value, ints};
+use image::{Rgb, RgbImage};
+
+const SIZE: InputSize = InputSize { width: 32, height: 32 };
+const PRODUCTS: [&str; 2] = ["nut", "washer"];
+
+/// A folder with a backbone, two products, and room for what training leaves.
+struct Line {
+    folder: tempfile::TempDir,
+}
+
+impl Line {
+    fn new() -> Self {
+        let line = Line { folder: tempfile::tempdir().unwrap() };
+        std::fs::write(line.path("small.onnx"), small_classifier()).unwrap();
+        for (class, product) in PRODUCTS.iter().enumerate() {
+            let good = line.path("parts").join(product).join("train/good");
+            std::fs::create_dir_all(&good).unwrap();
+            (0..16).for_each(|i| picture(class as u32, i).save(good.join(format!("{i:03}.png"))).unwrap());
+        }
+        line
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn good(&self, product: &str, part: HoldOut) -> Vec<PathBuf> {
+        part.select(dataset::images(&self.path("parts").join(product).join("train/good")).unwrap())
+    }
+
+    fn backbone(&self) -> Backbone {
+        let taps = Taps::Named(vec!["fine".into(), "coarse".into()]);
+        Backbone::open(&self.path("small.onnx"), SIZE, &taps, Normalise::Unit).unwrap()
+    }
+
+    fn features(&self, backbone: &Backbone) -> Features {
+        let images = PRODUCTS.iter().flat_map(|product| self.good(product, HoldOut::Kept(4)));
+        let images = images.map(|path| ImageFile::open(path).unwrap()).collect::<Vec<_>>();
+        Features::of(backbone, &images, &self.path("cache"), &AtomicBool::new(false)).unwrap()
+    }
+
+    /// The command, without what a test varies.
+    fn command(&self, epochs: usize) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hgad-train"));
+        let arguments = ["train", "--taps", "fine,coarse", "--size", "32", "--normalize", "unit", "--hold-out", "4"];
+        command.args(arguments).args(["--blocks", "2", "--epochs", &epochs.to_string(), "--checkpoint-every", "0"]);
+        for (flag, file) in
+            [("--data", "parts"), ("--backbone", "small.onnx"), ("--cache", "cache"), ("--out", "model")]
+        {
+            command.arg(flag).arg(self.path(file));
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+}
+
+/// Stripes or checks, shifted and of varying brightness.
+fn picture(class: u32, i: u32) -> RgbImage {
+    RgbImage::from_fn(40, 36, |x, y| {
+        let stripe = (x + i) / 4 + class * (y / 4);
+        let light = 60 + 100 * (stripe % 2) as u8 + 5 * (i % 8) as u8;
+        Rgb([light, light / 2 + (7 * x % 11) as u8, 200 - light])
+    })
+}
+
+/// 3 -> 6 channels at stride 4, then 6 -> 8 at stride 8, and a layer behind them that training must cut off.
+fn small_classifier() -> Vec<u8> {
+    let mut graph = GraphWriter::default();
+    let mut conv = |input: &str, output: &str, shape: [usize; 4]| {
+        let fan_in = shape[1..].iter().product::<usize>() as f32;
+        let values = (0..shape.iter().product()).map(|i: usize| (i as f32 * 12.9898).sin() * 1.7 / fan_in.sqrt());
+        let weights = graph.f32(format!("{output}.w"), &shape, &values.collect::<Vec<_>>());
+        let side = shape[2] as i64;
+        let attributes = vec![ints("kernel_shape", &[side, side]), ints("strides", &[side, side])];
+        let sum = graph.op_with("Conv", &[input, &weights], format!("{output}.sum"), attributes);
+        graph.op("Relu", &[&sum], output)
+    };
+    conv("pixels", "fine", [6, 3, 4, 4]);
+    conv("fine", "coarse", [8, 6, 2, 2]);
+    conv("coarse", "rest", [4, 8, 1, 1]);
+    let input = float_value("pixels", &[1, 3, SIZE.height, SIZE.width]);
+    encode(&graph.finish(13, vec![input], vec![float_value("rest", &[1, 4, 4, 4])]))
+}
+
+fn task<'t>(features: &'t Features, checkpoint: PathBuf, resume: bool) -> Task<'t> {
+    let recipe = Recipe { seed: 5, epochs: 10, blocks: 3, hidden: HiddenWidth::Fixed(10), ..Recipe::default() };
+    let labels = (0..2).flat_map(|class| std::iter::repeat_n(class, 12)).collect();
+    let checkpoint_every = Duration::from_secs(3600);
+    Task { recipe, features, labels, classes: 2, checkpoint, checkpoint_every, resume }
+}
+
+fn finished(outcome: Outcome) -> Fitted {
+    match outcome {
+        Outcome::Finished(fitted) => fitted,
+        Outcome::Interrupted { step, steps } => panic!("interrupted at {step} of {steps}"),
+    }
+}
+
+fn largest_difference<'v>(a: impl IntoIterator<Item = &'v f32>, b: impl IntoIterator<Item = &'v f32>) -> f32 {
+    a.into_iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+#[test]
+fn the_bundle_under_tract_computes_what_the_trainer_computes() {
+    let line = Line::new();
+    let backbone = line.backbone();
+    let features = line.features(&backbone);
+    let fitted =
+        finished(Device::Cpu.fit(&task(&features, line.path("checkpoint"), false), &AtomicBool::new(false)).unwrap());
+    assert_eq!(fitted.steps, 30);
+    let exported = export_bundle(ExportRequest {
+        backbone: &backbone,
+        levels: &fitted.levels,
+        classes: &PRODUCTS.map(str::to_owned),
+        normals: &PRODUCTS.map(|product| line.good(product, HoldOut::Held(4))),
+        precision: Precision::F32,
+        training: &toml::Table::new(),
+        out: &line.path("model"),
+    })
+    .unwrap();
+
+    let mut inspector = Inspector::new(&exported.bundle).unwrap();
+    let trained = PRODUCTS.iter().flat_map(|product| line.good(product, HoldOut::Kept(4)));
+    for (i, path) in trained.enumerate() {
+        let latents = inspector.latents(&dataset::read_rgb(&path).unwrap()).unwrap();
+        for (l, level) in fitted.levels.iter().enumerate() {
+            let (z, logdet) = level.latents::<Flex>(features.levels[l].image(i), &Default::default()).unwrap();
+            let (d, h, w) = latents.z[l].dim();
+            let by_position = latents.z[l].view().into_shape_with_order((d, h * w)).unwrap();
+            let z_error = largest_difference(by_position.t(), &z);
+            let logdet_error = largest_difference(&latents.logdet[l], &logdet);
+            assert!(z_error < 1e-4 && logdet_error < 1e-4, "{}: z {z_error}, log-det {logdet_error}", level.tap);
+        }
+    }
+}
+
+#[test]
+fn a_run_that_was_interrupted_ends_as_one_that_was_not() {
+    let line = Line::new();
+    let backbone = line.backbone();
+    let features = line.features(&backbone);
+    let quiet = AtomicBool::new(false);
+    let whole = finished(Device::Cpu.fit(&task(&features, line.path("whole"), false), &quiet).unwrap());
+
+    // A raised flag ends each run after one step; the stages change after the third.
+    let raised = AtomicBool::new(true);
+    for expected in 1..=5 {
+        let task = task(&features, line.path("pieces"), expected > 1);
+        match Device::Cpu.fit(&task, &raised).unwrap() {
+            Outcome::Interrupted { step, steps } => assert_eq!((step, steps), (expected, 30)),
+            Outcome::Finished(_) => panic!("finished although it was asked to stop"),
+        }
+    }
+    let pieces = finished(Device::Cpu.fit(&task(&features, line.path("pieces"), true), &quiet).unwrap());
+    assert_eq!(whole.levels, pieces.levels);
+    assert_eq!(whole.losses, pieces.losses);
+
+    let mut other = task(&features, line.path("pieces"), true);
+    other.recipe.seed += 1;
+    let refused = Device::Cpu.fit(&other, &quiet).err().unwrap();
+    assert_eq!(refused.kind().exit_code(), 2);
+    assert!(refused.to_string().contains("another run"), "{refused}");
+}
+
+#[test]
+fn features_come_from_the_cache_the_second_time_and_change_with_the_images() {
+    let line = Line::new();
+    let backbone = line.backbone();
+    let first = line.features(&backbone);
+    let cached = || std::fs::read_dir(line.path("cache")).unwrap().count();
+    assert_eq!(cached(), 1);
+    let again = line.features(&backbone);
+    assert_eq!((cached(), again.key), (1, first.key));
+    assert_eq!(first.levels[1].image(23), again.levels[1].image(23));
+    picture(1, 40).save(line.path("parts/nut/train/good/000.png")).unwrap();
+    assert_ne!(line.features(&backbone).key, first.key);
+    assert_eq!(cached(), 2);
+}
+
+fn interrupt(child: &Child) {
+    let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+}
+
+fn wait(child: Child) -> (ExitStatus, String, String) {
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status, text(output.stdout), text(output.stderr))
+}
+
+/// Starts the command, waits until `ready`, and interrupts it.
+fn interrupted(mut command: Command, ready: impl Fn() -> bool) -> String {
+    let mut child = command.spawn().unwrap();
+    while !ready() {
+        assert!(child.try_wait().unwrap().is_none(), "the program ended by itself: {:?}", wait(child));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    interrupt(&child);
+    let (status, _, errors) = wait(child);
+    assert_eq!(status.code(), Some(130), "{errors}");
+    errors
+}
+
+fn step(checkpoint: &Path) -> usize {
+    Checkpoint::read(checkpoint).unwrap().map_or(0, |checkpoint| checkpoint.step)
+}
+
+#[test]
+fn an_interrupt_leaves_a_checkpoint_that_the_same_command_resumes_from() {
+    const EPOCHS: usize = 100_000;
+    let line = Line::new();
+    let checkpoint = line.path("model.checkpoint");
+    let errors = interrupted(line.command(EPOCHS), || step(&checkpoint) > 0);
+    assert!(errors.contains("interrupted after step") && errors.contains("--resume"), "{errors}");
+    let reached = step(&checkpoint);
+
+    let (status, _, errors) = wait(line.command(EPOCHS).spawn().unwrap());
+    assert_eq!(status.code(), Some(2), "{errors}");
+    assert!(errors.contains("of an earlier run stands here"), "{errors}");
+
+    let mut resumed = line.command(EPOCHS);
+    resumed.arg("--resume");
+    let errors = interrupted(resumed, || step(&checkpoint) > reached);
+    assert!(errors.contains(&format!("resuming after step {reached}")), "{errors}");
+    assert!(!line.path("model").exists());
+}
+
+#[test]
+fn the_command_trains_and_says_what_it_made() {
+    let line = Line::new();
+    let (status, out, errors) = wait(line.command(3).spawn().unwrap());
+    assert!(status.success(), "{errors}");
+    let bundle = hgad::bundle::Bundle::open(&line.path("model")).unwrap();
+    for said in ["washer", "coarse", "L_mi", "8-bit weights", &bundle.digest.to_string()] {
+        assert!(out.contains(said), "'{said}' is missing in:\n{out}");
+    }
+    assert_eq!(bundle.manifest.training["hold_out"].as_integer(), Some(4));
+    assert!(!line.path("model.checkpoint").exists());
+}
+
+#[test]
+fn wrong_use_is_told_before_anything_is_computed() {
+    let line = Line::new();
+    let cases: [(&[&str], &str); 5] = [
+        (&["--classes", "gone"], "gone"),
+        (&["--learning-rate=-1"], "learning rate"),
+        (&["--hidden", "wide"], "wide"),
+        (&["--size", "0"], "image size"),
+        (&["--device", "cuda", "--classes", "nut"], "without CUDA"),
+    ];
+    for (arguments, said) in cases {
+        if cfg!(feature = "cuda") && said == "without CUDA" {
+            continue;
+        }
+        let mut command = line.command(1);
+        let (status, _, errors) = wait(command.args(arguments).spawn().unwrap());
+        assert_eq!(status.code(), Some(2), "{arguments:?}: {errors}");
+        assert!(errors.contains(said), "{arguments:?}: {errors}");
+    }
+}
