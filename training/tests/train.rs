@@ -261,7 +261,7 @@ fn wrong_use_is_told_before_anything_is_computed() {
         (&["--classes", "gone"], "gone"),
         (&["--learning-rate=-1"], "learning rate"),
         (&["--hidden", "wide"], "wide"),
-        (&["--size", "0"], "image size"),
+        (&["--centers", "1"], "whole number from 2"),
         (&["--device", "cuda", "--classes", "nut"], "without CUDA"),
     ];
     for (arguments, said) in cases {
