@@ -125,7 +125,7 @@ pub(super) fn measure(origin: &str, size: InputSize, tensors: &[String], outputs
             Error::usage(format!("{origin}: tensor {name} is {channels} x {height} x {width}: no feature grid"))
                 .advise("take a tensor with at least 2 channels, whose grid is the image's size over a power of two")
         })?;
-        if size.height % stride != 0 || size.width % stride != 0 {
+        if !size.height.is_multiple_of(stride) || !size.width.is_multiple_of(stride) {
             let down = |pixels: usize| (pixels / stride * stride).max(stride);
             return Err(Error::usage(format!(
                 "{origin}: {} x {} pixels do not divide into the stride {stride} of tensor {name}",

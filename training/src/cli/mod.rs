@@ -22,7 +22,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Train(train::TrainArgs),
+    Train(Box<train::TrainArgs>),
     Render(render::RenderArgs),
     Pretrain(pretrain::PretrainArgs),
 }
@@ -31,7 +31,7 @@ enum Command {
 pub fn main() -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info,tract=warn")).init();
     let result = match Cli::parse().command {
-        Command::Train(args) => train::run(args),
+        Command::Train(args) => train::run(*args),
         Command::Render(args) => render::run(args).map(|()| ExitCode::SUCCESS),
         Command::Pretrain(args) => pretrain::run(args).map(|()| ExitCode::SUCCESS),
     };

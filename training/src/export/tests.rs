@@ -286,9 +286,9 @@ fn what_does_not_fit_together_is_refused_before_any_work() {
         (request(&other(|level| level.grid = (4, 5)), &normals), "(4, 5)"),
         (request(&other(|level| level.blocks.clear()), &normals), "0 blocks"),
         (request(&other(|level| level.centers.mu = Array2::zeros((3, 4))), &normals), "(3, 4)"),
-        (request(&[good.clone()], &normals[..1]), "class b has no normal image"),
-        (request(&[good.clone()], &[vec![], vec![]]), "class a has no normal image"),
-        (request(&[good.clone()], &[vec!["/nowhere.png".into()], normals[1].clone()]), "/nowhere.png"),
+        (request(std::slice::from_ref(&good), &normals[..1]), "class b has no normal image"),
+        (request(std::slice::from_ref(&good), &[vec![], vec![]]), "class a has no normal image"),
+        (request(std::slice::from_ref(&good), &[vec!["/nowhere.png".into()], normals[1].clone()]), "/nowhere.png"),
     ];
     for (report, says) in cases {
         assert!(report.contains(says), "{report} does not say: {says}");
