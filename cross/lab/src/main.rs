@@ -17,8 +17,10 @@ type Check = (&'static str, fn() -> Outcome);
 #[macro_export]
 macro_rules! hold {
     ($condition:expr, $($reason:tt)*) => {
-        if !$condition {
-            return Err(format!($($reason)*).into());
+        // Not `if !$condition`: a comparison with a NaN must fail the check, and says so without a negation.
+        match $condition {
+            true => {}
+            false => return Err(format!($($reason)*).into()),
         }
     };
 }
