@@ -9,31 +9,36 @@ use rand_chacha::ChaCha8Rng;
 
 /// A point or a vector.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Point {
-    pub(super) x: f32,
-    pub(super) y: f32,
+pub struct Point {
+    /// To the right.
+    pub x: f32,
+    /// Down.
+    pub y: f32,
 }
 
 /// The point `(x, y)`.
-pub(super) const fn at(x: f32, y: f32) -> Point {
+pub const fn at(x: f32, y: f32) -> Point {
     Point { x, y }
 }
 
 impl Point {
     /// The point at `radius` and `angle` from the origin.
-    pub(super) fn polar(radius: f32, angle: f32) -> Self {
+    pub fn polar(radius: f32, angle: f32) -> Self {
         at(radius * angle.cos(), radius * angle.sin())
     }
 
-    pub(super) fn length(self) -> f32 {
+    /// The distance from the origin.
+    pub fn length(self) -> f32 {
         self.x.hypot(self.y)
     }
 
-    pub(super) fn dot(self, other: Point) -> f32 {
+    /// The scalar product.
+    pub fn dot(self, other: Point) -> f32 {
         self.x * other.x + self.y * other.y
     }
 
-    pub(super) fn rotated(self, angle: f32) -> Self {
+    /// Turned by `angle` about the origin, from x towards y.
+    pub fn rotated(self, angle: f32) -> Self {
         let (sin, cos) = angle.sin_cos();
         at(self.x * cos - self.y * sin, self.x * sin + self.y * cos)
     }
@@ -62,7 +67,7 @@ impl Mul<f32> for Point {
 
 /// Where a part lies on the belt: no two lie alike.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Placement {
+pub struct Placement {
     offset: Point,
     sin: f32,
     cos: f32,
@@ -70,45 +75,45 @@ pub(super) struct Placement {
 
 impl Placement {
     /// A place within `shift` of the middle, turned by at most `turn` radians.
-    pub(super) fn near_centre(rng: &mut ChaCha8Rng, shift: f32, turn: f32) -> Self {
+    pub fn near_centre(rng: &mut ChaCha8Rng, shift: f32, turn: f32) -> Self {
         let offset = at(rng.random_range(-shift..shift), rng.random_range(-shift..shift));
         let (sin, cos) = rng.random_range(-turn..turn).sin_cos();
         Placement { offset, sin, cos }
     }
 
     /// The part's own coordinates of a point on the belt.
-    pub(super) fn to_part(self, p: Point) -> Point {
+    pub fn to_part(self, p: Point) -> Point {
         let p = p - self.offset;
         at(p.x * self.cos + p.y * self.sin, p.y * self.cos - p.x * self.sin)
     }
 }
 
 /// Distance from the segment `a`-`b`.
-pub(super) fn segment(p: Point, a: Point, b: Point) -> f32 {
+pub fn segment(p: Point, a: Point, b: Point) -> f32 {
     let (pa, ba) = (p - a, b - a);
     let along = (pa.dot(ba) / ba.dot(ba).max(1e-9)).clamp(0.0, 1.0);
     (pa - ba * along).length()
 }
 
 /// Signed distance from a box with half-sides `half` and corners rounded by `round`.
-pub(super) fn rounded_box(p: Point, half: Point, round: f32) -> f32 {
+pub fn rounded_box(p: Point, half: Point, round: f32) -> f32 {
     let (x, y) = (p.x.abs() - half.x + round, p.y.abs() - half.y + round);
     at(x.max(0.0), y.max(0.0)).length() + x.max(y).min(0.0) - round
 }
 
 /// 0 below `from`, 1 above `to`, smooth between; `from > to` falls instead.
-pub(super) fn smoothstep(from: f32, to: f32, value: f32) -> f32 {
+pub fn smoothstep(from: f32, to: f32, value: f32) -> f32 {
     let t = ((value - from) / (to - from)).clamp(0.0, 1.0);
     t * t * (3.0 - 2.0 * t)
 }
 
 /// How much of a pixel of width `pixel` lies inside a shape at signed distance `distance`.
-pub(super) fn coverage(distance: f32, pixel: f32) -> f32 {
+pub fn coverage(distance: f32, pixel: f32) -> f32 {
     (0.5 - distance / pixel).clamp(0.0, 1.0)
 }
 
 /// A well-mixed 32-bit value of a lattice point (the finaliser of MurmurHash3 over a linear combination).
-pub(super) fn hash(x: i32, y: i32, salt: u32) -> u32 {
+pub fn hash(x: i32, y: i32, salt: u32) -> u32 {
     let mut h = (x as u32).wrapping_mul(0x85eb_ca6b) ^ (y as u32).wrapping_mul(0xc2b2_ae35) ^ salt;
     h = (h ^ (h >> 16)).wrapping_mul(0x7feb_352d);
     h = (h ^ (h >> 15)).wrapping_mul(0x846c_a68b);
@@ -116,7 +121,7 @@ pub(super) fn hash(x: i32, y: i32, salt: u32) -> u32 {
 }
 
 /// Smooth noise in `-1..1` with one feature per unit square.
-pub(super) fn noise(x: f32, y: f32, salt: u32) -> f32 {
+pub fn noise(x: f32, y: f32, salt: u32) -> f32 {
     let (cell_x, cell_y) = (x.floor(), y.floor());
     let (ix, iy) = (cell_x as i32, cell_y as i32);
     let fade = |t: f32| t * t * (3.0 - 2.0 * t);
@@ -128,7 +133,7 @@ pub(super) fn noise(x: f32, y: f32, salt: u32) -> f32 {
 }
 
 /// Two octaves of [`noise`]: cloudy, with some grain.
-pub(super) fn clouds(x: f32, y: f32, salt: u32) -> f32 {
+pub fn clouds(x: f32, y: f32, salt: u32) -> f32 {
     0.65 * noise(x, y, salt) + 0.35 * noise(2.3 * x, 2.3 * y, salt ^ 0x9e37)
 }
 

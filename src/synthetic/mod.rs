@@ -8,7 +8,7 @@ mod blister;
 mod cap;
 mod flaw;
 mod gear;
-mod geometry;
+pub mod geometry;
 mod optics;
 mod surface;
 
@@ -133,7 +133,7 @@ pub struct Conveyor {
     /// Which row of parts.
     pub seed: u64,
     /// The share of parts with a defect, 0..1.
-    pub defect_rate: f64,
+    pub defect_share: f64,
 }
 
 impl Conveyor {
@@ -142,7 +142,7 @@ impl Conveyor {
         let mut rng = stream(self.seed, number, Purpose::Choice);
         let product = Product::ALL[rng.random_range(0..Product::ALL.len())];
         let kinds = product.defects();
-        let defect = (rng.random::<f64>() < self.defect_rate).then(|| kinds[rng.random_range(0..kinds.len())]);
+        let defect = (rng.random::<f64>() < self.defect_share).then(|| kinds[rng.random_range(0..kinds.len())]);
         Truth { product, defect }
     }
 
@@ -262,7 +262,7 @@ mod tests {
 
     #[test]
     fn a_part_follows_from_its_seed_and_number() {
-        let conveyor = Conveyor { seed: 5, defect_rate: 0.5 };
+        let conveyor = Conveyor { seed: 5, defect_share: 0.5 };
         let (first, again) = (conveyor.part(3), conveyor.part(3));
         assert_eq!(first.image, again.image);
         assert_eq!(first.mask, again.mask);
@@ -298,7 +298,7 @@ mod tests {
 
     #[test]
     fn all_products_and_kinds_run_on_the_belt_at_the_rate_asked_for() {
-        let conveyor = Conveyor { seed: 1, defect_rate: 0.1 };
+        let conveyor = Conveyor { seed: 1, defect_share: 0.1 };
         let truths = (0..3000).map(|number| conveyor.truth(number)).collect::<Vec<_>>();
         let products = truths.iter().map(|truth| truth.product).collect::<HashSet<_>>();
         let pairs = truths.iter().filter_map(|t| Some((t.product, t.defect?))).collect::<HashSet<_>>();

@@ -1,11 +1,44 @@
 //! `hgad-train pretrain`.
 
+use std::path::PathBuf;
+
 use hgad::Result;
 
-/// Pretrain
-#[derive(Debug, clap::Args)]
-pub struct PretrainArgs {}
+use crate::pretrain::{Request, pretrain};
 
-pub fn run(_args: PretrainArgs) -> Result<()> {
-    todo!()
+/// Train a small backbone from scratch, without any data set.
+///
+/// The network of seven plain convolutions learns to name textures, shapes and colours that are drawn on the fly. Its
+/// stages stage4, stage8 and stage16 are what `hgad-train train --taps` takes; pixels are normalised inside
+/// (--normalize none).
+#[derive(Debug, clap::Args)]
+pub struct PretrainArgs {
+    /// The ONNX file to write.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// What all randomness derives from.
+    #[arg(long, value_name = "N", default_value_t = 7)]
+    seed: u64,
+    /// Updates.
+    #[arg(long, value_name = "N", default_value_t = 1200)]
+    steps: usize,
+    /// Patches per update.
+    #[arg(long, value_name = "N", default_value_t = 48)]
+    batch: usize,
+    /// The learning rate after the warm-up.
+    #[arg(long, value_name = "RATE", default_value_t = 2e-3)]
+    learning_rate: f64,
+}
+
+pub fn run(args: PretrainArgs) -> Result<()> {
+    let request =
+        Request { seed: args.seed, steps: args.steps, batch: args.batch, learning_rate: args.learning_rate };
+    let accuracy = pretrain(&request, &args.out)?;
+    println!(
+        "{}: names {:.1}% of unseen patterns and {:.1}% of their colours",
+        args.out.display(),
+        100.0 * accuracy.family,
+        100.0 * accuracy.colour
+    );
+    Ok(())
 }
