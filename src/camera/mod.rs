@@ -1,6 +1,7 @@
 //! Where frames come from: a V4L2 camera, a folder of images that is replayed, or the synthetic conveyor.
 
 pub mod folder;
+pub mod synthetic;
 pub mod v4l2;
 
 use std::time::Duration;

@@ -94,6 +94,7 @@ mod tests {
             match camera.grab(Duration::from_millis(5)).unwrap() {
                 Grab::Frame(frame) => captured.push(frame.captured),
                 Grab::Timeout => timeouts += 1,
+                Grab::Broken(broken) => panic!("a rendered part cannot be broken: {broken:?}"),
                 Grab::End => break,
             }
         }

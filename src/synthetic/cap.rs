@@ -94,8 +94,10 @@ impl Cap {
         let ribs = 0.5 + 0.5 * (64.0 * angle).cos();
         let bead = smoothstep(0.60, 0.625, r) * smoothstep(0.665, 0.64, r);
         let dish = smoothstep(0.60, 0.52, r);
-        let tone = 1.0 + 0.06 * clouds(q.x * 4.0, q.y * 4.0, self.salt) + 0.05 * noise(q.x * 90.0, q.y * 90.0, self.salt ^ 1);
-        let height = 0.09 * smoothstep(0.0, -0.10, outline) + 0.016 * bead - 0.022 * dish - 0.012 * flank * (1.0 - ribs);
+        let tone =
+            1.0 + 0.06 * clouds(q.x * 4.0, q.y * 4.0, self.salt) + 0.05 * noise(q.x * 90.0, q.y * 90.0, self.salt ^ 1);
+        let height =
+            0.09 * smoothstep(0.0, -0.10, outline) + 0.016 * bead - 0.022 * dish - 0.012 * flank * (1.0 - ribs);
         Texel { albedo: scaled(self.plastic, tone * (1.0 - 0.35 * flank * (1.0 - ribs))), height, shine: 0.30 }
     }
 

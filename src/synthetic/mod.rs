@@ -171,7 +171,8 @@ fn stream(seed: u64, number: u64, purpose: Purpose) -> ChaCha8Rng {
 /// Renders one part. `seed` and `number` decide its natural variation and the place and shape of its defect.
 pub fn render(truth: Truth, seed: u64, number: u64) -> Part {
     let mut nature = stream(seed, number, Purpose::Nature);
-    let belt = Belt { travelled: at(nature.random_range(0.0..50.0), nature.random_range(-0.1..0.1)), salt: seed as u32 };
+    let belt =
+        Belt { travelled: at(nature.random_range(0.0..50.0), nature.random_range(-0.1..0.1)), salt: seed as u32 };
     let shape = Shape::sample(truth.product, &mut nature);
     let exposure = Exposure::sample(&mut nature);
     let clean = exposure.light(&shape.field(&belt, None));

@@ -31,8 +31,7 @@ pub struct PretrainArgs {
 }
 
 pub fn run(args: PretrainArgs) -> Result<()> {
-    let request =
-        Request { seed: args.seed, steps: args.steps, batch: args.batch, learning_rate: args.learning_rate };
+    let request = Request { seed: args.seed, steps: args.steps, batch: args.batch, learning_rate: args.learning_rate };
     let accuracy = pretrain(&request, &args.out)?;
     println!(
         "{}: names {:.1}% of unseen patterns and {:.1}% of their colours",

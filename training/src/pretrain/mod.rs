@@ -61,8 +61,7 @@ impl<B: Backend> Batch<B> {
         let pixels = patches.iter().flat_map(|patch| patch.pixels.iter().copied()).collect::<Vec<f32>>();
         let families = patches.iter().map(|patch| patch.family as i64).collect::<Vec<_>>();
         let shown = |patch: &Patch, colour: usize| if patch.colours.contains(&colour) { 1f32 } else { 0.0 };
-        let colours =
-            patches.iter().flat_map(|p| (0..COLOURS.len()).map(move |c| shown(p, c))).collect::<Vec<f32>>();
+        let colours = patches.iter().flat_map(|p| (0..COLOURS.len()).map(move |c| shown(p, c))).collect::<Vec<f32>>();
         Batch {
             images: Tensor::from_data(TensorData::new(pixels, [count, 3, PATCH, PATCH]), device),
             families: Tensor::from_data(TensorData::new(families, [count, 1]), device),

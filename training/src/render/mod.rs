@@ -45,8 +45,9 @@ pub fn render_dataset(request: &Request) -> Result<usize> {
     for picture in &pictures {
         for path in [Some(&picture.image), picture.mask.as_ref()].into_iter().flatten() {
             let folder = path.parent().unwrap_or(Path::new("."));
-            std::fs::create_dir_all(folder)
-                .map_err(|error| Error::device(format!("cannot make the folder {}", folder.display())).because(error))?;
+            std::fs::create_dir_all(folder).map_err(|error| {
+                Error::device(format!("cannot make the folder {}", folder.display())).because(error)
+            })?;
         }
     }
     let bar = ProgressBar::new(pictures.len() as u64);
@@ -82,9 +83,8 @@ fn pictures(request: &Request, product: Product) -> Vec<Picture> {
 
 impl Picture {
     fn write(&self, seed: u64) -> Result<()> {
-        let failed = |path: &Path, error| {
-            Error::device(format!("image {} cannot be written", path.display())).because(error)
-        };
+        let failed =
+            |path: &Path, error| Error::device(format!("image {} cannot be written", path.display())).because(error);
         // A class of its own per product, so that products do not share their parts' variation; the conveyor counts
         // its parts from 0 and never comes here.
         let number = (1 << 63) + ((self.truth.product as u64) << 48) + self.number;
