@@ -1,11 +1,47 @@
 //! `hgad demo`.
 
-use crate::Result;
+use std::path::PathBuf;
 
-/// Demo
+use super::run::stop_on_signals;
+use crate::demo::{self, FOLLOWABLE_RATE, Request};
+use crate::{Error, Result};
+
+/// See the whole line at work, with nothing at hand
+///
+/// Three rendered products with natural variation run over a synthetic conveyor; every tenth has a defect. A model that
+/// the program carries judges them, and what it decides is held against the truth. The model was trained on none of
+/// these parts.
 #[derive(Debug, clap::Args)]
-pub struct DemoArgs {}
+pub struct DemoArgs {
+    /// How many parts pass
+    #[arg(long, value_name = "N", default_value_t = 180, value_parser = clap::value_parser!(u64).range(1..))]
+    parts: u64,
+    /// Which parts: the same seed gives the same ones
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// As fast as parts can be inspected, instead of 10 parts per second
+    #[arg(long)]
+    max_speed: bool,
+    /// Write the summary as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// The folder for the audit and the overlays
+    #[arg(long, value_name = "DIR", default_value = "hgad-demo")]
+    out: PathBuf,
+}
 
-pub fn run(_args: DemoArgs) -> Result<()> {
-    todo!()
+pub fn run(args: DemoArgs) -> Result<()> {
+    // The log would tear the live view apart; who asks for it gets it.
+    if std::env::var_os("RUST_LOG").is_none() {
+        log::set_max_level(log::LevelFilter::Warn);
+    }
+    let rate = (!args.max_speed).then_some(FOLLOWABLE_RATE);
+    let request = Request { parts: args.parts, seed: args.seed, rate, out: args.out };
+    let report = demo::run(&request, stop_on_signals()?)?;
+    println!("{report}");
+    if let Some(path) = &args.json {
+        std::fs::write(path, format!("{:#}\n", report.to_json()))
+            .map_err(|error| Error::device(format!("{} cannot be written", path.display())).because(error))?;
+    }
+    Ok(())
 }

@@ -47,7 +47,7 @@ pub fn run(args: RunArgs) -> Result<()> {
 }
 
 /// A flag that the signals that ask a program to end set.
-fn stop_on_signals() -> Result<Arc<AtomicBool>> {
+pub(super) fn stop_on_signals() -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGINT] {
         signal_hook::flag::register(signal, stop.clone())

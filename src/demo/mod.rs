@@ -1,1 +1,191 @@
-//! demo
+//! The whole line with nothing at hand: an embedded model on a synthetic conveyor whose truth is known.
+//!
+//! Everything but the camera and the ejector is what `hgad run` uses: inspection, line core, runtime, audit.
+
+mod gallery;
+mod model;
+mod tally;
+mod view;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::audit::{self, RunStart};
+use crate::camera::synthetic::SyntheticCamera;
+use crate::config::{AuditConfig, SyncPolicy};
+use crate::line::{LatePolicy, Rules, SkippedPolicy};
+use crate::outputs::NoOutput;
+use crate::runtime::{self, Finished, ModelInspector, Pace, Summary, Wiring};
+use crate::synthetic::{Conveyor, Product};
+use crate::{Error, Result};
+
+use gallery::Gallery;
+pub use tally::{Score, Tally};
+use view::View;
+
+/// The share of parts with a defect.
+const DEFECT_SHARE: f64 = 0.1;
+/// Parts per second at which a person can follow.
+pub const FOLLOWABLE_RATE: f64 = 10.0;
+const AUDIT: &str = "audit.jsonl";
+const OVERLAYS: &str = "overlays";
+
+/// What to show.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// How many parts pass.
+    pub parts: u64,
+    /// Which parts; the model was trained on none of them.
+    pub seed: u64,
+    /// Parts per second; `None` as many as can be inspected.
+    pub rate: Option<f64>,
+    /// The folder for the audit and the overlays.
+    pub out: PathBuf,
+}
+
+/// What a demo came to.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// Fates against the truth, per product.
+    pub tally: Tally,
+    /// The run itself.
+    pub summary: Summary,
+    /// Lines of the audit, all of which were checked.
+    pub audit_lines: u64,
+    /// The folder of overlays.
+    pub overlays: PathBuf,
+    /// How many overlays are in it.
+    pub pictures: usize,
+}
+
+/// Runs the demo until all parts have passed or `stop` becomes true.
+///
+/// # Errors
+///
+/// The folder cannot be written, this machine computes other scores than the training host, or the audit does not verify.
+pub fn run(request: &Request, stop: Arc<AtomicBool>) -> Result<Report> {
+    let bundle = model::bundle()?;
+    let inspector = ModelInspector::new(&bundle, model::calibrations()?)?;
+    let overlays = request.out.join(OVERLAYS);
+    prepare(&overlays)?;
+    let conveyor = Conveyor { seed: request.seed, defect_share: DEFECT_SHARE };
+    let show = Arc::new(Mutex::new(Show {
+        conveyor,
+        tally: Tally::default(),
+        gallery: Gallery::new(overlays.clone()),
+        view: View::new(request),
+    }));
+    let wiring = Wiring {
+        rules: rules(),
+        class: Product::ALL[0].name().to_owned(),
+        camera: Box::new(SyntheticCamera::new(conveyor, Some(request.parts), request.rate)),
+        start: RunStart {
+            line: "synthetic conveyor".into(),
+            config: None,
+            bundle: bundle.digest,
+            calibrations: inspector.calibrations(),
+        },
+        inspector: Box::new(inspector),
+        output: Box::new(NoOutput),
+        audit: AuditConfig { file: request.out.join(AUDIT), sync: SyncPolicy::default() },
+        // The rendered belt can wait: every part is inspected, however slow the machine is.
+        pace: Pace::EveryFrame,
+        max_parts: None,
+        stop,
+        observer: Some({
+            let show = show.clone();
+            Box::new(move |finished| show.lock().unwrap_or_else(PoisonError::into_inner).part(&finished))
+        }),
+        realtime: false,
+    };
+    let summary = runtime::run(wiring)?;
+    let mut show = show.lock().unwrap_or_else(PoisonError::into_inner);
+    show.view.finish(&show.tally.clone());
+    let pictures = show.gallery.close()?;
+    let audit_lines = audit::verify(&summary.audit)?.lines;
+    Ok(Report { tally: show.tally.clone(), summary, audit_lines, overlays, pictures })
+}
+
+/// A second from the camera to the ejector.
+fn rules() -> Rules {
+    Rules {
+        travel: Duration::from_secs(1),
+        pulse: Duration::from_millis(20),
+        tolerance: Duration::from_millis(500),
+        late: LatePolicy::Count,
+        skipped: SkippedPolicy::Reject,
+    }
+}
+
+/// Makes the folder and takes an earlier demo's overlays away.
+fn prepare(overlays: &Path) -> Result<()> {
+    let failed = |error| {
+        Error::device(format!("folder {} cannot be written", overlays.display()))
+            .because(error)
+            .advise("name a folder that you may write with --out")
+    };
+    std::fs::create_dir_all(overlays).map_err(failed)?;
+    for entry in std::fs::read_dir(overlays).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if gallery::is_overlay(&path) {
+            std::fs::remove_file(&path).map_err(failed)?;
+        }
+    }
+    // A folder that stands already may still be read-only.
+    tempfile::tempfile_in(overlays).map(drop).map_err(failed)
+}
+
+/// What looks at finished parts.
+struct Show {
+    conveyor: Conveyor,
+    tally: Tally,
+    gallery: Gallery,
+    view: View,
+}
+
+impl Show {
+    fn part(&mut self, finished: &Finished) {
+        let truth = self.conveyor.truth(finished.record.frame);
+        let outcome = self.tally.add(truth, &finished.record.fate);
+        self.gallery.keep(finished, truth, outcome);
+        self.view.part(finished, truth, outcome, &self.tally);
+    }
+}
+
+impl Report {
+    /// The report as a JSON object.
+    pub fn to_json(&self) -> serde_json::Value {
+        let Score { parts, defective, rejected, false_rejects, missed } = self.tally.total();
+        let latency = self.summary.latency_ms;
+        let seconds = self.summary.took.as_secs_f64();
+        serde_json::json!({
+            "parts": parts,
+            "defective": defective,
+            "rejected": rejected,
+            "false_rejects": false_rejects,
+            "missed": missed,
+            "p50_ms": latency.p50,
+            "p99_ms": latency.p99,
+            "seconds": seconds,
+            "audit": self.summary.audit.display().to_string(),
+            "audit_lines": self.audit_lines,
+            "overlays": self.overlays.display().to_string(),
+        })
+    }
+}
+
+impl std::fmt::Display for Report {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(f, "{}", self.tally)?;
+        let seconds = self.summary.took.as_secs_f64();
+        writeln!(f, "verdict    {} after the capture", self.summary.latency_ms)?;
+        writeln!(f, "belt       {:.1} parts/s for {seconds:.1} s", self.tally.total().parts as f64 / seconds)?;
+        if self.summary.counters.unaccounted > 0 {
+            writeln!(f, "warning    {} parts came too late for the ejector", self.summary.counters.unaccounted)?;
+        }
+        writeln!(f, "audit      {}: {} lines, chain verified", self.summary.audit.display(), self.audit_lines)?;
+        write!(f, "overlays   {}: {} pictures, misses first", self.overlays.display(), self.pictures)
+    }
+}

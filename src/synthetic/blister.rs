@@ -38,7 +38,7 @@ impl Blister {
             colour.map(|c| c * tone * rng.random_range(0.97..1.03))
         };
         Blister {
-            placement: Placement::near_centre(rng, 0.025, 0.035),
+            placement: Placement::near_centre(rng, 0.012, 0.02),
             foil: spread(rng, [0.40, 0.42, 0.45]),
             cap: spread(rng, [0.56, 0.055, 0.045]),
             body: spread(rng, [0.80, 0.66, 0.36]),

@@ -51,10 +51,10 @@ impl Cap {
     pub(super) fn sample(rng: &mut ChaCha8Rng) -> Self {
         let tone = rng.random_range(0.92..1.08);
         Cap {
-            placement: Placement::near_centre(rng, 0.025, 0.06),
+            placement: Placement::near_centre(rng, 0.012, 0.03),
             plastic: [0.012, 0.20, 0.30].map(|c| c * tone * rng.random_range(0.95..1.05)),
             ink: [0.86, 0.86, 0.82].map(|c| c * rng.random_range(0.96..1.04)),
-            register: at(rng.random_range(-0.008..0.008), rng.random_range(-0.008..0.008)),
+            register: at(rng.random_range(-0.005..0.005), rng.random_range(-0.005..0.005)),
             salt: rng.random(),
         }
     }

@@ -32,7 +32,7 @@ pub(super) struct Gear {
 impl Gear {
     pub(super) fn sample(rng: &mut ChaCha8Rng) -> Self {
         Gear {
-            placement: Placement::near_centre(rng, 0.025, 0.07),
+            placement: Placement::near_centre(rng, 0.012, 0.03),
             tone: rng.random_range(0.92..1.08),
             tint: rng.random_range(0.0..0.03),
             grain: rng.random_range(0.7..1.2),

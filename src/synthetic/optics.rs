@@ -31,7 +31,7 @@ impl Exposure {
     pub(super) fn sample(rng: &mut ChaCha8Rng) -> Self {
         let fall_off = Point::polar(rng.random_range(0.0..0.06), rng.random_range(0.0..std::f32::consts::TAU));
         Exposure {
-            gain: rng.random_range(0.93..1.07),
+            gain: rng.random_range(0.95..1.05),
             warmth: rng.random_range(-0.02..0.02),
             gradient: fall_off,
             lamp: at(-0.62 + rng.random_range(-0.06..0.06), -0.74 + rng.random_range(-0.06..0.06)),

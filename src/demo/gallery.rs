@@ -1,0 +1,98 @@
+//! The folder of overlays: what was rejected, and what was wrong about it.
+
+use std::path::{Path, PathBuf};
+
+use image::RgbImage;
+use image::imageops::replace;
+
+use super::tally::Outcome;
+use crate::inspect::overlay::{Paint, overlay};
+use crate::runtime::Finished;
+use crate::synthetic::{DefectKind, Truth};
+use crate::{Error, Result};
+
+/// Pictures of one kind of outcome that are kept; misses and false rejects are kept all.
+const MOST_REJECTED: usize = 60;
+const MOST_PASSED: usize = 6;
+
+/// Writes overlays as parts come.
+pub(super) struct Gallery {
+    folder: PathBuf,
+    rejected: usize,
+    passed: usize,
+    written: usize,
+    failure: Option<Error>,
+}
+
+impl Gallery {
+    pub(super) fn new(folder: PathBuf) -> Self {
+        Gallery { folder, rejected: 0, passed: 0, written: 0, failure: None }
+    }
+
+    /// Keeps a part's picture, if it is one of those that are kept.
+    pub(super) fn keep(&mut self, finished: &Finished, truth: Truth, outcome: Outcome) {
+        let room = match outcome {
+            Outcome::Missed | Outcome::FalseReject => true,
+            Outcome::Rejected => next_below(&mut self.rejected, MOST_REJECTED),
+            Outcome::Passed => next_below(&mut self.passed, MOST_PASSED),
+        };
+        if !room || self.failure.is_some() {
+            return;
+        }
+        let Some(picture) = painted(finished, outcome) else { return };
+        let kind = truth.defect.map_or("good", DefectKind::name);
+        let name = format!("{}-{:05}-{}-{kind}.png", prefix(outcome), finished.record.frame, truth.product.name());
+        let path = self.folder.join(name);
+        match picture.save(&path) {
+            Ok(()) => self.written += 1,
+            Err(error) => {
+                let failed = Error::device(format!("overlay {} cannot be written", path.display())).because(error);
+                self.failure = Some(failed.advise("is the disk full?"));
+            }
+        }
+    }
+
+    /// How many were written.
+    ///
+    /// # Errors
+    ///
+    /// One could not be written.
+    pub(super) fn close(&mut self) -> Result<usize> {
+        self.failure.take().map_or(Ok(self.written), Err)
+    }
+}
+
+fn next_below(count: &mut usize, most: usize) -> bool {
+    *count += 1;
+    *count <= most
+}
+
+/// What a file's name begins with: in a listing, what went wrong comes first.
+fn prefix(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Missed => "1-missed",
+        Outcome::FalseReject => "2-false-reject",
+        Outcome::Rejected => "3-rejected",
+        Outcome::Passed => "4-passed",
+    }
+}
+
+/// Whether `path` is a file that a gallery wrote.
+pub(super) fn is_overlay(path: &Path) -> bool {
+    let outcomes = [Outcome::Missed, Outcome::FalseReject, Outcome::Rejected, Outcome::Passed];
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    name.ends_with(".png") && outcomes.iter().any(|outcome| name.starts_with(prefix(*outcome)))
+}
+
+/// The camera's picture and, to its right, what the model saw in it.
+fn painted(finished: &Finished, outcome: Outcome) -> Option<RgbImage> {
+    let picture = finished.picture.as_ref()?;
+    let (image, map) = (&picture.frame.image, &picture.inspection.as_ref()?.map);
+    let threshold = finished.record.judgement.as_ref()?.threshold;
+    let rejected = matches!(outcome, Outcome::Rejected | Outcome::FalseReject);
+    let seen = overlay(image, map, Paint { full: 2.0 * threshold, rejected: Some(rejected) });
+    let mut pair = RgbImage::new(2 * image.width(), image.height());
+    replace(&mut pair, image, 0, 0);
+    replace(&mut pair, &seen, i64::from(image.width()), 0);
+    Some(pair)
+}
