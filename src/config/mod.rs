@@ -51,6 +51,8 @@ pub enum CameraConfig {
     Folder(FolderConfig),
     /// A camera that Linux knows.
     V4l2(v4l2::Settings),
+    /// The synthetic conveyor.
+    Synthetic(SyntheticConfig),
 }
 
 /// A folder of images that is replayed in the order of their names.
@@ -62,6 +64,19 @@ pub struct FolderConfig {
     pub rate: f64,
     /// How often the folder is replayed; `None` without end.
     pub repeat: Option<u64>,
+}
+
+/// The synthetic conveyor: products that the program renders itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SyntheticConfig {
+    /// The same seed gives the same parts.
+    pub seed: u64,
+    /// Parts per second.
+    pub rate: f64,
+    /// How many parts pass; `None` without end.
+    pub parts: Option<u64>,
+    /// The share of parts that has a defect, 0..=1.
+    pub defect_share: f64,
 }
 
 /// What ejects.

@@ -14,6 +14,7 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 use super::complaint::Complaint;
 use super::{
     AuditConfig, CameraConfig, FORMAT_VERSION, FolderConfig, LineConfig, OutputConfig, SerialConfig, SyncPolicy,
+    SyntheticConfig,
 };
 use crate::camera::v4l2;
 use crate::digest::Digest;
@@ -113,10 +114,11 @@ impl<'t> Document<'t> {
     }
 
     fn camera(&mut self) -> Checked<CameraConfig> {
-        let (kind, table, place) = self.kind("camera", &["folder", "v4l2"])?;
+        let (kind, table, place) = self.kind("camera", &["folder", "v4l2", "synthetic"])?;
         match kind.as_str() {
             "folder" => typed::<FolderTyped>("camera", table, place)?.validate(self).map(CameraConfig::Folder),
-            _ => typed::<V4l2Typed>("camera", table, place)?.validate(self).map(CameraConfig::V4l2),
+            "v4l2" => typed::<V4l2Typed>("camera", table, place)?.validate(self).map(CameraConfig::V4l2),
+            _ => typed::<SyntheticTyped>("camera", table, place)?.validate().map(CameraConfig::Synthetic),
         }
     }
 
@@ -240,6 +242,30 @@ impl V4l2Typed {
                 None => Self::SILENCE,
             },
         })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SyntheticTyped {
+    seed: u64,
+    rate: Spanned<f64>,
+    parts: Option<Spanned<u64>>,
+    defect_share: Option<Spanned<f64>>,
+}
+
+impl SyntheticTyped {
+    const DEFECT_SHARE: f64 = 0.1;
+
+    fn validate(&self) -> Checked<SyntheticConfig> {
+        let defect_share = self.defect_share.as_ref().map_or(Self::DEFECT_SHARE, |typed| *typed.get_ref());
+        if let Some(typed) = &self.defect_share
+            && !(0.0..=1.0).contains(&defect_share)
+        {
+            return Err(Complaint::new(typed.span(), format!("defect_share is {defect_share}, not between 0 and 1")));
+        }
+        let parts = self.parts.as_ref().map(|parts| positive("parts", parts)).transpose()?;
+        Ok(SyntheticConfig { seed: self.seed, rate: rate(&self.rate)?, parts, defect_share })
     }
 }
 

@@ -102,10 +102,11 @@ pub fn run(request: &Request, stop: Arc<AtomicBool>) -> Result<Report> {
     };
     let summary = runtime::run(wiring)?;
     let mut show = show.lock().unwrap_or_else(PoisonError::into_inner);
-    show.view.finish(&show.tally.clone());
+    let tally = show.tally.clone();
+    show.view.finish(&tally);
     let pictures = show.gallery.close()?;
     let audit_lines = audit::verify(&summary.audit)?.lines;
-    Ok(Report { tally: show.tally.clone(), summary, audit_lines, overlays, pictures })
+    Ok(Report { tally, summary, audit_lines, overlays, pictures })
 }
 
 /// A second from the camera to the ejector.

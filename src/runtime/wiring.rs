@@ -9,11 +9,13 @@ use crate::bundle::Bundle;
 use crate::calibrate::Calibration;
 use crate::camera::Camera;
 use crate::camera::folder::FolderCamera;
+use crate::camera::synthetic::SyntheticCamera;
 use crate::camera::v4l2::V4l2Camera;
 use crate::config::{CameraConfig, LineConfig, OutputConfig};
 use crate::outputs::gpio::GpioOutput;
 use crate::outputs::serial::SerialOutput;
 use crate::outputs::{NoOutput, Output};
+use crate::synthetic::Conveyor;
 use crate::{Error, Result};
 
 impl Wiring {
@@ -70,6 +72,10 @@ fn open_camera(config: &CameraConfig) -> Result<Box<dyn Camera>> {
         CameraConfig::Folder(folder) => Box::new(FolderCamera::open(folder)?),
         CameraConfig::V4l2(settings) => {
             Box::new(V4l2Camera::open(&settings.device.display().to_string(), settings.clone())?)
+        }
+        CameraConfig::Synthetic(synthetic) => {
+            let conveyor = Conveyor { seed: synthetic.seed, defect_share: synthetic.defect_share };
+            Box::new(SyntheticCamera::new(conveyor, synthetic.parts, Some(synthetic.rate)))
         }
     })
 }

@@ -29,11 +29,11 @@ impl Flaw {
     /// A flaw of `kind` at `centre`. `force` grows from 0 while a flaw is not yet seen at a glance.
     pub(super) fn sample(kind: DefectKind, centre: Point, force: f32, rng: &mut ChaCha8Rng) -> Self {
         let size = match kind {
-            DefectKind::Scratch => rng.random_range(0.22..0.40),
-            DefectKind::Dent => rng.random_range(0.10..0.15),
-            DefectKind::Stain => rng.random_range(0.12..0.20),
+            DefectKind::Scratch => rng.random_range(0.28..0.42),
+            DefectKind::Dent => rng.random_range(0.13..0.18),
+            DefectKind::Stain => rng.random_range(0.15..0.22),
             DefectKind::ForeignBody => rng.random_range(0.10..0.15),
-            DefectKind::BrokenEdge => rng.random_range(0.15..0.22),
+            DefectKind::BrokenEdge => rng.random_range(0.18..0.24),
             DefectKind::Missing | DefectKind::MixedUp | DefectKind::Misprint => 1.0,
         };
         let soils = [[0.12, 0.06, 0.02], [0.03, 0.03, 0.04], [0.25, 0.13, 0.02], [0.20, 0.04, 0.03]];
@@ -104,8 +104,8 @@ impl Flaw {
         let r = p.length() / self.size;
         let bowl = smoothstep(1.0, 0.15, r);
         let rim = smoothstep(0.8, 1.0, r) * smoothstep(1.3, 1.0, r);
-        let mut dented = on.painted(scaled(on.albedo, 0.45), bowl * 0.75 * self.depth);
-        dented.height += self.size * self.depth * (0.08 * rim - 0.50 * bowl);
+        let mut dented = on.painted(scaled(on.albedo, 0.3), bowl * 0.85 * self.depth);
+        dented.height += self.size * self.depth * (0.08 * rim - 0.65 * bowl);
         dented
     }
 
@@ -115,8 +115,8 @@ impl Flaw {
         let r = p.length() / self.size - ragged;
         let body = smoothstep(1.0, 0.85, r);
         let border = body * smoothstep(0.55, 0.9, r);
-        let alpha = self.depth * (0.70 * body + 0.22 * border);
-        let mut stained = on.painted(mix(self.colour, scaled(on.albedo, 0.2), 0.3), alpha);
+        let alpha = self.depth * (0.86 * body + 0.14 * border);
+        let mut stained = on.painted(mix(self.colour, scaled(on.albedo, 0.2), 0.15), alpha);
         stained.shine *= 1.0 - 0.6 * body;
         stained
     }

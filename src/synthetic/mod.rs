@@ -23,7 +23,7 @@ use flaw::Flaw;
 use gear::Gear;
 use geometry::{Point, at};
 use optics::{Exposure, gamma};
-use surface::{Belt, Field, Texel};
+use surface::{Field, Mat, Texel};
 
 /// Pixels per side of the synthetic camera's picture.
 pub const PICTURE_SIZE: usize = 256;
@@ -56,6 +56,15 @@ impl Product {
     /// The product called `name`.
     pub fn named(name: &str) -> Option<Self> {
         Product::ALL.into_iter().find(|product| product.name() == name)
+    }
+
+    /// The colour of its carrier's mat.
+    fn mat(self) -> surface::Colour {
+        match self {
+            Product::Blister => [0.045, 0.10, 0.062],
+            Product::Cap => [0.30, 0.25, 0.17],
+            Product::Gear => [0.035, 0.065, 0.16],
+        }
     }
 
     /// The kinds of defect that this product can have.
@@ -171,11 +180,11 @@ fn stream(seed: u64, number: u64, purpose: Purpose) -> ChaCha8Rng {
 /// Renders one part. `seed` and `number` decide its natural variation and the place and shape of its defect.
 pub fn render(truth: Truth, seed: u64, number: u64) -> Part {
     let mut nature = stream(seed, number, Purpose::Nature);
-    let belt =
-        Belt { travelled: at(nature.random_range(0.0..50.0), nature.random_range(-0.1..0.1)), salt: seed as u32 };
+    let travelled = at(nature.random_range(0.0..50.0), nature.random_range(-0.1..0.1));
+    let mat = Mat { travelled, colour: truth.product.mat(), salt: seed as u32 };
     let shape = Shape::sample(truth.product, &mut nature);
     let exposure = Exposure::sample(&mut nature);
-    let clean = exposure.light(&shape.field(&belt, None));
+    let clean = exposure.light(&shape.field(&mat, None));
     let Some(kind) = truth.defect else {
         return Part { truth, image: exposure.expose(&clean, PICTURE_SIZE), mask: None };
     };
@@ -184,7 +193,7 @@ pub fn render(truth: Truth, seed: u64, number: u64) -> Part {
     for attempt in 0..ATTEMPTS {
         let force = attempt as f32 / ATTEMPTS as f32;
         let flaw = Flaw::sample(kind, Shape::spot(truth.product, kind, &mut chance), force, &mut chance);
-        light = exposure.light(&shape.field(&belt, Some(&flaw)));
+        light = exposure.light(&shape.field(&mat, Some(&flaw)));
         let difference = difference(&clean, &light);
         mask = mask_of(&difference);
         if seen_at_a_glance(&difference) {
@@ -241,9 +250,9 @@ impl Shape {
         }
     }
 
-    fn field(&self, belt: &Belt, flaw: Option<&Flaw>) -> Field {
+    fn field(&self, mat: &Mat, flaw: Option<&Flaw>) -> Field {
         let pixel = 2.0 / PICTURE_SIZE as f32;
-        Field::sample(PICTURE_SIZE, |p| self.texel(p, belt.texel(p), flaw, pixel))
+        Field::sample(PICTURE_SIZE, |p| self.texel(p, mat.texel(p), flaw, pixel))
     }
 
     fn texel(&self, p: Point, under: Texel, flaw: Option<&Flaw>, pixel: f32) -> Texel {

@@ -42,23 +42,26 @@ pub(super) fn scaled(colour: Colour, factor: f32) -> Colour {
     colour.map(|c| c * factor)
 }
 
-/// The conveyor's rubber belt: two-way ribs, wear, dust.
+/// The mat of the carrier that a part rides on: two-way ribs, wear, dust. Every product has carriers of its own colour, so
+/// that nobody puts it on another's.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Belt {
-    /// Where on the endless belt the part lies.
+pub(super) struct Mat {
+    /// Where on the mat the part lies.
     pub(super) travelled: Point,
-    /// Which belt.
+    /// The mat's colour.
+    pub(super) colour: Colour,
+    /// Which mat.
     pub(super) salt: u32,
 }
 
-impl Belt {
+impl Mat {
     pub(super) fn texel(&self, p: Point) -> Texel {
         let q = p + self.travelled;
         let weave = (q.x * 88.0).sin() * (q.y * 88.0).sin();
         let wear = clouds(q.x * 2.5, q.y * 0.8, self.salt);
-        let dust = smoothstep(0.72, 0.95, noise(q.x * 40.0, q.y * 40.0, self.salt ^ 1)) * 0.03;
-        let tone = 0.105 + 0.012 * wear + 0.014 * weave + dust;
-        Texel { albedo: [tone * 0.88, tone * 1.02, tone * 1.06], height: 0.0012 * weave, shine: 0.05 }
+        let dust = smoothstep(0.72, 0.95, noise(q.x * 40.0, q.y * 40.0, self.salt ^ 1)) * 0.02;
+        let tone = 1.0 + 0.11 * wear + 0.13 * weave;
+        Texel { albedo: self.colour.map(|c| c * tone + dust), height: 0.0012 * weave, shine: 0.05 }
     }
 }
 
