@@ -41,9 +41,9 @@ pub struct ScoreReference {
     pub log_likelihood: Vec<f32>,
     /// Per level: the high quantile of the negative entropy.
     pub negentropy: Vec<f32>,
-    /// The high quantile of the smoothed sum over levels of `exp(log-likelihood - its constant)`.
+    /// The high quantile of the smoothed sum over levels of `min(log-likelihood - its constant, 0)`.
     pub likelihood_ceiling: f32,
-    /// The high quantile of the smoothed sum over levels of `exp(negative entropy - its constant)`.
+    /// The high quantile of the smoothed sum over levels of `min(negative entropy - its constant, 0)`.
     pub negentropy_ceiling: f32,
 }
 

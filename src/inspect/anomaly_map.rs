@@ -31,7 +31,11 @@ impl MapComposer {
         MapComposer { rows, columns }
     }
 
-    /// The anomaly map `(H, W)`: likelihood's map times entropy's map; 0 where a position is as normal as can be.
+    /// The anomaly map `(H, W)`: `(1 + a)(1 + b) - 1` of the shortfalls a of the likelihood and b of the negative
+    /// entropy; 0 where a position is as normal as can be.
+    ///
+    /// The authors multiply the two maps. Multiplied alone, a part whose class is certain everywhere would pass whatever
+    /// its likelihood; here either map is enough, and both together count for more.
     pub(crate) fn compose(&self, levels: &[LevelMaps], reference: &ScoreReference) -> Array2<f32> {
         let likelihood = levels.iter().zip(&reference.log_likelihood).map(|(l, top)| (&l.log_likelihood, *top));
         let negentropy = levels.iter().zip(&reference.negentropy).map(|(l, top)| (&l.negentropy, *top));
@@ -40,20 +44,22 @@ impl MapComposer {
         ndarray::Zip::from(&mut map).and(&entropy).for_each(|map, entropy| {
             let by_likelihood = (reference.likelihood_ceiling - *map).max(0.0);
             let by_entropy = (reference.negentropy_ceiling - entropy).max(0.0);
-            *map = by_likelihood * by_entropy;
+            *map = by_likelihood + by_entropy + by_likelihood * by_entropy;
         });
         map
     }
 
-    /// The smoothed sum over levels of `exp(min(v - top, 0))` at the input's size.
+    /// The smoothed sum over levels of `min(v - top, 0)` at the input's size: 0 for what is as normal as can be, falling
+    /// without bound below it.
     ///
-    /// The minimum keeps one level with a freak value from hiding what the others see.
+    /// The minimum keeps one level with a freak value from hiding what the others see. The authors take `exp(v - top)`,
+    /// which is nearly 0 for everything that is a few nats off: a hair in a blister then counts no more than a highlight.
     pub(crate) fn normality<'m>(&self, levels: impl Iterator<Item = (&'m Array2<f32>, f32)>) -> Array2<f32> {
         let mut stacked = Array2::zeros((self.rows.ncols(), self.columns[0].ncols()));
         let mut row = 0;
         for ((map, top), columns) in levels.zip(&self.columns) {
-            let share = map.mapv(|value| (value - top).min(0.0).exp());
-            stacked.slice_mut(s![row..row + map.nrows(), ..]).assign(&share.dot(columns));
+            let shortfall = map.mapv(|value| (value - top).min(0.0));
+            stacked.slice_mut(s![row..row + map.nrows(), ..]).assign(&shortfall.dot(columns));
             row += map.nrows();
         }
         self.rows.dot(&stacked)
@@ -118,8 +124,8 @@ mod tests {
         let reference = ScoreReference {
             log_likelihood: vec![0.0; 2],
             negentropy: vec![0.0; 2],
-            likelihood_ceiling: 2.0,
-            negentropy_ceiling: 2.0,
+            likelihood_ceiling: 0.0,
+            negentropy_ceiling: 0.0,
         };
         let map = composer.compose(&[level(8, 16, (2, 12)), level(4, 8, (1, 6))], &reference);
         assert_eq!(map.dim(), (32, 64));
