@@ -24,3 +24,16 @@ bench *args:
 # The binary that goes to a board of this architecture.
 dist:
     cargo build --profile dist --bin hgad
+
+# Make the demo's model and calibrations again (docs/demo-model.md), in out/demo-model.
+demo-model:
+    cargo build --release --workspace
+    mkdir -p out/demo-model
+    cd out/demo-model && ../../target/release/hgad-train render --out parts --train 400 --test 60
+    cd out/demo-model && ../../target/release/hgad-train pretrain --out backbone.onnx --steps 3500 --batch 48
+    cd out/demo-model && ../../target/release/hgad-train train --data parts --backbone backbone.onnx \
+        --taps conv2,conv4,conv6 --normalize none --size 192 --hold-out 4 --epochs 40 --lambda2 2 \
+        --learning-rate 1e-3 --intra-init 0.1 --seed 1 --precision f32 --out ../../models/demo
+    for c in blister cap gear; do target/release/hgad calibrate --model models/demo --class $c \
+        --images out/demo-model/parts/$c/train/good --hold-out 4 --target-frr 0.01 \
+        --out calibration/demo-$c.toml; done

@@ -92,7 +92,7 @@ impl View {
             let line = self.rejects.back().cloned().unwrap_or_default();
             self.print(&format!("{line}\n"));
         }
-        if parts % (self.parts / 10).max(1) == 0 {
+        if parts.is_multiple_of((self.parts / 10).max(1)) {
             let counters = self.counters(tally);
             self.print(&format!("{counters}\n"));
         }

@@ -8,9 +8,9 @@ use crate::pretrain::{Request, pretrain};
 
 /// Train a small backbone from scratch, without any data set.
 ///
-/// The network of seven plain convolutions learns to name textures, shapes and colours that are drawn on the fly. Its
-/// stages stage4, stage8 and stage16 are what `hgad-train train --taps` takes; pixels are normalised inside
-/// (--normalize none).
+/// The network of seven plain convolutions learns to name textures, shapes and colours that are drawn on the fly. The
+/// last convolution of each stride, before its ReLU, is what a flow can be fitted to: `hgad-train train --taps
+/// conv2,conv4,conv6` (strides 4, 8, 16). Pixels are normalised inside (--normalize none).
 #[derive(Debug, clap::Args)]
 pub struct PretrainArgs {
     /// The ONNX file to write.
