@@ -34,6 +34,7 @@ demo-model:
     cd out/demo-model && ../../target/release/hgad-train train --data parts --backbone backbone.onnx \
         --taps conv2,conv4,conv6 --normalize none --size 192 --hold-out 4 --epochs 40 --lambda2 2 \
         --learning-rate 1e-3 --intra-init 0.1 --seed 1 --precision f32 --out ../../models/demo
+    cd out/demo-model && ../../target/release/hgad-train render --out normals --seed 1002 --train 400 --test 1
     for c in blister cap gear; do target/release/hgad calibrate --model models/demo --class $c \
-        --images out/demo-model/parts/$c/train/good --hold-out 4 --target-frr 0.01 \
+        --images out/demo-model/normals/$c/train/good --target-frr 0.012 \
         --out calibration/demo-$c.toml; done

@@ -73,7 +73,7 @@ impl Product {
         match self {
             Product::Blister => &[Scratch, Stain, ForeignBody, BrokenEdge, Missing, MixedUp],
             Product::Cap => &[Scratch, Dent, Stain, ForeignBody, BrokenEdge, Misprint],
-            Product::Gear => &[Scratch, Dent, Stain, ForeignBody, BrokenEdge, Missing],
+            Product::Gear => &[Scratch, Dent, Stain, ForeignBody, BrokenEdge],
         }
     }
 }
@@ -92,7 +92,7 @@ pub enum DefectKind {
     ForeignBody,
     /// A piece broken off at the border.
     BrokenEdge,
-    /// A capsule or a tooth is not there.
+    /// A capsule is not there.
     Missing,
     /// A capsule of another product.
     MixedUp,
