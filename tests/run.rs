@@ -164,16 +164,17 @@ fn a_terminal_receives_one_message_per_rejected_frame_and_none_early() {
     assert_eq!(parts.len(), 60, "{stdout}");
     for (number, part) in parts.iter().enumerate() {
         assert_eq!(part["origin"], format!("{number:03}.png"));
-        // On a busy machine a frame may be skipped: then it is rejected too.
+        // On a busy machine a frame may be skipped: then it is rejected too. The threshold allows for a few false
+        // rejects, so a normal part's verdict is what its score says.
         let verdict = part["verdict"].as_str().unwrap();
-        assert!(
-            verdict == if is_defective(number as u32) { "reject" } else { "pass" } || verdict == "unknown",
-            "{part}"
-        );
+        let above = part["score"].as_f64() > part["threshold"].as_f64();
+        assert!(verdict == if above { "reject" } else { "pass" } || verdict == "unknown", "{part}");
+        assert!(verdict != "pass" || !is_defective(number as u32), "{part}");
         assert_eq!(part["fate"], if verdict == "pass" { "passed" } else { "rejected" }, "{part}");
         assert_eq!(part["fired_ns"].is_null(), verdict == "pass");
     }
-    assert!(parts.iter().filter(|part| part["verdict"] == "reject").count() > 10, "{stdout}");
+    let with = |verdict: &str| parts.iter().filter(|part| part["verdict"] == verdict).count();
+    assert!(with("reject") > 10 && with("pass") > 10, "{stdout}");
 
     let rejected = parts.iter().filter(|part| part["fate"] == "rejected").collect::<Vec<_>>();
     assert_eq!(text, MESSAGE.repeat(rejected.len()), "one message per rejected frame");
