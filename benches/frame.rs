@@ -32,11 +32,11 @@ fn stages(criterion: &mut Criterion) {
     let golden = &bundle.golden.frames[0];
     let reference = &bundle.centers.references[golden.class];
     let camera = image::imageops::resize(&golden.image, 640, 480, FilterType::Triangle);
-    let mixtures = || -> Vec<_> {
-        let levels = golden.z.iter().zip(&golden.logdet).zip(&bundle.centers.levels);
-        levels.map(|((z, logdet), c)| mixture::level_maps(z.view(), logdet.view(), c, golden.class)).collect()
+    let distances = || -> Vec<_> {
+        let levels = golden.z.iter().zip(&bundle.centers.levels);
+        levels.map(|(z, centers)| mixture::distance(z.view(), centers, golden.class)).collect()
     };
-    let maps = mixtures();
+    let maps = inspector.level_maps(&golden.image, golden.class).expect("the golden frame can be inspected");
     let (_, map) = inspector.score_maps(&maps, reference);
 
     let mut group = criterion.benchmark_group("frame");
@@ -45,7 +45,7 @@ fn stages(criterion: &mut Criterion) {
         b.iter(|| preprocess::to_tensor(&preprocess::resize(black_box(&camera), bundle.manifest.input).unwrap()))
     });
     group.bench_function("network", |b| b.iter(|| inspector.latents(black_box(&golden.image)).unwrap()));
-    group.bench_function("mixture", |b| b.iter(mixtures));
+    group.bench_function("mixture", |b| b.iter(distances));
     group.bench_function("map and score", |b| b.iter(|| inspector.score_maps(black_box(&maps), reference)));
     group.bench_function("overlay", |b| {
         b.iter(|| overlay(black_box(&golden.image), &map, Paint { full: 1.0, rejected: Some(true) }))

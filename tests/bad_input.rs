@@ -46,8 +46,7 @@ fn no_truncation_or_flip_of_a_model_whose_digest_was_forged_panics() {
     let bench = Bench::new();
     let bundle = hgad::bundle::Bundle::open(&bench.path("bundle")).unwrap();
     let bytes = onnx().encode_to_vec();
-    let load =
-        |bytes: &[u8]| hgad::inspect::Inspector::from_parts(&bundle.manifest, bytes, &bundle.centers.levels).err();
+    let load = |bytes: &[u8]| hgad::inspect::Inspector::from_parts(&bundle.manifest, bytes, &bundle.centers).err();
     assert!(load(&bytes).is_none());
     for length in 0..bytes.len() {
         // A prefix that ends between two fields can be a whole message; it then lacks nodes or outputs.

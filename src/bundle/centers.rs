@@ -1,17 +1,19 @@
-//! `centers.safetensors`: the hierarchical mixture and the reference constants of the score.
+//! `centers.safetensors`: the hierarchical mixture, and what distances from its centers are usual.
 
 use ndarray::{Array1, Array2, Array3, Ix1, Ix2, Ix3};
 use serde::{Deserialize, Serialize};
 
 use super::manifest::Manifest;
 use super::tensors::{Reader, Writer};
-use crate::Result;
+use crate::{Error, Result};
 
-/// The mixture of every level, and the score's reference constants of every class.
+/// The mixture of every level, and how far from its centers normal parts lie.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Centers {
     /// One mixture per level, in the manifest's order.
     pub levels: Vec<LevelCenters>,
+    /// One per level: what is usual at every position, from the training host's normals.
+    pub profiles: Vec<DistanceProfile>,
     /// The score's constants per class, from the training host's held-out normals: what a score means before a line has
     /// been calibrated.
     pub references: Vec<ScoreReference>,
@@ -30,21 +32,35 @@ pub struct LevelCenters {
     pub psi_in: Array2<f32>,
 }
 
-/// The constants of one class's score: what a normal part's maps reach.
+/// How far normal parts lie from their class's centers at every position of one level (see
+/// [`crate::inspect::mixture::distance`]).
+#[derive(Debug, Clone, PartialEq)]
+pub struct DistanceProfile {
+    /// Mean over normal parts `(Y, h, w)`.
+    pub mean: Array3<f32>,
+    /// Standard deviation over normal parts `(Y, h, w)`, above 0.
+    pub deviation: Array3<f32>,
+}
+
+/// The constants of one class's score: how the standardised distances of normal parts spread on a line.
 ///
-/// The authors take each maximum over the whole test set; a line has none, so they are quantiles over normal parts,
-/// fixed at calibration (see [`crate::inspect::score`]).
+/// The authors normalise their maps by maxima over the whole test set; a line has none, so these come from normal parts
+/// and are fixed at calibration (see [`crate::inspect::score`]).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScoreReference {
-    /// Per level: the high quantile of the log-likelihood per channel.
-    pub log_likelihood: Vec<f32>,
-    /// Per level: the high quantile of the negative entropy.
-    pub negentropy: Vec<f32>,
-    /// The high quantile of the smoothed sum over levels of `min(log-likelihood - its constant, 0)`.
-    pub likelihood_ceiling: f32,
-    /// The high quantile of the smoothed sum over levels of `min(negative entropy - its constant, 0)`.
-    pub negentropy_ceiling: f32,
+    /// Per level: the mean standardised distance over all positions of normal parts.
+    pub mean: Vec<f32>,
+    /// Per level: its standard deviation, above 0.
+    pub deviation: Vec<f32>,
+}
+
+impl ScoreReference {
+    /// Whether it has constants for `levels` levels, and a frame can be measured by them.
+    pub fn fits(&self, levels: usize) -> bool {
+        let finite = self.mean.iter().all(|mean| mean.is_finite());
+        self.mean.len() == levels && self.deviation.len() == levels && finite && all_above_zero(&self.deviation)
+    }
 }
 
 impl Centers {
@@ -66,19 +82,36 @@ impl Centers {
                 })
             })
             .collect::<Result<Vec<_>>>()?;
-        let count = levels.len();
-        let log_likelihood = fixed::<Ix2>(reader.f32("reference.log_likelihood", &[classes, count])?);
-        let negentropy = fixed::<Ix2>(reader.f32("reference.negentropy", &[classes, count])?);
-        let ceilings = fixed::<Ix2>(reader.f32("reference.ceilings", &[classes, 2])?);
-        let references = (0..classes)
-            .map(|y| ScoreReference {
-                log_likelihood: log_likelihood.row(y).to_vec(),
-                negentropy: negentropy.row(y).to_vec(),
-                likelihood_ceiling: ceilings[[y, 0]],
-                negentropy_ceiling: ceilings[[y, 1]],
+        let profiles = manifest
+            .levels
+            .iter()
+            .enumerate()
+            .map(|(l, level)| {
+                let shape = [classes, level.height, level.width];
+                Ok(DistanceProfile {
+                    mean: fixed::<Ix3>(reader.f32(&format!("distance.mean.{l}"), &shape)?),
+                    deviation: fixed::<Ix3>(reader.f32(&format!("distance.deviation.{l}"), &shape)?),
+                })
             })
+            .collect::<Result<Vec<_>>>()?;
+        let mean = fixed::<Ix2>(reader.f32("reference.mean", &[classes, levels.len()])?);
+        let deviation = fixed::<Ix2>(reader.f32("reference.deviation", &[classes, levels.len()])?);
+        let references = (0..classes)
+            .map(|y| ScoreReference { mean: mean.row(y).to_vec(), deviation: deviation.row(y).to_vec() })
             .collect();
-        Ok(Centers { levels, references })
+        let centers = Centers { levels, profiles, references };
+        centers.check()?;
+        Ok(centers)
+    }
+
+    /// A deviation that is not above 0 would turn every distance into infinity, or a fault into a pass.
+    fn check(&self) -> Result<()> {
+        let profiles = self.profiles.iter().all(|profile| all_above_zero(&profile.deviation));
+        if profiles && self.references.iter().all(|reference| reference.fits(self.levels.len())) {
+            return Ok(());
+        }
+        Err(Error::device("centers.safetensors: a constant of the score is not finite, or a deviation is not above 0")
+            .advise("export the model again"))
     }
 
     pub(super) fn serialize(&self) -> Result<Vec<u8>> {
@@ -89,15 +122,21 @@ impl Centers {
             writer.f32(format!("psi.{l}"), level.psi.shape(), &level.psi);
             writer.f32(format!("psi_in.{l}"), level.psi_in.shape(), &level.psi_in);
         }
+        for (l, profile) in self.profiles.iter().enumerate() {
+            writer.f32(format!("distance.mean.{l}"), profile.mean.shape(), &profile.mean);
+            writer.f32(format!("distance.deviation.{l}"), profile.deviation.shape(), &profile.deviation);
+        }
         let shape = [self.references.len(), self.levels.len()];
-        writer.f32("reference.log_likelihood".into(), &shape, self.references.iter().flat_map(|r| &r.log_likelihood));
-        writer.f32("reference.negentropy".into(), &shape, self.references.iter().flat_map(|r| &r.negentropy));
-        let ceilings = self.references.iter().flat_map(|r| [&r.likelihood_ceiling, &r.negentropy_ceiling]);
-        writer.f32("reference.ceilings".into(), &[self.references.len(), 2], ceilings);
+        writer.f32("reference.mean".into(), &shape, self.references.iter().flat_map(|r| &r.mean));
+        writer.f32("reference.deviation".into(), &shape, self.references.iter().flat_map(|r| &r.deviation));
         writer.serialize()
     }
 }
 
 fn fixed<D: ndarray::Dimension>(array: ndarray::ArrayD<f32>) -> ndarray::Array<f32, D> {
     array.into_dimensionality().expect("the reader checked the shape")
+}
+
+fn all_above_zero<'a>(values: impl IntoIterator<Item = &'a f32>) -> bool {
+    values.into_iter().all(|value| value.is_finite() && *value > 0.0)
 }

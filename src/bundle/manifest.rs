@@ -80,7 +80,7 @@ pub struct ParityBound {
     pub z: f32,
     /// Of the log-determinants, per channel (divided by D).
     pub logdet: f32,
-    /// Of the scores, relative to the golden score.
+    /// Of the scores, in their own unit: standard deviations.
     pub score: f32,
 }
 

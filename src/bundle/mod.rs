@@ -3,7 +3,7 @@
 //! | file | content |
 //! |---|---|
 //! | `model.onnx` | RGB image `[1, 3, H, W]`, 0..255, to `z.l` `[1, D, h, w]` and `logdet.l` `[1, 1, h, w]` of every level |
-//! | `centers.safetensors` | the mixture centers and weights of every level, and the reference constants of the score |
+//! | `centers.safetensors` | the mixture centers and weights of every level, and what distances from them are usual |
 //! | `golden.safetensors` | a few normal frames with the outputs that the training host computed |
 //! | `manifest.toml` | format version, classes, levels, precision, provenance, and the SHA-256 of the files above |
 //!
@@ -18,7 +18,7 @@ mod tensors;
 use std::path::{Path, PathBuf};
 
 pub use admission::{admit_graph, parse_graph};
-pub use centers::{Centers, LevelCenters, ScoreReference};
+pub use centers::{Centers, DistanceProfile, LevelCenters, ScoreReference};
 pub use golden::{Golden, GoldenFrame};
 pub use manifest::{FORMAT_VERSION, InputSize, Level, Manifest, ParityBound, Precision};
 

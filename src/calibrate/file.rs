@@ -128,11 +128,12 @@ impl Calibration {
         }
         bundle.manifest.class_index(&self.class)?;
         let levels = bundle.manifest.levels.len();
-        if self.reference.log_likelihood.len() != levels || self.reference.negentropy.len() != levels {
+        if !self.reference.fits(levels) {
             return Err(Error::usage(format!(
-                "the calibration of '{}' does not have the model's {levels} levels",
+                "the calibration of '{}' does not have constants for the model's {levels} levels, all finite and every deviation above 0",
                 self.class
-            )));
+            ))
+            .advise("calibrate again with this model"));
         }
         Ok(())
     }
@@ -157,12 +158,7 @@ mod tests {
             target_frr: 0.01,
             promised_frr: 0.01,
             threshold: 0.123_456_79,
-            reference: ScoreReference {
-                log_likelihood: vec![-0.1, 1.0e-7],
-                negentropy: vec![-1.5e-30, 0.0],
-                likelihood_ceiling: 1.999_999_9,
-                negentropy_ceiling: 2.0,
-            },
+            reference: ScoreReference { mean: vec![-0.1, 1.0e-7], deviation: vec![1.5e-30, 1.999_999_9] },
             images: vec![CalibrationImage {
                 file: "000.png".into(),
                 sha256: Digest::of("0"),

@@ -60,7 +60,7 @@ pub fn calibrate(bundle: &Bundle, class: &str, images: &[PathBuf], target_frr: f
     if maps.is_empty() {
         return Err(Error::usage(format!("no image to calibrate '{class}' on")));
     }
-    let reference = score::fit_reference(&maps, bundle.manifest.input);
+    let reference = score::fit_reference(&maps);
     let inspector = crate::inspect::Inspector::new(bundle)?;
     let scores = maps.iter().map(|maps| inspector.score_maps(maps, &reference).0).collect::<Vec<_>>();
     let threshold = threshold(&scores, target_frr);

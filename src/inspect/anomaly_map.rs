@@ -2,7 +2,6 @@
 
 use ndarray::{Array1, Array2, Axis, concatenate, s};
 
-use super::mixture::LevelMaps;
 use crate::bundle::{InputSize, ScoreReference};
 
 /// The Gaussian's standard deviation is this share of the input's width and height: the authors' 4 pixels at 256.
@@ -31,35 +30,19 @@ impl MapComposer {
         MapComposer { rows, columns }
     }
 
-    /// The anomaly map `(H, W)`: `(1 + a)(1 + b) - 1` of the shortfalls a of the likelihood and b of the negative
-    /// entropy; 0 where a position is as normal as can be.
+    /// The anomaly map `(H, W)`: the mean over levels of `(v - mean) / deviation`, in standard deviations of normal parts
+    /// on this line, upsampled and smoothed. `levels[l]` is `(h, w)`.
     ///
-    /// The authors multiply the two maps. Multiplied alone, a part whose class is certain everywhere would pass whatever
-    /// its likelihood; here either map is enough, and both together count for more.
-    pub(crate) fn compose(&self, levels: &[LevelMaps], reference: &ScoreReference) -> Array2<f32> {
-        let likelihood = levels.iter().zip(&reference.log_likelihood).map(|(l, top)| (&l.log_likelihood, *top));
-        let negentropy = levels.iter().zip(&reference.negentropy).map(|(l, top)| (&l.negentropy, *top));
-        let mut map = self.normality(likelihood);
-        let entropy = self.normality(negentropy);
-        ndarray::Zip::from(&mut map).and(&entropy).for_each(|map, entropy| {
-            let by_likelihood = (reference.likelihood_ceiling - *map).max(0.0);
-            let by_entropy = (reference.negentropy_ceiling - entropy).max(0.0);
-            *map = by_likelihood + by_entropy + by_likelihood * by_entropy;
-        });
-        map
-    }
-
-    /// The smoothed sum over levels of `min(v - top, 0)` at the input's size: 0 for what is as normal as can be, falling
-    /// without bound below it.
-    ///
-    /// The minimum keeps one level with a freak value from hiding what the others see. The authors take `exp(v - top)`,
-    /// which is nearly 0 for everything that is a few nats off: a hair in a blister then counts no more than a highlight.
-    pub(crate) fn normality<'m>(&self, levels: impl Iterator<Item = (&'m Array2<f32>, f32)>) -> Array2<f32> {
+    /// The authors take `exp` of each map first, which is nearly 0 for everything that is a few nats off: a hair in a
+    /// blister then counts no more than a highlight.
+    pub(crate) fn compose(&self, levels: &[Array2<f32>], reference: &ScoreReference) -> Array2<f32> {
         let mut stacked = Array2::zeros((self.rows.ncols(), self.columns[0].ncols()));
+        let constants = reference.mean.iter().zip(&reference.deviation);
         let mut row = 0;
-        for ((map, top), columns) in levels.zip(&self.columns) {
-            let shortfall = map.mapv(|value| (value - top).min(0.0));
-            stacked.slice_mut(s![row..row + map.nrows(), ..]).assign(&shortfall.dot(columns));
+        for ((map, columns), (mean, deviation)) in levels.iter().zip(&self.columns).zip(constants) {
+            let share = 1.0 / (deviation * levels.len() as f32);
+            let standardised = map.mapv(|value| (value - mean) * share);
+            stacked.slice_mut(s![row..row + map.nrows(), ..]).assign(&standardised.dot(columns));
             row += map.nrows();
         }
         self.rows.dot(&stacked)
@@ -79,7 +62,7 @@ fn bilinear(to: usize, from: usize) -> Array2<f32> {
 }
 
 /// The `(n, n)` matrix of a Gaussian filter, cut at 4 sigma, the signal mirrored at its ends.
-fn gaussian(n: usize, sigma: f64) -> Array2<f32> {
+pub(super) fn gaussian(n: usize, sigma: f64) -> Array2<f32> {
     let radius = (4.0 * sigma).ceil() as i64;
     let kernel = Array1::from_iter((-radius..=radius).map(|x| (-0.5 * (x as f64 / sigma).powi(2)).exp()));
     let kernel = &kernel / kernel.sum();
@@ -113,24 +96,28 @@ mod tests {
     }
 
     #[test]
-    fn a_position_that_no_level_finds_normal_stands_out_where_it_is() {
+    fn a_position_that_no_level_finds_usual_stands_out_where_it_is() {
         let size = InputSize { width: 64, height: 32 };
         let composer = MapComposer::new(size, &[(8, 16), (4, 8)]);
         let level = |h: usize, w: usize, bad: (usize, usize)| {
-            let mut map = Array2::zeros((h, w));
-            map[bad] = -20.0;
-            LevelMaps { log_likelihood: map.clone(), negentropy: map }
+            let mut map = Array2::from_elem((h, w), 1.0);
+            map[bad] = 20.0;
+            map
         };
-        let reference = ScoreReference {
-            log_likelihood: vec![0.0; 2],
-            negentropy: vec![0.0; 2],
-            likelihood_ceiling: 0.0,
-            negentropy_ceiling: 0.0,
-        };
+        let reference = ScoreReference { mean: vec![1.0; 2], deviation: vec![2.0; 2] };
         let map = composer.compose(&[level(8, 16, (2, 12)), level(4, 8, (1, 6))], &reference);
         assert_eq!(map.dim(), (32, 64));
         let (peak, _) = map.indexed_iter().max_by(|a, b| a.1.total_cmp(b.1)).unwrap();
         assert!((8..16).contains(&peak.0) && (48..56).contains(&peak.1), "{peak:?}");
-        assert!(map[[30, 2]] < 1e-6);
+        assert!(map[[30, 2]].abs() < 1e-6);
+    }
+
+    #[test]
+    fn the_map_is_in_standard_deviations() {
+        let composer = MapComposer::new(InputSize { width: 16, height: 16 }, &[(4, 4), (2, 2)]);
+        let reference = ScoreReference { mean: vec![1.0, -1.0], deviation: vec![0.5, 2.0] };
+        // 2 deviations on the first level and 1 on the second: 1.5 in the mean.
+        let map = composer.compose(&[Array2::from_elem((4, 4), 2.0), Array2::from_elem((2, 2), 1.0)], &reference);
+        assert!(map.iter().all(|value| (value - 1.5).abs() < 1e-5), "{map}");
     }
 }

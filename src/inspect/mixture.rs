@@ -1,31 +1,19 @@
-//! Densities of latents under the hierarchical mixture.
+//! Distances of latents from the learned centers of the hierarchical mixture.
 
 use ndarray::{Array2, ArrayView1, ArrayView2, ArrayView3, Zip};
 
 use crate::bundle::LevelCenters;
 
-/// The two maps of one level, each `(h, w)`; larger is more normal.
-#[derive(Debug, Clone)]
-pub struct LevelMaps {
-    /// `log p(x | y) / D` under the class's own intra-class mixture, `log |det J|` included.
-    pub log_likelihood: Array2<f32>,
-    /// The negative entropy of the inter-class posterior: 0 where one class is certain, `-ln Y` where all are alike.
-    pub negentropy: Array2<f32>,
-}
-
-/// The maps of one level for class `class` (HGAD, ECCV 2024: the anomaly criterion of the likelihood and of the
-/// inter-class entropy).
+/// How far every position `(h, w)` lies from the centers of class `class`, per channel:
+/// `d = sqrt(-2/D logsumexp_i(c_i - |z - mu_i|^2 / 2))`, with `mu_i` the class's intra-class centers and `c_i` their
+/// log-weights. One center alone gives the root mean square of `z - mu`; with several, the nearest ones count.
 ///
-/// `z` is `(D, h, w)`, `logdet` is `(h, w)`.
-pub fn level_maps(z: ArrayView3<f32>, logdet: ArrayView2<f32>, centers: &LevelCenters, class: usize) -> LevelMaps {
-    LevelMaps {
-        log_likelihood: log_likelihood(z, logdet, centers, class),
-        negentropy: negentropy(&class_energies(z, centers)),
-    }
-}
-
-/// `log p(x | y) / D = (logsumexp_i(c_i - |z - mu_i|^2 / 2) - D/2 ln 2 pi + log|det J|) / D`.
-fn log_likelihood(z: ArrayView3<f32>, logdet: ArrayView2<f32>, centers: &LevelCenters, class: usize) -> Array2<f32> {
+/// This is the latent part of the paper's `log p(x|y)`. Its other part, `log|det J|`, is left out: it says how dense the
+/// *features* are, which is high for anything smooth, defect or not, and on real parts it hides what the latents
+/// show (docs/calibration.md has the figures).
+///
+/// `z` is `(D, h, w)`.
+pub fn distance(z: ArrayView3<f32>, centers: &LevelCenters, class: usize) -> Array2<f32> {
     let weights = log_softmax(centers.psi_in.row(class));
     let main = centers.mu.row(class);
     let energies = weights.iter().enumerate().map(|(i, weight)| {
@@ -35,29 +23,16 @@ fn log_likelihood(z: ArrayView3<f32>, logdet: ArrayView2<f32>, centers: &LevelCe
         };
         energy(z, center.view()) + *weight
     });
-    let mut total = log_sum_exp(energies.collect());
     let d = z.dim().0 as f32;
-    let normalisation = 0.5 * d * std::f32::consts::TAU.ln();
-    Zip::from(&mut total).and(logdet).for_each(|value, logdet| *value = (*value - normalisation + logdet) / d);
-    total
+    // The weights sum to 1, so the sum is at most 0 but for rounding.
+    log_sum_exp(energies.collect()).mapv_into(|density| (-2.0 / d * density).max(0.0).sqrt())
 }
 
-/// `-|z - mu_y|^2 / 2` of every class.
-fn class_energies(z: ArrayView3<f32>, centers: &LevelCenters) -> Vec<Array2<f32>> {
-    centers.mu.rows().into_iter().map(|center| energy(z, center)).collect()
-}
-
-/// `sum_y p_y ln p_y` with `p = softmax(energies)`.
-fn negentropy(energies: &[Array2<f32>]) -> Array2<f32> {
-    let total = log_sum_exp(energies.to_vec());
-    let mut sum = Array2::zeros(total.raw_dim());
-    for energy in energies {
-        Zip::from(&mut sum).and(energy).and(&total).for_each(|sum, energy, total| {
-            let log_p = energy - total;
-            *sum += log_p.exp() * log_p;
-        });
-    }
-    sum
+/// In how many standard deviations `distance` exceeds what is usual at each position; both `(h, w)`.
+pub(crate) fn standardise(distance: &mut Array2<f32>, mean: ArrayView2<f32>, deviation: ArrayView2<f32>) {
+    Zip::from(distance).and(mean).and(deviation).for_each(|distance, mean, deviation| {
+        *distance = (*distance - mean) / deviation;
+    });
 }
 
 /// `-|z - center|^2 / 2` per position.
@@ -107,22 +82,37 @@ mod tests {
     }
 
     #[test]
-    fn the_likelihood_is_the_mixture_s_density() {
+    fn the_distance_is_that_of_the_class_s_own_mixture() {
         let z = Array3::from_shape_vec((2, 1, 1), vec![1.0, 2.0]).unwrap();
-        let maps = level_maps(z.view(), array![[0.7]].view(), &two_classes(), 0);
-        // 1/2 N(z; (0,0), I) + 1/2 N(z; (0,3), I), squared distances 5 and 2.
-        let density = 0.5 / std::f64::consts::TAU * ((-2.5f64).exp() + (-1.0f64).exp());
-        assert!((f64::from(maps.log_likelihood[[0, 0]]) - (density.ln() + 0.7) / 2.0).abs() < 1e-6);
+        // 1/2 exp(-|z - (0,0)|^2 / 2) + 1/2 exp(-|z - (0,3)|^2 / 2), squared distances 5 and 2; D = 2.
+        let density = 0.5 * ((-2.5f64).exp() + (-1.0f64).exp());
+        let of_first = distance(z.view(), &two_classes(), 0)[[0, 0]];
+        assert!((f64::from(of_first) - (-density.ln()).sqrt()).abs() < 1e-6);
+        // Of the other class the centers are (4,0) and (4,-3), with weights e/(e + 1/e) and 1/e/(e + 1/e).
+        let (major, minor) = (1f64.exp() / (1f64.exp() + (-1f64).exp()), (-1f64).exp() / (1f64.exp() + (-1f64).exp()));
+        let density = major * (-6.5f64).exp() + minor * (-17.0f64).exp();
+        let of_second = distance(z.view(), &two_classes(), 1)[[0, 0]];
+        assert!((f64::from(of_second) - (-density.ln()).sqrt()).abs() < 1e-6);
     }
 
     #[test]
-    fn the_entropy_is_zero_at_a_center_and_ln_2_between_two() {
-        let at = |x: f32| {
-            let z = Array3::from_shape_vec((2, 1, 1), vec![x, 0.0]).unwrap();
-            level_maps(z.view(), array![[0.0]].view(), &two_classes(), 1).negentropy[[0, 0]]
+    fn one_center_gives_the_root_mean_square() {
+        let centers = LevelCenters {
+            mu: array![[1.0, 1.0]],
+            dmu: Array3::zeros((1, 0, 2)),
+            psi: array![0.0],
+            psi_in: array![[3.0]],
         };
-        assert!((at(2.0) + std::f32::consts::LN_2).abs() < 1e-6);
-        assert!(at(0.0) > -0.01 && at(0.0) <= 0.0);
-        assert!((at(-100.0)).abs() < 1e-6, "far from all centers the nearest one is still certain");
+        let z = Array3::from_shape_vec((2, 1, 2), vec![1.0, 4.0, 1.0, 5.0]).unwrap();
+        let distance = distance(z.view(), &centers, 0);
+        assert_eq!(distance[[0, 0]], 0.0);
+        assert!((distance[[0, 1]] - 12.5f32.sqrt()).abs() < 1e-6);
+    }
+
+    #[test]
+    fn what_is_usual_at_a_position_is_not_far() {
+        let mut map = array![[2.0, 2.0]];
+        standardise(&mut map, array![[2.0, 1.0]].view(), array![[0.1, 0.5]].view());
+        assert_eq!(map, array![[0.0, 2.0]]);
     }
 }

@@ -15,12 +15,11 @@ pub mod score;
 use std::time::{Duration, Instant};
 
 use image::RgbImage;
-use ndarray::{Array2, Array3};
+use ndarray::{Array2, Array3, Axis};
 
 use crate::Result;
-use crate::bundle::{Bundle, InputSize, LevelCenters, Manifest, ScoreReference};
+use crate::bundle::{Bundle, Centers, InputSize, Manifest, ScoreReference};
 use anomaly_map::MapComposer;
-use mixture::LevelMaps;
 use network::{Network, panic_text};
 
 /// What the network says of one frame: per level, latents and log-determinants.
@@ -39,14 +38,15 @@ pub struct Timings {
     pub preprocess: Duration,
     /// The network.
     pub network: Duration,
-    /// Mixture densities, anomaly map and score.
+    /// Distances from the centers, anomaly map and score.
     pub score: Duration,
 }
 
 /// The result of one inspection.
 #[derive(Debug, Clone)]
 pub struct Inspection {
-    /// How unlike a normal part the frame is; larger is worse. Compared with the calibrated threshold.
+    /// How unlike a normal part the frame is, in standard deviations; larger is worse. Compared with the calibrated
+    /// threshold.
     pub score: f32,
     /// The anomaly map at the network's input size `(H, W)`; larger is worse.
     pub map: Array2<f32>,
@@ -58,7 +58,7 @@ pub struct Inspection {
 pub struct Inspector {
     size: InputSize,
     network: Network,
-    centers: Vec<LevelCenters>,
+    centers: Centers,
     composer: MapComposer,
 }
 
@@ -69,16 +69,16 @@ impl Inspector {
     ///
     /// The network is not let in, cannot be loaded, or does not have the manifest's outputs.
     pub fn new(bundle: &Bundle) -> Result<Self> {
-        Self::from_parts(&bundle.manifest, &bundle.model, &bundle.centers.levels)
+        Self::from_parts(&bundle.manifest, &bundle.model, &bundle.centers)
     }
 
-    /// The same for a bundle in the making: the trainer fits the reference constants with it.
-    pub fn from_parts(manifest: &Manifest, model: &[u8], centers: &[LevelCenters]) -> Result<Self> {
+    /// The same for a bundle in the making: the trainer fits profiles and reference constants with it.
+    pub fn from_parts(manifest: &Manifest, model: &[u8], centers: &Centers) -> Result<Self> {
         let grids = manifest.levels.iter().map(|level| (level.height, level.width)).collect::<Vec<_>>();
         Ok(Inspector {
             size: manifest.input,
             network: Network::load(manifest, model)?,
-            centers: centers.to_vec(),
+            centers: centers.clone(),
             composer: MapComposer::new(manifest.input, &grids),
         })
     }
@@ -93,14 +93,25 @@ impl Inspector {
         self.network.run(preprocess::to_tensor(&image))
     }
 
-    /// The maps of every level of one frame, as class `class`: what [`score::fit_reference`] is fitted from.
+    /// How far one frame lies from the centers of class `class` at every position, `(h, w)` per level: what
+    /// [`score::fit_profile`] is fitted from.
     ///
     /// # Errors
     ///
     /// As [`Inspector::latents`].
-    pub fn level_maps(&mut self, image: &RgbImage, class: usize) -> Result<Vec<LevelMaps>> {
+    pub fn distances(&mut self, image: &RgbImage, class: usize) -> Result<Vec<Array2<f32>>> {
         let latents = self.latents(image)?;
-        Ok(self.maps_of(&latents, class))
+        Ok(self.distances_of(&latents, class))
+    }
+
+    /// The same in standard deviations from what is usual at each position: what [`score::fit_reference`] is fitted from.
+    ///
+    /// # Errors
+    ///
+    /// As [`Inspector::latents`].
+    pub fn level_maps(&mut self, image: &RgbImage, class: usize) -> Result<Vec<Array2<f32>>> {
+        let latents = self.latents(image)?;
+        Ok(self.level_maps_of(&latents, class))
     }
 
     /// Scores one frame of any size as class `class` (an index into the manifest's classes) against `reference`.
@@ -114,19 +125,29 @@ impl Inspector {
         let preprocessed = Instant::now();
         let latents = self.network.run(input)?;
         let run = Instant::now();
-        let (score, map) = self.score_maps(&self.maps_of(&latents, class), reference);
+        let (score, map) = self.score_maps(&self.level_maps_of(&latents, class), reference);
         let timings = Timings { preprocess: preprocessed - start, network: run - preprocessed, score: run.elapsed() };
         Ok(Inspection { score, map, timings })
     }
 
     /// The score and the anomaly map `(H, W)` of a frame whose level maps are known: calibration has them already.
-    pub fn score_maps(&self, levels: &[LevelMaps], reference: &ScoreReference) -> (f32, Array2<f32>) {
+    pub fn score_maps(&self, levels: &[Array2<f32>], reference: &ScoreReference) -> (f32, Array2<f32>) {
         let map = self.composer.compose(levels, reference);
         (score::score(&map), map)
     }
 
-    fn maps_of(&self, latents: &Latents, class: usize) -> Vec<LevelMaps> {
-        let levels = latents.z.iter().zip(&latents.logdet).zip(&self.centers);
-        levels.map(|((z, logdet), centers)| mixture::level_maps(z.view(), logdet.view(), centers, class)).collect()
+    fn distances_of(&self, latents: &Latents, class: usize) -> Vec<Array2<f32>> {
+        let levels = latents.z.iter().zip(&self.centers.levels);
+        levels.map(|(z, centers)| mixture::distance(z.view(), centers, class)).collect()
+    }
+
+    fn level_maps_of(&self, latents: &Latents, class: usize) -> Vec<Array2<f32>> {
+        let mut maps = self.distances_of(latents, class);
+        for (map, profile) in maps.iter_mut().zip(&self.centers.profiles) {
+            let (mean, deviation) =
+                (profile.mean.index_axis(Axis(0), class), profile.deviation.index_axis(Axis(0), class));
+            mixture::standardise(map, mean, deviation);
+        }
+        maps
     }
 }

@@ -24,7 +24,7 @@ impl Inspector {
                 seen.logdet = seen.logdet.max(logdet / level.channels as f32);
             }
             let score = self.inspect(&golden.image, golden.class, &bundle.centers.references[golden.class])?.score;
-            seen.score = seen.score.max((score - golden.score).abs() / golden.score.abs().max(1e-6));
+            seen.score = seen.score.max((score - golden.score).abs());
         }
         let checks = [
             ("latents", seen.z, bound.z),

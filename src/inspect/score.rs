@@ -1,23 +1,27 @@
 //! One number per frame, and the constants that give it its meaning.
 //!
-//! The authors normalise every map by its maximum over the whole test set. A line has no test set, so those maxima are
-//! quantiles over normal parts, fixed per class and level when a model is calibrated. A frame's score then depends on
-//! that frame alone.
+//! A position's distance from the learned centers is measured against what is usual: for normal parts at that position
+//! ([`fit_profile`], when the model is trained), and for normal parts of this line over the whole level
+//! ([`fit_reference`], when it is calibrated). The authors normalise by maxima over the whole test set instead; a line has
+//! no test set, and here a frame's score depends on that frame alone.
 
-use ndarray::Array2;
+use ndarray::{Array2, Array3, ArrayView2, s};
 
-use super::anomaly_map::MapComposer;
-use super::mixture::LevelMaps;
-use crate::bundle::{InputSize, ScoreReference};
-
-/// Which quantile of normal positions stands for their maximum.
-const TOP_QUANTILE: f64 = 0.999;
+use super::anomaly_map::gaussian;
+use crate::bundle::{DistanceProfile, ScoreReference};
 
 /// The share of the map's pixels whose mean is the score: a defect's, not a single pixel's.
 const TOP_SHARE: f64 = 0.01;
 
-/// The composed maps are smooth: their quantiles are taken from every 4th pixel of every 4th row.
-const STRIDE: usize = 4;
+/// Profiles are smoothed over this share of the grid: a part does not lie to the pixel where its neighbour lay.
+const PROFILE_BLUR: f64 = 1.0 / 32.0;
+
+/// A position's deviation is at least this share of the whole level's: where all normal parts of the training set are
+/// alike, as on a bare background, the next one need not be.
+const LEAST_DEVIATION: f32 = 0.5;
+
+/// Where all distances are equal, a deviation is this: a frame that differs stands out, and nothing is divided by 0.
+const NO_DEVIATION: f32 = 1e-6;
 
 /// The score of an anomaly map: the mean of its highest 1% of pixels.
 pub(super) fn score(map: &Array2<f32>) -> f32 {
@@ -27,40 +31,50 @@ pub(super) fn score(map: &Array2<f32>) -> f32 {
     (values[..count].iter().map(|value| f64::from(*value)).sum::<f64>() / count as f64) as f32
 }
 
-/// Fits the constants of one class from the maps of normal frames: `frames[i][l]` is level l of frame i.
-///
-/// `size` is the network's input size. At least one frame is needed.
-pub fn fit_reference(frames: &[Vec<LevelMaps>], size: InputSize) -> ScoreReference {
-    let grids = frames[0].iter().map(|level| level.log_likelihood.dim()).collect::<Vec<_>>();
-    let composer = MapComposer::new(size, &grids);
-    let tops = |map_of: fn(&LevelMaps) -> &Array2<f32>| -> Vec<f32> {
-        (0..grids.len()).map(|l| top_quantile(frames.iter().flat_map(|frame| map_of(&frame[l])).copied())).collect()
+/// What distances are usual at every position of one level, from normal parts: `distances[y][i]` is the map `(h, w)` of
+/// normal part i of class y. Every class needs a part.
+pub fn fit_profile(distances: &[Vec<Array2<f32>>]) -> DistanceProfile {
+    let (h, w) = distances[0][0].dim();
+    let (rows, columns) = (gaussian(h, PROFILE_BLUR * h as f64), gaussian(w, PROFILE_BLUR * w as f64));
+    let smooth = |map: Array2<f64>| rows.dot(&map.mapv(|value| value as f32)).dot(&columns.t());
+    let mut profile = DistanceProfile {
+        mean: Array3::zeros((distances.len(), h, w)),
+        deviation: Array3::zeros((distances.len(), h, w)),
     };
-    let ceiling = |map_of: fn(&LevelMaps) -> &Array2<f32>, tops: &[f32]| -> f32 {
-        top_quantile(frames.iter().flat_map(|frame| {
-            let map = composer.normality(frame.iter().map(map_of).zip(tops.iter().copied()));
-            map.slice(ndarray::s![..;STRIDE, ..;STRIDE]).iter().copied().collect::<Vec<_>>()
-        }))
-    };
-    let log_likelihood = tops(|level| &level.log_likelihood);
-    let negentropy = tops(|level| &level.negentropy);
-    ScoreReference {
-        likelihood_ceiling: ceiling(|level| &level.log_likelihood, &log_likelihood),
-        negentropy_ceiling: ceiling(|level| &level.negentropy, &negentropy),
-        log_likelihood,
-        negentropy,
+    for (class, maps) in distances.iter().enumerate() {
+        let n = maps.len() as f64;
+        let mean = maps.iter().fold(Array2::zeros((h, w)), |sum, map| sum + map.mapv(f64::from)) / n;
+        let squares =
+            maps.iter().fold(Array2::zeros((h, w)), |sum, map| sum + (map.mapv(f64::from) - &mean).mapv(|d| d * d));
+        let (_, whole) = moments(maps.iter().map(|map| map.view()));
+        let deviation = smooth((squares / n).mapv(f64::sqrt));
+        profile.deviation.slice_mut(s![class, .., ..]).assign(&deviation.mapv(|d| d.max(LEAST_DEVIATION * whole)));
+        profile.mean.slice_mut(s![class, .., ..]).assign(&smooth(mean));
     }
+    profile
 }
 
-fn top_quantile(values: impl Iterator<Item = f32>) -> f32 {
-    let mut values = values.collect::<Vec<_>>();
-    let rank = ((values.len() - 1) as f64 * TOP_QUANTILE).round() as usize;
-    *values.select_nth_unstable_by(rank, f32::total_cmp).1
+/// The constants of one class, from the standardised distances of normal frames: `frames[i][l]` is level l of frame i,
+/// `(h, w)`. At least one frame is needed.
+pub fn fit_reference(frames: &[Vec<Array2<f32>>]) -> ScoreReference {
+    let levels = 0..frames[0].len();
+    let (mean, deviation) = levels.map(|l| moments(frames.iter().map(|frame| frame[l].view()))).unzip();
+    ScoreReference { mean, deviation }
+}
+
+/// Mean and standard deviation over all values of all maps.
+fn moments<'a>(maps: impl Iterator<Item = ArrayView2<'a, f32>> + Clone) -> (f32, f32) {
+    let values = || maps.clone().flat_map(|map| map.into_iter().map(|value| f64::from(*value)));
+    let (count, sum) = values().fold((0.0, 0.0), |(count, sum), value| (count + 1.0, sum + value));
+    let mean = sum / count;
+    let variance = values().map(|value| (value - mean).powi(2)).sum::<f64>() / count;
+    (mean as f32, (variance.sqrt() as f32).max(NO_DEVIATION))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ndarray::{Axis, array};
 
     #[test]
     fn the_score_is_the_mean_of_the_top_percent() {
@@ -70,8 +84,22 @@ mod tests {
     }
 
     #[test]
-    fn quantiles_are_order_statistics() {
-        assert_eq!(top_quantile((0..=1000).map(|v| v as f32)), 999.0);
-        assert_eq!(top_quantile([5.0].into_iter()), 5.0);
+    fn a_profile_is_each_class_s_mean_and_deviation_by_position() {
+        // On a 2 x 2 grid the blur is far below a cell.
+        let first = vec![array![[1.0, 5.0], [1.0, 1.0]], array![[3.0, 5.0], [1.0, 1.0]]];
+        let profile = fit_profile(&[first, vec![array![[0.0, 0.0], [0.0, 0.0]]]]);
+        assert_eq!(profile.mean.index_axis(Axis(0), 0), array![[2.0, 5.0], [1.0, 1.0]]);
+        let whole = moments([array![[1.0, 5.0, 1.0, 1.0, 3.0, 5.0, 1.0, 1.0]].view()].into_iter()).1;
+        let least = LEAST_DEVIATION * whole;
+        assert_eq!(profile.deviation.index_axis(Axis(0), 0), array![[1.0, least], [least, least]]);
+        assert!(profile.deviation.iter().all(|deviation| *deviation > 0.0), "also where all parts are alike");
+    }
+
+    #[test]
+    fn a_reference_is_each_level_s_mean_and_deviation() {
+        let frames = [vec![array![[1.0, 2.0]], array![[7.0]]], vec![array![[3.0, 4.0]], array![[7.0]]]];
+        let reference = fit_reference(&frames);
+        assert_eq!(reference.mean, [2.5, 7.0]);
+        assert_eq!(reference.deviation, [1.25f32.sqrt(), NO_DEVIATION]);
     }
 }

@@ -32,11 +32,11 @@ impl Flaw {
             DefectKind::Scratch => rng.random_range(0.28..0.42),
             DefectKind::Dent => rng.random_range(0.13..0.18),
             DefectKind::Stain => rng.random_range(0.15..0.22),
-            DefectKind::ForeignBody => rng.random_range(0.10..0.15),
+            DefectKind::ForeignBody => rng.random_range(0.13..0.17),
             DefectKind::BrokenEdge => rng.random_range(0.18..0.24),
             DefectKind::Missing | DefectKind::MixedUp | DefectKind::Misprint => 1.0,
         };
-        let soils = [[0.12, 0.06, 0.02], [0.03, 0.03, 0.04], [0.25, 0.13, 0.02], [0.20, 0.04, 0.03]];
+        let soils = [[0.16, 0.07, 0.01], [0.02, 0.015, 0.01], [0.33, 0.16, 0.01], [0.30, 0.03, 0.02]];
         let bodies = [[0.55, 0.07, 0.05], [0.05, 0.05, 0.05], [0.05, 0.16, 0.45], [0.60, 0.42, 0.05]];
         let palette = if kind == DefectKind::ForeignBody { bodies } else { soils };
         Flaw {
@@ -89,7 +89,7 @@ impl Flaw {
         let bend = 0.35 * self.size * (p.x / self.size).powi(2) * self.chance(0);
         let wobble = 0.010 * noise(p.x * 30.0, 0.0, self.salt);
         let end = segment(p - at(0.0, bend + wobble), at(-self.size, 0.0), at(self.size, 0.0));
-        let width = 0.016 + 0.008 * self.depth;
+        let width = 0.022 + 0.010 * self.depth;
         let groove = coverage(end - width, 1.5 * pixel) * self.depth;
         let burr = coverage((end - width - 0.012).abs() - 0.007, 1.5 * pixel) * 0.7;
         let bright = on.albedo.iter().sum::<f32>() / 3.0 > 0.33;
@@ -103,8 +103,10 @@ impl Flaw {
         let p = at(p.x, p.y * (1.0 + 0.35 * self.chance(0)));
         let r = p.length() / self.size;
         let bowl = smoothstep(1.0, 0.15, r);
-        let rim = smoothstep(0.8, 1.0, r) * smoothstep(1.3, 1.0, r);
-        let mut dented = on.painted(scaled(on.albedo, 0.3), bowl * 0.85 * self.depth);
+        let rim = smoothstep(0.75, 0.95, r) * smoothstep(1.25, 1.0, r);
+        // Material that was bent too far turns pale at the rim, and the bowl lies in its own shade.
+        let dented = on.painted(scaled(on.albedo, 0.3), bowl * 0.85 * self.depth);
+        let mut dented = dented.painted([0.80, 0.80, 0.78], rim * 0.75 * self.depth);
         dented.height += self.size * self.depth * (0.08 * rim - 0.65 * bowl);
         dented
     }

@@ -10,9 +10,9 @@ use super::flaw::Flaw;
 use super::geometry::{Placement, Point, at, clouds, coverage, noise, rounded_box, smoothstep};
 use super::surface::{Texel, mix, scaled};
 
-const TEETH: usize = 20;
-const PITCH_RADIUS: f32 = 0.715;
-const TOOTH: f32 = 0.065;
+const TEETH: usize = 14;
+const PITCH_RADIUS: f32 = 0.70;
+const TOOTH: f32 = 0.082;
 
 /// One gear.
 #[derive(Debug, Clone)]
@@ -86,7 +86,8 @@ impl Gear {
 
 /// Signed distance from the gear's outline, holes and flaw included.
 fn outline(q: Point, r: f32, angle: f32, flaw: Option<&Flaw>) -> f32 {
-    let toothed = toothed_rim(r, angle);
+    let missing = flaw.filter(|flaw| flaw.kind == DefectKind::Missing).map(|flaw| flaw.choice(TEETH));
+    let toothed = toothed_rim(r, angle, missing);
     let bore = r - 0.155;
     let keyway = rounded_box(q - at(0.0, -0.17), at(0.042, 0.06), 0.01);
     // Five relief holes: fold the plane into one fifth.
@@ -98,10 +99,13 @@ fn outline(q: Point, r: f32, angle: f32, flaw: Option<&Flaw>) -> f32 {
     toothed.max(-holes).max(-bite)
 }
 
-fn toothed_rim(r: f32, angle: f32) -> f32 {
+fn toothed_rim(r: f32, angle: f32, missing: Option<usize>) -> f32 {
+    let pitch = TAU / TEETH as f32;
     let turn = angle.rem_euclid(TAU);
+    let tooth = (turn / pitch) as usize % TEETH;
     // Trapezoid teeth: a clamped cosine, falling to the root at both ends of a tooth's pitch.
     let wave = (-2.1 * (TEETH as f32 * turn).cos() + 0.1).clamp(-1.0, 1.0);
+    let wave = if missing == Some(tooth) { -1.0 } else { wave };
     let flank = if wave.abs() < 1.0 { 0.42 } else { 1.0 };
     (r - PITCH_RADIUS - TOOTH * wave) * flank
 }

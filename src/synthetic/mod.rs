@@ -73,7 +73,7 @@ impl Product {
         match self {
             Product::Blister => &[Scratch, Stain, ForeignBody, BrokenEdge, Missing, MixedUp],
             Product::Cap => &[Scratch, Dent, Stain, ForeignBody, BrokenEdge, Misprint],
-            Product::Gear => &[Scratch, Dent, Stain, ForeignBody, BrokenEdge],
+            Product::Gear => &[Scratch, Dent, Stain, ForeignBody, BrokenEdge, Missing],
         }
     }
 }
@@ -92,7 +92,7 @@ pub enum DefectKind {
     ForeignBody,
     /// A piece broken off at the border.
     BrokenEdge,
-    /// A capsule is not there.
+    /// A capsule or a tooth is not there.
     Missing,
     /// A capsule of another product.
     MixedUp,

@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 
 use hgad::bundle::{
     Bundle, Centers, Draft, FORMAT_VERSION, Golden, GoldenFrame, InputSize, Level, LevelCenters, Manifest, ParityBound,
-    Precision, ScoreReference,
+    Precision,
 };
 use hgad::inspect::{Inspector, score};
 use image::{Rgb, RgbImage};
@@ -54,23 +54,28 @@ pub fn write_bundle(directory: &Path) -> Bundle {
         files: Default::default(),
     };
     let model = onnx().encode_to_vec();
-    let levels = vec![centers()];
-    let mut inspector = Inspector::from_parts(&manifest, &model, &levels).unwrap();
-    let references = (0..CLASSES.len())
-        .map(|class| {
-            let maps = (0..20).map(|seed| inspector.level_maps(&normal_part(class, seed), class).unwrap());
-            score::fit_reference(&maps.collect::<Vec<_>>(), manifest.input)
-        })
-        .collect::<Vec<ScoreReference>>();
+    let mut centers = Centers { levels: vec![centers()], profiles: Vec::new(), references: Vec::new() };
+    let mut inspector = Inspector::from_parts(&manifest, &model, &centers).unwrap();
+    let distances = |class: usize| -> Vec<_> {
+        (100..140).map(|seed| inspector.distances(&normal_part(class, seed), class).unwrap().remove(0)).collect()
+    };
+    centers.profiles = vec![score::fit_profile(&[0, 1].map(distances))];
+    let mut inspector = Inspector::from_parts(&manifest, &model, &centers).unwrap();
+    let reference = |class: usize| {
+        let maps = (0..20).map(|seed| inspector.level_maps(&normal_part(class, seed), class).unwrap());
+        score::fit_reference(&maps.collect::<Vec<_>>())
+    };
+    centers.references = [0, 1].map(reference).to_vec();
+    let mut inspector = Inspector::from_parts(&manifest, &model, &centers).unwrap();
     let frames = (0..CLASSES.len())
         .map(|class| {
             let image = normal_part(class, 77);
             let latents = inspector.latents(&image).unwrap();
-            let score = inspector.inspect(&image, class, &references[class]).unwrap().score;
+            let score = inspector.inspect(&image, class, &centers.references[class]).unwrap().score;
             GoldenFrame { class, image, z: latents.z, logdet: latents.logdet, score }
         })
         .collect();
-    let draft = Draft { manifest, model, centers: Centers { levels, references }, golden: Golden { frames } };
+    let draft = Draft { manifest, model, centers, golden: Golden { frames } };
     draft.write(directory).unwrap()
 }
 

@@ -128,6 +128,7 @@ fn the_bundle_under_tract_computes_what_the_trainer_computes() {
         backbone: &backbone,
         levels: &fitted.levels,
         classes: &PRODUCTS.map(str::to_owned),
+        trained_on: &PRODUCTS.map(|product| line.good(product, HoldOut::Kept(4))),
         normals: &PRODUCTS.map(|product| line.good(product, HoldOut::Held(4))),
         precision: Precision::F32,
         training: &toml::Table::new(),

@@ -95,7 +95,7 @@ pub struct TrainArgs {
     recipe: RecipeArgs,
 }
 
-/// The hyperparameters; the defaults are the paper's and its authors' unless it says otherwise.
+/// The hyperparameters; where the defaults are not the paper's or its authors', the help says so.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Hyperparameters")]
 struct RecipeArgs {
@@ -120,20 +120,21 @@ struct RecipeArgs {
     /// Centers of each product's mixture, the main one among them.
     #[arg(long, value_name = "M", default_value_t = Recipe::default().centers, value_parser = several)]
     centers: usize,
-    /// Standard deviation of the first offsets of a product's other centers from its main one. Less than the paper's 1
-    /// keeps more of them in use.
+    /// Standard deviation of the first offsets of a product's other centers from its main one. With the authors' 1 most of
+    /// them are never used.
     #[arg(long, value_name = "X", default_value_t = Recipe::default().intra_init)]
     intra_init: f32,
     /// Weight of the inter-class likelihood loss L_g.
     #[arg(long, value_name = "X", default_value_t = LossWeights::default().likelihood)]
     lambda1: f32,
-    /// Weight of the mutual-information loss L_mi, which pulls the products apart.
+    /// Weight of the mutual-information loss L_mi, which pulls the products apart. The paper's 100 leaves the likelihood
+    /// unfitted.
     #[arg(long, value_name = "X", default_value_t = LossWeights::default().information)]
     lambda2: f32,
     /// Leave out these losses: entropy (L_e), intra (L_in), sigmoid (L_z).
     #[arg(long, value_name = "LOSS,...", value_delimiter = ',')]
     without: Vec<LossName>,
-    /// The largest learning rate.
+    /// The largest learning rate (the authors': 2e-4).
     #[arg(long, value_name = "X", default_value_t = Recipe::default().learning_rate)]
     learning_rate: f32,
     /// Weight decay on the flows.
@@ -239,6 +240,7 @@ pub fn run(args: TrainArgs) -> Result<ExitCode> {
         backbone: &backbone,
         levels: &fitted.levels,
         classes: &data.classes,
+        trained_on: &data.trained_on(),
         normals: &data.normals,
         precision,
         training: &report::provenance(&recipe, &data, &fitted)?,

@@ -20,10 +20,8 @@ pub struct WeightError {
     pub frames: usize,
     /// Per level, in the bundle's order.
     pub levels: Vec<LevelError>,
-    /// The largest difference of a frame's score.
+    /// The largest difference of a frame's score, in the score's unit: standard deviations of normal parts.
     pub score: f32,
-    /// The largest difference of a frame's score, relative to the score with float weights.
-    pub score_relative: f32,
 }
 
 /// The error of one level, as root mean square over all frames, relative to the output's own root mean square.
@@ -49,7 +47,6 @@ impl WeightError {
         toml::Table::from_iter([
             ("frames".to_owned(), (self.frames as i64).into()),
             ("score".to_owned(), f64::from(self.score).into()),
-            ("score_relative".to_owned(), f64::from(self.score_relative).into()),
             ("levels".to_owned(), toml::Value::Array(self.levels.iter().map(|l| level(l).into()).collect())),
         ])
     }
@@ -65,14 +62,14 @@ impl fmt::Display for WeightError {
         for level in &self.levels {
             writeln!(f, "  {:<24} z {:.4}   log-determinant {:.4}", level.tap, level.z, level.logdet)?;
         }
-        write!(f, "  largest difference of a score {:.4} ({:.2}%)", self.score, 100.0 * self.score_relative)
+        write!(f, "  largest difference of a score {:.4} standard deviations", self.score)
     }
 }
 
-/// Compares both bundles, which hold the same mixture and reference constants, on some normal images of every class.
+/// Compares both bundles, which hold the same mixture and constants, on some normal images of every class.
 pub(super) fn compare(float: &Bundle, int8: &Bundle, normals: &[Vec<PathBuf>]) -> Result<WeightError> {
     let mut sums = vec![Squares::default(); float.manifest.levels.len()];
-    let mut error = WeightError { frames: 0, levels: Vec::new(), score: 0.0, score_relative: 0.0 };
+    let mut error = WeightError { frames: 0, levels: Vec::new(), score: 0.0 };
     for (class, images) in normals.iter().enumerate() {
         let images = &images[..images.len().min(FRAMES)];
         let reference = &int8.centers.references[class];
@@ -84,10 +81,8 @@ pub(super) fn compare(float: &Bundle, int8: &Bundle, normals: &[Vec<PathBuf>]) -
         };
         for ((exact, exact_score), (stored, stored_score)) in outputs(float)?.iter().zip(&outputs(int8)?) {
             sums.iter_mut().enumerate().for_each(|(l, sum)| sum.add(exact, stored, l));
-            let difference = (exact_score - stored_score).abs();
             error.frames += 1;
-            error.score = error.score.max(difference);
-            error.score_relative = error.score_relative.max(difference / exact_score.abs().max(f32::MIN_POSITIVE));
+            error.score = error.score.max((exact_score - stored_score).abs());
         }
     }
     error.levels = float.manifest.levels.iter().zip(&sums).map(|(level, sum)| sum.relative(&level.tap)).collect();

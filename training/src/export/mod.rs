@@ -30,6 +30,8 @@ pub struct ExportRequest<'a> {
     pub levels: &'a [LevelWeights],
     /// The products, in the order of the mixture's classes.
     pub classes: &'a [String],
+    /// The images of every class that training saw: they fix what is usual at each position.
+    pub trained_on: &'a [Vec<PathBuf>],
     /// Normal images of every class that training did not see: they fix the score's reference constants, and the first of
     /// up to three classes become the golden frames.
     pub normals: &'a [Vec<PathBuf>],
@@ -60,16 +62,20 @@ pub struct Exported {
 pub fn export_bundle(request: ExportRequest) -> Result<Exported> {
     check(&request)?;
     let graph = graph::assemble(request.backbone, request.levels);
-    let float = in_memory(&request, onnx::encode(&graph));
+    let mut float = in_memory(&request, onnx::encode(&graph));
     let mut bundle = match request.precision {
         Precision::F32 => float.clone(),
         Precision::WeightsInt8 => Bundle { model: onnx::encode(&int8::quantise_weights(graph)), ..float.clone() },
     };
     // From the graph that will run on the boards, so that its own rounding is in them.
+    bundle.centers.profiles = normals::fit_profiles(&bundle, request.trained_on)?;
     bundle.centers.references = normals::fit_references(&bundle, request.normals)?;
     let weight_error = match request.precision {
         Precision::F32 => None,
-        Precision::WeightsInt8 => Some(fidelity::compare(&float, &bundle, request.normals)?),
+        Precision::WeightsInt8 => {
+            float.centers = bundle.centers.clone();
+            Some(fidelity::compare(&float, &bundle, request.normals)?)
+        }
     };
     if let Some(error) = &weight_error {
         bundle.manifest.training.insert("weight_error".to_owned(), error.to_toml().into());
@@ -82,7 +88,7 @@ pub fn export_bundle(request: ExportRequest) -> Result<Exported> {
 
 /// Everything that can be wrong about a request before an image is looked at.
 fn check(request: &ExportRequest) -> Result<()> {
-    let ExportRequest { backbone, levels, classes, normals, .. } = request;
+    let ExportRequest { backbone, levels, classes, trained_on, normals, .. } = request;
     let wrong = |what: String| Err(Error::usage(format!("the model cannot be exported: {what}")));
     if levels.len() != backbone.taps.len() {
         return wrong(format!("{} levels were trained, the backbone has {} taps", levels.len(), backbone.taps.len()));
@@ -103,7 +109,11 @@ fn check(request: &ExportRequest) -> Result<()> {
             ));
         }
     }
-    match (0..classes.len()).find(|&class| normals.get(class).is_none_or(Vec::is_empty)) {
+    let lacks = |images: &[Vec<PathBuf>]| (0..classes.len()).find(|&class| images.get(class).is_none_or(Vec::is_empty));
+    if let Some(class) = lacks(trained_on) {
+        return wrong(format!("class {} has no training image", classes[class]));
+    }
+    match lacks(normals) {
         Some(class) => {
             Err(Error::usage(format!("class {} has no normal image left to fix its score with", classes[class]))
                 .advise("hold images out of training (--hold-out 5)"))
@@ -137,7 +147,11 @@ fn in_memory(request: &ExportRequest, model: Vec<u8>) -> Bundle {
         },
         digest: Digest::zero(),
         model,
-        centers: Centers { levels: request.levels.iter().map(|l| l.centers.clone()).collect(), references: Vec::new() },
+        centers: Centers {
+            levels: request.levels.iter().map(|l| l.centers.clone()).collect(),
+            profiles: Vec::new(),
+            references: Vec::new(),
+        },
         golden: Golden::default(),
     }
 }

@@ -1,12 +1,17 @@
-//! What the exported graph makes of normal parts: the score's reference constants, and the golden frames.
+//! What the exported graph makes of normal parts: the distance profiles, the score's reference constants, and the golden
+//! frames.
 
 use std::path::PathBuf;
 
 use hgad::Result;
-use hgad::bundle::{Bundle, Golden, GoldenFrame, ScoreReference};
+use hgad::bundle::{Bundle, DistanceProfile, Golden, GoldenFrame, ScoreReference};
 use hgad::dataset::read_rgb;
 use hgad::inspect::{Inspector, preprocess, score};
+use ndarray::Array2;
 use rayon::prelude::*;
+
+/// Images of each class that the profiles are fitted from, at most: more would not change them.
+const PROFILE_IMAGES: usize = 400;
 
 /// Golden frames are kept for this many classes at most: the gate runs at every start.
 const GOLDEN_CLASSES: usize = 3;
@@ -25,11 +30,25 @@ pub(super) fn for_each_image<T: Send>(
     Ok(parts.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
 }
 
+/// What is usual at every position, one profile per level, from the images that every class was trained on.
+pub(super) fn fit_profiles(bundle: &Bundle, trained_on: &[Vec<PathBuf>]) -> Result<Vec<DistanceProfile>> {
+    let distances_of = |(class, images): (usize, &Vec<PathBuf>)| {
+        let stride = images.len().div_ceil(PROFILE_IMAGES).max(1);
+        let some = images.iter().step_by(stride).cloned().collect::<Vec<_>>();
+        for_each_image(bundle, &some, |inspector, path| inspector.distances(&read_rgb(path)?, class))
+    };
+    let frames = trained_on.iter().enumerate().map(distances_of).collect::<Result<Vec<_>>>()?;
+    let of_level = |l: usize| -> Vec<Vec<Array2<f32>>> {
+        frames.iter().map(|class| class.iter().map(|levels| levels[l].clone()).collect()).collect()
+    };
+    Ok((0..bundle.manifest.levels.len()).map(|l| score::fit_profile(&of_level(l))).collect())
+}
+
 /// The reference constants of every class, from its normal images.
 pub(super) fn fit_references(bundle: &Bundle, normals: &[Vec<PathBuf>]) -> Result<Vec<ScoreReference>> {
     let fit = |(class, images): (usize, &Vec<PathBuf>)| {
         let maps = for_each_image(bundle, images, |inspector, path| inspector.level_maps(&read_rgb(path)?, class))?;
-        Ok(score::fit_reference(&maps, bundle.manifest.input))
+        Ok(score::fit_reference(&maps))
     };
     normals.iter().enumerate().map(fit).collect()
 }

@@ -36,8 +36,10 @@ impl LossWeights {
 }
 
 impl Default for LossWeights {
+    /// The paper's, but for lambda2: its 100 spends the training on telling products apart, which they soon are, and
+    /// leaves the likelihood unfitted.
     fn default() -> Self {
-        LossWeights { likelihood: 1.0, information: 100.0, entropy: 1.0, intra: 1.0, sigmoid: 1.0 }
+        LossWeights { likelihood: 1.0, information: 5.0, entropy: 1.0, intra: 1.0, sigmoid: 1.0 }
     }
 }
 

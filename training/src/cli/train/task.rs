@@ -58,4 +58,11 @@ impl Dataset {
     pub fn count(&self, class: usize) -> usize {
         self.labels.iter().filter(|&&label| label == class).count()
     }
+
+    /// The training images of every class.
+    pub fn trained_on(&self) -> Vec<Vec<PathBuf>> {
+        let mut of_class = vec![Vec::new(); self.classes.len()];
+        self.images.iter().zip(&self.labels).for_each(|(image, &label)| of_class[label].push(image.path.clone()));
+        of_class
+    }
 }
