@@ -195,7 +195,7 @@ impl<'s> Shapes<'s> {
             Error::usage(format!("{}: no tensor has stride {wanted}", self.source.origin))
                 .advise("name other strides (auto:8,16) or the tensors themselves")
         })?;
-        Ok(self.before_expansion(last).to_owned())
+        Ok(self.before_rectifier(self.before_expansion(last)).to_owned())
     }
 
     fn stride(&self, tensor: &str) -> Option<usize> {
@@ -219,6 +219,21 @@ impl<'s> Shapes<'s> {
             }
         }
         tensor
+    }
+
+    /// A normalizing flow cannot fit what a rectifier leaves: most channels are exactly 0 nearly everywhere, and no
+    /// invertible map turns that into a Gaussian. What goes into the rectifier has the same content and a density.
+    fn before_rectifier<'t>(&self, tensor: &'t str) -> &'t str
+    where
+        's: 't,
+    {
+        const PASSED: [&str; 4] = ["Relu", "Clip", "Dropout", "Identity"];
+        let mut at = tensor;
+        while let Some(node) = self.source.writer(at).filter(|node| PASSED.contains(&node.op_type.as_str())) {
+            let Some(input) = node.input.first() else { break };
+            at = input;
+        }
+        at
     }
 
     fn widens(&self, input: &str, output: &str) -> bool {

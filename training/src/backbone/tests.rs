@@ -132,14 +132,14 @@ fn the_cut_graph_computes_the_inner_tensors_of_the_whole_network() {
         let taps = "auto:8,16".parse::<Taps>().unwrap();
         let backbone = Backbone::open(&path, SMALL, &taps, Normalise::Signed).unwrap();
         let found = backbone.taps.iter().map(|t| (&*t.name, t.channels, t.height, t.width, t.stride));
-        assert_eq!(found.collect::<Vec<_>>(), [("sum", 12, 8, 12, 8), ("tail", 20, 4, 6, 16)]);
+        assert_eq!(found.collect::<Vec<_>>(), [("sum", 12, 8, 12, 8), ("next", 20, 4, 6, 16)]);
         let graph = backbone.graph.graph.as_ref().unwrap();
         assert!(graph.node.iter().all(|node| node.op_type != "ArgMax" && node.op_type != "GlobalAveragePool"));
         by_opset.push(backbone.runner().unwrap().run(image.clone()).unwrap());
     }
     // The whole network, not cut, on an input that was normalised outside: tract keeps every tensor it is asked for.
     let whole = synthetic(18);
-    let expected = ["sum", "tail"].map(|tensor| {
+    let expected = ["sum", "next"].map(|tensor| {
         let mut model = tract_onnx::onnx().parse(&whole, None).unwrap().model;
         model.set_input_fact(0, f32::fact([1, 3, 64, 96]).into()).unwrap();
         model.select_outputs_by_name([tensor]).unwrap();

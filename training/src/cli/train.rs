@@ -59,7 +59,7 @@ pub struct TrainArgs {
     #[arg(long, value_name = "FILE")]
     backbone: PathBuf,
     /// Where features are taken: tensor names of the backbone, finest first; `auto` takes the last tensor at strides 8
-    /// and 16; `auto:8,16,32` those at these strides.
+    /// and 16 (what goes into a ReLU rather than what comes out of it); `auto:8,16,32` those at these strides.
     #[arg(long, value_name = "TAPS", default_value = "auto")]
     taps: Taps,
     /// What the backbone wants its pixels to be: auto, none (0..255), unit (0..1), signed (-1..1), imagenet, or means and
