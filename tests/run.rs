@@ -3,21 +3,14 @@
 mod common;
 
 use std::fs::File;
-use std::io::{Read, Write};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use common::{Bench, defective_part, hgad, normal_part, run, write_bundle};
-use hgad::time::Monotonic;
+use common::terminal::{Terminal, assert_one_message_per_reject};
+use common::{Bench, defective_part, hgad, normal_part, parts, records, run, write_bundle};
 use serde_json::Value;
-
-/// What every rejected part sends.
-const MESSAGE: &str = "R\n";
 
 /// A line over the tiny bundle.
 struct Line {
@@ -64,8 +57,9 @@ impl Line {
     /// Starts the program and waits until it has written down a few parts.
     fn start(&self, config: &str) -> Child {
         let mut child = hgad(&["run", "--config", config]);
-        let child = child.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        while self.records().iter().filter(|record| record["kind"] == "part").count() < 3 {
+        let mut child = child.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        while self.parts().len() < 3 {
+            assert_eq!(child.try_wait().unwrap(), None, "the program ended by itself");
             std::thread::sleep(Duration::from_millis(20));
         }
         child
@@ -75,17 +69,12 @@ impl Line {
         self.bench.path("audit.jsonl")
     }
 
-    /// The audit's whole lines.
     fn records(&self) -> Vec<Value> {
-        let text = std::fs::read_to_string(self.audit()).unwrap_or_default();
-        text.split_inclusive('\n').filter_map(|line| serde_json::from_str(line.strip_suffix('\n')?).ok()).collect()
+        records(&self.audit())
     }
 
     fn parts(&self) -> Vec<Value> {
-        let mut parts = self.records();
-        parts.retain(|record| record["kind"] == "part");
-        parts.sort_by_key(|record| record["part"].as_u64());
-        parts
+        parts(&self.audit())
     }
 
     fn verify(&self) -> (i32, String, String) {
@@ -99,57 +88,6 @@ fn is_defective(number: u32) -> bool {
 
 const NO_OUTPUT: &str = "kind = \"none\"";
 
-/// The far end of a pseudo-terminal, read as it arrives.
-struct Terminal {
-    path: String,
-    /// Held open, so that the far end does not hang up when the program closes the port.
-    _near: OwnedFd,
-    stop: Arc<AtomicBool>,
-    reader: JoinHandle<Vec<(Monotonic, u8)>>,
-}
-
-impl Terminal {
-    fn open() -> Self {
-        let (mut far, mut near) = (0, 0);
-        let mut name = [0; 128];
-        // SAFETY: the three pointers are valid and writable, and 128 bytes are room for "/dev/pts/N".
-        let result =
-            unsafe { libc::openpty(&mut far, &mut near, name.as_mut_ptr(), std::ptr::null(), std::ptr::null()) };
-        assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
-        // SAFETY: both were just opened, and nobody else owns them; the name is terminated by a zero.
-        let (far, near, name) =
-            unsafe { (OwnedFd::from_raw_fd(far), OwnedFd::from_raw_fd(near), std::ffi::CStr::from_ptr(name.as_ptr())) };
-        let stop = Arc::new(AtomicBool::new(false));
-        let told = stop.clone();
-        let reader = std::thread::spawn(move || read_until(&told, File::from(far)));
-        Terminal { path: name.to_str().unwrap().to_owned(), _near: near, stop, reader }
-    }
-
-    /// All that came, byte by byte with the moment of its arrival.
-    fn received(self) -> Vec<(Monotonic, u8)> {
-        self.stop.store(true, Ordering::Relaxed);
-        self.reader.join().unwrap()
-    }
-}
-
-fn read_until(stop: &AtomicBool, mut far: File) -> Vec<(Monotonic, u8)> {
-    let mut received = Vec::new();
-    loop {
-        let mut wait = libc::pollfd { fd: far.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-        // SAFETY: `wait` is one valid pollfd.
-        if unsafe { libc::poll(&mut wait, 1, 20) } == 0 {
-            if stop.load(Ordering::Relaxed) {
-                return received;
-            }
-            continue;
-        }
-        let mut bytes = [0; 64];
-        let count = far.read(&mut bytes).unwrap();
-        let now = Monotonic::now();
-        received.extend(bytes[..count].iter().map(|byte| (now, *byte)));
-    }
-}
-
 #[test]
 fn a_terminal_receives_one_message_per_rejected_frame_and_none_early() {
     let line = Line::with_frames(60);
@@ -158,7 +96,6 @@ fn a_terminal_receives_one_message_per_rejected_frame_and_none_early() {
     let (code, stdout, stderr) = line.run(&line.config("rate = 20", &output));
     assert_eq!(code, 0, "{stderr}");
     let received = terminal.received();
-    let text = received.iter().map(|(_, byte)| *byte as char).collect::<String>();
 
     let parts = line.parts();
     assert_eq!(parts.len(), 60, "{stdout}");
@@ -176,24 +113,7 @@ fn a_terminal_receives_one_message_per_rejected_frame_and_none_early() {
     let with = |verdict: &str| parts.iter().filter(|part| part["verdict"] == verdict).count();
     assert!(with("reject") > 10 && with("pass") > 10, "{stdout}");
 
-    let rejected = parts.iter().filter(|part| part["fate"] == "rejected").collect::<Vec<_>>();
-    assert_eq!(text, MESSAGE.repeat(rejected.len()), "one message per rejected frame");
-    let mut delays = Vec::new();
-    for (part, message) in rejected.iter().zip(received.chunks(MESSAGE.len())) {
-        let planned = Monotonic::from_nanos(part["planned_ns"].as_u64().unwrap());
-        assert_eq!(part["planned_ns"].as_u64().unwrap() - part["monotonic_ns"].as_u64().unwrap(), 300_000_000);
-        assert!(message[0].0 >= planned, "a message came before capture + travel");
-        delays.push(message[0].0.millis_since(planned));
-    }
-    delays.sort_by(f64::total_cmp);
-    let at = |share: f64| delays[((delays.len() - 1) as f64 * share).round() as usize];
-    println!(
-        "{} messages, after capture + travel: p50 {:.2} ms, p99 {:.2} ms, max {:.2} ms",
-        delays.len(),
-        at(0.5),
-        at(0.99),
-        at(1.0)
-    );
+    assert_one_message_per_reject(&received, &parts, 300);
     let (code, stdout, stderr) = line.verify();
     assert_eq!(code, 0, "{stderr}");
     assert!(

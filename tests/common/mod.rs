@@ -2,6 +2,9 @@
 //! scale, so a part is normal when its colours are those of its class.
 #![allow(dead_code, reason = "every test program uses its own part of this")]
 
+pub mod beside;
+pub mod terminal;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -13,6 +16,7 @@ use hgad::inspect::{Inspector, score};
 use image::{Rgb, RgbImage};
 use ndarray::{Array1, Array2, Array3};
 use prost::Message;
+use serde_json::Value;
 use tract_onnx::pb;
 
 /// The classes of the tiny bundle.
@@ -229,4 +233,18 @@ pub fn run(args: &[&str]) -> (i32, String, String) {
 /// What the program said on stderr.
 pub fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// An audit's whole lines.
+pub fn records(audit: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(audit).unwrap_or_default();
+    text.split_inclusive('\n').filter_map(|line| serde_json::from_str(line.strip_suffix('\n')?).ok()).collect()
+}
+
+/// An audit's parts in the order of their captures.
+pub fn parts(audit: &Path) -> Vec<Value> {
+    let mut parts = records(audit);
+    parts.retain(|record| record["kind"] == "part");
+    parts.sort_by_key(|record| record["part"].as_u64());
+    parts
 }

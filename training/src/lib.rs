@@ -16,3 +16,7 @@ pub mod onnx;
 pub mod pretrain;
 mod progress;
 pub mod render;
+
+#[cfg(test)]
+#[path = "../../tests/common/beside.rs"]
+mod beside;

@@ -10,14 +10,9 @@ use super::*;
 use crate::export::tests::Random;
 use crate::onnx::{GraphWriter, encode, float_value, int, ints};
 
-/// A folder of pretrained classifiers beside the checkout, where there is one.
+/// A pretrained classifier beside the checkout, where there is one.
 pub(crate) fn real_backbone(name: &str) -> Option<PathBuf> {
-    let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-    let found = here.ancestors().map(|folder| folder.join("shared/backbones").join(name)).find(|path| path.is_file());
-    if found.is_none() {
-        println!("skipped: no shared/backbones/{name} beside the checkout");
-    }
-    found
+    crate::beside::shared(&format!("backbones/{name}"))
 }
 
 const SIZE: InputSize = InputSize { width: 256, height: 256 };

@@ -298,20 +298,9 @@ fn what_does_not_fit_together_is_refused_before_any_work() {
     assert!(!folder.path().join("bundle").exists());
 }
 
-/// A Python that can run onnxruntime: `HGAD_PYTHON`, else `python3`.
-fn python_with_onnxruntime() -> Option<std::ffi::OsString> {
-    let python = std::env::var_os("HGAD_PYTHON").unwrap_or_else(|| "python3".into());
-    let probe = std::process::Command::new(&python).args(["-c", "import numpy, onnxruntime"]).output();
-    let works = probe.is_ok_and(|output| output.status.success());
-    if !works {
-        println!("skipped: {} has no onnxruntime (set HGAD_PYTHON to one that has)", python.display());
-    }
-    works.then_some(python)
-}
-
 #[test]
 fn onnxruntime_computes_what_tract_computes() {
-    let Some(python) = python_with_onnxruntime() else { return };
+    let Some(python) = crate::beside::python_with_onnxruntime() else { return };
     let folder = tempfile::tempdir().unwrap();
     let size = InputSize { width: 128, height: 128 };
     let mut backbones = vec![small_backbone(folder.path(), size, &[(16, 8), (25, 16)])];
@@ -329,7 +318,7 @@ fn onnxruntime_computes_what_tract_computes() {
             let check = std::process::Command::new(&python).arg(&script).args([&out]).output().unwrap();
             let [said, failed] = [&check.stdout, &check.stderr].map(|bytes| String::from_utf8_lossy(bytes));
             assert!(check.status.success(), "{} {precision:?}: {said} {failed}", backbone.name);
-            println!("{} {precision:?}: {}", backbone.name, said.trim());
+            crate::beside::say(&format!("{} {precision:?}: {}", backbone.name, said.trim()));
         }
     }
 }

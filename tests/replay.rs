@@ -1,0 +1,83 @@
+//! A folder of real images, replayed through the whole line to a real pseudo-terminal.
+
+mod common;
+
+use std::path::Path;
+
+use common::beside::shared;
+use common::terminal::{Terminal, assert_one_message_per_reject};
+use common::{CLASSES, parts, run, write_bundle};
+use serde_json::Value;
+
+/// The tiny bundle's product that stands in for the real one.
+const CLASS: &str = CLASSES[0];
+const TRAVEL_MS: u64 = 500;
+
+/// Copies images into `folder`, named so that they sort in the order given.
+fn collect(folder: &Path, images: &[std::path::PathBuf]) {
+    std::fs::create_dir(folder).unwrap();
+    for (i, image) in images.iter().enumerate() {
+        let kind = image.parent().unwrap().file_name().unwrap().to_string_lossy();
+        std::fs::copy(image, folder.join(format!("{i:03}-{kind}.jpg"))).unwrap();
+    }
+}
+
+/// What `hgad score` says of every image: file name, score, verdict.
+fn scored(model: &str, calibration: &str, folder: &str) -> Vec<(String, Value, Value)> {
+    let args = ["score", "--model", model, "--calibration", calibration, "--class", CLASS, "--json", folder];
+    let (code, stdout, stderr) = run(&args);
+    assert_eq!(code, 0, "{stderr}");
+    let row = |line: &str| {
+        let row: Value = serde_json::from_str(line).unwrap();
+        let name = Path::new(row["image"].as_str().unwrap()).file_name().unwrap().to_string_lossy().into_owned();
+        (name, row["score"].clone(), row["verdict"].clone())
+    };
+    stdout.lines().map(row).collect()
+}
+
+#[test]
+fn a_terminal_receives_one_message_per_rejected_frame_of_a_real_folder() {
+    let Some(data) = shared("data/commutator") else { return };
+    let images = |inside: &str| hgad::dataset::images(&data.join(inside)).unwrap();
+    let (normal, good, cracked) = (images("train/good"), images("test/good"), images("test/crack"));
+    let folder = tempfile::tempdir().unwrap();
+    let path = |inside: &str| folder.path().join(inside).display().to_string();
+    collect(&folder.path().join("normal"), &normal[..60]);
+    let belt = (0..48).map(|i| if i % 3 == 1 { &cracked[i / 3] } else { &good[i] }.clone()).collect::<Vec<_>>();
+    collect(&folder.path().join("frames"), &belt);
+
+    // The model sees colours alone, so the rate is chosen for a belt on which many parts pass and many are rejected.
+    write_bundle(&folder.path().join("bundle"));
+    let model = path("bundle");
+    let (normal, calibration) = (path("normal"), path("calibration.toml"));
+    let args = ["--class", CLASS, "--images", &normal, "--target-frr", "0.3", "--out", &calibration];
+    let (code, _, stderr) = run(&[&["calibrate", "--model", &model], &args[..]].concat());
+    assert_eq!(code, 0, "{stderr}");
+    let scored = scored(&model, &calibration, &path("frames"));
+
+    let terminal = Terminal::open();
+    let config = format!(
+        "format_version = 1\n[line]\nname = \"replay\"\nclass = \"{CLASS}\"\nmodel = \"bundle\"\n\
+         calibration = \"calibration.toml\"\ntravel_ms = {TRAVEL_MS}\npulse_ms = 20\ntolerance_ms = 2000\n\
+         [camera]\nkind = \"folder\"\npath = \"frames\"\nrate = 10\n\
+         [output]\nkind = \"serial\"\nport = \"{}\"\nmessage = \"R\\n\"\n[audit]\nfile = \"audit.jsonl\"\n",
+        terminal.path
+    );
+    std::fs::write(folder.path().join("line.toml"), config).unwrap();
+    let (code, stdout, stderr) = run(&["run", "--config", &path("line.toml")]);
+    assert_eq!(code, 0, "{stderr}");
+    let received = terminal.received();
+
+    let parts = parts(&folder.path().join("audit.jsonl"));
+    assert_eq!(parts.len(), scored.len(), "{stdout}");
+    for (part, (name, score, verdict)) in parts.iter().zip(&scored) {
+        assert_eq!(part["origin"], **name);
+        // A frame that a busy machine did not inspect in time has no verdict, and is rejected too.
+        let judged = part["verdict"] != "unknown";
+        assert!(!judged || (&part["score"], &part["verdict"]) == (score, verdict), "{part} {score} {verdict}");
+        assert_eq!(part["fate"], if part["verdict"] == "pass" { "passed" } else { "rejected" }, "{part}");
+    }
+    let with = |verdict: &str| parts.iter().filter(|part| part["verdict"] == verdict).count();
+    assert!(with("reject") >= 5 && with("pass") >= 5, "{stdout}");
+    assert_one_message_per_reject(&received, &parts, TRAVEL_MS);
+}
