@@ -8,6 +8,11 @@ use crate::backbone::{Backbone, Tap};
 use crate::flow::LevelWeights;
 use crate::onnx::{GraphWriter, float_value, int, ints};
 
+/// What the output of a block is called behind the block's name; its weights are the matrix that mixes the channels.
+const MIX: &str = "out";
+/// How the names of those weights end.
+pub(super) const MIX_WEIGHTS: &str = "/out.weights";
+
 /// The backbone followed by the flows of `levels`, which stand in the order of its taps.
 pub(super) fn assemble(backbone: &Backbone, levels: &[LevelWeights]) -> ModelProto {
     let mut cut = backbone.graph.clone().graph.unwrap_or_default();
@@ -91,7 +96,7 @@ impl<'g> Flow<'g> {
         let scaled = self.graph.op("Mul", &[&x2, &scale], name("scaled"));
         let moved = self.graph.op("Add", &[&scaled, &a_t], name("moved"));
         let joined = self.graph.op_with("Concat", &[&x1, &moved], name("joined"), vec![int("axis", 1)]);
-        (self.linear(&joined, &weights.mix, &weights.offset, name("out")), s)
+        (self.linear(&joined, &weights.mix, &weights.offset, name(MIX)), s)
     }
 
     /// The subnet's hidden layer. The table over the grid is the sum of one per column and one per row; runtimes add them

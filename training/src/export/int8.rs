@@ -1,16 +1,24 @@
 //! Weights as symmetric 8-bit integers with one scale per output channel.
 //!
-//! Runtimes turn them back into floats when they load the graph, so the file shrinks to about a quarter and the arithmetic
+//! Runtimes turn them back into floats when they load the graph, so the file shrinks to less than a third and the arithmetic
 //! stays as it was.
+//!
+//! Two kinds of weights take two codes, the second for what the first leaves, since with one code they are nearly the whole
+//! error of the latents: the matrices that mix a block's channels, because the latents themselves go through all of them one
+//! after the other; and the small kernels of the backbone, because they stand early, and few bytes make them exact.
 
 use std::collections::HashMap;
 
 use tract_onnx::pb::{ModelProto, NodeProto, TensorProto};
 
+use super::graph::MIX_WEIGHTS;
 use crate::onnx::{GraphWriter, floats, int, shape};
 
 /// Tensors with fewer elements stay floats: a scale per channel would eat what they save.
 const SMALLEST: usize = 512;
+
+/// Kernels with fewer elements take two codes.
+const SMALL_KERNEL: usize = 1 << 15;
 
 /// A matrix or kernel in 8 bits: `value = code * scale` of its channel.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,14 +27,24 @@ pub(super) struct Quantised {
     pub scales: Vec<f32>,
 }
 
+impl Quantised {
+    /// What the codes leave of `values`.
+    fn rest(&self, values: &[f32], shape: &[usize], axis: usize) -> Vec<f32> {
+        let inner = shape[axis + 1..].iter().product::<usize>();
+        let coded =
+            self.codes.iter().enumerate().map(|(i, code)| f32::from(*code) * self.scales[i / inner % shape[axis]]);
+        values.iter().zip(coded).map(|(value, coded)| value - coded).collect()
+    }
+}
+
 /// Replaces the weights of convolutions and matrix products, and the position tables, by 8-bit integers.
 pub(super) fn quantise_weights(mut model: ModelProto) -> ModelProto {
     let Some(graph) = &mut model.graph else { return model };
-    let axes = weight_axes(&graph.node, &graph.initializer);
+    let codings = codings(&graph.node, &graph.initializer);
     let mut written = GraphWriter::default();
     for tensor in std::mem::take(&mut graph.initializer) {
-        match axes.get(&tensor.name).zip(floats(&tensor)) {
-            Some((&axis, values)) => write(&mut written, &tensor, axis, &values),
+        match codings.get(&tensor.name).zip(floats(&tensor)) {
+            Some((&coding, values)) => write(&mut written, &tensor, coding, &values),
             None => written.constants.push(tensor),
         }
     }
@@ -37,38 +55,64 @@ pub(super) fn quantise_weights(mut model: ModelProto) -> ModelProto {
     model
 }
 
-fn write(graph: &mut GraphWriter, tensor: &TensorProto, axis: usize, values: &[f32]) {
-    let shape = shape(tensor);
-    let Quantised { codes, scales } = quantise(values, &shape, axis);
-    let codes = graph.i8(format!("{}.int8", tensor.name), &shape, &codes);
-    let zeros = graph.i8(format!("{}.zero", tensor.name), &[scales.len()], &vec![0; scales.len()]);
-    let scales = graph.f32(format!("{}.scale", tensor.name), &[scales.len()], &scales);
-    let attributes = vec![int("axis", axis as i64)];
-    graph.op_with("DequantizeLinear", &[&codes, &scales, &zeros], tensor.name.clone(), attributes);
+/// How a tensor is stored.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Coding {
+    /// The axis of its output channels.
+    axis: usize,
+    /// Whether a second code holds what the first leaves.
+    twice: bool,
 }
 
-/// The weights that are worth it, each with the axis of its output channels.
-fn weight_axes(nodes: &[NodeProto], constants: &[TensorProto]) -> HashMap<String, usize> {
-    let sizes = constants.iter().map(|tensor| (tensor.name.as_str(), shape(tensor))).collect::<HashMap<_, _>>();
-    let mut axes = HashMap::new();
+fn write(graph: &mut GraphWriter, tensor: &TensorProto, Coding { axis, twice }: Coding, values: &[f32]) {
+    let (name, shape) = (&tensor.name, shape(tensor));
+    let coded = quantise(values, &shape, axis);
+    if !twice {
+        dequantised(graph, name, &coded, &shape, axis);
+        return;
+    }
+    let rest = quantise(&coded.rest(values, &shape, axis), &shape, axis);
+    let coarse = dequantised(graph, &format!("{name}.coarse"), &coded, &shape, axis);
+    let fine = dequantised(graph, &format!("{name}.fine"), &rest, &shape, axis);
+    graph.op("Add", &[&coarse, &fine], name.clone());
+}
+
+/// Writes codes, scales and zeros, and the node that makes the tensor `name` of them.
+fn dequantised(graph: &mut GraphWriter, name: &str, coded: &Quantised, shape: &[usize], axis: usize) -> String {
+    let channels = coded.scales.len();
+    let codes = graph.i8(format!("{name}.int8"), shape, &coded.codes);
+    let zeros = graph.i8(format!("{name}.zero"), &[channels], &vec![0; channels]);
+    let scales = graph.f32(format!("{name}.scale"), &[channels], &coded.scales);
+    graph.op_with("DequantizeLinear", &[&codes, &scales, &zeros], name, vec![int("axis", axis as i64)])
+}
+
+/// The weights that are worth it.
+fn codings(nodes: &[NodeProto], constants: &[TensorProto]) -> HashMap<String, Coding> {
+    let shapes = constants.iter().map(|tensor| (tensor.name.as_str(), shape(tensor))).collect::<HashMap<_, _>>();
+    let mut codings = HashMap::new();
     for node in nodes {
-        let mut mark = |input: usize, axis: fn(rank: usize) -> usize| {
+        let mut mark = |input: usize, coding: fn(name: &str, shape: &[usize]) -> Coding| {
             let Some(name) = node.input.get(input) else { return };
-            if let Some(shape) = sizes.get(name.as_str()).filter(|shape| shape.iter().product::<usize>() >= SMALLEST) {
-                axes.insert(name.clone(), axis(shape.len()));
+            if let Some(shape) = shapes.get(name.as_str()).filter(|shape| elements(shape) >= SMALLEST) {
+                codings.insert(name.clone(), coding(name, shape));
             }
         };
         match node.op_type.as_str() {
-            "Conv" => mark(1, |_| 0),
-            "MatMul" => mark(1, |rank| rank - 1),
-            "Add" if node.input.iter().all(|input| sizes.contains_key(input.as_str())) => {
-                mark(0, |rank| rank - 1);
-                mark(1, |rank| rank - 1);
+            "Conv" => mark(1, |_, shape| Coding { axis: 0, twice: elements(shape) < SMALL_KERNEL }),
+            "MatMul" => mark(1, |name, shape| Coding { axis: shape.len() - 1, twice: name.ends_with(MIX_WEIGHTS) }),
+            "Add" if node.input.iter().all(|input| shapes.contains_key(input.as_str())) => {
+                for table in 0..2 {
+                    mark(table, |_, shape| Coding { axis: shape.len() - 1, twice: false });
+                }
             }
             _ => {}
         }
     }
-    axes
+    codings
+}
+
+fn elements(shape: &[usize]) -> usize {
+    shape.iter().product()
 }
 
 /// Codes and scales of `values`, with one scale for each index along `axis`: the largest magnitude becomes 127.
@@ -110,6 +154,18 @@ mod tests {
                 assert!(*code >= -127);
             }
         }
+    }
+
+    #[test]
+    fn a_second_code_holds_what_the_first_leaves() {
+        let mut random = Random::new(6);
+        let values = (0..40 * 24).map(|_| random.normal()).collect::<Vec<_>>();
+        let shape = [40, 24];
+        let coarse = quantise(&values, &shape, 1);
+        let rest = coarse.rest(&values, &shape, 1);
+        let left = quantise(&rest, &shape, 1).rest(&rest, &shape, 1);
+        let size = |values: &[f32]| values.iter().map(|v| v * v).sum::<f32>().sqrt();
+        assert!(size(&rest) < 0.02 * size(&values) && size(&left) < 1e-4 * size(&values));
     }
 
     #[test]

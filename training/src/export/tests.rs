@@ -262,14 +262,14 @@ fn what_does_not_fit_together_is_refused_before_any_work() {
     let good = random_level("tap.0", sizes, 1);
     let classes = ["a", "b"].map(str::to_owned);
     let normals = normal_images(folder.path(), 2, 1);
-    let request = |levels: &[LevelWeights], normals: &[Vec<PathBuf>]| {
+    let request = |levels: &[LevelWeights], trained_on: &[Vec<PathBuf>], normals: &[Vec<PathBuf>]| {
         let training = toml::Table::new();
         let out = folder.path().join("bundle");
         let request = ExportRequest {
             backbone: &backbone,
             levels,
             classes: &classes,
-            trained_on: normals,
+            trained_on,
             normals,
             precision: Precision::F32,
             training: &training,
@@ -283,14 +283,18 @@ fn what_does_not_fit_together_is_refused_before_any_work() {
         vec![level]
     };
     let cases = [
-        (request(&[], &normals), "0 levels were trained, the backbone has 1 taps"),
-        (request(&other(|level| level.tap = "tap.1".to_owned()), &normals), "tap.1"),
-        (request(&other(|level| level.grid = (4, 5)), &normals), "(4, 5)"),
-        (request(&other(|level| level.blocks.clear()), &normals), "0 blocks"),
-        (request(&other(|level| level.centers.mu = Array2::zeros((3, 4))), &normals), "(3, 4)"),
-        (request(std::slice::from_ref(&good), &normals[..1]), "class b has no normal image"),
-        (request(std::slice::from_ref(&good), &[vec![], vec![]]), "class a has no normal image"),
-        (request(std::slice::from_ref(&good), &[vec!["/nowhere.png".into()], normals[1].clone()]), "/nowhere.png"),
+        (request(&[], &normals, &normals), "0 levels were trained, the backbone has 1 taps"),
+        (request(&other(|level| level.tap = "tap.1".to_owned()), &normals, &normals), "tap.1"),
+        (request(&other(|level| level.grid = (4, 5)), &normals, &normals), "(4, 5)"),
+        (request(&other(|level| level.blocks.clear()), &normals, &normals), "0 blocks"),
+        (request(&other(|level| level.centers.mu = Array2::zeros((3, 4))), &normals, &normals), "(3, 4)"),
+        (request(std::slice::from_ref(&good), &normals[..1], &normals), "class b has no training image"),
+        (request(std::slice::from_ref(&good), &normals, &normals[..1]), "class b has no normal image"),
+        (request(std::slice::from_ref(&good), &normals, &[vec![], vec![]]), "class a has no normal image"),
+        (
+            request(std::slice::from_ref(&good), &normals, &[vec!["/nowhere.png".into()], normals[1].clone()]),
+            "/nowhere.png",
+        ),
     ];
     for (report, says) in cases {
         assert!(report.contains(says), "{report} does not say: {says}");
