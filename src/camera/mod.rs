@@ -1,6 +1,7 @@
 //! Where frames come from: a V4L2 camera, a folder of images that is replayed, or the synthetic conveyor.
 
 pub mod folder;
+mod pacing;
 pub mod synthetic;
 pub mod v4l2;
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::pacing::Pacing;
 use super::{Camera, Frame, Grab, StampSource};
 use crate::Result;
 use crate::synthetic::Conveyor;
@@ -12,11 +13,9 @@ use crate::time::Monotonic;
 pub struct SyntheticCamera {
     conveyor: Conveyor,
     parts: Option<u64>,
-    /// From part to part; zero gives a part whenever one is asked for.
-    interval: Duration,
+    pacing: Pacing,
     /// The part that comes next.
     next: u64,
-    due: Option<Monotonic>,
     /// The next part, rendered ahead of its time so that rendering does not delay it.
     waiting: Option<Frame>,
 }
@@ -25,8 +24,7 @@ impl SyntheticCamera {
     /// A camera for the first `parts` parts of `conveyor` (`None`: without end), `rate` parts per second; `None` gives a
     /// part whenever one is asked for.
     pub fn new(conveyor: Conveyor, parts: Option<u64>, rate: Option<f64>) -> Self {
-        let interval = rate.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(1.0 / rate));
-        SyntheticCamera { conveyor, parts, interval, next: 0, due: None, waiting: None }
+        SyntheticCamera { conveyor, parts, pacing: Pacing::new(rate), next: 0, waiting: None }
     }
 
     fn photograph(&self, number: u64) -> Frame {
@@ -52,17 +50,16 @@ impl Camera for SyntheticCamera {
             return Ok(Grab::End);
         }
         let mut frame = self.waiting.take().unwrap_or_else(|| self.photograph(self.next));
-        let now = Monotonic::now();
-        let wait = self.due.map_or(Duration::ZERO, |due| due.saturating_since(now));
+        let wait = self.pacing.left(Monotonic::now());
         if wait > patience {
             self.waiting = Some(frame);
             std::thread::sleep(patience);
             return Ok(Grab::Timeout);
         }
         std::thread::sleep(wait);
-        // A part whose time has passed while nobody asked for it comes now: the belt waits, so that none is lost.
+        // A part whose time has passed while nobody asked for it comes now.
         frame.captured = Monotonic::now();
-        self.due = Some(self.due.map_or(frame.captured, |due| due.max(frame.captured - self.interval)) + self.interval);
+        self.pacing.captured(frame.captured);
         self.next += 1;
         Ok(Grab::Frame(frame))
     }
@@ -87,19 +84,16 @@ mod tests {
     }
 
     #[test]
-    fn parts_keep_their_distance_and_impatience_loses_none() {
-        let mut camera = SyntheticCamera::new(CONVEYOR, Some(2), Some(1.0));
-        let (mut captured, mut timeouts) = (Vec::new(), 0);
-        loop {
-            match camera.grab(Duration::from_millis(5)).unwrap() {
-                Grab::Frame(frame) => captured.push(frame.captured),
-                Grab::Timeout => timeouts += 1,
-                Grab::Broken(broken) => panic!("a rendered part cannot be broken: {broken:?}"),
-                Grab::End => break,
-            }
+    fn impatience_loses_no_part() {
+        let hours = Some(1e-4);
+        let mut camera = SyntheticCamera::new(CONVEYOR, Some(2), hours);
+        assert!(matches!(camera.grab(Duration::ZERO).unwrap(), Grab::Frame(frame) if frame.number == 0));
+        for _ in 0..3 {
+            assert!(matches!(camera.grab(Duration::ZERO).unwrap(), Grab::Timeout));
         }
-        assert_eq!(captured.len(), 2);
-        assert!(timeouts > 0);
-        assert!(captured[1].millis_since(captured[0]) >= 1000.0);
+        // The hours are over.
+        camera.pacing = Pacing::new(hours);
+        assert!(matches!(camera.grab(Duration::ZERO).unwrap(), Grab::Frame(frame) if frame.number == 1));
+        assert!(matches!(camera.grab(Duration::ZERO).unwrap(), Grab::End));
     }
 }
