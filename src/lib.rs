@@ -24,6 +24,7 @@ pub mod evaluate;
 pub mod inspect;
 pub mod line;
 pub mod outputs;
+pub mod print;
 pub mod runtime;
 pub mod synthetic;
 pub mod time;

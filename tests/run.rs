@@ -4,12 +4,14 @@ mod common;
 
 use std::fs::File;
 use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use common::terminal::{Terminal, assert_one_message_per_reject};
-use common::{Bench, defective_part, hgad, normal_part, parts, records, run, write_bundle};
+use common::{Bench, defective_part, hgad, normal_part, parts, records, run, slow_onnx, write_bundle};
+use prost::Message;
 use serde_json::Value;
 
 /// A line over the tiny bundle.
@@ -57,7 +59,7 @@ impl Line {
     /// Starts the program and waits until it has written down a few parts.
     fn start(&self, config: &str) -> Child {
         let mut child = hgad(&["run", "--config", config]);
-        let mut child = child.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = child.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         while self.parts().len() < 3 {
             assert_eq!(child.try_wait().unwrap(), None, "the program ended by itself");
             std::thread::sleep(Duration::from_millis(20));
@@ -87,6 +89,14 @@ fn is_defective(number: u32) -> bool {
 }
 
 const NO_OUTPUT: &str = "kind = \"none\"";
+
+/// How long the slow network's detour is: seconds on any machine.
+const SLOW_ROUNDS: usize = 3;
+
+fn terminate(child: &Child) {
+    // SAFETY: no memory is involved; the child was not waited for, so its number is still its own.
+    unsafe { libc::kill(child.id() as i32, libc::SIGTERM) };
+}
 
 #[test]
 fn a_terminal_receives_one_message_per_rejected_frame_and_none_early() {
@@ -149,14 +159,43 @@ fn sigterm_ends_a_run_in_good_order() {
     let line = Line::with_frames(4);
     let config = line.config("rate = 20\nrepeat = \"forever\"", NO_OUTPUT);
     let mut child = line.start(&config);
-    // SAFETY: no memory is involved; the child was not waited for, so its number is still its own.
-    unsafe { libc::kill(child.id() as i32, libc::SIGTERM) };
+    terminate(&child);
     assert_eq!(child.wait().unwrap().code(), Some(0));
     let records = line.records();
     let stop = records.last().unwrap();
     assert_eq!((&stop["kind"], &stop["reason"]), (&"stop".into(), &"told to stop".into()));
     assert_eq!(stop["counters"]["parts"], line.parts().len());
     assert_eq!(stop["counters"]["unaccounted"], 0, "parts on the belt got their fates");
+    let (code, stdout, _) = line.verify();
+    assert!(code == 0 && !stdout.contains("warning"), "{stdout}");
+}
+
+#[test]
+fn sigterm_does_not_wait_for_a_network_that_takes_seconds() {
+    let line = Line::with_frames(4);
+    let mut bundle = hgad::bundle::Bundle::open(&line.bench.path("bundle")).unwrap();
+    bundle.model = slow_onnx(SLOW_ROUNDS).encode_to_vec();
+    bundle.golden.frames.truncate(1);
+    calibrate_for(&line, rewrite(&line, bundle));
+    let config = line.config("rate = 20\nrepeat = \"forever\"", NO_OUTPUT);
+
+    let mut loading = hgad(&["run", "--config", &config]).stderr(Stdio::null()).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    terminate(&loading);
+    assert_eq!(loading.wait().unwrap().signal(), Some(libc::SIGTERM), "the golden frames were waited for");
+    assert!(line.records().is_empty());
+
+    let child = line.start(&config);
+    terminate(&child);
+    let output = child.wait_with_output().unwrap();
+    let stderr = common::stderr(&output);
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+    assert!(stderr.contains("the inspection still computes, in vain"), "{stderr}");
+    let (parts, records) = (line.parts(), line.records());
+    assert_eq!((&parts[0]["verdict"], &parts[0]["reason"]), (&"unknown".into(), &"late".into()));
+    assert!(parts.iter().all(|part| part["verdict"] == "unknown" && part["fate"] == "rejected"), "{parts:?}");
+    let stop = records.last().unwrap();
+    assert_eq!((&stop["kind"], &stop["counters"]["rejected"]), (&"stop".into(), &parts.len().into()));
     let (code, stdout, _) = line.verify();
     assert!(code == 0 && !stdout.contains("warning"), "{stdout}");
 }
@@ -275,10 +314,7 @@ fn bad_input_ends_before_the_line_is_armed() {
                 let mut bundle = write_bundle(&line.bench.path("bundle"));
                 bundle.golden.frames[0].z[0] += 0.5;
                 let digest = rewrite(line, bundle);
-                let path = line.bench.path("calibration/red.toml");
-                let text = std::fs::read_to_string(&path).unwrap();
-                let of = text.lines().find(|text| text.starts_with("bundle = ")).unwrap();
-                std::fs::write(path, text.replace(of, &format!("bundle = \"{digest}\""))).unwrap();
+                calibrate_for(line, digest);
             },
             code: 1,
             says: "golden frame",
@@ -305,6 +341,14 @@ fn bad_input_ends_before_the_line_is_armed() {
 fn rewrite(line: &Line, bundle: hgad::bundle::Bundle) -> hgad::digest::Digest {
     let hgad::bundle::Bundle { manifest, model, centers, golden, .. } = bundle;
     hgad::bundle::Draft { manifest, model, centers, golden }.write(&line.bench.path("bundle")).unwrap().digest
+}
+
+/// Makes the line's calibration one of the bundle with this digest.
+fn calibrate_for(line: &Line, digest: hgad::digest::Digest) {
+    let path = line.bench.path("calibration/red.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let of = text.lines().find(|text| text.starts_with("bundle = ")).unwrap();
+    std::fs::write(path, text.replace(of, &format!("bundle = \"{digest}\""))).unwrap();
 }
 
 #[test]

@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
-use crate::Result;
-use crate::audit;
+use crate::{Result, audit, print};
 
 /// Check what a line wrote down
 #[derive(Debug, clap::Args)]
@@ -28,17 +27,14 @@ pub fn run(args: AuditArgs) -> Result<()> {
         AuditCommand::Verify { file } => {
             let verified = audit::verify(&file)?;
             let (first, last) = verified.between.unwrap_or_default();
-            println!(
+            print::line(format_args!(
                 "OK {}: {} lines, {} parts, {} runs, {first} to {last}",
                 file.display(),
                 verified.lines,
                 verified.parts,
                 verified.runs
-            );
-            for warning in verified.warnings {
-                println!("warning: {warning}");
-            }
-            Ok(())
+            ))?;
+            verified.warnings.iter().try_for_each(|warning| print::line(format_args!("warning: {warning}")))
         }
     }
 }

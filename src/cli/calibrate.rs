@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::bundle::Bundle;
 use crate::calibrate::{calibrate, parts_needed};
 use crate::dataset::{self, HoldOut};
-use crate::{Error, Result};
+use crate::{Error, Result, print};
 
 /// Set a class's threshold from images of normal parts
 ///
@@ -43,15 +43,6 @@ pub fn run(args: CalibrateArgs) -> Result<()> {
     }
     let calibration = calibrate(&bundle, &args.class, &images, args.target_frr)?;
     calibration.write(&args.out)?;
-    println!("class       {}", calibration.class);
-    println!("images      {}", calibration.images.len());
-    println!("threshold   {}", calibration.threshold);
-    println!(
-        "promises    at most {:.2}% false rejects on average ({:.2}% asked for)",
-        100.0 * calibration.promised_frr,
-        100.0 * calibration.target_frr
-    );
-    println!("written to  {}", args.out.display());
     if calibration.promised_frr > calibration.target_frr {
         log::warn!(
             "{} normal images cannot promise a false-reject rate of {}: {} are needed; the largest of their scores is the threshold",
@@ -60,5 +51,13 @@ pub fn run(args: CalibrateArgs) -> Result<()> {
             parts_needed(args.target_frr)
         );
     }
-    Ok(())
+    print::line(format_args!("class       {}", calibration.class))?;
+    print::line(format_args!("images      {}", calibration.images.len()))?;
+    print::line(format_args!("threshold   {}", calibration.threshold))?;
+    print::line(format_args!(
+        "promises    at most {:.2}% false rejects on average ({:.2}% asked for)",
+        100.0 * calibration.promised_frr,
+        100.0 * calibration.target_frr
+    ))?;
+    print::line(format_args!("written to  {}", args.out.display()))
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::camera::v4l2::{self, PixelFormat, Settings, V4l2Camera};
 use crate::camera::{Camera, Frame, Grab};
 use crate::time::Monotonic;
-use crate::{Error, Result};
+use crate::{Error, Result, print};
 
 /// Find the camera, see what it offers, take a picture
 #[derive(Debug, clap::Args)]
@@ -67,24 +67,21 @@ fn list() -> Result<()> {
             Error::device("there is no camera").advise("check the cable and its power; lsusb and dmesg may say more")
         );
     }
-    for camera in cameras {
-        println!("{camera}");
-    }
-    Ok(())
+    cameras.iter().try_for_each(print::line)
 }
 
 fn formats(device: &std::path::Path) -> Result<()> {
     let (supported, others): (Vec<_>, Vec<_>) =
         v4l2::formats(device)?.into_iter().partition(|format| format.supported.is_some());
     for format in supported {
-        println!("{:5} {}", format.code, format.description);
+        print::line(format_args!("{:5} {}", format.code, format.description))?;
         for size in format.sizes {
-            println!("      {size}");
+            print::line(format_args!("      {size}"))?;
         }
     }
     if !others.is_empty() {
         let codes: Vec<String> = others.into_iter().map(|format| format.code).collect();
-        println!("not supported: {}", codes.join(" "));
+        print::line(format_args!("not supported: {}", codes.join(" ")))?;
     }
     Ok(())
 }
@@ -110,8 +107,15 @@ fn snap(args: &SnapArgs) -> Result<()> {
     last.image
         .save(&args.out)
         .map_err(|error| Error::device(format!("{} cannot be written", args.out.display())).because(error))?;
-    println!("{}: frame {} of {}, {}x{}", args.out.display(), last.number, last.origin, args.width, args.height);
-    println!(
+    print::line(format_args!(
+        "{}: frame {} of {}, {}x{}",
+        args.out.display(),
+        last.number,
+        last.origin,
+        args.width,
+        args.height
+    ))?;
+    print::line(format_args!(
         "{} frames in {:.2} s, {lost} lost; received {delay:.1} ms after their stamp ({})",
         args.frames.max(1),
         start.elapsed().as_secs_f64(),
@@ -119,8 +123,7 @@ fn snap(args: &SnapArgs) -> Result<()> {
             crate::camera::StampSource::StartOfExposure => "start of exposure",
             crate::camera::StampSource::EndOfFrame => "end of frame",
         }
-    );
-    Ok(())
+    ))
 }
 
 fn take(camera: &mut V4l2Camera) -> Result<Frame> {

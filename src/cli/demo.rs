@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::run::stop_on_signals;
 use crate::demo::{self, FOLLOWABLE_RATE, Request};
-use crate::{Error, Result};
+use crate::{Error, Result, print};
 
 /// See the whole line at work, with nothing at hand
 ///
@@ -38,10 +38,9 @@ pub fn run(args: DemoArgs) -> Result<()> {
     let rate = (!args.max_speed).then_some(FOLLOWABLE_RATE);
     let request = Request { parts: args.parts, seed: args.seed, rate, out: args.out };
     let report = demo::run(&request, stop_on_signals()?)?;
-    println!("{report}");
     if let Some(path) = &args.json {
         std::fs::write(path, format!("{:#}\n", report.to_json()))
             .map_err(|error| Error::device(format!("{} cannot be written", path.display())).because(error))?;
     }
-    Ok(())
+    print::line(report)
 }

@@ -8,7 +8,7 @@ use crate::bundle::Bundle;
 use crate::calibrate::Calibration;
 use crate::dataset;
 use crate::evaluate::{Figures, evaluate};
-use crate::{Error, Result};
+use crate::{Error, Result, print};
 
 /// Measure a calibrated model on test images with known defects
 ///
@@ -48,26 +48,24 @@ pub fn run(args: EvalArgs) -> Result<()> {
     if args.json {
         let by_class = classes.iter().zip(&figures).map(|(name, figures)| (name.clone(), json!(figures)));
         let report = json!({ "classes": by_class.collect::<serde_json::Map<_, _>>(), "mean": mean });
-        println!("{report:#}");
-        return Ok(());
+        return print::line(format_args!("{report:#}"));
     }
     let width = classes.iter().map(|name| name.chars().count()).max().unwrap_or(0).max(5);
-    println!("{:width$}  image AUROC  pixel AUROC  false rejects   misses", "class");
+    print::line(format_args!("{:width$}  image AUROC  pixel AUROC  false rejects   misses", "class"))?;
     for (name, figures) in classes.iter().zip(&figures) {
-        print_row(name, figures, width);
+        print_row(name, figures, width)?;
     }
-    print_row("mean", &mean, width);
-    Ok(())
+    print_row("mean", &mean, width)
 }
 
-fn print_row(name: &str, figures: &Figures, width: usize) {
+fn print_row(name: &str, figures: &Figures, width: usize) -> Result<()> {
     let area = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.4}"));
     let rate = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{:.1}%", 100.0 * value));
-    println!(
+    print::line(format_args!(
         "{name:width$}  {:>11}  {:>11}  {:>13}  {:>7}",
         area(figures.image_auroc),
         area(figures.pixel_auroc),
         rate(figures.false_reject_rate),
         rate(figures.miss_rate)
-    );
+    ))
 }

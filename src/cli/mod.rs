@@ -12,6 +12,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::print;
+
 /// On-line visual inspection for conveyors: camera, HGAD model, ejector, audit log.
 #[derive(Debug, Parser)]
 #[command(
@@ -39,7 +41,11 @@ enum Command {
 /// Runs the program with the process's arguments.
 pub fn main() -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info,tract=warn")).init();
-    let result = match Cli::parse().command {
+    let command = Cli::parse().command;
+    if !matches!(command, Command::Demo(_) | Command::Run(_)) {
+        print::end_with_the_reader();
+    }
+    let result = match command {
         Command::Demo(args) => demo::run(args),
         Command::Run(args) => run::run(args),
         Command::Calibrate(args) => calibrate::run(args),
@@ -51,7 +57,7 @@ pub fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", error.report());
+            print::failure(&error);
             ExitCode::from(error.kind().exit_code())
         }
     }

@@ -8,12 +8,12 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::config::LineConfig;
 use crate::runtime::{self, Ending, Wiring};
-use crate::{Error, Result};
+use crate::{Error, Result, print};
 
 /// Inspect a line: grab, judge, eject, write down
 ///
-/// SIGTERM and Ctrl-C end the run in good order: parts that were captured get their verdicts, the ejector is released, the
-/// audit is on disk.
+/// SIGTERM and Ctrl-C end the run in good order: parts that were captured get their fates (without a verdict in time: a
+/// reject), the ejector is released, the audit is on disk. Before the line is armed they end the program at once.
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {
     /// The line's configuration (docs/configuration.md)
@@ -29,11 +29,12 @@ pub struct RunArgs {
 
 pub fn run(args: RunArgs) -> Result<()> {
     let config = LineConfig::open(&args.config)?;
-    let stop = stop_on_signals()?;
-    let wiring = Wiring { max_parts: args.max_parts, stop, ..Wiring::open(&config)? };
+    // Until the line is armed a signal ends the program at once: loading the model may take long on a small board.
+    let opened = Wiring::open(&config)?;
+    let wiring = Wiring { max_parts: args.max_parts, stop: stop_on_signals()?, ..opened };
     log::info!("line '{}' is armed; parts are inspected as '{}'", config.name, config.class);
     let summary = runtime::run(wiring)?;
-    println!("{summary}");
+    let printed = print::line(&summary);
     if let Some(path) = &args.json {
         std::fs::write(path, format!("{:#}\n", summary.to_json()))
             .map_err(|error| Error::device(format!("{} cannot be written", path.display())).because(error))?;
@@ -42,7 +43,7 @@ pub fn run(args: RunArgs) -> Result<()> {
         Ending::LineStopped(why) => Err(Error::check("the line was stopped")
             .because(why)
             .advise("see the audit for the part; remove the cause before the belt runs again")),
-        Ending::CameraEnded | Ending::Stopped => Ok(()),
+        Ending::CameraEnded | Ending::Stopped => printed,
     }
 }
 

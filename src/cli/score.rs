@@ -9,7 +9,7 @@ use crate::bundle::{Bundle, ScoreReference};
 use crate::calibrate::Calibration;
 use crate::inspect::overlay::{Paint, overlay};
 use crate::inspect::{Inspection, Inspector};
-use crate::{Error, Result, dataset};
+use crate::{Error, Result, dataset, print};
 
 /// Score images and, with a calibration, judge them
 ///
@@ -61,17 +61,17 @@ pub fn run(args: ScoreArgs) -> Result<()> {
     let images = expand(&args.images)?;
     let width = images.iter().map(|path| path.display().to_string().chars().count()).max().unwrap_or(0).max(5);
     if !args.json {
-        println!("{:width$}  {:>12}  {:>12}  verdict", "image", "score", "threshold");
+        print::line(format_args!("{:width$}  {:>12}  {:>12}  verdict", "image", "score", "threshold"))?;
     }
     let (mut rejected, mut failed) = (0, Vec::new());
     for path in &images {
         match judge.row(path, args.heatmap.as_deref()) {
             Ok(row) => {
                 rejected += usize::from(row.verdict == Some("reject"));
-                print_row(&row, args.json, width);
+                print_row(&row, args.json, width)?;
             }
             Err(error) => {
-                eprintln!("error: {}", error.report());
+                print::failure(&error);
                 failed.push(error);
             }
         }
@@ -161,11 +161,11 @@ fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     Ok(images)
 }
 
-fn print_row(row: &Row, json: bool, width: usize) {
+fn print_row(row: &Row, json: bool, width: usize) -> Result<()> {
     if json {
-        println!("{}", serde_json::to_string(row).expect("a row holds strings and finite numbers"));
-        return;
+        return print::line(serde_json::to_string(row).expect("a row holds strings and finite numbers"));
     }
     let threshold = row.threshold.map_or_else(|| "-".to_owned(), |threshold| format!("{threshold:.6}"));
-    println!("{:width$}  {:>12.6}  {threshold:>12}  {}", row.image, row.score, row.verdict.unwrap_or("-"));
+    let verdict = row.verdict.unwrap_or("-");
+    print::line(format_args!("{:width$}  {:>12.6}  {threshold:>12}  {verdict}", row.image, row.score))
 }

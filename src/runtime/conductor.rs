@@ -26,6 +26,8 @@ const ROOM: usize = 1024;
 const GLANCE: Duration = Duration::from_millis(50);
 /// How long beyond the last deadline an ordered end may take.
 const GRACE: Duration = Duration::from_secs(3);
+/// How long the inspection may take to end once no part waits for it.
+const LAST_WORD: Duration = Duration::from_millis(200);
 
 /// What the threads tell the core.
 pub(super) enum Message {
@@ -84,6 +86,7 @@ pub fn run(wiring: Wiring) -> Result<Summary> {
         grab_stop,
         ending: None,
         halt_at: None,
+        settled: None,
         camera: Some(camera),
         inspection: Some(inspection),
         actions: Vec::new(),
@@ -141,6 +144,8 @@ struct Conductor {
     ending: Option<Ending>,
     /// When the end is no longer waited for.
     halt_at: Option<Monotonic>,
+    /// Since when nothing can happen to any part any more.
+    settled: Option<Monotonic>,
     camera: Option<JoinHandle<()>>,
     inspection: Option<JoinHandle<()>>,
     actions: Vec<Action>,
@@ -148,11 +153,14 @@ struct Conductor {
 
 impl Conductor {
     fn conduct(&mut self, messages: &Receiver<Message>) {
-        while !self.is_over() {
+        loop {
+            let now = Monotonic::now();
+            if self.is_over(now) {
+                return;
+            }
             if self.stop.load(Ordering::Relaxed) {
                 self.end(Ending::Stopped);
             }
-            let now = Monotonic::now();
             if self.halt_at.is_some_and(|halt| halt <= now) {
                 log::warn!("not everything ended in time; what is open is written down as unaccounted");
                 return self.handle(Event { at: now, what: Happening::Halt });
@@ -166,8 +174,14 @@ impl Conductor {
         }
     }
 
-    fn is_over(&self) -> bool {
-        self.camera.is_none() && self.inspection.is_none() && self.core.is_idle()
+    /// No frame will come, and every part has its fate. A network that still computes then (one run may take seconds on a
+    /// slow board) computes in vain: its part was treated as bad when the ejector had to act on it.
+    fn is_over(&mut self, now: Monotonic) -> bool {
+        if self.camera.is_some() || !self.core.is_idle() {
+            return false;
+        }
+        let settled = *self.settled.get_or_insert(now);
+        self.inspection.is_none() || now >= settled + LAST_WORD
     }
 
     fn take(&mut self, message: Message) {
@@ -262,8 +276,11 @@ impl Conductor {
     fn finish(mut self, started: Monotonic, audit_file: PathBuf) -> Result<Summary> {
         // Dropping the firing thread releases the output, before anything that may take time or fail.
         drop(self.firing);
-        for thread in [self.camera, self.inspection].iter().flatten() {
-            log::warn!("the thread '{}' did not end and is left behind", thread.thread().name().unwrap_or("?"));
+        if self.camera.is_some() {
+            log::warn!("the camera does not answer; it is left behind");
+        }
+        if self.inspection.is_some() {
+            log::warn!("the inspection still computes, in vain: its part has its fate; it is left behind");
         }
         let counters = *self.core.counters();
         let ending = self.ending.unwrap_or(Ending::Stopped);

@@ -89,29 +89,65 @@ fn centers() -> LevelCenters {
     LevelCenters { mu, dmu: Array3::zeros((2, 1, 3)), psi: Array1::zeros(2), psi_in: Array2::zeros((2, 2)) }
 }
 
-/// `z.0 = (AveragePool_8(image) - 128) / 8`, `logdet.0 = 0`.
-pub fn onnx() -> pb::ModelProto {
-    let ints = |name: &str, ints: &[i64]| pb::AttributeProto {
-        name: name.into(),
-        r#type: pb::attribute_proto::AttributeType::Ints as i32,
-        ints: ints.to_vec(),
-        ..Default::default()
-    };
-    let node = |op: &str, input: &[&str], output: &str, attribute: Vec<pb::AttributeProto>| pb::NodeProto {
+fn ints(name: &str, ints: &[i64]) -> pb::AttributeProto {
+    let r#type = pb::attribute_proto::AttributeType::Ints as i32;
+    pb::AttributeProto { name: name.into(), r#type, ints: ints.to_vec(), ..Default::default() }
+}
+
+fn node(op: &str, input: &[&str], output: &str, attribute: Vec<pb::AttributeProto>) -> pb::NodeProto {
+    pb::NodeProto {
         op_type: op.into(),
         name: output.into(),
         input: input.iter().map(|name| (*name).to_owned()).collect(),
         output: vec![output.into()],
         attribute,
         ..Default::default()
-    };
-    let scalar = |name: &str, value: f32| pb::TensorProto {
+    }
+}
+
+fn scalar(name: &str, value: f32) -> pb::TensorProto {
+    pb::TensorProto {
         name: name.into(),
         dims: vec![1],
         data_type: pb::tensor_proto::DataType::Float as i32,
         raw_data: value.to_le_bytes().to_vec(),
         ..Default::default()
+    }
+}
+
+/// The tiny graph with a detour of `rounds` matrix products, 26 billion multiplications each. What they give is added to
+/// the tiny graph's first tensor, scaled until it changes no bit of it.
+pub fn slow_onnx(rounds: usize) -> pb::ModelProto {
+    let axis = |axis: i64| {
+        let r#type = pb::attribute_proto::AttributeType::Int as i32;
+        vec![pb::AttributeProto { name: "axis".into(), r#type, i: axis, ..Default::default() }]
     };
+    let pool = |side: i64| vec![ints("kernel_shape", &[side; 2]), ints("strides", &[side; 2])];
+    let mut detour =
+        vec![node("Concat", &["image"; 32], "wide", axis(3)), node("Concat", &["wide"; 32], "large", axis(2))];
+    let mut last = "large".to_owned();
+    for round in 0..rounds {
+        let (product, mean) = (format!("product.{round}"), format!("mean.{round}"));
+        detour.push(node("MatMul", &[&last, "large"], &product, vec![]));
+        detour.push(node("Mul", &[&product, "one of all"], &mean, vec![]));
+        last = mean;
+    }
+    detour.extend([
+        node("AveragePool", &[&last], "small", pool(32)),
+        node("AveragePool", &["small"], "tiny", pool(8)),
+        node("Mul", &["tiny", "nearly nothing"], "trace", vec![]),
+        node("Add", &["pool", "trace"], "traced", vec![]),
+    ]);
+    let mut model = onnx();
+    let graph = model.graph.as_mut().unwrap();
+    graph.node[1].input[0] = "traced".into();
+    graph.node.splice(1..1, detour);
+    graph.initializer.extend([scalar("one of all", 1.0 / (2048.0 * 255.0)), scalar("nearly nothing", 1e-30)]);
+    model
+}
+
+/// `z.0 = (AveragePool_8(image) - 128) / 8`, `logdet.0 = 0`.
+pub fn onnx() -> pb::ModelProto {
     let axes = pb::TensorProto {
         name: "axes".into(),
         dims: vec![1],

@@ -38,7 +38,7 @@ pub fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {}", error.report());
+            hgad::print::failure(&error);
             ExitCode::from(error.kind().exit_code())
         }
     }

@@ -33,11 +33,10 @@ pub struct PretrainArgs {
 pub fn run(args: PretrainArgs) -> Result<()> {
     let request = Request { seed: args.seed, steps: args.steps, batch: args.batch, learning_rate: args.learning_rate };
     let accuracy = pretrain(&request, &args.out)?;
-    println!(
+    hgad::print::line(format_args!(
         "{}: names {:.1}% of unseen patterns and {:.1}% of their colours",
         args.out.display(),
         100.0 * accuracy.family,
         100.0 * accuracy.colour
-    );
-    Ok(())
+    ))
 }

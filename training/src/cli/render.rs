@@ -29,6 +29,5 @@ pub struct RenderArgs {
 pub fn run(args: RenderArgs) -> Result<()> {
     let request = Request { out: args.out, seed: args.seed, train: args.train, test: args.test };
     let images = render_dataset(&request)?;
-    println!("{}: {images} images", request.out.display());
-    Ok(())
+    hgad::print::line(format_args!("{}: {images} images", request.out.display()))
 }

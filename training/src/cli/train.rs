@@ -250,7 +250,7 @@ pub fn run(args: TrainArgs) -> Result<ExitCode> {
     std::fs::remove_file(&task.checkpoint).map_err(|error| {
         Error::device(format!("checkpoint {} cannot be removed", task.checkpoint.display())).because(error)
     })?;
-    print!("{}", report::table(&data, &fitted, &exported, &args.out)?);
+    hgad::print::line(report::table(&data, &fitted, &exported, &args.out)?.trim_end())?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,0 +1,35 @@
+//! What the programs print.
+//!
+//! The `print` macros panic when the reader of a pipe is gone (`hgad eval ... | head -1`) or a disk is full. A command whose
+//! purpose is its table ends with its reader, as `cat` does; one that works on (a line, a training) does not care.
+
+use std::fmt::Display;
+use std::io::Write;
+
+use crate::{Error, Result};
+
+/// Lets a closed pipe end the program, quietly: for commands that do nothing but print.
+pub fn end_with_the_reader() {
+    // SAFETY: a default disposition runs no code of this program; no other thread changes it.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+}
+
+/// Prints a line, or lines, on standard output. One that nobody reads any more takes everything.
+///
+/// # Errors
+///
+/// Standard output cannot be written, as to a disk that is full.
+pub fn line(text: impl Display) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(format!("{text}\n").as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Error::device("standard output cannot be written").because(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Tells of a failure on standard error. Where that cannot be written, nobody can be told.
+pub fn failure(error: &Error) {
+    let _ = std::io::stderr().write_all(format!("error: {}\n", error.report()).as_bytes());
+}
