@@ -1,9 +1,10 @@
-//! Every stage of a frame, and the whole frame, beside onnxruntime on the same graph, one thread each.
+//! Every stage of a frame, and the whole frame, beside onnxruntime on the same graph, one thread each; and the load.
 //!
 //! `cargo bench` measures the embedded model; `HGAD_BENCH_MODEL=BUNDLE` another one. The peer runs in a Python process
 //! (`HGAD_PYTHON`, or `python3`) with onnxruntime and numpy; where that is missing, its part says that it is skipped.
-//! The ratio at the end alternates between the two, so that a machine whose speed drifts favours neither.
+//! The ratios at the end alternate between the two, so that a machine whose speed drifts favours neither.
 
+use std::fs::File;
 use std::hint::black_box;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -11,12 +12,18 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use hgad::audit::{AuditLog, Body, PartContext, RunStart};
 use hgad::bundle::Bundle;
-use hgad::inspect::overlay::{Paint, overlay};
+use hgad::config::{AuditConfig, SyncPolicy};
+use hgad::digest::Digest;
 use hgad::inspect::{Inspector, mixture, preprocess};
+use hgad::line::{Fate, Judgement, Latency, PartId, PartRecord, Verdict};
+use hgad::time::Monotonic;
+use image::RgbImage;
 use image::imageops::FilterType;
+use ndarray::Array2;
 
-/// How often the two runtimes take turns for the ratio.
+/// How often the two runtimes take turns for the ratios.
 const ROUNDS: usize = 15;
 /// Frames per turn.
 const FRAMES_PER_ROUND: u64 = 10;
@@ -26,33 +33,128 @@ fn model() -> PathBuf {
     std::env::var_os("HGAD_BENCH_MODEL").map_or_else(embedded, PathBuf::from)
 }
 
-fn stages(criterion: &mut Criterion) {
-    let bundle = Bundle::open(&model()).expect("the bundle can be read");
-    let mut inspector = Inspector::new(&bundle).expect("the bundle can be loaded");
-    let golden = &bundle.golden.frames[0];
-    let reference = &bundle.centers.references[golden.class];
-    let camera = image::imageops::resize(&golden.image, 640, 480, FilterType::Triangle);
-    let distances = || -> Vec<_> {
-        let levels = golden.z.iter().zip(&bundle.centers.levels);
-        levels.map(|(z, centers)| mixture::distance(z.view(), centers, golden.class)).collect()
-    };
-    let maps = inspector.level_maps(&golden.image, golden.class).expect("the golden frame can be inspected");
-    let (_, map) = inspector.score_maps(&maps, reference);
+/// What the line does with each frame, in its order.
+const STAGES: [(&str, fn(&mut Line)); 6] = [
+    ("preprocess", Line::preprocess),
+    ("network", Line::network),
+    ("score", Line::score),
+    ("map", Line::map),
+    ("audit", Line::audit),
+    ("whole frame", Line::whole_frame),
+];
 
+/// A golden frame, as a camera of 640 x 480 sees it, before every stage.
+struct Line {
+    bundle: Bundle,
+    inspector: Inspector,
+    camera: RgbImage,
+    maps: Vec<Array2<f32>>,
+    record: PartRecord,
+    log: AuditLog,
+    /// The audit, to see when a record is in it.
+    written: File,
+    length: u64,
+    _folder: tempfile::TempDir,
+}
+
+impl Line {
+    fn new() -> Self {
+        let bundle = Bundle::open(&model()).expect("the bundle can be read");
+        let mut inspector = Inspector::new(&bundle).expect("the bundle can be loaded");
+        let golden = &bundle.golden.frames[0];
+        let camera = image::imageops::resize(&golden.image, 640, 480, FilterType::Triangle);
+        let maps = inspector.level_maps(&golden.image, golden.class).expect("the golden frame can be inspected");
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let config = AuditConfig { file: folder.path().join("audit.jsonl"), sync: SyncPolicy::default() };
+        let calibrations = [("product".to_owned(), bundle.digest)].into();
+        let start = RunStart { line: "bench".into(), config: None, bundle: bundle.digest, calibrations };
+        let log = AuditLog::open(&config, &start, |report| panic!("{report:?}")).expect("the audit can be written");
+        let written = File::open(&config.file).expect("the audit is there");
+        let length = written.metadata().expect("a file has a length").len();
+        let record = record(bundle.digest);
+        Line { bundle, inspector, camera, maps, record, log, written, length, _folder: folder }
+    }
+
+    /// From the camera's size to the network's input.
+    fn preprocess(&mut self) {
+        let image = preprocess::resize(black_box(&self.camera), self.bundle.manifest.input);
+        black_box(preprocess::to_tensor(&image.expect("the frame has pixels")));
+    }
+
+    /// The network on an image that has its size already.
+    fn network(&mut self) {
+        let image = &self.bundle.golden.frames[0].image;
+        black_box(self.inspector.latents(black_box(image)).expect("the network runs"));
+    }
+
+    /// The distances from the learned centers.
+    fn score(&mut self) {
+        let golden = &self.bundle.golden.frames[0];
+        for (z, centers) in golden.z.iter().zip(&self.bundle.centers.levels) {
+            black_box(mixture::distance(black_box(z).view(), centers, golden.class));
+        }
+    }
+
+    /// The anomaly map and its maximum, which the threshold is for.
+    fn map(&mut self) {
+        let reference = &self.bundle.centers.references[self.bundle.golden.frames[0].class];
+        black_box(self.inspector.score_maps(black_box(&self.maps), reference));
+    }
+
+    /// A decision, from the line's core to its place in the file's chain; forced onto the disk every 200 ms, as in a run.
+    fn audit(&mut self) {
+        self.log.write(Body::part(black_box(&self.record), PartContext { bundle: self.bundle.digest }));
+        let before = self.length;
+        while self.length == before {
+            std::thread::yield_now();
+            self.length = self.written.metadata().expect("a file has a length").len();
+        }
+    }
+
+    fn whole_frame(&mut self) {
+        let class = self.bundle.golden.frames[0].class;
+        let reference = &self.bundle.centers.references[class];
+        black_box(self.inspector.inspect(black_box(&self.camera), class, reference).expect("the network runs"));
+        self.audit();
+    }
+}
+
+fn record(calibration: Digest) -> PartRecord {
+    let (captured, travel) = (Monotonic::now(), Duration::from_millis(350));
+    let ms = Duration::from_millis;
+    PartRecord {
+        part: PartId(123_456),
+        ticket: None,
+        frame: 123_456,
+        origin: "/dev/video0".into(),
+        class: "product".into(),
+        captured,
+        deadline: captured + travel,
+        judgement: Some(Judgement { score: 7.654_321, threshold: 3.456_789, rejects: true, calibration }),
+        latency: Some(Latency { wait: ms(1), preprocess: ms(2), network: ms(13), score: ms(4), total: ms(20) }),
+        verdict: Verdict::Reject,
+        slack_ms: 330.123,
+        fired: Some(captured + travel),
+        fate: Fate::Rejected,
+    }
+}
+
+fn stages(criterion: &mut Criterion) {
+    let mut line = Line::new();
     let mut group = criterion.benchmark_group("frame");
     group.sample_size(30);
-    group.bench_function("preprocess (640x480 to input)", |b| {
-        b.iter(|| preprocess::to_tensor(&preprocess::resize(black_box(&camera), bundle.manifest.input).unwrap()))
-    });
-    group.bench_function("network", |b| b.iter(|| inspector.latents(black_box(&golden.image)).unwrap()));
-    group.bench_function("mixture", |b| b.iter(distances));
-    group.bench_function("map and score", |b| b.iter(|| inspector.score_maps(black_box(&maps), reference)));
-    group.bench_function("overlay", |b| {
-        b.iter(|| overlay(black_box(&golden.image), &map, Paint { full: 1.0, rejected: Some(true) }))
-    });
-    group.bench_function("whole frame", |b| {
-        b.iter(|| inspector.inspect(black_box(&camera), golden.class, reference).unwrap())
-    });
+    for (name, stage) in STAGES {
+        group.bench_function(name, |b| b.iter(|| stage(&mut line)));
+    }
+    group.finish();
+}
+
+fn load(criterion: &mut Criterion) {
+    let bundle = Bundle::open(&model()).expect("the bundle can be read");
+    let mut group = criterion.benchmark_group("load");
+    group.sample_size(10);
+    group.bench_function("read and verify the bundle", |b| b.iter(|| Bundle::open(black_box(&model())).unwrap()));
+    group.bench_function("admit and optimise the network", |b| b.iter(|| Inspector::new(black_box(&bundle)).unwrap()));
     group.finish();
 }
 
@@ -61,28 +163,32 @@ fn beside_onnxruntime(criterion: &mut Criterion) {
         println!("skipped: no Python with onnxruntime and numpy (set HGAD_PYTHON)");
         return;
     };
-    let bundle = Bundle::open(&model()).expect("the bundle can be read");
-    let mut inspector = Inspector::new(&bundle).expect("the bundle can be loaded");
-    let image = &bundle.golden.frames[0].image;
     let mut group = criterion.benchmark_group("network beside onnxruntime");
     group.sample_size(20);
     group.bench_function("onnxruntime", |b| b.iter_custom(|frames| peer.run(frames)));
     group.finish();
 
-    let mut ratios = (0..ROUNDS)
-        .map(|_| {
+    let mut line = Line::new();
+    let mut ratios = STAGES.map(|_| Vec::with_capacity(ROUNDS));
+    for _ in 0..ROUNDS {
+        let spent = STAGES.map(|(_, stage)| {
             let start = Instant::now();
-            (0..FRAMES_PER_ROUND).for_each(|_| drop(black_box(inspector.latents(image).unwrap())));
-            start.elapsed().as_secs_f64() / peer.run(FRAMES_PER_ROUND).as_secs_f64()
-        })
-        .collect::<Vec<_>>();
-    ratios.sort_by(f64::total_cmp);
+            (0..FRAMES_PER_ROUND).for_each(|_| stage(&mut line));
+            start.elapsed()
+        });
+        let peer = peer.run(FRAMES_PER_ROUND);
+        for (ratios, spent) in ratios.iter_mut().zip(spent) {
+            ratios.push(spent.as_secs_f64() / peer.as_secs_f64());
+        }
+    }
     println!(
-        "network, tract / onnxruntime, one thread, {ROUNDS} alternating rounds: median {:.2} (min {:.2}, max {:.2})",
-        ratios[ROUNDS / 2],
-        ratios[0],
-        ratios[ROUNDS - 1]
+        "\nthe time of onnxruntime's network is 1; one thread, {ROUNDS} alternating rounds of {FRAMES_PER_ROUND} frames"
     );
+    println!("{:<12} {:>8} {:>8} {:>8}", "stage", "median", "min", "max");
+    for ((name, _), ratios) in STAGES.iter().zip(&mut ratios) {
+        ratios.sort_by(f64::total_cmp);
+        println!("{name:<12} {:>8.4} {:>8.4} {:>8.4}", ratios[ROUNDS / 2], ratios[0], ratios[ROUNDS - 1]);
+    }
 }
 
 /// A Python process that runs the graph with onnxruntime as often as it is told and says how long that took.
@@ -143,5 +249,5 @@ impl Drop for Peer {
     }
 }
 
-criterion_group!(benches, stages, beside_onnxruntime);
+criterion_group!(benches, stages, load, beside_onnxruntime);
 criterion_main!(benches);
