@@ -33,8 +33,10 @@ fn model() -> PathBuf {
     std::env::var_os("HGAD_BENCH_MODEL").map_or_else(embedded, PathBuf::from)
 }
 
+type Stage = (&'static str, fn(&mut Line));
+
 /// What the line does with each frame, in its order.
-const STAGES: [(&str, fn(&mut Line)); 6] = [
+const STAGES: [Stage; 6] = [
     ("preprocess", Line::preprocess),
     ("network", Line::network),
     ("score", Line::score),

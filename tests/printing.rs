@@ -94,3 +94,13 @@ fn a_line_runs_on_when_nobody_reads_its_log() {
     assert_eq!(status.code(), Some(0));
     assert_eq!(records(&commands.bench.path("audit.jsonl")).last().unwrap()["kind"], "stop");
 }
+
+#[test]
+fn a_demo_runs_on_when_nobody_watches() {
+    let folder = tempfile::tempdir().unwrap();
+    let [out, json] = ["out", "summary.json"].map(|inside| folder.path().join(inside).display().to_string());
+    let closed = into_a_closed_pipe(&["demo", "--parts", "12", "--max-speed", "--out", &out, "--json", &json]);
+    assert_eq!(closed.status.code(), Some(0), "{}", stderr(&closed));
+    assert_eq!(parts(&folder.path().join("out/audit.jsonl")).len(), 12);
+    assert!(std::fs::read_to_string(json).unwrap().contains("\"parts\": 12"));
+}

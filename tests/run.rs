@@ -145,13 +145,20 @@ fn scores_are_those_of_the_score_command_bit_for_bit() {
     assert!(summary["latency_ms"]["p99"].as_f64().unwrap() > 0.0, "{summary}");
 
     let (model, calibration) = (line.bench.text("bundle"), line.bench.text("calibration/red.toml"));
-    let image = line.bench.text("frames/001.png");
-    let (_, scored, stderr) =
-        run(&["score", "--model", &model, "--calibration", &calibration, "--class", "red", "--json", &image]);
-    let scored: Value = serde_json::from_str(scored.lines().next().expect(&stderr)).unwrap();
-    let part = &line.parts()[1];
-    assert_eq!((&part["score"], &part["threshold"]), (&scored["score"], &scored["threshold"]));
-    assert!(part["score"].is_number() && part["bundle"].is_string() && part["calibration"].is_string(), "{part}");
+    let images = line.bench.text("frames");
+    let (code, scored, stderr) =
+        run(&["score", "--model", &model, "--calibration", &calibration, "--class", "red", "--json", &images]);
+    assert_eq!(code, 0, "{stderr}");
+    let scored = scored.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    // A busy machine may not have inspected every part.
+    let mut parts = line.parts().into_iter().zip(scored).collect::<Vec<_>>();
+    parts.retain(|(part, _)| part["verdict"] != "unknown");
+    assert!(!parts.is_empty());
+    for (part, scored) in parts {
+        assert!(scored["image"].as_str().unwrap().ends_with(part["origin"].as_str().unwrap()));
+        assert_eq!((&part["score"], &part["threshold"]), (&scored["score"], &scored["threshold"]));
+        assert!(part["score"].is_number() && part["bundle"].is_string() && part["calibration"].is_string(), "{part}");
+    }
 }
 
 #[test]

@@ -162,7 +162,7 @@ impl Bench {
             rules: Rules {
                 travel: ms(300),
                 pulse: ms(20),
-                tolerance: ms(200),
+                tolerance: ms(2000),
                 late: LatePolicy::Count,
                 skipped: SkippedPolicy::Reject,
             },
