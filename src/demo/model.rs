@@ -47,6 +47,6 @@ mod tests {
             assert_eq!(calibration.class, product.name());
             calibration.check_bundle(&bundle).unwrap();
         }
-        assert!(FILES.iter().map(|(_, bytes)| bytes.len()).sum::<usize>() < 5_000_000);
+        assert!(FILES.iter().map(|(_, bytes)| bytes.len()).sum::<usize>() < 3_500_000);
     }
 }

@@ -1,6 +1,6 @@
 //! Distances of latents from the learned centers of the hierarchical mixture.
 
-use ndarray::{Array2, ArrayView1, ArrayView2, ArrayView3, Zip};
+use ndarray::{Array2, ArrayView1, ArrayView2, ArrayView3, Axis, Zip, concatenate};
 
 use crate::bundle::LevelCenters;
 
@@ -14,18 +14,25 @@ use crate::bundle::LevelCenters;
 ///
 /// `z` is `(D, h, w)`.
 pub fn distance(z: ArrayView3<f32>, centers: &LevelCenters, class: usize) -> Array2<f32> {
-    let weights = log_softmax(centers.psi_in.row(class));
+    let (d, h, w) = z.dim();
+    let z = z.to_shape((d, h * w)).expect("a grid's rows follow one another");
     let main = centers.mu.row(class);
-    let energies = weights.iter().enumerate().map(|(i, weight)| {
-        let center = match i {
-            0 => main.to_owned(),
-            i => &main + &centers.dmu.slice(ndarray::s![class, i - 1, ..]),
-        };
-        energy(z, center.view()) + *weight
+    let offsets = centers.dmu.index_axis(Axis(0), class);
+    let means = concatenate![Axis(0), main.insert_axis(Axis(0)), &offsets + &main];
+    // By the binomial formula: one matrix product instead of a pass over the latents for each center.
+    let mut densities = means.dot(&z);
+    let weights = log_softmax(centers.psi_in.row(class));
+    for ((mut density, mean), weight) in densities.outer_iter_mut().zip(means.outer_iter()).zip(weights) {
+        density += weight - 0.5 * mean.dot(&mean);
+    }
+    let norms = z.map_axis(Axis(0), |z| z.fold(0.0, |sum, value| sum + value * value));
+    let distance = Zip::from(densities.columns()).and(&norms).map_collect(|densities, norm| {
+        let square = -2.0 / d as f32 * (log_sum_exp(densities) - 0.5 * norm);
+        // The weights sum to 1, so it is below 0 by rounding alone. What is not a number must stay so: `max` would make it
+        // 0, as normal as can be.
+        if square < 0.0 { 0.0 } else { square.sqrt() }
     });
-    let d = z.dim().0 as f32;
-    // The weights sum to 1, so the sum is at most 0 but for rounding.
-    log_sum_exp(energies.collect()).mapv_into(|density| (-2.0 / d * density).max(0.0).sqrt())
+    distance.into_shape_with_order((h, w)).expect("one distance for each position")
 }
 
 /// In how many standard deviations `distance` exceeds what is usual at each position; both `(h, w)`.
@@ -35,35 +42,13 @@ pub(crate) fn standardise(distance: &mut Array2<f32>, mean: ArrayView2<f32>, dev
     });
 }
 
-/// `-|z - center|^2 / 2` per position.
-fn energy(z: ArrayView3<f32>, center: ArrayView1<f32>) -> Array2<f32> {
-    let mut energy = Array2::zeros((z.dim().1, z.dim().2));
-    // Channel by channel: the inner loop runs along a contiguous plane.
-    for (plane, mean) in z.outer_iter().zip(center) {
-        Zip::from(&mut energy).and(plane).for_each(|energy, value| {
-            let distance = value - mean;
-            *energy -= 0.5 * distance * distance;
-        });
-    }
-    energy
-}
-
-fn log_sum_exp(terms: Vec<Array2<f32>>) -> Array2<f32> {
-    let mut most = Array2::from_elem(terms[0].raw_dim(), f32::NEG_INFINITY);
-    for term in &terms {
-        Zip::from(&mut most).and(term).for_each(|most, value| *most = most.max(*value));
-    }
-    let mut sum = Array2::<f32>::zeros(most.raw_dim());
-    for term in &terms {
-        Zip::from(&mut sum).and(term).and(&most).for_each(|sum, value, most| *sum += (value - most).exp());
-    }
-    Zip::from(&mut most).and(&sum).for_each(|most, sum| *most += sum.ln());
-    most
+fn log_sum_exp(terms: ArrayView1<f32>) -> f32 {
+    let most = terms.fold(f32::NEG_INFINITY, |most, value| most.max(*value));
+    most + terms.fold(0.0, |sum, value| sum + (value - most).exp()).ln()
 }
 
 fn log_softmax(logits: ArrayView1<f32>) -> Vec<f32> {
-    let most = logits.fold(f32::NEG_INFINITY, |most, value| most.max(*value));
-    let total = most + logits.iter().map(|value| (value - most).exp()).sum::<f32>().ln();
+    let total = log_sum_exp(logits);
     logits.iter().map(|value| value - total).collect()
 }
 
@@ -105,8 +90,17 @@ mod tests {
         };
         let z = Array3::from_shape_vec((2, 1, 2), vec![1.0, 4.0, 1.0, 5.0]).unwrap();
         let distance = distance(z.view(), &centers, 0);
-        assert_eq!(distance[[0, 0]], 0.0);
+        assert!(distance[[0, 0]] < 1e-3, "rounding of the squares is all that is left");
         assert!((distance[[0, 1]] - 12.5f32.sqrt()).abs() < 1e-6);
+    }
+
+    #[test]
+    fn latents_beyond_all_numbers_are_never_near() {
+        for value in [1e30, f32::MAX, -f32::MAX] {
+            let z = Array3::from_elem((2, 1, 1), value);
+            let distance = distance(z.view(), &two_classes(), 0)[[0, 0]];
+            assert!(distance.is_nan() || distance > 1e18, "{distance}");
+        }
     }
 
     #[test]

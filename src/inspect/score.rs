@@ -81,6 +81,7 @@ mod tests {
         let map = Array2::from_shape_fn((20, 20), |(y, x)| (y * 20 + x) as f32);
         assert_eq!(score(&map), (396.0 + 397.0 + 398.0 + 399.0) / 4.0);
         assert_eq!(score(&Array2::from_elem((2, 2), 3.0)), 3.0);
+        assert!(score(&Array2::from_elem((2, 2), -f32::NAN)).is_nan(), "what is not a number is no score to pass with");
     }
 
     #[test]
