@@ -75,7 +75,7 @@ pub struct TrainArgs {
     /// The bundle to write: a directory; one that stands there is replaced.
     #[arg(long, value_name = "BUNDLE")]
     out: PathBuf,
-    /// How the bundle stores its weights: 8 bits are less than a third of the size at the same speed.
+    /// How the bundle stores its weights: 8 bits are about a third of the size at the same speed.
     #[arg(long, value_enum, default_value_t = PrecisionArg::WeightsInt8)]
     precision: PrecisionArg,
     /// Where training runs.
