@@ -10,6 +10,9 @@ use crate::{Error, Result};
 /// The newest bundle format that this program reads and the one that it writes.
 pub const FORMAT_VERSION: u32 = 1;
 
+/// A bound of the parity gate above this would let any board through.
+const LARGEST_BOUND: f32 = 1.0;
+
 /// What a bundle says of itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -134,6 +137,12 @@ impl Manifest {
         plausible("input.height", self.input.height, 8192)?;
         plausible("the number of classes", self.classes.len(), 4096)?;
         plausible("the number of levels", self.levels.len(), 16)?;
+        let ParityBound { z, logdet, score } = self.parity;
+        for (name, bound) in [("z", z), ("logdet", logdet), ("score", score)] {
+            if !(bound > 0.0 && bound <= LARGEST_BOUND) {
+                return Err(format!("parity.{name} is {bound}: it must be above 0 and at most {LARGEST_BOUND}"));
+            }
+        }
         for level in &self.levels {
             plausible(&format!("level {}: channels", level.tap), level.channels, 8192)?;
             plausible(&format!("level {}: height", level.tap), level.height, self.input.height)?;

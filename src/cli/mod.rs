@@ -5,6 +5,7 @@ mod calibrate;
 mod camera;
 mod demo;
 mod eval;
+mod log_thread;
 mod run;
 mod score;
 
@@ -40,7 +41,7 @@ enum Command {
 
 /// Runs the program with the process's arguments.
 pub fn main() -> ExitCode {
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info,tract=warn")).init();
+    let log = log_thread::Log::start();
     let command = Cli::parse().command;
     if !matches!(command, Command::Demo(_) | Command::Run(_)) {
         print::end_with_the_reader();
@@ -54,6 +55,8 @@ pub fn main() -> ExitCode {
         Command::Audit(args) => audit::run(args),
         Command::Camera(args) => camera::run(args),
     };
+    // What the log says came before the error.
+    drop(log);
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -15,8 +15,8 @@ const LEAD: Duration = Duration::from_millis(5);
 const REPORT_PATIENCE: Duration = Duration::from_secs(1);
 /// An alarm about parts is over when its cause did not come again for so long.
 const QUIET: Duration = Duration::from_secs(10);
-/// A jump of the frame number by more than this is a camera that counts anew, not frames that were lost.
-const LARGEST_GAP: u64 = 1000;
+/// So many frames that were lost at once get a record each; more are not a belt that goes on.
+const LARGEST_GAP: u64 = 10_000;
 
 /// What an open part waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,16 +161,16 @@ impl LineCore {
     /// their neighbours.
     fn close_gap(&mut self, sighting: &Sighting, at: Monotonic, actions: &mut Vec<Action>) {
         let Some((newest, captured)) = self.newest else { return };
-        let missing = match sighting.frame.checked_sub(newest + 1) {
-            Some(missing) if missing <= LARGEST_GAP => missing,
-            _ => {
-                actions.push(Action::Note(format!(
-                    "the camera counts anew: frame {} follows frame {newest}",
-                    sighting.frame
-                )));
-                return;
-            }
+        let Some(missing) = sighting.frame.checked_sub(newest + 1) else {
+            let text = format!("the camera counts anew: frame {} follows frame {newest}", sighting.frame);
+            return actions.push(Action::Note(text));
         };
+        if missing > LARGEST_GAP {
+            let text =
+                format!("{missing} frames were lost before frame {}: their parts went on unseen", sighting.frame);
+            self.raise_for_a_while(Alarm::MissedReject, text.clone(), at, actions);
+            return actions.push(Action::StopLine(text));
+        }
         let step = sighting.captured.saturating_since(captured) / (missing as u32 + 1);
         for k in 1..=missing {
             let part = self.add(newest + k, captured + step * k as u32, String::new(), sighting.class.clone(), at);
@@ -258,7 +258,8 @@ impl LineCore {
         open.wait = Wait::Firing;
         open.wakeup = deadline.max(at) + self.rules.tolerance + REPORT_PATIENCE;
         self.wakeups.insert((open.wakeup, part));
-        actions.push(Action::Fire { part, at: deadline, pulse: self.rules.pulse });
+        let latest = deadline + self.rules.tolerance;
+        actions.push(Action::Fire { part, at: deadline, latest, pulse: self.rules.pulse });
     }
 
     fn fired(&mut self, part: PartId, result: Result<Monotonic, String>, at: Monotonic, actions: &mut Vec<Action>) {

@@ -173,6 +173,8 @@ pub enum Action {
         part: PartId,
         /// When; it may just have passed.
         at: Monotonic,
+        /// After this moment another part is before the ejector: the order is void.
+        latest: Monotonic,
         /// For how long.
         pulse: Duration,
     },

@@ -131,7 +131,7 @@ impl Simulation {
         for ticket in 0..frames {
             now = now + self.millis(15.0, 45.0);
             if self.chance(self.faults.renumbered) {
-                number = self.random.next_u64() % 1_000_000_000;
+                number = self.random.random_range(0..=number.saturating_sub(1));
             } else if ticket > 0 && self.chance(self.faults.lost) {
                 let lost = self.random.random_range(1..4);
                 number += lost;
@@ -337,4 +337,10 @@ fn a_gap_is_filled_with_parts_between_their_neighbours() {
     actions.clear();
     see(2, 1100, &mut actions);
     assert!(matches!(actions.as_slice(), [Action::Note(_)]), "a camera that counts anew lost nothing: {actions:?}");
+
+    actions.clear();
+    see(20_000, 60_000, &mut actions);
+    let alarmed = actions.iter().any(|action| matches!(action, Action::RaiseAlarm(Alarm::MissedReject, _)));
+    let stopped = actions.iter().any(|action| matches!(action, Action::StopLine(why) if why.contains("19997 frames")));
+    assert!(alarmed && stopped, "so many parts do not go on unseen: {actions:?}");
 }

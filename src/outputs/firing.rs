@@ -17,10 +17,23 @@ const LAST_STRETCH: Duration = Duration::from_millis(2);
 /// How often a device that failed is tried again.
 const RETRY: Duration = Duration::from_millis(500);
 
+/// An order to reject a part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Order {
+    /// The part.
+    pub part: PartId,
+    /// When the output acts; at once if that has passed.
+    pub at: Monotonic,
+    /// After this moment the order is void: another part would be hit.
+    pub latest: Monotonic,
+    /// For how long the output acts.
+    pub pulse: Duration,
+}
+
 /// What the output must do, and when: parts that are to be rejected, and the end of the pulse that lasts.
 #[derive(Debug, Default)]
 struct Schedule {
-    parts: BTreeMap<(Monotonic, PartId), Duration>,
+    parts: BTreeMap<(Monotonic, PartId), Order>,
     /// When the pulse that lasts is over.
     release: Option<Monotonic>,
 }
@@ -29,12 +42,14 @@ struct Schedule {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
     Activate(PartId),
+    /// It is too late for this order.
+    Void(Order),
     Release,
 }
 
 impl Schedule {
-    fn add(&mut self, part: PartId, at: Monotonic, pulse: Duration) {
-        self.parts.insert((at, part), pulse);
+    fn add(&mut self, order: Order) {
+        self.parts.insert((order.at, order.part), order);
     }
 
     fn next(&self) -> Option<Monotonic> {
@@ -47,11 +62,14 @@ impl Schedule {
         if let Some(entry) = self.parts.first_entry()
             && entry.key().0 <= now
         {
-            let ((at, part), pulse) = entry.remove_entry();
+            let order = entry.remove();
+            if order.latest < now {
+                return Some(Step::Void(order));
+            }
             // The pulse keeps its length even when it begins late.
-            let ends = at.max(now) + pulse;
+            let ends = order.at.max(now) + order.pulse;
             self.release = self.release.max(Some(ends));
-            return Some(Step::Activate(part));
+            return Some(Step::Activate(order.part));
         }
         self.release.take_if(|ends| *ends <= now).map(|_| Step::Release)
     }
@@ -93,7 +111,8 @@ impl Desk {
     }
 }
 
-/// The firing thread; dropping it releases the output and ends the thread.
+/// The firing thread; dropping it ends the pulse that lasts when it is over, then the thread. Orders that are not due yet are
+/// dropped.
 #[derive(Debug)]
 pub struct Firing {
     desk: Arc<Desk>,
@@ -122,9 +141,9 @@ impl Firing {
         Ok(Firing { desk, thread: Some(thread) })
     }
 
-    /// Activates the output for `part` at `at`, at once if that has passed, for `pulse`.
-    pub fn fire(&self, part: PartId, at: Monotonic, pulse: Duration) {
-        self.desk.change(|orders| orders.schedule.add(part, at, pulse));
+    /// Takes an order; what became of it is reported.
+    pub fn fire(&self, order: Order) {
+        self.desk.change(|orders| orders.schedule.add(order));
     }
 
     /// Forgets all that was to fire and releases the output.
@@ -168,7 +187,14 @@ struct Worker<R> {
 impl<R: FnMut(Report)> Worker<R> {
     fn work(mut self, desk: &Desk) {
         let mut orders = desk.orders();
-        while !orders.stop {
+        loop {
+            if orders.stop {
+                orders.schedule.parts.clear();
+                // A pulse that is cut short moves nothing, though its part is on record as rejected.
+                if orders.schedule.release.is_none() {
+                    return;
+                }
+            }
             let now = Monotonic::now();
             if std::mem::take(&mut orders.set_safe) {
                 drop(orders);
@@ -207,6 +233,13 @@ impl<R: FnMut(Report)> Worker<R> {
     fn step(&mut self, step: Step) {
         match step {
             Step::Release => self.release(),
+            Step::Void(order) => {
+                let late = Monotonic::now().millis_since(order.at);
+                (self.report)(Report::Fired(
+                    order.part,
+                    Err(format!("the order was {late:.1} ms old when its turn came")),
+                ));
+            }
             Step::Activate(part) => {
                 let result = self.output.0.activate();
                 let fired = Monotonic::now();
@@ -254,7 +287,7 @@ mod tests {
         let mut schedule = Schedule::default();
         let pulse = Duration::from_millis(30);
         for (part, ms) in [(0, 100), (1, 120), (2, 200), (3, 200)] {
-            schedule.add(PartId(part), at(ms), pulse);
+            schedule.add(Order { part: PartId(part), at: at(ms), latest: at(ms), pulse });
         }
         let mut steps = Vec::new();
         while let Some(next) = schedule.next() {
@@ -273,6 +306,24 @@ mod tests {
                 (230, Step::Release)
             ]
         );
+    }
+
+    #[test]
+    fn an_order_that_is_too_old_is_void_and_does_not_move_the_output() {
+        let mut schedule = Schedule::default();
+        let order =
+            |part, ms| Order { part: PartId(part), at: at(ms), latest: at(ms + 10), pulse: Duration::from_millis(5) };
+        schedule.add(order(0, 100));
+        schedule.add(order(1, 120));
+        assert_eq!(schedule.take(at(125)), Some(Step::Void(order(0, 100))));
+        assert_eq!(schedule.take(at(125)), Some(Step::Activate(PartId(1))));
+        assert_eq!(schedule.next(), Some(at(130)));
+    }
+
+    /// An order for now, or for later, that stays good.
+    fn order(part: u64, at: Monotonic, pulse_ms: u64) -> Order {
+        let latest = at + Duration::from_secs(60);
+        Order { part: PartId(part), at, latest, pulse: Duration::from_millis(pulse_ms) }
     }
 
     /// An output that fails when told to, and says what it was asked for.
@@ -334,7 +385,7 @@ mod tests {
         let now = Monotonic::now();
         let deadlines = [60, 20, 40, 0].map(|ms| now + Duration::from_millis(ms));
         for (part, at) in deadlines.iter().enumerate() {
-            firing.fire(PartId(part as u64), *at, Duration::from_millis(1));
+            firing.fire(order(part as u64, *at, 1));
         }
         let mut order = Vec::new();
         for _ in 0..4 {
@@ -352,7 +403,7 @@ mod tests {
         let rig = rig(false);
         *rig.fails.lock().unwrap() = true;
         let firing = rig.firing.as_ref().unwrap();
-        firing.fire(PartId(1), Monotonic::now(), Duration::from_millis(1));
+        firing.fire(order(1, Monotonic::now(), 1));
         assert_eq!(rig.reports.recv(), Ok(Report::Fired(PartId(1), Err("unplugged".into()))));
         assert_eq!(rig.reports.recv(), Ok(Report::Fault("unplugged".into())));
         *rig.fails.lock().unwrap() = false;
@@ -360,9 +411,22 @@ mod tests {
     }
 
     #[test]
+    fn an_end_lets_the_last_pulse_have_its_length() {
+        let mut rig = rig(false);
+        let firing = rig.firing.as_ref().unwrap();
+        firing.fire(order(1, Monotonic::now(), 80));
+        firing.fire(order(2, Monotonic::now() + Duration::from_secs(3600), 80));
+        let Ok(Report::Fired(_, Ok(fired))) = rig.reports.recv() else { panic!("not fired") };
+        rig.firing = None;
+        assert!(Monotonic::now().saturating_since(fired) >= Duration::from_millis(79), "the pulse was cut short");
+        assert_eq!(rig.calls.iter().collect::<Vec<_>>(), ["activate", "release", "release"]);
+        assert!(rig.reports.recv().is_err(), "what was not due did not fire");
+    }
+
+    #[test]
     fn a_panic_releases_the_output() {
         let mut rig = rig(true);
-        rig.firing.as_ref().unwrap().fire(PartId(1), Monotonic::now(), Duration::from_millis(1));
+        rig.firing.as_ref().unwrap().fire(order(1, Monotonic::now(), 1));
         assert_eq!(rig.calls.recv(), Ok("release"));
         rig.firing = None;
     }
@@ -371,7 +435,7 @@ mod tests {
     fn set_safe_forgets_what_was_to_fire() {
         let mut rig = rig(false);
         let firing = rig.firing.as_ref().unwrap();
-        firing.fire(PartId(1), Monotonic::now() + Duration::from_secs(3600), Duration::from_millis(1));
+        firing.fire(order(1, Monotonic::now() + Duration::from_secs(3600), 1));
         firing.set_safe();
         assert_eq!(rig.calls.recv(), Ok("release"));
         rig.firing = None;

@@ -1,16 +1,19 @@
 //! An ejector (or a PLC in front of it) that is told over a serial port.
 
-use std::io::Write;
-use std::time::Duration;
+use std::io::{self, ErrorKind, Write};
+use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant};
 
-use serialport::TTYPort;
+use serialport::{ClearBuffer, SerialPort, TTYPort};
 
 use super::Output;
 use crate::config::SerialConfig;
 use crate::{Error, Result};
 
-/// A message that the device does not take within this time has failed: the part is past the ejector soon.
+/// A message that has not left within this time has failed: the part is past the ejector soon.
 const WRITE_TIMEOUT: Duration = Duration::from_millis(50);
+/// How often it is looked whether the message has left.
+const LOOK: Duration = Duration::from_micros(200);
 
 /// Sends one message per rejected part.
 #[derive(Debug)]
@@ -37,7 +40,8 @@ impl SerialOutput {
 
     fn connect(&self) -> Result<TTYPort> {
         let builder = serialport::new(&*self.name, self.config.baud).timeout(WRITE_TIMEOUT);
-        TTYPort::open(&builder).map_err(|error| {
+        let port = TTYPort::open(&builder).map_err(io::Error::from);
+        port.and_then(|port| never_waits(&port).map(|()| port)).map_err(|error| {
             Error::device(format!("serial port {} cannot be opened", self.name)).because(error).advise(
                 "is the adapter plugged in and the path right (ls /dev/serial/by-id)? May this user use it (group dialout)? \
                  Is no other program using it?",
@@ -45,23 +49,79 @@ impl SerialOutput {
         })
     }
 
-    /// Sends `message`; a port that fails is opened anew once, at once, since the part does not wait.
+    /// Sends `message`. A port that takes none of it is opened anew once, at once, since the part does not wait; a message
+    /// of which a part has left is not sent again: the device would see two, or none that it understands.
     fn send(&mut self, message: &[u8]) -> Result<()> {
-        if let Some(port) = &mut self.port
-            && port.write_all(message).is_ok()
-        {
-            return Ok(());
+        let mut failure = None;
+        for _ in 0..2 {
+            let mut port = match self.port.take() {
+                Some(port) => port,
+                None => self.connect()?,
+            };
+            match transmit(&mut port, message) {
+                Ok(()) => {
+                    self.port = Some(port);
+                    return Ok(());
+                }
+                Err(Stuck { taken, error }) => {
+                    // Closing waits for what the device did not take, and it must not take it later, for another part.
+                    // That this fails on a port that is gone changes nothing.
+                    let _ = port.clear(ClearBuffer::Output);
+                    failure = Some(error);
+                    if taken > 0 {
+                        break;
+                    }
+                }
+            }
         }
-        self.port = None;
-        let mut port = self.connect()?;
-        port.write_all(message).map_err(|error| {
-            Error::device(format!("serial port {} does not take the message", self.name))
-                .because(error)
-                .advise("check the cable and that the other end is switched on")
-        })?;
-        self.port = Some(port);
-        Ok(())
+        let error = Error::device(format!("serial port {} does not take the message", self.name));
+        let error = failure.into_iter().fold(error, Error::because);
+        Err(error.advise("check the cable and that the other end is switched on"))
     }
+}
+
+/// How a transmission failed.
+struct Stuck {
+    /// Bytes that the port had taken.
+    taken: usize,
+    error: io::Error,
+}
+
+/// Hands `message` to the port and waits until it has left: what only lies in the kernel's buffer has rejected nothing.
+fn transmit(port: &mut TTYPort, message: &[u8]) -> Result<(), Stuck> {
+    let end = Instant::now() + WRITE_TIMEOUT;
+    let timed_out = || io::Error::new(ErrorKind::TimedOut, "the device does not take it");
+    let mut taken = 0;
+    while taken < message.len() {
+        match port.write(&message[taken..]) {
+            Ok(0) => return Err(Stuck { taken, error: ErrorKind::WriteZero.into() }),
+            Ok(count) => taken += count,
+            Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => {}
+            Err(error) => return Err(Stuck { taken, error }),
+        }
+        if taken < message.len() && Instant::now() >= end {
+            return Err(Stuck { taken, error: timed_out() });
+        }
+    }
+    loop {
+        match port.bytes_to_write() {
+            Ok(0) => return Ok(()),
+            Ok(_) if Instant::now() >= end => return Err(Stuck { taken, error: timed_out() }),
+            Ok(_) => std::thread::sleep(LOOK),
+            Err(error) => return Err(Stuck { taken, error: error.into() }),
+        }
+    }
+}
+
+/// Lets no write to the port wait in the kernel: a device that takes nothing would hold the thread for good.
+fn never_waits(port: &TTYPort) -> io::Result<()> {
+    let fd = port.as_raw_fd();
+    // SAFETY: both calls only read and set the flags of a descriptor that `port` keeps open.
+    let flags = unsafe { libc::fcntl(fd, libc::F_GETFL) };
+    if flags < 0 || unsafe { libc::fcntl(fd, libc::F_SETFL, flags | libc::O_NONBLOCK) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
 }
 
 impl Output for SerialOutput {
@@ -142,6 +202,16 @@ mod tests {
         output.release().unwrap();
         output.activate().unwrap();
         assert_eq!(received(&mut far, 6), "offR\r\n");
+    }
+
+    #[test]
+    fn a_device_that_takes_nothing_fails_and_does_not_hold_the_line() {
+        let (_far, path) = terminal();
+        let config = SerialConfig { message: vec![b'R'; 1 << 20], release: None, ..config(&path) };
+        let mut output = SerialOutput::open(&config).unwrap();
+        let error = output.activate().expect_err("nobody reads so much");
+        assert_eq!(error.kind().exit_code(), 3);
+        assert!(error.report().contains("does not take"), "{}", error.report());
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::summary::{Ending, Summary, Tally};
 use super::{Wiring, realtime};
 use crate::audit::{self, AuditLog, Body, PartContext};
 use crate::line::{Action, Device, Event, Happening, LineCore, PartRecord, Rules, Ticket};
-use crate::outputs::firing::{self, Firing};
+use crate::outputs::firing::{self, Firing, Order};
 use crate::time::Monotonic;
 use crate::{Error, Result};
 
@@ -118,6 +118,8 @@ fn audit_reports(sender: SyncSender<Message>) -> impl FnMut(audit::Report) + Sen
     }
 }
 
+/// Never waits: whoever holds the ejector on must come back to release it, also when nobody takes the reports. A part whose
+/// report finds no room gets its fate by the rule that no report means not rejected.
 fn firing_reports(sender: SyncSender<Message>) -> impl FnMut(firing::Report) + Send + 'static {
     move |report| {
         let what = match report {
@@ -125,7 +127,7 @@ fn firing_reports(sender: SyncSender<Message>) -> impl FnMut(firing::Report) + S
             firing::Report::Fault(why) => Happening::Fault(Device::Output, why),
             firing::Report::Recovered => Happening::Recovered(Device::Output),
         };
-        tell(&sender, what);
+        let _ = sender.try_send(Message::Event(Event { at: Monotonic::now(), what }));
     }
 }
 
@@ -229,7 +231,7 @@ impl Conductor {
 
     fn act(&mut self, action: Action, at: Monotonic) {
         match action {
-            Action::Fire { part, at, pulse } => self.firing.fire(part, at, pulse),
+            Action::Fire { part, at, latest, pulse } => self.firing.fire(Order { part, at, latest, pulse }),
             Action::SetSafe => self.firing.set_safe(),
             Action::RaiseAlarm(alarm, why) => {
                 log::error!("alarm {alarm}: {why}");
