@@ -36,6 +36,27 @@ fn good_parts_pass_stained_ones_are_rejected_and_the_map_shows_where() {
 }
 
 #[test]
+fn a_part_of_another_product_is_bad_whatever_its_score() {
+    let bench = Bench::new();
+    let (model, calibration) = (bench.text("bundle"), bench.text("calibration/red.toml"));
+    let lenient = bench.path("calibration/lenient.toml");
+    let strict = std::fs::read_to_string(&calibration).unwrap();
+    let threshold = strict.lines().find(|line| line.starts_with("threshold")).unwrap();
+    std::fs::write(&lenient, strict.replace(threshold, "threshold = 1e9")).unwrap();
+    let base = ["score", "--model", &model, "--calibration", lenient.to_str().unwrap(), "--class", "red", "--json"];
+    let (code, out, err) = run(&[&base[..], &[&bench.text("data/blue/train/good")]].concat());
+    assert_eq!(code, 0, "{err}");
+    for row in out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
+        assert!(row["score"].as_f64() < row["threshold"].as_f64(), "{row}");
+        assert_eq!((&row["verdict"], &row["resembles"]), (&"reject".into(), &"blue".into()), "{row}");
+    }
+    let (_, out, _) = run(&[&base[..], &[&bench.text("data/red/test/stain")]].concat());
+    for row in out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
+        assert_eq!((&row["verdict"], &row["resembles"]), (&"pass".into(), &Value::Null), "{row}");
+    }
+}
+
+#[test]
 fn a_score_is_the_same_everywhere_and_does_not_depend_on_other_frames() {
     let bench = Bench::new();
     let (model, calibration) = (bench.text("bundle"), bench.text("calibration/blue.toml"));

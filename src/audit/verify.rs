@@ -120,9 +120,9 @@ impl Reading {
         }
         self.verified.runs += 1;
         if let Some(before) = self.running.replace(line) {
-            self.verified
-                .warnings
-                .push(format!("the run that started on line {before} has no stop record: it was killed"));
+            self.verified.warnings.push(format!(
+                "the run that started on line {before} has no stop record: it was killed, or its end was removed"
+            ));
         }
         Ok(())
     }

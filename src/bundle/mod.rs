@@ -93,10 +93,41 @@ impl Bundle {
 }
 
 impl Draft {
+    /// Refuses a `directory` that holds anything but a bundle: writing one there would delete it. For a trainer to ask
+    /// before hours of work.
+    ///
+    /// # Errors
+    ///
+    /// There is a file of that name, or a folder with other files than a bundle's.
+    pub fn check_place(directory: &Path) -> Result<()> {
+        let refused = |why: String| {
+            Error::usage(format!("{} cannot become a bundle", directory.display()))
+                .because(why)
+                .advise("name a folder that does not exist yet, or a bundle that is to be replaced")
+        };
+        let entries = match std::fs::read_dir(directory) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(refused(error.to_string())),
+        };
+        for entry in entries {
+            let name = entry.map_err(|error| refused(error.to_string()))?.file_name();
+            if ![MODEL, CENTERS, GOLDEN, MANIFEST].iter().any(|file| name == *file) {
+                return Err(refused(format!("it holds '{}', which would be deleted", name.to_string_lossy())));
+            }
+        }
+        Ok(())
+    }
+
     /// Writes the bundle as `directory`, replacing one that stands there, and reads it back.
     ///
     /// The new bundle is complete and on disk before it takes the old one's name: a reader sees either of them whole.
+    ///
+    /// # Errors
+    ///
+    /// As [`Draft::check_place`]; or a file cannot be written.
     pub fn write(mut self, directory: &Path) -> Result<Bundle> {
+        Self::check_place(directory)?;
         let failed = |what: &str, path: &Path, error: std::io::Error| {
             Error::device(format!("bundle {}: {what}", path.display())).because(error)
         };

@@ -46,12 +46,15 @@ struct Row {
     score: f32,
     threshold: Option<f32>,
     verdict: Option<&'static str>,
+    /// Another product that the image clearly shows.
+    resembles: Option<String>,
 }
 
 /// What the images are judged with.
 struct Judge {
     inspector: Inspector,
     class: usize,
+    classes: Vec<String>,
     reference: ScoreReference,
     calibration: Option<Calibration>,
 }
@@ -63,21 +66,20 @@ pub fn run(args: ScoreArgs) -> Result<()> {
     if !args.json {
         print::line(format_args!("{:width$}  {:>12}  {:>12}  verdict", "image", "score", "threshold"))?;
     }
-    let (mut rejected, mut failed) = (0, Vec::new());
+    let (mut rejected, mut first) = (0, None);
     for path in &images {
         match judge.row(path, args.heatmap.as_deref()) {
             Ok(row) => {
                 rejected += usize::from(row.verdict == Some("reject"));
                 print_row(&row, args.json, width)?;
             }
-            Err(error) => {
-                print::failure(&error);
-                failed.push(error);
-            }
+            // The first one ends the program, which tells of it.
+            Err(error) if first.is_none() => first = Some(error),
+            Err(error) => print::failure(&error),
         }
     }
-    if let Some(first) = failed.into_iter().next() {
-        return Err(first);
+    if let Some(error) = first {
+        return Err(error);
     }
     if args.fail_on_reject && rejected > 0 {
         return Err(Error::check(format!("{rejected} of {} images rejected", images.len())));
@@ -104,13 +106,21 @@ impl Judge {
             Some(calibration) => calibration.reference.clone(),
             None => bundle.centers.references[class].clone(),
         };
-        Ok(Judge { inspector: Inspector::new(&bundle)?, class, reference, calibration })
+        Ok(Judge {
+            inspector: Inspector::new(&bundle)?,
+            class,
+            classes: bundle.manifest.classes,
+            reference,
+            calibration,
+        })
     }
 
     fn row(&mut self, path: &Path, heatmaps: Option<&Path>) -> Result<Row> {
         let image = dataset::read_rgb(path)?;
         let inspection = self.inspector.inspect(&image, self.class, &self.reference)?;
-        let rejected = self.calibration.as_ref().map(|calibration| calibration.rejects(inspection.score));
+        let other = inspection.resembles.map(|other| self.classes[other].clone());
+        let rejects = |calibration: &Calibration| other.is_some() || calibration.rejects(inspection.score);
+        let rejected = self.calibration.as_ref().map(rejects);
         if let Some(folder) = heatmaps {
             self.paint(path, &image, &inspection, rejected, folder)?;
         }
@@ -119,6 +129,7 @@ impl Judge {
             score: inspection.score,
             threshold: self.calibration.as_ref().map(|calibration| calibration.threshold),
             verdict: rejected.map(|rejected| if rejected { "reject" } else { "pass" }),
+            resembles: other,
         })
     }
 
@@ -167,5 +178,6 @@ fn print_row(row: &Row, json: bool, width: usize) -> Result<()> {
     }
     let threshold = row.threshold.map_or_else(|| "-".to_owned(), |threshold| format!("{threshold:.6}"));
     let verdict = row.verdict.unwrap_or("-");
-    print::line(format_args!("{:width$}  {:>12.6}  {threshold:>12}  {verdict}", row.image, row.score))
+    let other = row.resembles.as_ref().map_or_else(String::new, |other| format!(" (looks like {other})"));
+    print::line(format_args!("{:width$}  {:>12.6}  {threshold:>12}  {verdict}{other}", row.image, row.score))
 }

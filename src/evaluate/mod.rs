@@ -67,14 +67,14 @@ pub fn evaluate(bundle: &Bundle, calibration: &Calibration, product: &ProductDat
             let mut pixels = pixels.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             inspection.map.iter().zip(&mask).for_each(|(value, defect)| pixels.push(*value, *defect));
         }
-        Ok(inspection.score)
+        Ok((inspection.score, inspection.resembles.is_some()))
     })?;
     let mut ranking = Ranking::default();
     let mut rejected = [(0usize, 0usize); 2];
-    for (test, score) in product.test.iter().zip(scores) {
+    for (test, (score, other_product)) in product.test.iter().zip(scores) {
         ranking.push(score, test.is_defective());
         let (count, of) = &mut rejected[usize::from(test.is_defective())];
-        *count += usize::from(calibration.rejects(score));
+        *count += usize::from(other_product || calibration.rejects(score));
         *of += 1;
     }
     let share = |(count, of): (usize, usize)| (of > 0).then(|| count as f64 / of as f64);

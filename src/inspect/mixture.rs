@@ -35,6 +35,20 @@ pub fn distance(z: ArrayView3<f32>, centers: &LevelCenters, class: usize) -> Arr
     distance.into_shape_with_order((h, w)).expect("one distance for each position")
 }
 
+/// How likely each class is, from all positions: the mean over positions of `log p(y|z)`, with
+/// `p(y|z) = softmax_y(-|z - mu_y|^2 / 2)`. `z` is `(D, h, w)`.
+pub fn class_evidence(z: ArrayView3<f32>, centers: &LevelCenters) -> Vec<f32> {
+    let (d, h, w) = z.dim();
+    let z = z.to_shape((d, h * w)).expect("a grid's rows follow one another");
+    // `|z|^2` is the same for all classes and falls out of the softmax.
+    let mut logits = centers.mu.dot(&z);
+    for (mut logits, mu) in logits.outer_iter_mut().zip(centers.mu.outer_iter()) {
+        logits -= 0.5 * mu.dot(&mu);
+    }
+    let totals = logits.map_axis(Axis(0), log_sum_exp);
+    logits.outer_iter().map(|logits| (&logits - &totals).mean().unwrap_or(f32::NAN)).collect()
+}
+
 /// In how many standard deviations `distance` exceeds what is usual at each position; both `(h, w)`.
 pub(crate) fn standardise(distance: &mut Array2<f32>, mean: ArrayView2<f32>, deviation: ArrayView2<f32>) {
     Zip::from(distance).and(mean).and(deviation).for_each(|distance, mean, deviation| {
@@ -92,6 +106,16 @@ mod tests {
         let distance = distance(z.view(), &centers, 0);
         assert!(distance[[0, 0]] < 1e-3, "rounding of the squares is all that is left");
         assert!((distance[[0, 1]] - 12.5f32.sqrt()).abs() < 1e-6);
+    }
+
+    #[test]
+    fn the_class_whose_center_is_near_has_the_evidence() {
+        let z = Array3::from_shape_vec((2, 1, 2), vec![4.0, 2.0, 0.0, 0.0]).unwrap();
+        let evidence = class_evidence(z.view(), &two_classes());
+        // Position 0 lies on the second center, 8 nats from the first; position 1 half way.
+        let (far, near) = (-(1.0 + 8f32.exp()).ln(), -(1.0 + (-8f32).exp()).ln());
+        let half = -std::f32::consts::LN_2;
+        assert!((evidence[0] - (far + half) / 2.0).abs() < 1e-4 && (evidence[1] - (near + half) / 2.0).abs() < 1e-4);
     }
 
     #[test]

@@ -22,6 +22,10 @@ use crate::bundle::{Bundle, Centers, InputSize, Manifest, ScoreReference};
 use anomaly_map::MapComposer;
 use network::{Network, panic_text};
 
+/// Nats per position by which another class must be likelier before a frame counts as showing it. Variants of one product,
+/// which the model can hardly tell apart, stay far below.
+const CLEARLY: f32 = 1.0;
+
 /// What the network says of one frame: per level, latents and log-determinants.
 #[derive(Debug, Clone)]
 pub struct Latents {
@@ -48,6 +52,8 @@ pub struct Inspection {
     /// How unlike a normal part the frame is, in standard deviations; larger is worse. Compared with the calibrated
     /// threshold.
     pub score: f32,
+    /// Another class, if the frame clearly shows one: then the score says nothing about the part.
+    pub resembles: Option<usize>,
     /// The anomaly map at the network's input size `(H, W)`; larger is worse.
     pub map: Array2<f32>,
     /// Where the time went.
@@ -126,14 +132,26 @@ impl Inspector {
         let latents = self.network.run(input)?;
         let run = Instant::now();
         let (score, map) = self.score_maps(&self.level_maps_of(&latents, class), reference);
+        let resembles = self.resembles(&latents, class);
         let timings = Timings { preprocess: preprocessed - start, network: run - preprocessed, score: run.elapsed() };
-        Ok(Inspection { score, map, timings })
+        Ok(Inspection { score, resembles, map, timings })
     }
 
     /// The score and the anomaly map `(H, W)` of a frame whose level maps are known: calibration has them already.
     pub fn score_maps(&self, levels: &[Array2<f32>], reference: &ScoreReference) -> (f32, Array2<f32>) {
         let map = self.composer.compose(levels, reference);
         (score::score(&map), map)
+    }
+
+    /// The likeliest class, if it is another one and clearly likelier. Evidence that is no number is evidence of nothing,
+    /// and the score is none either then.
+    fn resembles(&self, latents: &Latents, class: usize) -> Option<usize> {
+        let levels = latents.z.iter().zip(&self.centers.levels);
+        let levels = levels.map(|(z, centers)| mixture::class_evidence(z.view(), centers)).collect::<Vec<_>>();
+        let mean = |y: usize| levels.iter().map(|evidence| evidence[y]).sum::<f32>() / levels.len() as f32;
+        let classes = 0..self.centers.references.len();
+        let likeliest = classes.max_by(|a, b| mean(*a).total_cmp(&mean(*b)))?;
+        (likeliest != class && mean(likeliest) - mean(class) > CLEARLY).then_some(likeliest)
     }
 
     fn distances_of(&self, latents: &Latents, class: usize) -> Vec<Array2<f32>> {

@@ -34,6 +34,8 @@ pub struct Judged {
 /// Judges with a bundle's network and one calibration per product.
 pub struct ModelInspector {
     inspector: Inspector,
+    /// All classes that the bundle knows.
+    classes: Vec<String>,
     products: BTreeMap<String, Product>,
 }
 
@@ -69,7 +71,7 @@ impl ModelInspector {
             found.logdet,
             found.score
         );
-        Ok(ModelInspector { inspector, products })
+        Ok(ModelInspector { inspector, classes: bundle.manifest.classes.clone(), products })
     }
 
     /// The calibration of every class.
@@ -86,6 +88,9 @@ impl Inspect for ModelInspector {
         })?;
         let calibration = &product.calibration;
         let inspection = self.inspector.inspect(&frame.image, product.index, &calibration.reference)?;
+        if let Some(other) = inspection.resembles {
+            return Err(Error::check(format!("the part looks like '{}', not like '{class}'", self.classes[other])));
+        }
         let judgement = Judgement {
             score: inspection.score,
             threshold: calibration.threshold,

@@ -21,7 +21,7 @@ pub enum Ending {
 impl fmt::Display for Ending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Ending::CameraEnded => f.write_str("the camera has no more frames"),
+            Ending::CameraEnded => f.write_str("the camera has no more frames, or as many as were wanted were seen"),
             Ending::Stopped => f.write_str("told to stop"),
             Ending::LineStopped(why) => write!(f, "line stopped: {why}"),
         }

@@ -95,7 +95,7 @@ impl Inspect for ScriptedInspector {
         }
         let score = f32::from(kind);
         let judgement = Judgement { score, threshold: 0.5, rejects: score > 0.5, calibration: Digest::zero() };
-        let inspection = Inspection { score, map: Array2::zeros((1, 1)), timings: Timings::default() };
+        let inspection = Inspection { score, resembles: None, map: Array2::zeros((1, 1)), timings: Timings::default() };
         Ok(Judged { judgement, inspection })
     }
 }

@@ -27,6 +27,7 @@ impl Wiring {
     /// A bundle or calibration that is not right, golden frames that come out different, a device that is not there.
     pub fn open(config: &LineConfig) -> Result<Self> {
         let bundle = Bundle::open(&config.model)?;
+        bundle.manifest.class_index(&config.class)?;
         let calibrations =
             config.calibrations.iter().map(|path| Calibration::open(path)).collect::<Result<Vec<_>>>()?;
         check_class(

@@ -275,3 +275,14 @@ fn wrong_use_is_told_before_anything_is_computed() {
         assert!(errors.contains(said), "{arguments:?}: {errors}");
     }
 }
+
+#[test]
+fn a_folder_that_is_no_bundle_is_never_replaced() {
+    let line = Line::new();
+    let precious = line.path("model");
+    std::fs::create_dir_all(precious.join("pictures")).unwrap();
+    let (status, _, errors) = wait(line.command(1).spawn().unwrap());
+    assert_eq!(status.code(), Some(2), "{errors}");
+    assert!(errors.contains("'pictures', which would be deleted"), "{errors}");
+    assert!(precious.join("pictures").is_dir() && !line.path("model.checkpoint").exists(), "and nothing was computed");
+}

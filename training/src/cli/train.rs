@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use hgad::bundle::{InputSize, Precision};
+use hgad::bundle::{Draft, InputSize, Precision};
 use hgad::{Error, Result};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -209,6 +209,7 @@ impl RecipeArgs {
 
 pub fn run(args: TrainArgs) -> Result<ExitCode> {
     let recipe = args.recipe.recipe()?;
+    Draft::check_place(&args.out)?;
     let cache = args.cache.clone().map_or_else(default_folder, Ok)?;
     let stop = stop_flag()?;
     let data = Dataset::open(&args.data, args.classes.as_deref(), args.hold_out.map(usize::from))?;
