@@ -29,4 +29,5 @@ pub mod runtime;
 pub mod synthetic;
 pub mod time;
 
+pub(crate) use error::panic_text;
 pub use error::{Error, ErrorKind, Result};

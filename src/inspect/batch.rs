@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Inspector;
 use crate::bundle::Bundle;
-use crate::{Error, Result, dataset};
+use crate::{Error, Result, dataset, panic_text};
 
 /// Reads every image and hands it to `work` with an inspector, one per core; the results come in the images' order.
 ///
@@ -44,7 +44,7 @@ pub fn for_each_image<T: Send>(
         let lanes = (0..cores).map(|_| scope.spawn(lane)).collect::<Vec<_>>();
         lanes.into_iter().try_for_each(|lane| {
             lane.join().unwrap_or_else(|panic| {
-                Err(Error::device("an inspection failed").because(super::panic_text(panic.as_ref())))
+                Err(Error::device("an inspection panicked").because(panic_text(panic.as_ref()).to_owned()))
             })
         })
     })?;

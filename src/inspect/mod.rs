@@ -20,7 +20,7 @@ use ndarray::{Array2, Array3, Axis};
 use crate::Result;
 use crate::bundle::{Bundle, Centers, InputSize, Manifest, ScoreReference};
 use anomaly_map::MapComposer;
-use network::{Network, panic_text};
+use network::Network;
 
 /// Nats per position by which another class must be likelier before a frame counts as showing it. Variants of one product,
 /// which the model can hardly tell apart, stay far below.

@@ -8,7 +8,7 @@ use tract_onnx::prelude::*;
 
 use super::Latents;
 use crate::bundle::{Manifest, admit_graph, parse_graph};
-use crate::{Error, Result};
+use crate::{Error, Result, panic_text};
 
 /// No activation of a network that is let in may have more elements than this (256 MiB of floats).
 const MOST_ELEMENTS: usize = 64 << 20;
@@ -31,7 +31,7 @@ impl Network {
         let failed = |why: String| Error::device(format!("{origin} cannot be loaded")).because(why);
         // tract panics on some graphs that are well-formed but make no sense.
         let plan = catch_unwind(AssertUnwindSafe(|| build(manifest, &proto)))
-            .map_err(|panic| failed(panic_text(panic.as_ref())))?
+            .map_err(|panic| failed(format!("panic: {}", panic_text(panic.as_ref()))))?
             .map_err(|error| failed(format!("{error:#}")))?;
         let state = plan.spawn().map_err(|error| failed(format!("{error:#}")))?;
         Ok(Network { state, levels: manifest.levels.len() })
@@ -114,10 +114,4 @@ fn check_outputs(manifest: &Manifest, model: &TypedModel) -> TractResult<()> {
         }
     }
     Ok(())
-}
-
-/// What a panic said.
-pub(super) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-    format!("panic: {}", text.unwrap_or("without a message"))
 }

@@ -6,12 +6,12 @@ use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use super::conductor::Message;
-use super::inspection::{Waiting, panic_text};
+use super::inspection::Waiting;
 use super::slot::Slot;
 use crate::camera::{Camera, Frame, Grab};
 use crate::line::{Device, Event, Happening, Sighting, Ticket};
 use crate::time::Monotonic;
-use crate::{Error, Result};
+use crate::{Error, Result, panic_text};
 
 /// How long one grab may take: the camera's thread notices the end of the run that late.
 const PATIENCE: Duration = Duration::from_millis(100);

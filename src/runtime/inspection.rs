@@ -14,7 +14,7 @@ use crate::digest::Digest;
 use crate::inspect::{Inspection, Inspector};
 use crate::line::{Event, Happening, Judgement, Latency, Ticket};
 use crate::time::Monotonic;
-use crate::{Error, Result};
+use crate::{Error, Result, panic_text};
 
 /// What judges a frame.
 pub trait Inspect: Send {
@@ -139,10 +139,4 @@ fn latency(frame: &Frame, begun: Monotonic, ended: Monotonic, inspection: &Inspe
         score: timings.score,
         total: ended.saturating_since(frame.captured),
     }
-}
-
-/// What a panic says.
-pub(super) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a word")
 }

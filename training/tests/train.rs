@@ -180,6 +180,19 @@ fn a_run_that_was_interrupted_ends_as_one_that_was_not() {
 }
 
 #[test]
+fn a_last_step_that_breaks_the_weights_ends_the_run_and_leaves_no_checkpoint() {
+    let line = Line::new();
+    let features = line.features(&line.backbone());
+    let mut task = task(&features, line.path("checkpoint"), false);
+    // One step over all images: its losses are those of the start, its gradients overflow.
+    task.recipe = Recipe { epochs: 1, batch: 24, weight_decay: f32::MAX, ..task.recipe };
+    let error = Device::Cpu.fit(&task, &AtomicBool::new(false)).err().unwrap();
+    assert_eq!(error.kind().exit_code(), 1);
+    assert!(error.report().contains("diverged") && error.report().contains("parameter block"), "{}", error.report());
+    assert!(!task.checkpoint.exists());
+}
+
+#[test]
 fn features_come_from_the_cache_the_second_time_and_change_with_the_images() {
     let line = Line::new();
     let backbone = line.backbone();
@@ -258,10 +271,12 @@ fn the_command_trains_and_says_what_it_made() {
 #[test]
 fn wrong_use_is_told_before_anything_is_computed() {
     let line = Line::new();
-    let cases: [(&[&str], &str); 5] = [
+    let cases: [(&[&str], &str); 7] = [
         (&["--classes", "gone"], "gone"),
         (&["--learning-rate=-1"], "learning rate"),
         (&["--hidden", "wide"], "wide"),
+        (&["--lambda1", "0", "--lambda2", "0", "--without", "entropy,intra,sigmoid"], "no loss is left"),
+        (&["--lambda1", "0", "--lambda2", "0", "--without", "entropy"], "no loss is left"),
         (&["--centers", "1"], "whole number from 2"),
         (&["--device", "cuda", "--classes", "nut"], "without CUDA"),
     ];

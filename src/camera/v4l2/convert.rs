@@ -97,8 +97,6 @@ impl FromStr for PixelFormat {
 
 /// JPEG's start of image.
 const SOI: [u8; 2] = [0xff, 0xd8];
-/// JPEG's end of image. It cannot stand inside coded data, where every 0xff is followed by 0 or a restart marker.
-const EOI: [u8; 2] = [0xff, 0xd9];
 /// The APP0 segment that marks a picture of a Motion-JPEG stream (OpenDML AVI 1.02, "Motion JPEG DIB Format").
 const AVI1: &[u8] = b"\xff\xe0\x00\x09AVI1\0\0\0";
 
@@ -199,7 +197,7 @@ impl Layout {
     fn decode_jpeg(&self, bytes: &[u8]) -> Result<RgbImage> {
         let broken = || Error::device(format!("a frame of {self} is not a whole JPEG picture ({} bytes)", bytes.len()));
         // A decoder paints what is missing of a cut-off picture grey; only the end marker tells.
-        if !bytes.starts_with(&SOI) || !bytes.windows(2).rev().any(|marker| marker == EOI) {
+        if !has_its_end(bytes) {
             return Err(broken().advise("the camera or its cable loses data: try another port, cable or a lower rate"));
         }
         // Cameras leave out the Huffman tables, as MJPG means those of ITU-T T.81, K.3. The decoder knows that, and fills in
@@ -213,6 +211,28 @@ impl Layout {
         }
         Ok(DynamicImage::from_decoder(decoder).map_err(|error| broken().because(error))?.into_rgb8())
     }
+}
+
+/// Whether a JPEG picture goes on to its end-of-image marker (ITU-T T.81, B.1). The segments are walked one by one: the
+/// thumbnail in an Exif segment is a JPEG picture with an end of its own.
+fn has_its_end(bytes: &[u8]) -> bool {
+    let Some(mut rest) = bytes.strip_prefix(&SOI) else { return false };
+    let mut scanned = false;
+    // Coded data stands between a scan's header and the next marker. In it, and before a marker, 0xff may be followed by 0
+    // (a coded 0xff), a restart marker, or another 0xff (a fill byte).
+    let is_marker = |pair: &[u8]| pair[0] == 0xff && !matches!(pair[1], 0 | 0xff | 0xd0..=0xd7);
+    while let Some(at) = rest.windows(2).position(is_marker) {
+        let marker = rest[at + 1];
+        rest = &rest[at + 2..];
+        if marker == 0xd9 {
+            return scanned;
+        }
+        scanned |= marker == 0xda;
+        let Some(length) = rest.first_chunk::<2>() else { return false };
+        let Some(behind) = rest.get(usize::from(u16::from_be_bytes(*length))..) else { return false };
+        rest = behind;
+    }
+    false
 }
 
 impl fmt::Display for Layout {
@@ -452,10 +472,18 @@ mod tests {
 
     #[test]
     fn a_jpeg_picture_that_is_cut_off_corrupt_or_of_another_size_is_refused() {
-        let (_, bytes) = jpeg();
+        let (picture, bytes) = jpeg();
         let right = layout(PixelFormat::Mjpg, 35, 21, 0);
         for cut in 0..bytes.len() {
             assert!(right.to_rgb(&bytes[..cut]).is_err(), "{cut} of {} bytes", bytes.len());
+        }
+        // A thumbnail in an Exif segment has an end of its own.
+        let exif = [b"Exif\0\0".as_slice(), &bytes].concat();
+        let length = (exif.len() as u16 + 2).to_be_bytes();
+        let with_thumbnail = [&SOI, [0xff, 0xe1].as_slice(), &length, &exif, &bytes[2..]].concat();
+        assert_eq!(right.to_rgb(&with_thumbnail).unwrap(), picture);
+        for cut in 0..with_thumbnail.len() {
+            assert!(right.to_rgb(&with_thumbnail[..cut]).is_err(), "{cut} of {} bytes", with_thumbnail.len());
         }
         let error = layout(PixelFormat::Mjpg, 64, 48, 0).to_rgb(&bytes).unwrap_err();
         assert!(error.to_string().contains("35x21"), "{error}");

@@ -3,12 +3,10 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use hgad::Result;
 use hgad::bundle::Bundle;
-use hgad::dataset::read_rgb;
-use hgad::inspect::{Inspector, Latents};
-
-use super::normals::for_each_image;
+use hgad::inspect::Latents;
+use hgad::inspect::batch::for_each_image;
+use hgad::{Error, Result};
 
 /// Frames per class that the comparison looks at.
 const FRAMES: usize = 16;
@@ -74,15 +72,21 @@ pub(super) fn compare(float: &Bundle, int8: &Bundle, normals: &[Vec<PathBuf>]) -
         let images = &images[..images.len().min(FRAMES)];
         let reference = &int8.centers.references[class];
         let outputs = |bundle| {
-            for_each_image(bundle, images, |inspector: &mut Inspector, path| {
-                let image = read_rgb(path)?;
+            for_each_image(bundle, "8-bit weights", images, |inspector, _, _, image| {
                 Ok((inspector.latents(&image)?, inspector.inspect(&image, class, reference)?.score))
             })
         };
-        for ((exact, exact_score), (stored, stored_score)) in outputs(float)?.iter().zip(&outputs(int8)?) {
+        let (exact, stored) = (outputs(float)?, outputs(int8)?);
+        for (((exact, exact_score), (stored, stored_score)), path) in exact.iter().zip(&stored).zip(images) {
             sums.iter_mut().enumerate().for_each(|(l, sum)| sum.add(exact, stored, l));
             error.frames += 1;
-            error.score = error.score.max((exact_score - stored_score).abs());
+            let difference = (exact_score - stored_score).abs();
+            // `max` would pass over what is not a number.
+            if !difference.is_finite() {
+                return Err(Error::check(format!("the scores of {} cannot be compared", path.display()))
+                    .because(format!("{exact_score} with float weights, {stored_score} with 8-bit weights")));
+            }
+            error.score = error.score.max(difference);
         }
     }
     error.levels = float.manifest.levels.iter().zip(&sums).map(|(level, sum)| sum.relative(&level.tap)).collect();

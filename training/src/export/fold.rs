@@ -2,10 +2,7 @@
 
 use ndarray::{Array1, Array2, Axis, s};
 
-use crate::flow::{BlockWeights, LevelWeights, PositionCode};
-
-/// The subnet's output is scaled by this in training.
-const SUBNET_SCALE: f64 = 0.1;
+use crate::flow::{BlockWeights, DAMPING, LevelWeights, PositionCode};
 
 /// A flow block with everything folded that does not depend on the features. With `[x1, x2] = x`:
 ///
@@ -43,7 +40,7 @@ pub(super) struct FoldedLevel {
     pub shift: Array1<f32>,
     pub clamp: f32,
     pub blocks: Vec<FoldedBlock>,
-    /// The log-determinant of all that does not depend on the features:.
+    /// The log-determinant of all that does not depend on the features: the sum of the blocks' `log_scale`.
     pub log_det: f64,
 }
 
@@ -75,8 +72,8 @@ impl FoldedBlock {
             w1: block.w1.slice(s![..d1, ..]).to_owned(),
             columns: single(columns),
             rows: single(rows),
-            w2: single(block.w2.mapv(f64::from) * SUBNET_SCALE),
-            b2: single(block.b2.mapv(f64::from) * SUBNET_SCALE),
+            w2: single(block.w2.mapv(f64::from) * DAMPING),
+            b2: single(block.b2.mapv(f64::from) * DAMPING),
             offset: single(block.offset.mapv(f64::from).dot(&mix)),
             mix: single(&scale.view().insert_axis(Axis(1)) * &mix),
             log_scale: scale.mapv(f64::ln).sum(),
@@ -137,6 +134,13 @@ mod tests {
         let folded = FoldedLevel::new(&level);
         let x = random_level("t", SIZES, 6).mean;
         assert_close(&(&x * &folded.factor + &folded.shift), &((&x - &level.mean) / &level.std));
-        assert!((folded.log_det - folded.blocks.iter().map(|b| b.log_scale).sum::<f64>()).abs() < 1e-12);
+    }
+
+    #[test]
+    fn the_constant_log_determinant_is_that_of_the_affines_of_all_blocks() {
+        let level = random_level("t", SIZES, 7);
+        let scales = level.blocks.iter().flat_map(|block| &block.scale).map(|scale| f64::from(*scale));
+        let log_det = scales.map(f64::ln).sum::<f64>();
+        assert!(log_det.abs() > 0.01 && (FoldedLevel::new(&level).log_det - log_det).abs() < 1e-9, "{log_det}");
     }
 }

@@ -9,6 +9,7 @@
 
 use std::collections::HashMap;
 
+use hgad::{Error, Result};
 use tract_onnx::pb::{ModelProto, NodeProto, TensorProto};
 
 use super::graph::MIX_WEIGHTS;
@@ -41,13 +42,17 @@ impl Quantised {
 }
 
 /// Replaces the weights of convolutions and matrix products, and the position tables, by 8-bit integers.
-pub(super) fn quantise_weights(mut model: ModelProto) -> ModelProto {
-    let Some(graph) = &mut model.graph else { return model };
+///
+/// # Errors
+///
+/// One of the weights is not finite.
+pub(super) fn quantise_weights(mut model: ModelProto) -> Result<ModelProto> {
+    let Some(graph) = &mut model.graph else { return Ok(model) };
     let codings = codings(&graph.node, &graph.initializer);
     let mut written = GraphWriter::default();
     for tensor in std::mem::take(&mut graph.initializer) {
         match codings.get(&tensor.name).zip(floats(&tensor)) {
-            Some((&coding, values)) => write(&mut written, &tensor, coding, &values),
+            Some((&coding, values)) => write(&mut written, &tensor, coding, &values)?,
             None => written.constants.push(tensor),
         }
     }
@@ -55,7 +60,7 @@ pub(super) fn quantise_weights(mut model: ModelProto) -> ModelProto {
     written.nodes.append(&mut graph.node);
     graph.node = written.nodes;
     graph.initializer = written.constants;
-    model
+    Ok(model)
 }
 
 /// How a tensor is stored.
@@ -67,19 +72,25 @@ struct Coding {
     twice: bool,
 }
 
-fn write(graph: &mut GraphWriter, tensor: &TensorProto, Coding { axis, twice }: Coding, values: &[f32]) {
+fn write(graph: &mut GraphWriter, tensor: &TensorProto, Coding { axis, twice }: Coding, values: &[f32]) -> Result<()> {
     let (name, shape) = (&tensor.name, shape(tensor));
+    if !values.iter().all(|value| value.is_finite()) {
+        return Err(Error::usage(format!("the weights {name} cannot be stored in 8 bits"))
+            .because("they are not all finite")
+            .advise("check the backbone: such a network computes nothing"));
+    }
     let coded = quantise(values, &shape, axis);
     let rest = coded.rest(values, &shape, axis);
     // A classifier that was itself trained in 8 bits loses nothing by the first code.
     if !twice || norm(&rest) < NEGLIGIBLE * norm(values) {
         dequantised(graph, name, &coded, &shape, axis);
-        return;
+        return Ok(());
     }
     let rest = quantise(&rest, &shape, axis);
     let coarse = dequantised(graph, &format!("{name}.coarse"), &coded, &shape, axis);
     let fine = dequantised(graph, &format!("{name}.fine"), &rest, &shape, axis);
     graph.op("Add", &[&coarse, &fine], name.clone());
+    Ok(())
 }
 
 /// Writes codes, scales and zeros, and the node that makes the tensor `name` of them.
@@ -124,7 +135,7 @@ fn elements(shape: &[usize]) -> usize {
     shape.iter().product()
 }
 
-/// Codes and scales of `values`, with one scale for each index along `axis`: the largest magnitude becomes 127.
+/// Codes and scales of `values`, which must be finite, with one scale for each index along `axis`: the largest magnitude becomes 127.
 pub(super) fn quantise(values: &[f32], shape: &[usize], axis: usize) -> Quantised {
     let inner = shape[axis + 1..].iter().product::<usize>();
     let channel = |i: usize| i / inner % shape[axis];
@@ -174,6 +185,23 @@ mod tests {
         let rest = coarse.rest(&values, &shape, 1);
         let left = quantise(&rest, &shape, 1).rest(&rest, &shape, 1);
         assert!(norm(&rest) < 0.02 * norm(&values) && norm(&left) < 1e-4 * norm(&values));
+    }
+
+    #[test]
+    fn weights_that_are_not_finite_are_refused() {
+        for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let model = |weight: f32| {
+                let mut weights = vec![0.5; SMALLEST];
+                weights[7] = weight;
+                let mut graph = GraphWriter::default();
+                graph.f32("w", &[SMALLEST / 8, 8], &weights);
+                graph.op("MatMul", &["x", "w"], "y");
+                graph.finish(13, vec![], vec![])
+            };
+            assert!(quantise_weights(model(0.25)).is_ok());
+            let report = quantise_weights(model(value)).unwrap_err().report();
+            assert!(report.contains("the weights w ") && report.contains("not all finite"), "{report}");
+        }
     }
 
     #[test]

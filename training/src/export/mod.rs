@@ -57,15 +57,15 @@ pub struct Exported {
 ///
 /// # Errors
 ///
-/// Levels that do not fit the backbone's taps or the classes, a class without normal images (usage errors); an image that
-/// cannot be read or a bundle that cannot be written (device errors).
+/// Levels that do not fit the backbone's taps or the classes, weights that are not finite, a class without normal images
+/// (usage errors); an image that cannot be read or a bundle that cannot be written (device errors).
 pub fn export_bundle(request: ExportRequest) -> Result<Exported> {
     check(&request)?;
     let graph = graph::assemble(request.backbone, request.levels);
     let mut float = in_memory(&request, onnx::encode(&graph));
     let mut bundle = match request.precision {
         Precision::F32 => float.clone(),
-        Precision::WeightsInt8 => Bundle { model: onnx::encode(&int8::quantise_weights(graph)), ..float.clone() },
+        Precision::WeightsInt8 => Bundle { model: onnx::encode(&int8::quantise_weights(graph)?), ..float.clone() },
     };
     // From the graph that will run on the boards, so that its own rounding is in them.
     bundle.centers.profiles = normals::fit_profiles(&bundle, request.trained_on)?;
@@ -107,6 +107,9 @@ fn check(request: &ExportRequest) -> Result<()> {
                 level.centers.mu.dim(),
                 classes.len()
             ));
+        }
+        if let Some(part) = level.not_finite() {
+            return wrong(format!("{part} of level {} is not finite: its training diverged", level.tap));
         }
     }
     let lacks = |images: &[Vec<PathBuf>]| (0..classes.len()).find(|&class| images.get(class).is_none_or(Vec::is_empty));

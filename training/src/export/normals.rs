@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use hgad::Result;
 use hgad::bundle::{Bundle, DistanceProfile, Golden, GoldenFrame, ScoreReference};
 use hgad::dataset::read_rgb;
+use hgad::inspect::batch::for_each_image;
 use hgad::inspect::{Inspector, preprocess, score};
 use ndarray::Array2;
-use rayon::prelude::*;
 
 /// Images of each class that the profiles are fitted from, at most: more would not change them.
 const PROFILE_IMAGES: usize = 400;
@@ -16,26 +16,12 @@ const PROFILE_IMAGES: usize = 400;
 /// Golden frames are kept for this many classes at most: the gate runs at every start.
 const GOLDEN_CLASSES: usize = 3;
 
-/// Applies `measure` to every image, in order, with an inspector of `bundle` for each thread.
-pub(super) fn for_each_image<T: Send>(
-    bundle: &Bundle,
-    images: &[PathBuf],
-    measure: impl Fn(&mut Inspector, &PathBuf) -> Result<T> + Sync,
-) -> Result<Vec<T>> {
-    let share = images.len().div_ceil(rayon::current_num_threads()).max(1);
-    let parts = images.par_chunks(share).map(|part| {
-        let mut inspector = Inspector::new(bundle)?;
-        part.iter().map(|path| measure(&mut inspector, path)).collect::<Result<Vec<_>>>()
-    });
-    Ok(parts.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
-}
-
 /// What is usual at every position, one profile per level, from the images that every class was trained on.
 pub(super) fn fit_profiles(bundle: &Bundle, trained_on: &[Vec<PathBuf>]) -> Result<Vec<DistanceProfile>> {
     let distances_of = |(class, images): (usize, &Vec<PathBuf>)| {
         let stride = images.len().div_ceil(PROFILE_IMAGES).max(1);
         let some = images.iter().step_by(stride).cloned().collect::<Vec<_>>();
-        for_each_image(bundle, &some, |inspector, path| inspector.distances(&read_rgb(path)?, class))
+        for_each_image(bundle, "profiles", &some, |inspector, _, _, image| inspector.distances(&image, class))
     };
     let frames = trained_on.iter().enumerate().map(distances_of).collect::<Result<Vec<_>>>()?;
     let of_level = |l: usize| -> Vec<Vec<Array2<f32>>> {
@@ -47,7 +33,8 @@ pub(super) fn fit_profiles(bundle: &Bundle, trained_on: &[Vec<PathBuf>]) -> Resu
 /// The reference constants of every class, from its normal images.
 pub(super) fn fit_references(bundle: &Bundle, normals: &[Vec<PathBuf>]) -> Result<Vec<ScoreReference>> {
     let fit = |(class, images): (usize, &Vec<PathBuf>)| {
-        let maps = for_each_image(bundle, images, |inspector, path| inspector.level_maps(&read_rgb(path)?, class))?;
+        let maps =
+            for_each_image(bundle, "references", images, |inspector, _, _, image| inspector.level_maps(&image, class))?;
         Ok(score::fit_reference(&maps))
     };
     normals.iter().enumerate().map(fit).collect()

@@ -193,6 +193,19 @@ fn the_exported_graph_computes_the_trained_flow() {
     }
 }
 
+#[test]
+fn a_score_that_is_no_number_fails_the_comparison_of_the_weights() {
+    let folder = tempfile::tempdir().unwrap();
+    let backbone = small_backbone(folder.path(), InputSize { width: 32, height: 32 }, &[(8, 8), (9, 16)]);
+    let normals = normal_images(folder.path(), 1, 2);
+    let mut bundle = export_random(&backbone, &normals, Precision::F32, &folder.path().join("bundle")).bundle;
+    let error = fidelity::compare(&bundle, &bundle, &normals).unwrap();
+    assert_eq!((error.frames, error.score), (2, 0.0));
+    bundle.centers.references[0].mean[0] = f32::NAN;
+    let report = fidelity::compare(&bundle, &bundle, &normals).unwrap_err().report();
+    assert!(report.contains("0-0.png") && report.contains("NaN"), "{report}");
+}
+
 /// Noisy pictures of a disc, `count` for each of `classes` classes, each class with a brightness of its own.
 fn normal_images(folder: &Path, classes: usize, count: usize) -> Vec<Vec<PathBuf>> {
     let mut random = Random::new(11);
@@ -287,6 +300,9 @@ fn what_does_not_fit_together_is_refused_before_any_work() {
         (request(&other(|level| level.tap = "tap.1".to_owned()), &normals, &normals), "tap.1"),
         (request(&other(|level| level.grid = (4, 5)), &normals, &normals), "(4, 5)"),
         (request(&other(|level| level.blocks.clear()), &normals, &normals), "0 blocks"),
+        (request(&other(|level| level.blocks[1].w2[[3, 2]] = f32::NAN), &normals, &normals), "w2 of level tap.0"),
+        (request(&other(|level| level.std[3] = f32::INFINITY), &normals, &normals), "std of level tap.0"),
+        (request(&other(|level| level.centers.psi[1] = f32::NAN), &normals, &normals), "psi of level tap.0"),
         (request(&other(|level| level.centers.mu = Array2::zeros((3, 4))), &normals, &normals), "(3, 4)"),
         (request(std::slice::from_ref(&good), &normals[..1], &normals), "class b has no training image"),
         (request(std::slice::from_ref(&good), &normals, &normals[..1]), "class b has no normal image"),

@@ -167,9 +167,12 @@ fn parameter(tensors: &SafeTensors, name: &str) -> Result<ParameterState, String
     let matrix = |name: &str| {
         let tensor = part(name)?;
         match (tensor.dtype(), tensor.shape()) {
-            (Dtype::F32, &[rows, columns]) => {
-                Array2::from_shape_vec((rows, columns), floats(&tensor)).map_err(|error| error.to_string())
-            }
+            (Dtype::F32, &[rows, columns]) => match floats(&tensor) {
+                values if values.iter().all(|value| value.is_finite()) => {
+                    Array2::from_shape_vec((rows, columns), values).map_err(|error| error.to_string())
+                }
+                _ => Err(format!("tensor {name} is not finite")),
+            },
             (dtype, shape) => Err(format!("tensor {name} is {dtype:?} {shape:?}")),
         }
     };
@@ -222,10 +225,26 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("model.checkpoint");
         let whole = checkpoint().serialize().unwrap();
-        for (bytes, reason) in [(&whole[..whole.len() - 1], ""), (b"no checkpoint at all".as_slice(), "")] {
+        let replaced = |from: &[u8], to: &[u8]| {
+            let at = whole.windows(from.len()).position(|bytes| bytes == from).unwrap();
+            [&whole[..at], to, &whole[at + from.len()..]].concat()
+        };
+        let cases = [
+            (whole[..whole.len() - 1].to_vec(), "file not fully covered"),
+            (b"no checkpoint at all".to_vec(), "header too large"),
+            (
+                replaced(br#""format":"1""#, br#""format":"2""#),
+                "its format 2 is unknown to this program, which reads 1",
+            ),
+            (replaced(br#""step":"12""#, br#""step":"1x""#), "its step is not a number"),
+            (replaced(br#"0.mixture.mu.first"#, br#"0.mixture.mu.fist!"#), "tensor 0.mixture.mu.first"),
+            (replaced(&(-2f32).to_le_bytes(), &f32::NAN.to_le_bytes()), "is not finite"),
+        ];
+        for (bytes, reason) in cases {
             std::fs::write(&path, bytes).unwrap();
-            let error = Checkpoint::read(&path).unwrap_err();
-            assert!(error.report().contains("because") && error.report().contains(reason), "{}", error.report());
+            let report = Checkpoint::read(&path).unwrap_err().report();
+            let because = report.split_once("because: ").unwrap().1;
+            assert!(because.contains(reason), "'{because}' does not say: {reason}");
         }
     }
 }

@@ -99,13 +99,27 @@ impl<A: AutodiffBackend> LevelTrainer<A> {
     fn note(&mut self, step: usize, losses: [f32; 5]) -> Result<()> {
         if losses.iter().any(|loss| !loss.is_finite()) {
             let named = Losses::<f32>::NAMES.iter().zip(losses).map(|(name, loss)| format!("{name} {loss}"));
-            return Err(Error::check(format!("training level {} diverged in step {}", self.frame.tap, step + 1))
-                .because(named.collect::<Vec<_>>().join(", "))
-                .advise("lower --learning-rate, or give another --seed"));
+            return Err(self.diverged(&format!(" in step {}", step + 1), named.collect::<Vec<_>>().join(", ")));
         }
         let running = self.losses.get_or_insert(losses);
         running.iter_mut().zip(losses).for_each(|(mean, loss)| *mean += LOSS_MEMORY * (loss - *mean));
         Ok(())
+    }
+
+    fn diverged(&self, when: &str, because: String) -> Error {
+        Error::check(format!("training level {} diverged{when}", self.frame.tap))
+            .because(because)
+            .advise("lower --learning-rate, or give another --seed")
+    }
+
+    /// Brings a `tensor` that belongs to the parameter `name` back from the device. A step's losses are those from before
+    /// its update: a gradient that is not finite shows in no loss, but here.
+    fn read_back(&self, name: &str, tensor: Tensor<A::InnerBackend, 2>) -> Result<Array2<f32>> {
+        let values = array2(tensor)?;
+        match values.iter().all(|value| value.is_finite()) {
+            true => Ok(values),
+            false => Err(self.diverged("", format!("parameter {name} or a mean of its gradients is not finite"))),
+        }
     }
 
     /// Running means of the losses, in the order of [`Losses::NAMES`].
@@ -153,9 +167,11 @@ impl<A: AutodiffBackend> LevelTrainer<A> {
     ///
     /// # Errors
     ///
-    /// The device failed.
+    /// The device failed, or a parameter is not finite.
     pub fn weights(&self) -> Result<LevelWeights> {
-        let parts = self.parameters.clone().into_parts().into_iter().map(array2).collect::<Result<Vec<_>>>()?;
+        let names = LevelParameters::<()>::names(self.shape.blocks);
+        let parts = names.iter().zip(self.parameters.clone().into_parts());
+        let parts = parts.map(|(name, value)| self.read_back(name, value)).collect::<Result<Vec<_>>>()?;
         Ok(LevelWeights::new(self.frame.clone(), LevelParameters::from_parts(self.shape.blocks, parts)))
     }
 
@@ -163,15 +179,17 @@ impl<A: AutodiffBackend> LevelTrainer<A> {
     ///
     /// # Errors
     ///
-    /// The device failed.
+    /// The device failed, or something of it is not finite: no later step could mend that.
     pub fn state(&self) -> Result<LevelState> {
         let values = self.parameters.clone().into_parts().into_iter().zip(&self.optimizer);
         let parameters = LevelParameters::<()>::names(self.shape.blocks)
             .into_iter()
             .zip(values)
             .map(|(name, (value, adam))| {
-                let (first, second) = (array2(adam.first.clone())?, array2(adam.second.clone())?);
-                Ok((name, ParameterState { value: array2(value)?, first, second, updates: adam.updates }))
+                let [value, first, second] =
+                    [value, adam.first.clone(), adam.second.clone()].map(|tensor| self.read_back(&name, tensor));
+                let state = ParameterState { value: value?, first: first?, second: second?, updates: adam.updates };
+                Ok((name, state))
             })
             .collect::<Result<_>>()?;
         Ok(LevelState { parameters, losses: self.losses })

@@ -95,6 +95,11 @@ impl Recipe {
                 return wrong(name, value, "0 or more");
             }
         }
+        let first_stage = losses.without_intra();
+        if [first_stage.likelihood, first_stage.information, first_stage.entropy].iter().all(|weight| *weight == 0.0) {
+            return Err(Error::usage("no loss is left that the first stage could learn by")
+                .advise("give lambda1 or lambda2 a weight above 0, or leave the entropy loss in"));
+        }
         Ok(())
     }
 

@@ -97,7 +97,8 @@ impl Task<'_> {
 ///
 /// # Errors
 ///
-/// A checkpoint that cannot be written or does not belong to this run, a device that fails, a loss that is not finite.
+/// A checkpoint that cannot be written or does not belong to this run, a device that fails, a loss or a
+/// parameter that is not finite.
 pub fn fit<A: AutodiffBackend>(task: &Task, device: &A::Device, stop: &AtomicBool) -> Result<Outcome> {
     let (batches, schedule, run) = (task.batches(), task.schedule(), task.digest()?);
     let levels = &task.features.levels;

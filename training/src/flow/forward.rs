@@ -8,7 +8,7 @@ use super::PositionCode;
 use super::parameters::BlockParameters;
 
 /// The factor on the subnet's output and inside the global affine's scale.
-const DAMPING: f64 = 0.1;
+pub const DAMPING: f64 = 0.1;
 /// The sharpness of the global affine's softplus.
 const BETA: f64 = 0.5;
 

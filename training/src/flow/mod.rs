@@ -11,7 +11,7 @@ mod weights;
 mod tests;
 
 pub use convert::LevelFrame;
-pub use forward::{FixedParts, GridPositions, Halves, array2, forward, tensor2};
+pub use forward::{DAMPING, FixedParts, GridPositions, Halves, array2, forward, tensor2};
 pub use initial::{FlowShape, gaussian, initial_blocks, orthogonal_matrices};
 pub use parameters::{BlockParameters, LevelParameters, MixtureParameters};
 pub use position::PositionCode;

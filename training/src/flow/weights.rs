@@ -23,6 +23,39 @@ pub struct LevelWeights {
     pub centers: LevelCenters,
 }
 
+impl LevelWeights {
+    /// The name of a part in which a value is NaN or infinite.
+    pub fn not_finite(&self) -> Option<&'static str> {
+        let of_blocks = self.blocks.iter().flat_map(|block| {
+            let BlockWeights { w1, b1, w2, b2, scale, offset, mix } = block;
+            [
+                ("w1", all_finite(w1)),
+                ("b1", all_finite(b1)),
+                ("w2", all_finite(w2)),
+                ("b2", all_finite(b2)),
+                ("scale", all_finite(scale)),
+                ("offset", all_finite(offset)),
+                ("mix", all_finite(mix)),
+            ]
+        });
+        let LevelCenters { mu, dmu, psi, psi_in } = &self.centers;
+        let others = [
+            ("mean", all_finite(&self.mean)),
+            ("std", all_finite(&self.std)),
+            ("clamp", self.clamp.is_finite()),
+            ("mu", all_finite(mu)),
+            ("dmu", all_finite(dmu)),
+            ("psi", all_finite(psi)),
+            ("psi_in", all_finite(psi_in)),
+        ];
+        of_blocks.chain(others).find(|(_, finite)| !finite).map(|(name, _)| name)
+    }
+}
+
+fn all_finite<'v>(values: impl IntoIterator<Item = &'v f32>) -> bool {
+    values.into_iter().all(|value| value.is_finite())
+}
+
 /// One flow block. With `[x1, x2] = x`, `c` the position code and
 ///
 /// ```text
