@@ -245,6 +245,24 @@ fn a_changed_line_is_named_and_no_run_continues_it() {
 }
 
 #[test]
+fn frames_of_another_shape_than_the_calibration_s_are_faults_and_never_pass() {
+    let line = Line::with_frames(4);
+    let path = line.bench.path("calibration/red.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.contains("[frame]\nwidth = 64\nheight = 64\n"), "{text}");
+    std::fs::write(path, text.replace("width = 64", "width = 96")).unwrap();
+    let (code, _, stderr) = line.run(&line.config("rate = 20", NO_OUTPUT));
+    assert_eq!(code, 0, "{stderr}");
+    let parts = line.parts();
+    assert_eq!(parts.len(), 4);
+    for part in &parts {
+        assert_eq!((&part["verdict"], &part["reason"]), (&"unknown".into(), &"faulted".into()), "{part}");
+        let detail = part["detail"].as_str().unwrap();
+        assert!(detail.contains("64x64") && detail.contains("96x64"), "{detail}");
+    }
+}
+
+#[test]
 fn an_image_that_is_none_is_a_bad_part() {
     let line = Line::with_frames(3);
     std::fs::write(line.bench.path("frames/000.png"), "this is no image").unwrap();

@@ -97,6 +97,28 @@ fn eval_tells_areas_and_rates_per_class_and_in_the_mean() {
 }
 
 #[test]
+fn images_of_another_shape_than_the_calibration_s_are_scored_with_one_warning() {
+    let bench = Bench::new();
+    for class in ["red", "blue"] {
+        let path = bench.path(&format!("calibration/{class}.toml"));
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(path, text.replace("width = 64", "width = 96")).unwrap();
+    }
+    let (model, calibration) = (bench.text("bundle"), bench.text("calibration/red.toml"));
+    let good = bench.text("data/red/test/good");
+    let (code, out, err) =
+        run(&["score", "--model", &model, "--calibration", &calibration, "--class", "red", "--json", &good]);
+    assert_eq!((code, scores(&out).len()), (0, 8), "{err}");
+    assert_eq!(err.matches("not for frames of 64x64").count(), 1, "{err}");
+    let (calibration, data) = (bench.text("calibration"), bench.text("data"));
+    let (code, _, err) = run(&["eval", "--model", &model, "--calibration", &calibration, "--data", &data]);
+    assert_eq!(code, 0, "{err}");
+    for class in ["red", "blue"] {
+        assert_eq!(err.matches(&format!("calibration of '{class}' is not for frames of 64x64")).count(), 1, "{err}");
+    }
+}
+
+#[test]
 fn without_a_calibration_there_is_a_score_but_no_verdict() {
     let bench = Bench::new();
     let image = bench.text("data/red/test/good/000.png");

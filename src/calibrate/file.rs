@@ -1,5 +1,6 @@
 //! The calibration file (`docs/calibration.md`): TOML, one per class.
 
+use std::num::NonZeroU32;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -31,11 +32,34 @@ pub struct Calibration {
     pub promised_frr: f64,
     /// A part is rejected when its score is greater than this.
     pub threshold: f32,
+    /// The size of the frames that it is for; none when its images were of several sizes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frame: Option<FrameSize>,
     /// The score's constants.
     pub reference: ScoreReference,
     /// The normal images that it was made from.
     pub images: Vec<CalibrationImage>,
 }
+
+/// Columns and rows of a frame, before it is brought to the network's input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FrameSize {
+    /// Columns.
+    pub width: NonZeroU32,
+    /// Rows.
+    pub height: NonZeroU32,
+}
+
+impl FrameSize {
+    /// Of an image's dimensions, unless one of them is 0.
+    pub fn new((width, height): (u32, u32)) -> Option<Self> {
+        Some(FrameSize { width: NonZeroU32::new(width)?, height: NonZeroU32::new(height)? })
+    }
+}
+
+/// Frames whose aspect ratio differs by no more than this are alike: sizes are rounded to what a sensor can do.
+const ASPECT_TOLERANCE: f64 = 0.01;
 
 /// One normal image that a calibration was made from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -138,6 +162,24 @@ impl Calibration {
         Ok(())
     }
 
+    /// Refuses a frame of `width` by `height` pixels whose aspect ratio is not that of the calibration's images: stretched
+    /// to the network's input, its parts have a shape that no normal part had.
+    ///
+    /// # Errors
+    ///
+    /// The aspect ratio is another.
+    pub fn check_frame(&self, (width, height): (u32, u32)) -> Result<()> {
+        let Some(frame) = self.frame else { return Ok(()) };
+        let aspect = f64::from(width) / f64::from(height);
+        let calibrated = f64::from(frame.width.get()) / f64::from(frame.height.get());
+        if (aspect / calibrated - 1.0).abs() <= ASPECT_TOLERANCE {
+            return Ok(());
+        }
+        Err(Error::usage(format!("the calibration of '{}' is not for frames of {width}x{height}", self.class))
+            .because(format!("its images were {}x{}, of another aspect ratio", frame.width, frame.height))
+            .advise("set the camera to that size, or calibrate again with images of this one"))
+    }
+
     /// Whether a part with `score` is rejected. What is not a number is rejected.
     pub fn rejects(&self, score: f32) -> bool {
         score.is_nan() || score > self.threshold
@@ -158,6 +200,7 @@ mod tests {
             target_frr: 0.01,
             promised_frr: 0.01,
             threshold: 0.123_456_79,
+            frame: FrameSize::new((640, 480)),
             reference: ScoreReference { mean: vec![-0.1, 1.0e-7], deviation: vec![1.5e-30, 1.999_999_9] },
             images: vec![CalibrationImage {
                 file: "000.png".into(),
@@ -185,12 +228,28 @@ mod tests {
             (text.replace("format_version = 1", ""), "format_version is missing"),
             (text.replace("target_frr", "target_fr"), "target_fr"),
             (text.replace("threshold = 0.12345679", "threshold = nan"), "threshold is NaN"),
+            (text.replace("height = 480", "height = 0"), "nonzero"),
             ("x".into(), "not a calibration"),
         ];
         for (text, says) in cases {
             let error = Calibration::parse("f.toml", &text).unwrap_err();
             assert!(error.report().contains(says), "{}", error.report());
         }
+    }
+
+    #[test]
+    fn frames_of_another_shape_are_refused() {
+        let calibration = sample();
+        for alike in [(640, 480), (320, 240), (1280, 960), (644, 480)] {
+            assert!(calibration.check_frame(alike).is_ok(), "{alike:?}");
+        }
+        for other in [(1280, 720), (480, 640), (480, 480), (0, 480), (640, 0), (0, 0)] {
+            let report = calibration.check_frame(other).unwrap_err().report();
+            assert!(report.contains("640x480") && report.contains(&format!("{}x{}", other.0, other.1)), "{report}");
+        }
+        let any = Calibration { frame: None, ..sample() };
+        assert!(any.check_frame((1280, 720)).is_ok());
+        assert!(!toml::to_string_pretty(&any).unwrap().contains("frame"));
     }
 
     #[test]

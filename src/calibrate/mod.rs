@@ -8,7 +8,7 @@ mod file;
 
 use std::path::{Path, PathBuf};
 
-pub use file::{Calibration, CalibrationImage, FORMAT_VERSION};
+pub use file::{Calibration, CalibrationImage, FORMAT_VERSION, FrameSize};
 
 use crate::bundle::Bundle;
 use crate::digest::Digest;
@@ -54,9 +54,9 @@ pub fn calibrate(bundle: &Bundle, class: &str, images: &[PathBuf], target_frr: f
     }
     let index = bundle.manifest.class_index(class)?;
     let frames = batch::for_each_image(bundle, class, images, |inspector, _, path, image| {
-        Ok((inspector.level_maps(&image, index)?, digest_of(path)?))
+        Ok((image.dimensions(), (inspector.level_maps(&image, index)?, digest_of(path)?)))
     })?;
-    let (maps, digests): (Vec<_>, Vec<_>) = frames.into_iter().unzip();
+    let (sizes, (maps, digests)): (Vec<_>, (Vec<_>, Vec<_>)) = frames.into_iter().unzip();
     if maps.is_empty() {
         return Err(Error::usage(format!("no image to calibrate '{class}' on")));
     }
@@ -78,6 +78,7 @@ pub fn calibrate(bundle: &Bundle, class: &str, images: &[PathBuf], target_frr: f
         target_frr,
         promised_frr: threshold.promised_frr,
         threshold: threshold.value,
+        frame: common(&sizes).and_then(FrameSize::new),
         reference,
         images: images.iter().zip(digests).zip(&scores).map(image_of).collect(),
     })
@@ -87,6 +88,12 @@ fn digest_of(path: &Path) -> Result<Digest> {
     let bytes = std::fs::read(path)
         .map_err(|error| Error::device(format!("image {} cannot be read", path.display())).because(error))?;
     Ok(Digest::of(bytes))
+}
+
+/// The size that all images have.
+fn common(sizes: &[(u32, u32)]) -> Option<(u32, u32)> {
+    let (first, rest) = sizes.split_first()?;
+    rest.iter().all(|size| size == first).then_some(*first)
 }
 
 #[cfg(test)]
@@ -123,5 +130,12 @@ mod tests {
         let scores = (0..99).map(|score| score as f32).collect::<Vec<_>>();
         assert!(threshold(&scores, 0.01).promised_frr <= 0.01);
         assert!(threshold(&scores[1..], 0.01).promised_frr > 0.01);
+    }
+
+    #[test]
+    fn only_a_size_that_all_images_have_is_theirs() {
+        assert_eq!(common(&[(640, 480); 3]), Some((640, 480)));
+        assert_eq!(common(&[(640, 480), (640, 480), (640, 481)]), None);
+        assert_eq!(common(&[]), None);
     }
 }

@@ -57,6 +57,8 @@ struct Judge {
     classes: Vec<String>,
     reference: ScoreReference,
     calibration: Option<Calibration>,
+    /// Whether the user knows that the images are not of the calibration's shape.
+    warned: bool,
 }
 
 pub fn run(args: ScoreArgs) -> Result<()> {
@@ -112,11 +114,17 @@ impl Judge {
             classes: bundle.manifest.classes,
             reference,
             calibration,
+            warned: false,
         })
     }
 
     fn row(&mut self, path: &Path, heatmaps: Option<&Path>) -> Result<Row> {
         let image = dataset::read_rgb(path)?;
+        if let Some(Err(error)) = self.calibration.as_ref().map(|c| c.check_frame(image.dimensions()))
+            && !std::mem::replace(&mut self.warned, true)
+        {
+            log::warn!("{}: {}", path.display(), error.report());
+        }
         let inspection = self.inspector.inspect(&image, self.class, &self.reference)?;
         let other = inspection.resembles.map(|other| self.classes[other].clone());
         let rejects = |calibration: &Calibration| other.is_some() || calibration.rejects(inspection.score);

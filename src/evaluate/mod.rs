@@ -2,7 +2,7 @@
 
 pub mod auroc;
 
-use std::sync::Mutex;
+use std::sync::{Mutex, Once};
 
 use image::GrayImage;
 use ndarray::Array2;
@@ -61,7 +61,11 @@ pub fn evaluate(bundle: &Bundle, calibration: &Calibration, product: &ProductDat
     }
     let images = product.test.iter().map(|test| test.image.clone()).collect::<Vec<_>>();
     let pixels = Mutex::new(Ranking::default());
+    let warning = Once::new();
     let scores = batch::for_each_image(bundle, &product.name, &images, |inspector, index, _, image| {
+        if let Err(error) = calibration.check_frame(image.dimensions()) {
+            warning.call_once(|| log::warn!("{}: {}", images[index].display(), error.report()));
+        }
         let inspection = inspector.inspect(&image, class, &calibration.reference)?;
         if let Some(mask) = mask_of(&product.test[index], inspection.map.dim())? {
             let mut pixels = pixels.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

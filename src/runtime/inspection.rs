@@ -87,6 +87,7 @@ impl Inspect for ModelInspector {
             Error::usage(format!("there is no calibration of the class '{class}' (only of {known})"))
         })?;
         let calibration = &product.calibration;
+        calibration.check_frame(frame.image.dimensions())?;
         let inspection = self.inspector.inspect(&frame.image, product.index, &calibration.reference)?;
         if let Some(other) = inspection.resembles {
             return Err(Error::check(format!("the part looks like '{}', not like '{class}'", self.classes[other])));
