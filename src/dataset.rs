@@ -152,7 +152,26 @@ pub fn images(folder: &Path) -> Result<Vec<PathBuf>> {
 ///
 /// The file cannot be read or is not an image.
 pub fn read_rgb(path: &Path) -> Result<RgbImage> {
-    Ok(read(path)?.to_rgb8())
+    decode_rgb(path, &read_bytes(path)?)
+}
+
+/// Reads an image file as it is.
+///
+/// # Errors
+///
+/// The file cannot be read.
+pub fn read_bytes(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path)
+        .map_err(|error| Error::device(format!("image {} cannot be read", path.display())).because(error))
+}
+
+/// The image, as 8-bit RGB, that `bytes` of the file `path` hold.
+///
+/// # Errors
+///
+/// It is not an image.
+pub fn decode_rgb(path: &Path, bytes: &[u8]) -> Result<RgbImage> {
+    Ok(decode(path, bytes)?.to_rgb8())
 }
 
 /// Reads a mask: pixels above 0 are the defect.
@@ -161,16 +180,14 @@ pub fn read_rgb(path: &Path) -> Result<RgbImage> {
 ///
 /// The file cannot be read or is not an image.
 pub fn read_mask(path: &Path) -> Result<GrayImage> {
-    let mut mask = read(path)?.to_luma8();
+    let mut mask = decode(path, &read_bytes(path)?)?.to_luma8();
     mask.pixels_mut().for_each(|pixel| pixel.0[0] = if pixel.0[0] > 0 { 255 } else { 0 });
     Ok(mask)
 }
 
-fn read(path: &Path) -> Result<image::DynamicImage> {
-    let bytes = std::fs::read(path)
-        .map_err(|error| Error::device(format!("image {} cannot be read", path.display())).because(error))?;
+fn decode(path: &Path, bytes: &[u8]) -> Result<image::DynamicImage> {
     // The content decides, not the ending: a JPEG that is called .png is still a JPEG.
-    image::load_from_memory(&bytes).map_err(|error| {
+    image::load_from_memory(bytes).map_err(|error| {
         Error::device(format!("{} is not an image that can be read", path.display()))
             .because(error)
             .advise("PNG, JPEG, BMP, TIFF and PNM are read; is the file complete?")

@@ -6,7 +6,7 @@
 
 mod file;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 pub use file::{Calibration, CalibrationImage, FORMAT_VERSION, FrameSize};
 
@@ -53,8 +53,8 @@ pub fn calibrate(bundle: &Bundle, class: &str, images: &[PathBuf], target_frr: f
             .advise("give a rate between 0 and 1, such as 0.01 for one normal part in a hundred"));
     }
     let index = bundle.manifest.class_index(class)?;
-    let frames = batch::for_each_image(bundle, class, images, |inspector, _, path, image| {
-        Ok((image.dimensions(), (inspector.level_maps(&image, index)?, digest_of(path)?)))
+    let frames = batch::for_each_image(bundle, class, images, |inspector, _, bytes, image| {
+        Ok((image.dimensions(), (inspector.level_maps(&image, index)?, Digest::of(bytes))))
     })?;
     let (sizes, (maps, digests)): (Vec<_>, (Vec<_>, Vec<_>)) = frames.into_iter().unzip();
     if maps.is_empty() {
@@ -84,12 +84,6 @@ pub fn calibrate(bundle: &Bundle, class: &str, images: &[PathBuf], target_frr: f
     })
 }
 
-fn digest_of(path: &Path) -> Result<Digest> {
-    let bytes = std::fs::read(path)
-        .map_err(|error| Error::device(format!("image {} cannot be read", path.display())).because(error))?;
-    Ok(Digest::of(bytes))
-}
-
 /// The size that all images have.
 fn common(sizes: &[(u32, u32)]) -> Option<(u32, u32)> {
     let (first, rest) = sizes.split_first()?;
@@ -98,6 +92,9 @@ fn common(sizes: &[(u32, u32)]) -> Option<(u32, u32)> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::OpenOptionsExt;
+    use std::path::Path;
+
     use super::*;
 
     #[test]
@@ -121,6 +118,36 @@ mod tests {
             assert_eq!(threshold.value, rank as f32, "n = {n}, rate {frr}");
             assert_eq!(threshold.promised_frr, (n + 1 - rank) as f64 / (n + 1) as f64);
         }
+    }
+
+    #[test]
+    fn an_image_is_read_once_so_that_the_digest_is_of_what_was_scored() {
+        let folder = tempfile::tempdir().unwrap();
+        // A pipe gives other bytes to whoever opens it again.
+        let pipe = folder.path().join("001.png");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let png = |grey: u8| {
+            let mut bytes = std::io::Cursor::new(Vec::new());
+            image::RgbImage::from_pixel(64, 64, image::Rgb([grey; 3]))
+                .write_to(&mut bytes, image::ImageFormat::Png)
+                .unwrap();
+            bytes.into_inner()
+        };
+        let (first, second) = (png(50), png(200));
+        let digest = Digest::of(&first);
+        let path = pipe.clone();
+        std::thread::spawn(move || {
+            std::fs::write(&path, first).unwrap();
+            // A pipe without a reader cannot be opened without waiting for one.
+            while std::fs::OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(&path).is_ok() {
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+            std::fs::write(&path, second)
+        });
+        let bundle = Bundle::open(Path::new("models/demo")).unwrap();
+        let class = &bundle.manifest.classes[0];
+        let calibration = calibrate(&bundle, class, &[pipe], 0.01).unwrap();
+        assert_eq!(calibration.images[0].sha256, digest);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Many images at once, on all cores: what calibration and evaluation are made of.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -11,7 +11,8 @@ use super::Inspector;
 use crate::bundle::Bundle;
 use crate::{Error, Result, dataset, panic_text};
 
-/// Reads every image and hands it to `work` with an inspector, one per core; the results come in the images' order.
+/// Reads every image once and hands it to `work`, with an inspector (one per core), its index and the bytes that it was
+/// decoded from; the results come in the images' order.
 ///
 /// A progress bar named `title` is shown on a terminal.
 ///
@@ -22,7 +23,7 @@ pub fn for_each_image<T: Send>(
     bundle: &Bundle,
     title: &str,
     images: &[PathBuf],
-    work: impl Fn(&mut Inspector, usize, &Path, RgbImage) -> Result<T> + Sync,
+    work: impl Fn(&mut Inspector, usize, &[u8], RgbImage) -> Result<T> + Sync,
 ) -> Result<Vec<T>> {
     let bar = progress_bar(title, images.len());
     let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
@@ -32,7 +33,10 @@ pub fn for_each_image<T: Send>(
         while !stop.load(Ordering::Relaxed) {
             let index = next.fetch_add(1, Ordering::Relaxed);
             let Some(path) = images.get(index) else { break };
-            let outcome = dataset::read_rgb(path).and_then(|image| work(&mut inspector, index, path, image));
+            let outcome = dataset::read_bytes(path).and_then(|bytes| {
+                let image = dataset::decode_rgb(path, &bytes)?;
+                work(&mut inspector, index, &bytes, image)
+            });
             stop.fetch_or(outcome.is_err(), Ordering::Relaxed);
             outcomes.lock().unwrap_or_else(std::sync::PoisonError::into_inner)[index] = Some(outcome);
             bar.inc(1);
