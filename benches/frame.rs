@@ -70,7 +70,7 @@ impl Line {
         let config = AuditConfig { file: folder.path().join("audit.jsonl"), sync: SyncPolicy::default() };
         let calibrations = [("product".to_owned(), bundle.digest)].into();
         let start = RunStart { line: "bench".into(), config: None, bundle: bundle.digest, calibrations };
-        let log = AuditLog::open(&config, &start, |report| panic!("{report:?}")).expect("the audit can be written");
+        let log = AuditLog::open(&config, &start).expect("the audit can be written");
         let written = File::open(&config.file).expect("the audit is there");
         let length = written.metadata().expect("a file has a length").len();
         let record = record(bundle.digest);
@@ -105,7 +105,8 @@ impl Line {
 
     /// A decision, from the line's core to its place in the file's chain; forced onto the disk every 200 ms, as in a run.
     fn audit(&mut self) {
-        self.log.write(Body::part(black_box(&self.record), PartContext { bundle: self.bundle.digest }));
+        let body = Body::part(black_box(&self.record), PartContext { bundle: self.bundle.digest });
+        self.log.write(body).expect("the disk keeps up");
         let before = self.length;
         while self.length == before {
             std::thread::yield_now();

@@ -68,6 +68,9 @@ pub(super) struct Envelope {
     pub(super) time: String,
     #[serde(default)]
     pub(super) format_version: Option<u32>,
+    /// How many records a `lost` record stands for.
+    #[serde(default)]
+    pub(super) records: Option<u64>,
     pub(super) hash: Digest,
 }
 

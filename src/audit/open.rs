@@ -3,14 +3,20 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::chain::Link;
+use super::desk::Refused;
 use super::record::{Body, RunStart};
+use super::tail::{End, Tail};
 use super::verify;
-use super::writer::{Report, Writer};
+use super::writer::Writer;
 use crate::config::AuditConfig;
 use crate::time::Monotonic;
 use crate::{Error, Result};
+
+/// A record that is not on disk after so long is a fault: a disk may hang without ever failing.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Where lines end up: a file, or something that fails on demand.
 pub trait Store: Send {
@@ -47,13 +53,13 @@ pub struct AuditLog {
 
 impl AuditLog {
     /// Continues the file that `config` names, or begins it, and puts `run`'s start record on disk. Later failures are
-    /// reported to `report`, on the writer's thread.
+    /// told by [`AuditLog::health`].
     ///
     /// # Errors
     ///
     /// The file cannot be read or written, is used by another run, or is not what was written: then it is refused, since
     /// whatever was appended could not be trusted either.
-    pub fn open(config: &AuditConfig, run: &RunStart, report: impl FnMut(Report) + Send + 'static) -> Result<Self> {
+    pub fn open(config: &AuditConfig, run: &RunStart) -> Result<Self> {
         let path = &config.file;
         let failed = |error| {
             Error::device(format!("audit file {} cannot be written", path.display()))
@@ -82,26 +88,40 @@ impl AuditLog {
             file.sync().map_err(failed)?;
             sync_folder(path).map_err(failed)?;
         }
-        let length = whole + lines.len() as u64;
-        let writer = Writer::start(Box::new(file), link, length, config.sync, report)?;
+        let tail = Tail::new(Box::new(file), End { link, length: whole + lines.len() as u64 });
+        let writer = Writer::start(tail, config.sync, PATIENCE)?;
         Ok(AuditLog { path: path.clone(), writer })
     }
 
     /// Puts a record into the queue; never waits for the disk.
-    pub fn write(&self, body: Body) {
-        self.writer.write(body);
-    }
-
-    /// Writes what waits, forces it onto the disk, and ends.
     ///
     /// # Errors
     ///
-    /// Records could not be written, and are lost now.
+    /// The queue is full, since the disk takes nothing, or the writer died: this record is lost. When there is room again, a
+    /// `lost` record says how many were.
+    pub fn write(&self, body: Body) -> std::result::Result<(), Refused> {
+        self.writer.write(body)
+    }
+
+    /// Whether the disk takes what is written; never waits for it.
+    ///
+    /// # Errors
+    ///
+    /// Why not: it fails, it has not taken a record for 5 seconds, or records were lost and that is not written down yet.
+    pub fn health(&self) -> std::result::Result<(), String> {
+        self.writer.health()
+    }
+
+    /// Writes what waits, forces it onto the disk, and ends. A disk that takes nothing for 5 seconds is not waited for.
+    ///
+    /// # Errors
+    ///
+    /// Records could not be written, and are lost now, or were lost before.
     pub fn close(self) -> Result<()> {
         self.writer.close().map_err(|lost| {
             Error::device(format!("audit file {}: {} records could not be written", self.path.display(), lost.records))
                 .because(lost.why)
-                .advise("make room on the disk; the records that are missing were never in the file")
+                .advise("check the disk and make room on it; the records that are missing are not in the file")
         })
     }
 }

@@ -144,6 +144,16 @@ impl Body {
         Self::event("repaired", at, Repaired { cut_bytes: cut.len(), cut_sha256: Digest::of(cut) })
     }
 
+    /// So many records found no room, the first of them at `since`.
+    pub(super) fn lost(at: Monotonic, records: usize, since: Monotonic) -> Self {
+        #[derive(Serialize)]
+        struct Lost {
+            records: usize,
+            since_ns: u64,
+        }
+        Self::event("lost", at, Lost { records, since_ns: since.as_nanos() })
+    }
+
     /// What became of a part.
     pub fn part(record: &PartRecord, context: PartContext) -> Self {
         #[derive(Serialize)]

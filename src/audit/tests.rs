@@ -1,11 +1,8 @@
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::sync::mpsc;
-use std::sync::{Arc, Mutex};
+use std::path::PathBuf;
 
 use super::chain::Link;
-use super::writer::{KEPT, Writer};
 use super::*;
 use crate::config::{AuditConfig, SyncPolicy};
 use crate::digest::Digest;
@@ -36,6 +33,8 @@ fn part(number: u64) -> Body {
     Body::part(&record, PartContext { bundle: Digest::zero() })
 }
 
+mod disks;
+
 struct Folder(tempfile::TempDir);
 
 impl Folder {
@@ -49,14 +48,14 @@ impl Folder {
 
     fn open(&self) -> crate::Result<AuditLog> {
         let config = AuditConfig { file: self.file(), sync: SyncPolicy::Group };
-        AuditLog::open(&config, &run_start(), |_| {})
+        AuditLog::open(&config, &run_start())
     }
 
     /// A run of `parts` parts that ends in good order.
     fn run(&self, parts: u64) {
         let log = self.open().unwrap();
-        (0..parts).for_each(|number| log.write(part(number)));
-        log.write(Body::stop(Monotonic::now(), "end", &Counters::default()));
+        (0..parts).for_each(|number| log.write(part(number)).unwrap());
+        log.write(Body::stop(Monotonic::now(), "end", &Counters::default())).unwrap();
         log.close().unwrap();
     }
 
@@ -183,7 +182,7 @@ fn a_file_is_written_by_one_run_at_a_time() {
 #[test]
 fn a_disk_that_is_full_at_the_start_is_a_device_error() {
     let config = AuditConfig { file: "/dev/full".into(), sync: SyncPolicy::Group };
-    let error = AuditLog::open(&config, &run_start(), |_| {}).expect_err("full");
+    let error = AuditLog::open(&config, &run_start()).expect_err("full");
     assert_eq!(error.kind().exit_code(), 3);
     assert!(error.report().contains("No space left"), "{}", error.report());
 }
@@ -194,85 +193,4 @@ fn an_empty_or_absent_file_does_not_verify() {
     assert_eq!(verify(&folder.file()).unwrap_err().kind().exit_code(), 3);
     std::fs::write(folder.file(), "").unwrap();
     assert!(verify(&folder.file()).unwrap_err().to_string().contains("holds no record"));
-}
-
-/// A disk with room for so many more bytes; a write that does not fit leaves a part behind, as a real one does.
-#[derive(Clone)]
-struct SmallDisk {
-    bytes: Arc<Mutex<Vec<u8>>>,
-    room: Arc<Mutex<usize>>,
-}
-
-impl SmallDisk {
-    fn with_room(room: usize) -> Self {
-        SmallDisk { bytes: Arc::default(), room: Arc::new(Mutex::new(room)) }
-    }
-
-    fn check(&self, path: &Path) -> Verified {
-        std::fs::write(path, &*self.bytes.lock().unwrap()).unwrap();
-        verify(path).unwrap()
-    }
-}
-
-impl Store for SmallDisk {
-    fn append(&mut self, new: &[u8]) -> std::io::Result<()> {
-        let mut bytes = self.bytes.lock().unwrap();
-        let fits = new.len().min(self.room.lock().unwrap().saturating_sub(bytes.len()));
-        bytes.extend_from_slice(&new[..fits]);
-        match fits == new.len() {
-            true => Ok(()),
-            false => Err(std::io::Error::from_raw_os_error(libc::ENOSPC)),
-        }
-    }
-
-    fn truncate(&mut self, length: u64) -> std::io::Result<()> {
-        self.bytes.lock().unwrap().truncate(length as usize);
-        Ok(())
-    }
-
-    fn sync(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-fn writer(disk: &SmallDisk) -> (Writer, mpsc::Receiver<Report>) {
-    let (reports_in, reports) = mpsc::channel();
-    let report = move |report| {
-        let _ = reports_in.send(report);
-    };
-    (Writer::start(Box::new(disk.clone()), Link::START, 0, SyncPolicy::Group, report).unwrap(), reports)
-}
-
-#[test]
-fn a_full_disk_is_reported_and_nothing_is_lost_when_there_is_room_again() {
-    let folder = Folder::new();
-    let disk = SmallDisk::with_room(1_000);
-    let (writer, reports) = writer(&disk);
-    (0..50).for_each(|number| writer.write(part(number)));
-    assert!(matches!(reports.recv(), Ok(Report::Fault(why)) if why.contains("No space left")));
-    *disk.room.lock().unwrap() = usize::MAX;
-    assert_eq!(reports.recv(), Ok(Report::Recovered));
-    writer.close().unwrap();
-    assert_eq!(disk.check(&folder.file()).parts, 50);
-}
-
-#[test]
-fn what_memory_cannot_keep_is_told_and_counted() {
-    let folder = Folder::new();
-    let disk = SmallDisk::with_room(10_000);
-    let (writer, reports) = writer(&disk);
-    writer.write(part(0));
-    (1..KEPT as u64 + 100).for_each(|number| writer.write(part(number)));
-    assert!(matches!(reports.recv(), Ok(Report::Fault(_))));
-    (0..KEPT as u64).for_each(|number| writer.write(part(number)));
-    assert_eq!(reports.recv(), Ok(Report::Lost));
-    let unwritten = writer.close().expect_err("there is no room");
-    assert!(unwritten.records > KEPT, "{}", unwritten.records);
-    assert!(disk.bytes.lock().unwrap().len() <= 10_000);
-    // The part of a line that was left behind is what a killed program leaves: everything before it holds.
-    let whole = disk.bytes.lock().unwrap().iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-    disk.bytes.lock().unwrap().truncate(whole);
-    if whole > 0 {
-        disk.check(&folder.file());
-    }
 }

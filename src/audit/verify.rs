@@ -17,6 +17,8 @@ pub struct Verified {
     pub parts: u64,
     /// Starts of the program.
     pub runs: u64,
+    /// Records that found no room when they had to be written, by the `lost` records that stand for them.
+    pub lost: u64,
     /// The wall time of the first and the last line.
     pub between: Option<(String, String)>,
     /// What a chain cannot rule out, or what a reader should know.
@@ -100,6 +102,7 @@ impl Reading {
             "part" => self.verified.parts += 1,
             "start" => self.start(path, line, envelope.format_version)?,
             "stop" => self.running = None,
+            "lost" => self.lose(line, envelope.records.unwrap_or_default()),
             _ => {}
         }
         self.verified.between = Some(match self.verified.between.take() {
@@ -107,6 +110,13 @@ impl Reading {
             None => (envelope.time.clone(), envelope.time),
         });
         Ok(())
+    }
+
+    fn lose(&mut self, line: u64, records: u64) {
+        self.verified.lost += records;
+        self.verified
+            .warnings
+            .push(format!("before line {line} {records} records were lost: the disk took none, and memory was full"));
     }
 
     fn start(&mut self, path: &Path, line: u64, version: Option<u32>) -> Result<()> {

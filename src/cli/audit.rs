@@ -28,11 +28,12 @@ pub fn run(args: AuditArgs) -> Result<()> {
             let verified = audit::verify(&file)?;
             let (first, last) = verified.between.unwrap_or_default();
             print::line(format_args!(
-                "OK {}: {} lines, {} parts, {} runs, {first} to {last}",
+                "OK {}: {} lines, {} parts, {} runs, {} records lost, {first} to {last}",
                 file.display(),
                 verified.lines,
                 verified.parts,
-                verified.runs
+                verified.runs,
+                verified.lost
             ))?;
             verified.warnings.iter().try_for_each(|warning| print::line(format_args!("warning: {warning}")))
         }

@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use super::grabbing::Grabbing;
 use super::inspection::judge;
+use super::ledger::Ledger;
 use super::observer::{Finished, Gallery, Picture};
 use super::slot::Slot;
 use super::summary::{Ending, Summary, Tally};
 use super::{Wiring, realtime};
-use crate::audit::{self, AuditLog, Body, PartContext};
+use crate::audit::{AuditLog, Body, PartContext};
 use crate::line::{Action, Device, Event, Happening, LineCore, PartRecord, Rules, Ticket};
 use crate::outputs::firing::{self, Firing, Order};
 use crate::time::Monotonic;
@@ -49,7 +50,7 @@ pub fn run(wiring: Wiring) -> Result<Summary> {
     if wiring.realtime {
         realtime::lock_memory();
     }
-    let audit = AuditLog::open(&wiring.audit, &wiring.start, audit_reports(sender.clone()))?;
+    let audit = Ledger::new(AuditLog::open(&wiring.audit, &wiring.start)?);
     let prepare = if wiring.realtime { realtime::schedule_first } else { || {} };
     let firing = Firing::start(wiring.output, prepare, firing_reports(sender.clone()))?;
     let gallery = wiring.observer.map(|observer| Gallery::open(observer, wiring.pace)).transpose()?;
@@ -102,22 +103,6 @@ fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle
     thread.map_err(|error| Error::device(format!("the system gives no thread for the {name}")).because(error))
 }
 
-/// Reports after the end of the run are for nobody.
-fn tell(sender: &SyncSender<Message>, what: Happening) {
-    let _ = sender.send(Message::Event(Event { at: Monotonic::now(), what }));
-}
-
-fn audit_reports(sender: SyncSender<Message>) -> impl FnMut(audit::Report) + Send + 'static {
-    move |report| {
-        let what = match report {
-            audit::Report::Fault(why) => Happening::Fault(Device::Audit, why),
-            audit::Report::Recovered => Happening::Recovered(Device::Audit),
-            audit::Report::Lost => Happening::AuditLost,
-        };
-        tell(&sender, what);
-    }
-}
-
 /// Never waits: whoever holds the ejector on must come back to release it, also when nobody takes the reports. A part whose
 /// report finds no room gets its fate by the rule that no report means not rejected.
 fn firing_reports(sender: SyncSender<Message>) -> impl FnMut(firing::Report) + Send + 'static {
@@ -135,7 +120,7 @@ struct Conductor {
     core: LineCore,
     context: PartContext,
     firing: Firing,
-    audit: AuditLog,
+    audit: Ledger,
     gallery: Option<Gallery>,
     tally: Tally,
     /// What was seen of parts that are still open.
@@ -156,6 +141,9 @@ struct Conductor {
 impl Conductor {
     fn conduct(&mut self, messages: &Receiver<Message>) {
         loop {
+            for what in self.audit.news() {
+                self.handle(Event { at: Monotonic::now(), what });
+            }
             let now = Monotonic::now();
             if self.is_over(now) {
                 return;

@@ -14,6 +14,7 @@ mod conductor;
 mod grabbing;
 mod histogram;
 mod inspection;
+mod ledger;
 mod observer;
 mod realtime;
 mod slot;

@@ -311,3 +311,27 @@ fn only_so_many_parts_as_are_wanted() {
     let pictures = bench.seen.lock().unwrap().iter().filter(|finished| finished.picture.is_some()).count();
     assert_eq!(pictures, 3);
 }
+
+#[test]
+fn an_audit_that_hangs_stops_the_line_and_does_not_keep_it() {
+    let bench = Bench::new();
+    // A pipe that nobody reads takes 64 KiB, and then hangs whoever writes, as a dying disk does.
+    let pipe = bench.folder.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let _reader = std::fs::OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
+    const FRAMES: usize = 30_000;
+    let mut wiring = bench.wiring(Vec::new());
+    wiring.audit.file = pipe;
+    wiring.rules.travel = Duration::from_millis(20);
+    wiring.camera = Box::new(ScriptedCamera {
+        script: (0..FRAMES).map(|_| frame(part::GOOD)).collect(),
+        number: 0,
+        interval: Duration::from_micros(50),
+    });
+    let error = run(wiring).expect_err("the audit is not on disk");
+    assert_eq!(error.kind().exit_code(), 3);
+    assert!(error.report().contains("neither taken what was written nor failed"), "{}", error.report());
+    let seen = bench.seen.lock().unwrap().len();
+    assert!((4096..FRAMES).contains(&seen), "the line stopped after {seen} parts");
+    assert!(!bench.calls.lock().unwrap().is_active);
+}

@@ -1,0 +1,160 @@
+//! Between those who have something to write down and the thread that writes: room for so many records.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::record::Body;
+use crate::time::Monotonic;
+
+/// How many records are kept until they are on disk.
+pub(super) const KEPT: usize = 4096;
+
+/// A record that is not on disk yet.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) body: Body,
+    pub(super) since: Instant,
+}
+
+impl Waiting {
+    fn new(body: Body) -> Self {
+        Waiting { body, since: Instant::now() }
+    }
+}
+
+/// A record was not taken: there is no room for it. It is counted, and lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refused;
+
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    /// Not taken by the writer yet; a `lost` record among them stands where the lost ones would.
+    pub(super) waiting: VecDeque<Waiting>,
+    /// Taken by the writer and not yet on disk.
+    in_hand: usize,
+    /// When the oldest of them came.
+    in_hand_since: Option<Instant>,
+    /// Refused, and not written down as lost so far.
+    lost: usize,
+    /// When the first of them was.
+    lost_since: Option<Monotonic>,
+    /// All that were ever refused.
+    pub(super) refused: usize,
+    /// Why the last attempt to write failed, while it lasts.
+    pub(super) failure: Option<String>,
+    pub(super) closing: bool,
+    /// The writer's thread has ended.
+    pub(super) ended: bool,
+}
+
+impl Queue {
+    /// Records that were accepted and are not on disk.
+    pub(super) fn open(&self) -> usize {
+        self.waiting.len() + self.in_hand
+    }
+
+    fn put(&mut self, body: Body) -> Result<(), Refused> {
+        if self.ended || self.open() >= KEPT {
+            self.refused += 1;
+            self.lost += 1;
+            self.lost_since.get_or_insert_with(Monotonic::now);
+            return Err(Refused);
+        }
+        self.waiting.push_back(Waiting::new(body));
+        Ok(())
+    }
+
+    /// Moves what waits to the end of `batch`, which the writer has in hand from now on.
+    pub(super) fn take_into(&mut self, batch: &mut VecDeque<Waiting>) {
+        batch.append(&mut self.waiting);
+        self.hold(batch);
+    }
+
+    fn hold(&mut self, batch: &VecDeque<Waiting>) {
+        self.in_hand = batch.len();
+        self.in_hand_since = batch.front().map(|oldest| oldest.since);
+    }
+
+    fn oldest(&self) -> Option<Instant> {
+        self.in_hand_since.or_else(|| self.waiting.front().map(|oldest| oldest.since))
+    }
+
+    fn health(&self, patience: Duration) -> Result<(), String> {
+        if let Some(why) = &self.failure {
+            return Err(why.clone());
+        }
+        if self.lost > 0 {
+            return Err(format!("there was no room for {} records", self.lost));
+        }
+        match self.oldest() {
+            Some(since) if since.elapsed() >= patience => Err(silence(patience)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What is wrong with a disk that neither writes nor fails.
+pub(super) fn silence(patience: Duration) -> String {
+    format!("for {} s the disk has neither taken what was written nor failed", patience.as_secs_f64())
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Desk {
+    queue: Mutex<Queue>,
+    /// Something waits, or the queue was closed.
+    pub(super) work: Condvar,
+    /// Records reached the disk, or the writer's thread ended.
+    pub(super) settled: Condvar,
+}
+
+impl Desk {
+    /// The queue stays usable when a thread panicked while it held it: it is whole after every statement.
+    pub(super) fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn put(&self, body: Body) -> Result<(), Refused> {
+        let taken = self.queue().put(body);
+        self.work.notify_one();
+        taken
+    }
+
+    pub(super) fn health(&self, patience: Duration) -> Result<(), String> {
+        self.queue().health(patience)
+    }
+
+    /// Of what the writer had in hand, only `batch` is not on disk yet.
+    pub(super) fn settle(&self, batch: &VecDeque<Waiting>) {
+        let mut queue = self.queue();
+        queue.hold(batch);
+        // There is room again for the first time since records were refused: this is their place in the chain.
+        if queue.lost > 0 && queue.open() < KEPT {
+            let since = queue.lost_since.take().unwrap_or_else(Monotonic::now);
+            let lost = std::mem::take(&mut queue.lost);
+            queue.waiting.push_back(Waiting::new(Body::lost(Monotonic::now(), lost, since)));
+        }
+        drop(queue);
+        self.settled.notify_all();
+    }
+
+    /// Closes the queue and waits until the writer has ended, as long as records reach the disk at least every `patience`: a
+    /// disk that hangs must not keep the program. A second call does nothing.
+    pub(super) fn close(&self, patience: Duration) {
+        let mut queue = self.queue();
+        if std::mem::replace(&mut queue.closing, true) {
+            return;
+        }
+        self.work.notify_one();
+        loop {
+            let before = queue.open();
+            let stands_still = |queue: &mut Queue| !queue.ended && queue.open() == before;
+            let waited = self.settled.wait_timeout_while(queue, patience, stands_still);
+            let (after, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+            queue = after;
+            if queue.ended || waited.timed_out() {
+                return;
+            }
+        }
+    }
+}
