@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use image::{GrayImage, RgbImage};
 
+use crate::jpeg::{SOI, has_its_end};
 use crate::{Error, Result};
 
 /// The kind of test image that has no defect.
@@ -186,6 +187,10 @@ pub fn read_mask(path: &Path) -> Result<GrayImage> {
 }
 
 fn decode(path: &Path, bytes: &[u8]) -> Result<image::DynamicImage> {
+    if bytes.starts_with(&SOI) && !has_its_end(bytes) {
+        return Err(Error::device(format!("{} is a JPEG picture that was cut off", path.display()))
+            .advise("copy it again, or leave it out"));
+    }
     // The content decides, not the ending: a JPEG that is called .png is still a JPEG.
     image::load_from_memory(bytes).map_err(|error| {
         Error::device(format!("{} is not an image that can be read", path.display()))

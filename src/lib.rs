@@ -22,6 +22,7 @@ pub mod digest;
 mod error;
 pub mod evaluate;
 pub mod inspect;
+mod jpeg;
 pub mod line;
 pub mod outputs;
 pub mod print;

@@ -108,11 +108,17 @@ fn an_unknown_class_an_image_that_is_none_and_an_empty_folder_are_named() {
     let bench = Bench::new();
     let model = bench.text("bundle");
     std::fs::write(bench.path("no.png"), b"not an image").unwrap();
+    let mut whole = std::io::Cursor::new(Vec::new());
+    common::normal_part(0, 1).write_to(&mut whole, image::ImageFormat::Jpeg).unwrap();
+    let whole = whole.into_inner();
+    std::fs::write(bench.path("cut.jpg"), &whole[..whole.len() / 2]).unwrap();
+    let cut = bench.text("cut.jpg");
     std::fs::create_dir(bench.path("empty")).unwrap();
     let (no, empty) = (bench.text("no.png"), bench.text("empty"));
-    let cases: [(&[&str], i32, &str); 4] = [
+    let cases: [(&[&str], i32, &str); 5] = [
         (&["--class", "green", &no], 2, "use one of: red, blue"),
         (&["--class", "red", &no], 3, "no.png is not an image that can be read"),
+        (&["--class", "red", &cut], 3, "cut.jpg is a JPEG picture that was cut off"),
         (&["--class", "red", &empty], 2, "holds no image"),
         (&["--class", "red", "gone.png"], 3, "gone.png cannot be read"),
     ];

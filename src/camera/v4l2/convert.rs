@@ -12,6 +12,7 @@ use std::str::FromStr;
 use image::codecs::jpeg::JpegDecoder;
 use image::{DynamicImage, ImageDecoder, RgbImage};
 
+use crate::jpeg::{SOI, has_its_end};
 use crate::{Error, Result};
 
 /// The pixel formats that can be converted, named by their V4L2 four-character codes.
@@ -95,8 +96,6 @@ impl FromStr for PixelFormat {
     }
 }
 
-/// JPEG's start of image.
-const SOI: [u8; 2] = [0xff, 0xd8];
 /// The APP0 segment that marks a picture of a Motion-JPEG stream (OpenDML AVI 1.02, "Motion JPEG DIB Format").
 const AVI1: &[u8] = b"\xff\xe0\x00\x09AVI1\0\0\0";
 
@@ -211,28 +210,6 @@ impl Layout {
         }
         Ok(DynamicImage::from_decoder(decoder).map_err(|error| broken().because(error))?.into_rgb8())
     }
-}
-
-/// Whether a JPEG picture goes on to its end-of-image marker (ITU-T T.81, B.1). The segments are walked one by one: the
-/// thumbnail in an Exif segment is a JPEG picture with an end of its own.
-fn has_its_end(bytes: &[u8]) -> bool {
-    let Some(mut rest) = bytes.strip_prefix(&SOI) else { return false };
-    let mut scanned = false;
-    // Coded data stands between a scan's header and the next marker. In it, and before a marker, 0xff may be followed by 0
-    // (a coded 0xff), a restart marker, or another 0xff (a fill byte).
-    let is_marker = |pair: &[u8]| pair[0] == 0xff && !matches!(pair[1], 0 | 0xff | 0xd0..=0xd7);
-    while let Some(at) = rest.windows(2).position(is_marker) {
-        let marker = rest[at + 1];
-        rest = &rest[at + 2..];
-        if marker == 0xd9 {
-            return scanned;
-        }
-        scanned |= marker == 0xda;
-        let Some(length) = rest.first_chunk::<2>() else { return false };
-        let Some(behind) = rest.get(usize::from(u16::from_be_bytes(*length))..) else { return false };
-        rest = behind;
-    }
-    false
 }
 
 impl fmt::Display for Layout {
