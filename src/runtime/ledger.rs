@@ -28,7 +28,7 @@ impl Ledger {
         let health = self.audit.health();
         let changed = health.is_ok() != self.works;
         self.works = health.is_ok();
-        let change = changed.then(|| match health {
+        let change = changed.then_some(match health {
             Ok(()) => Happening::Recovered(Device::Audit),
             Err(why) => Happening::Fault(Device::Audit, why),
         });
