@@ -320,7 +320,7 @@ mod tests {
         assert_eq!(schedule.next(), Some(at(130)));
     }
 
-    /// An order for now, or for later, that stays good.
+    /// An order at `at` that is not void for a minute.
     fn order(part: u64, at: Monotonic, pulse_ms: u64) -> Order {
         let latest = at + Duration::from_secs(60);
         Order { part: PartId(part), at, latest, pulse: Duration::from_millis(pulse_ms) }
