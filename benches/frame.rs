@@ -18,7 +18,7 @@ use hgad::config::{AuditConfig, SyncPolicy};
 use hgad::digest::Digest;
 use hgad::inspect::{Inspector, mixture, preprocess};
 use hgad::line::{Fate, Judgement, Latency, PartId, PartRecord, Verdict};
-use hgad::time::Monotonic;
+use hgad::time::{Monotonic, StampSource};
 use image::RgbImage;
 use image::imageops::FilterType;
 use ndarray::Array2;
@@ -69,7 +69,14 @@ impl Line {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let config = AuditConfig { file: folder.path().join("audit.jsonl"), sync: SyncPolicy::default() };
         let calibrations = [("product".to_owned(), bundle.digest)].into();
-        let start = RunStart { line: "bench".into(), config: None, bundle: bundle.digest, calibrations };
+        let start = RunStart {
+            line: "bench".into(),
+            config: None,
+            camera: "bench".into(),
+            output: "none".into(),
+            bundle: bundle.digest,
+            calibrations,
+        };
         let log = AuditLog::open(&config, &start).expect("the audit can be written");
         let written = File::open(&config.file).expect("the audit is there");
         let length = written.metadata().expect("a file has a length").len();
@@ -132,6 +139,7 @@ fn record(calibration: Digest) -> PartRecord {
         origin: "/dev/video0".into(),
         class: "product".into(),
         captured,
+        stamp: StampSource::EndOfFrame,
         deadline: captured + travel,
         judgement: Some(Judgement { score: 7.654_321, threshold: 3.456_789, rejects: true, calibration }),
         latency: Some(Latency { wait: ms(1), preprocess: ms(2), network: ms(13), score: ms(4), total: ms(20) }),

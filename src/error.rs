@@ -77,14 +77,25 @@ impl Error {
 
     /// The whole story over several lines: what, the causes, the advice.
     pub fn report(&self) -> String {
+        let mut text = self.told("\n  because: ");
+        if let Some(advice) = &self.advice {
+            text.push_str(&format!("\n  try: {advice}"));
+        }
+        text
+    }
+
+    /// What and the causes, for a record: on one line, and without advice, which is for the person in front of it.
+    pub fn line(&self) -> String {
+        self.told(": ").lines().map(str::trim).collect::<Vec<_>>().join("; ")
+    }
+
+    fn told(&self, between: &str) -> String {
         let mut text = self.what.clone();
         let mut cause = std::error::Error::source(self);
         while let Some(error) = cause {
-            text.push_str(&format!("\n  because: {error}"));
+            text.push_str(between);
+            text.push_str(&error.to_string());
             cause = error.source();
-        }
-        if let Some(advice) = &self.advice {
-            text.push_str(&format!("\n  try: {advice}"));
         }
         text
     }
@@ -122,5 +133,6 @@ mod tests {
             error.report(),
             "camera /dev/video0 cannot be opened\n  because: No such file or directory (os error 2)\n  try: plug it in"
         );
+        assert_eq!(error.line(), "camera /dev/video0 cannot be opened: No such file or directory (os error 2)");
     }
 }

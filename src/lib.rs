@@ -29,6 +29,7 @@ pub mod print;
 pub mod runtime;
 pub mod synthetic;
 pub mod time;
+mod watchdog;
 
 pub(crate) use error::panic_text;
 pub use error::{Error, ErrorKind, Result};

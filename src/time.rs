@@ -4,6 +4,28 @@ use std::fmt;
 use std::ops::{Add, Sub};
 use std::time::Duration;
 
+/// Which moment a frame's time of capture is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StampSource {
+    /// The kernel's stamp, taken when the exposure began (`V4L2_BUF_FLAG_TSTAMP_SRC_SOE`).
+    StartOfExposure,
+    /// The kernel's stamp, taken when the last pixel had arrived (`V4L2_BUF_FLAG_TSTAMP_SRC_EOF`).
+    EndOfFrame,
+    /// When this program had the frame: there is no stamp of the kernel, or none that can be believed.
+    Received,
+}
+
+impl fmt::Display for StampSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            StampSource::StartOfExposure => "start of exposure",
+            StampSource::EndOfFrame => "end of frame",
+            StampSource::Received => "received",
+        })
+    }
+}
+
 /// A moment on CLOCK_MONOTONIC, in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]

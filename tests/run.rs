@@ -302,11 +302,22 @@ fn bad_input_ends_before_the_line_is_armed() {
             spoil: |line| {
                 line.edit_config(
                     "kind = \"folder\"\npath = \"frames\"\nrate = 10",
-                    "kind = \"v4l2\"\ndevice = \"/dev/video99\"\nwidth = 640\nheight = 480",
+                    "kind = \"v4l2\"\ndevice = \"/dev/video99\"\nwidth = 64\nheight = 64",
                 );
             },
             code: 3,
             says: "camera /dev/video99 cannot be opened",
+        },
+        Case {
+            what: "a camera of another shape than the calibration",
+            spoil: |line| {
+                line.edit_config(
+                    "kind = \"folder\"\npath = \"frames\"\nrate = 10",
+                    "kind = \"v4l2\"\ndevice = \"/dev/video99\"\nwidth = 640\nheight = 480",
+                );
+            },
+            code: 2,
+            says: "is not for frames of 640x480",
         },
         Case {
             what: "empty folder",

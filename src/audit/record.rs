@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::FORMAT_VERSION;
 use crate::digest::Digest;
 use crate::line::{Alarm, Counters, Device, Fate, PartRecord, Verdict};
-use crate::time::Monotonic;
+use crate::time::{Monotonic, StampSource};
 
 /// A record that waits for its place in the chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +22,10 @@ pub struct RunStart {
     pub line: String,
     /// SHA-256 of the configuration, where there is a file.
     pub config: Option<Digest>,
+    /// Where frames come from, in words.
+    pub camera: String,
+    /// What ejects, in words.
+    pub output: String,
     /// The bundle.
     pub bundle: Digest,
     /// The calibration of every class.
@@ -72,6 +76,8 @@ impl Body {
             boot: String,
             line: &'a str,
             config: Option<Digest>,
+            camera: &'a str,
+            output: &'a str,
             bundle: Digest,
             calibrations: &'a BTreeMap<String, Digest>,
         }
@@ -83,6 +89,8 @@ impl Body {
             boot: boot.trim().to_owned(),
             line: &run.line,
             config: run.config,
+            camera: &run.camera,
+            output: &run.output,
             bundle: run.bundle,
             calibrations: &run.calibrations,
         };
@@ -161,6 +169,7 @@ impl Body {
             kind: &'static str,
             time: String,
             monotonic_ns: u64,
+            stamp: StampSource,
             part: u64,
             frame: u64,
             origin: &'a str,
@@ -196,6 +205,7 @@ impl Body {
             kind: "part",
             time: wall_time(record.captured),
             monotonic_ns: record.captured.as_nanos(),
+            stamp: record.stamp,
             part: record.part.0,
             frame: record.frame,
             origin: &record.origin,

@@ -7,11 +7,18 @@ use super::*;
 use crate::config::{AuditConfig, SyncPolicy};
 use crate::digest::Digest;
 use crate::line::{Counters, Fate, Judgement, Latency, PartId, PartRecord, Verdict};
-use crate::time::Monotonic;
+use crate::time::{Monotonic, StampSource};
 
 fn run_start() -> RunStart {
     let calibrations = BTreeMap::from([("washer".to_owned(), Digest::of("calibration"))]);
-    RunStart { line: "line 3".into(), config: None, bundle: Digest::of("bundle"), calibrations }
+    RunStart {
+        line: "line 3".into(),
+        config: None,
+        camera: "folder parts".into(),
+        output: "none".into(),
+        bundle: Digest::of("bundle"),
+        calibrations,
+    }
 }
 
 fn part(number: u64) -> Body {
@@ -22,6 +29,7 @@ fn part(number: u64) -> Body {
         origin: "a \"quoted\" name\n".into(),
         class: "washer".into(),
         captured: Monotonic::from_nanos(1_000),
+        stamp: StampSource::EndOfFrame,
         deadline: Monotonic::from_nanos(2_000),
         judgement: Some(Judgement { score: f32::NAN, threshold: 1.5, rejects: true, calibration: Digest::zero() }),
         latency: Some(Latency::default()),
@@ -91,6 +99,7 @@ fn a_chain_goes_on_over_runs_and_verifies() {
             "kind",
             "time",
             "monotonic_ns",
+            "stamp",
             "part",
             "frame",
             "origin",

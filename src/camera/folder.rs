@@ -6,9 +6,9 @@ use std::time::Duration;
 use image::RgbImage;
 
 use super::pacing::Pacing;
-use super::{BrokenFrame, Camera, Frame, Grab, StampSource};
+use super::{BrokenFrame, Camera, Frame, Grab};
 use crate::config::FolderConfig;
-use crate::time::Monotonic;
+use crate::time::{Monotonic, StampSource};
 use crate::{Result, dataset};
 
 /// Replays a folder's images in the order of their names, evenly in time.
@@ -62,16 +62,14 @@ impl Camera for FolderCamera {
             return Ok(Grab::Timeout);
         }
         std::thread::sleep(wait);
-        let (number, captured) = (self.next, Monotonic::now());
+        let (number, captured, stamp) = (self.next, Monotonic::now(), StampSource::Received);
         // A picture that took longer to read than its turn delays those after it.
         self.pacing.captured(captured);
         self.next += 1;
         let origin = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
         Ok(match image {
-            Ok(image) => {
-                Grab::Frame(Frame { number, captured, stamp: StampSource::EndOfFrame, origin, product: None, image })
-            }
-            Err(error) => Grab::Broken(BrokenFrame { number, captured, origin, why: error.report() }),
+            Ok(image) => Grab::Frame(Frame { number, captured, stamp, origin, product: None, image }),
+            Err(error) => Grab::Broken(BrokenFrame { number, captured, stamp, origin, why: error.line() }),
         })
     }
 }

@@ -10,17 +10,7 @@ use std::time::Duration;
 use image::RgbImage;
 
 use crate::Result;
-use crate::time::Monotonic;
-
-/// Which moment of the exposure a driver's time stamp names (V4L2: `V4L2_BUF_FLAG_TSTAMP_SRC_*`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum StampSource {
-    /// The stamp was taken when the exposure began.
-    StartOfExposure,
-    /// The stamp was taken when the last pixel had arrived.
-    EndOfFrame,
-}
+use crate::time::{Monotonic, StampSource};
 
 /// One picture of the belt.
 #[derive(Debug, Clone)]
@@ -29,7 +19,7 @@ pub struct Frame {
     pub number: u64,
     /// When it was captured.
     pub captured: Monotonic,
-    /// Which moment of the exposure `captured` is.
+    /// Which moment `captured` is.
     pub stamp: StampSource,
     /// Where the picture came from: a file name, a device, a rendered part.
     pub origin: String,
@@ -46,6 +36,8 @@ pub struct BrokenFrame {
     pub number: u64,
     /// When it was captured.
     pub captured: Monotonic,
+    /// Which moment `captured` is.
+    pub stamp: StampSource,
     /// Where the picture should have come from.
     pub origin: String,
     /// Why it cannot be read.

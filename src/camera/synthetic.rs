@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::pacing::Pacing;
-use super::{Camera, Frame, Grab, StampSource};
+use super::{Camera, Frame, Grab};
 use crate::Result;
 use crate::synthetic::Conveyor;
-use crate::time::Monotonic;
+use crate::time::{Monotonic, StampSource};
 
 /// Photographs the parts of a [`Conveyor`] one after the other.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ impl SyntheticCamera {
         Frame {
             number,
             captured: Monotonic::default(),
-            stamp: StampSource::EndOfFrame,
+            stamp: StampSource::Received,
             origin: format!("part-{number:05}"),
             product: Some(part.truth.product.name().to_owned()),
             image: part.image,

@@ -119,10 +119,7 @@ fn snap(args: &SnapArgs) -> Result<()> {
         "{} frames in {:.2} s, {lost} lost; received {delay:.1} ms after their stamp ({})",
         args.frames.max(1),
         start.elapsed().as_secs_f64(),
-        match last.stamp {
-            crate::camera::StampSource::StartOfExposure => "start of exposure",
-            crate::camera::StampSource::EndOfFrame => "end of frame",
-        }
+        last.stamp
     ))
 }
 

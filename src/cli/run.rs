@@ -32,7 +32,6 @@ pub fn run(args: RunArgs) -> Result<()> {
     // Until the line is armed a signal ends the program at once: loading the model may take long on a small board.
     let opened = Wiring::open(&config)?;
     let wiring = Wiring { max_parts: args.max_parts, stop: stop_on_signals()?, ..opened };
-    log::info!("line '{}' is armed; parts are inspected as '{}'", config.name, config.class);
     let summary = runtime::run(wiring)?;
     let printed = print::line(&summary);
     if let Some(path) = &args.json {

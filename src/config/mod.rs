@@ -6,6 +6,7 @@
 mod complaint;
 mod typed;
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -53,6 +54,26 @@ pub enum CameraConfig {
     V4l2(v4l2::Settings),
     /// The synthetic conveyor.
     Synthetic(SyntheticConfig),
+}
+
+impl fmt::Display for CameraConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CameraConfig::Folder(folder) => write!(f, "folder {}", folder.path.display()),
+            CameraConfig::V4l2(settings) => write!(f, "v4l2 {}", settings.device.display()),
+            CameraConfig::Synthetic(synthetic) => write!(f, "synthetic, seed {}", synthetic.seed),
+        }
+    }
+}
+
+impl fmt::Display for OutputConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OutputConfig::Serial(serial) => write!(f, "serial {}", serial.port.display()),
+            OutputConfig::Gpio(settings) => write!(f, "gpio {} {}", settings.chip, settings.line),
+            OutputConfig::None => f.write_str("none"),
+        }
+    }
 }
 
 /// A folder of images that is replayed in the order of their names.

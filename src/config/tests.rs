@@ -39,7 +39,7 @@ fn a_whole_file_is_read() {
     assert_eq!(config.calibrations, [Path::new("etc/washer.toml")]);
     assert_eq!(config.audit.file, Path::new("/var/log/audit.jsonl"));
     assert_eq!(config.rules.pulse, Duration::from_micros(30_500));
-    assert_eq!(config.rules.tolerance, config.rules.pulse);
+    assert_eq!(config.rules.tolerance, config.rules.pulse / 2);
     assert_eq!((config.rules.late, config.rules.skipped), (LatePolicy::StopLine, SkippedPolicy::Reject));
     let CameraConfig::Folder(folder) = config.camera else { panic!("not a folder") };
     assert_eq!((folder.rate, folder.repeat), (10.0, Some(1)));

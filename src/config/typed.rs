@@ -168,7 +168,8 @@ impl LineTyped {
     fn rules(&self) -> Checked<Rules> {
         let travel = milliseconds("travel_ms", &self.travel_ms)?;
         let pulse = milliseconds("pulse_ms", &self.pulse_ms)?;
-        let tolerance = self.tolerance_ms.as_ref().map_or(Ok(pulse), |typed| milliseconds("tolerance_ms", typed))?;
+        let tolerance =
+            self.tolerance_ms.as_ref().map_or(Ok(pulse / 2), |typed| milliseconds("tolerance_ms", typed))?;
         if travel <= pulse {
             return Err(Complaint::new(
                 self.travel_ms.span(),

@@ -84,6 +84,8 @@ pub fn run(request: &Request, stop: Arc<AtomicBool>) -> Result<Report> {
         start: RunStart {
             line: "synthetic conveyor".into(),
             config: None,
+            camera: format!("synthetic, seed {}", request.seed),
+            output: "none".into(),
             bundle: bundle.digest,
             calibrations: inspector.calibrations(),
         },
@@ -94,6 +96,7 @@ pub fn run(request: &Request, stop: Arc<AtomicBool>) -> Result<Report> {
         pace: Pace::EveryFrame,
         max_parts: None,
         stop,
+        journal: false,
         observer: Some({
             let show = show.clone();
             Box::new(move |finished| show.lock().unwrap_or_else(PoisonError::into_inner).part(&finished))

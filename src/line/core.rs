@@ -9,7 +9,7 @@ use super::{
 };
 use crate::time::Monotonic;
 
-/// How long before its deadline a part without a verdict is given up, so that the ejector can still be armed.
+/// How long before its deadline a part needs its verdict, so that the ejector can still be armed.
 const LEAD: Duration = Duration::from_millis(5);
 /// How long after its latest moment a firing report is waited for.
 const REPORT_PATIENCE: Duration = Duration::from_secs(1);
@@ -122,9 +122,9 @@ impl LineCore {
     }
 
     fn open(&mut self, sighting: Sighting, at: Monotonic) -> PartId {
-        let Sighting { ticket, frame, captured, origin, class } = sighting;
-        self.newest = Some((frame, captured));
-        let part = self.add(frame, captured, origin, class, at);
+        let ticket = sighting.ticket;
+        self.newest = Some((sighting.frame, sighting.captured));
+        let part = self.add(sighting, at);
         self.tickets.insert(ticket, part);
         if let Some(open) = self.open.get_mut(&part) {
             open.record.ticket = Some(ticket);
@@ -132,7 +132,9 @@ impl LineCore {
         part
     }
 
-    fn add(&mut self, frame: u64, captured: Monotonic, origin: String, class: String, at: Monotonic) -> PartId {
+    /// A new part, which no ticket leads to yet.
+    fn add(&mut self, sighting: Sighting, at: Monotonic) -> PartId {
+        let Sighting { frame, captured, stamp, origin, class, .. } = sighting;
         let part = PartId(self.next);
         self.next += 1;
         let deadline = captured + self.rules.travel;
@@ -143,6 +145,7 @@ impl LineCore {
             origin,
             class,
             captured,
+            stamp,
             deadline,
             judgement: None,
             latency: None,
@@ -173,7 +176,8 @@ impl LineCore {
         }
         let step = sighting.captured.saturating_since(captured) / (missing as u32 + 1);
         for k in 1..=missing {
-            let part = self.add(newest + k, captured + step * k as u32, String::new(), sighting.class.clone(), at);
+            let (frame, captured) = (newest + k, captured + step * k as u32);
+            let part = self.add(Sighting { frame, captured, origin: String::new(), ..sighting.clone() }, at);
             self.without_verdict(part, Unknown::Lost, at, actions);
         }
     }
@@ -192,7 +196,8 @@ impl LineCore {
     ) {
         // A part that is closed already has its record: the result came too late even to be written down.
         let Some(open) = self.tickets.get(&ticket).and_then(|part| self.open.get_mut(part)) else { return };
-        let (part, deadline, wait) = (open.record.part, open.record.deadline, open.wait);
+        let (part, wait) = (open.record.part, open.wait);
+        let in_time = at <= open.record.deadline - LEAD;
         let rejects = match outcome {
             Ok((judgement, latency)) => {
                 let rejects = judgement.rejects;
@@ -210,7 +215,7 @@ impl LineCore {
                 self.decide(part, Verdict::Reject, at);
                 self.eject(part, at, actions);
             }
-            Ok(false) if at <= deadline => {
+            Ok(false) if in_time => {
                 self.decide(part, Verdict::Pass, at);
                 self.close(part, Fate::Passed, actions);
             }

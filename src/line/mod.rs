@@ -20,7 +20,7 @@ use serde::Deserialize;
 pub use self::core::LineCore;
 pub use record::{Counters, Fate, Judgement, Latency, PartRecord, Unknown, Verdict};
 
-use crate::time::Monotonic;
+use crate::time::{Monotonic, StampSource};
 
 /// When a reject fires, and what counts as bad.
 #[derive(Debug, Clone, PartialEq)]
@@ -82,6 +82,8 @@ pub struct Sighting {
     pub frame: u64,
     /// When it was captured.
     pub captured: Monotonic,
+    /// Which moment `captured` is.
+    pub stamp: StampSource,
     /// Where the picture came from.
     pub origin: String,
     /// The product that it is inspected as.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{PartId, Ticket};
 use crate::digest::Digest;
-use crate::time::Monotonic;
+use crate::time::{Monotonic, StampSource};
 
 /// What the inspection found.
 #[derive(Debug, Clone, PartialEq)]
@@ -132,6 +132,8 @@ pub struct PartRecord {
     pub class: String,
     /// When it was captured; interpolated for a frame that never arrived.
     pub captured: Monotonic,
+    /// Which moment `captured` is; for a frame that never arrived, that of the frame after it.
+    pub stamp: StampSource,
     /// When the ejector has to act on it, if it is bad.
     pub deadline: Monotonic,
     /// What the inspection found, even when that came too late to count.

@@ -9,6 +9,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::*;
 use crate::digest::Digest;
+use crate::time::StampSource;
 
 /// How often what goes wrong, as probabilities per part.
 #[derive(Clone, Copy)]
@@ -151,7 +152,14 @@ impl Simulation {
     }
 
     fn frame(&mut self, ticket: Ticket, frame: u64, captured: Monotonic) {
-        let sighting = Sighting { ticket, frame, captured, origin: "belt".into(), class: "washer".into() };
+        let sighting = Sighting {
+            ticket,
+            frame,
+            captured,
+            stamp: StampSource::EndOfFrame,
+            origin: "belt".into(),
+            class: "washer".into(),
+        };
         let arrived = captured + self.millis(0.1, 10.0);
         if self.chance(self.faults.broken) {
             return self.push(arrived, Happening::Broken(sighting, "not a picture".into()));
@@ -314,17 +322,36 @@ fn a_halt_at_any_moment_closes_every_part() {
     }
 }
 
+/// A frame that is captured and arrives at `ms`.
+fn captured(core: &mut LineCore, frame: u64, ms: u64, actions: &mut Vec<Action>) {
+    let captured = Monotonic::from_nanos(ms * 1_000_000);
+    let (stamp, origin, class) = (StampSource::EndOfFrame, "belt".into(), "washer".into());
+    let sighting = Sighting { ticket: Ticket(ms), frame, captured, stamp, origin, class };
+    core.handle(Event { at: captured, what: Happening::Captured(sighting) }, actions);
+}
+
+#[test]
+fn a_part_passes_only_by_a_verdict_that_left_time_to_arm_the_ejector() {
+    // Captured at 1000 ms, at the ejector at 1150 ms.
+    for (verdict_ms, passes) in [(1144, true), (1146, false)] {
+        let mut core = LineCore::new(rules(SkippedPolicy::Reject, LatePolicy::Count));
+        let mut actions = Vec::new();
+        captured(&mut core, 0, 1000, &mut actions);
+        let judgement = Judgement { score: 0.0, threshold: 1.0, rejects: false, calibration: Digest::zero() };
+        let what = Happening::Inspected(Ticket(1000), Ok((judgement, Latency::default())));
+        // No tick came in between: the rule does not depend on when somebody looked at the clock.
+        core.handle(Event { at: Monotonic::from_nanos(verdict_ms * 1_000_000), what }, &mut actions);
+        let fires = actions.iter().any(|action| matches!(action, Action::Fire { .. }));
+        assert_eq!((fires, core.is_idle()), (!passes, passes), "at {verdict_ms} ms: {actions:?}");
+    }
+}
+
 #[test]
 fn a_gap_is_filled_with_parts_between_their_neighbours() {
     let mut core = LineCore::new(rules(SkippedPolicy::Reject, LatePolicy::Count));
     let mut actions = Vec::new();
-    let mut see = |frame: u64, ms: u64, actions: &mut Vec<Action>| {
-        let captured = Monotonic::from_nanos(ms * 1_000_000);
-        let sighting = Sighting { ticket: Ticket(ms), frame, captured, origin: "b".into(), class: "c".into() };
-        core.handle(Event { at: captured, what: Happening::Captured(sighting) }, actions);
-    };
-    see(5, 1000, &mut actions);
-    see(8, 1090, &mut actions);
+    captured(&mut core, 5, 1000, &mut actions);
+    captured(&mut core, 8, 1090, &mut actions);
     let fires = actions
         .iter()
         .filter_map(|action| match action {
@@ -335,11 +362,11 @@ fn a_gap_is_filled_with_parts_between_their_neighbours() {
     assert_eq!(fires, [(1, 1180), (2, 1210)], "captured at 1030 and 1060 ms, travel 150 ms");
 
     actions.clear();
-    see(2, 1100, &mut actions);
+    captured(&mut core, 2, 1100, &mut actions);
     assert!(matches!(actions.as_slice(), [Action::Note(_)]), "a camera that counts anew lost nothing: {actions:?}");
 
     actions.clear();
-    see(20_000, 60_000, &mut actions);
+    captured(&mut core, 20_000, 60_000, &mut actions);
     let alarmed = actions.iter().any(|action| matches!(action, Action::RaiseAlarm(Alarm::MissedReject, _)));
     let stopped = actions.iter().any(|action| matches!(action, Action::StopLine(why) if why.contains("19997 frames")));
     assert!(alarmed && stopped, "so many parts do not go on unseen: {actions:?}");

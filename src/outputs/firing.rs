@@ -4,18 +4,23 @@
 //! [`Schedule`], which has neither clock nor thread.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::Output;
 use crate::line::PartId;
+use crate::panic_text;
 use crate::time::Monotonic;
+use crate::watchdog::{self, Watchdog};
 
 /// The last stretch before a deadline is slept without listening for new orders: waking twice costs more than it brings.
 const LAST_STRETCH: Duration = Duration::from_millis(2);
 /// How often a device that failed is tried again.
 const RETRY: Duration = Duration::from_millis(500);
+/// How often the thread's end is looked for.
+const GLANCE: Duration = Duration::from_millis(2);
 
 /// An order to reject a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +89,8 @@ pub enum Report {
     Fault(String),
     /// The output works again.
     Recovered,
+    /// The thread panicked, for the reason given: nothing will act any more.
+    Died(String),
 }
 
 #[derive(Debug, Default)]
@@ -97,6 +104,8 @@ struct Orders {
 struct Desk {
     orders: Mutex<Orders>,
     changed: Condvar,
+    /// Is shown every call into the output's driver.
+    watchdog: Watchdog,
 }
 
 impl Desk {
@@ -111,8 +120,8 @@ impl Desk {
     }
 }
 
-/// The firing thread; dropping it ends the pulse that lasts when it is over, then the thread. Orders that are not due yet are
-/// dropped.
+/// The firing thread. Dropping it lets the pulse that lasts have its length, drops orders that are not due yet, releases the
+/// output and ends the thread.
 #[derive(Debug)]
 pub struct Firing {
     desk: Arc<Desk>,
@@ -128,13 +137,19 @@ impl Firing {
     pub fn start(
         output: Box<dyn Output>,
         prepare: impl FnOnce() + Send + 'static,
-        report: impl FnMut(Report) + Send + 'static,
+        mut report: impl FnMut(Report) + Send + 'static,
     ) -> crate::Result<Self> {
         let desk = Arc::new(Desk::default());
         let shared = desk.clone();
         let thread = std::thread::Builder::new().name("firing".into()).spawn(move || {
-            prepare();
-            Worker { output: Released(output), report, failed: None }.work(&shared);
+            let output = Released(output);
+            let work = AssertUnwindSafe(|| {
+                prepare();
+                Worker { output, report: &mut report, failed: None }.work(&shared);
+            });
+            if let Err(panic) = catch_unwind(work) {
+                report(Report::Died(panic_text(&*panic).to_owned()));
+            }
         });
         let thread =
             thread.map_err(|error| crate::Error::device("the system gives no thread for the output").because(error))?;
@@ -146,6 +161,11 @@ impl Firing {
         self.desk.change(|orders| orders.schedule.add(order));
     }
 
+    /// Whether the output's driver has not come back for a while; says so once per call into it.
+    pub fn hangs(&self, now: Monotonic) -> bool {
+        self.desk.watchdog.barks(now)
+    }
+
     /// Forgets all that was to fire and releases the output.
     pub fn set_safe(&self) {
         self.desk.change(|orders| {
@@ -155,13 +175,44 @@ impl Firing {
     }
 }
 
+impl Firing {
+    /// As dropping it does.
+    ///
+    /// # Errors
+    ///
+    /// The output's driver does not come back; nobody knows whether the output is released.
+    pub fn end(mut self) -> Result<(), String> {
+        self.stop()
+    }
+
+    fn stop(&mut self) -> Result<(), String> {
+        let Some(thread) = self.thread.take() else { return Ok(()) };
+        let mut lasts = None;
+        self.desk.change(|orders| {
+            orders.stop = true;
+            lasts = orders.schedule.release;
+        });
+        // A driver that hangs must not keep the rest of the program from ending in good order.
+        let now = Monotonic::now();
+        let patience = lasts.map_or(now, |ends| ends.max(now)) + watchdog::PATIENCE;
+        while !thread.is_finished() {
+            if Monotonic::now() > patience {
+                return Err(
+                    "the output's driver does not come back: whether the output is released is not known".into()
+                );
+            }
+            std::thread::sleep(GLANCE);
+        }
+        // A panic was reported by the thread itself.
+        let _ = thread.join();
+        Ok(())
+    }
+}
+
 impl Drop for Firing {
     fn drop(&mut self) {
-        self.desk.change(|orders| orders.stop = true);
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            log::error!("the firing thread panicked; the output was released");
+        if let Err(why) = self.stop() {
+            log::error!("{why}");
         }
     }
 }
@@ -177,14 +228,14 @@ impl Drop for Released {
     }
 }
 
-struct Worker<R> {
+struct Worker<'a, R> {
     output: Released,
-    report: R,
+    report: &'a mut R,
     /// When the failed output is tried again.
     failed: Option<Monotonic>,
 }
 
-impl<R: FnMut(Report)> Worker<R> {
+impl<R: FnMut(Report)> Worker<'_, R> {
     fn work(mut self, desk: &Desk) {
         let mut orders = desk.orders();
         loop {
@@ -198,19 +249,19 @@ impl<R: FnMut(Report)> Worker<R> {
             let now = Monotonic::now();
             if std::mem::take(&mut orders.set_safe) {
                 drop(orders);
-                self.release();
+                self.release(desk);
                 orders = desk.orders();
                 continue;
             }
             if let Some(step) = orders.schedule.take(now) {
                 drop(orders);
-                self.step(step);
+                self.step(step, desk);
                 orders = desk.orders();
                 continue;
             }
             if self.failed.is_some_and(|retry| retry <= now) {
                 drop(orders);
-                self.release();
+                self.release(desk);
                 orders = desk.orders();
                 continue;
             }
@@ -230,9 +281,9 @@ impl<R: FnMut(Report)> Worker<R> {
         }
     }
 
-    fn step(&mut self, step: Step) {
+    fn step(&mut self, step: Step, desk: &Desk) {
         match step {
-            Step::Release => self.release(),
+            Step::Release => self.release(desk),
             Step::Void(order) => {
                 let late = Monotonic::now().millis_since(order.at);
                 (self.report)(Report::Fired(
@@ -241,29 +292,30 @@ impl<R: FnMut(Report)> Worker<R> {
                 ));
             }
             Step::Activate(part) => {
-                let result = self.output.0.activate();
+                let (result, hung) = desk.watchdog.watch(|| self.output.0.activate());
                 let fired = Monotonic::now();
-                let outcome = result.as_ref().map(|()| fired).map_err(|error| error.to_string());
+                let outcome = result.as_ref().map(|()| fired).map_err(|error| error.line());
                 (self.report)(Report::Fired(part, outcome));
-                self.note(result);
+                self.note(result, hung);
             }
         }
     }
 
-    fn release(&mut self) {
-        let result = self.output.0.release();
-        self.note(result);
+    fn release(&mut self, desk: &Desk) {
+        let (result, hung) = desk.watchdog.watch(|| self.output.0.release());
+        self.note(result, hung);
     }
 
-    /// Follows the output's health: each change is reported once.
-    fn note(&mut self, result: crate::Result<()>) {
+    /// Follows the output's health: each change is reported once. A call that `hung` was told of while it did.
+    fn note(&mut self, result: crate::Result<()>, hung: bool) {
         match (result, self.failed.take()) {
-            (Ok(()), None) => {}
-            (Ok(()), Some(_)) => (self.report)(Report::Recovered),
+            (Ok(()), None) if !hung => {}
+            (Ok(()), _) => (self.report)(Report::Recovered),
             (Err(error), before) => {
                 self.failed = Some(Monotonic::now() + RETRY);
                 if before.is_none() {
-                    (self.report)(Report::Fault(error.report()));
+                    log::error!("{}", error.report());
+                    (self.report)(Report::Fault(error.line()));
                 }
             }
         }
@@ -428,6 +480,7 @@ mod tests {
         let mut rig = rig(true);
         rig.firing.as_ref().unwrap().fire(order(1, Monotonic::now(), 1));
         assert_eq!(rig.calls.recv(), Ok("release"));
+        assert_eq!(rig.reports.recv(), Ok(Report::Died("a bug in an output".into())));
         rig.firing = None;
     }
 

@@ -1,6 +1,7 @@
 //! The run itself: events in, actions carried out, until the last part has its fate.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,8 +9,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::grabbing::Grabbing;
+use super::grabbing::{Grabbing, Trouble};
 use super::inspection::judge;
+use super::journal::Journal;
 use super::ledger::Ledger;
 use super::observer::{Finished, Gallery, Picture};
 use super::slot::Slot;
@@ -19,7 +21,8 @@ use crate::audit::{AuditLog, Body, PartContext};
 use crate::line::{Action, Device, Event, Happening, LineCore, PartRecord, Rules, Ticket};
 use crate::outputs::firing::{self, Firing, Order};
 use crate::time::Monotonic;
-use crate::{Error, Result};
+use crate::watchdog::{self, Watchdog};
+use crate::{Error, Result, panic_text};
 
 /// Messages that may wait for the core.
 const ROOM: usize = 1024;
@@ -33,9 +36,17 @@ const LAST_WORD: Duration = Duration::from_millis(200);
 /// What the threads tell the core.
 pub(super) enum Message {
     Event(Event),
-    Inspected { ticket: Ticket, event: Event, picture: Box<Picture> },
-    CameraDone { stopped: bool },
-    InspectionDone,
+    Inspected {
+        ticket: Ticket,
+        event: Event,
+        picture: Box<Picture>,
+    },
+    /// The camera's thread ended: whether by an end of the run, or by a panic.
+    CameraDone(Result<bool, String>),
+    /// The inspection's thread ended, or panicked.
+    InspectionDone(Result<(), String>),
+    /// The firing thread panicked.
+    FiringDied(String),
 }
 
 /// Runs the line until its camera ends, it is told to stop, or it must stop. Then the outputs are released and the audit is
@@ -50,30 +61,39 @@ pub fn run(wiring: Wiring) -> Result<Summary> {
     if wiring.realtime {
         realtime::lock_memory();
     }
+    log::info!("opening the audit {}", wiring.audit.file.display());
     let audit = Ledger::new(AuditLog::open(&wiring.audit, &wiring.start)?);
     let prepare = if wiring.realtime { realtime::schedule_first } else { || {} };
     let firing = Firing::start(wiring.output, prepare, firing_reports(sender.clone()))?;
     let gallery = wiring.observer.map(|observer| Gallery::open(observer, wiring.pace)).transpose()?;
     let grab_stop = Arc::new(AtomicBool::new(false));
+    let watchdog = Arc::new(Watchdog::default());
     let slot = Arc::new(Slot::new(wiring.pace));
+    let class = wiring.class.clone();
 
     let inspection = {
         let (inspector, slot, sender) = (wiring.inspector, slot.clone(), sender.clone());
         thread("inspection", move || {
-            judge(inspector, &slot, &sender);
+            let ended = outcome(|| judge(inspector, &slot, &sender));
+            slot.close();
             // Nobody listens any more when the run was cut short.
-            let _ = sender.send(Message::InspectionDone);
+            let _ = sender.send(Message::InspectionDone(ended));
         })?
     };
     let camera = {
-        let (camera, class, left, stop) = (wiring.camera, wiring.class, wiring.max_parts, grab_stop.clone());
+        let (camera, left) = (wiring.camera, wiring.max_parts);
+        let (stop, watchdog) = (grab_stop.clone(), watchdog.clone());
         thread("camera", move || {
-            let grabbing = Grabbing { camera, class, slot: &slot, messages: &sender, stop: &stop, left };
-            let stopped = grabbing.work();
+            let ended = outcome(|| {
+                let (messages, stop, watchdog) = (&sender, &*stop, &*watchdog);
+                let trouble = Trouble::default();
+                Grabbing { camera, class, slot: &slot, messages, stop, watchdog, left, trouble }.work()
+            });
             slot.close();
-            let _ = sender.send(Message::CameraDone { stopped });
+            let _ = sender.send(Message::CameraDone(ended));
         })?
     };
+    log::info!("line '{}' is armed; parts are inspected as '{}'", wiring.start.line, wiring.class);
 
     let mut conductor = Conductor {
         core: LineCore::new(wiring.rules),
@@ -82,6 +102,8 @@ pub fn run(wiring: Wiring) -> Result<Summary> {
         audit,
         gallery,
         tally: Tally::default(),
+        journal: Journal::new(wiring.journal),
+        watchdog,
         pictures: BTreeMap::new(),
         stop: wiring.stop,
         grab_stop,
@@ -103,6 +125,11 @@ fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle
     thread.map_err(|error| Error::device(format!("the system gives no thread for the {name}")).because(error))
 }
 
+/// What `work` came to, or what its panic says: a thread that dies must not die unseen.
+fn outcome<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| panic_text(&*panic).to_owned())
+}
+
 /// Never waits: whoever holds the ejector on must come back to release it, also when nobody takes the reports. A part whose
 /// report finds no room gets its fate by the rule that no report means not rejected.
 fn firing_reports(sender: SyncSender<Message>) -> impl FnMut(firing::Report) + Send + 'static {
@@ -111,6 +138,7 @@ fn firing_reports(sender: SyncSender<Message>) -> impl FnMut(firing::Report) + S
             firing::Report::Fired(part, result) => Happening::Fired(part, result),
             firing::Report::Fault(why) => Happening::Fault(Device::Output, why),
             firing::Report::Recovered => Happening::Recovered(Device::Output),
+            firing::Report::Died(why) => return drop(sender.try_send(Message::FiringDied(why))),
         };
         let _ = sender.try_send(Message::Event(Event { at: Monotonic::now(), what }));
     }
@@ -123,6 +151,9 @@ struct Conductor {
     audit: Ledger,
     gallery: Option<Gallery>,
     tally: Tally,
+    journal: Journal,
+    /// Is shown every call into the camera's driver.
+    watchdog: Arc<Watchdog>,
     /// What was seen of parts that are still open.
     pictures: BTreeMap<Ticket, Picture>,
     stop: Arc<AtomicBool>,
@@ -148,6 +179,8 @@ impl Conductor {
             if self.is_over(now) {
                 return;
             }
+            self.look_after_drivers(now);
+            self.journal.state(now, self.core.counters(), &self.tally);
             if self.stop.load(Ordering::Relaxed) {
                 self.end(Ending::Stopped);
             }
@@ -161,6 +194,15 @@ impl Conductor {
                 Err(RecvTimeoutError::Timeout) => self.tick(),
                 Err(RecvTimeoutError::Disconnected) => return self.handle(Event { at: now, what: Happening::Halt }),
             }
+        }
+    }
+
+    /// A thread that does not come back from a driver cannot say so itself. When it does come back, it says that.
+    fn look_after_drivers(&mut self, at: Monotonic) {
+        let hung = [(Device::Camera, self.watchdog.barks(at)), (Device::Output, self.firing.hangs(at))];
+        for (device, _) in hung.into_iter().filter(|(_, hangs)| *hangs) {
+            let why = format!("its driver has not come back for {} s", watchdog::PATIENCE.as_secs());
+            self.handle(Event { at, what: Happening::Fault(device, why) });
         }
     }
 
@@ -183,12 +225,30 @@ impl Conductor {
                 }
                 self.handle(event);
             }
-            Message::CameraDone { stopped } => {
-                join("camera", self.camera.take());
-                self.end(if stopped { Ending::Stopped } else { Ending::CameraEnded });
+            Message::CameraDone(ended) => {
+                join(self.camera.take());
+                match ended {
+                    Ok(true) => self.end(Ending::Stopped),
+                    Ok(false) => self.end(Ending::CameraEnded),
+                    Err(why) => self.died("camera", &why),
+                }
             }
-            Message::InspectionDone => join("inspection", self.inspection.take()),
+            Message::InspectionDone(ended) => {
+                join(self.inspection.take());
+                if let Err(why) = ended {
+                    self.died("inspection", &why);
+                }
+            }
+            Message::FiringDied(why) => self.died("ejector", &why),
         }
+    }
+
+    /// Without one of its threads the line would see, judge or reject nothing any more.
+    fn died(&mut self, thread: &str, why: &str) {
+        let why = format!("the {thread}'s thread panicked: {why}");
+        let at = Monotonic::now();
+        self.audit.write(Body::note(at, &why));
+        self.act(Action::StopLine(why), at);
     }
 
     fn tick(&mut self) {
@@ -223,6 +283,7 @@ impl Conductor {
             Action::SetSafe => self.firing.set_safe(),
             Action::RaiseAlarm(alarm, why) => {
                 log::error!("alarm {alarm}: {why}");
+                self.tally.alarm(alarm);
                 self.audit.write(Body::alarm(at, alarm, Some(&why)));
             }
             Action::ClearAlarm(alarm) => {
@@ -250,13 +311,7 @@ impl Conductor {
     fn record(&mut self, record: PartRecord) {
         self.audit.write(Body::part(&record, self.context));
         self.tally.add(&record);
-        log::debug!(
-            "part {} ({}): {} -> {}",
-            record.part,
-            record.origin,
-            record.verdict.as_str(),
-            record.fate.as_str()
-        );
+        self.journal.part(&record);
         let picture = record.ticket.and_then(|ticket| self.pictures.remove(&ticket));
         if let Some(gallery) = &mut self.gallery {
             gallery.show(Finished { record, picture });
@@ -264,8 +319,11 @@ impl Conductor {
     }
 
     fn finish(mut self, started: Monotonic, audit_file: PathBuf) -> Result<Summary> {
-        // Dropping the firing thread releases the output, before anything that may take time or fail.
-        drop(self.firing);
+        // The output is released before anything that may take time or fail.
+        if let Err(why) = self.firing.end() {
+            log::error!("{why}");
+            self.audit.write(Body::note(Monotonic::now(), &why));
+        }
         if self.camera.is_some() {
             log::warn!("the camera does not answer; it is left behind");
         }
@@ -286,10 +344,7 @@ impl Conductor {
     }
 }
 
-fn join(name: &str, thread: Option<JoinHandle<()>>) {
-    if let Some(thread) = thread
-        && thread.join().is_err()
-    {
-        log::error!("the {name}'s thread panicked");
-    }
+/// The thread has said its last word, also if it panicked.
+fn join(thread: Option<JoinHandle<()>>) {
+    let _ = thread.map(JoinHandle::join);
 }

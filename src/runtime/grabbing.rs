@@ -11,6 +11,7 @@ use super::slot::Slot;
 use crate::camera::{Camera, Frame, Grab};
 use crate::line::{Device, Event, Happening, Sighting, Ticket};
 use crate::time::Monotonic;
+use crate::watchdog::Watchdog;
 use crate::{Error, Result, panic_text};
 
 /// How long one grab may take: the camera's thread notices the end of the run that late.
@@ -30,8 +31,25 @@ pub(super) struct Grabbing<'a> {
     pub(super) slot: &'a Slot<Waiting>,
     pub(super) messages: &'a SyncSender<Message>,
     pub(super) stop: &'a AtomicBool,
+    /// Is shown every call into the camera's driver.
+    pub(super) watchdog: &'a Watchdog,
     /// Frames that are still wanted.
     pub(super) left: Option<u64>,
+    pub(super) trouble: Trouble,
+}
+
+/// How the camera does since its last frame.
+pub(super) struct Trouble {
+    /// Whether it failed or hung.
+    failed: bool,
+    /// The pause after the next failure.
+    pause: Duration,
+}
+
+impl Default for Trouble {
+    fn default() -> Self {
+        Trouble { failed: false, pause: FIRST_PAUSE }
+    }
 }
 
 impl Grabbing<'_> {
@@ -39,16 +57,17 @@ impl Grabbing<'_> {
     /// not: `true` where the run was ended from outside.
     pub(super) fn work(mut self) -> bool {
         let mut next = 0;
-        let mut pause = FIRST_PAUSE;
         while !self.stop.load(Ordering::Relaxed) {
             if self.left == Some(0) {
                 return false;
             }
-            let sent = match self.grab() {
+            let (grabbed, hung) = self.watchdog.watch(|| grab(&mut *self.camera));
+            self.trouble.failed |= hung;
+            let sent = match grabbed {
                 Ok(Grab::End) => return false,
                 Ok(Grab::Timeout) => Ok(()),
                 Ok(Grab::Frame(frame)) => {
-                    pause = self.recovered(pause);
+                    self.recovered();
                     self.frame(counted(&mut next), frame)
                 }
                 Ok(Grab::Broken(broken)) => {
@@ -56,17 +75,21 @@ impl Grabbing<'_> {
                         ticket: counted(&mut next),
                         frame: broken.number,
                         captured: broken.captured,
+                        stamp: broken.stamp,
                         origin: broken.origin,
                         class: self.class.clone(),
                     };
-                    pause = self.recovered(pause);
+                    self.recovered();
                     self.count();
                     self.tell(Happening::Broken(sighting, broken.why))
                 }
                 Err(error) => {
-                    let sent = self.tell(Happening::Fault(Device::Camera, error.report()));
-                    self.rest(pause);
-                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    if !std::mem::replace(&mut self.trouble.failed, true) {
+                        log::error!("{}", error.report());
+                    }
+                    let sent = self.tell(Happening::Fault(Device::Camera, error.line()));
+                    self.rest(self.trouble.pause);
+                    self.trouble.pause = (self.trouble.pause * 2).min(LONGEST_PAUSE);
                     sent
                 }
             };
@@ -77,20 +100,13 @@ impl Grabbing<'_> {
         true
     }
 
-    /// A panic of a driver is a failure of the camera like any other.
-    fn grab(&mut self) -> Result<Grab> {
-        let name = self.camera.name().to_owned();
-        catch_unwind(AssertUnwindSafe(|| self.camera.grab(PATIENCE))).unwrap_or_else(|panic| {
-            Err(Error::device(format!("camera {name} panicked")).because(panic_text(&*panic).to_owned()))
-        })
-    }
-
     fn frame(&mut self, ticket: Ticket, frame: Frame) -> Result<(), RunIsOver> {
         let class = frame.product.clone().unwrap_or_else(|| self.class.clone());
         let sighting = Sighting {
             ticket,
             frame: frame.number,
             captured: frame.captured,
+            stamp: frame.stamp,
             origin: frame.origin.clone(),
             class: class.clone(),
         };
@@ -107,12 +123,11 @@ impl Grabbing<'_> {
     }
 
     /// A frame after a failure says that the camera is back.
-    fn recovered(&self, pause: Duration) -> Duration {
-        if pause > FIRST_PAUSE {
+    fn recovered(&mut self) {
+        if std::mem::take(&mut self.trouble).failed {
             // Should the run be over, the frame itself finds out.
             let _ = self.tell(Happening::Recovered(Device::Camera));
         }
-        FIRST_PAUSE
     }
 
     fn tell(&self, what: Happening) -> Result<(), RunIsOver> {
@@ -126,6 +141,14 @@ impl Grabbing<'_> {
             std::thread::sleep(end.saturating_since(Monotonic::now()).min(PATIENCE));
         }
     }
+}
+
+/// A panic of a driver is a failure of the camera like any other.
+fn grab(camera: &mut dyn Camera) -> Result<Grab> {
+    let name = camera.name().to_owned();
+    catch_unwind(AssertUnwindSafe(|| camera.grab(PATIENCE))).unwrap_or_else(|panic| {
+        Err(Error::device(format!("camera {name} panicked")).because(panic_text(&*panic).to_owned()))
+    })
 }
 
 fn counted(next: &mut u64) -> Ticket {

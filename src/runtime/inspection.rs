@@ -120,7 +120,7 @@ pub(super) fn judge(mut inspector: Box<dyn Inspect>, slot: &Slot<Waiting>, messa
                 let latency = latency(&frame, begun, at, &judged.inspection);
                 (Ok((judged.judgement, latency)), Some(judged.inspection))
             }
-            Ok(Err(error)) => (Err(error.report()), None),
+            Ok(Err(error)) => (Err(error.line()), None),
             Err(panic) => (Err(format!("the inspection panicked: {}", panic_text(&*panic))), None),
         };
         let event = Event { at, what: Happening::Inspected(ticket, outcome) };

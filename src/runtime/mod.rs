@@ -14,6 +14,7 @@ mod conductor;
 mod grabbing;
 mod histogram;
 mod inspection;
+mod journal;
 mod ledger;
 mod observer;
 mod realtime;
@@ -66,6 +67,8 @@ pub struct Wiring {
     pub max_parts: Option<u64>,
     /// The run ends in good order when this becomes true.
     pub stop: Arc<AtomicBool>,
+    /// Whether the log tells of each part that did not pass, and every minute of how the line does.
+    pub journal: bool,
     /// Who looks at finished parts.
     pub observer: Option<Observer>,
     /// Whether real-time scheduling and locked memory are asked for.

@@ -1,11 +1,12 @@
 //! What a run comes to.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::histogram::Histogram;
-use crate::line::{Counters, PartRecord};
+use crate::line::{Alarm, Counters, PartRecord};
 
 /// Why a run ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +57,8 @@ pub struct Summary {
     pub least_slack_ms: Option<f64>,
     /// How long the run took.
     pub took: Duration,
+    /// How often each alarm was raised.
+    pub alarms: BTreeMap<Alarm, u64>,
     /// Finished parts that the observer was too slow for.
     pub unobserved: u64,
     /// Where the decisions are written down.
@@ -73,6 +76,8 @@ impl Summary {
         object.insert("lateness_ms".into(), percentiles(&self.lateness_ms));
         object.insert("least_slack_ms".into(), self.least_slack_ms.into());
         object.insert("seconds".into(), self.took.as_secs_f64().into());
+        let alarms = self.alarms.iter().map(|(alarm, times)| (alarm.to_string(), (*times).into()));
+        object.insert("alarms".into(), alarms.collect::<serde_json::Map<_, _>>().into());
         object.insert("unobserved".into(), self.unobserved.into());
         object.insert("ending".into(), self.ending.to_string().into());
         object.insert("audit".into(), self.audit.display().to_string().into());
@@ -101,6 +106,18 @@ impl fmt::Display for Summary {
         if let Some(slack) = self.least_slack_ms {
             writeln!(f, "least slack   {slack:.1} ms")?;
         }
+        if !self.alarms.is_empty() {
+            let list = self.alarms.iter().map(|(alarm, times)| format!("{alarm} {times}x")).collect::<Vec<_>>();
+            writeln!(f, "alarms        {} (the audit says when and why)", list.join(", "))?;
+        }
+        if self.counters.late > 0 {
+            writeln!(
+                f,
+                "hint          {} parts had no verdict 5 ms before the ejector: travel_ms is too short for this model on \
+                 this machine, or the machine is busy with something else",
+                self.counters.late
+            )?;
+        }
         write!(f, "audit         {}", self.audit.display())
     }
 }
@@ -120,9 +137,19 @@ pub(super) struct Tally {
     latency: Histogram,
     lateness: Histogram,
     least_slack: Option<f64>,
+    alarms: BTreeMap<Alarm, u64>,
 }
 
 impl Tally {
+    pub(super) fn alarm(&mut self, alarm: Alarm) {
+        *self.alarms.entry(alarm).or_default() += 1;
+    }
+
+    /// From the capture to the verdict, so far.
+    pub(super) fn latency(&self) -> Percentiles {
+        spread(&self.latency)
+    }
+
     pub(super) fn add(&mut self, record: &PartRecord) {
         if let Some(latency) = record.latency {
             self.latency.add(latency.total.as_secs_f64() * 1e3);
@@ -134,7 +161,7 @@ impl Tally {
     }
 
     pub(super) fn summary(
-        &self,
+        self,
         ending: Ending,
         counters: Counters,
         took: Duration,
@@ -148,6 +175,7 @@ impl Tally {
             lateness_ms: spread(&self.lateness),
             least_slack_ms: self.least_slack,
             took,
+            alarms: self.alarms,
             unobserved,
             audit,
         }

@@ -9,12 +9,13 @@ use ndarray::Array2;
 
 use super::*;
 use crate::audit;
-use crate::camera::{BrokenFrame, Frame, Grab, StampSource};
+use crate::camera::{BrokenFrame, Frame, Grab};
 use crate::config::SyncPolicy;
 use crate::digest::Digest;
 use crate::inspect::{Inspection, Timings};
-use crate::line::{Fate, Judgement, LatePolicy, SkippedPolicy, Unknown, Verdict};
-use crate::time::Monotonic;
+use crate::line::{Alarm, Device, Fate, Judgement, LatePolicy, SkippedPolicy, Unknown, Verdict};
+use crate::time::{Monotonic, StampSource};
+use crate::watchdog;
 use crate::{Error, Result};
 
 type Script = Vec<Box<dyn FnMut(u64) -> Result<Grab> + Send>>;
@@ -70,7 +71,13 @@ fn frame(kind: u8) -> Box<dyn FnMut(u64) -> Result<Grab> + Send> {
 fn broken() -> Box<dyn FnMut(u64) -> Result<Grab> + Send> {
     Box::new(|number| {
         let (captured, origin) = (Monotonic::now(), "damaged".to_owned());
-        Ok(Grab::Broken(BrokenFrame { number, captured, origin, why: "no picture".into() }))
+        Ok(Grab::Broken(BrokenFrame {
+            number,
+            captured,
+            stamp: StampSource::Received,
+            origin,
+            why: "no picture".into(),
+        }))
     })
 }
 
@@ -105,7 +112,18 @@ struct Calls {
     activated: usize,
     released: usize,
     is_active: bool,
-    fails: bool,
+    mood: Mood,
+}
+
+/// What an output does when it is activated.
+#[derive(Clone, Copy, Default, PartialEq)]
+enum Mood {
+    #[default]
+    Acts,
+    Fails,
+    Panics,
+    /// Comes back long after the end of the test.
+    Hangs,
 }
 
 struct ScriptedOutput(Arc<Mutex<Calls>>);
@@ -116,10 +134,14 @@ impl Output for ScriptedOutput {
     }
 
     fn activate(&mut self) -> Result<()> {
-        let mut calls = self.0.lock().unwrap();
-        if calls.fails {
-            return Err(Error::device("the ejector is gone"));
+        let mood = self.0.lock().unwrap().mood;
+        match mood {
+            Mood::Acts => {}
+            Mood::Fails => return Err(Error::device("the ejector is gone")),
+            Mood::Panics => panic!("a bug in an output"),
+            Mood::Hangs => std::thread::sleep(Duration::from_secs(3600)),
         }
+        let mut calls = self.0.lock().unwrap();
         calls.activated += 1;
         calls.is_active = true;
         Ok(())
@@ -174,12 +196,15 @@ impl Bench {
             start: RunStart {
                 line: "bench".into(),
                 config: None,
+                camera: "scripted".into(),
+                output: "scripted".into(),
                 bundle: Digest::zero(),
                 calibrations: BTreeMap::new(),
             },
             pace: Pace::EveryFrame,
             max_parts: None,
             stop: self.stop.clone(),
+            journal: true,
             observer: Some(Box::new(move |finished| seen.lock().unwrap().push(finished))),
             realtime: false,
         }
@@ -267,11 +292,52 @@ fn a_camera_that_fails_comes_back_by_itself() {
     assert_eq!(bench.fates().len(), 2);
 }
 
+fn events(bench: &Bench, kinds: &[&str]) -> Vec<serde_json::Value> {
+    let text = std::fs::read_to_string(bench.audit_file()).unwrap();
+    let records = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    records.filter(|record| kinds.contains(&record["kind"].as_str().unwrap())).collect()
+}
+
+#[test]
+fn a_driver_that_does_not_come_back_is_a_fault_until_it_does() {
+    let bench = Bench::new();
+    let hang = Box::new(|_| {
+        std::thread::sleep(watchdog::PATIENCE + Duration::from_millis(500));
+        Ok(Grab::Timeout)
+    });
+    let summary = bench.run(vec![frame(part::GOOD), hang, frame(part::GOOD)]);
+    let seen = events(&bench, &["fault", "recovery"]);
+    assert_eq!(seen.len(), 2, "{seen:?}");
+    assert!(seen[0]["why"].as_str().unwrap().contains("not come back"), "{seen:?}");
+    assert_eq!((&seen[1]["kind"], &seen[1]["device"]), (&"recovery".into(), &"camera".into()));
+    assert_eq!(summary.alarms.get(&Alarm::Faulty(Device::Camera)), Some(&1));
+}
+
+#[test]
+fn an_output_that_panics_stops_the_line_and_one_that_hangs_does_not_keep_it() {
+    for mood in [Mood::Panics, Mood::Hangs] {
+        let bench = Bench::new();
+        bench.calls.lock().unwrap().mood = mood;
+        let wiring = bench.wiring((0..500).map(|_| frame(part::BAD)).collect());
+        let summary = run(wiring).unwrap();
+        assert_eq!(summary.counters.rejected, 0);
+        assert_eq!(summary.counters.unaccounted, summary.counters.parts);
+        let said = events(&bench, &["note", "stop"]).iter().map(|event| event.to_string()).collect::<String>();
+        match mood {
+            Mood::Panics => {
+                assert!(matches!(summary.ending, Ending::LineStopped(_)), "{:?}", summary.ending);
+                assert!(said.contains("the ejector's thread panicked: a bug in an output"), "{said}");
+            }
+            _ => assert!(said.contains("whether the output is released is not known"), "{said}"),
+        }
+    }
+}
+
 #[test]
 fn an_ejector_that_fails_leaves_parts_unaccounted_and_can_stop_the_line() {
     for late in [LatePolicy::Count, LatePolicy::StopLine] {
         let bench = Bench::new();
-        bench.calls.lock().unwrap().fails = true;
+        bench.calls.lock().unwrap().mood = Mood::Fails;
         let mut wiring = bench.wiring((0..200).map(|_| frame(part::BAD)).collect());
         wiring.rules.late = late;
         let summary = bench.finish(wiring);

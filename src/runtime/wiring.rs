@@ -34,10 +34,16 @@ impl Wiring {
             config,
             &calibrations.iter().map(|(calibration, _)| calibration.class.as_str()).collect::<Vec<_>>(),
         )?;
+        if let CameraConfig::V4l2(settings) = &config.camera {
+            let frame = (settings.width, settings.height);
+            calibrations.iter().try_for_each(|(calibration, _)| calibration.check_frame(frame))?;
+        }
         let inspector = ModelInspector::new(&bundle, calibrations)?;
         let start = RunStart {
             line: config.name.clone(),
             config: Some(config.digest),
+            camera: config.camera.to_string(),
+            output: config.output.to_string(),
             bundle: bundle.digest,
             calibrations: inspector.calibrations(),
         };
@@ -52,6 +58,7 @@ impl Wiring {
             pace: Pace::NewestWins,
             max_parts: None,
             stop: Arc::new(AtomicBool::new(false)),
+            journal: true,
             observer: None,
             realtime: true,
         })

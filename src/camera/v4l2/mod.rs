@@ -7,11 +7,13 @@
 //! | back again | frames go on, numbered on; the time between is not in the numbers |
 //! | silent for longer than [`Settings::silence`] | this grab fails, and the next one starts the stream anew |
 //! | a picture that is damaged or cut off | [`Grab::Broken`]: the part passed, but cannot be judged; the stream goes on |
+//! | a time stamp that cannot be right | [`Grab::Broken`]: nobody can say when the part reaches the ejector |
 //! | this process is slow | of the frames that wait, the newest is taken, and the numbers show the gap |
 
 mod convert;
 mod discover;
 mod ioctl;
+mod stamps;
 mod stream;
 
 use std::io;
@@ -27,9 +29,10 @@ use v4l::v4l_sys::{
 pub use convert::{Layout, PixelFormat};
 pub use discover::{CameraNode, NodeState, OfferedFormat, OfferedSize, cameras, formats};
 
+use self::stamps::{Stamped, Stamps};
 use self::stream::{Filled, Stream};
 use super::{BrokenFrame, Camera, Frame, Grab};
-use crate::time::Monotonic;
+use crate::time::{Monotonic, StampSource};
 use crate::{Error, Result};
 
 /// What the configuration asks of a camera.
@@ -57,7 +60,7 @@ pub struct V4l2Camera {
     /// `None` after a failure, until the device could be opened again.
     running: Option<Running>,
     numbers: Numbers,
-    warned_of_stamps: bool,
+    stamps: Stamps,
 }
 
 /// An open device, its format set, its stream started.
@@ -81,7 +84,7 @@ impl V4l2Camera {
             settings,
             running,
             numbers: Numbers::default(),
-            warned_of_stamps: false,
+            stamps: Stamps::default(),
         })
     }
 
@@ -99,27 +102,14 @@ impl V4l2Camera {
             "check its cable; for a camera that waits for a trigger set timeout_ms = 0. Its stream is started anew",
         )
     }
-
-    fn stamped(&mut self, stamp: Option<Monotonic>) -> Monotonic {
-        stamp.unwrap_or_else(|| {
-            if !std::mem::replace(&mut self.warned_of_stamps, true) {
-                log::warn!(
-                    "camera {} does not stamp frames on the monotonic clock: a frame's time is when it was received, \
-                     which is later by the exposure and the transfer",
-                    self.settings.device.display()
-                );
-            }
-            Monotonic::now()
-        })
-    }
 }
 
 /// What is kept of a buffer once it was given back.
 struct Copied {
     image: Result<image::RgbImage>,
     sequence: u32,
-    stamp: Option<Monotonic>,
-    source: super::StampSource,
+    stamp: Option<(Monotonic, StampSource)>,
+    received: Monotonic,
 }
 
 impl Camera for V4l2Camera {
@@ -147,11 +137,12 @@ impl Camera for V4l2Camera {
             }
         };
         let number = self.numbers.next(copied.sequence);
-        let captured = self.stamped(copied.stamp);
         let origin = self.settings.device.display().to_string();
-        Ok(match copied.image {
-            Ok(image) => Grab::Frame(Frame { number, captured, stamp: copied.source, origin, product: None, image }),
-            Err(error) => Grab::Broken(BrokenFrame { number, captured, origin, why: error.report() }),
+        let Stamped { captured, source: stamp, doubt } = self.stamps.read(&origin, copied.stamp, copied.received);
+        let image = copied.image.map_err(|error| error.line()).and_then(|image| doubt.map_or(Ok(image), Err));
+        Ok(match image {
+            Ok(image) => Grab::Frame(Frame { number, captured, stamp, origin, product: None, image }),
+            Err(why) => Grab::Broken(BrokenFrame { number, captured, stamp, origin, why }),
         })
     }
 }
@@ -176,7 +167,7 @@ impl Running {
             },
             sequence: filled.sequence,
             stamp: filled.stamp,
-            source: filled.source,
+            received: filled.received,
         })?;
         if copied.is_some() {
             self.last_frame = Instant::now();

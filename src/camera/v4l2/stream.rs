@@ -10,8 +10,7 @@ use v4l::buffer::Flags;
 use v4l::v4l2;
 
 use super::ioctl::{self, Readiness};
-use crate::camera::StampSource;
-use crate::time::Monotonic;
+use crate::time::{Monotonic, StampSource};
 
 /// Buffers to ask for: one that is being converted, one that is being filled, and two for a hiccup of this process.
 ///
@@ -35,10 +34,11 @@ pub struct Filled<'a> {
     pub sequence: u32,
     /// The driver says that the picture is damaged.
     pub damaged: bool,
-    /// The kernel's time stamp on CLOCK_MONOTONIC, unless the driver stamps by another clock or not at all.
-    pub stamp: Option<Monotonic>,
-    /// Which moment of the exposure the stamp is.
-    pub source: StampSource,
+    /// The kernel's time stamp on CLOCK_MONOTONIC and which moment it is, unless the driver stamps by another clock or not
+    /// at all.
+    pub stamp: Option<(Monotonic, StampSource)>,
+    /// When the frame was taken from the driver.
+    pub received: Monotonic,
 }
 
 impl Stream {
@@ -76,6 +76,7 @@ impl Stream {
             ioctl::queue_buffer(&self.device, newest.index)?;
             newest = newer;
         }
+        let received = Monotonic::now();
         let buffer = self.buffers.get(newest.index as usize).ok_or(io::ErrorKind::InvalidData)?;
         let used = (newest.bytesused as usize).min(buffer.length);
         let flags = Flags::from(newest.flags);
@@ -85,12 +86,8 @@ impl Stream {
             sequence: newest.sequence,
             damaged: flags.contains(Flags::ERROR),
             stamp: (flags & Flags::TIMESTAMP_MASK == Flags::TIMESTAMP_MONOTONIC)
-                .then(|| stamp(newest.timestamp.tv_sec as i64, newest.timestamp.tv_usec as i64)),
-            source: if flags & Flags::TSTAMP_SRC_MASK == Flags::TSTAMP_SRC_SOE {
-                StampSource::StartOfExposure
-            } else {
-                StampSource::EndOfFrame
-            },
+                .then(|| (stamp(newest.timestamp.tv_sec as i64, newest.timestamp.tv_usec as i64), source(flags))),
+            received,
         });
         ioctl::queue_buffer(&self.device, newest.index)?;
         Ok(Some(seen))
@@ -111,6 +108,13 @@ impl Drop for Stream {
 /// The kernel's stamp as a moment.
 fn stamp(seconds: i64, micros: i64) -> Monotonic {
     Monotonic::from_nanos((seconds.max(0) as u64).saturating_mul(1_000_000_000) + micros.max(0) as u64 * 1_000)
+}
+
+fn source(flags: Flags) -> StampSource {
+    match flags & Flags::TSTAMP_SRC_MASK == Flags::TSTAMP_SRC_SOE {
+        true => StampSource::StartOfExposure,
+        false => StampSource::EndOfFrame,
+    }
 }
 
 /// A driver's buffer in this process's memory.
