@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use hgad::ErrorKind;
 use hgad::camera::v4l2::{self, NodeState, PixelFormat, Settings, V4l2Camera};
 use hgad::camera::{Camera, Frame, Grab};
-use hgad::time::Monotonic;
+use hgad::time::{Monotonic, StampSource};
 
 use crate::vivid::{self, Control};
 use crate::{Check, Outcome, hold};
