@@ -29,6 +29,14 @@ pub fn line(text: impl Display) -> Result<()> {
     }
 }
 
+/// A count with its noun, in the plural where it wants one: `1 run`, `2 runs`.
+pub fn counted(count: u64, noun: &str) -> String {
+    match count {
+        1 => format!("1 {noun}"),
+        count => format!("{count} {noun}s"),
+    }
+}
+
 /// Tells of a failure on standard error. Where that cannot be written, nobody can be told.
 pub fn failure(error: &Error) {
     let _ = std::io::stderr().write_all(format!("error: {}\n", error.report()).as_bytes());

@@ -375,8 +375,9 @@ fn bad_input_ends_before_the_line_is_armed() {
 
 /// Writes `bundle` in place of the line's; gives its digest.
 fn rewrite(line: &Line, bundle: hgad::bundle::Bundle) -> hgad::digest::Digest {
-    let hgad::bundle::Bundle { manifest, model, centers, golden, .. } = bundle;
-    hgad::bundle::Draft { manifest, model, centers, golden }.write(&line.bench.path("bundle")).unwrap().digest
+    let hgad::bundle::Bundle { manifest, model, centers, golden, trained_on, .. } = bundle;
+    let draft = hgad::bundle::Draft { manifest, model, centers, golden, trained_on };
+    draft.write(&line.bench.path("bundle")).unwrap().digest
 }
 
 /// Makes the line's calibration one of the bundle with this digest.

@@ -5,6 +5,7 @@
 //! | `model.onnx` | RGB image `[1, 3, H, W]`, 0..255, to `z.l` `[1, D, h, w]` and `logdet.l` `[1, 1, h, w]` of every level |
 //! | `centers.safetensors` | the mixture centers and weights of every level, and what distances from them are usual |
 //! | `golden.safetensors` | a few normal frames with the outputs that the training host computed |
+//! | `trained-on.txt` | the SHA-256 of every image that the model was trained on |
 //! | `manifest.toml` | format version, classes, levels, precision, provenance, and the SHA-256 of the files above |
 //!
 //! `docs/bundle.md` is the format's reference. Nothing is parsed before its digest has been compared.
@@ -14,7 +15,9 @@ mod centers;
 mod golden;
 mod manifest;
 mod tensors;
+mod trained_on;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 pub use admission::{admit_graph, parse_graph};
@@ -29,6 +32,7 @@ const MANIFEST: &str = "manifest.toml";
 const MODEL: &str = "model.onnx";
 const CENTERS: &str = "centers.safetensors";
 const GOLDEN: &str = "golden.safetensors";
+const TRAINED_ON: &str = "trained-on.txt";
 
 /// A bundle whose files were read and whose digests hold.
 #[derive(Debug, Clone)]
@@ -43,6 +47,8 @@ pub struct Bundle {
     pub centers: Centers,
     /// The frames that a board must reproduce before it may arm.
     pub golden: Golden,
+    /// The digests of the images that it was trained on; none where the trainer did not say.
+    pub trained_on: Option<BTreeSet<Digest>>,
 }
 
 /// What a trainer puts into a bundle; the digests are filled in when it is written.
@@ -56,6 +62,8 @@ pub struct Draft {
     pub centers: Centers,
     /// Frames with the outputs that this host computed.
     pub golden: Golden,
+    /// The digests of the images that it was trained on, if they are to be told.
+    pub trained_on: Option<BTreeSet<Digest>>,
 }
 
 impl Bundle {
@@ -88,7 +96,11 @@ impl Bundle {
         let model = verified(MODEL)?;
         let centers = Centers::parse(&manifest, &verified(CENTERS)?)?;
         let golden = Golden::parse(&manifest, &verified(GOLDEN)?)?;
-        Ok(Bundle { digest: Digest::of(&manifest_bytes), manifest, model, centers, golden })
+        let trained_on = match manifest.files.contains_key(TRAINED_ON) {
+            true => Some(trained_on::parse(origin, TRAINED_ON, &verified(TRAINED_ON)?)?),
+            false => None,
+        };
+        Ok(Bundle { digest: Digest::of(&manifest_bytes), manifest, model, centers, golden, trained_on })
     }
 }
 
@@ -112,7 +124,7 @@ impl Draft {
         };
         for entry in entries {
             let name = entry.map_err(|error| refused(error.to_string()))?.file_name();
-            if ![MODEL, CENTERS, GOLDEN, MANIFEST].iter().any(|file| name == *file) {
+            if ![MODEL, CENTERS, GOLDEN, TRAINED_ON, MANIFEST].iter().any(|file| name == *file) {
                 return Err(refused(format!("it holds '{}', which would be deleted", name.to_string_lossy())));
             }
         }
@@ -131,11 +143,12 @@ impl Draft {
         let failed = |what: &str, path: &Path, error: std::io::Error| {
             Error::device(format!("bundle {}: {what}", path.display())).because(error)
         };
-        let files = [
+        let mut files = vec![
             (MODEL, self.model),
             (CENTERS, self.centers.serialize()?),
             (GOLDEN, self.golden.serialize(&self.manifest)?),
         ];
+        files.extend(self.trained_on.as_ref().map(|digests| (TRAINED_ON, trained_on::serialize(digests))));
         self.manifest.files = files.iter().map(|(name, bytes)| ((*name).to_owned(), Digest::of(bytes))).collect();
         let manifest = self.manifest.serialize();
 

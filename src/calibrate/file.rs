@@ -28,7 +28,8 @@ pub struct Calibration {
     pub written_by: String,
     /// The false-reject rate that was asked for.
     pub target_frr: f64,
-    /// The expected false-reject rate that the threshold can promise from this many parts.
+    /// The nearest rate that so many images can set: what is expected of parts to come if they are like these and the
+    /// constants are given. `docs/calibration.md` says how a line's own rate may differ.
     pub promised_frr: f64,
     /// A part is rejected when its score is greater than this.
     pub threshold: f32,

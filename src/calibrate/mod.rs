@@ -5,8 +5,11 @@
 //! Shafer, "Algorithmic Learning in a Random World", 2005, section 4.2).
 
 mod file;
+mod suitable;
 
 use std::path::PathBuf;
+
+use ndarray::Array2;
 
 pub use file::{Calibration, CalibrationImage, FORMAT_VERSION, FrameSize};
 
@@ -15,7 +18,7 @@ use crate::digest::Digest;
 use crate::inspect::{batch, score};
 use crate::{Error, Result};
 
-/// What a threshold promises.
+/// A threshold, and the rate that it is set to.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Threshold {
     /// A part is rejected when its score is greater than this.
@@ -26,7 +29,7 @@ pub struct Threshold {
 
 /// The smallest threshold whose expected false-reject rate is at most `target_frr`, from the scores of normal parts.
 ///
-/// With too few parts for the rate the largest score is taken, and `promised_frr` says what that is worth.
+/// With too few parts for the rate the largest score is taken, and `promised_frr` says which rate that is.
 pub fn threshold(scores: &[f32], target_frr: f64) -> Threshold {
     let n = scores.len();
     // Rounded before it is rounded up: 0.99 * 100 must be 99, not 99.00000000000001.
@@ -37,29 +40,48 @@ pub fn threshold(scores: &[f32], target_frr: f64) -> Threshold {
     Threshold { value: sorted[rank - 1], promised_frr: (n + 1 - rank) as f64 / (n + 1) as f64 }
 }
 
-/// How many normal parts a promise of `target_frr` needs.
+/// How many normal parts it takes to set a rate of `target_frr`.
 pub fn parts_needed(target_frr: f64) -> usize {
     (1.0 / target_frr - 1e-9).ceil() as usize - 1
 }
 
-/// Calibrates `class` on images of normal parts.
+/// What calibration needs of one image.
+struct Sample {
+    size: (u32, u32),
+    maps: Vec<Array2<f32>>,
+    digest: Digest,
+    /// Another class that it clearly shows.
+    resembles: Option<usize>,
+}
+
+/// Calibrates `class` on images of normal parts. Single images that clearly show another class are warned of: they may be
+/// outliers of a product that resembles it.
 ///
 /// # Errors
 ///
-/// The bundle does not know the class, an image cannot be read, or the network fails.
+/// The bundle does not know the class, an image cannot be read, the network fails, the bundle tells that it was trained on
+/// one of the images, or more than one in twenty of them clearly shows another class.
 pub fn calibrate(bundle: &Bundle, class: &str, images: &[PathBuf], target_frr: f64) -> Result<Calibration> {
     if !(target_frr > 0.0 && target_frr < 1.0) {
         return Err(Error::usage(format!("a false-reject rate of {target_frr} cannot be asked for"))
             .advise("give a rate between 0 and 1, such as 0.01 for one normal part in a hundred"));
     }
     let index = bundle.manifest.class_index(class)?;
-    let frames = batch::for_each_image(bundle, class, images, |inspector, _, bytes, image| {
-        Ok((image.dimensions(), (inspector.level_maps(&image, index)?, Digest::of(bytes))))
-    })?;
-    let (sizes, (maps, digests)): (Vec<_>, (Vec<_>, Vec<_>)) = frames.into_iter().unzip();
-    if maps.is_empty() {
+    if images.is_empty() {
         return Err(Error::usage(format!("no image to calibrate '{class}' on")));
     }
+    let samples = batch::for_each_image(bundle, class, images, |inspector, _, bytes, image| {
+        let digest = Digest::of(bytes);
+        if bundle.trained_on.as_ref().is_some_and(|seen| seen.contains(&digest)) {
+            return Ok(None);
+        }
+        let (maps, resembles) = inspector.examine(&image, index)?;
+        Ok(Some(Sample { size: image.dimensions(), maps, digest, resembles }))
+    })?;
+    let samples = suitable::unseen(bundle, images, samples)?;
+    suitable::check_product(bundle, class, images, &samples)?;
+    let frame = common(&samples).and_then(FrameSize::new);
+    let (maps, digests): (Vec<_>, Vec<_>) = samples.into_iter().map(|sample| (sample.maps, sample.digest)).unzip();
     let reference = score::fit_reference(&maps);
     let inspector = crate::inspect::Inspector::new(bundle)?;
     let scores = maps.iter().map(|maps| inspector.score_maps(maps, &reference).0).collect::<Vec<_>>();
@@ -78,16 +100,16 @@ pub fn calibrate(bundle: &Bundle, class: &str, images: &[PathBuf], target_frr: f
         target_frr,
         promised_frr: threshold.promised_frr,
         threshold: threshold.value,
-        frame: common(&sizes).and_then(FrameSize::new),
+        frame,
         reference,
         images: images.iter().zip(digests).zip(&scores).map(image_of).collect(),
     })
 }
 
 /// The size that all images have.
-fn common(sizes: &[(u32, u32)]) -> Option<(u32, u32)> {
-    let (first, rest) = sizes.split_first()?;
-    rest.iter().all(|size| size == first).then_some(*first)
+fn common(samples: &[Sample]) -> Option<(u32, u32)> {
+    let (first, rest) = samples.split_first()?;
+    rest.iter().all(|sample| sample.size == first.size).then_some(first.size)
 }
 
 #[cfg(test)]
@@ -145,13 +167,13 @@ mod tests {
             std::fs::write(&path, second)
         });
         let bundle = Bundle::open(Path::new("models/demo")).unwrap();
-        let class = &bundle.manifest.classes[0];
-        let calibration = calibrate(&bundle, class, &[pipe], 0.01).unwrap();
+        // What a grey picture looks like to this model.
+        let calibration = calibrate(&bundle, "gear", &[pipe], 0.01).unwrap();
         assert_eq!(calibration.images[0].sha256, digest);
     }
 
     #[test]
-    fn a_promise_of_one_percent_needs_99_parts() {
+    fn one_percent_takes_99_parts() {
         assert_eq!(parts_needed(0.01), 99);
         assert_eq!(parts_needed(0.05), 19);
         let scores = (0..99).map(|score| score as f32).collect::<Vec<_>>();
@@ -161,8 +183,13 @@ mod tests {
 
     #[test]
     fn only_a_size_that_all_images_have_is_theirs() {
-        assert_eq!(common(&[(640, 480); 3]), Some((640, 480)));
-        assert_eq!(common(&[(640, 480), (640, 480), (640, 481)]), None);
-        assert_eq!(common(&[]), None);
+        let of = |sizes: &[(u32, u32)]| {
+            let sample =
+                |size: &(u32, u32)| Sample { size: *size, maps: vec![], digest: Digest::zero(), resembles: None };
+            common(&sizes.iter().map(sample).collect::<Vec<_>>())
+        };
+        assert_eq!(of(&[(640, 480); 3]), Some((640, 480)));
+        assert_eq!(of(&[(640, 480), (640, 480), (640, 481)]), None);
+        assert_eq!(of(&[]), None);
     }
 }

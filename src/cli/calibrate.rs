@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::target;
 use crate::bundle::Bundle;
 use crate::calibrate::{calibrate, parts_needed};
 use crate::dataset::{self, HoldOut};
@@ -35,6 +36,7 @@ pub struct CalibrateArgs {
 }
 
 pub fn run(args: CalibrateArgs) -> Result<()> {
+    target::file(&args.out)?;
     let bundle = Bundle::open(&args.model)?;
     let selection = args.hold_out.map_or(HoldOut::All, |n| HoldOut::Held(n as usize));
     let images = selection.select(dataset::images(&args.images)?);
@@ -45,7 +47,7 @@ pub fn run(args: CalibrateArgs) -> Result<()> {
     calibration.write(&args.out)?;
     if calibration.promised_frr > calibration.target_frr {
         log::warn!(
-            "{} normal images cannot promise a false-reject rate of {}: {} are needed; the largest of their scores is the threshold",
+            "{} images are too few to set a false-reject rate of {}: {} are needed; the largest of their scores is the threshold",
             calibration.images.len(),
             args.target_frr,
             parts_needed(args.target_frr)
@@ -54,10 +56,11 @@ pub fn run(args: CalibrateArgs) -> Result<()> {
     print::line(format_args!("class       {}", calibration.class))?;
     print::line(format_args!("images      {}", calibration.images.len()))?;
     print::line(format_args!("threshold   {}", calibration.threshold))?;
+    print::line(format_args!("asked for   {:.2}% false rejects", 100.0 * calibration.target_frr))?;
     print::line(format_args!(
-        "promises    at most {:.2}% false rejects on average ({:.2}% asked for)",
+        "set to      {:.2}%, as near as {} can; the line's own rate may differ (docs/calibration.md)",
         100.0 * calibration.promised_frr,
-        100.0 * calibration.target_frr
+        print::counted(calibration.images.len() as u64, "image")
     ))?;
     print::line(format_args!("written to  {}", args.out.display()))
 }

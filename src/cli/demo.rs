@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use super::run::stop_on_signals;
+use super::target;
 use crate::demo::{self, FOLLOWABLE_RATE, Request};
-use crate::{Error, Result, print};
+use crate::{Result, print};
 
 /// See the whole line at work, with nothing at hand
 ///
@@ -31,6 +32,7 @@ pub struct DemoArgs {
 }
 
 pub fn run(args: DemoArgs) -> Result<()> {
+    args.json.as_deref().map_or(Ok(()), target::file)?;
     // The log would tear the live view apart; who asks for it gets it.
     if std::env::var_os("RUST_LOG").is_none() {
         log::set_max_level(log::LevelFilter::Warn);
@@ -39,8 +41,7 @@ pub fn run(args: DemoArgs) -> Result<()> {
     let request = Request { parts: args.parts, seed: args.seed, rate, out: args.out };
     let report = demo::run(&request, stop_on_signals()?)?;
     if let Some(path) = &args.json {
-        std::fs::write(path, format!("{:#}\n", report.to_json()))
-            .map_err(|error| Error::device(format!("{} cannot be written", path.display())).because(error))?;
+        target::write(path, &format!("{:#}\n", report.to_json()))?;
     }
     print::line(report)
 }

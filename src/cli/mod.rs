@@ -8,6 +8,7 @@ mod eval;
 mod log_thread;
 mod run;
 mod score;
+mod target;
 
 use std::process::ExitCode;
 

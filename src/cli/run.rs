@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 
+use super::target;
 use crate::config::LineConfig;
 use crate::runtime::{self, Ending, Wiring};
 use crate::{Error, Result, print};
@@ -28,6 +29,7 @@ pub struct RunArgs {
 }
 
 pub fn run(args: RunArgs) -> Result<()> {
+    args.json.as_deref().map_or(Ok(()), target::file)?;
     let config = LineConfig::open(&args.config)?;
     // Until the line is armed a signal ends the program at once: loading the model may take long on a small board.
     let opened = Wiring::open(&config)?;
@@ -35,8 +37,7 @@ pub fn run(args: RunArgs) -> Result<()> {
     let summary = runtime::run(wiring)?;
     let printed = print::line(&summary);
     if let Some(path) = &args.json {
-        std::fs::write(path, format!("{:#}\n", summary.to_json()))
-            .map_err(|error| Error::device(format!("{} cannot be written", path.display())).because(error))?;
+        target::write(path, &format!("{:#}\n", summary.to_json()))?;
     }
     match summary.ending {
         Ending::LineStopped(why) => Err(Error::check("the line was stopped")

@@ -120,6 +120,16 @@ impl Inspector {
         Ok(self.level_maps_of(&latents, class))
     }
 
+    /// The same, and the other class that the frame clearly shows, if it does.
+    ///
+    /// # Errors
+    ///
+    /// As [`Inspector::latents`].
+    pub fn examine(&mut self, image: &RgbImage, class: usize) -> Result<(Vec<Array2<f32>>, Option<usize>)> {
+        let latents = self.latents(image)?;
+        Ok((self.level_maps_of(&latents, class), self.resembles(&latents, class)))
+    }
+
     /// Scores one frame of any size as class `class` (an index into the manifest's classes) against `reference`.
     ///
     /// # Errors

@@ -12,6 +12,7 @@ use hgad::bundle::{
     Bundle, Centers, Draft, FORMAT_VERSION, Golden, GoldenFrame, InputSize, Level, LevelCenters, Manifest, ParityBound,
     Precision,
 };
+use hgad::digest::Digest;
 use hgad::inspect::{Inspector, score};
 use image::{Rgb, RgbImage};
 use ndarray::{Array1, Array2, Array3};
@@ -79,8 +80,21 @@ pub fn write_bundle(directory: &Path) -> Bundle {
             GoldenFrame { class, image, z: latents.z, logdet: latents.logdet, score }
         })
         .collect();
-    let draft = Draft { manifest, model, centers, golden: Golden { frames } };
+    let draft = Draft { manifest, model, centers, golden: Golden { frames }, trained_on: Some(trained_on()) };
     draft.write(directory).unwrap()
+}
+
+/// The digests of the images that the tiny bundle was "trained" on: those of its profile.
+fn trained_on() -> std::collections::BTreeSet<Digest> {
+    let parts = CLASSES.iter().enumerate().flat_map(|(class, _)| (100..140).map(move |seed| normal_part(class, seed)));
+    parts.map(|part| Digest::of(png(&part))).collect()
+}
+
+/// The image as a file.
+pub fn png(image: &RgbImage) -> Vec<u8> {
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    image.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
+    bytes.into_inner()
 }
 
 fn centers() -> LevelCenters {
@@ -234,10 +248,11 @@ impl Bench {
         self.path(inside).display().to_string()
     }
 
-    fn save(&self, inside: &str, image: &RgbImage) {
+    /// Writes an image as a PNG file.
+    pub fn save(&self, inside: &str, image: &RgbImage) {
         let path = self.path(inside);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        image.save(path).unwrap();
+        std::fs::write(path, png(image)).unwrap();
     }
 
     /// Calibrates a class on its training images.

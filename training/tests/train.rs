@@ -50,8 +50,7 @@ impl Line {
     }
 
     fn features(&self, backbone: &Backbone) -> Features {
-        let images = PRODUCTS.iter().flat_map(|product| self.good(product, HoldOut::Kept(4)));
-        let images = images.map(|path| ImageFile::open(path).unwrap()).collect::<Vec<_>>();
+        let images = images(PRODUCTS.iter().flat_map(|product| self.good(product, HoldOut::Kept(4))));
         Features::of(backbone, &images, &self.path("cache"), &AtomicBool::new(false)).unwrap()
     }
 
@@ -68,6 +67,10 @@ impl Line {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
+}
+
+fn images(paths: impl IntoIterator<Item = PathBuf>) -> Vec<ImageFile> {
+    paths.into_iter().map(|path| ImageFile::open(path).unwrap()).collect()
 }
 
 /// Stripes or checks, shifted and of varying brightness.
@@ -128,7 +131,7 @@ fn the_bundle_under_tract_computes_what_the_trainer_computes() {
         backbone: &backbone,
         levels: &fitted.levels,
         classes: &PRODUCTS.map(str::to_owned),
-        trained_on: &PRODUCTS.map(|product| line.good(product, HoldOut::Kept(4))),
+        trained_on: &PRODUCTS.map(|product| images(line.good(product, HoldOut::Kept(4)))),
         normals: &PRODUCTS.map(|product| line.good(product, HoldOut::Held(4))),
         precision: Precision::F32,
         training: &toml::Table::new(),

@@ -9,6 +9,7 @@ mod graph;
 mod int8;
 mod normals;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use hgad::bundle::{Bundle, Centers, Draft, FORMAT_VERSION, Golden, Level, Manifest, ParityBound, Precision};
@@ -16,6 +17,7 @@ use hgad::digest::Digest;
 use hgad::{Error, Result};
 
 use crate::backbone::Backbone;
+use crate::features::ImageFile;
 use crate::flow::LevelWeights;
 use crate::onnx;
 
@@ -30,8 +32,9 @@ pub struct ExportRequest<'a> {
     pub levels: &'a [LevelWeights],
     /// The products, in the order of the mixture's classes.
     pub classes: &'a [String],
-    /// The images of every class that training saw: they fix what is usual at each position.
-    pub trained_on: &'a [Vec<PathBuf>],
+    /// The images of every class that training saw: they fix what is usual at each position, and the bundle tells their
+    /// digests.
+    pub trained_on: &'a [Vec<ImageFile>],
     /// Normal images of every class that training did not see: they fix the score's reference constants, and the first of
     /// up to three classes become the golden frames.
     pub normals: &'a [Vec<PathBuf>],
@@ -81,8 +84,8 @@ pub fn export_bundle(request: ExportRequest) -> Result<Exported> {
         bundle.manifest.training.insert("weight_error".to_owned(), error.to_toml().into());
     }
     bundle.golden = normals::golden(&bundle, request.normals)?;
-    let Bundle { manifest, model, centers, golden, .. } = bundle;
-    let bundle = Draft { manifest, model, centers, golden }.write(request.out)?;
+    let Bundle { manifest, model, centers, golden, trained_on, .. } = bundle;
+    let bundle = Draft { manifest, model, centers, golden, trained_on }.write(request.out)?;
     Ok(Exported { bundle, weight_error })
 }
 
@@ -112,17 +115,21 @@ fn check(request: &ExportRequest) -> Result<()> {
             return wrong(format!("{part} of level {} is not finite: its training diverged", level.tap));
         }
     }
-    let lacks = |images: &[Vec<PathBuf>]| (0..classes.len()).find(|&class| images.get(class).is_none_or(Vec::is_empty));
-    if let Some(class) = lacks(trained_on) {
+    if let Some(class) = lacking(trained_on, classes.len()) {
         return wrong(format!("class {} has no training image", classes[class]));
     }
-    match lacks(normals) {
+    match lacking(normals, classes.len()) {
         Some(class) => {
             Err(Error::usage(format!("class {} has no normal image left to fix its score with", classes[class]))
                 .advise("hold images out of training (--hold-out 5)"))
         }
         None => Ok(()),
     }
+}
+
+/// The first of so many classes that has no image.
+fn lacking<T>(images: &[Vec<T>], classes: usize) -> Option<usize> {
+    (0..classes).find(|&class| images.get(class).is_none_or(Vec::is_empty))
 }
 
 /// The bundle before anything was measured on it: no reference constants, no golden frames, no digests.
@@ -156,6 +163,7 @@ fn in_memory(request: &ExportRequest, model: Vec<u8>) -> Bundle {
             references: Vec::new(),
         },
         golden: Golden::default(),
+        trained_on: Some(request.trained_on.iter().flatten().map(|image| image.digest).collect::<BTreeSet<_>>()),
     }
 }
 

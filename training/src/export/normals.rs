@@ -10,6 +10,8 @@ use hgad::inspect::batch::for_each_image;
 use hgad::inspect::{Inspector, preprocess, score};
 use ndarray::Array2;
 
+use crate::features::ImageFile;
+
 /// Images of each class that the profiles are fitted from, at most: more would not change them.
 const PROFILE_IMAGES: usize = 400;
 
@@ -17,10 +19,10 @@ const PROFILE_IMAGES: usize = 400;
 const GOLDEN_CLASSES: usize = 3;
 
 /// What is usual at every position, one profile per level, from the images that every class was trained on.
-pub(super) fn fit_profiles(bundle: &Bundle, trained_on: &[Vec<PathBuf>]) -> Result<Vec<DistanceProfile>> {
-    let distances_of = |(class, images): (usize, &Vec<PathBuf>)| {
+pub(super) fn fit_profiles(bundle: &Bundle, trained_on: &[Vec<ImageFile>]) -> Result<Vec<DistanceProfile>> {
+    let distances_of = |(class, images): (usize, &Vec<ImageFile>)| {
         let stride = images.len().div_ceil(PROFILE_IMAGES).max(1);
-        let some = images.iter().step_by(stride).cloned().collect::<Vec<_>>();
+        let some = images.iter().step_by(stride).map(|image| image.path.clone()).collect::<Vec<_>>();
         for_each_image(bundle, "profiles", &some, |inspector, _, _, image| inspector.distances(&image, class))
     };
     let frames = trained_on.iter().enumerate().map(distances_of).collect::<Result<Vec<_>>>()?;

@@ -222,6 +222,11 @@ fn normal_images(folder: &Path, classes: usize, count: usize) -> Vec<Vec<PathBuf
     (0..classes).map(|class| (0..count).map(|i| image(class, i)).collect()).collect()
 }
 
+fn files(images: &[Vec<PathBuf>]) -> Vec<Vec<ImageFile>> {
+    let open = |path: &PathBuf| ImageFile::open(path.clone()).unwrap();
+    images.iter().map(|class| class.iter().map(open).collect()).collect()
+}
+
 #[test]
 fn a_bundle_is_written_whole_and_passes_its_own_parity_gate() {
     let folder = tempfile::tempdir().unwrap();
@@ -238,7 +243,7 @@ fn a_bundle_is_written_whole_and_passes_its_own_parity_gate() {
             backbone: &backbone,
             levels: &levels,
             classes: &classes,
-            trained_on: &normals,
+            trained_on: &files(&normals),
             normals: &normals,
             precision,
             training: &training,
@@ -251,6 +256,8 @@ fn a_bundle_is_written_whole_and_passes_its_own_parity_gate() {
         assert_eq!(bundle.manifest.training["epochs"].as_integer(), Some(3));
         assert_eq!(bundle.manifest.training["backbone"]["sha256"].as_str(), Some(&*backbone.digest.to_string()));
         assert_eq!(bundle.golden.frames.len(), 2);
+        let trained_on = files(&normals).concat().iter().map(|image| image.digest).collect();
+        assert_eq!(bundle.trained_on, Some(trained_on));
         hgad::inspect::Inspector::new(&bundle).unwrap().check_parity(&bundle).unwrap();
         match (precision, exported.weight_error) {
             (Precision::F32, error) => assert_eq!(error, None),
@@ -282,7 +289,7 @@ fn what_does_not_fit_together_is_refused_before_any_work() {
             backbone: &backbone,
             levels,
             classes: &classes,
-            trained_on,
+            trained_on: &files(trained_on),
             normals,
             precision: Precision::F32,
             training: &training,
@@ -370,7 +377,7 @@ fn export_random(backbone: &Backbone, normals: &[Vec<PathBuf>], precision: Preci
         backbone,
         levels: &levels,
         classes: &classes,
-        trained_on: normals,
+        trained_on: &files(normals),
         normals,
         precision,
         training: &training,

@@ -60,9 +60,9 @@ impl Dataset {
     }
 
     /// The training images of every class.
-    pub fn trained_on(&self) -> Vec<Vec<PathBuf>> {
+    pub fn trained_on(&self) -> Vec<Vec<ImageFile>> {
         let mut of_class = vec![Vec::new(); self.classes.len()];
-        self.images.iter().zip(&self.labels).for_each(|(image, &label)| of_class[label].push(image.path.clone()));
+        self.images.iter().zip(&self.labels).for_each(|(image, &label)| of_class[label].push(image.clone()));
         of_class
     }
 }

@@ -1,0 +1,78 @@
+//! What a command will write when its work is done: whether that can be is asked before the work begins.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::path::Path;
+
+use crate::{Error, Result};
+
+/// Makes sure that `path` can become a folder with files in it; makes the folder.
+///
+/// # Errors
+///
+/// It cannot be made or written.
+pub fn folder(path: &Path) -> Result<()> {
+    let probe = std::fs::create_dir_all(path).and_then(|()| tempfile::tempfile_in(path).map(drop));
+    probe.map_err(|error| {
+        Error::device(format!("folder {} cannot be written", path.display()))
+            .because(error)
+            .advise("name a folder that you may write, on a disk that is not full")
+    })
+}
+
+/// Makes sure that `path` can be written, and makes its folder; a file that stands there is left as it is.
+///
+/// # Errors
+///
+/// It cannot be written.
+pub fn file(path: &Path) -> Result<()> {
+    match path.metadata() {
+        Ok(found) if found.is_dir() => Err(failed(path, io::ErrorKind::IsADirectory.into())),
+        Ok(found) if found.is_file() => {
+            OpenOptions::new().write(true).open(path).map(drop).map_err(|error| failed(path, error))
+        }
+        // A pipe or a device: to open one does more than to ask.
+        Ok(_) => Ok(()),
+        Err(_) => folder(match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        }),
+    }
+}
+
+/// Writes a file that [`file`] has found writable.
+///
+/// # Errors
+///
+/// It cannot be written any more.
+pub fn write(path: &Path, text: &str) -> Result<()> {
+    std::fs::write(path, text).map_err(|error| failed(path, error))
+}
+
+fn failed(path: &Path, error: io::Error) -> Error {
+    Error::device(format!("{} cannot be written", path.display()))
+        .because(error)
+        .advise("name a file that you may write, on a disk that is not full")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_be_written_is_known_before_and_nothing_is_changed() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |name: &str| root.path().join(name);
+        std::fs::write(at("there"), "kept").unwrap();
+        file(&at("there")).unwrap();
+        assert_eq!(std::fs::read_to_string(at("there")).unwrap(), "kept");
+        file(&at("new/summary.json")).unwrap();
+        assert!(at("new").is_dir() && !at("new/summary.json").exists());
+        file(Path::new("/dev/null")).unwrap();
+        for refused in [root.path().to_owned(), at("there/below.json"), "/proc/none.json".into()] {
+            let error = file(&refused).unwrap_err();
+            assert!(error.kind().exit_code() == 3 && error.report().contains("try: "), "{}", error.report());
+        }
+        assert!(folder(&at("there")).is_err());
+    }
+}

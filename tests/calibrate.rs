@@ -1,0 +1,87 @@
+//! Which images set a threshold: through the real program.
+
+mod common;
+
+use common::{Bench, normal_part, run};
+use hgad::bundle::{Bundle, Draft};
+
+/// Calibrates `class` on a folder; the exit code, what was printed, and what was said.
+fn calibrate(bench: &Bench, class: &str, images: &str, out: &str) -> (i32, String, String) {
+    let (model, images, out) = (bench.text("bundle"), bench.text(images), bench.text(out));
+    let base = ["calibrate", "--model", &model, "--target-frr", "0.05", "--images", &images];
+    run(&[&base[..], &["--class", class, "--out", &out]].concat())
+}
+
+/// Writes the bench's bundle again, changed.
+fn rewrite(bench: &Bench, change: impl FnOnce(&mut Draft)) {
+    let Bundle { manifest, model, centers, golden, trained_on, .. } = Bundle::open(&bench.path("bundle")).unwrap();
+    let mut draft = Draft { manifest, model, centers, golden, trained_on };
+    change(&mut draft);
+    draft.write(&bench.path("bundle")).unwrap();
+}
+
+#[test]
+fn images_that_the_model_was_trained_on_are_refused_where_that_is_known() {
+    let bench = Bench::new();
+    // The tiny bundle's profile was fitted to what lies in red/test/good; one such image among others is one too many.
+    bench.save("mixed/000.png", &normal_part(0, 3));
+    bench.save("mixed/001.png", &normal_part(0, 104));
+    let cases = [("data/red/test/good", "8 of the 8 images", "and 5 more"), ("mixed", "1 of the 2 images", "001.png")];
+    for (images, says, names) in cases {
+        let (code, _, err) = calibrate(&bench, "red", images, "refused.toml");
+        assert_eq!(code, 2, "{err}");
+        assert!(err.contains(says) && err.contains(names) && err.contains("--hold-out 5"), "{err}");
+        assert!(!bench.path("refused.toml").exists());
+    }
+    rewrite(&bench, |draft| {
+        draft.manifest.training.insert("hold_out".into(), 7.into());
+    });
+    let (_, _, err) = calibrate(&bench, "red", "mixed", "refused.toml");
+    assert!(err.contains("with --hold-out 7"), "{err}");
+    rewrite(&bench, |draft| draft.trained_on = None);
+    let (code, _, err) = calibrate(&bench, "red", "data/red/test/good", "unknown.toml");
+    assert_eq!(code, 0, "{err}");
+    assert_eq!(err.matches("does not tell which images it was trained on").count(), 1, "{err}");
+}
+
+#[test]
+fn a_list_of_training_images_is_part_of_the_bundle() {
+    let bench = Bench::new();
+    let path = bench.path("bundle/trained-on.txt");
+    let list = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(list.lines().count(), 80);
+    std::fs::write(&path, &list[65..]).unwrap();
+    let (code, _, err) = calibrate(&bench, "red", "data/red/train/good", "c.toml");
+    assert!(code == 3 && err.contains("trained-on.txt is not the file that the manifest names"), "{err}");
+}
+
+#[test]
+fn images_of_another_product_are_refused_and_single_ones_named() {
+    let bench = Bench::new();
+    let (code, _, err) = calibrate(&bench, "red", "data/blue/train/good", "refused.toml");
+    assert_eq!(code, 2, "{err}");
+    assert!(err.contains("30 of the 30 images look like another product than 'red'"), "{err}");
+    assert!(err.contains("000.png") && err.contains("looks like 'blue'"), "{err}");
+    assert!(!bench.path("refused.toml").exists());
+
+    let stray = |number: u32| bench.save(&format!("data/red/train/good/stray{number}.png"), &normal_part(1, number));
+    stray(1);
+    let (code, _, err) = calibrate(&bench, "red", "data/red/train/good", "one.toml");
+    assert_eq!(code, 0, "{err}");
+    assert!(err.contains("1 of the 31 images look") && err.contains("stray1.png"), "{err}");
+    stray(2);
+    let (code, _, err) = calibrate(&bench, "red", "data/red/train/good", "two.toml");
+    assert_eq!(code, 2, "{err}");
+}
+
+#[test]
+fn what_was_asked_for_and_what_the_images_can_set_are_told_apart() {
+    let bench = Bench::new();
+    let (code, out, err) = calibrate(&bench, "red", "data/red/train/good", "red.toml");
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("5.00% false rejects") && out.contains("3.23%, as near as 30 images can"), "{out}");
+    // Known before the first image is looked at.
+    let (code, _, err) =
+        calibrate(&bench, "no-such-class", "data/red/train/good", "data/red/train/good/000.png/red.toml");
+    assert!(code == 3 && err.contains("cannot be written"), "{err}");
+}
