@@ -10,15 +10,52 @@ use crate::{Error, Result};
 /// The kind of test image that has no defect.
 pub const GOOD: &str = "good";
 
-/// One product's images in the MVTec AD layout.
+/// One product's folder in the MVTec AD layout.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProductData {
     /// The folder's name: the class.
     pub name: String,
+    folder: PathBuf,
+}
+
+impl ProductData {
     /// `train/good`, sorted by name.
-    pub train: Vec<PathBuf>,
+    ///
+    /// # Errors
+    ///
+    /// The folder is not there, cannot be read, or holds no image.
+    pub fn train(&self) -> Result<Vec<PathBuf>> {
+        let folder = self.folder.join("train").join(GOOD);
+        if !folder.is_dir() {
+            return Err(Error::usage(format!("'{}' has no folder train/good", self.name))
+                .because(format!("{} is not there", folder.display()))
+                .advise("put its normal images there (the MVTec AD layout)"));
+        }
+        images(&folder)
+    }
+
     /// All of `test`, sorted by kind and name.
-    pub test: Vec<TestImage>,
+    ///
+    /// # Errors
+    ///
+    /// The folder is not there or has no kinds, or one of these cannot be read or holds no image.
+    pub fn test(&self) -> Result<Vec<TestImage>> {
+        let folder = self.folder.join("test");
+        let kinds = if folder.is_dir() { folder_names(&folder)? } else { Vec::new() };
+        if kinds.is_empty() {
+            return Err(Error::usage(format!("'{}' has no test images", self.name))
+                .because(format!("{} has no folder", folder.display()))
+                .advise("put them into test/good and test/KIND-OF-DEFECT"));
+        }
+        let mut test = Vec::new();
+        for kind in kinds {
+            for image in images(&folder.join(&kind))? {
+                let mask = mask_of(&self.folder, &kind, &image);
+                test.push(TestImage { image, kind: kind.clone(), mask });
+            }
+        }
+        Ok(test)
+    }
 }
 
 /// One image of `test`.
@@ -66,13 +103,18 @@ impl HoldOut {
 ///
 /// # Errors
 ///
-/// `root` cannot be read, a product that was asked for is not there, or none is.
+/// `root` cannot be read, a product that was asked for is not there or asked for twice, or none is.
 pub fn products(root: &Path, only: Option<&[String]>) -> Result<Vec<ProductData>> {
     let names = match only {
         Some(names) => {
             if let Some(gone) = names.iter().find(|name| !root.join(name).is_dir()) {
                 return Err(Error::usage(format!("there is no product '{gone}' in {}", root.display()))
                     .advise(format!("the folders there: {}", folder_names(root)?.join(", "))));
+            }
+            if let Some(twice) = names.iter().enumerate().find(|(i, name)| names[..*i].contains(name)) {
+                return Err(
+                    Error::usage(format!("the product '{}' is named twice", twice.1)).advise("name each product once")
+                );
             }
             names.to_vec()
         }
@@ -84,22 +126,7 @@ pub fn products(root: &Path, only: Option<&[String]>) -> Result<Vec<ProductData>
         return Err(Error::usage(format!("no product in {}", root.display()))
             .advise("give a folder with one folder per product, each with train/good (the MVTec AD layout)"));
     }
-    names.into_iter().map(|name| product(&root.join(&name), name)).collect()
-}
-
-fn product(folder: &Path, name: String) -> Result<ProductData> {
-    let train = images(&folder.join("train").join(GOOD))?;
-    let test_folder = folder.join("test");
-    let mut test = Vec::new();
-    if test_folder.is_dir() {
-        for kind in folder_names(&test_folder)? {
-            for image in images(&test_folder.join(&kind))? {
-                let mask = mask_of(folder, &kind, &image);
-                test.push(TestImage { image, kind: kind.clone(), mask });
-            }
-        }
-    }
-    Ok(ProductData { name, train, test })
+    Ok(names.into_iter().map(|name| ProductData { folder: root.join(&name), name }).collect())
 }
 
 fn mask_of(folder: &Path, kind: &str, image: &Path) -> Option<PathBuf> {
@@ -230,9 +257,18 @@ mod tests {
         std::fs::create_dir_all(root.path().join("not-a-product")).unwrap();
         let found = products(root.path(), None).unwrap();
         assert_eq!(found.len(), 1);
-        assert!(found[0].train[0].ends_with("000.png") && found[0].train.len() == 2);
-        assert!(!found[0].test[0].is_defective() && found[0].test[0].mask.is_none());
-        assert!(found[0].test[1].is_defective() && found[0].test[1].mask.is_some());
-        assert!(products(root.path(), Some(&["gone".into()])).is_err());
+        let (train, test) = (found[0].train().unwrap(), found[0].test().unwrap());
+        assert!(train[0].ends_with("000.png") && train.len() == 2);
+        assert!(!test[0].is_defective() && test[0].mask.is_none());
+        assert!(test[1].is_defective() && test[1].mask.is_some());
+        let refused = |names: &[&str]| {
+            let names = names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+            products(root.path(), Some(&names)).unwrap_err().to_string()
+        };
+        assert!(refused(&["gone"]).contains("no product 'gone'"));
+        assert!(refused(&["cap", "not-a-product", "cap"]).contains("'cap' is named twice"));
+        let empty = &products(root.path(), Some(&["not-a-product".into()])).unwrap()[0];
+        assert!(empty.train().unwrap_err().to_string().contains("train/good"));
+        assert!(empty.test().unwrap_err().to_string().contains("no test images"));
     }
 }

@@ -37,7 +37,26 @@ pub fn counted(count: u64, noun: &str) -> String {
     }
 }
 
+/// A number with so many decimals, or in powers of ten where it would be longer than `width` (9 or more).
+pub fn fitted(value: f32, decimals: usize, width: usize) -> String {
+    let fixed = format!("{value:.decimals$}");
+    if fixed.len() <= width { fixed } else { format!("{value:.3e}") }
+}
+
 /// Tells of a failure on standard error. Where that cannot be written, nobody can be told.
 pub fn failure(error: &Error) {
     let _ = std::io::stderr().write_all(format!("error: {}\n", error.report()).as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn huge_numbers_stay_in_their_column_and_one_is_no_plural() {
+        for (value, text) in [(1.5, "1.5000"), (-9999.0, "-9999.0000"), (5.7e9, "5.700e9"), (f32::MIN, "-3.403e38")] {
+            assert_eq!(fitted(value, 4, 10), text);
+        }
+        assert_eq!([0, 1, 2].map(|count| counted(count, "run")), ["0 runs", "1 run", "2 runs"]);
+    }
 }

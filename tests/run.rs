@@ -127,7 +127,7 @@ fn a_terminal_receives_one_message_per_rejected_frame_and_none_early() {
     let (code, stdout, stderr) = line.verify();
     assert_eq!(code, 0, "{stderr}");
     assert!(
-        stdout.starts_with("OK ") && stdout.contains("60 parts, 1 runs") && !stdout.contains("warning"),
+        stdout.starts_with("OK ") && stdout.contains("60 parts, 1 run,") && !stdout.contains("warning"),
         "{stdout}"
     );
 }

@@ -26,8 +26,11 @@ fn good_parts_pass_stained_ones_are_rejected_and_the_map_shows_where() {
     let rows = scores(&out);
     assert_eq!(rows.len(), 8);
     assert!(rows.iter().all(|(_, _, verdict)| verdict.as_deref() == Some("reject")), "{rows:?}");
-    let picture = image::open(bench.path("heat/stain_000.png")).unwrap().to_rgb8();
-    assert_eq!(picture.dimensions(), (64, 64));
+    let picture = image::open(bench.path("heat/000.png.png")).unwrap().to_rgb8();
+    assert_eq!(picture.dimensions(), (128, 64), "the image, and beside it the overlay");
+    let image = image::open(bench.path("data/red/test/stain/000.png")).unwrap().to_rgb8();
+    assert!(image.enumerate_pixels().all(|(x, y, pixel)| picture.get_pixel(x, y) == pixel));
+    assert_ne!(picture.get_pixel(64 + 32, 0), image.get_pixel(32, 0), "a frame says the verdict");
 
     let (code, _, _) = run(&[&base[..], &["--fail-on-reject", &stained]].concat());
     assert_eq!(code, 1);
@@ -91,9 +94,50 @@ fn eval_tells_areas_and_rates_per_class_and_in_the_mean() {
         assert_eq!(figures["miss_rate"], 0.0);
         assert!(figures["false_reject_rate"].as_f64().is_some());
     }
+    let counts = |figures: &Value| (figures["good"].as_u64(), figures["defective"].as_u64());
+    assert_eq!(counts(&report["classes"]["blue"]), (Some(8), Some(8)));
+    assert_eq!(counts(&report["mean"]), (Some(16), Some(16)));
     let (code, out, _) = run(&["eval", "--model", &model, "--calibration", &calibration, "--data", &data]);
     assert_eq!(code, 0);
-    assert!(out.contains("image AUROC") && out.contains("mean"));
+    let rows = out.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).collect::<Vec<_>>();
+    assert_eq!(rows[0][..3], ["class", "good", "defective"]);
+    assert_eq!(rows[1][..4], ["red", "8", "8", "1.0000"]);
+    assert_eq!(rows[3][..3], ["mean", "16", "16"]);
+}
+
+#[test]
+fn eval_wants_test_images_alone_and_each_class_once() {
+    let bench = Bench::new();
+    let (model, calibration, data) = (bench.text("bundle"), bench.text("calibration"), bench.text("data"));
+    std::fs::remove_dir_all(bench.path("data/red/train")).unwrap();
+    let eval = |classes: &str| {
+        let base = ["eval", "--model", &model, "--calibration", &calibration, "--data", &data, "--classes", classes];
+        run(&base)
+    };
+    let (code, _, err) = eval("red");
+    assert_eq!(code, 0, "{err}");
+    let (code, _, err) = eval("red,blue,red");
+    assert!(code == 2 && err.contains("'red' is named twice"), "{err}");
+    std::fs::rename(bench.path("calibration/blue.toml"), bench.path("calibration/red.toml")).unwrap();
+    let (code, _, err) = eval("red");
+    assert!(code == 2 && err.contains("red.toml is a calibration of 'blue'"), "{err}");
+}
+
+#[test]
+fn heat_maps_are_told_apart_and_their_folder_is_tried_first() {
+    let bench = Bench::new();
+    let (model, heat) = (bench.text("bundle"), bench.text("heat"));
+    common::normal_part(0, 9).save(bench.path("data/red/test/good/000.bmp")).unwrap();
+    let base = ["score", "--model", &model, "--class", "red", "--heatmap"];
+    let folders = [bench.text("data/red/test/good"), bench.text("data/red/test/stain")];
+    let (code, _, err) = run(&[&base[..], &[&heat, &folders[0], &folders[1]]].concat());
+    assert_eq!(code, 0, "{err}");
+    for picture in ["good/000.png.png", "good/000.bmp.png", "stain/000.png.png"] {
+        assert!(bench.path("heat").join(picture).is_file(), "{picture}");
+    }
+    let file = bench.text("data/red/test/good/000.png");
+    let (code, out, err) = run(&[&base[..], &[&file, &folders[0]]].concat());
+    assert!(code == 3 && out.is_empty() && err.contains("000.png cannot be written"), "{err}");
 }
 
 #[test]

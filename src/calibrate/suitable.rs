@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::Sample;
 use crate::bundle::Bundle;
+use crate::print::counted;
 use crate::{Error, Result};
 
 /// One image in so many may show another product: a slip, or an outlier of a product that resembles it.
@@ -28,9 +29,9 @@ pub(super) fn unseen(bundle: &Bundle, images: &[PathBuf], samples: Vec<Option<Sa
         None => "give other images; hgad-train train --hold-out 5 leaves some out for this".to_owned(),
     };
     Err(Error::usage(format!(
-        "the model was trained on {} of the {} images: a threshold set on them would reject too many parts",
+        "the model was trained on {} of {}: a threshold set on them would reject too many parts",
         seen.len(),
-        images.len()
+        counted(images.len() as u64, "image")
     ))
     .because(format!("it knows {}", named(&seen)))
     .advise(advice))
@@ -41,7 +42,7 @@ pub(super) fn check_product(bundle: &Bundle, class: &str, images: &[PathBuf], sa
     let strangers = images.iter().zip(samples).filter_map(|(path, sample)| Some((path, sample.resembles?)));
     let (strangers, others): (Vec<_>, Vec<_>) = strangers.unzip();
     let Some(other) = others.first().map(|index| &bundle.manifest.classes[*index]) else { return Ok(()) };
-    let what = format!("{} of the {} images look like another product than '{class}'", strangers.len(), images.len());
+    let what = format!("{} of {} clearly not '{class}'", strangers.len(), counted(images.len() as u64, "image"));
     if ONE_IN * strangers.len() > images.len() {
         return Err(Error::usage(what)
             .because(format!("they are {}; the first looks like '{other}'", named(&strangers)))

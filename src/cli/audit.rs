@@ -28,12 +28,12 @@ pub fn run(args: AuditArgs) -> Result<()> {
             let verified = audit::verify(&file)?;
             let (first, last) = verified.between.unwrap_or_default();
             print::line(format_args!(
-                "OK {}: {} lines, {} parts, {} runs, {} records lost, {first} to {last}",
+                "OK {}: {}, {}, {}, {} lost, {first} to {last}",
                 file.display(),
-                verified.lines,
-                verified.parts,
-                verified.runs,
-                verified.lost
+                print::counted(verified.lines, "line"),
+                print::counted(verified.parts, "part"),
+                print::counted(verified.runs, "run"),
+                print::counted(verified.lost, "record")
             ))?;
             verified.warnings.iter().try_for_each(|warning| print::line(format_args!("warning: {warning}")))
         }

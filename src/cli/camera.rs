@@ -116,8 +116,8 @@ fn snap(args: &SnapArgs) -> Result<()> {
         args.height
     ))?;
     print::line(format_args!(
-        "{} frames in {:.2} s, {lost} lost; received {delay:.1} ms after their stamp ({})",
-        args.frames.max(1),
+        "{} in {:.2} s, {lost} lost; received {delay:.1} ms after their stamp ({})",
+        print::counted(args.frames.max(1).into(), "frame"),
         start.elapsed().as_secs_f64(),
         last.stamp
     ))

@@ -1,6 +1,6 @@
 //! `hgad eval`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
@@ -13,7 +13,8 @@ use crate::{Error, Result, print};
 /// Measure a calibrated model on test images with known defects
 ///
 /// Prints, per class and in the mean, the area under the ROC of images and of pixels, and what happens at the
-/// calibrated threshold: how many good parts are rejected, how many defective ones pass.
+/// calibrated threshold: how many good parts are rejected, how many defective ones pass. The last row's counts are those of
+/// all images.
 #[derive(Debug, clap::Args)]
 pub struct EvalArgs {
     /// The bundle: a folder that hgad-train wrote
@@ -36,14 +37,13 @@ pub struct EvalArgs {
 pub fn run(args: EvalArgs) -> Result<()> {
     let bundle = Bundle::open(&args.model)?;
     let classes = args.classes.unwrap_or_else(|| bundle.manifest.classes.clone());
-    let mut figures = Vec::with_capacity(classes.len());
-    for product in dataset::products(&args.data, Some(&classes))? {
-        let (calibration, _) = Calibration::open(&args.calibration.join(format!("{}.toml", product.name)))?;
-        if calibration.class != product.name {
-            return Err(Error::usage(format!("the calibration of '{}' is of '{}'", product.name, calibration.class)));
-        }
-        figures.push(evaluate(&bundle, &calibration, &product)?);
-    }
+    let products = dataset::products(&args.data, Some(&classes))?;
+    // All of them before the first image is looked at.
+    let calibrations =
+        classes.iter().map(|class| calibration_of(class, &args.calibration)).collect::<Result<Vec<_>>>()?;
+    let figures =
+        calibrations.iter().zip(&products).map(|(calibration, product)| evaluate(&bundle, calibration, product));
+    let figures = figures.collect::<Result<Vec<_>>>()?;
     let mean = Figures::mean(&figures);
     if args.json {
         let by_class = classes.iter().zip(&figures).map(|(name, figures)| (name.clone(), json!(figures)));
@@ -51,18 +51,33 @@ pub fn run(args: EvalArgs) -> Result<()> {
         return print::line(format_args!("{report:#}"));
     }
     let width = classes.iter().map(|name| name.chars().count()).max().unwrap_or(0).max(5);
-    print::line(format_args!("{:width$}  image AUROC  pixel AUROC  false rejects   misses", "class"))?;
+    print::line(format_args!(
+        "{:width$}    good  defective  image AUROC  pixel AUROC  false rejects  misses",
+        "class"
+    ))?;
     for (name, figures) in classes.iter().zip(&figures) {
         print_row(name, figures, width)?;
     }
     print_row("mean", &mean, width)
 }
 
+fn calibration_of(class: &str, folder: &Path) -> Result<Calibration> {
+    let path = folder.join(format!("{class}.toml"));
+    let (calibration, _) = Calibration::open(&path)?;
+    if calibration.class != class {
+        return Err(Error::usage(format!("{} is a calibration of '{}'", path.display(), calibration.class))
+            .advise(format!("name the calibration of every class after it: {class}.toml is to be of '{class}'")));
+    }
+    Ok(calibration)
+}
+
 fn print_row(name: &str, figures: &Figures, width: usize) -> Result<()> {
     let area = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.4}"));
     let rate = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{:.1}%", 100.0 * value));
     print::line(format_args!(
-        "{name:width$}  {:>11}  {:>11}  {:>13}  {:>7}",
+        "{name:width$}  {:>6}  {:>9}  {:>11}  {:>11}  {:>13}  {:>6}",
+        figures.good,
+        figures.defective,
         area(figures.image_auroc),
         area(figures.pixel_auroc),
         rate(figures.false_reject_rate),

@@ -5,6 +5,7 @@ mod calibrate;
 mod camera;
 mod demo;
 mod eval;
+mod heatmaps;
 mod log_thread;
 mod run;
 mod score;

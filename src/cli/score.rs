@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use image::RgbImage;
 use serde::Serialize;
 
+use super::heatmaps::Heatmaps;
 use crate::bundle::{Bundle, ScoreReference};
 use crate::calibrate::Calibration;
-use crate::inspect::overlay::{Paint, overlay};
+use crate::inspect::overlay::{Paint, beside};
 use crate::inspect::{Inspection, Inspector};
 use crate::{Error, Result, dataset, print};
 
@@ -28,7 +29,7 @@ pub struct ScoreArgs {
     /// Print one JSON object per image and line: image, score, threshold, verdict
     #[arg(long)]
     json: bool,
-    /// Write a picture of every image with its anomaly map into this folder
+    /// Write a picture of every image into this folder: the image, and beside it the same under its anomaly map
     #[arg(long, value_name = "DIR")]
     heatmap: Option<PathBuf>,
     /// Exit with 1 when an image is rejected
@@ -62,15 +63,16 @@ struct Judge {
 }
 
 pub fn run(args: ScoreArgs) -> Result<()> {
-    let mut judge = Judge::new(&args)?;
     let images = expand(&args.images)?;
+    let heatmaps = args.heatmap.as_deref().map(|folder| Heatmaps::new(folder, &images)).transpose()?;
+    let mut judge = Judge::new(&args)?;
     let width = images.iter().map(|path| path.display().to_string().chars().count()).max().unwrap_or(0).max(5);
     if !args.json {
         print::line(format_args!("{:width$}  {:>12}  {:>12}  verdict", "image", "score", "threshold"))?;
     }
     let (mut rejected, mut first) = (0, None);
     for path in &images {
-        match judge.row(path, args.heatmap.as_deref()) {
+        match judge.row(path, heatmaps.as_ref()) {
             Ok(row) => {
                 rejected += usize::from(row.verdict == Some("reject"));
                 print_row(&row, args.json, width)?;
@@ -84,7 +86,7 @@ pub fn run(args: ScoreArgs) -> Result<()> {
         return Err(error);
     }
     if args.fail_on_reject && rejected > 0 {
-        return Err(Error::check(format!("{rejected} of {} images rejected", images.len())));
+        return Err(Error::check(format!("{rejected} of {} rejected", print::counted(images.len() as u64, "image"))));
     }
     Ok(())
 }
@@ -118,7 +120,7 @@ impl Judge {
         })
     }
 
-    fn row(&mut self, path: &Path, heatmaps: Option<&Path>) -> Result<Row> {
+    fn row(&mut self, path: &Path, heatmaps: Option<&Heatmaps>) -> Result<Row> {
         let image = dataset::read_rgb(path)?;
         if let Some(Err(error)) = self.calibration.as_ref().map(|c| c.check_frame(image.dimensions()))
             && !std::mem::replace(&mut self.warned, true)
@@ -129,8 +131,8 @@ impl Judge {
         let other = inspection.resembles.map(|other| self.classes[other].clone());
         let rejects = |calibration: &Calibration| other.is_some() || calibration.rejects(inspection.score);
         let rejected = self.calibration.as_ref().map(rejects);
-        if let Some(folder) = heatmaps {
-            self.paint(path, &image, &inspection, rejected, folder)?;
+        if let Some(heatmaps) = heatmaps {
+            self.paint(&heatmaps.place(path)?, &image, &inspection, rejected)?;
         }
         Ok(Row {
             image: path.display().to_string(),
@@ -141,31 +143,15 @@ impl Judge {
         })
     }
 
-    fn paint(
-        &self,
-        path: &Path,
-        image: &RgbImage,
-        inspection: &Inspection,
-        rejected: Option<bool>,
-        folder: &Path,
-    ) -> Result<()> {
+    fn paint(&self, file: &Path, image: &RgbImage, inspection: &Inspection, rejected: Option<bool>) -> Result<()> {
         let full = match &self.calibration {
             Some(calibration) => 2.0 * calibration.threshold,
             None => inspection.map.iter().copied().fold(0.0, f32::max),
         };
-        let name = path.with_extension("png");
-        // Images of one name in several folders (test/good/000.png, test/hole/000.png) must not overwrite each other.
-        let kind = name.parent().and_then(Path::file_name).map(|kind| format!("{}_", kind.to_string_lossy()));
-        let file = folder.join(format!(
-            "{}{}",
-            kind.unwrap_or_default(),
-            name.file_name().unwrap_or_default().to_string_lossy()
-        ));
-        let failed = |error: image::ImageError| {
-            Error::device(format!("overlay {} cannot be written", file.display())).because(error)
-        };
-        std::fs::create_dir_all(folder).map_err(|error| failed(error.into()))?;
-        overlay(image, &inspection.map, Paint { full, rejected }).save(&file).map_err(failed)
+        let picture = beside(image, &inspection.map, Paint { full, rejected });
+        picture
+            .save(file)
+            .map_err(|error| Error::device(format!("picture {} cannot be written", file.display())).because(error))
     }
 }
 
@@ -184,8 +170,12 @@ fn print_row(row: &Row, json: bool, width: usize) -> Result<()> {
     if json {
         return print::line(serde_json::to_string(row).expect("a row holds strings and finite numbers"));
     }
-    let threshold = row.threshold.map_or_else(|| "-".to_owned(), |threshold| format!("{threshold:.6}"));
+    let threshold = row.threshold.map_or_else(|| "-".to_owned(), |threshold| print::fitted(threshold, 6, 12));
     let verdict = row.verdict.unwrap_or("-");
     let other = row.resembles.as_ref().map_or_else(String::new, |other| format!(" (looks like {other})"));
-    print::line(format_args!("{:width$}  {:>12.6}  {threshold:>12}  {verdict}{other}", row.image, row.score))
+    print::line(format_args!(
+        "{:width$}  {:>12}  {threshold:>12}  {verdict}{other}",
+        row.image,
+        print::fitted(row.score, 6, 12)
+    ))
 }

@@ -3,10 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use image::RgbImage;
-use image::imageops::replace;
 
 use super::tally::Outcome;
-use crate::inspect::overlay::{Paint, overlay};
+use crate::inspect::overlay::{Paint, beside};
 use crate::runtime::Finished;
 use crate::synthetic::{DefectKind, Truth};
 use crate::{Error, Result};
@@ -90,9 +89,5 @@ fn painted(finished: &Finished, outcome: Outcome) -> Option<RgbImage> {
     let (image, map) = (&picture.frame.image, &picture.inspection.as_ref()?.map);
     let threshold = finished.record.judgement.as_ref()?.threshold;
     let rejected = matches!(outcome, Outcome::Rejected | Outcome::FalseReject);
-    let seen = overlay(image, map, Paint { full: 2.0 * threshold, rejected: Some(rejected) });
-    let mut pair = RgbImage::new(2 * image.width(), image.height());
-    replace(&mut pair, image, 0, 0);
-    replace(&mut pair, &seen, i64::from(image.width()), 0);
-    Some(pair)
+    Some(beside(image, map, Paint { full: 2.0 * threshold, rejected: Some(rejected) }))
 }

@@ -17,6 +17,7 @@ use crate::camera::synthetic::SyntheticCamera;
 use crate::config::{AuditConfig, SyncPolicy};
 use crate::line::{LatePolicy, Rules, SkippedPolicy};
 use crate::outputs::NoOutput;
+use crate::print::counted;
 use crate::runtime::{self, Finished, ModelInspector, Pace, Summary, Wiring};
 use crate::synthetic::{Conveyor, Product};
 use crate::{Error, Result};
@@ -187,9 +188,18 @@ impl std::fmt::Display for Report {
         writeln!(f, "verdict    {} after the capture", self.summary.latency_ms)?;
         writeln!(f, "belt       {:.1} parts/s for {seconds:.1} s", self.tally.total().parts as f64 / seconds)?;
         if self.summary.counters.unaccounted > 0 {
-            writeln!(f, "warning    {} parts came too late for the ejector", self.summary.counters.unaccounted)?;
+            writeln!(
+                f,
+                "warning    {} came too late for the ejector",
+                counted(self.summary.counters.unaccounted, "part")
+            )?;
         }
-        writeln!(f, "audit      {}: {} lines, chain verified", self.summary.audit.display(), self.audit_lines)?;
-        write!(f, "overlays   {}: {} pictures, misses first", self.overlays.display(), self.pictures)
+        writeln!(
+            f,
+            "audit      {}: {}, chain verified",
+            self.summary.audit.display(),
+            counted(self.audit_lines, "line")
+        )?;
+        write!(f, "overlays   {}: {}, misses first", self.overlays.display(), counted(self.pictures as u64, "picture"))
     }
 }

@@ -8,16 +8,20 @@ use image::GrayImage;
 use ndarray::Array2;
 use serde::Serialize;
 
+use crate::Result;
 use crate::bundle::Bundle;
 use crate::calibrate::Calibration;
 use crate::dataset::{self, ProductData, TestImage};
 use crate::inspect::batch;
-use crate::{Error, Result};
 use auroc::Ranking;
 
 /// One class's figures; a mean over classes has the same form.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Figures {
+    /// Good test images.
+    pub good: usize,
+    /// Defective test images.
+    pub defective: usize,
     /// Area under the ROC of the images' scores.
     pub image_auroc: Option<f64>,
     /// Area under the ROC of the maps' pixels; none where no defect has a mask.
@@ -29,13 +33,15 @@ pub struct Figures {
 }
 
 impl Figures {
-    /// The mean of every figure over the classes that have it.
+    /// The mean of every figure over the classes that have it, and the counts of all images.
     pub fn mean(classes: &[Figures]) -> Figures {
         let mean = |figure: fn(&Figures) -> Option<f64>| {
             let known = classes.iter().filter_map(figure).collect::<Vec<_>>();
             (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64)
         };
         Figures {
+            good: classes.iter().map(|f| f.good).sum(),
+            defective: classes.iter().map(|f| f.defective).sum(),
             image_auroc: mean(|f| f.image_auroc),
             pixel_auroc: mean(|f| f.pixel_auroc),
             false_reject_rate: mean(|f| f.false_reject_rate),
@@ -51,15 +57,12 @@ impl Figures {
 ///
 /// # Errors
 ///
-/// The calibration is of another bundle, there are no test images, or an image cannot be read.
+/// The calibration is of another bundle, there are no test images, or one cannot be read.
 pub fn evaluate(bundle: &Bundle, calibration: &Calibration, product: &ProductData) -> Result<Figures> {
     calibration.check_bundle(bundle)?;
     let class = bundle.manifest.class_index(&calibration.class)?;
-    if product.test.is_empty() {
-        return Err(Error::usage(format!("'{}' has no test images", product.name))
-            .advise("put them into test/good and test/KIND-OF-DEFECT"));
-    }
-    let images = product.test.iter().map(|test| test.image.clone()).collect::<Vec<_>>();
+    let test = product.test()?;
+    let images = test.iter().map(|test| test.image.clone()).collect::<Vec<_>>();
     let pixels = Mutex::new(Ranking::default());
     let warning = Once::new();
     let scores = batch::for_each_image(bundle, &product.name, &images, |inspector, index, _, image| {
@@ -67,7 +70,7 @@ pub fn evaluate(bundle: &Bundle, calibration: &Calibration, product: &ProductDat
             warning.call_once(|| log::warn!("{}: {}", images[index].display(), error.report()));
         }
         let inspection = inspector.inspect(&image, class, &calibration.reference)?;
-        if let Some(mask) = mask_of(&product.test[index], inspection.map.dim())? {
+        if let Some(mask) = mask_of(&test[index], inspection.map.dim())? {
             let mut pixels = pixels.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             inspection.map.iter().zip(&mask).for_each(|(value, defect)| pixels.push(*value, *defect));
         }
@@ -75,7 +78,7 @@ pub fn evaluate(bundle: &Bundle, calibration: &Calibration, product: &ProductDat
     })?;
     let mut ranking = Ranking::default();
     let mut rejected = [(0usize, 0usize); 2];
-    for (test, (score, other_product)) in product.test.iter().zip(scores) {
+    for (test, (score, other_product)) in test.iter().zip(scores) {
         ranking.push(score, test.is_defective());
         let (count, of) = &mut rejected[usize::from(test.is_defective())];
         *count += usize::from(other_product || calibration.rejects(score));
@@ -84,6 +87,8 @@ pub fn evaluate(bundle: &Bundle, calibration: &Calibration, product: &ProductDat
     let share = |(count, of): (usize, usize)| (of > 0).then(|| count as f64 / of as f64);
     let pixels = pixels.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     Ok(Figures {
+        good: rejected[0].1,
+        defective: rejected[1].1,
         image_auroc: ranking.auroc(),
         pixel_auroc: pixels.auroc(),
         false_reject_rate: share(rejected[0]),
@@ -114,10 +119,12 @@ mod tests {
 
     #[test]
     fn means_skip_what_is_not_known() {
-        let figures =
-            |image, pixel| Figures { image_auroc: image, pixel_auroc: pixel, false_reject_rate: None, miss_rate: None };
-        let mean = Figures::mean(&[figures(Some(0.8), None), figures(Some(1.0), Some(0.6))]);
-        assert_eq!(mean, figures(Some(0.9), Some(0.6)));
+        let figures = |good, image_auroc, pixel_auroc| {
+            let (false_reject_rate, miss_rate) = (None, None);
+            Figures { good, defective: 3, image_auroc, pixel_auroc, false_reject_rate, miss_rate }
+        };
+        let mean = Figures::mean(&[figures(1, Some(0.8), None), figures(4, Some(1.0), Some(0.6))]);
+        assert_eq!(mean, Figures { defective: 6, ..figures(5, Some(0.9), Some(0.6)) });
     }
 
     #[test]

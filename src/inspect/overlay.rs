@@ -1,5 +1,6 @@
 //! A picture of what the model saw: the frame with its anomaly map in colour, and a bar that says the verdict.
 
+use image::imageops::replace;
 use image::{Rgb, RgbImage};
 use ndarray::Array2;
 
@@ -27,6 +28,14 @@ pub fn overlay(image: &RgbImage, map: &Array2<f32>, paint: Paint) -> RgbImage {
         let heat = (map[[row, column]] / paint.full.max(f32::MIN_POSITIVE)).clamp(0.0, 1.0);
         blend(*image.get_pixel(x, y), colour(heat), (heat * 1.4).min(0.65))
     })
+}
+
+/// The image and, to its right, its overlay.
+pub fn beside(image: &RgbImage, map: &Array2<f32>, paint: Paint) -> RgbImage {
+    let mut pair = RgbImage::new(2 * image.width(), image.height());
+    replace(&mut pair, image, 0, 0);
+    replace(&mut pair, &overlay(image, map, paint), i64::from(image.width()), 0);
+    pair
 }
 
 fn blend(under: Rgb<u8>, over: Rgb<u8>, opacity: f32) -> Rgb<u8> {
@@ -62,5 +71,8 @@ mod tests {
         assert_eq!(picture.get_pixel(10, 10), &Rgb([100, 100, 100]));
         let hot = picture.get_pixel(33, 33).0;
         assert!(hot[0] > 150 && hot[1] < 100 && hot[2] < 100, "{hot:?}");
+        let pair = beside(&image, &map, Paint { full: 5.0, rejected: Some(true) });
+        assert_eq!(pair.dimensions(), (128, 64));
+        assert_eq!((pair.get_pixel(33, 33).0, pair.get_pixel(64 + 33, 33).0), ([100; 3], hot));
     }
 }

@@ -29,5 +29,5 @@ pub struct RenderArgs {
 pub fn run(args: RenderArgs) -> Result<()> {
     let request = Request { out: args.out, seed: args.seed, train: args.train, test: args.test };
     let images = render_dataset(&request)?;
-    hgad::print::line(format_args!("{}: {images} images", request.out.display()))
+    hgad::print::line(format_args!("{}: {}", request.out.display(), hgad::print::counted(images as u64, "image")))
 }

@@ -64,7 +64,8 @@ impl Features {
         let file = CacheFile::new(folder, key, shapes.collect());
         let map = match file.open()? {
             Some(map) => {
-                log::info!("features of {} images come from {}", images.len(), file.path().display());
+                let images = hgad::print::counted(images.len() as u64, "image");
+                log::info!("the features of {images} come from {}", file.path().display());
                 map
             }
             None => {

@@ -109,8 +109,9 @@ mod tests {
         let products = hgad::dataset::products(&request.out, None).unwrap();
         assert_eq!(products.iter().map(|p| p.name.as_str()).collect::<Vec<_>>(), ["blister", "cap", "gear"]);
         for product in products {
-            assert_eq!((product.train.len(), product.test.len()), (2, 12));
-            assert!(product.test.iter().all(|image| image.is_defective() == image.mask.is_some()));
+            let (train, test) = (product.train().unwrap(), product.test().unwrap());
+            assert_eq!((train.len(), test.len()), (2, 12));
+            assert!(test.iter().all(|image| image.is_defective() == image.mask.is_some()));
         }
         assert_eq!(render_dataset(&request).unwrap_err().kind(), hgad::ErrorKind::Usage);
     }

@@ -39,12 +39,13 @@ impl Dataset {
         };
         let (mut classes, mut paths, mut labels, mut normals) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (class, product) in products(root, only)?.into_iter().enumerate() {
-            let seen = kept.select(product.train.clone());
+            let train = product.train()?;
+            let seen = kept.select(train.clone());
             labels.extend(std::iter::repeat_n(class, seen.len()));
             paths.extend(seen);
             // Fewer images than one sampled one in five leaves: take what there is.
-            let reference = match held.select(product.train.clone()) {
-                sample if sample.is_empty() && hold_out.is_none() => product.train,
+            let reference = match held.select(train.clone()) {
+                sample if sample.is_empty() && hold_out.is_none() => train,
                 sample => sample,
             };
             normals.push(reference);
