@@ -64,6 +64,12 @@ impl Error {
         self
     }
 
+    /// Says where it went wrong, before what did.
+    pub fn within(mut self, place: &str) -> Self {
+        self.what = format!("{place}: {}", self.what);
+        self
+    }
+
     /// Adds the failure underneath.
     pub fn because(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());

@@ -198,6 +198,7 @@ fn sigterm_does_not_wait_for_a_network_that_takes_seconds() {
     let stderr = common::stderr(&output);
     assert_eq!(output.status.code(), Some(0), "{stderr}");
     assert!(stderr.contains("the inspection still computes, in vain"), "{stderr}");
+    assert!(stderr.contains("line.toml:7:13: line.travel_ms: ") && stderr.contains("raise travel_ms"), "{stderr}");
     let (parts, records) = (line.parts(), line.records());
     assert_eq!((&parts[0]["verdict"], &parts[0]["reason"]), (&"unknown".into(), &"late".into()));
     assert!(parts.iter().all(|part| part["verdict"] == "unknown" && part["fate"] == "rejected"), "{parts:?}");
@@ -295,7 +296,7 @@ fn bad_input_ends_before_the_line_is_armed() {
             what: "no such serial port",
             spoil: |line| line.edit_config(NO_OUTPUT, "kind = \"serial\"\nport = \"/dev/ttyNOWHERE\"\nmessage = \"R\""),
             code: 3,
-            says: "serial port /dev/ttyNOWHERE cannot be opened",
+            says: "line.toml:16:8: output.port: serial port /dev/ttyNOWHERE cannot be opened",
         },
         Case {
             what: "no such camera",
@@ -306,7 +307,7 @@ fn bad_input_ends_before_the_line_is_armed() {
                 );
             },
             code: 3,
-            says: "camera /dev/video99 cannot be opened",
+            says: "line.toml:12:10: camera.device: camera /dev/video99 cannot be opened",
         },
         Case {
             what: "a camera of another shape than the calibration",
@@ -326,13 +327,31 @@ fn bad_input_ends_before_the_line_is_armed() {
                 line.edit_config("path = \"frames\"", "path = \"nothing\"");
             },
             code: 2,
-            says: "holds no image",
+            says: "line.toml:12:8: camera.path: folder",
         },
         Case {
             what: "calibration of another class",
             spoil: |line| line.edit_config("calibration/red.toml", "calibration/blue.toml"),
             code: 2,
-            says: "no calibration is of the class 'red'",
+            says: "line.toml:6:15: line.calibration: no calibration is of the class 'red'",
+        },
+        Case {
+            what: "no such calibration",
+            spoil: |line| line.edit_config("calibration/red.toml", "calibration/gone.toml"),
+            code: 3,
+            says: "line.toml:6:15: line.calibration: calibration",
+        },
+        Case {
+            what: "no such model",
+            spoil: |line| line.edit_config("\"bundle\"", "\"gone\""),
+            code: 3,
+            says: "line.toml:5:9: line.model: bundle file",
+        },
+        Case {
+            what: "a class that the model does not know",
+            spoil: |line| line.edit_config("\"red\"", "\"green\""),
+            code: 2,
+            says: "line.toml:4:9: line.class: the model does not know the class 'green'",
         },
         Case {
             what: "calibration of another bundle",

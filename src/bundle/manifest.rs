@@ -107,8 +107,11 @@ impl Manifest {
     }
 
     pub(super) fn parse(origin: &str, bytes: &[u8]) -> Result<Self> {
-        let malformed =
-            |why: String| Error::device(format!("{origin}: manifest.toml is not a bundle manifest")).because(why);
+        let malformed = |why: String| {
+            Error::device(format!("{origin}: manifest.toml is not a bundle manifest"))
+                .because(why)
+                .advise("name a directory that hgad-train wrote, or copy it again")
+        };
         let text = std::str::from_utf8(bytes).map_err(|error| malformed(error.to_string()))?;
         // The version is looked at first: a newer format may have keys that this program does not know.
         let table: toml::Table = text.parse().map_err(|error: toml::de::Error| malformed(error.to_string()))?;

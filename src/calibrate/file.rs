@@ -95,7 +95,11 @@ impl Calibration {
     ///
     /// The text is not a calibration of this format.
     pub fn parse(origin: &str, text: &str) -> Result<Self> {
-        let malformed = |why: String| Error::usage(format!("{origin} is not a calibration file")).because(why);
+        let malformed = |why: String| {
+            Error::usage(format!("{origin} is not a calibration file"))
+                .because(why)
+                .advise("name a file that hgad calibrate wrote, or make it again")
+        };
         let table: toml::Table = text.parse().map_err(|error: toml::de::Error| malformed(error.to_string()))?;
         match table.get("format_version").and_then(toml::Value::as_integer) {
             Some(version) if version == i64::from(FORMAT_VERSION) => {}

@@ -8,7 +8,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::target;
 use crate::config::LineConfig;
-use crate::runtime::{self, Ending, Wiring};
+use crate::runtime::{self, Ending, Summary, Wiring};
 use crate::{Error, Result, print};
 
 /// Inspect a line: grab, judge, eject, write down
@@ -36,6 +36,9 @@ pub fn run(args: RunArgs) -> Result<()> {
     let wiring = Wiring { max_parts: args.max_parts, stop: stop_on_signals()?, ..opened };
     let summary = runtime::run(wiring)?;
     let printed = print::line(&summary);
+    if let Some(error) = hurried(&config, &summary) {
+        log::warn!("{}", error.report());
+    }
     if let Some(path) = &args.json {
         target::write(path, &format!("{:#}\n", summary.to_json()))?;
     }
@@ -45,6 +48,22 @@ pub fn run(args: RunArgs) -> Result<()> {
             .advise("see the audit for the part; remove the cause before the belt runs again")),
         Ending::CameraEnded | Ending::Stopped => printed,
     }
+}
+
+/// What to do about a belt that is faster than the inspections.
+fn hurried(config: &LineConfig, summary: &Summary) -> Option<Error> {
+    let late = summary.counters.late;
+    let measured = match summary.latency_ms.count {
+        0 => "none came while its part was on the belt".to_owned(),
+        _ => format!("those that came took {}", summary.latency_ms),
+    };
+    let error = || {
+        let parts = print::counted(summary.counters.parts, "part");
+        Error::check(format!("{late} of {parts} had no verdict 5 ms before the ejector")).because(measured).advise(
+            "raise travel_ms and move the ejector as far, or train a smaller model (--size, --blocks, --hidden)",
+        )
+    };
+    (late > 0).then(|| config.blame("line.travel_ms", error()))
 }
 
 /// A flag that the signals that ask a program to end set.

@@ -5,67 +5,143 @@ use std::path::Path;
 
 use crate::Error;
 
-/// Something that is wrong at a place (a range of bytes) of the file.
+/// Something that is wrong at a place (a range of bytes) of the file, and what to do about it.
 #[derive(Debug)]
 pub(super) struct Complaint {
     what: String,
-    advice: Option<String>,
-    place: Option<Range<usize>>,
+    advice: String,
+    place: Range<usize>,
 }
 
 impl Complaint {
-    pub(super) fn new(place: Range<usize>, what: impl Into<String>) -> Self {
-        Complaint { what: what.into(), advice: None, place: Some(place) }
-    }
-
-    pub(super) fn advise(mut self, advice: impl Into<String>) -> Self {
-        self.advice = Some(advice.into());
-        self
+    pub(super) fn new(place: Range<usize>, what: impl Into<String>, advice: impl Into<String>) -> Self {
+        Complaint { what: what.into(), advice: advice.into(), place }
     }
 
     /// A key that is not `known` here.
     pub(super) fn unknown_key(place: Range<usize>, key: &str, known: &[&str]) -> Self {
-        let mut what = format!("unknown key '{key}'");
-        if let Some(near) = nearest(key, known) {
-            what.push_str(&format!("; did you mean '{near}'?"));
-        }
-        Complaint::new(place, what).advise(format!("the keys that are known here: {}", known.join(", ")))
+        let what = format!("unknown key '{key}'{}", did_you_mean(key, known));
+        Complaint::new(place, what, format!("the keys that are known here: {}", known.join(", ")))
     }
 
-    /// What the TOML reader says, in this program's words where they are clearer.
-    pub(super) fn from_toml(error: &toml::de::Error, section: Option<&str>, section_place: Range<usize>) -> Self {
-        let place = error.span().unwrap_or(section_place);
-        let quoted = error.message().split('`').skip(1).step_by(2).collect::<Vec<_>>();
-        let within = section.map(|s| format!(" in [{s}]")).unwrap_or_default();
+    /// Text that is no TOML.
+    pub(super) fn syntax(error: &toml::de::Error, text: &str) -> Self {
+        let place = error.span().unwrap_or(0..0);
+        if error.message() == "duplicate key" {
+            let key = text.get(place.clone()).unwrap_or_default();
+            return Complaint::new(place, format!("'{key}' is given twice"), "keep one of the two");
+        }
+        let advice =
+            "a line is a [section], or KEY = VALUE with texts in \"quotes\"; docs/configuration.md has a complete file";
+        Complaint::new(place, error.message().replace('\n', ", ").replace('`', "'"), advice)
+    }
+
+    /// What the TOML reader says of the section `section`, in this program's words. `values` are the places of its values.
+    pub(super) fn of_section(error: &toml::de::Error, section: &str, place: Range<usize>, values: &Values) -> Self {
+        let message = error.message();
+        let place = error.span().unwrap_or(place);
+        let key = values.iter().find(|(_, value)| value.start <= place.start && place.end <= value.end);
+        let key = key.map_or("this value", |(key, _)| key);
+        let quoted = message.split('`').skip(1).step_by(2).collect::<Vec<_>>();
         match quoted.as_slice() {
-            [key, known @ ..] if error.message().starts_with("unknown field") => {
-                let mut complaint = Complaint::unknown_key(place, key, known);
-                complaint.what.push_str(&within);
+            [unknown, known @ ..] if message.starts_with("unknown field") => {
+                let mut complaint = Complaint::unknown_key(place, unknown, known);
+                complaint.what.push_str(&format!(" in [{section}]"));
                 complaint
             }
-            [key] if error.message().starts_with("missing field") => {
-                Complaint::new(place, format!("the key '{key}' is missing{within}"))
-            }
-            [key] if error.message().starts_with("duplicate field") => {
-                Complaint::new(place, format!("the key '{key}' is given twice{within}"))
-            }
-            _ => Complaint::new(place, error.message().replace('\n', ", ")),
+            [missing] if message.starts_with("missing field") => Complaint::new(
+                place,
+                format!("the key '{missing}' is missing in [{section}]"),
+                format!("add a line such as: {}", example(missing)),
+            ),
+            [choice, known @ ..] if message.starts_with("unknown variant") => Complaint::new(
+                place,
+                format!("{key} cannot be '{choice}'{}", did_you_mean(choice, known)),
+                format!("choose one of: {}", known.iter().map(|k| format!("\"{k}\"")).collect::<Vec<_>>().join(", ")),
+            ),
+            _ => Complaint::new(place, mismatch(key, message), format!("write it as in: {}", example(key))),
         }
     }
 
     /// The error that a person sees: `line.toml:12:3: ...`.
     pub(super) fn at(self, path: &Path, text: &str) -> Error {
-        let position = self.place.map(|place| position(text, place.start)).unwrap_or_default();
-        let error = Error::usage(format!("{}{position}: {}", path.display(), self.what));
-        match self.advice {
-            Some(advice) => error.advise(advice),
-            None => error,
-        }
+        let position = position(text, self.place.start);
+        Error::usage(format!("{}{position}: {}", path.display(), self.what)).advise(self.advice)
     }
 }
 
+/// The keys of a section and where their values stand.
+pub(super) type Values = [(String, Range<usize>)];
+
+/// `invalid type: string "400", expected f64` in words.
+fn mismatch(key: &str, message: &str) -> String {
+    let parts = message.split_once(": ").and_then(|(_, rest)| rest.rsplit_once(", expected "));
+    let Some((found, expected)) = parts else { return format!("{key}: {message}").replace('\n', ", ") };
+    let kinds = [
+        ("string ", "the text "),
+        ("integer ", "the number "),
+        ("floating point ", "the number "),
+        ("boolean ", ""),
+        ("sequence", "a list"),
+        ("map", "a section"),
+        ("datetime", "a date"),
+    ];
+    let kind = kinds.iter().find_map(|(kind, word)| Some((word, found.strip_prefix(kind)?)));
+    let found = kind.map_or_else(|| found.to_owned(), |(word, rest)| format!("{word}{rest}")).replace('`', "");
+    let expected = match expected {
+        "f64" => "a number",
+        "u32" | "u64" => "a whole number from 0",
+        "u8" => "a whole number from 0 to 255",
+        "a string" => "a text in quotes",
+        "a boolean" => "true or false",
+        other => other,
+    };
+    format!("{key} is to be {expected}, and is {found}")
+}
+
+/// A line that gives `key` a value of its type.
+pub(super) fn example(key: &str) -> String {
+    let value = match key {
+        "name" => "\"line 3\"",
+        "class" => "\"lid\"",
+        "model" => "\"models/lids\"",
+        "calibration" => "\"calibration/lid.toml\"",
+        "travel_ms" => "400",
+        "pulse_ms" | "tolerance_ms" => "30",
+        "late" => "\"count\"",
+        "skipped" => "\"reject\"",
+        "path" => "\"frames\"",
+        "rate" => "10",
+        "repeat" => "\"forever\"",
+        "device" => "\"/dev/video0\"",
+        "width" => "640",
+        "height" => "480",
+        "format" => "\"MJPG\"",
+        "fps" => "15",
+        "timeout_ms" => "2000",
+        "seed" => "1",
+        "parts" => "1000",
+        "defect_share" => "0.1",
+        "port" => "\"/dev/ttyUSB0\"",
+        "baud" => "115200",
+        "message" => r#""REJECT\r\n""#,
+        "release" => r#""RELEASE\r\n""#,
+        "chip" => "\"gpiochip0\"",
+        "line" => "\"GPIO17\"",
+        "active_low" => "true",
+        "file" => "\"audit.jsonl\"",
+        "fsync" => "\"group\"",
+        _ => "VALUE (docs/configuration.md has every key)",
+    };
+    format!("{key} = {value}")
+}
+
+pub(super) fn did_you_mean(name: &str, known: &[&str]) -> String {
+    nearest(name, known).map_or_else(String::new, |near| format!("; did you mean '{near}'?"))
+}
+
 /// `:line:column` of the byte at `offset`, both from 1, columns in characters.
-fn position(text: &str, offset: usize) -> String {
+pub(super) fn position(text: &str, offset: usize) -> String {
     let before = text.get(..offset).unwrap_or(text);
     let line = before.matches('\n').count() + 1;
     let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;

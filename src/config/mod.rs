@@ -6,6 +6,7 @@
 mod complaint;
 mod typed;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -43,6 +44,8 @@ pub struct LineConfig {
     pub output: OutputConfig,
     /// Where decisions are written down.
     pub audit: AuditConfig,
+    /// Where every key has its value: `line.model` at `:6:9`.
+    places: BTreeMap<String, String>,
 }
 
 /// Where frames come from.
@@ -166,6 +169,12 @@ impl LineConfig {
     /// As [`LineConfig::open`].
     pub fn parse(path: &Path, text: &str) -> Result<Self> {
         typed::read(path, text).map_err(|complaint| complaint.at(path, text))
+    }
+
+    /// Says of an error that comes from what `key` (as in `line.model`) names where in the file that is.
+    pub fn blame(&self, key: &str, error: Error) -> Error {
+        let place = self.places.get(key).map_or("", String::as_str);
+        error.within(&format!("{}{place}: {key}", self.path.display()))
     }
 }
 

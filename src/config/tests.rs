@@ -92,7 +92,7 @@ fn complaints_say_where_and_what() {
         },
         Case {
             replace: ("travel_ms = 400", "travel_ms = \"400\""),
-            says: "line.toml:8:13: invalid type: string \"400\"",
+            says: "line.toml:8:13: travel_ms is to be a number, and is the text \"400\"",
         },
         Case {
             replace: ("travel_ms = 400", "travel_ms = 30"),
@@ -103,12 +103,28 @@ fn complaints_say_where_and_what() {
         Case { replace: ("rate = 10\n", ""), says: "line.toml:12:1: the key 'rate' is missing in [camera]" },
         Case { replace: ("rate = 10", "rate = 10\nrepeat = 0"), says: "line.toml:16:10: repeat is 0" },
         Case { replace: ("\"folder\"", "\"gige\""), says: "line.toml:13:8: there is no camera of kind 'gige'" },
+        Case { replace: ("\"folder\"", "\"foldr\""), says: "of kind 'foldr'; did you mean 'folder'?" },
         Case {
             replace: ("\"stop-line\"", "\"stop\""),
-            says: "line.toml:10:8: unknown variant `stop`, expected `count` or `stop-line`",
+            says: "line.toml:10:8: late cannot be 'stop'; did you mean 'stop-line'?",
         },
         Case { replace: ("\"REJECT\\r\\n\"", "'REJECT\\r\\n'"), says: "line.toml:20:11: message holds a backslash" },
-        Case { replace: ("\"REJECT\\r\\n\"", "[1, 256]"), says: "line.toml:20:15: invalid value: integer `256`" },
+        Case {
+            replace: ("\"REJECT\\r\\n\"", "[1, 256]"),
+            says: "line.toml:20:15: message is to be a whole number from 0 to 255, and is the number 256",
+        },
+        Case {
+            replace: ("\"REJECT\\r\\n\"", "true"),
+            says: "line.toml:20:11: message is to be a text or a list of bytes (0 to 255), and is true",
+        },
+        Case { replace: ("rate = 10", "rate = 10\nrate = 11"), says: "line.toml:16:1: 'rate' is given twice" },
+        Case { replace: ("rate = 10", "rate = 10\nrepeat = \"often\""), says: "repeat is to be how often the folder" },
+        Case {
+            replace: ("name = \"line 3\"", "name = 3"),
+            says: "line.toml:4:8: name is to be a text in quotes, and is the number 3",
+        },
+        Case { replace: ("\"washer.toml\"", "[1]"), says: "line.toml:7:16: calibration is to be a text in quotes" },
+        Case { replace: ("pulse_ms = 30.5\n", ""), says: "line.toml:3:1: the key 'pulse_ms' is missing in [line]" },
         Case {
             replace: ("format_version = 1", "format_version = 2"),
             says: "line.toml:1:18: configuration format 2 is unknown",
@@ -124,7 +140,40 @@ fn complaints_say_where_and_what() {
         let error = parse(&text).expect_err(case.says);
         assert_eq!(error.kind().exit_code(), 2);
         assert!(error.to_string().contains(case.says), "{}\n  is not\n{error}", case.says);
+        assert!(error.report().contains("\n  try: "), "{}", error.report());
+        assert!(!error.report().contains('`'), "{}", error.report());
     }
+}
+
+#[test]
+fn a_key_that_is_missing_is_shown_with_a_value_that_would_do() {
+    let (head, _) = WHOLE.split_once("[camera]").unwrap();
+    let v4l2 = "[camera]\nkind = \"v4l2\"\ndevice = \"/dev/video2\"\nwidth = 640\nheight = 480\n\
+                [output]\nkind = \"gpio\"\nchip = \"gpiochip0\"\nline = \"GPIO17\"\n[audit]\nfile = \"a\"\n";
+    let synthetic =
+        "[camera]\nkind = \"synthetic\"\nseed = 1\nrate = 2\n[output]\nkind = \"none\"\n[audit]\nfile = \"a\"\n";
+    let mut missing = 0;
+    for whole in [WHOLE.to_owned(), format!("{head}{v4l2}"), format!("{head}{synthetic}")] {
+        parse(&whole).unwrap();
+        for line in whole.lines().filter(|line| line.contains(" = ")) {
+            let Err(error) = parse(&whole.replacen(&format!("{line}\n"), "", 1)) else { continue };
+            let key = line.split_whitespace().next().unwrap();
+            if ["format_version", "kind"].contains(&key) {
+                continue;
+            }
+            let report = error.report();
+            let (_, added) = report.split_once("add a line such as: ").expect(&report);
+            parse(&whole.replacen(line, added, 1)).unwrap();
+            missing += 1;
+        }
+    }
+    assert_eq!(missing, 11 + 12 + 9);
+}
+
+#[test]
+fn what_a_key_names_is_blamed_on_its_line() {
+    let blamed = parse(WHOLE).unwrap().blame("line.model", Error::device("it is gone"));
+    assert_eq!(blamed.to_string(), "etc/line.toml:6:9: line.model: it is gone");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The configuration as it is typed, and its validation.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -11,7 +12,7 @@ use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
-use super::complaint::Complaint;
+use super::complaint::{self, Complaint};
 use super::{
     AuditConfig, CameraConfig, FORMAT_VERSION, FolderConfig, LineConfig, OutputConfig, SerialConfig, SyncPolicy,
     SyntheticConfig,
@@ -26,8 +27,9 @@ type Checked<T> = Result<T, Complaint>;
 const SECTIONS: [&str; 5] = ["format_version", "line", "camera", "output", "audit"];
 
 pub(super) fn read(path: &Path, text: &str) -> Checked<LineConfig> {
-    let root = DeTable::parse(text).map_err(|error| Complaint::from_toml(&error, None, 0..0))?;
+    let root = DeTable::parse(text).map_err(|error| Complaint::syntax(&error, text))?;
     let mut document = Document { root: root.into_inner(), base: base_of(path) };
+    let places = document.places(text);
     document.check_version()?;
     if let Some((key, _)) = document.root.iter().find(|(key, _)| !SECTIONS.contains(&key.get_ref().as_ref())) {
         return Err(Complaint::unknown_key(key.span(), key.get_ref(), &SECTIONS));
@@ -47,6 +49,7 @@ pub(super) fn read(path: &Path, text: &str) -> Checked<LineConfig> {
         camera,
         output,
         audit: AuditConfig { file: document.path("file", &audit.file)?, sync: audit.fsync.unwrap_or_default() },
+        places,
     })
 }
 
@@ -63,32 +66,46 @@ struct Document<'t> {
 impl<'t> Document<'t> {
     /// The version is looked at first: a newer format may have keys that this program does not know.
     fn check_version(&self) -> Checked<()> {
+        let first_line = format!("begin the file with: format_version = {FORMAT_VERSION}");
         let Some(found) = self.root.get("format_version") else {
-            return Err(Complaint::new(0..0, "format_version is missing")
-                .advise(format!("begin the file with: format_version = {FORMAT_VERSION}")));
+            return Err(Complaint::new(0..0, "format_version is missing", first_line));
         };
         let version = found.get_ref().as_integer().and_then(|integer| integer.as_str().parse::<i64>().ok());
         match version {
             Some(FORMAT_VERSION) => Ok(()),
             Some(other) => {
-                Err(Complaint::new(found.span(), format!("configuration format {other} is unknown to this program"))
-                    .advise(format!(
-                        "this program reads format {FORMAT_VERSION}: update hgad, or write the older format"
-                    )))
+                let what = format!("configuration format {other} is unknown to this program");
+                let advice =
+                    format!("this program reads format {FORMAT_VERSION}: update hgad, or write the older format");
+                Err(Complaint::new(found.span(), what, advice))
             }
-            None => Err(Complaint::new(found.span(), "format_version is not a whole number")),
+            None => Err(Complaint::new(found.span(), "format_version is not a whole number", first_line)),
         }
+    }
+
+    /// Where every key of a section has its value: `line.model` at `:6:9`.
+    fn places(&self, text: &str) -> BTreeMap<String, String> {
+        let sections = self.root.iter().filter_map(|(name, value)| Some((name, value.get_ref().as_table()?)));
+        let keys = sections.flat_map(|(name, table)| table.iter().map(move |(key, value)| (name, key, value.span())));
+        let place = |(name, key, span): (&Spanned<_>, &Spanned<_>, Range<usize>)| {
+            (format!("{}.{}", name.get_ref(), key.get_ref()), complaint::position(text, span.start))
+        };
+        keys.map(place).collect()
     }
 
     fn table(&mut self, name: &str) -> Checked<(DeTable<'t>, Range<usize>)> {
         let value = self.root.remove(name).ok_or_else(|| {
-            Complaint::new(0..0, format!("the section [{name}] is missing"))
-                .advise("docs/configuration.md has a complete file")
+            let advice = "docs/configuration.md has a complete file";
+            Complaint::new(0..0, format!("the section [{name}] is missing"), advice)
         })?;
         let place = value.span();
         match value.into_inner() {
             DeValue::Table(table) => Ok((table, place)),
-            _ => Err(Complaint::new(place, format!("{name} is not a section: write [{name}]"))),
+            _ => Err(Complaint::new(
+                place,
+                format!("{name} is not a section"),
+                format!("write [{name}] on a line of its own, and its keys below"),
+            )),
         }
     }
 
@@ -100,16 +117,18 @@ impl<'t> Document<'t> {
     /// A section whose `kind` decides which other keys it has.
     fn kind(&mut self, name: &str, kinds: &[&str]) -> Checked<(String, DeTable<'t>, Range<usize>)> {
         let (mut table, place) = self.table(name)?;
-        let choice = format!("one of: {}", kinds.join(", "));
+        let known = kinds.iter().map(|kind| format!("kind = \"{kind}\"")).collect::<Vec<_>>();
+        let choice = format!("choose one of: {}", known.join(", "));
         let kind = table.remove("kind").ok_or_else(|| {
-            Complaint::new(place.clone(), format!("the key 'kind' is missing in [{name}]")).advise(choice.clone())
+            Complaint::new(place.clone(), format!("the key 'kind' is missing in [{name}]"), choice.clone())
         })?;
         match kind.get_ref().as_str() {
             Some(known) if kinds.contains(&known) => Ok((known.to_owned(), table, place)),
             Some(other) => {
-                Err(Complaint::new(kind.span(), format!("there is no {name} of kind '{other}'")).advise(choice))
+                let near = complaint::did_you_mean(other, kinds);
+                Err(Complaint::new(kind.span(), format!("there is no {name} of kind '{other}'{near}"), choice))
             }
-            None => Err(Complaint::new(kind.span(), "kind is not a text in quotes").advise(choice)),
+            None => Err(Complaint::new(kind.span(), "kind is not a text in quotes", choice)),
         }
     }
 
@@ -138,16 +157,17 @@ impl<'t> Document<'t> {
     fn calibrations(&self, typed: &Spanned<OneOrMore>) -> Checked<Vec<PathBuf>> {
         let files = &typed.get_ref().0;
         if files.is_empty() || files.iter().any(String::is_empty) {
-            return Err(Complaint::new(typed.span(), "calibration names no file")
-                .advise("make one with: hgad calibrate --model BUNDLE --class NAME --images DIR --out FILE"));
+            let advice = "make one with: hgad calibrate --model BUNDLE --class NAME --images DIR --out FILE";
+            return Err(Complaint::new(typed.span(), "calibration names no file", advice));
         }
         Ok(files.iter().map(|file| self.base.join(file)).collect())
     }
 }
 
 fn typed<'t, T: DeserializeOwned>(section: &str, table: DeTable<'t>, place: Range<usize>) -> Checked<T> {
+    let values = table.iter().map(|(key, value)| (key.get_ref().to_string(), value.span())).collect::<Vec<_>>();
     T::deserialize(ValueDeserializer::from(Spanned::new(place.clone(), DeValue::Table(table))))
-        .map_err(|error| Complaint::from_toml(&error, Some(section), place))
+        .map_err(|error| Complaint::of_section(&error, section, place, &values))
 }
 
 #[derive(Deserialize)]
@@ -178,8 +198,8 @@ impl LineTyped {
                     self.travel_ms.get_ref(),
                     self.pulse_ms.get_ref()
                 ),
-            )
-            .advise("travel_ms is the time from the exposure to the ejector, pulse_ms how long the ejector acts"));
+                "travel_ms is the time from the exposure to the ejector, pulse_ms how long the ejector acts",
+            ));
         }
         Ok(Rules {
             travel,
@@ -205,7 +225,8 @@ impl FolderTyped {
             None => Some(1),
             Some(repeat) => match repeat.get_ref() {
                 Repeat::Times(0) => {
-                    return Err(Complaint::new(repeat.span(), "repeat is 0: nothing would be replayed"));
+                    let advice = "give how often, or \"forever\"; without the key it is once";
+                    return Err(Complaint::new(repeat.span(), "repeat is 0: nothing would be replayed", advice));
                 }
                 Repeat::Times(times) => Some(*times),
                 Repeat::Forever => None,
@@ -263,7 +284,8 @@ impl SyntheticTyped {
         if let Some(typed) = &self.defect_share
             && !(0.0..=1.0).contains(&defect_share)
         {
-            return Err(Complaint::new(typed.span(), format!("defect_share is {defect_share}, not between 0 and 1")));
+            let what = format!("defect_share is {defect_share}, not between 0 and 1");
+            return Err(Complaint::new(typed.span(), what, "0.1 makes one part in ten defective"));
         }
         let parts = self.parts.as_ref().map(|parts| positive("parts", parts)).transpose()?;
         Ok(SyntheticConfig { seed: self.seed, rate: rate(&self.rate)?, parts, defect_share })
@@ -323,15 +345,23 @@ struct AuditTyped {
 
 fn not_empty(key: &str, typed: &Spanned<String>) -> Checked<String> {
     match typed.get_ref().as_str() {
-        "" => Err(Complaint::new(typed.span(), format!("{key} is empty"))),
+        "" => Err(empty(key, typed.span())),
         text => Ok(text.to_owned()),
     }
+}
+
+fn empty(key: &str, place: Range<usize>) -> Complaint {
+    Complaint::new(place, format!("{key} is empty"), format!("write it as in: {}", complaint::example(key)))
 }
 
 fn positive<T: Copy + Default + PartialOrd + fmt::Display>(key: &str, typed: &Spanned<T>) -> Checked<T> {
     match *typed.get_ref() {
         value if value > T::default() => Ok(value),
-        value => Err(Complaint::new(typed.span(), format!("{key} must be greater than 0, and is {value}"))),
+        value => Err(Complaint::new(
+            typed.span(),
+            format!("{key} must be greater than 0, and is {value}"),
+            format!("write it as in: {}", complaint::example(key)),
+        )),
     }
 }
 
@@ -339,7 +369,8 @@ fn at_most<T: Copy + PartialOrd + fmt::Display>(key: &str, typed: &Spanned<T>, v
     if value <= most {
         return Ok(value);
     }
-    Err(Complaint::new(typed.span(), format!("{key} must be at most {most}, and is {value}")))
+    let what = format!("{key} must be at most {most}, and is {value}");
+    Err(Complaint::new(typed.span(), what, "check the unit, and that no digit is too many"))
 }
 
 fn pixels(key: &str, typed: &Spanned<u32>) -> Checked<u32> {
@@ -347,7 +378,9 @@ fn pixels(key: &str, typed: &Spanned<u32>) -> Checked<u32> {
 }
 
 fn pixel_format(typed: &Spanned<String>) -> Checked<v4l2::PixelFormat> {
-    typed.get_ref().parse().map_err(|error: crate::Error| Complaint::new(typed.span(), error.to_string()))
+    typed.get_ref().parse().map_err(|error: crate::Error| {
+        Complaint::new(typed.span(), error.to_string(), "hgad camera formats DEVICE lists what the camera offers")
+    })
 }
 
 /// Frames or parts per second.
@@ -364,12 +397,13 @@ fn milliseconds(key: &str, typed: &Spanned<f64>) -> Checked<Duration> {
 fn bytes(key: &str, typed: &Spanned<Bytes>) -> Checked<Vec<u8>> {
     let bytes = &typed.get_ref().0;
     if bytes.is_empty() {
-        return Err(Complaint::new(typed.span(), format!("{key} is empty")));
+        return Err(empty(key, typed.span()));
     }
     // In single quotes TOML leaves escapes alone, and the PLC would see a backslash and a letter.
     if bytes.windows(2).any(|pair| pair[0] == b'\\' && b"nrtxue0".contains(&pair[1])) {
-        return Err(Complaint::new(typed.span(), format!("{key} holds a backslash: its escapes were not interpreted"))
-            .advise(r#"use double quotes ("REJECT\r\n"), or give the bytes as numbers ([92, 110])"#));
+        let advice = r#"use double quotes ("REJECT\r\n"), or give the bytes as numbers ([92, 110])"#;
+        let what = format!("{key} holds a backslash: its escapes were not interpreted");
+        return Err(Complaint::new(typed.span(), what, advice));
     }
     Ok(bytes.clone())
 }

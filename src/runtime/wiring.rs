@@ -26,10 +26,11 @@ impl Wiring {
     ///
     /// A bundle or calibration that is not right, golden frames that come out different, a device that is not there.
     pub fn open(config: &LineConfig) -> Result<Self> {
-        let bundle = Bundle::open(&config.model)?;
-        bundle.manifest.class_index(&config.class)?;
-        let calibrations =
-            config.calibrations.iter().map(|path| Calibration::open(path)).collect::<Result<Vec<_>>>()?;
+        let named = |key: &'static str| move |error| config.blame(key, error);
+        let bundle = Bundle::open(&config.model).map_err(named("line.model"))?;
+        bundle.manifest.class_index(&config.class).map_err(named("line.class"))?;
+        let calibrations = config.calibrations.iter().map(|path| Calibration::open(path)).collect::<Result<Vec<_>>>();
+        let calibrations = calibrations.map_err(named("line.calibration"))?;
         check_class(
             config,
             &calibrations.iter().map(|(calibration, _)| calibration.class.as_str()).collect::<Vec<_>>(),
@@ -50,9 +51,9 @@ impl Wiring {
         Ok(Wiring {
             rules: config.rules.clone(),
             class: config.class.clone(),
-            camera: open_camera(&config.camera)?,
+            camera: open_camera(&config.camera).map_err(named(camera_key(&config.camera)))?,
             inspector: Box::new(inspector),
-            output: open_output(&config.output)?,
+            output: open_output(&config.output).map_err(named(output_key(&config.output)))?,
             audit: config.audit.clone(),
             start,
             pace: Pace::NewestWins,
@@ -70,9 +71,28 @@ fn check_class(config: &LineConfig, calibrated: &[&str]) -> Result<()> {
         return Ok(());
     }
     let class = &config.class;
-    Err(Error::usage(format!("{}: no calibration is of the class '{class}'", config.path.display()))
+    let error = Error::usage(format!("no calibration is of the class '{class}'"))
         .because(format!("they are of: {}", calibrated.join(", ")))
-        .advise(format!("make one with: hgad calibrate --model BUNDLE --class {class} --images DIR --out FILE")))
+        .advise(format!("make one with: hgad calibrate --model BUNDLE --class {class} --images DIR --out FILE"));
+    Err(config.blame("line.calibration", error))
+}
+
+/// The key that names what the camera opens.
+fn camera_key(config: &CameraConfig) -> &'static str {
+    match config {
+        CameraConfig::Folder(_) => "camera.path",
+        CameraConfig::V4l2(_) => "camera.device",
+        CameraConfig::Synthetic(_) => "camera.kind",
+    }
+}
+
+/// The key that names what the output opens.
+fn output_key(config: &OutputConfig) -> &'static str {
+    match config {
+        OutputConfig::Serial(_) => "output.port",
+        OutputConfig::Gpio(_) => "output.chip",
+        OutputConfig::None => "output.kind",
+    }
 }
 
 fn open_camera(config: &CameraConfig) -> Result<Box<dyn Camera>> {
