@@ -21,6 +21,7 @@ pub mod demo;
 pub mod digest;
 mod error;
 pub mod evaluate;
+mod health;
 pub mod inspect;
 mod jpeg;
 pub mod line;
@@ -29,7 +30,6 @@ pub mod print;
 pub mod runtime;
 pub mod synthetic;
 pub mod time;
-mod watchdog;
 
 pub(crate) use error::panic_text;
 pub use error::{Error, ErrorKind, Result};

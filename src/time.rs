@@ -12,8 +12,12 @@ pub enum StampSource {
     StartOfExposure,
     /// The kernel's stamp, taken when the last pixel had arrived (`V4L2_BUF_FLAG_TSTAMP_SRC_EOF`).
     EndOfFrame,
-    /// When this program had the frame: there is no stamp of the kernel, or none that can be believed.
+    /// When this program had the frame: the kernel does not stamp it.
     Received,
+    /// When this program had the frame: the kernel's stamp cannot be right, so nobody knows when it was captured.
+    Doubtful,
+    /// The frame never arrived; its capture is held to lie between those of its neighbours.
+    Interpolated,
 }
 
 impl fmt::Display for StampSource {
@@ -22,6 +26,8 @@ impl fmt::Display for StampSource {
             StampSource::StartOfExposure => "start of exposure",
             StampSource::EndOfFrame => "end of frame",
             StampSource::Received => "received",
+            StampSource::Doubtful => "doubtful",
+            StampSource::Interpolated => "interpolated",
         })
     }
 }

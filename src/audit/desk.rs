@@ -85,7 +85,8 @@ impl Queue {
             return Err(why.clone());
         }
         if self.lost > 0 {
-            return Err(format!("there was no room for {} records", self.lost));
+            // How many is for the `lost` record: here it would be news with every further one.
+            return Err("records found no room".into());
         }
         match self.oldest() {
             Some(since) if since.elapsed() >= patience => Err(silence(patience)),

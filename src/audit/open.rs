@@ -66,6 +66,7 @@ impl AuditLog {
                 .because(error)
                 .advise("check that its folder exists, that this user may write there, and that the disk has room")
         };
+        log::info!("opening the audit {}", path.display());
         let mut file = OpenOptions::new().append(true).create(true).open(path).map_err(failed)?;
         lock(&file, path)?;
         let is_regular = file.metadata().map_err(failed)?.is_file();
@@ -91,6 +92,11 @@ impl AuditLog {
         let tail = Tail::new(Box::new(file), End { link, length: whole + lines.len() as u64 });
         let writer = Writer::start(tail, config.sync, PATIENCE)?;
         Ok(AuditLog { path: path.clone(), writer })
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Puts a record into the queue; never waits for the disk.

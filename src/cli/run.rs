@@ -31,9 +31,11 @@ pub struct RunArgs {
 pub fn run(args: RunArgs) -> Result<()> {
     args.json.as_deref().map_or(Ok(()), target::file)?;
     let config = LineConfig::open(&args.config)?;
-    // Until the line is armed a signal ends the program at once: loading the model may take long on a small board.
+    // Until all is open a signal ends the program at once: loading the model may take long on a small board, and a disk or a
+    // device may hang.
     let opened = Wiring::open(&config)?;
     let wiring = Wiring { max_parts: args.max_parts, stop: stop_on_signals()?, ..opened };
+    log::info!("line '{}' is armed; parts are inspected as '{}'", config.name, config.class);
     let summary = runtime::run(wiring)?;
     let printed = print::line(&summary);
     if let Some(error) = hurried(&config, &summary) {
@@ -42,10 +44,15 @@ pub fn run(args: RunArgs) -> Result<()> {
     if let Some(path) = &args.json {
         target::write(path, &format!("{:#}\n", summary.to_json()))?;
     }
+    if let Some(why) = summary.unreleased {
+        return Err(
+            Error::device(why).advise("the ejector may be on: make the machine safe before anybody reaches into it")
+        );
+    }
     match summary.ending {
         Ending::LineStopped(why) => Err(Error::check("the line was stopped")
             .because(why)
-            .advise("see the audit for the part; remove the cause before the belt runs again")),
+            .advise("the audit says when and why; remove the cause before the belt runs again")),
         Ending::CameraEnded | Ending::Stopped => printed,
     }
 }

@@ -9,6 +9,7 @@ mod typed;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -125,6 +126,13 @@ pub struct SerialConfig {
     pub message: Vec<u8>,
     /// What is sent when the pulse ends, at the start and at the end of the program.
     pub release: Option<Vec<u8>>,
+}
+
+impl SerialConfig {
+    /// How long the message is on the wire: start bit, 8 data bits, stop bit.
+    pub fn sending(&self) -> Duration {
+        Duration::from_secs_f64(self.message.len() as f64 * 10.0 / f64::from(self.baud))
+    }
 }
 
 /// Where decisions are written down.

@@ -120,6 +120,10 @@ fn complaints_say_where_and_what() {
         Case { replace: ("rate = 10", "rate = 10\nrate = 11"), says: "line.toml:16:1: 'rate' is given twice" },
         Case { replace: ("rate = 10", "rate = 10\nrepeat = \"often\""), says: "repeat is to be how often the folder" },
         Case {
+            replace: ("message = \"REJECT\\r\\n\"", "baud = 1200\nmessage = \"REJECT\\r\\n\""),
+            says: "the message takes 66.7 ms at 1200 baud, and after 15.2 ms",
+        },
+        Case {
             replace: ("name = \"line 3\"", "name = 3"),
             says: "line.toml:4:8: name is to be a text in quotes, and is the number 3",
         },

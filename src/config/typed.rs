@@ -36,7 +36,8 @@ pub(super) fn read(path: &Path, text: &str) -> Checked<LineConfig> {
     }
     let line: LineTyped = document.section("line")?;
     let camera = document.camera()?;
-    let output = document.output()?;
+    let rules = line.rules()?;
+    let output = document.output(&rules)?;
     let audit: AuditTyped = document.section("audit")?;
     Ok(LineConfig {
         path: path.to_owned(),
@@ -45,7 +46,7 @@ pub(super) fn read(path: &Path, text: &str) -> Checked<LineConfig> {
         class: not_empty("class", &line.class)?,
         model: document.path("model", &line.model)?,
         calibrations: document.calibrations(&line.calibration)?,
-        rules: line.rules()?,
+        rules,
         camera,
         output,
         audit: AuditConfig { file: document.path("file", &audit.file)?, sync: audit.fsync.unwrap_or_default() },
@@ -141,10 +142,10 @@ impl<'t> Document<'t> {
         }
     }
 
-    fn output(&mut self) -> Checked<OutputConfig> {
+    fn output(&mut self, rules: &Rules) -> Checked<OutputConfig> {
         let (kind, table, place) = self.kind("output", &["serial", "gpio", "none"])?;
         match kind.as_str() {
-            "serial" => typed::<SerialTyped>("output", table, place)?.validate(self).map(OutputConfig::Serial),
+            "serial" => typed::<SerialTyped>("output", table, place)?.validate(self, rules).map(OutputConfig::Serial),
             "gpio" => typed::<GpioTyped>("output", table, place)?.validate().map(OutputConfig::Gpio),
             _ => typed::<NoneTyped>("output", table, place).map(|NoneTyped {}| OutputConfig::None),
         }
@@ -185,6 +186,8 @@ struct LineTyped {
 }
 
 impl LineTyped {
+    const QUIET: Duration = Duration::from_secs(10);
+
     fn rules(&self) -> Checked<Rules> {
         let travel = milliseconds("travel_ms", &self.travel_ms)?;
         let pulse = milliseconds("pulse_ms", &self.pulse_ms)?;
@@ -205,6 +208,7 @@ impl LineTyped {
             travel,
             pulse,
             tolerance,
+            quiet: Self::QUIET,
             late: self.late.unwrap_or_default(),
             skipped: self.skipped.unwrap_or_default(),
         })
@@ -304,13 +308,27 @@ struct SerialTyped {
 impl SerialTyped {
     const BAUD: u32 = 115_200;
 
-    fn validate(&self, document: &Document) -> Checked<SerialConfig> {
-        Ok(SerialConfig {
+    fn validate(&self, document: &Document, rules: &Rules) -> Checked<SerialConfig> {
+        let config = SerialConfig {
             port: document.path("port", &self.port)?,
             baud: self.baud.as_ref().map_or(Ok(Self::BAUD), |baud| positive("baud", baud))?,
             message: bytes("message", &self.message)?,
             release: self.release.as_ref().map(|typed| bytes("release", typed)).transpose()?,
-        })
+        };
+        let sending = config.sending();
+        if sending < rules.tolerance {
+            return Ok(config);
+        }
+        Err(Complaint::new(
+            self.message.span(),
+            format!(
+                "the message takes {:.1} ms at {} baud, and after {:.1} ms (tolerance_ms) a reject is too late for its part",
+                sending.as_secs_f64() * 1e3,
+                config.baud,
+                rules.tolerance.as_secs_f64() * 1e3
+            ),
+            "a shorter message, a higher baud, or a longer tolerance_ms in [line]",
+        ))
     }
 }
 

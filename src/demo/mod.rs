@@ -12,7 +12,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::audit::{self, RunStart};
+use crate::audit::{self, AuditLog, PartContext, RunStart};
 use crate::camera::synthetic::SyntheticCamera;
 use crate::config::{AuditConfig, SyncPolicy};
 use crate::line::{LatePolicy, Rules, SkippedPolicy};
@@ -78,21 +78,23 @@ pub fn run(request: &Request, stop: Arc<AtomicBool>) -> Result<Report> {
         gallery: Gallery::new(overlays.clone()),
         view: View::new(request),
     }));
+    let audit = AuditConfig { file: request.out.join(AUDIT), sync: SyncPolicy::default() };
+    let start = RunStart {
+        line: "synthetic conveyor".into(),
+        config: None,
+        camera: format!("synthetic, seed {}", request.seed),
+        output: "none".into(),
+        bundle: bundle.digest,
+        calibrations: inspector.calibrations(),
+    };
     let wiring = Wiring {
         rules: rules(),
         class: Product::ALL[0].name().to_owned(),
         camera: Box::new(SyntheticCamera::new(conveyor, Some(request.parts), request.rate)),
-        start: RunStart {
-            line: "synthetic conveyor".into(),
-            config: None,
-            camera: format!("synthetic, seed {}", request.seed),
-            output: "none".into(),
-            bundle: bundle.digest,
-            calibrations: inspector.calibrations(),
-        },
         inspector: Box::new(inspector),
         output: Box::new(NoOutput),
-        audit: AuditConfig { file: request.out.join(AUDIT), sync: SyncPolicy::default() },
+        audit: AuditLog::open(&audit, &start)?,
+        context: PartContext { bundle: bundle.digest },
         // The rendered belt can wait: every part is inspected, however slow the machine is.
         pace: Pace::EveryFrame,
         max_parts: None,
@@ -119,6 +121,7 @@ fn rules() -> Rules {
         travel: Duration::from_secs(1),
         pulse: Duration::from_millis(20),
         tolerance: Duration::from_millis(500),
+        quiet: Duration::from_secs(10),
         late: LatePolicy::Count,
         skipped: SkippedPolicy::Reject,
     }

@@ -7,14 +7,12 @@ use super::{
     Action, Alarm, Counters, Device, Event, Fate, Happening, Judgement, LatePolicy, Latency, PartId, PartRecord, Rules,
     Sighting, SkippedPolicy, Ticket, Unknown, Verdict,
 };
-use crate::time::Monotonic;
+use crate::time::{Monotonic, StampSource};
 
 /// How long before its deadline a part needs its verdict, so that the ejector can still be armed.
 const LEAD: Duration = Duration::from_millis(5);
 /// How long after its latest moment a firing report is waited for.
 const REPORT_PATIENCE: Duration = Duration::from_secs(1);
-/// An alarm about parts is over when its cause did not come again for so long.
-const QUIET: Duration = Duration::from_secs(10);
 /// So many frames that were lost at once get a record each; more are not a belt that goes on.
 const LARGEST_GAP: u64 = 10_000;
 
@@ -43,7 +41,7 @@ pub struct LineCore {
     tickets: HashMap<Ticket, PartId>,
     wakeups: BTreeSet<(Monotonic, PartId)>,
     newest: Option<(u64, Monotonic)>,
-    /// Alarms that are raised; those about parts carry the moment at which they end.
+    /// Alarms that are raised; those whose cause is gone carry the moment at which they end.
     alarms: BTreeMap<Alarm, Option<Monotonic>>,
     counters: Counters,
 }
@@ -84,7 +82,7 @@ impl LineCore {
             Happening::Inspected(ticket, outcome) => self.inspected(ticket, outcome, at, actions),
             Happening::Fired(part, result) => self.fired(part, result, at, actions),
             Happening::Fault(device, why) => self.fault(device, why, actions),
-            Happening::Recovered(device) => self.recovered(device, actions),
+            Happening::Recovered(device) => self.recovered(device, at),
             Happening::AuditLost => {
                 actions.push(Action::StopLine("decisions can no longer be written down".into()));
             }
@@ -177,7 +175,8 @@ impl LineCore {
         let step = sighting.captured.saturating_since(captured) / (missing as u32 + 1);
         for k in 1..=missing {
             let (frame, captured) = (newest + k, captured + step * k as u32);
-            let part = self.add(Sighting { frame, captured, origin: String::new(), ..sighting.clone() }, at);
+            let (stamp, origin) = (StampSource::Interpolated, String::new());
+            let part = self.add(Sighting { frame, captured, stamp, origin, ..sighting.clone() }, at);
             self.without_verdict(part, Unknown::Lost, at, actions);
         }
     }
@@ -249,6 +248,10 @@ impl LineCore {
     /// Fires the ejector at the part's deadline, or says that this cannot be done any more.
     fn eject(&mut self, part: PartId, at: Monotonic, actions: &mut Vec<Action>) {
         let Some(open) = self.open.get_mut(&part) else { return };
+        if open.record.stamp == StampSource::Doubtful {
+            let why = "nobody knows when it was captured, so when it is before the ejector";
+            return self.missed(part, why.into(), at, actions);
+        }
         let deadline = open.record.deadline;
         if at > deadline + self.rules.tolerance {
             let late = at.millis_since(deadline);
@@ -321,27 +324,30 @@ impl LineCore {
         let over = self.alarms.iter().filter(|(_, ends)| ends.is_some_and(|ends| ends <= at));
         for alarm in over.map(|(alarm, _)| *alarm).collect::<Vec<_>>() {
             self.alarms.remove(&alarm);
+            if let Alarm::Faulty(device) = alarm {
+                actions.push(Action::Health(device, Ok(())));
+            }
             actions.push(Action::ClearAlarm(alarm));
         }
     }
 
     fn raise_for_a_while(&mut self, alarm: Alarm, text: String, at: Monotonic, actions: &mut Vec<Action>) {
-        if self.alarms.insert(alarm, Some(at + QUIET)).is_none() {
+        if self.alarms.insert(alarm, Some(at + self.rules.quiet)).is_none() {
             actions.push(Action::RaiseAlarm(alarm, text));
         }
     }
 
     fn fault(&mut self, device: Device, why: String, actions: &mut Vec<Action>) {
+        actions.push(Action::Health(device, Err(why.clone())));
         if self.alarms.insert(Alarm::Faulty(device), None).is_none() {
-            actions.push(Action::Health(device, Err(why.clone())));
             actions.push(Action::RaiseAlarm(Alarm::Faulty(device), why));
         }
     }
 
-    fn recovered(&mut self, device: Device, actions: &mut Vec<Action>) {
-        if self.alarms.remove(&Alarm::Faulty(device)).is_some() {
-            actions.push(Action::Health(device, Ok(())));
-            actions.push(Action::ClearAlarm(Alarm::Faulty(device)));
+    /// A device that works now and then does not work: the alarm ends when it has for a while.
+    fn recovered(&mut self, device: Device, at: Monotonic) {
+        if let Some(ends) = self.alarms.get_mut(&Alarm::Faulty(device)) {
+            ends.get_or_insert(at + self.rules.quiet);
         }
     }
 

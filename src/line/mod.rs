@@ -29,8 +29,10 @@ pub struct Rules {
     pub travel: Duration,
     /// How long the ejector acts.
     pub pulse: Duration,
-    /// An activation that begins later than this after its deadline has missed its part.
+    /// An activation that has not taken effect this long after its deadline has missed its part.
     pub tolerance: Duration,
+    /// An alarm is over when its cause did not come again for so long.
+    pub quiet: Duration,
     /// What follows when a bad part cannot be rejected.
     pub late: LatePolicy,
     /// What follows when a frame was not inspected because the inspection was busy, or never arrived.
@@ -154,9 +156,9 @@ pub enum Happening {
     Inspected(Ticket, Result<(Judgement, Latency), String>),
     /// The ejector acted on the part at that moment, or failed to.
     Fired(PartId, Result<Monotonic, String>),
-    /// A device failed.
+    /// A device failed, or fails for another reason than before.
     Fault(Device, String),
-    /// A device works again.
+    /// A device works again, for now.
     Recovered(Device),
     /// The decisions can no longer be written down, and no more of them can be kept.
     AuditLost,
@@ -186,7 +188,7 @@ pub enum Action {
     RaiseAlarm(Alarm, String),
     /// The cause is gone.
     ClearAlarm(Alarm),
-    /// A device's health changed: it failed for the reason given, or works again.
+    /// A device's health changed: it fails for the reason given, or has worked again for a while.
     Health(Device, Result<(), String>),
     /// Something else to write down.
     Note(String),

@@ -56,7 +56,7 @@ const ALL: Faults = Faults {
 
 fn rules(skipped: SkippedPolicy, late: LatePolicy) -> Rules {
     let ms = Duration::from_millis;
-    Rules { travel: ms(150), pulse: ms(30), tolerance: ms(20), late, skipped }
+    Rules { travel: ms(150), pulse: ms(30), tolerance: ms(20), quiet: Duration::from_secs(10), late, skipped }
 }
 
 /// An event in the future; the queue gives the earliest first, and equal ones in the order in which they were put in.
@@ -344,6 +344,39 @@ fn a_part_passes_only_by_a_verdict_that_left_time_to_arm_the_ejector() {
         let fires = actions.iter().any(|action| matches!(action, Action::Fire { .. }));
         assert_eq!((fires, core.is_idle()), (!passes, passes), "at {verdict_ms} ms: {actions:?}");
     }
+}
+
+#[test]
+fn a_part_of_unknown_time_is_not_rejected_at_a_guess() {
+    let mut core = LineCore::new(rules(SkippedPolicy::Reject, LatePolicy::Count));
+    let mut actions = Vec::new();
+    let at = Monotonic::from_nanos(1_000_000_000);
+    let (stamp, origin, class) = (StampSource::Doubtful, "belt".into(), "washer".into());
+    let sighting = Sighting { ticket: Ticket(0), frame: 0, captured: at, stamp, origin, class };
+    core.handle(Event { at, what: Happening::Broken(sighting, "its stamp lies in the future".into()) }, &mut actions);
+    let alarms = |alarm| actions.iter().any(|a| matches!(a, Action::RaiseAlarm(raised, _) if *raised == alarm));
+    assert!(alarms(Alarm::MissedReject) && alarms(Alarm::Uninspected));
+    assert!(!actions.iter().any(|action| matches!(action, Action::Fire { .. })), "another part would be hit");
+    assert_eq!(core.counters().unaccounted, 1);
+}
+
+#[test]
+fn a_device_that_works_now_and_then_is_one_alarm() {
+    let mut core = LineCore::new(rules(SkippedPolicy::Reject, LatePolicy::Count));
+    let mut actions = Vec::new();
+    let mut at = |second: u64, what, actions: &mut Vec<Action>| {
+        core.handle(Event { at: Monotonic::from_nanos(second * 1_000_000_000), what }, actions);
+    };
+    let fault = || Happening::Fault(Device::Output, "unplugged".into());
+    for second in [0, 5, 14] {
+        at(second, fault(), &mut actions);
+        at(second + 1, Happening::Recovered(Device::Output), &mut actions);
+    }
+    let raised = actions.iter().filter(|action| matches!(action, Action::RaiseAlarm(..))).count();
+    let cleared = |actions: &[Action]| actions.contains(&Action::ClearAlarm(Alarm::Faulty(Device::Output)));
+    assert!(raised == 1 && !cleared(&actions), "{actions:?}");
+    at(26, Happening::Tick, &mut actions);
+    assert!(cleared(&actions) && actions.contains(&Action::Health(Device::Output, Ok(()))), "{actions:?}");
 }
 
 #[test]

@@ -6,21 +6,18 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::Output;
+use crate::health::{self, Health};
 use crate::line::PartId;
 use crate::panic_text;
 use crate::time::Monotonic;
-use crate::watchdog::{self, Watchdog};
 
 /// The last stretch before a deadline is slept without listening for new orders: waking twice costs more than it brings.
 const LAST_STRETCH: Duration = Duration::from_millis(2);
 /// How often a device that failed is tried again.
 const RETRY: Duration = Duration::from_millis(500);
-/// How often the thread's end is looked for.
-const GLANCE: Duration = Duration::from_millis(2);
 
 /// An order to reject a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +43,7 @@ struct Schedule {
 /// One step of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
-    Activate(PartId),
+    Activate(Order),
     /// It is too late for this order.
     Void(Order),
     Release,
@@ -62,7 +59,12 @@ impl Schedule {
         part.into_iter().chain(self.release).min()
     }
 
-    /// Takes the next step that is due at `now`. A part that is due before the pulse ends extends it.
+    /// A pulse lasts until `ends` at least.
+    fn hold(&mut self, ends: Monotonic) {
+        self.release = self.release.max(Some(ends));
+    }
+
+    /// Takes the next step that is due at `now`. A part that is due before the pulse ends comes before its end.
     fn take(&mut self, now: Monotonic) -> Option<Step> {
         if let Some(entry) = self.parts.first_entry()
             && entry.key().0 <= now
@@ -71,41 +73,29 @@ impl Schedule {
             if order.latest < now {
                 return Some(Step::Void(order));
             }
-            // The pulse keeps its length even when it begins late.
-            let ends = order.at.max(now) + order.pulse;
-            self.release = self.release.max(Some(ends));
-            return Some(Step::Activate(order.part));
+            return Some(Step::Activate(order));
         }
         self.release.take_if(|ends| *ends <= now).map(|_| Step::Release)
     }
 }
 
-/// What the firing thread reports.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Report {
-    /// The output acted on the part at that moment, or failed to.
-    Fired(PartId, Result<Monotonic, String>),
-    /// The output failed.
-    Fault(String),
-    /// The output works again.
-    Recovered,
-    /// The thread panicked, for the reason given: nothing will act any more.
-    Died(String),
-}
+/// What became of an order: the output acted on the part at that moment, or failed to.
+pub type Outcome = (PartId, Result<Monotonic, String>);
 
 #[derive(Debug, Default)]
 struct Orders {
     schedule: Schedule,
     set_safe: bool,
     stop: bool,
+    /// How the last release went, once the thread has made it.
+    ended: Option<Result<(), String>>,
 }
 
 #[derive(Debug, Default)]
 struct Desk {
     orders: Mutex<Orders>,
     changed: Condvar,
-    /// Is shown every call into the output's driver.
-    watchdog: Watchdog,
+    health: Health,
 }
 
 impl Desk {
@@ -116,7 +106,7 @@ impl Desk {
 
     fn change(&self, change: impl FnOnce(&mut Orders)) {
         change(&mut self.orders());
-        self.changed.notify_one();
+        self.changed.notify_all();
     }
 }
 
@@ -125,7 +115,6 @@ impl Desk {
 #[derive(Debug)]
 pub struct Firing {
     desk: Arc<Desk>,
-    thread: Option<JoinHandle<()>>,
 }
 
 impl Firing {
@@ -137,33 +126,29 @@ impl Firing {
     pub fn start(
         output: Box<dyn Output>,
         prepare: impl FnOnce() + Send + 'static,
-        mut report: impl FnMut(Report) + Send + 'static,
+        report: impl FnMut(Outcome) + Send + 'static,
     ) -> crate::Result<Self> {
         let desk = Arc::new(Desk::default());
         let shared = desk.clone();
         let thread = std::thread::Builder::new().name("firing".into()).spawn(move || {
-            let output = Released(output);
-            let work = AssertUnwindSafe(|| {
+            let mut worker = Worker { output, report, desk: &shared, retry: None };
+            let worked = catch_unwind(AssertUnwindSafe(|| {
                 prepare();
-                Worker { output, report: &mut report, failed: None }.work(&shared);
-            });
-            if let Err(panic) = catch_unwind(work) {
-                report(Report::Died(panic_text(&*panic).to_owned()));
+                worker.work();
+            }));
+            if let Err(panic) = &worked {
+                shared.health.failed(format!("its thread panicked: {}", panic_text(&**panic)));
             }
+            let released = worker.last_release();
+            shared.change(|orders| orders.ended = Some(released));
         });
-        let thread =
-            thread.map_err(|error| crate::Error::device("the system gives no thread for the output").because(error))?;
-        Ok(Firing { desk, thread: Some(thread) })
+        thread.map_err(|error| crate::Error::device("the system gives no thread for the output").because(error))?;
+        Ok(Firing { desk })
     }
 
     /// Takes an order; what became of it is reported.
     pub fn fire(&self, order: Order) {
         self.desk.change(|orders| orders.schedule.add(order));
-    }
-
-    /// Whether the output's driver has not come back for a while; says so once per call into it.
-    pub fn hangs(&self, now: Monotonic) -> bool {
-        self.desk.watchdog.barks(now)
     }
 
     /// Forgets all that was to fire and releases the output.
@@ -173,39 +158,48 @@ impl Firing {
             orders.set_safe = true;
         });
     }
-}
 
-impl Firing {
+    /// How the output does.
+    ///
+    /// # Errors
+    ///
+    /// It failed, its driver hangs, or its thread panicked.
+    pub fn health(&self, now: Monotonic) -> Result<(), String> {
+        self.desk.health.at(now)
+    }
+
+    /// Whether the thread has ended, though nobody ended it: nothing will act any more.
+    pub fn is_dead(&self) -> bool {
+        let orders = self.desk.orders();
+        orders.ended.is_some() && !orders.stop
+    }
+
     /// As dropping it does.
     ///
     /// # Errors
     ///
-    /// The output's driver does not come back; nobody knows whether the output is released.
-    pub fn end(mut self) -> Result<(), String> {
+    /// Nobody knows whether the output is released: that failed, or its driver does not come back.
+    pub fn end(self) -> Result<(), String> {
         self.stop()
     }
 
-    fn stop(&mut self) -> Result<(), String> {
-        let Some(thread) = self.thread.take() else { return Ok(()) };
-        let mut lasts = None;
-        self.desk.change(|orders| {
-            orders.stop = true;
-            lasts = orders.schedule.release;
-        });
-        // A driver that hangs must not keep the rest of the program from ending in good order.
-        let now = Monotonic::now();
-        let patience = lasts.map_or(now, |ends| ends.max(now)) + watchdog::PATIENCE;
-        while !thread.is_finished() {
-            if Monotonic::now() > patience {
-                return Err(
-                    "the output's driver does not come back: whether the output is released is not known".into()
-                );
+    /// A driver that hangs must not keep the rest of the program from ending in good order.
+    fn stop(&self) -> Result<(), String> {
+        self.desk.change(|orders| orders.stop = true);
+        let mut orders = self.desk.orders();
+        let mut patience = Monotonic::now() + health::PATIENCE;
+        loop {
+            if let Some(ended) = &orders.ended {
+                return ended.clone().map_err(|why| format!("the output could not be released: {why}"));
             }
-            std::thread::sleep(GLANCE);
+            // The pulse may begin only now.
+            patience = orders.schedule.release.map_or(patience, |ends| patience.max(ends + health::PATIENCE));
+            let left = patience.saturating_since(Monotonic::now());
+            if left.is_zero() {
+                return Err("the output's driver does not come back: nobody knows whether it is released".into());
+            }
+            orders = self.desk.changed.wait_timeout(orders, left).unwrap_or_else(PoisonError::into_inner).0;
         }
-        // A panic was reported by the thread itself.
-        let _ = thread.join();
-        Ok(())
     }
 }
 
@@ -217,26 +211,17 @@ impl Drop for Firing {
     }
 }
 
-/// An output that is released when it goes out of scope, also by a panic.
-struct Released(Box<dyn Output>);
-
-impl Drop for Released {
-    fn drop(&mut self) {
-        if let Err(error) = self.0.release() {
-            log::error!("output {} could not be released: {}", self.0.name(), error.report());
-        }
-    }
-}
-
-struct Worker<'a, R> {
-    output: Released,
-    report: &'a mut R,
+struct Worker<'d, R> {
+    output: Box<dyn Output>,
+    report: R,
+    desk: &'d Desk,
     /// When the failed output is tried again.
-    failed: Option<Monotonic>,
+    retry: Option<Monotonic>,
 }
 
-impl<R: FnMut(Report)> Worker<'_, R> {
-    fn work(mut self, desk: &Desk) {
+impl<R: FnMut(Outcome)> Worker<'_, R> {
+    fn work(&mut self) {
+        let desk = self.desk;
         let mut orders = desk.orders();
         loop {
             if orders.stop {
@@ -249,23 +234,23 @@ impl<R: FnMut(Report)> Worker<'_, R> {
             let now = Monotonic::now();
             if std::mem::take(&mut orders.set_safe) {
                 drop(orders);
-                self.release(desk);
+                self.release();
                 orders = desk.orders();
                 continue;
             }
             if let Some(step) = orders.schedule.take(now) {
                 drop(orders);
-                self.step(step, desk);
+                self.step(step);
                 orders = desk.orders();
                 continue;
             }
-            if self.failed.is_some_and(|retry| retry <= now) {
+            if self.retry.is_some_and(|retry| retry <= now) {
                 drop(orders);
-                self.release(desk);
+                self.release();
                 orders = desk.orders();
                 continue;
             }
-            let next = orders.schedule.next().into_iter().chain(self.failed).min();
+            let next = orders.schedule.next().into_iter().chain(self.retry).min();
             orders = match next.map(|at| (at, at.saturating_since(now))) {
                 Some((at, left)) if left <= LAST_STRETCH => {
                     drop(orders);
@@ -281,43 +266,52 @@ impl<R: FnMut(Report)> Worker<'_, R> {
         }
     }
 
-    fn step(&mut self, step: Step, desk: &Desk) {
+    fn step(&mut self, step: Step) {
         match step {
-            Step::Release => self.release(desk),
+            Step::Release => self.release(),
             Step::Void(order) => {
                 let late = Monotonic::now().millis_since(order.at);
-                (self.report)(Report::Fired(
-                    order.part,
-                    Err(format!("the order was {late:.1} ms old when its turn came")),
-                ));
+                (self.report)((order.part, Err(format!("the order was {late:.1} ms old when its turn came"))));
             }
-            Step::Activate(part) => {
-                let (result, hung) = desk.watchdog.watch(|| self.output.0.activate());
-                let fired = Monotonic::now();
-                let outcome = result.as_ref().map(|()| fired).map_err(|error| error.line());
-                (self.report)(Report::Fired(part, outcome));
-                self.note(result, hung);
+            Step::Activate(order) => self.activate(order),
+        }
+    }
+
+    fn activate(&mut self, order: Order) {
+        let result = self.desk.health.watch(|| self.output.activate());
+        let fired = Monotonic::now();
+        // Also after a failure: part of a message, or a level, may have gone out.
+        self.desk.change(|orders| orders.schedule.hold(fired + order.pulse));
+        (self.report)((order.part, result.as_ref().map(|()| fired).map_err(|error| error.line())));
+        self.note(result);
+    }
+
+    fn release(&mut self) {
+        let result = self.desk.health.watch(|| self.output.release());
+        self.note(result);
+    }
+
+    fn note(&mut self, result: crate::Result<()>) {
+        match result {
+            Ok(()) => {
+                self.retry = None;
+                self.desk.health.works();
+            }
+            Err(error) => {
+                self.retry = Some(Monotonic::now() + RETRY);
+                if self.desk.health.failed(error.line()) {
+                    log::error!("{}", error.report());
+                }
             }
         }
     }
 
-    fn release(&mut self, desk: &Desk) {
-        let (result, hung) = desk.watchdog.watch(|| self.output.0.release());
-        self.note(result, hung);
-    }
-
-    /// Follows the output's health: each change is reported once. A call that `hung` was told of while it did.
-    fn note(&mut self, result: crate::Result<()>, hung: bool) {
-        match (result, self.failed.take()) {
-            (Ok(()), None) if !hung => {}
-            (Ok(()), _) => (self.report)(Report::Recovered),
-            (Err(error), before) => {
-                self.failed = Some(Monotonic::now() + RETRY);
-                if before.is_none() {
-                    log::error!("{}", error.report());
-                    (self.report)(Report::Fault(error.line()));
-                }
-            }
+    /// Released is the safe level, also after a panic.
+    fn last_release(&mut self) -> Result<(), String> {
+        let released = catch_unwind(AssertUnwindSafe(|| self.desk.health.watch(|| self.output.release())));
+        match released {
+            Ok(result) => result.map_err(|error| error.line()),
+            Err(panic) => Err(format!("it panicked: {}", panic_text(&*panic))),
         }
     }
 }
@@ -343,20 +337,19 @@ mod tests {
         }
         let mut steps = Vec::new();
         while let Some(next) = schedule.next() {
-            let step = schedule.take(next).expect("it is due");
-            steps.push((next.as_nanos() / MS, step));
+            let part = match schedule.take(next).expect("it is due") {
+                Step::Activate(order) => {
+                    schedule.hold(next + order.pulse);
+                    Some(order.part.0)
+                }
+                _ => None,
+            };
+            steps.push((next.as_nanos() / MS, part));
         }
-        let activate = |part| Step::Activate(PartId(part));
+        let release = None;
         assert_eq!(
             steps,
-            [
-                (100, activate(0)),
-                (120, activate(1)),
-                (150, Step::Release),
-                (200, activate(2)),
-                (200, activate(3)),
-                (230, Step::Release)
-            ]
+            [(100, Some(0)), (120, Some(1)), (150, release), (200, Some(2)), (200, Some(3)), (230, release)]
         );
     }
 
@@ -368,8 +361,8 @@ mod tests {
         schedule.add(order(0, 100));
         schedule.add(order(1, 120));
         assert_eq!(schedule.take(at(125)), Some(Step::Void(order(0, 100))));
-        assert_eq!(schedule.take(at(125)), Some(Step::Activate(PartId(1))));
-        assert_eq!(schedule.next(), Some(at(130)));
+        assert_eq!(schedule.take(at(125)), Some(Step::Activate(order(1, 120))));
+        assert_eq!(schedule.next(), None);
     }
 
     /// An order at `at` that is not void for a minute.
@@ -411,7 +404,7 @@ mod tests {
     struct Rig {
         firing: Option<Firing>,
         calls: mpsc::Receiver<&'static str>,
-        reports: mpsc::Receiver<Report>,
+        reports: mpsc::Receiver<Outcome>,
         fails: Arc<Mutex<bool>>,
     }
 
@@ -441,7 +434,7 @@ mod tests {
         }
         let mut order = Vec::new();
         for _ in 0..4 {
-            let Ok(Report::Fired(part, Ok(fired))) = rig.reports.recv() else { panic!("not fired") };
+            let Ok((part, Ok(fired))) = rig.reports.recv() else { panic!("not fired") };
             assert!(fired >= deadlines[part.0 as usize], "part {part} fired early");
             order.push(part.0);
         }
@@ -451,15 +444,15 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_reported_once_and_the_device_is_tried_again() {
+    fn a_device_that_failed_is_tried_again() {
         let rig = rig(false);
         *rig.fails.lock().unwrap() = true;
         let firing = rig.firing.as_ref().unwrap();
         firing.fire(order(1, Monotonic::now(), 1));
-        assert_eq!(rig.reports.recv(), Ok(Report::Fired(PartId(1), Err("unplugged".into()))));
-        assert_eq!(rig.reports.recv(), Ok(Report::Fault("unplugged".into())));
+        assert_eq!(rig.reports.recv(), Ok((PartId(1), Err("unplugged".into()))));
+        wait_until(|| firing.health(Monotonic::now()) == Err("unplugged".into()));
         *rig.fails.lock().unwrap() = false;
-        assert_eq!(rig.reports.recv(), Ok(Report::Recovered));
+        wait_until(|| firing.health(Monotonic::now()).is_ok());
     }
 
     #[test]
@@ -468,9 +461,9 @@ mod tests {
         let firing = rig.firing.as_ref().unwrap();
         firing.fire(order(1, Monotonic::now(), 80));
         firing.fire(order(2, Monotonic::now() + Duration::from_secs(3600), 80));
-        let Ok(Report::Fired(_, Ok(fired))) = rig.reports.recv() else { panic!("not fired") };
-        rig.firing = None;
-        assert!(Monotonic::now().saturating_since(fired) >= Duration::from_millis(79), "the pulse was cut short");
+        let Ok((_, Ok(fired))) = rig.reports.recv() else { panic!("not fired") };
+        assert_eq!(rig.firing.take().unwrap().end(), Ok(()));
+        assert!(Monotonic::now().saturating_since(fired) >= Duration::from_millis(80), "the pulse was cut short");
         assert_eq!(rig.calls.iter().collect::<Vec<_>>(), ["activate", "release", "release"]);
         assert!(rig.reports.recv().is_err(), "what was not due did not fire");
     }
@@ -478,10 +471,26 @@ mod tests {
     #[test]
     fn a_panic_releases_the_output() {
         let mut rig = rig(true);
-        rig.firing.as_ref().unwrap().fire(order(1, Monotonic::now(), 1));
+        let firing = rig.firing.take().unwrap();
+        firing.fire(order(1, Monotonic::now(), 1));
         assert_eq!(rig.calls.recv(), Ok("release"));
-        assert_eq!(rig.reports.recv(), Ok(Report::Died("a bug in an output".into())));
-        rig.firing = None;
+        wait_until(|| firing.is_dead());
+        assert_eq!(firing.health(Monotonic::now()), Err("its thread panicked: a bug in an output".into()));
+        assert_eq!(firing.end(), Ok(()), "it is released");
+    }
+
+    #[test]
+    fn a_last_release_that_fails_is_told() {
+        let mut rig = rig(false);
+        *rig.fails.lock().unwrap() = true;
+        let told = rig.firing.take().unwrap().end();
+        assert_eq!(told, Err("the output could not be released: unplugged".into()));
+    }
+
+    fn wait_until(holds: impl Fn() -> bool) {
+        while !holds() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     #[test]

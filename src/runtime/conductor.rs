@@ -1,28 +1,27 @@
 //! The run itself: events in, actions carried out, until the last part has its fate.
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::grabbing::{Grabbing, Trouble};
+use super::condition::Condition;
+use super::grabbing::Grabbing;
 use super::inspection::judge;
 use super::journal::Journal;
 use super::ledger::Ledger;
 use super::observer::{Finished, Gallery, Picture};
 use super::slot::Slot;
+use super::stage::{Stage, outcome};
 use super::summary::{Ending, Summary, Tally};
 use super::{Wiring, realtime};
-use crate::audit::{AuditLog, Body, PartContext};
+use crate::Result;
+use crate::audit::{Body, PartContext};
+use crate::health::Health;
 use crate::line::{Action, Device, Event, Happening, LineCore, PartRecord, Rules, Ticket};
 use crate::outputs::firing::{self, Firing, Order};
 use crate::time::Monotonic;
-use crate::watchdog::{self, Watchdog};
-use crate::{Error, Result, panic_text};
 
 /// Messages that may wait for the core.
 const ROOM: usize = 1024;
@@ -41,12 +40,10 @@ pub(super) enum Message {
         event: Event,
         picture: Box<Picture>,
     },
-    /// The camera's thread ended: whether by an end of the run, or by a panic.
-    CameraDone(Result<bool, String>),
-    /// The inspection's thread ended, or panicked.
+    /// The camera's thread gives no more frames, by an end of the run or a panic.
+    CameraDone(Result<Ending, String>),
+    /// The inspection's thread judges no more, or panicked.
     InspectionDone(Result<(), String>),
-    /// The firing thread panicked.
-    FiringDied(String),
 }
 
 /// Runs the line until its camera ends, it is told to stop, or it must stop. Then the outputs are released and the audit is
@@ -61,19 +58,16 @@ pub fn run(wiring: Wiring) -> Result<Summary> {
     if wiring.realtime {
         realtime::lock_memory();
     }
-    log::info!("opening the audit {}", wiring.audit.file.display());
-    let audit = Ledger::new(AuditLog::open(&wiring.audit, &wiring.start)?);
     let prepare = if wiring.realtime { realtime::schedule_first } else { || {} };
     let firing = Firing::start(wiring.output, prepare, firing_reports(sender.clone()))?;
     let gallery = wiring.observer.map(|observer| Gallery::open(observer, wiring.pace)).transpose()?;
     let grab_stop = Arc::new(AtomicBool::new(false));
-    let watchdog = Arc::new(Watchdog::default());
+    let camera_health = Arc::new(Health::default());
     let slot = Arc::new(Slot::new(wiring.pace));
-    let class = wiring.class.clone();
 
     let inspection = {
         let (inspector, slot, sender) = (wiring.inspector, slot.clone(), sender.clone());
-        thread("inspection", move || {
+        Stage::start("inspection", move || {
             let ended = outcome(|| judge(inspector, &slot, &sender));
             slot.close();
             // Nobody listens any more when the run was cut short.
@@ -81,65 +75,51 @@ pub fn run(wiring: Wiring) -> Result<Summary> {
         })?
     };
     let camera = {
-        let (camera, left) = (wiring.camera, wiring.max_parts);
-        let (stop, watchdog) = (grab_stop.clone(), watchdog.clone());
-        thread("camera", move || {
-            let ended = outcome(|| {
-                let (messages, stop, watchdog) = (&sender, &*stop, &*watchdog);
-                let trouble = Trouble::default();
-                Grabbing { camera, class, slot: &slot, messages, stop, watchdog, left, trouble }.work()
-            });
+        let (camera, class, left) = (wiring.camera, wiring.class, wiring.max_parts);
+        let (stop, health) = (grab_stop.clone(), camera_health.clone());
+        Stage::start("camera", move || {
+            let (messages, stop, health) = (&sender, &*stop, &*health);
+            let mut grabbing = Grabbing { camera, class, slot: &slot, messages, stop, health, left };
+            let ended = outcome(|| grabbing.work());
             slot.close();
             let _ = sender.send(Message::CameraDone(ended));
+            // Closing the device may hang, and nobody waits for that.
+            drop(grabbing);
         })?
     };
-    log::info!("line '{}' is armed; parts are inspected as '{}'", wiring.start.line, wiring.class);
 
     let mut conductor = Conductor {
         core: LineCore::new(wiring.rules),
-        context: PartContext { bundle: wiring.start.bundle },
+        context: wiring.context,
         firing,
-        audit,
+        firing_condition: Condition::of(Device::Output),
+        audit: Ledger::new(wiring.audit),
         gallery,
         tally: Tally::default(),
         journal: Journal::new(wiring.journal),
-        watchdog,
         pictures: BTreeMap::new(),
         stop: wiring.stop,
         grab_stop,
         ending: None,
         halt_at: None,
         settled: None,
-        camera: Some(camera),
-        inspection: Some(inspection),
+        camera,
+        camera_health,
+        camera_condition: Condition::of(Device::Camera),
+        inspection,
         actions: Vec::new(),
     };
     conductor.conduct(&messages);
     // Threads that still want to say something must not wait for somebody who no longer listens.
     drop(messages);
-    conductor.finish(started, wiring.audit.file)
-}
-
-fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
-    let thread = std::thread::Builder::new().name(name.into()).spawn(work);
-    thread.map_err(|error| Error::device(format!("the system gives no thread for the {name}")).because(error))
-}
-
-/// What `work` came to, or what its panic says: a thread that dies must not die unseen.
-fn outcome<T>(work: impl FnOnce() -> T) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| panic_text(&*panic).to_owned())
+    conductor.finish(started)
 }
 
 /// Never waits: whoever holds the ejector on must come back to release it, also when nobody takes the reports. A part whose
 /// report finds no room gets its fate by the rule that no report means not rejected.
-fn firing_reports(sender: SyncSender<Message>) -> impl FnMut(firing::Report) + Send + 'static {
-    move |report| {
-        let what = match report {
-            firing::Report::Fired(part, result) => Happening::Fired(part, result),
-            firing::Report::Fault(why) => Happening::Fault(Device::Output, why),
-            firing::Report::Recovered => Happening::Recovered(Device::Output),
-            firing::Report::Died(why) => return drop(sender.try_send(Message::FiringDied(why))),
-        };
+fn firing_reports(sender: SyncSender<Message>) -> impl FnMut(firing::Outcome) + Send + 'static {
+    move |(part, result)| {
+        let what = Happening::Fired(part, result);
         let _ = sender.try_send(Message::Event(Event { at: Monotonic::now(), what }));
     }
 }
@@ -148,12 +128,11 @@ struct Conductor {
     core: LineCore,
     context: PartContext,
     firing: Firing,
+    firing_condition: Condition,
     audit: Ledger,
     gallery: Option<Gallery>,
     tally: Tally,
     journal: Journal,
-    /// Is shown every call into the camera's driver.
-    watchdog: Arc<Watchdog>,
     /// What was seen of parts that are still open.
     pictures: BTreeMap<Ticket, Picture>,
     stop: Arc<AtomicBool>,
@@ -164,22 +143,21 @@ struct Conductor {
     halt_at: Option<Monotonic>,
     /// Since when nothing can happen to any part any more.
     settled: Option<Monotonic>,
-    camera: Option<JoinHandle<()>>,
-    inspection: Option<JoinHandle<()>>,
+    camera: Stage,
+    camera_health: Arc<Health>,
+    camera_condition: Condition,
+    inspection: Stage,
     actions: Vec<Action>,
 }
 
 impl Conductor {
     fn conduct(&mut self, messages: &Receiver<Message>) {
         loop {
-            for what in self.audit.news() {
-                self.handle(Event { at: Monotonic::now(), what });
-            }
             let now = Monotonic::now();
+            self.look_after_devices(now);
             if self.is_over(now) {
                 return;
             }
-            self.look_after_drivers(now);
             self.journal.state(now, self.core.counters(), &self.tally);
             if self.stop.load(Ordering::Relaxed) {
                 self.end(Ending::Stopped);
@@ -197,23 +175,26 @@ impl Conductor {
         }
     }
 
-    /// A thread that does not come back from a driver cannot say so itself. When it does come back, it says that.
-    fn look_after_drivers(&mut self, at: Monotonic) {
-        let hung = [(Device::Camera, self.watchdog.barks(at)), (Device::Output, self.firing.hangs(at))];
-        for (device, _) in hung.into_iter().filter(|(_, hangs)| *hangs) {
-            let why = format!("its driver has not come back for {} s", watchdog::PATIENCE.as_secs());
-            self.handle(Event { at, what: Happening::Fault(device, why) });
+    /// Threads that hang in a driver, or are dead, cannot say so themselves.
+    fn look_after_devices(&mut self, now: Monotonic) {
+        let camera = self.camera_condition.follow(self.camera_health.at(now));
+        let output = self.firing_condition.follow(self.firing.health(now));
+        for what in camera.into_iter().chain(output).chain(self.audit.news()) {
+            self.handle(Event { at: now, what });
+        }
+        if self.firing.is_dead() {
+            self.died("ejector", "see its fault");
         }
     }
 
     /// No frame will come, and every part has its fate. A network that still computes then (one run may take seconds on a
     /// slow board) computes in vain: its part was treated as bad when the ejector had to act on it.
     fn is_over(&mut self, now: Monotonic) -> bool {
-        if self.camera.is_some() || !self.core.is_idle() {
+        if !self.camera.is_done || !self.core.is_idle() {
             return false;
         }
         let settled = *self.settled.get_or_insert(now);
-        self.inspection.is_none() || now >= settled + LAST_WORD
+        self.inspection.is_done || now >= settled + LAST_WORD
     }
 
     fn take(&mut self, message: Message) {
@@ -226,45 +207,44 @@ impl Conductor {
                 self.handle(event);
             }
             Message::CameraDone(ended) => {
-                join(self.camera.take());
+                self.camera.is_done = true;
                 match ended {
-                    Ok(true) => self.end(Ending::Stopped),
-                    Ok(false) => self.end(Ending::CameraEnded),
+                    Ok(ending) => self.end(ending),
                     Err(why) => self.died("camera", &why),
                 }
             }
             Message::InspectionDone(ended) => {
-                join(self.inspection.take());
+                self.inspection.is_done = true;
                 if let Err(why) = ended {
                     self.died("inspection", &why);
                 }
             }
-            Message::FiringDied(why) => self.died("ejector", &why),
         }
     }
 
-    /// Without one of its threads the line would see, judge or reject nothing any more.
+    /// Without one of its threads the line sees, judges or rejects nothing any more.
     fn died(&mut self, thread: &str, why: &str) {
-        let why = format!("the {thread}'s thread panicked: {why}");
-        let at = Monotonic::now();
-        self.audit.write(Body::note(at, &why));
-        self.act(Action::StopLine(why), at);
+        if !matches!(self.ending, Some(Ending::LineStopped(_))) {
+            self.act(Action::StopLine(format!("the {thread}'s thread panicked: {why}")), Monotonic::now());
+        }
     }
 
     fn tick(&mut self) {
         self.handle(Event { at: Monotonic::now(), what: Happening::Tick });
     }
 
-    /// Begins to end the run: no new frames, but those that were captured get their verdicts and fates.
+    /// Begins to end the run: no new frames, but those that were captured get their verdicts and fates. A run that ends
+    /// already can still find that the line has to stop.
     fn end(&mut self, ending: Ending) {
-        if self.ending.is_some() {
-            return;
+        match (&self.ending, &ending) {
+            (None, _) | (Some(Ending::CameraEnded | Ending::Stopped), Ending::LineStopped(_)) => {}
+            _ => return,
         }
         log::info!("the run ends: {ending}");
         self.ending = Some(ending);
         self.grab_stop.store(true, Ordering::Relaxed);
         let Rules { travel, pulse, tolerance, .. } = *self.core.rules();
-        self.halt_at = Some(Monotonic::now() + travel + pulse + tolerance + GRACE);
+        self.halt_at.get_or_insert_with(|| Monotonic::now() + travel + pulse + tolerance + GRACE);
     }
 
     fn handle(&mut self, event: Event) {
@@ -318,21 +298,19 @@ impl Conductor {
         }
     }
 
-    fn finish(mut self, started: Monotonic, audit_file: PathBuf) -> Result<Summary> {
+    fn finish(mut self, started: Monotonic) -> Result<Summary> {
         // The output is released before anything that may take time or fail.
-        if let Err(why) = self.firing.end() {
+        let unreleased = self.firing.end().err();
+        if let Some(why) = &unreleased {
             log::error!("{why}");
-            self.audit.write(Body::note(Monotonic::now(), &why));
+            self.audit.write(Body::health(Monotonic::now(), Device::Output, &Err(why.clone())));
         }
-        if self.camera.is_some() {
-            log::warn!("the camera does not answer; it is left behind");
-        }
-        if self.inspection.is_some() {
-            log::warn!("the inspection still computes, in vain: its part has its fate; it is left behind");
-        }
+        self.camera.leave("the camera's driver does not come back");
+        self.inspection.leave("the inspection still computes, in vain: its part has its fate");
         let counters = *self.core.counters();
         let ending = self.ending.unwrap_or(Ending::Stopped);
         self.audit.write(Body::stop(Monotonic::now(), &ending.to_string(), &counters));
+        let file = self.audit.path().to_owned();
         let written = self.audit.close();
         let unobserved = self.gallery.as_mut().map_or(0, |gallery| {
             gallery.close();
@@ -340,11 +318,6 @@ impl Conductor {
         });
         written?;
         let took = Monotonic::now().saturating_since(started);
-        Ok(self.tally.summary(ending, counters, took, unobserved, audit_file))
+        Ok(self.tally.summary(ending, counters, took, unreleased, unobserved, file))
     }
-}
-
-/// The thread has said its last word, also if it panicked.
-fn join(thread: Option<JoinHandle<()>>) {
-    let _ = thread.map(JoinHandle::join);
 }

@@ -8,10 +8,11 @@ use std::time::Duration;
 use super::conductor::Message;
 use super::inspection::Waiting;
 use super::slot::Slot;
+use super::summary::Ending;
 use crate::camera::{Camera, Frame, Grab};
-use crate::line::{Device, Event, Happening, Sighting, Ticket};
+use crate::health::Health;
+use crate::line::{Event, Happening, Sighting, Ticket};
 use crate::time::Monotonic;
-use crate::watchdog::Watchdog;
 use crate::{Error, Result, panic_text};
 
 /// How long one grab may take: the camera's thread notices the end of the run that late.
@@ -31,45 +32,30 @@ pub(super) struct Grabbing<'a> {
     pub(super) slot: &'a Slot<Waiting>,
     pub(super) messages: &'a SyncSender<Message>,
     pub(super) stop: &'a AtomicBool,
-    /// Is shown every call into the camera's driver.
-    pub(super) watchdog: &'a Watchdog,
+    /// How the camera does.
+    pub(super) health: &'a Health,
     /// Frames that are still wanted.
     pub(super) left: Option<u64>,
-    pub(super) trouble: Trouble,
-}
-
-/// How the camera does since its last frame.
-pub(super) struct Trouble {
-    /// Whether it failed or hung.
-    failed: bool,
-    /// The pause after the next failure.
-    pause: Duration,
-}
-
-impl Default for Trouble {
-    fn default() -> Self {
-        Trouble { failed: false, pause: FIRST_PAUSE }
-    }
 }
 
 impl Grabbing<'_> {
-    /// Hands frames on until the camera's end, the last frame that is wanted, or the end of the run. Says which it was
-    /// not: `true` where the run was ended from outside.
-    pub(super) fn work(mut self) -> bool {
+    /// Hands frames on until the camera's end, the last frame that is wanted, or the end of the run.
+    pub(super) fn work(&mut self) -> Ending {
         let mut next = 0;
+        let mut pause = FIRST_PAUSE;
         while !self.stop.load(Ordering::Relaxed) {
             if self.left == Some(0) {
-                return false;
+                return Ending::CameraEnded;
             }
-            let (grabbed, hung) = self.watchdog.watch(|| grab(&mut *self.camera));
-            self.trouble.failed |= hung;
+            let grabbed = self.health.watch(|| grab(&mut *self.camera));
+            if let Ok(Grab::Frame(_) | Grab::Broken(_)) = grabbed {
+                self.health.works();
+                pause = FIRST_PAUSE;
+            }
             let sent = match grabbed {
-                Ok(Grab::End) => return false,
+                Ok(Grab::End) => return Ending::CameraEnded,
                 Ok(Grab::Timeout) => Ok(()),
-                Ok(Grab::Frame(frame)) => {
-                    self.recovered();
-                    self.frame(counted(&mut next), frame)
-                }
+                Ok(Grab::Frame(frame)) => self.frame(counted(&mut next), frame),
                 Ok(Grab::Broken(broken)) => {
                     let sighting = Sighting {
                         ticket: counted(&mut next),
@@ -79,25 +65,23 @@ impl Grabbing<'_> {
                         origin: broken.origin,
                         class: self.class.clone(),
                     };
-                    self.recovered();
                     self.count();
                     self.tell(Happening::Broken(sighting, broken.why))
                 }
                 Err(error) => {
-                    if !std::mem::replace(&mut self.trouble.failed, true) {
+                    if self.health.failed(error.line()) {
                         log::error!("{}", error.report());
                     }
-                    let sent = self.tell(Happening::Fault(Device::Camera, error.line()));
-                    self.rest(self.trouble.pause);
-                    self.trouble.pause = (self.trouble.pause * 2).min(LONGEST_PAUSE);
-                    sent
+                    self.rest(pause);
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    Ok(())
                 }
             };
             if sent.is_err() {
-                return true;
+                return Ending::Stopped;
             }
         }
-        true
+        Ending::Stopped
     }
 
     fn frame(&mut self, ticket: Ticket, frame: Frame) -> Result<(), RunIsOver> {
@@ -120,14 +104,6 @@ impl Grabbing<'_> {
 
     fn count(&mut self) {
         self.left = self.left.map(|left| left - 1);
-    }
-
-    /// A frame after a failure says that the camera is back.
-    fn recovered(&mut self) {
-        if std::mem::take(&mut self.trouble).failed {
-            // Should the run be over, the frame itself finds out.
-            let _ = self.tell(Happening::Recovered(Device::Camera));
-        }
     }
 
     fn tell(&self, what: Happening) -> Result<(), RunIsOver> {

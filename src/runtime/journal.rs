@@ -31,9 +31,10 @@ impl Journal {
 
     /// Tells how the line does, when it is time to.
     pub(super) fn state(&mut self, now: Monotonic, counters: &Counters, tally: &Tally) {
-        let Some(due) = self.due.filter(|due| *due <= now) else { return };
-        // A machine that slept does not tell of every minute that it missed.
-        self.due = Some((due + INTERVAL).max(now));
+        if self.due.is_none_or(|due| now < due) {
+            return;
+        }
+        self.due = Some(now + INTERVAL);
         let Counters { parts, passed, rejected, unaccounted, .. } = *counters;
         let new = parts - std::mem::replace(&mut self.parts, parts);
         log::info!(

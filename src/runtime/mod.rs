@@ -10,6 +10,7 @@
 //! Between camera and inspection lies a slot of one frame, in which the newest wins. All other queues are bounded and
 //! drained by threads that never wait for a device.
 
+mod condition;
 mod conductor;
 mod grabbing;
 mod histogram;
@@ -19,6 +20,7 @@ mod ledger;
 mod observer;
 mod realtime;
 mod slot;
+mod stage;
 mod summary;
 mod wiring;
 
@@ -30,9 +32,8 @@ pub use inspection::{Inspect, Judged, ModelInspector};
 pub use observer::{Finished, Observer, Picture};
 pub use summary::{Ending, Percentiles, Summary};
 
-use crate::audit::RunStart;
+use crate::audit::{AuditLog, PartContext};
 use crate::camera::Camera;
-use crate::config::AuditConfig;
 use crate::line::Rules;
 use crate::outputs::Output;
 
@@ -57,10 +58,10 @@ pub struct Wiring {
     pub inspector: Box<dyn Inspect>,
     /// What ejects.
     pub output: Box<dyn Output>,
-    /// Where decisions are written down.
-    pub audit: AuditConfig,
-    /// What the audit's start record says.
-    pub start: RunStart,
+    /// Where decisions are written down; it was opened last, since its start record says that the line is armed.
+    pub audit: AuditLog,
+    /// What the records of parts say beside what the line core knows.
+    pub context: PartContext,
     /// What happens to a frame that arrives while the inspection is busy.
     pub pace: Pace,
     /// The run ends after so many frames.

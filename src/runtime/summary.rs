@@ -59,6 +59,8 @@ pub struct Summary {
     pub took: Duration,
     /// How often each alarm was raised.
     pub alarms: BTreeMap<Alarm, u64>,
+    /// Why nobody knows whether the output is released.
+    pub unreleased: Option<String>,
     /// Finished parts that the observer was too slow for.
     pub unobserved: u64,
     /// Where the decisions are written down.
@@ -78,6 +80,7 @@ impl Summary {
         object.insert("seconds".into(), self.took.as_secs_f64().into());
         let alarms = self.alarms.iter().map(|(alarm, times)| (alarm.to_string(), (*times).into()));
         object.insert("alarms".into(), alarms.collect::<serde_json::Map<_, _>>().into());
+        object.insert("unreleased".into(), self.unreleased.clone().into());
         object.insert("unobserved".into(), self.unobserved.into());
         object.insert("ending".into(), self.ending.to_string().into());
         object.insert("audit".into(), self.audit.display().to_string().into());
@@ -165,6 +168,7 @@ impl Tally {
         ending: Ending,
         counters: Counters,
         took: Duration,
+        unreleased: Option<String>,
         unobserved: u64,
         audit: PathBuf,
     ) -> Summary {
@@ -176,6 +180,7 @@ impl Tally {
             least_slack_ms: self.least_slack,
             took,
             alarms: self.alarms,
+            unreleased,
             unobserved,
             audit,
         }

@@ -1,5 +1,5 @@
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -8,14 +8,14 @@ use image::RgbImage;
 use ndarray::Array2;
 
 use super::*;
-use crate::audit;
+use crate::audit::{self, RunStart};
 use crate::camera::{BrokenFrame, Frame, Grab};
-use crate::config::SyncPolicy;
+use crate::config::{AuditConfig, SyncPolicy};
 use crate::digest::Digest;
+use crate::health;
 use crate::inspect::{Inspection, Timings};
 use crate::line::{Alarm, Device, Fate, Judgement, LatePolicy, SkippedPolicy, Unknown, Verdict};
 use crate::time::{Monotonic, StampSource};
-use crate::watchdog;
 use crate::{Error, Result};
 
 type Script = Vec<Box<dyn FnMut(u64) -> Result<Grab> + Send>>;
@@ -155,6 +155,18 @@ impl Output for ScriptedOutput {
     }
 }
 
+fn open_audit(file: &Path) -> AuditLog {
+    let start = RunStart {
+        line: "bench".into(),
+        config: None,
+        camera: "scripted".into(),
+        output: "scripted".into(),
+        bundle: Digest::zero(),
+        calibrations: BTreeMap::new(),
+    };
+    AuditLog::open(&AuditConfig { file: file.to_owned(), sync: SyncPolicy::Group }, &start).unwrap()
+}
+
 struct Bench {
     folder: tempfile::TempDir,
     calls: Arc<Mutex<Calls>>,
@@ -185,6 +197,7 @@ impl Bench {
                 travel: ms(300),
                 pulse: ms(20),
                 tolerance: ms(2000),
+                quiet: ms(50),
                 late: LatePolicy::Count,
                 skipped: SkippedPolicy::Reject,
             },
@@ -192,15 +205,8 @@ impl Bench {
             camera: Box::new(ScriptedCamera { script, number: 0, interval: ms(5) }),
             inspector: Box::new(ScriptedInspector),
             output: Box::new(ScriptedOutput(self.calls.clone())),
-            audit: AuditConfig { file: self.audit_file(), sync: SyncPolicy::Group },
-            start: RunStart {
-                line: "bench".into(),
-                config: None,
-                camera: "scripted".into(),
-                output: "scripted".into(),
-                bundle: Digest::zero(),
-                calibrations: BTreeMap::new(),
-            },
+            audit: open_audit(&self.audit_file()),
+            context: PartContext { bundle: Digest::zero() },
             pace: Pace::EveryFrame,
             max_parts: None,
             stop: self.stop.clone(),
@@ -277,36 +283,47 @@ fn an_inspection_that_is_too_slow_is_a_reject_and_frames_behind_it_are_skipped()
     assert_eq!(summary.counters.unaccounted, 0);
 }
 
+fn events(file: &Path, kinds: &[&str]) -> Vec<serde_json::Value> {
+    let text = std::fs::read_to_string(file).unwrap();
+    // A run that goes on may be writing its last line.
+    let records = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    records.filter(|record| kinds.contains(&record["kind"].as_str().unwrap())).collect()
+}
+
+/// Waits until the audit holds a record of that kind.
+fn wait_for(file: &Path, kind: &str) {
+    while events(file, &[kind]).is_empty() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Nothing comes until the audit holds a record of that kind.
+fn nothing_until(file: PathBuf, kind: &'static str) -> Box<dyn FnMut(u64) -> Result<Grab> + Send> {
+    Box::new(move |_| {
+        wait_for(&file, kind);
+        Ok(Grab::Timeout)
+    })
+}
+
 #[test]
 fn a_camera_that_fails_comes_back_by_itself() {
     let bench = Bench::new();
-    bench.run(vec![frame(part::GOOD), failure(), driver_panic(), frame(part::BAD)]);
-    let kinds = std::fs::read_to_string(bench.audit_file())
-        .unwrap()
-        .lines()
-        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
-        .filter(|record| record["kind"] == "fault" || record["kind"] == "recovery")
-        .map(|record| format!("{} {}", record["kind"].as_str().unwrap(), record["device"].as_str().unwrap()))
-        .collect::<Vec<_>>();
-    assert_eq!(kinds, ["fault camera", "recovery camera"]);
-    assert_eq!(bench.fates().len(), 2);
-}
-
-fn events(bench: &Bench, kinds: &[&str]) -> Vec<serde_json::Value> {
-    let text = std::fs::read_to_string(bench.audit_file()).unwrap();
-    let records = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
-    records.filter(|record| kinds.contains(&record["kind"].as_str().unwrap())).collect()
+    let recovered = nothing_until(bench.audit_file(), "recovery");
+    bench.run(vec![frame(part::GOOD), failure(), driver_panic(), frame(part::BAD), recovered]);
+    let seen = events(&bench.audit_file(), &["fault", "recovery"]);
+    let seen = seen.iter().map(|event| (event["kind"].as_str().unwrap(), event["why"].as_str())).collect::<Vec<_>>();
+    let panicked = Some("camera scripted panicked: a bug in a driver");
+    assert_eq!(seen, [("fault", Some("unplugged")), ("fault", panicked), ("recovery", None)]);
+    assert!(bench.fates().len() >= 2);
 }
 
 #[test]
 fn a_driver_that_does_not_come_back_is_a_fault_until_it_does() {
     let bench = Bench::new();
-    let hang = Box::new(|_| {
-        std::thread::sleep(watchdog::PATIENCE + Duration::from_millis(500));
-        Ok(Grab::Timeout)
-    });
-    let summary = bench.run(vec![frame(part::GOOD), hang, frame(part::GOOD)]);
-    let seen = events(&bench, &["fault", "recovery"]);
+    let hangs = nothing_until(bench.audit_file(), "fault");
+    let recovered = nothing_until(bench.audit_file(), "recovery");
+    let summary = bench.run(vec![frame(part::GOOD), hangs, frame(part::GOOD), recovered]);
+    let seen = events(&bench.audit_file(), &["fault", "recovery"]);
     assert_eq!(seen.len(), 2, "{seen:?}");
     assert!(seen[0]["why"].as_str().unwrap().contains("not come back"), "{seen:?}");
     assert_eq!((&seen[1]["kind"], &seen[1]["device"]), (&"recovery".into(), &"camera".into()));
@@ -314,23 +331,41 @@ fn a_driver_that_does_not_come_back_is_a_fault_until_it_does() {
 }
 
 #[test]
-fn an_output_that_panics_stops_the_line_and_one_that_hangs_does_not_keep_it() {
-    for mood in [Mood::Panics, Mood::Hangs] {
-        let bench = Bench::new();
-        bench.calls.lock().unwrap().mood = mood;
-        let wiring = bench.wiring((0..500).map(|_| frame(part::BAD)).collect());
-        let summary = run(wiring).unwrap();
-        assert_eq!(summary.counters.rejected, 0);
-        assert_eq!(summary.counters.unaccounted, summary.counters.parts);
-        let said = events(&bench, &["note", "stop"]).iter().map(|event| event.to_string()).collect::<String>();
-        match mood {
-            Mood::Panics => {
-                assert!(matches!(summary.ending, Ending::LineStopped(_)), "{:?}", summary.ending);
-                assert!(said.contains("the ejector's thread panicked: a bug in an output"), "{said}");
-            }
-            _ => assert!(said.contains("whether the output is released is not known"), "{said}"),
-        }
-    }
+fn an_output_that_panics_stops_the_line_and_is_released() {
+    let bench = Bench::new();
+    bench.calls.lock().unwrap().mood = Mood::Panics;
+    let summary = bench.finish(bench.wiring((0..500).map(|_| frame(part::BAD)).collect()));
+    assert!(matches!(summary.ending, Ending::LineStopped(_)), "{:?}", summary.ending);
+    assert_eq!((summary.counters.rejected, summary.counters.unaccounted), (0, summary.counters.parts));
+    let faults = events(&bench.audit_file(), &["fault"]);
+    assert_eq!(faults[0]["why"], "its thread panicked: a bug in an output");
+    assert_eq!(summary.unreleased, None);
+}
+
+#[test]
+fn an_output_that_hangs_is_a_fault_and_does_not_keep_the_run_from_ending() {
+    let bench = Bench::new();
+    bench.calls.lock().unwrap().mood = Mood::Hangs;
+    let mut wiring = bench.wiring(vec![frame(part::BAD)]);
+    // Longer than it takes until the driver counts as hung.
+    wiring.rules.tolerance = health::PATIENCE * 2;
+    let summary = run(wiring).unwrap();
+    let faults = events(&bench.audit_file(), &["fault"]);
+    assert!(faults[0]["why"].as_str().unwrap().contains("not come back"), "{faults:?}");
+    assert!(faults[1]["why"].as_str().unwrap().contains("nobody knows whether it is released"), "{faults:?}");
+    assert!(summary.unreleased.is_some());
+    assert_eq!(summary.counters.unaccounted, 1);
+}
+
+#[test]
+fn the_last_part_can_stop_the_line_when_the_run_ends_already() {
+    let bench = Bench::new();
+    bench.calls.lock().unwrap().mood = Mood::Fails;
+    let mut wiring = bench.wiring(vec![frame(part::BAD)]);
+    wiring.rules.late = LatePolicy::StopLine;
+    let summary = bench.finish(wiring);
+    assert!(matches!(summary.ending, Ending::LineStopped(_)), "{:?}", summary.ending);
+    assert!(!events(&bench.audit_file(), &["fault"]).is_empty(), "the output's fault is on record");
 }
 
 #[test]
@@ -387,7 +422,7 @@ fn an_audit_that_hangs_stops_the_line_and_does_not_keep_it() {
     let _reader = std::fs::OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
     const FRAMES: usize = 30_000;
     let mut wiring = bench.wiring(Vec::new());
-    wiring.audit.file = pipe;
+    wiring.audit = open_audit(&pipe);
     wiring.rules.travel = Duration::from_millis(20);
     wiring.camera = Box::new(ScriptedCamera {
         script: (0..FRAMES).map(|_| frame(part::GOOD)).collect(),

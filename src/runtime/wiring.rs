@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::{ModelInspector, Pace, Wiring};
-use crate::audit::RunStart;
+use crate::audit::{AuditLog, PartContext, RunStart};
 use crate::bundle::Bundle;
 use crate::calibrate::Calibration;
 use crate::camera::Camera;
@@ -20,11 +20,12 @@ use crate::{Error, Result};
 
 impl Wiring {
     /// Opens all that `config` names, and proves that this machine computes what the training host did. The output is at
-    /// its safe level afterwards.
+    /// its safe level afterwards, and the audit holds the run's start.
     ///
     /// # Errors
     ///
-    /// A bundle or calibration that is not right, golden frames that come out different, a device that is not there.
+    /// A bundle or calibration that is not right, golden frames that come out different, a device that is not there,
+    /// an audit that cannot be continued.
     pub fn open(config: &LineConfig) -> Result<Self> {
         let named = |key: &'static str| move |error| config.blame(key, error);
         let bundle = Bundle::open(&config.model).map_err(named("line.model"))?;
@@ -37,7 +38,8 @@ impl Wiring {
         )?;
         if let CameraConfig::V4l2(settings) = &config.camera {
             let frame = (settings.width, settings.height);
-            calibrations.iter().try_for_each(|(calibration, _)| calibration.check_frame(frame))?;
+            let fits = calibrations.iter().try_for_each(|(calibration, _)| calibration.check_frame(frame));
+            fits.map_err(named("camera.width"))?;
         }
         let inspector = ModelInspector::new(&bundle, calibrations)?;
         let start = RunStart {
@@ -48,14 +50,16 @@ impl Wiring {
             bundle: bundle.digest,
             calibrations: inspector.calibrations(),
         };
+        let camera = open_camera(&config.camera).map_err(named(camera_key(&config.camera)))?;
+        let output = open_output(&config.output).map_err(named(output_key(&config.output)))?;
         Ok(Wiring {
             rules: config.rules.clone(),
             class: config.class.clone(),
-            camera: open_camera(&config.camera).map_err(named(camera_key(&config.camera)))?,
+            camera,
             inspector: Box::new(inspector),
-            output: open_output(&config.output).map_err(named(output_key(&config.output)))?,
-            audit: config.audit.clone(),
-            start,
+            output,
+            audit: AuditLog::open(&config.audit, &start).map_err(named("audit.file"))?,
+            context: PartContext { bundle: bundle.digest },
             pace: Pace::NewestWins,
             max_parts: None,
             stop: Arc::new(AtomicBool::new(false)),

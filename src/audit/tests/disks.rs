@@ -154,7 +154,7 @@ fn a_disk_that_hangs_is_a_fault_and_what_finds_no_room_is_refused_and_chained() 
     );
     assert_eq!(1 + fill(&writer), KEPT);
     assert_eq!(writer.write(part(0)), Err(Refused));
-    wait_until(&writer, |health| matches!(health, Err(why) if why.contains("no room for 2 records")));
+    wait_until(&writer, |health| matches!(health, Err(why) if why.contains("found no room")));
 
     disk.change(|state| state.hangs = false);
     wait_until(&writer, Result::is_ok);

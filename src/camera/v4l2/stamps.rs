@@ -19,7 +19,7 @@ pub(super) struct Stamps {
 pub(super) struct Stamped {
     pub(super) captured: Monotonic,
     pub(super) source: StampSource,
-    /// Why the driver's stamp is not believed. The ejector cannot be timed by such a frame.
+    /// Why the driver's stamp is not believed.
     pub(super) doubt: Option<String>,
 }
 
@@ -54,7 +54,7 @@ impl Stamps {
         };
         match doubt {
             None => Stamped { captured, source, doubt },
-            Some(_) => Stamped { captured: received, source: StampSource::Received, doubt },
+            Some(_) => Stamped { captured: received, source: StampSource::Doubtful, doubt },
         }
     }
 }
@@ -75,7 +75,7 @@ mod tests {
             (stamped.captured, stamped.source, stamped.doubt.unwrap_or_default())
         };
         let believed = |ms| (at(ms), StampSource::EndOfFrame, String::new());
-        let doubted = |ms, why: &str| (at(ms), StampSource::Received, format!("its time stamp lies {why}"));
+        let doubted = |ms, why: &str| (at(ms), StampSource::Doubtful, format!("its time stamp lies {why}"));
         assert_eq!(read(100, 120), believed(100));
         assert_eq!(read(141, 140), believed(141), "two readings of one clock");
         assert_eq!(read(900, 160), doubted(160, "740.0 ms in the future"));

@@ -24,6 +24,8 @@ pub struct Stream {
     // Dropped before the device: buffers cannot be freed while they are mapped.
     buffers: Vec<Mapping>,
     device: Device,
+    /// Why a buffer could not be given back, after its frame was taken.
+    failed: Option<io::Error>,
 }
 
 /// A filled buffer, back with the driver when the closure that looks at it has ended.
@@ -45,7 +47,7 @@ impl Stream {
     /// Maps the buffers, hands all of them to the driver and starts it. The format is set before.
     pub fn start(device: Device) -> io::Result<Self> {
         let count = ioctl::request_buffers(&device, BUFFERS)?;
-        let mut stream = Stream { buffers: Vec::new(), device };
+        let mut stream = Stream { buffers: Vec::new(), device, failed: None };
         for index in 0..count {
             let (length, offset) = ioctl::query_buffer(&stream.device, index)?;
             stream.buffers.push(Mapping::new(&stream.device, length, offset)?);
@@ -61,6 +63,9 @@ impl Stream {
     ///
     /// The device is gone or refuses to go on; the stream is of no more use.
     pub fn newest<T>(&mut self, patience: Duration, look: impl FnOnce(Filled<'_>) -> T) -> io::Result<Option<T>> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
         let readiness = ioctl::wait(&self.device, patience)?;
         if readiness == Readiness::Idle {
             return Ok(None);
@@ -89,7 +94,8 @@ impl Stream {
                 .then(|| (stamp(newest.timestamp.tv_sec as i64, newest.timestamp.tv_usec as i64), source(flags))),
             received,
         });
-        ioctl::queue_buffer(&self.device, newest.index)?;
+        // This frame is a part that was seen, whatever becomes of the stream.
+        self.failed = ioctl::queue_buffer(&self.device, newest.index).err();
         Ok(Some(seen))
     }
 }
