@@ -202,6 +202,22 @@ pub fn decode_rgb(path: &Path, bytes: &[u8]) -> Result<RgbImage> {
     Ok(decode(path, bytes)?.to_rgb8())
 }
 
+/// Looks at the beginning and the end of an image file's `bytes` without decoding it: cheap enough for all images before
+/// hours of work.
+///
+/// # Errors
+///
+/// It is not an image, has no pixels, or is a JPEG that was cut off.
+pub fn check_header(path: &Path, bytes: &[u8]) -> Result<()> {
+    check_whole(path, bytes)?;
+    let reader = image::ImageReader::new(std::io::Cursor::new(bytes)).with_guessed_format();
+    let size = reader.map_err(image::ImageError::from).and_then(image::ImageReader::into_dimensions);
+    match size.map_err(|error| no_image(path, error))? {
+        (0, _) | (_, 0) => Err(Error::device(format!("{} has no pixels", path.display())).advise("leave it out")),
+        _ => Ok(()),
+    }
+}
+
 /// Reads a mask: pixels above 0 are the defect.
 ///
 /// # Errors
@@ -214,16 +230,23 @@ pub fn read_mask(path: &Path) -> Result<GrayImage> {
 }
 
 fn decode(path: &Path, bytes: &[u8]) -> Result<image::DynamicImage> {
-    if bytes.starts_with(&SOI) && !has_its_end(bytes) {
-        return Err(Error::device(format!("{} is a JPEG picture that was cut off", path.display()))
-            .advise("copy it again, or leave it out"));
-    }
+    check_whole(path, bytes)?;
     // The content decides, not the ending: a JPEG that is called .png is still a JPEG.
-    image::load_from_memory(bytes).map_err(|error| {
-        Error::device(format!("{} is not an image that can be read", path.display()))
-            .because(error)
-            .advise("PNG, JPEG, BMP, TIFF and PNM are read; is the file complete?")
-    })
+    image::load_from_memory(bytes).map_err(|error| no_image(path, error))
+}
+
+fn check_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    match bytes.starts_with(&SOI) && !has_its_end(bytes) {
+        true => Err(Error::device(format!("{} is a JPEG picture that was cut off", path.display()))
+            .advise("copy it again, or leave it out")),
+        false => Ok(()),
+    }
+}
+
+fn no_image(path: &Path, error: image::ImageError) -> Error {
+    Error::device(format!("{} is not an image that can be read", path.display()))
+        .because(error)
+        .advise("PNG, JPEG, BMP, TIFF and PNM are read; is the file complete? copy it again, or leave it out")
 }
 
 #[cfg(test)]

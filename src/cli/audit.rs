@@ -16,6 +16,7 @@ pub struct AuditArgs {
 #[derive(Debug, Subcommand)]
 enum AuditCommand {
     /// Check that no line was changed, removed or put in (exit code 1 if one was)
+    #[command(after_long_help = "Examples:\n  hgad audit verify audit.jsonl")]
     Verify {
         /// The audit file
         file: PathBuf,

@@ -8,12 +8,22 @@ use crate::calibrate::{calibrate, parts_needed};
 use crate::dataset::{self, HoldOut};
 use crate::{Error, Result, print};
 
+const EXAMPLES: &str = r"Examples:
+  # From the images that training with --hold-out 5 left out
+  hgad calibrate --model models/line3 --class cap \
+    --images DATA/cap/train/good --hold-out 5 --out calibration/cap.toml
+
+  # From pictures that the line itself has taken of good parts
+  hgad calibrate --model models/line3 --class cap --images good-parts \
+    --target-frr 0.01 --out calibration/cap.toml";
+
 /// Set a class's threshold from images of normal parts
 ///
 /// Scores the images, fits the score's constants to them, and takes as threshold the smallest score that keeps the
 /// expected false-reject rate at what was asked for. Use normal parts that training did not see: of the training
 /// folder, those that `hgad-train train --hold-out N` left out.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
 pub struct CalibrateArgs {
     /// The bundle: a folder that hgad-train wrote
     #[arg(long, value_name = "BUNDLE")]

@@ -18,8 +18,10 @@ pub struct CameraArgs {
 #[derive(Debug, clap::Subcommand)]
 enum CameraCommand {
     /// List the cameras of this machine
+    #[command(after_long_help = "Examples:\n  hgad camera list")]
     List,
     /// List the pixel formats, sizes and frame rates that a camera offers
+    #[command(after_long_help = "Examples:\n  hgad camera formats /dev/video0")]
     Formats {
         /// The device, such as /dev/video0
         device: PathBuf,
@@ -28,7 +30,15 @@ enum CameraCommand {
     Snap(SnapArgs),
 }
 
+const EXAMPLES: &str = r"Examples:
+  # What the camera sees, as the line would
+  hgad camera snap /dev/video0 --width 640 --height 480 --out snap.png
+
+  # The same in the format that line3.toml asks for
+  hgad camera snap /dev/video0 --width 640 --height 480 --format YUYV --fps 15";
+
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
 struct SnapArgs {
     /// The device, such as /dev/video0
     device: PathBuf,

@@ -7,12 +7,20 @@ use super::target;
 use crate::demo::{self, FOLLOWABLE_RATE, Request};
 use crate::{Result, print};
 
+const EXAMPLES: &str = r"Examples:
+  # 180 parts at a speed that can be followed
+  hgad demo
+
+  # What the model is worth: a thousand parts as fast as they can be inspected
+  hgad demo --parts 1000 --max-speed --seed 7 --json summary.json";
+
 /// See the whole line at work, with nothing at hand
 ///
 /// Three rendered products with natural variation run over a synthetic conveyor; every tenth has a defect. A model that
 /// the program carries judges them, and what it decides is held against the truth. The model was trained on none of
 /// these parts.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
 pub struct DemoArgs {
     /// How many parts pass
     #[arg(long, value_name = "N", default_value_t = 180, value_parser = clap::value_parser!(u64).range(1..))]

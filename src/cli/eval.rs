@@ -10,12 +10,26 @@ use crate::dataset;
 use crate::evaluate::{Figures, evaluate};
 use crate::{Error, Result, print};
 
+const EXAMPLES: &str = r"Examples:
+  # All products; DATA/NAME/test/good and DATA/NAME/test/KIND-OF-DEFECT
+  hgad eval --model models/line3 --calibration calibration --data DATA
+
+  # Two of them, for scripts
+  hgad eval --model models/line3 --calibration calibration --data DATA \
+    --classes cap,gear --json
+
+The JSON has one object per class below classes.NAME and one below mean, each
+with good and defective (numbers of images; of all classes below mean),
+image_auroc, pixel_auroc, false_reject_rate and miss_rate; null where it is not
+known, as pixel_auroc without masks.";
+
 /// Measure a calibrated model on test images with known defects
 ///
 /// Prints, per class and in the mean, the area under the ROC of images and of pixels, and what happens at the
 /// calibrated threshold: how many good parts are rejected, how many defective ones pass. The last row's counts are those of
 /// all images.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
 pub struct EvalArgs {
     /// The bundle: a folder that hgad-train wrote
     #[arg(long, value_name = "BUNDLE")]

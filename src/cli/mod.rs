@@ -22,8 +22,10 @@ use crate::print;
 #[command(
     name = "hgad",
     version,
-    after_help = "Exit codes: 0 done, 1 a check did not hold, 2 wrong use or configuration, 3 a device or file failed.\n\
-                  Start with: hgad demo"
+    after_help = "Start with: hgad demo\n\
+                  Exit codes: 0 done, 1 a check did not hold, 2 wrong use or configuration,\n\
+                  3 a device or file failed.\n\
+                  RUST_LOG=debug logs more of what happens, RUST_LOG=warn less."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -64,6 +66,24 @@ pub fn main() -> ExitCode {
         Err(error) => {
             print::failure(&error);
             ExitCode::from(error.kind().exit_code())
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "../../tests/common/examples.rs"]
+mod examples;
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn examples_can_be_copied_from_the_help() {
+        for example in examples::check("hgad", &Cli::command()) {
+            Cli::try_parse_from(&example).unwrap_or_else(|error| panic!("{example:?}: {error}"));
         }
     }
 }

@@ -11,11 +11,22 @@ use crate::config::LineConfig;
 use crate::runtime::{self, Ending, Summary, Wiring};
 use crate::{Error, Result, print};
 
+const EXAMPLES: &str = r"Examples:
+  # Until the camera ends, SIGTERM or Ctrl-C
+  hgad run --config line3.toml
+
+  # A trial with 100 parts, its summary in a file
+  hgad run --config line3.toml --max-parts 100 --json summary.json
+
+  # The same with more of what happens in the log
+  RUST_LOG=debug hgad run --config line3.toml";
+
 /// Inspect a line: grab, judge, eject, write down
 ///
 /// SIGTERM and Ctrl-C end the run in good order: parts that were captured get their fates (without a verdict in time: a
 /// reject), the ejector is released, the audit is on disk. Before the line is armed they end the program at once.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
 pub struct RunArgs {
     /// The line's configuration (docs/configuration.md)
     #[arg(long, value_name = "FILE")]

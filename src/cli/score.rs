@@ -12,10 +12,20 @@ use crate::inspect::overlay::{Paint, beside};
 use crate::inspect::{Inspection, Inspector};
 use crate::{Error, Result, dataset, print};
 
+const EXAMPLES: &str = r"Examples:
+  # A table, and a picture of every image with its anomaly map
+  hgad score --model models/line3 --calibration calibration/cap.toml \
+    --class cap --heatmap pictures new-images
+
+  # For scripts: one JSON object a line; exit code 1 when one is rejected
+  hgad score --model models/line3 --calibration calibration/cap.toml \
+    --class cap --json --fail-on-reject new-images/000.png";
+
 /// Score images and, with a calibration, judge them
 ///
 /// Without --calibration the score is relative to the normal parts that training held out, and there is no verdict.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
 pub struct ScoreArgs {
     /// The bundle: a folder that hgad-train wrote
     #[arg(long, value_name = "BUNDLE")]

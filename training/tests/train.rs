@@ -269,6 +269,62 @@ fn the_command_trains_and_says_what_it_made() {
     }
     assert_eq!(bundle.manifest.training["hold_out"].as_integer(), Some(4));
     assert!(!line.path("model.checkpoint").exists());
+    assert!(!out.contains("USELESS") && !errors.contains("is of no use"), "{out}{errors}");
+    let (nut, model) = (line.path("parts/nut/train/good"), line.path("model"));
+    let next = format!(
+        "hgad calibrate --model {} --class nut \\\n    --images {} --hold-out 4",
+        model.display(),
+        nut.display()
+    );
+    assert!(out.contains(&next), "'{next}' is missing in:\n{out}");
+    assert!(out.lines().last().unwrap().ends_with("--out calibration/washer.toml"), "{out}");
+}
+
+#[test]
+fn a_fit_that_is_of_no_use_is_told_in_the_table_and_at_the_end() {
+    let line = Line::new();
+    // All that is learned from is one and the same; what was held out differs a little, and so without measure.
+    for (class, product) in PRODUCTS.iter().enumerate() {
+        for i in 0..16 {
+            let grey = 80 + 60 * class as u8 + 30 * u8::from(i % 4 == 3);
+            let path = line.path(&format!("parts/{product}/train/good/{i:03}.png"));
+            RgbImage::from_pixel(40, 36, Rgb([grey; 3])).save(path).unwrap();
+        }
+    }
+    let (status, out, errors) = wait(line.command(3).spawn().unwrap());
+    assert!(status.success(), "{errors}");
+    assert_eq!(out.matches("USELESS").count(), 2, "{out}");
+    assert!(errors.contains("level coarse is of no use") && errors.contains("try: take other taps"), "{errors}");
+    assert!(out.lines().last().unwrap().ends_with("--out calibration/washer.toml"), "{out}");
+}
+
+#[test]
+fn an_image_that_cannot_be_read_is_found_before_anything_is_computed() {
+    // One is learned from, one is held out.
+    for spoilt in ["nut/train/good/005.png", "washer/train/good/007.png"] {
+        let line = Line::new();
+        let path = line.path("parts").join(spoilt);
+        let whole = std::fs::read(&path).unwrap();
+        let cases = [b"no image".to_vec(), whole[..20].to_vec()];
+        for bytes in cases {
+            std::fs::write(&path, bytes).unwrap();
+            let (status, _, errors) = wait(line.command(1).spawn().unwrap());
+            assert_eq!(status.code(), Some(3), "{errors}");
+            assert!(errors.contains(spoilt) && errors.contains("leave it out"), "{errors}");
+            assert!(!line.path("cache").exists(), "{errors}");
+        }
+    }
+}
+
+#[test]
+fn a_recipe_that_makes_no_sense_is_refused_whoever_asks() {
+    let line = Line::new();
+    let features = line.features(&line.backbone());
+    let mut task = task(&features, line.path("checkpoint"), false);
+    task.recipe.learning_rate = -1.0;
+    let error = Device::Cpu.fit(&task, &AtomicBool::new(false)).err().unwrap();
+    assert!(error.kind().exit_code() == 2 && error.to_string().contains("learning rate"), "{error}");
+    assert!(!task.checkpoint.exists());
 }
 
 #[test]

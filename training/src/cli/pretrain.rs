@@ -6,12 +6,19 @@ use hgad::Result;
 
 use crate::pretrain::{Request, pretrain};
 
+const EXAMPLES: &str = r"Examples:
+  # The demo's backbone, and a model on it
+  hgad-train pretrain --out backbone.onnx --steps 3500
+  hgad-train train --data parts --backbone backbone.onnx \
+    --taps conv2,conv4,conv6 --normalize none --hold-out 5 --out models/mine";
+
 /// Train a small backbone from scratch, without any data set.
 ///
 /// The network of seven plain convolutions learns to name textures, shapes and colours that are drawn on the fly. The
 /// last convolution of each stride, before its ReLU, is what a flow can be fitted to: `hgad-train train --taps
 /// conv2,conv4,conv6` (strides 4, 8, 16). Pixels are normalised inside (--normalize none).
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
 pub struct PretrainArgs {
     /// The ONNX file to write.
     #[arg(long, value_name = "FILE")]

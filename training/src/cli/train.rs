@@ -1,5 +1,6 @@
 //! `hgad-train train`.
 
+mod fitness;
 mod report;
 mod task;
 
@@ -25,6 +26,27 @@ use task::Dataset;
 /// The exit code of a run that was interrupted: what shells use for SIGINT.
 const INTERRUPTED: u8 = 130;
 
+const EXAMPLES: &str = r"Examples:
+  # Two products, every fifth normal image kept for calibration
+  hgad-train train --data parts --classes bolt,washer \
+    --backbone mobilenet_v2.onnx --hold-out 5 --out models/line1
+
+  # A longer run with the paper's wide flows, on a GPU
+  hgad-train train --data parts --backbone efficientnet.onnx --hold-out 5 \
+    --hidden paper --epochs 200 --device cuda --out models/wide
+
+  # Go on after Ctrl-C or a power cut: the same command, with --resume
+  hgad-train train --data parts --classes bolt,washer \
+    --backbone mobilenet_v2.onnx --hold-out 5 --out models/line1 --resume
+
+  # Afterwards, for each product, a threshold from the images held out
+  hgad calibrate --model models/line1 --class bolt \
+    --images parts/bolt/train/good --hold-out 5 --target-frr 0.01 \
+    --out calibration/bolt.toml
+
+Exit codes: 0 done, 1 training diverged, 2 wrong use or configuration, 3 a
+device or file failed, 130 interrupted.";
+
 /// Learn what normal parts look like, and write a model bundle.
 ///
 /// One model covers all products of a line. Only normal images are needed: DATA holds one folder per product, each with
@@ -32,22 +54,7 @@ const INTERRUPTED: u8 = 130;
 /// features; they are computed once and cached. What is learned on top is, for every tap of the backbone, a normalizing
 /// flow and a mixture of normal appearances (HGAD, ECCV 2024).
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = "\
-Examples:
-  # Two products, every fifth normal image kept for calibration
-  hgad-train train --data parts --classes bolt,washer --backbone mobilenet_v2.onnx --hold-out 5 --out models/line1
-
-  # A longer run with the paper's wide flows, on a GPU
-  hgad-train train --data parts --backbone efficientnet.onnx --hidden paper --epochs 200 --device cuda --out models/wide
-
-  # Go on after Ctrl-C or a power cut: the same command, with --resume
-  hgad-train train --data parts --backbone mobilenet_v2.onnx --out models/line1 --resume
-
-Afterwards set a threshold for each product from the images that were held out:
-  hgad calibrate --model models/line1 --class bolt --images parts/bolt/train/good --hold-out 5 --target-frr 0.01 \\
-    --out calibration/bolt.toml
-
-Exit codes: 0 done, 1 training diverged, 2 wrong use or configuration, 3 a device or file failed, 130 interrupted.")]
+#[command(after_long_help = EXAMPLES)]
 pub struct TrainArgs {
     /// The folder with one folder per product, each with train/good.
     #[arg(long, value_name = "DIR")]
@@ -228,8 +235,8 @@ pub fn run(args: TrainArgs) -> Result<ExitCode> {
     let fitted = match args.device.fit(&task, &stop)? {
         Outcome::Finished(fitted) => fitted,
         Outcome::Interrupted { step, steps } => {
-            eprintln!("interrupted after step {step} of {steps}; the checkpoint is {}", task.checkpoint.display());
-            eprintln!("to go on, give the same command with --resume");
+            log::warn!("interrupted after step {step} of {steps}; the checkpoint is {}", task.checkpoint.display());
+            log::warn!("to go on, give the same command with --resume");
             return Ok(ExitCode::from(INTERRUPTED));
         }
     };
@@ -252,6 +259,10 @@ pub fn run(args: TrainArgs) -> Result<ExitCode> {
         Error::device(format!("checkpoint {} cannot be removed", task.checkpoint.display())).because(error)
     })?;
     hgad::print::line(report::table(&data, &fitted, &exported, &args.out)?.trim_end())?;
+    for complaint in report::complaints(&fitted, &exported) {
+        log::warn!("{}", complaint.report());
+    }
+    hgad::print::line(report::next(&args.data, &data, &args.out))?;
     Ok(ExitCode::SUCCESS)
 }
 

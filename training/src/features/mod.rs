@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use hgad::digest::Digest;
-use hgad::{Error, Result};
+use hgad::{Error, Result, dataset};
 
 use crate::backbone::Backbone;
 
@@ -39,14 +39,14 @@ pub struct ImageFile {
 }
 
 impl ImageFile {
-    /// Reads the file's digest.
+    /// Reads the file's digest, and sees that it is an image.
     ///
     /// # Errors
     ///
-    /// The file cannot be read.
+    /// The file cannot be read or is none (its pixels are not looked at).
     pub fn open(path: PathBuf) -> Result<Self> {
-        let bytes = std::fs::read(&path)
-            .map_err(|error| Error::device(format!("image {} cannot be read", path.display())).because(error))?;
+        let bytes = dataset::read_bytes(&path)?;
+        dataset::check_header(&path, &bytes)?;
         Ok(ImageFile { digest: Digest::of(&bytes), path })
     }
 }

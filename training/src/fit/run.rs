@@ -97,9 +97,10 @@ impl Task<'_> {
 ///
 /// # Errors
 ///
-/// A checkpoint that cannot be written or does not belong to this run, a device that fails, a loss or a
+/// A recipe that makes no sense, a checkpoint that cannot be written or does not belong to this run, a device that fails, a loss or a
 /// parameter that is not finite.
 pub fn fit<A: AutodiffBackend>(task: &Task, device: &A::Device, stop: &AtomicBool) -> Result<Outcome> {
+    task.recipe.check()?;
     let (batches, schedule, run) = (task.batches(), task.schedule(), task.digest()?);
     let levels = &task.features.levels;
     let mut trainers = levels

@@ -2,12 +2,15 @@
 
 use std::path::Path;
 
+use hgad::dataset::GOOD;
 use hgad::digest::Digest;
 use hgad::{Error, Result};
 
+use super::fitness;
 use super::task::Dataset;
 use crate::export::Exported;
 use crate::fit::{Fitted, Losses, Recipe};
+use crate::flow::LevelWeights;
 
 /// The manifest's `training` table: hyperparameters, data, losses.
 pub fn provenance(recipe: &Recipe, data: &Dataset, fitted: &Fitted) -> Result<toml::Table> {
@@ -46,17 +49,23 @@ pub fn table(data: &Dataset, fitted: &Fitted, exported: &Exported, out: &Path) -
         text.push_str(&content);
         text.push('\n');
     };
-    line(format!("{:<24}{:>8}{:>12}", "class", "images", "held out"));
+    let width =
+        data.classes.iter().chain(fitted.levels.iter().map(|level| &level.tap)).map(|name| name.chars().count());
+    let width = width.max().unwrap_or(0).max(8);
+    line(format!("{:<width$}{:>8}{:>10}", "class", "images", "held out"));
     for (class, name) in data.classes.iter().enumerate() {
         let held = data.hold_out.map_or("-".to_owned(), |_| data.normals[class].len().to_string());
-        line(format!("{name:<24}{:>8}{held:>12}", data.count(class)));
+        line(format!("{name:<width$}{:>8}{held:>10}", data.count(class)));
     }
-    let names = Losses::<f32>::NAMES.map(|name| format!("{name:>9}")).concat();
-    line(format!("\n{:<24}{:>8}{:>9}{names}", "level", "grid", "channels"));
-    for (level, losses) in fitted.levels.iter().zip(&fitted.losses) {
+    let names = Losses::<f32>::NAMES.map(|name| format!("{name:>10}")).concat();
+    line(format!("\n{:<width$}{:>8}{:>10}{names}{:>10}", "level", "grid", "channels", "distance"));
+    for (l, (level, losses)) in fitted.levels.iter().zip(&fitted.losses).enumerate() {
         let grid = format!("{}x{}", level.grid.1, level.grid.0);
-        let losses = losses.map(|loss| format!("{loss:>9.4}")).concat();
-        line(format!("{:<24}{grid:>8}{:>9}{losses}", level.tap, level.mean.len()));
+        let distance = fitness::distance(&exported.bundle.centers.profiles[l]);
+        let numbers =
+            losses.iter().chain([&distance]).map(|number| format!("{:>10}", hgad::print::fitted(*number, 4, 9)));
+        let mark = complaint(l, fitted, exported).map_or("", |_| "  USELESS");
+        line(format!("{:<width$}{grid:>8}{:>10}{}{mark}", level.tap, level.mean.len(), numbers.collect::<String>()));
     }
     if let Some(error) = &exported.weight_error {
         line(format!("\n{error}"));
@@ -64,6 +73,42 @@ pub fn table(data: &Dataset, fitted: &Fitted, exported: &Exported, out: &Path) -
     line(format!("\nbundle  {} ({:.1} MB)", out.display(), size(out)? as f64 / 1e6));
     line(format!("digest  {}", exported.bundle.digest));
     Ok(text)
+}
+
+fn complaint(level: usize, fitted: &Fitted, exported: &Exported) -> Option<String> {
+    let [likelihood, _, _, intra, _] = fitted.losses[level];
+    let centers = &exported.bundle.centers;
+    fitness::complaint(level, [likelihood, intra], &centers.profiles[level], &centers.references)
+}
+
+/// What is to be said of levels that are of no use.
+pub fn complaints(fitted: &Fitted, exported: &Exported) -> Vec<Error> {
+    let useless = |(l, level): (usize, &LevelWeights)| {
+        let why = complaint(l, fitted, exported)?;
+        let error =
+            Error::check(format!("level {} is of no use: the model will not tell bad parts from good ones", level.tap));
+        Some(error.because(why).advise(
+            "take other taps, from before an activation: what a convolution gives, not what a ReLU or a concatenation of \
+             them does (--taps); train longer (--epochs); see that all normal images are of one kind",
+        ))
+    };
+    fitted.levels.iter().enumerate().filter_map(useless).collect()
+}
+
+/// The commands that come next, one per product.
+pub fn next(root: &Path, data: &Dataset, out: &Path) -> String {
+    let command = |class: &String| {
+        let images = match data.hold_out {
+            Some(n) => format!("{} --hold-out {n}", root.join(class).join("train").join(GOOD).display()),
+            None => "FOLDER-OF-OTHER-NORMAL-IMAGES".to_owned(),
+        };
+        format!(
+            "  hgad calibrate --model {} --class {class} \\\n    --images {images} --out calibration/{class}.toml",
+            out.display()
+        )
+    };
+    let commands = data.classes.iter().map(command).collect::<Vec<_>>().join("\n");
+    format!("\nnext, for every class:\n{commands}")
 }
 
 /// The bytes of all files in `folder`.

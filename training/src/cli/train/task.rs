@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use hgad::Result;
-use hgad::dataset::{HoldOut, products};
+use hgad::dataset::{HoldOut, products, read_rgb};
 use rayon::prelude::*;
 
 use crate::features::ImageFile;
@@ -26,7 +26,7 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// Lists the images below `root`, and reads the digests of those to learn from.
+    /// Lists the images below `root`, reads the digests of those to learn from, and sees that all are images.
     pub fn open(root: &Path, only: Option<&[String]>, hold_out: Option<usize>) -> Result<Self> {
         let (kept, held) = match hold_out {
             Some(n) => (HoldOut::Kept(n), HoldOut::Held(n)),
@@ -52,6 +52,8 @@ impl Dataset {
             classes.push(product.name);
         }
         let images = paths.into_par_iter().map(ImageFile::open).collect::<Result<_>>()?;
+        // They are few, and looked at when the training is over.
+        normals.par_iter().flatten().try_for_each(|path| read_rgb(path).map(drop))?;
         Ok(Dataset { classes, images, labels, normals, hold_out })
     }
 
