@@ -25,7 +25,7 @@ use crate::print;
     after_help = "Start with: hgad demo\n\
                   Exit codes: 0 done, 1 a check did not hold, 2 wrong use or configuration,\n\
                   3 a device or file failed.\n\
-                  RUST_LOG=debug logs more of what happens, RUST_LOG=warn less."
+                  RUST_LOG=warn logs what needs attention alone, RUST_LOG=hgad=debug more."
 )]
 struct Cli {
     #[command(subcommand)]

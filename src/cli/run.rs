@@ -18,8 +18,8 @@ const EXAMPLES: &str = r"Examples:
   # A trial with 100 parts, its summary in a file
   hgad run --config line3.toml --max-parts 100 --json summary.json
 
-  # The same with more of what happens in the log
-  RUST_LOG=debug hgad run --config line3.toml";
+  # With nothing in the log but what needs attention
+  RUST_LOG=warn hgad run --config line3.toml";
 
 /// Inspect a line: grab, judge, eject, write down
 ///

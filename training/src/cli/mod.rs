@@ -15,7 +15,7 @@ use clap::{Parser, Subcommand};
     version,
     after_help = "Exit codes: 0 done, 1 a check did not hold, 2 wrong use or configuration,\n\
                   3 a device or file failed, 130 interrupted.\n\
-                  RUST_LOG=debug logs more of what happens, RUST_LOG=warn less."
+                  RUST_LOG=warn logs what needs attention alone, RUST_LOG=hgad_train=debug more."
 )]
 struct Cli {
     #[command(subcommand)]
