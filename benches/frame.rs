@@ -67,7 +67,8 @@ impl Line {
         let camera = image::imageops::resize(&golden.image, 640, 480, FilterType::Triangle);
         let maps = inspector.level_maps(&golden.image, golden.class).expect("the golden frame can be inspected");
         let folder = tempfile::tempdir().expect("a folder can be made");
-        let config = AuditConfig { file: folder.path().join("audit.jsonl"), sync: SyncPolicy::default() };
+        let config =
+            AuditConfig { file: folder.path().join("audit.jsonl"), sync: SyncPolicy::default(), signing: None };
         let calibrations = [("product".to_owned(), bundle.digest)].into();
         let start = RunStart {
             line: "bench".into(),

@@ -30,6 +30,16 @@ impl Digest {
         Digest([0; 32])
     }
 
+    /// The 32 bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// The digest that is written as these bytes.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Digest(bytes)
+    }
+
     /// The first eight digits, enough for people to tell digests apart.
     pub fn short(&self) -> String {
         self.to_string()[..8].to_owned()
@@ -52,8 +62,9 @@ impl FromStr for Digest {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let malformed = || format!("'{text}' is not a SHA-256 digest (64 hexadecimal digits)");
-        if text.len() != 64 || !text.is_ascii() {
+        let malformed = || format!("'{text}' is not a SHA-256 digest (64 lower-case hexadecimal digits)");
+        // One digest, one text: capitals would be another way to write the same.
+        if text.len() != 64 || !text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
             return Err(malformed());
         }
         let mut bytes = [0; 32];

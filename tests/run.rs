@@ -162,6 +162,42 @@ fn scores_are_those_of_the_score_command_bit_for_bit() {
 }
 
 #[test]
+fn a_signed_audit_is_checked_by_key_and_copy_and_proves_its_records() {
+    let line = Line::with_frames(4);
+    let path = |name: &str| line.bench.path(name).display().to_string();
+    let (key, public, copy, proof) = (path("line.key"), path("line.key.pub"), path("copy"), path("part.tlog-proof"));
+    let (code, _, stderr) = run(&["audit", "keygen", "--name", "bench.example/line", "--out", &key]);
+    assert_eq!(code, 0, "{stderr}");
+    let config = line.config("rate = 50", NO_OUTPUT);
+    line.edit_config("\"audit.jsonl\"", "\"audit.jsonl\"\nkey = \"line.key\"\ncheckpoint_copy = \"copy\"");
+    assert_eq!(line.run(&config).0, 0);
+
+    let audit = path("audit.jsonl");
+    let verify = || run(&["audit", "verify", &audit, "--key", &public, "--checkpoint", &copy]);
+    let (code, stdout, stderr) = verify();
+    assert!(
+        code == 0 && stdout.contains("signed by bench.example/line") && !stdout.contains("warning"),
+        "{stdout}{stderr}"
+    );
+
+    let seq = line.parts()[0]["seq"].to_string();
+    assert_eq!(run(&["audit", "prove", &audit, "--record", &seq, "--out", &proof]).0, 0);
+    let (code, stdout, stderr) = run(&["audit", "check", &proof, "--key", &public]);
+    assert_eq!(code, 0, "{stderr}");
+    assert_eq!(stdout.lines().nth(1), std::fs::read_to_string(&audit).unwrap().lines().nth(seq.parse().unwrap()));
+
+    // The stop record and its checkpoint are cut off: the chain is whole, and the copy knows better.
+    let text = std::fs::read_to_string(&audit).unwrap();
+    let cut = text.lines().take_while(|line| !line.contains("\"kind\":\"stop\"")).map(|line| format!("{line}\n"));
+    std::fs::write(&audit, cut.collect::<String>()).unwrap();
+    assert_eq!(line.verify().0, 0);
+    let (code, _, stderr) = verify();
+    assert!(code == 1 && stderr.contains("its end was removed"), "{stderr}");
+    let (code, _, stderr) = line.run(&config);
+    assert!(code == 3 && stderr.contains("its end was removed"), "{stderr}");
+}
+
+#[test]
 fn sigterm_ends_a_run_in_good_order() {
     let line = Line::with_frames(4);
     let config = line.config("rate = 20\nrepeat = \"forever\"", NO_OUTPUT);

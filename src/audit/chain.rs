@@ -5,44 +5,60 @@
 
 use serde::Deserialize;
 
+use super::tree::Tree;
 use crate::digest::Digest;
 
 /// `,"hash":"`, 64 digits, `"}`.
 const SEAL: usize = 9 + 64 + 2;
 
 /// The end of a chain: what the next line continues.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Link {
-    /// The next line's number.
-    pub(super) seq: u64,
     /// The hash of the line before.
-    pub(super) prev: Digest,
+    prev: Digest,
+    /// The Merkle tree over all lines before, without their line feeds.
+    tree: Tree,
 }
 
 impl Link {
-    pub(super) const START: Link = Link { seq: 0, prev: Digest::zero() };
+    pub(super) const START: Link = Link { prev: Digest::zero(), tree: Tree::EMPTY };
+
+    /// The next line's number.
+    pub(super) fn seq(&self) -> u64 {
+        self.tree.size()
+    }
+
+    /// The Merkle tree over all lines before.
+    pub(super) fn tree(&self) -> &Tree {
+        &self.tree
+    }
 
     /// Makes a line, with its line feed, of a JSON object, and moves on.
     pub(super) fn seal(&mut self, body: &str) -> String {
         let inner = body.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
         let inner = inner.expect("every record is serialised from a struct, which gives a JSON object");
-        let content = format!("{{\"seq\":{},\"prev\":\"{}\",{inner}", self.seq, self.prev);
+        let content = format!("{{\"seq\":{},\"prev\":\"{}\",{inner}", self.seq(), self.prev);
         let hash = Digest::of(&content);
-        *self = Link { seq: self.seq + 1, prev: hash };
-        format!("{content},\"hash\":\"{hash}\"}}\n")
+        let line = format!("{content},\"hash\":\"{hash}\"}}\n");
+        self.advance(hash, line.trim_end_matches('\n').as_bytes());
+        line
     }
 
-    /// Checks that `line` (without its line feed) is whole and follows, and moves on.
-    pub(super) fn follow(&mut self, line: &[u8]) -> Result<Envelope, Break> {
-        let envelope = Envelope::open(line)?;
-        if envelope.seq != self.seq {
-            return Err(Break::Sequence { found: envelope.seq, expected: self.seq });
+    /// Checks that a line follows.
+    pub(super) fn check(&self, envelope: &Envelope) -> Result<(), Break> {
+        if envelope.seq != self.seq() {
+            return Err(Break::Sequence { found: envelope.seq, expected: self.seq() });
         }
         if envelope.prev != self.prev {
             return Err(Break::Previous);
         }
-        *self = Link { seq: self.seq + 1, prev: envelope.hash };
-        Ok(envelope)
+        Ok(())
+    }
+
+    /// Moves on over `line` (without its line feed), whose hash is `hash`.
+    pub(super) fn advance(&mut self, hash: Digest, line: &[u8]) {
+        self.prev = hash;
+        self.tree.push(line);
     }
 }
 
@@ -71,6 +87,9 @@ pub(super) struct Envelope {
     /// How many records a `lost` record stands for.
     #[serde(default)]
     pub(super) records: Option<u64>,
+    /// A `checkpoint` record's signed note.
+    #[serde(default)]
+    pub(super) note: Option<String>,
     pub(super) hash: Digest,
 }
 

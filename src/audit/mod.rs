@@ -1,18 +1,27 @@
-//! The line's memory: one JSON line per part and per event, chained by hash, so that a change shows years later.
+//! The line's memory: one JSON line per part and per event, chained by hash and signed, so that a change shows years later.
 //!
-//! `docs/audit.md` is the format's reference. [`AuditLog`] writes, [`verify`] checks.
+//! `docs/audit.md` is the format's reference. [`AuditLog`] writes, [`verify`] checks a file, [`prove`] and [`check`] a line.
 
 mod chain;
+mod checkpoint;
 mod desk;
+mod key;
 mod open;
+mod proof;
 mod record;
+mod signatures;
 mod tail;
+mod tree;
 mod verify;
 mod writer;
 
+pub use checkpoint::Checkpoint;
 pub use desk::Refused;
+pub use key::{Signer, Verifier};
 pub use open::{AuditLog, Store};
+pub use proof::{Proved, check, prove};
 pub use record::{Body, PartContext, RunStart, wall_time};
+pub use signatures::Trust;
 pub use verify::{Verified, verify};
 
 /// The newest audit format, and the one that is written.

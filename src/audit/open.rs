@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use super::chain::Link;
 use super::desk::Refused;
+use super::key::{Signer, Verifier};
 use super::record::{Body, RunStart};
-use super::tail::{End, Tail};
+use super::signatures::Trust;
+use super::tail::{End, Notary, Tail};
 use super::verify;
 use super::writer::Writer;
-use crate::config::AuditConfig;
+use crate::config::{AuditConfig, SigningConfig};
 use crate::time::Monotonic;
 use crate::{Error, Result};
 
@@ -61,6 +63,11 @@ impl AuditLog {
     /// whatever was appended could not be trusted either.
     pub fn open(config: &AuditConfig, run: &RunStart) -> Result<Self> {
         let path = &config.file;
+        let notary = config.signing.as_ref().map(notary).transpose()?;
+        let trust = match (&config.signing, &notary) {
+            (Some(signing), Some(notary)) => trust(signing, &notary.signer)?,
+            _ => Trust::default(),
+        };
         let failed = |error| {
             Error::device(format!("audit file {} cannot be written", path.display()))
                 .because(error)
@@ -71,7 +78,8 @@ impl AuditLog {
         lock(&file, path)?;
         let is_regular = file.metadata().map_err(failed)?.is_file();
         // A device or a pipe has no past that could be continued.
-        let (mut link, whole, tail) = if is_regular { past(path)? } else { (Link::START, 0, Vec::new()) };
+        let (mut link, whole, tail) = if is_regular { past(path, &trust)? } else { (Link::START, 0, Vec::new()) };
+        let public = notary.as_ref().map(|notary| notary.signer.verifier().to_string());
         let mut lines = String::new();
         if !tail.is_empty() {
             log::warn!(
@@ -83,13 +91,13 @@ impl AuditLog {
             file.truncate(whole).map_err(failed)?;
             lines.push_str(&link.seal(&Body::repaired(Monotonic::now(), &tail).0));
         }
-        lines.push_str(&link.seal(&Body::start(Monotonic::now(), run).0));
+        lines.push_str(&link.seal(&Body::start(Monotonic::now(), run, public).0));
         file.append(lines.as_bytes()).map_err(failed)?;
         if is_regular {
             file.sync().map_err(failed)?;
             sync_folder(path).map_err(failed)?;
         }
-        let tail = Tail::new(Box::new(file), End { link, length: whole + lines.len() as u64 });
+        let tail = Tail::new(Box::new(file), End { link, length: whole + lines.len() as u64, signed: 0 }, notary);
         let writer = Writer::start(tail, config.sync, PATIENCE)?;
         Ok(AuditLog { path: path.clone(), writer })
     }
@@ -146,8 +154,27 @@ fn lock(file: &File, path: &Path) -> Result<()> {
     }
 }
 
-fn past(path: &Path) -> Result<(Link, u64, Vec<u8>)> {
-    let reading = verify::read(path).map_err(|error| {
+fn notary(signing: &SigningConfig) -> Result<Notary> {
+    Ok(Notary { signer: Signer::open(&signing.key)?, copy: signing.checkpoint_copy.clone() })
+}
+
+/// What a file must hold to be continued with this key. A file that was never signed is signed from now on.
+fn trust(signing: &SigningConfig, signer: &Signer) -> Result<Trust> {
+    let former = signing.former_keys.iter().map(|path| Verifier::open(path));
+    let keys = std::iter::once(Ok(signer.verifier())).chain(former).collect::<Result<Vec<_>>>()?;
+    let kept = match signing.checkpoint_copy.as_deref().map(std::fs::read_to_string) {
+        Some(Ok(note)) => Some(note),
+        Some(Err(error)) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(Error::device("the copy of the newest checkpoint cannot be read").because(error));
+        }
+        // The first run with a copy.
+        _ => None,
+    };
+    Ok(Trust { keys, kept })
+}
+
+fn past(path: &Path, trust: &Trust) -> Result<(Link, u64, Vec<u8>)> {
+    let reading = verify::read(path, trust).map_err(|error| {
         let kind_of = Error::device(format!("audit file {} cannot be continued", path.display()));
         kind_of.because(error).advise("keep it as evidence: move it away, and the next run begins a new file")
     })?;

@@ -67,8 +67,8 @@ impl Body {
         )
     }
 
-    /// The program started and armed the line.
-    pub fn start(at: Monotonic, run: &RunStart) -> Self {
+    /// The program started and armed the line; `key` is the public key that belongs to the run's checkpoints.
+    pub(super) fn start(at: Monotonic, run: &RunStart, key: Option<String>) -> Self {
         #[derive(Serialize)]
         struct Start<'a> {
             format_version: u32,
@@ -80,6 +80,7 @@ impl Body {
             output: &'a str,
             bundle: Digest,
             calibrations: &'a BTreeMap<String, Digest>,
+            key: Option<String>,
         }
         // Monotonic time counts from the machine's start, so it can be compared within one boot only.
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
@@ -93,6 +94,7 @@ impl Body {
             output: &run.output,
             bundle: run.bundle,
             calibrations: &run.calibrations,
+            key,
         };
         Self::event("start", at, what)
     }
@@ -150,6 +152,15 @@ impl Body {
             cut_sha256: Digest,
         }
         Self::event("repaired", at, Repaired { cut_bytes: cut.len(), cut_sha256: Digest::of(cut) })
+    }
+
+    /// The lines before this one, signed (C2SP tlog-checkpoint).
+    pub(super) fn checkpoint(at: Monotonic, note: &str) -> Self {
+        #[derive(Serialize)]
+        struct Checkpoint<'a> {
+            note: &'a str,
+        }
+        Self::event("checkpoint", at, Checkpoint { note })
     }
 
     /// So many records found no room, the first of them at `since`.

@@ -1,18 +1,34 @@
 //! The end of the file: what is on disk for certain, and what was written behind it.
 
-use std::io::Result;
-use std::time::Instant;
+use std::io::{Result, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::chain::Link;
+use super::checkpoint::Checkpoint;
+use super::key::Signer;
 use super::open::Store;
 use super::record::Body;
+use crate::time::Monotonic;
+
+/// How often what is written is signed.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
 
 /// A place in the file, and what a line there continues.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct End {
     pub(super) link: Link,
     /// Bytes of whole lines.
     pub(super) length: u64,
+    /// Lines up to and with the newest checkpoint.
+    pub(super) signed: u64,
+}
+
+/// Signs what is written, and tells somebody outside.
+pub(super) struct Notary {
+    pub(super) signer: Signer,
+    /// Where the newest checkpoint is copied to.
+    pub(super) copy: Option<PathBuf>,
 }
 
 pub(super) struct Tail {
@@ -25,11 +41,37 @@ pub(super) struct Tail {
     unsynced: Option<Instant>,
     /// What follows `written` does not count: a part of a line, or lines that may not have reached the disk.
     torn: bool,
+    notary: Option<Notary>,
+    /// The newest checkpoint, while it may not be on disk yet. What nobody outside has seen can still be signed otherwise.
+    unpublished: Option<String>,
+    /// When the last checkpoint was made.
+    checkpointed: Option<Instant>,
 }
 
 impl Tail {
-    pub(super) fn new(store: Box<dyn Store>, end: End) -> Self {
-        Tail { store, synced: end, written: end, unsynced: None, torn: false }
+    pub(super) fn new(store: Box<dyn Store>, end: End, notary: Option<Notary>) -> Self {
+        let (synced, written) = (end.clone(), end);
+        Tail { store, synced, written, unsynced: None, torn: false, notary, unpublished: None, checkpointed: None }
+    }
+
+    /// When the next checkpoint is due: at once for the first, and never while there is nothing new to sign.
+    pub(super) fn checkpoint_due(&self) -> Option<Instant> {
+        let has_news = self.notary.is_some() && self.written.link.seq() > self.written.signed;
+        has_news.then(|| self.checkpointed.map_or_else(Instant::now, |last| last + CHECKPOINT_EVERY))
+    }
+
+    /// Signs all that was written, if something came since the last checkpoint.
+    pub(super) fn checkpoint(&mut self) -> Result<()> {
+        if self.checkpoint_due().is_none() {
+            return Ok(());
+        }
+        let Some(notary) = &self.notary else { return Ok(()) };
+        let note = Checkpoint::sign(self.written.link.tree(), &notary.signer);
+        self.append(std::iter::once(&Body::checkpoint(Monotonic::now(), &note)))?;
+        self.written.signed = self.written.link.seq();
+        self.checkpointed = Some(Instant::now());
+        self.unpublished = Some(note);
+        Ok(())
     }
 
     pub(super) fn unsynced(&self) -> Option<Instant> {
@@ -42,10 +84,10 @@ impl Tail {
             self.store.truncate(self.written.length)?;
             self.torn = false;
         }
-        let mut link = self.written.link;
+        let mut link = self.written.link.clone();
         let lines = bodies.map(|body| link.seal(&body.0)).collect::<String>();
         self.store.append(lines.as_bytes()).inspect_err(|_| self.torn = true)?;
-        self.written = End { link, length: self.written.length + lines.len() as u64 };
+        self.written = End { link, length: self.written.length + lines.len() as u64, ..self.written };
         self.unsynced.get_or_insert_with(Instant::now);
         Ok(())
     }
@@ -56,16 +98,38 @@ impl Tail {
         match self.store.sync() {
             // A pipe or a device has no disk below it.
             Err(error) if error.raw_os_error() != Some(libc::EINVAL) => {
-                self.written = self.synced;
+                self.written = self.synced.clone();
+                self.unpublished = None;
                 self.torn = true;
                 self.unsynced = None;
                 Err(error)
             }
             _ => {
-                self.synced = self.written;
+                self.synced = self.written.clone();
                 self.unsynced = None;
+                self.publish();
                 Ok(())
             }
         }
     }
+
+    /// A copy that cannot be written does not hold up the audit: the checkpoint stands in the log too.
+    fn publish(&mut self) {
+        let Some(note) = self.unpublished.take() else { return };
+        if let Some(copy) = self.notary.as_ref().and_then(|notary| notary.copy.as_deref())
+            && let Err(error) = replace(copy, &note)
+        {
+            log::error!("the checkpoint cannot be copied to {}: {error}", copy.display());
+        }
+    }
+}
+
+/// Puts `text` in the place of the file at `path` in one step.
+fn replace(path: &Path, text: &str) -> Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(text.as_bytes())?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
 }

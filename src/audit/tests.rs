@@ -42,6 +42,7 @@ fn part(number: u64) -> Body {
 }
 
 mod disks;
+mod signed;
 
 struct Folder(tempfile::TempDir);
 
@@ -55,7 +56,7 @@ impl Folder {
     }
 
     fn open(&self) -> crate::Result<AuditLog> {
-        let config = AuditConfig { file: self.file(), sync: SyncPolicy::Group };
+        let config = AuditConfig { file: self.file(), sync: SyncPolicy::Group, signing: None };
         AuditLog::open(&config, &run_start())
     }
 
@@ -81,7 +82,7 @@ fn a_chain_goes_on_over_runs_and_verifies() {
     let folder = Folder::new();
     folder.run(3);
     folder.run(2);
-    let verified = verify(&folder.file()).unwrap();
+    let verified = verify(&folder.file(), &Trust::default()).unwrap();
     assert_eq!((verified.lines, verified.parts, verified.runs), (9, 5, 2));
     assert!(verified.warnings.is_empty(), "{:?}", verified.warnings);
     let lines = folder.lines();
@@ -140,7 +141,8 @@ fn every_change_is_found_and_named() {
         (|l| l[3] = "x".repeat(100), "line 4 is not an audit line: it does not end with a hash"),
         (
             |l| {
-                let mut forged = Link { seq: 3, prev: Digest::of("another line") };
+                let mut forged = Link::START;
+                (0..3).for_each(|_| drop(forged.seal("{}")));
                 l[3] = forged.seal(r#"{"kind":"note","time":"","text":"forged"}"#).trim_end().to_owned();
             },
             "line 4 does not follow line 3: one of them was replaced",
@@ -150,7 +152,7 @@ fn every_change_is_found_and_named() {
         let mut edited = lines.clone();
         edit(&mut edited);
         folder.replace(&edited);
-        let error = verify(&folder.file()).expect_err(says);
+        let error = verify(&folder.file(), &Trust::default()).expect_err(says);
         assert_eq!(error.kind().exit_code(), 1);
         assert!(error.to_string().contains(says), "{says}\n  is not\n{error}");
         assert_eq!(folder.open().expect_err("a broken chain is refused").kind().exit_code(), 3);
@@ -163,17 +165,17 @@ fn a_removed_tail_is_a_warning_and_a_torn_one_is_repaired() {
     folder.run(5);
     let lines = folder.lines();
     folder.replace(&lines[..4]);
-    let verified = verify(&folder.file()).unwrap();
+    let verified = verify(&folder.file(), &Trust::default()).unwrap();
     assert_eq!(verified.lines, 4);
     assert!(verified.warnings[0].contains("line 1 has no stop record"), "{:?}", verified.warnings);
 
     let mut file = std::fs::OpenOptions::new().append(true).open(folder.file()).unwrap();
     file.write_all(&lines[4].as_bytes()[..40]).unwrap();
-    let error = verify(&folder.file()).expect_err("torn");
+    let error = verify(&folder.file(), &Trust::default()).expect_err("torn");
     assert!(error.to_string().contains("line 5 is cut off"), "{error}");
 
     folder.run(1);
-    let verified = verify(&folder.file()).unwrap();
+    let verified = verify(&folder.file(), &Trust::default()).unwrap();
     assert_eq!((verified.lines, verified.runs), (8, 2));
     let repaired: serde_json::Value = serde_json::from_str(&folder.lines()[4]).unwrap();
     assert_eq!((&repaired["kind"], &repaired["cut_bytes"]), (&"repaired".into(), &40.into()));
@@ -190,7 +192,7 @@ fn a_file_is_written_by_one_run_at_a_time() {
 
 #[test]
 fn a_disk_that_is_full_at_the_start_is_a_device_error() {
-    let config = AuditConfig { file: "/dev/full".into(), sync: SyncPolicy::Group };
+    let config = AuditConfig { file: "/dev/full".into(), sync: SyncPolicy::Group, signing: None };
     let error = AuditLog::open(&config, &run_start()).expect_err("full");
     assert_eq!(error.kind().exit_code(), 3);
     assert!(error.report().contains("No space left"), "{}", error.report());
@@ -199,7 +201,7 @@ fn a_disk_that_is_full_at_the_start_is_a_device_error() {
 #[test]
 fn an_empty_or_absent_file_does_not_verify() {
     let folder = Folder::new();
-    assert_eq!(verify(&folder.file()).unwrap_err().kind().exit_code(), 3);
+    assert_eq!(verify(&folder.file(), &Trust::default()).unwrap_err().kind().exit_code(), 3);
     std::fs::write(folder.file(), "").unwrap();
-    assert!(verify(&folder.file()).unwrap_err().to_string().contains("holds no record"));
+    assert!(verify(&folder.file(), &Trust::default()).unwrap_err().to_string().contains("holds no record"));
 }

@@ -6,6 +6,8 @@ use std::path::Path;
 
 use super::FORMAT_VERSION;
 use super::chain::{Break, Envelope, Link};
+use super::checkpoint::Checkpoint;
+use super::signatures::{Signatures, Trust};
 use crate::{Error, Result};
 
 /// What a whole chain holds.
@@ -21,14 +23,19 @@ pub struct Verified {
     pub lost: u64,
     /// The wall time of the first and the last line.
     pub between: Option<(String, String)>,
+    /// Signed checkpoints.
+    pub checkpoints: u64,
+    /// The newest of them.
+    pub signed: Option<Checkpoint>,
     /// What a chain cannot rule out, or what a reader should know.
     pub warnings: Vec<String>,
 }
 
 /// A file read up to its end or to the first thing that is wrong with it.
 #[derive(Debug)]
-pub(super) struct Reading {
+pub(super) struct Reading<'t> {
     pub(super) link: Link,
+    signatures: Signatures<'t>,
     pub(super) verified: Verified,
     /// Bytes of whole lines.
     pub(super) whole: u64,
@@ -37,13 +44,13 @@ pub(super) struct Reading {
     running: Option<u64>,
 }
 
-/// Checks the chain in `path`.
+/// Checks the audit in `path`: its chain, its checkpoints, and what `trust` says of it from outside.
 ///
 /// # Errors
 ///
 /// The file cannot be read, or is not what was written; the error names the line and says what happened to it.
-pub fn verify(path: &Path) -> Result<Verified> {
-    let reading = read(path)?;
+pub fn verify(path: &Path, trust: &Trust) -> Result<Verified> {
+    let reading = read(path, trust)?;
     let mut verified = reading.verified;
     let line = verified.lines + 1;
     if !reading.tail.is_empty() {
@@ -57,6 +64,15 @@ pub fn verify(path: &Path) -> Result<Verified> {
         return Err(Error::check(format!("{} holds no record", path.display()))
             .advise("is it the right file? A file whose every line was removed looks the same"));
     }
+    let last = verified.between.as_ref().map(|(_, last)| last.as_str());
+    reading.signatures.cover(last).map_err(|why| unsigned(path, why))?;
+    if verified.checkpoints > 0 && trust.keys.is_empty() {
+        verified.warnings.push(format!(
+            "{} checkpoints were held against the lines before them, but nobody checked who signed them: give the public key \
+             with --key",
+            verified.checkpoints
+        ));
+    }
     if let Some(start) = reading.running {
         verified.warnings.push(format!(
             "the run that started on line {start} has no stop record: it goes on, it was killed, or the end of the file \
@@ -66,35 +82,53 @@ pub fn verify(path: &Path) -> Result<Verified> {
     Ok(verified)
 }
 
-pub(super) fn read(path: &Path) -> Result<Reading> {
+pub(super) fn read<'t>(path: &Path, trust: &'t Trust) -> Result<Reading<'t>> {
     let failed = |error| Error::device(format!("audit file {} cannot be read", path.display())).because(error);
     let mut file = BufReader::new(File::open(path).map_err(failed)?);
-    let mut reading =
-        Reading { link: Link::START, verified: Verified::default(), whole: 0, tail: Vec::new(), running: None };
+    let signatures = Signatures::new(trust).map_err(|why| Error::usage(format!("{}: {why}", path.display())))?;
+    let mut reading = Reading {
+        link: Link::START,
+        signatures,
+        verified: Verified::default(),
+        whole: 0,
+        tail: Vec::new(),
+        running: None,
+    };
     let mut line = Vec::new();
     loop {
         line.clear();
         file.read_until(b'\n', &mut line).map_err(failed)?;
         match line.split_last() {
-            None => return Ok(reading),
+            None => break,
             Some((b'\n', content)) => {
-                let before = reading.link;
-                let envelope = reading
-                    .link
-                    .follow(content)
-                    .map_err(|broken| broken_at(path, reading.verified.lines + 1, before, broken, &mut file))?;
+                let envelope = Envelope::open(content)
+                    .and_then(|envelope| reading.link.check(&envelope).map(|()| envelope))
+                    .map_err(|broken| broken_at(path, &reading.link, broken, &mut file))?;
+                let signed = reading.signatures.follow(reading.link.tree(), envelope.note.as_deref(), &envelope.time);
+                signed.map_err(|why| unsigned(path, format!("line {} {why}", reading.link.seq() + 1)))?;
+                reading.link.advance(envelope.hash, content);
                 reading.whole += line.len() as u64;
                 reading.note(path, envelope)?;
             }
             Some(_) => {
                 reading.tail = line;
-                return Ok(reading);
+                break;
             }
         }
     }
+    reading.signatures.end(reading.link.tree()).map_err(|why| unsigned(path, why))?;
+    reading.verified.checkpoints = reading.signatures.count;
+    reading.verified.signed = reading.signatures.newest.clone();
+    Ok(reading)
 }
 
-impl Reading {
+/// The chain is whole, and what is signed is something else.
+fn unsigned(path: &Path, why: String) -> Error {
+    Error::check(format!("{}: {why}", path.display()))
+        .advise("keep the file as evidence; a copy of it from before the change shows what it said")
+}
+
+impl Reading<'_> {
     fn note(&mut self, path: &Path, envelope: Envelope) -> Result<()> {
         self.verified.lines += 1;
         let line = self.verified.lines;
@@ -138,7 +172,8 @@ impl Reading {
     }
 }
 
-fn broken_at(path: &Path, line: u64, link: Link, broken: Break, rest: &mut impl BufRead) -> Error {
+fn broken_at(path: &Path, link: &Link, broken: Break, rest: &mut impl BufRead) -> Error {
+    let line = link.seq() + 1;
     let what = match broken {
         Break::Changed => format!("line {line} was changed: its hash does not fit its content"),
         Break::Foreign(why) => format!("line {line} is not an audit line: {why}"),
@@ -155,7 +190,7 @@ fn broken_at(path: &Path, line: u64, link: Link, broken: Break, rest: &mut impl 
         },
     };
     let error = Error::check(format!("{}: {what}", path.display()));
-    match link.seq {
+    match link.seq() {
         0 => error,
         lines => error.because(format!("lines 1 to {lines} are as they were written; nothing is known of those after")),
     }

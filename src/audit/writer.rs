@@ -85,6 +85,15 @@ impl Drop for Ends {
     }
 }
 
+/// How soon what was taken must be on disk.
+#[derive(Clone, Copy)]
+struct Urgency {
+    /// Before anything else: the queue was closed, or the disk has to show that it works again.
+    at_once: bool,
+    /// Nothing comes after it.
+    last: bool,
+}
+
 struct Scribe {
     tail: Tail,
     sync: SyncPolicy,
@@ -98,8 +107,8 @@ impl Scribe {
     /// Works until the queue is closed, and all is on disk or the disk fails.
     fn work(mut self, desk: &Desk) {
         loop {
-            let at_once = self.wait(desk);
-            let result = self.write(desk, at_once);
+            let urgency = self.wait(desk);
+            let result = self.write(desk, urgency);
             let mut queue = desk.queue();
             queue.failure = result.err().map(|error| error.to_string());
             if queue.closing && (queue.failure.is_some() || queue.open() == 0) {
@@ -108,14 +117,16 @@ impl Scribe {
         }
     }
 
-    /// Waits for work and takes it. Says whether it must be on disk before anything else: the queue was closed, or the disk
-    /// has to show that it works again.
-    fn wait(&mut self, desk: &Desk) -> bool {
+    /// Waits for work and takes it.
+    fn wait(&mut self, desk: &Desk) -> Urgency {
         let mut queue = desk.queue();
         let failing = queue.failure.is_some();
         let due = match failing {
             true => Some(Instant::now() + RETRY),
-            false => self.tail.unsynced().map(|since| since + SYNC_EVERY),
+            false => {
+                let sync = self.tail.unsynced().map(|since| since + SYNC_EVERY);
+                sync.into_iter().chain(self.tail.checkpoint_due()).min()
+            }
         };
         while !queue.closing && (failing || queue.waiting.is_empty()) {
             queue = match due.map(|due| due.saturating_duration_since(Instant::now())) {
@@ -125,14 +136,14 @@ impl Scribe {
             };
         }
         queue.take_into(&mut self.batch);
-        queue.closing || failing
+        Urgency { at_once: queue.closing || failing, last: queue.closing }
     }
 
-    fn write(&mut self, desk: &Desk, at_once: bool) -> std::io::Result<()> {
-        let appended = self.append(desk);
+    fn write(&mut self, desk: &Desk, urgency: Urgency) -> std::io::Result<()> {
+        let appended = self.append(desk).and_then(|()| self.sign(urgency.last));
         // What a full disk still took is forced onto it, whatever becomes of the rest.
         let forced = match self.tail.unsynced() {
-            Some(since) if at_once || since.elapsed() >= SYNC_EVERY => self.force(desk),
+            Some(since) if urgency.at_once || since.elapsed() >= SYNC_EVERY => self.force(desk),
             _ => Ok(()),
         };
         appended.and(forced)
@@ -152,6 +163,13 @@ impl Scribe {
             }
         }
         Ok(())
+    }
+
+    fn sign(&mut self, last: bool) -> std::io::Result<()> {
+        match self.tail.checkpoint_due() {
+            Some(due) if last || due <= Instant::now() => self.tail.checkpoint(),
+            _ => Ok(()),
+        }
     }
 
     fn force(&mut self, desk: &Desk) -> std::io::Result<()> {

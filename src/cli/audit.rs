@@ -1,12 +1,13 @@
 //! `hgad audit`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
-use crate::{Result, audit, print};
+use crate::audit::{self, Signer, Trust, Verifier};
+use crate::{Error, Result, print};
 
-/// Check what a line wrote down
+/// Check what a line wrote down, and prove it to others
 #[derive(Debug, clap::Args)]
 pub struct AuditArgs {
     #[command(subcommand)]
@@ -15,28 +16,132 @@ pub struct AuditArgs {
 
 #[derive(Debug, Subcommand)]
 enum AuditCommand {
-    /// Check that no line was changed, removed or put in (exit code 1 if one was)
-    #[command(after_long_help = "Examples:\n  hgad audit verify audit.jsonl")]
-    Verify {
-        /// The audit file
-        file: PathBuf,
-    },
+    Verify(VerifyArgs),
+    Keygen(KeygenArgs),
+    Prove(ProveArgs),
+    Check(CheckArgs),
+}
+
+/// Check that no line was changed, removed or put in (exit code 1 if one was)
+#[derive(Debug, clap::Args)]
+#[command(
+    after_long_help = "Examples:\n  hgad audit verify audit.jsonl\n  hgad audit verify audit.jsonl --key line-3.key.pub \\\n    --checkpoint /mnt/usb/line-3.checkpoint"
+)]
+struct VerifyArgs {
+    /// The audit file
+    file: PathBuf,
+    /// The public key that it must be signed with; name all of them if the key was changed
+    #[arg(long, value_name = "FILE")]
+    key: Vec<PathBuf>,
+    /// A checkpoint that was kept elsewhere: the file must still hold what was signed then
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Option<PathBuf>,
+}
+
+/// Make the key that a line signs its audit with
+///
+/// Name the private key in the line's configuration ([audit] key), and give the public one to whoever is to check the audit.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  hgad audit keygen --name factory.example/line-3 --out line-3.key")]
+struct KeygenArgs {
+    /// The name under which it signs, such as factory.example/line-3
+    #[arg(long)]
+    name: String,
+    /// Where to write the private key; the public one is written beside it, with .pub added
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+/// Prove that a record is in a signed audit, to somebody who has neither the audit nor this program
+///
+/// The proof holds the record, the way from it to the root of the audit's Merkle tree, and the signed checkpoint (C2SP
+/// tlog-proof). `hgad audit check` checks it, and so does any tool that knows the format.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  hgad audit prove audit.jsonl --record 4711 --out part.tlog-proof")]
+struct ProveArgs {
+    /// The audit file
+    file: PathBuf,
+    /// The record: the field `seq` of its line
+    #[arg(long, value_name = "N")]
+    record: u64,
+    /// Where to write the proof; without it, the proof is printed
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+/// Check a proof and print the record that it proves (exit code 1 if it does not)
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  hgad audit check part.tlog-proof --key line-3.key.pub")]
+struct CheckArgs {
+    /// The proof
+    proof: PathBuf,
+    /// The public key of the line that the record is of
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
 }
 
 pub fn run(args: AuditArgs) -> Result<()> {
     match args.command {
-        AuditCommand::Verify { file } => {
-            let verified = audit::verify(&file)?;
-            let (first, last) = verified.between.unwrap_or_default();
-            print::line(format_args!(
-                "OK {}: {}, {}, {}, {} lost, {first} to {last}",
-                file.display(),
-                print::counted(verified.lines, "line"),
-                print::counted(verified.parts, "part"),
-                print::counted(verified.runs, "run"),
-                print::counted(verified.lost, "record")
-            ))?;
-            verified.warnings.iter().try_for_each(|warning| print::line(format_args!("warning: {warning}")))
-        }
+        AuditCommand::Verify(args) => verify(&args),
+        AuditCommand::Keygen(args) => keygen(&args),
+        AuditCommand::Prove(args) => prove(&args),
+        AuditCommand::Check(args) => check(&args),
     }
+}
+
+fn verify(args: &VerifyArgs) -> Result<()> {
+    let trust = Trust {
+        keys: args.key.iter().map(|path| Verifier::open(path)).collect::<Result<_>>()?,
+        kept: args.checkpoint.as_deref().map(read).transpose()?,
+    };
+    let verified = audit::verify(&args.file, &trust)?;
+    let (first, last) = verified.between.unwrap_or_default();
+    print::line(format_args!(
+        "OK {}: {}, {}, {}, {} lost, {first} to {last}",
+        args.file.display(),
+        print::counted(verified.lines, "line"),
+        print::counted(verified.parts, "part"),
+        print::counted(verified.runs, "run"),
+        print::counted(verified.lost, "record")
+    ))?;
+    if let Some(signed) = verified.signed.filter(|_| !trust.keys.is_empty()) {
+        print::line(format_args!(
+            "signed by {}: lines 1 to {}, {}",
+            signed.origin,
+            signed.size,
+            print::counted(verified.checkpoints, "checkpoint")
+        ))?;
+    }
+    verified.warnings.iter().try_for_each(|warning| print::line(format_args!("warning: {warning}")))
+}
+
+fn keygen(args: &KeygenArgs) -> Result<()> {
+    let signer = Signer::generate(&args.name)?;
+    signer.write(&args.out)?;
+    print::line(format_args!("private key  {} (keep it secret; [audit] key names it)", args.out.display()))?;
+    print::line(format_args!("public key   {}.pub", args.out.display()))?;
+    print::line(signer.verifier())
+}
+
+fn prove(args: &ProveArgs) -> Result<()> {
+    let proof = audit::prove(&args.file, args.record)?;
+    let Some(out) = &args.out else { return print::line(proof.trim_end()) };
+    std::fs::write(out, &proof)
+        .map_err(|error| Error::device(format!("proof {} cannot be written", out.display())).because(error))?;
+    print::line(format_args!("record {} is proved in {}", args.record, out.display()))
+}
+
+fn check(args: &CheckArgs) -> Result<()> {
+    let proved = audit::check(&read(&args.proof)?, &Verifier::open(&args.key)?)?;
+    let checkpoint = proved.checkpoint;
+    print::line(format_args!(
+        "OK {} signed: this is record {} of {}",
+        checkpoint.origin, proved.index, checkpoint.size
+    ))?;
+    print::line(proved.line)
+}
+
+fn read(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path)
+        .map_err(|error| Error::usage(format!("{} cannot be read", path.display())).because(error))
 }

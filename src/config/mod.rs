@@ -142,6 +142,19 @@ pub struct AuditConfig {
     pub file: PathBuf,
     /// When records are forced onto the disk.
     pub sync: SyncPolicy,
+    /// What the audit is signed with; `None`: it is not.
+    pub signing: Option<SigningConfig>,
+}
+
+/// What an audit is signed with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SigningConfig {
+    /// The private key (`hgad audit keygen`).
+    pub key: PathBuf,
+    /// Public keys that signed the file before this one.
+    pub former_keys: Vec<PathBuf>,
+    /// Where the newest checkpoint is copied to, out of reach of who may write the audit.
+    pub checkpoint_copy: Option<PathBuf>,
 }
 
 /// When records are forced onto the disk.

@@ -14,8 +14,8 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use super::complaint::{self, Complaint};
 use super::{
-    AuditConfig, CameraConfig, FORMAT_VERSION, FolderConfig, LineConfig, OutputConfig, SerialConfig, SyncPolicy,
-    SyntheticConfig,
+    AuditConfig, CameraConfig, FORMAT_VERSION, FolderConfig, LineConfig, OutputConfig, SerialConfig, SigningConfig,
+    SyncPolicy, SyntheticConfig,
 };
 use crate::camera::v4l2;
 use crate::digest::Digest;
@@ -49,7 +49,7 @@ pub(super) fn read(path: &Path, text: &str) -> Checked<LineConfig> {
         rules,
         camera,
         output,
-        audit: AuditConfig { file: document.path("file", &audit.file)?, sync: audit.fsync.unwrap_or_default() },
+        audit: audit.validate(&document)?,
         places,
     })
 }
@@ -359,6 +359,44 @@ struct NoneTyped {}
 struct AuditTyped {
     file: Spanned<String>,
     fsync: Option<SyncPolicy>,
+    key: Option<Spanned<String>>,
+    former_keys: Option<Spanned<Vec<String>>>,
+    checkpoint_copy: Option<Spanned<String>>,
+}
+
+impl AuditTyped {
+    fn validate(&self, document: &Document) -> Checked<AuditConfig> {
+        Ok(AuditConfig {
+            file: document.path("file", &self.file)?,
+            sync: self.fsync.unwrap_or_default(),
+            signing: self.signing(document)?,
+        })
+    }
+
+    fn signing(&self, document: &Document) -> Checked<Option<SigningConfig>> {
+        let Some(key) = &self.key else {
+            let former = self.former_keys.as_ref().map(Spanned::span);
+            return match former.or(self.checkpoint_copy.as_ref().map(Spanned::span)) {
+                Some(place) => Err(Complaint::new(
+                    place,
+                    "nothing is signed without a key",
+                    "make one with `hgad audit keygen`, and name it here: key = \"FILE\"",
+                )),
+                None => Ok(None),
+            };
+        };
+        let copy = self.checkpoint_copy.as_ref();
+        Ok(Some(SigningConfig {
+            key: document.path("key", key)?,
+            former_keys: self
+                .former_keys
+                .iter()
+                .flat_map(|keys| keys.get_ref())
+                .map(|key| document.base.join(key))
+                .collect(),
+            checkpoint_copy: copy.map(|typed| document.path("checkpoint_copy", typed)).transpose()?,
+        }))
+    }
 }
 
 fn not_empty(key: &str, typed: &Spanned<String>) -> Checked<String> {

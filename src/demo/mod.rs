@@ -78,7 +78,7 @@ pub fn run(request: &Request, stop: Arc<AtomicBool>) -> Result<Report> {
         gallery: Gallery::new(overlays.clone()),
         view: View::new(request),
     }));
-    let audit = AuditConfig { file: request.out.join(AUDIT), sync: SyncPolicy::default() };
+    let audit = AuditConfig { file: request.out.join(AUDIT), sync: SyncPolicy::default(), signing: None };
     let start = RunStart {
         line: "synthetic conveyor".into(),
         config: None,
@@ -111,7 +111,7 @@ pub fn run(request: &Request, stop: Arc<AtomicBool>) -> Result<Report> {
     let tally = show.tally.clone();
     show.view.finish(&tally);
     let pictures = show.gallery.close()?;
-    let audit_lines = audit::verify(&summary.audit)?.lines;
+    let audit_lines = audit::verify(&summary.audit, &audit::Trust::default())?.lines;
     Ok(Report { tally, summary, audit_lines, overlays, pictures })
 }
 

@@ -164,7 +164,7 @@ fn open_audit(file: &Path) -> AuditLog {
         bundle: Digest::zero(),
         calibrations: BTreeMap::new(),
     };
-    AuditLog::open(&AuditConfig { file: file.to_owned(), sync: SyncPolicy::Group }, &start).unwrap()
+    AuditLog::open(&AuditConfig { file: file.to_owned(), sync: SyncPolicy::Group, signing: None }, &start).unwrap()
 }
 
 struct Bench {
@@ -224,7 +224,7 @@ impl Bench {
     fn finish(&self, wiring: Wiring) -> Summary {
         let summary = run(wiring).unwrap();
         assert!(!self.calls.lock().unwrap().is_active, "the output is released at the end");
-        let verified = audit::verify(&self.audit_file()).unwrap();
+        let verified = audit::verify(&self.audit_file(), &audit::Trust::default()).unwrap();
         assert!(verified.warnings.is_empty(), "{:?}", verified.warnings);
         assert_eq!(verified.parts, summary.counters.parts);
         summary

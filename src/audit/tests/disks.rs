@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::audit::desk::KEPT;
-use crate::audit::tail::{End, Tail};
+use crate::audit::tail::{End, Notary, Tail};
 use crate::audit::writer::Writer;
 
 /// Longer than any test takes: what is waited for happens sooner.
@@ -48,15 +48,22 @@ impl Disk {
     }
 
     fn writer(&self, sync: SyncPolicy, patience: Duration) -> Writer {
-        let end = End { link: Link::START, length: 0 };
-        Writer::start(Tail::new(Box::new(self.clone()), end), sync, patience).unwrap()
+        Writer::start(self.tail(None), sync, patience).unwrap()
+    }
+
+    fn tail(&self, notary: Option<Notary>) -> Tail {
+        Tail::new(Box::new(self.clone()), End { link: Link::START, length: 0, signed: 0 }, notary)
     }
 
     /// What a check of the disk finds, once the machine has lost its power.
     fn verify(&self) -> Verified {
+        self.verify_by(&Trust::default())
+    }
+
+    fn verify_by(&self, trust: &Trust) -> Verified {
         let folder = Folder::new();
         std::fs::write(folder.file(), &self.0.0.lock().unwrap().safe).unwrap();
-        verify(&folder.file()).unwrap()
+        verify(&folder.file(), trust).unwrap()
     }
 }
 
@@ -108,6 +115,28 @@ fn wait_until(writer: &Writer, wanted: impl Fn(&std::result::Result<(), String>)
 /// Writes parts until one is refused; says how many were taken.
 fn fill(writer: &Writer) -> usize {
     (0..).take_while(|number| writer.write(part(*number)).is_ok()).count()
+}
+
+#[test]
+fn a_checkpoint_that_was_not_forced_onto_the_disk_is_signed_anew_and_only_then_published() {
+    let disk = Disk::new(|state| state.failing_syncs = 1);
+    let folder = Folder::new();
+    let copy = folder.0.path().join("checkpoint");
+    let signer = Signer::generate("line-3").unwrap();
+    let keys = vec![signer.verifier()];
+    let mut tail = disk.tail(Some(Notary { signer, copy: Some(copy.clone()) }));
+    let parts = (0..3).map(part).collect::<Vec<_>>();
+    tail.append(parts[..2].iter()).unwrap();
+    tail.checkpoint().unwrap();
+    tail.sync().unwrap_err();
+    assert!(!copy.exists(), "it signs what may be written otherwise");
+    tail.append(parts.iter()).unwrap();
+    tail.checkpoint().unwrap();
+    assert!(tail.checkpoint_due().is_none(), "nothing new");
+    tail.sync().unwrap();
+    let kept = Some(std::fs::read_to_string(&copy).unwrap());
+    let verified = disk.verify_by(&Trust { keys, kept });
+    assert_eq!((verified.parts, verified.checkpoints), (3, 1));
 }
 
 #[test]

@@ -1,0 +1,124 @@
+//! Proofs that a line is in a signed log, which need neither the log nor this program (C2SP tlog-proof).
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::ops::Range;
+use std::path::Path;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
+use super::chain::Envelope;
+use super::checkpoint::{Checkpoint, base64, from_base64};
+use super::key::{Note, Verifier};
+use super::tree::{self, Tree};
+use crate::{Error, Result};
+
+const HEADER: &str = "c2sp.org/tlog-proof@v1";
+
+/// A line that is proved to be in a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proved {
+    /// The line, without its line feed.
+    pub line: String,
+    /// Its number in the log, from 0.
+    pub index: u64,
+    /// The log that it is in.
+    pub checkpoint: Checkpoint,
+}
+
+/// Proves record `index` of the audit in `path` by the newest checkpoint behind it. The proof carries the line itself as its
+/// `extra` data.
+///
+/// # Errors
+///
+/// The file cannot be read, holds no such record, or no checkpoint after it.
+pub fn prove(path: &Path, index: u64) -> Result<String> {
+    let (note, size) = newest_checkpoint(path, index)?;
+    let mut siblings = tree::path(index, size).into_iter().map(Sibling::new).collect::<Vec<_>>();
+    let mut proved = None;
+    for (number, line) in (0..size).zip(lines(path)?) {
+        let line = line?;
+        match siblings.iter_mut().find(|sibling| sibling.range.contains(&number)) {
+            Some(sibling) => sibling.tree.push(&line),
+            None => proved = Some(line),
+        }
+    }
+    let line = proved.ok_or_else(|| Error::device(format!("{} became shorter meanwhile", path.display())))?;
+    let path = siblings.iter().map(|sibling| base64(sibling.tree.root()) + "\n").collect::<String>();
+    Ok(format!("{HEADER}\nextra {}\nindex {index}\n{path}\n{note}", BASE64.encode(line)))
+}
+
+/// The leaves under one node of the audit path.
+struct Sibling {
+    range: Range<u64>,
+    tree: Tree,
+}
+
+impl Sibling {
+    fn new(range: Range<u64>) -> Self {
+        Sibling { range, tree: Tree::EMPTY }
+    }
+}
+
+/// The newest checkpoint that covers record `index`, and how many lines it covers.
+fn newest_checkpoint(path: &Path, index: u64) -> Result<(String, u64)> {
+    let (mut count, mut newest) = (0, None);
+    for line in lines(path)? {
+        let line = line?;
+        let envelope = Envelope::open(&line)
+            .map_err(|_| Error::check(format!("{}: line {} is not as it was written", path.display(), count + 1)))?;
+        count += 1;
+        if let Some(note) = envelope.note {
+            let size = Note::parse(&note).and_then(|note| Checkpoint::of(&note)).map(|checkpoint| checkpoint.size);
+            newest = size.filter(|size| *size > index && *size < count).map(|size| (note, size)).or(newest);
+        }
+    }
+    if index >= count {
+        return Err(Error::usage(format!("{} has no record {index}: it has {count}", path.display()))
+            .advise("records count from 0: the number is the field `seq` of its line"));
+    }
+    newest.ok_or_else(|| {
+        Error::check(format!("{}: no checkpoint covers record {index}", path.display())).advise(
+            "a line whose configuration names a key ([audit] key) signs at least every minute and at its end; wait for that",
+        )
+    })
+}
+
+fn lines(path: &Path) -> Result<impl Iterator<Item = Result<Vec<u8>>>> {
+    let failed = |error| Error::device(format!("audit file {} cannot be read", path.display())).because(error);
+    let file = File::open(path).map_err(failed)?;
+    Ok(BufReader::new(file).split(b'\n').map(move |line| line.map_err(failed)))
+}
+
+/// Checks a proof's text against a public key.
+///
+/// # Errors
+///
+/// It is no such proof, it is not signed by `key`, or its line is not in the log that was signed.
+pub fn check(proof: &str, key: &Verifier) -> Result<Proved> {
+    let malformed = || {
+        Error::usage("this is not a proof of an audit's line")
+            .advise("give a file that `hgad audit prove` wrote, unchanged")
+    };
+    let (statement, note) = proof.split_once("\n\n").ok_or_else(malformed)?;
+    let mut rows = statement.lines();
+    let mut row = |prefix: &str| rows.next().and_then(|row| row.strip_prefix(prefix)).ok_or_else(malformed);
+    row(HEADER)?;
+    let line = BASE64.decode(row("extra ")?).map_err(|_| malformed())?;
+    let index = row("index ")?.parse::<u64>().map_err(|_| malformed())?;
+    let path = rows.map(from_base64).collect::<Option<Vec<_>>>().ok_or_else(malformed)?;
+    let note = Note::parse(note).ok_or_else(malformed)?;
+    let checkpoint = Checkpoint::of(&note).ok_or_else(malformed)?;
+    if checkpoint.origin != key.name() || !key.signed(&note) {
+        return Err(Error::check(format!("the proof's checkpoint is not signed by {}", key.name()))
+            .because(format!("it says that it is of {}", checkpoint.origin))
+            .advise("the proof was changed, or this is not the key of that line"));
+    }
+    if tree::root_by(&path, tree::leaf(&line), index, checkpoint.size) != Some(checkpoint.root) {
+        return Err(Error::check(format!("the line is not record {index} of the log that {} signed", key.name()))
+            .advise("the proof was changed: ask for it again"));
+    }
+    let line = String::from_utf8(line).map_err(|_| malformed())?;
+    Ok(Proved { line, index, checkpoint })
+}
