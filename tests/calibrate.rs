@@ -79,9 +79,34 @@ fn what_was_asked_for_and_what_the_images_can_set_are_told_apart() {
     let bench = Bench::new();
     let (code, out, err) = calibrate(&bench, "red", "data/red/train/good", "red.toml");
     assert_eq!(code, 0, "{err}");
-    assert!(out.contains("5.00% false rejects") && out.contains("3.23%, as near as 30 images can"), "{out}");
+    assert!(out.contains("at most 5.00% false rejects on average") && out.contains("set to      3.23%"), "{out}");
+    // The distribution function of the largest of 30: 1 - (1 - x)^30 is 0.025 and 0.975.
+    assert!(out.contains("0.08% to 11.57%, with 95% probability"), "{out}");
     // Known before the first image is looked at.
     let (code, _, err) =
         calibrate(&bench, "no-such-class", "data/red/train/good", "data/red/train/good/000.png/red.toml");
     assert!(code == 3 && err.contains("cannot be written"), "{err}");
+}
+
+#[test]
+fn a_confidence_that_so_few_parts_cannot_give_is_refused_with_the_number_that_can() {
+    let bench = Bench::new();
+    let (model, images, out) = (bench.text("bundle"), bench.text("data/red/train/good"), bench.text("red.toml"));
+    let asked = |extra: &[&str]| {
+        let base = ["calibrate", "--model", &model, "--class", "red", "--images", &images, "--out", &out];
+        run(&[&base[..], extra].concat())
+    };
+    let (code, _, err) = asked(&["--target-frr", "0.05", "--confidence", "0.95"]);
+    assert!(code == 2 && err.contains("30 normal parts are too few") && err.contains("59 are needed"), "{err}");
+    let (code, out_text, err) = asked(&["--target-frr", "0.1", "--confidence", "0.95"]);
+    assert!(code == 0 && out_text.contains("at most 10.00% false rejects with 95% confidence"), "{out_text}{err}");
+    // Tens of images: three parts.
+    let (code, _, err) = asked(&["--target-frr", "0.1", "--confidence", "0.95", "--group", r"(\d)\d\.png"]);
+    assert!(code == 2 && err.contains("3 normal parts are too few"), "{err}");
+    let (code, _, err) = asked(&["--group", "part-"]);
+    assert!(code == 2 && err.contains("finds nothing in the name '000.png'"), "{err}");
+    let (code, out_text, err) = asked(&["--group", r"(\d)\d\.png"]);
+    assert!(code == 0 && out_text.contains("30 of 3 parts"), "{out_text}{err}");
+    let file = std::fs::read_to_string(&out).unwrap();
+    assert!(file.contains("group = \"2\"") && file.contains("realised_frr"), "{file}");
 }

@@ -1,5 +1,6 @@
 //! The calibration file (`docs/calibration.md`): TOML, one per class.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::path::Path;
 
@@ -28,9 +29,15 @@ pub struct Calibration {
     pub written_by: String,
     /// The false-reject rate that was asked for.
     pub target_frr: f64,
+    /// With which probability the realised rate is no more than that; none when it is only kept on average.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confidence: Option<f64>,
     /// The nearest rate that so many images can set: what is expected of parts to come if they are like these and the
     /// constants are given. `docs/calibration.md` says how a line's own rate may differ.
     pub promised_frr: f64,
+    /// The realised rate lies between these with 95% probability; none in files of before this was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub realised_frr: Option<(f64, f64)>,
     /// A part is rejected when its score is greater than this.
     pub threshold: f32,
     /// The size of the frames that it is for; none when its images were of several sizes.
@@ -72,6 +79,9 @@ pub struct CalibrationImage {
     pub sha256: Digest,
     /// Its score under this calibration's constants.
     pub score: f32,
+    /// The part, or minute, that it belongs to; none where each image is a part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
 }
 
 impl Calibration {
@@ -140,6 +150,15 @@ impl Calibration {
         Ok(())
     }
 
+    /// How many independent parts its images show.
+    pub fn parts(&self) -> usize {
+        let groups = self.images.iter().map(|image| image.group.as_ref());
+        match groups.clone().collect::<Option<BTreeSet<_>>>() {
+            Some(groups) => groups.len(),
+            None => self.images.len(),
+        }
+    }
+
     /// Refuses a calibration that was not made with `bundle`.
     ///
     /// # Errors
@@ -203,7 +222,9 @@ mod tests {
             created: "2026-01-02T03:04:05Z".into(),
             written_by: "test".into(),
             target_frr: 0.01,
+            confidence: Some(0.95),
             promised_frr: 0.01,
+            realised_frr: Some((0.001, 0.03)),
             threshold: 0.123_456_79,
             frame: FrameSize::new((640, 480)),
             reference: ScoreReference { mean: vec![-0.1, 1.0e-7], deviation: vec![1.5e-30, 1.999_999_9] },
@@ -211,6 +232,7 @@ mod tests {
                 file: "000.png".into(),
                 sha256: Digest::of("0"),
                 score: f32::MIN_POSITIVE,
+                group: Some("part 1".into()),
             }],
         }
     }

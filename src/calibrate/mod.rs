@@ -1,49 +1,25 @@
 //! The threshold, set on normal parts only.
 //!
-//! [`calibrate`] scores normal images and takes an order statistic of their scores: with exchangeable parts, the next
-//! normal part lies above it with at most the probability asked for (split-conformal prediction; Vovk, Gammerman and
-//! Shafer, "Algorithmic Learning in a Random World", 2005, section 4.2).
+//! [`calibrate`] scores normal images and takes an order statistic of their scores ([`Aim::threshold`]).
 
 mod file;
+mod group;
 mod suitable;
+mod threshold;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use ndarray::Array2;
 
 pub use file::{Calibration, CalibrationImage, FORMAT_VERSION, FrameSize};
+pub use group::Grouping;
+pub use threshold::{Aim, INTERVAL, Threshold};
 
 use crate::bundle::Bundle;
 use crate::digest::Digest;
 use crate::inspect::{batch, score};
 use crate::{Error, Result};
-
-/// A threshold, and the rate that it is set to.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Threshold {
-    /// A part is rejected when its score is greater than this.
-    pub value: f32,
-    /// The expected false-reject rate is at most this, if the parts to come are like those it was set on.
-    pub promised_frr: f64,
-}
-
-/// The smallest threshold whose expected false-reject rate is at most `target_frr`, from the scores of normal parts.
-///
-/// With too few parts for the rate the largest score is taken, and `promised_frr` says which rate that is.
-pub fn threshold(scores: &[f32], target_frr: f64) -> Threshold {
-    let n = scores.len();
-    // Rounded before it is rounded up: 0.99 * 100 must be 99, not 99.00000000000001.
-    let exact = (n + 1) as f64 * (1.0 - target_frr);
-    let rank = ((exact * 1e9).round() / 1e9).ceil().clamp(1.0, n as f64) as usize;
-    let mut sorted = scores.to_vec();
-    sorted.sort_by(f32::total_cmp);
-    Threshold { value: sorted[rank - 1], promised_frr: (n + 1 - rank) as f64 / (n + 1) as f64 }
-}
-
-/// How many normal parts it takes to set a rate of `target_frr`.
-pub fn parts_needed(target_frr: f64) -> usize {
-    (1.0 / target_frr - 1e-9).ceil() as usize - 1
-}
 
 /// What calibration needs of one image.
 struct Sample {
@@ -59,13 +35,19 @@ struct Sample {
 ///
 /// # Errors
 ///
-/// The bundle does not know the class, an image cannot be read, the network fails, the bundle tells that it was trained on
-/// one of the images, or more than one in twenty of them clearly shows another class.
-pub fn calibrate(bundle: &Bundle, class: &str, images: &[PathBuf], target_frr: f64) -> Result<Calibration> {
-    if !(target_frr > 0.0 && target_frr < 1.0) {
-        return Err(Error::usage(format!("a false-reject rate of {target_frr} cannot be asked for"))
-            .advise("give a rate between 0 and 1, such as 0.01 for one normal part in a hundred"));
-    }
+/// The bundle does not know the class, an image cannot be read or belongs to no group, the network fails, the bundle tells
+/// that it was trained on one of the images, more than one in twenty of them clearly shows another class, or there are too few
+/// parts for the confidence that is aimed at.
+pub fn calibrate(
+    bundle: &Bundle,
+    class: &str,
+    images: &[PathBuf],
+    aim: &Aim,
+    grouping: Option<&Grouping>,
+) -> Result<Calibration> {
+    aim.check()?;
+    let groups = grouping.map(|grouping| images.iter().map(|path| grouping.of(path)).collect::<Result<Vec<_>>>());
+    let groups = groups.transpose()?;
     let index = bundle.manifest.class_index(class)?;
     if images.is_empty() {
         return Err(Error::usage(format!("no image to calibrate '{class}' on")));
@@ -85,11 +67,13 @@ pub fn calibrate(bundle: &Bundle, class: &str, images: &[PathBuf], target_frr: f
     let reference = score::fit_reference(&maps);
     let inspector = crate::inspect::Inspector::new(bundle)?;
     let scores = maps.iter().map(|maps| inspector.score_maps(maps, &reference).0).collect::<Vec<_>>();
-    let threshold = threshold(&scores, target_frr);
-    let image_of = |((path, digest), score): ((&PathBuf, Digest), &f32)| CalibrationImage {
+    let parts = groups.as_ref().map_or_else(|| scores.clone(), |groups| highest(groups, &scores));
+    let threshold = aim.threshold(&parts)?;
+    let image_of = |(index, ((path, digest), score)): (usize, ((&PathBuf, Digest), &f32))| CalibrationImage {
         file: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
         sha256: digest,
         score: *score,
+        group: groups.as_ref().map(|groups| groups[index].clone()),
     };
     Ok(Calibration {
         format_version: FORMAT_VERSION,
@@ -97,13 +81,28 @@ pub fn calibrate(bundle: &Bundle, class: &str, images: &[PathBuf], target_frr: f
         bundle: bundle.digest,
         created: jiff::Timestamp::now().to_string(),
         written_by: concat!("hgad ", env!("CARGO_PKG_VERSION")).to_owned(),
-        target_frr,
+        target_frr: aim.frr,
+        confidence: aim.confidence,
         promised_frr: threshold.promised_frr,
+        realised_frr: Some(threshold.interval),
         threshold: threshold.value,
         frame,
         reference,
-        images: images.iter().zip(digests).zip(&scores).map(image_of).collect(),
+        images: images.iter().zip(digests).zip(&scores).enumerate().map(image_of).collect(),
     })
+}
+
+/// The highest score of each group: a part that any of its pictures rejects is rejected.
+fn highest(groups: &[String], scores: &[f32]) -> Vec<f32> {
+    let mut highest = BTreeMap::new();
+    for (group, score) in groups.iter().zip(scores) {
+        let entry = highest.entry(group).or_insert(*score);
+        // By the total order, in which what is not a number is the highest, as it is for the threshold.
+        if entry.total_cmp(score).is_lt() {
+            *entry = *score;
+        }
+    }
+    highest.into_values().collect()
 }
 
 /// The size that all images have.
@@ -120,26 +119,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_threshold_is_the_conformal_order_statistic() {
-        struct Case {
-            n: usize,
-            frr: f64,
-            rank: usize,
-        }
-        // rank = ceil((n + 1)(1 - frr)), at most n.
-        let cases = [
-            Case { n: 99, frr: 0.01, rank: 99 },
-            Case { n: 199, frr: 0.01, rank: 198 },
-            Case { n: 100, frr: 0.01, rank: 100 },
-            Case { n: 18, frr: 0.01, rank: 18 },
-            Case { n: 19, frr: 0.10, rank: 18 },
-        ];
-        for Case { n, frr, rank } in cases {
-            let scores = (1..=n).rev().map(|score| score as f32).collect::<Vec<_>>();
-            let threshold = threshold(&scores, frr);
-            assert_eq!(threshold.value, rank as f32, "n = {n}, rate {frr}");
-            assert_eq!(threshold.promised_frr, (n + 1 - rank) as f64 / (n + 1) as f64);
-        }
+    fn a_group_counts_as_one_part_with_its_highest_score() {
+        let groups = ["a", "b", "a", "c", "b"].map(str::to_owned);
+        assert_eq!(highest(&groups, &[1.0, 2.0, 3.0, f32::NAN, 1.0])[..2], [3.0, 2.0]);
+        assert!(highest(&groups, &[1.0, 2.0, 3.0, f32::NAN, 1.0])[2].is_nan());
     }
 
     #[test]
@@ -168,17 +151,8 @@ mod tests {
         });
         let bundle = Bundle::open(Path::new("models/demo")).unwrap();
         // What a grey picture looks like to this model.
-        let calibration = calibrate(&bundle, "gear", &[pipe], 0.01).unwrap();
+        let calibration = calibrate(&bundle, "gear", &[pipe], &Aim { frr: 0.01, confidence: None }, None).unwrap();
         assert_eq!(calibration.images[0].sha256, digest);
-    }
-
-    #[test]
-    fn one_percent_takes_99_parts() {
-        assert_eq!(parts_needed(0.01), 99);
-        assert_eq!(parts_needed(0.05), 19);
-        let scores = (0..99).map(|score| score as f32).collect::<Vec<_>>();
-        assert!(threshold(&scores, 0.01).promised_frr <= 0.01);
-        assert!(threshold(&scores[1..], 0.01).promised_frr > 0.01);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::target;
 use crate::bundle::Bundle;
-use crate::calibrate::{calibrate, parts_needed};
+use crate::calibrate::{Aim, Calibration, Grouping, INTERVAL, calibrate};
 use crate::dataset::{self, HoldOut};
 use crate::{Error, Result, print};
 
@@ -40,6 +40,14 @@ pub struct CalibrateArgs {
     /// Share of normal parts that may be rejected
     #[arg(long, value_name = "RATE", default_value_t = 0.01)]
     target_frr: f64,
+    /// Keep that rate with this probability, whichever normal parts the images happen to show; without it the rate is kept
+    /// on average. Refused when there are too few parts
+    #[arg(long, value_name = "PROBABILITY")]
+    confidence: Option<f64>,
+    /// Count images as one part when this regular expression finds the same in their names, such as 'part-(\d+)': pictures
+    /// of one part, or of one minute, are no independent evidence
+    #[arg(long, value_name = "PATTERN")]
+    group: Option<String>,
     /// Where to write the calibration
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -53,24 +61,51 @@ pub fn run(args: CalibrateArgs) -> Result<()> {
     if images.is_empty() {
         return Err(Error::usage(format!("{} has too few images to hold any out", args.images.display())));
     }
-    let calibration = calibrate(&bundle, &args.class, &images, args.target_frr)?;
+    let aim = Aim { frr: args.target_frr, confidence: args.confidence };
+    let grouping = args.group.as_deref().map(Grouping::new).transpose()?;
+    let calibration = calibrate(&bundle, &args.class, &images, &aim, grouping.as_ref())?;
     calibration.write(&args.out)?;
+    let parts = calibration.parts();
     if calibration.promised_frr > calibration.target_frr {
         log::warn!(
-            "{} images are too few to set a false-reject rate of {}: {} are needed; the largest of their scores is the threshold",
-            calibration.images.len(),
+            "{} are too few to set a false-reject rate of {}: {} are needed; the largest of their scores is the threshold",
+            print::counted(parts as u64, "part"),
             args.target_frr,
-            parts_needed(args.target_frr)
+            aim.parts_needed()
         );
     }
-    print::line(format_args!("class       {}", calibration.class))?;
-    print::line(format_args!("images      {}", calibration.images.len()))?;
-    print::line(format_args!("threshold   {}", calibration.threshold))?;
-    print::line(format_args!("asked for   {:.2}% false rejects", 100.0 * calibration.target_frr))?;
-    print::line(format_args!(
-        "set to      {:.2}%, as near as {} can; the line's own rate may differ (docs/calibration.md)",
-        100.0 * calibration.promised_frr,
-        print::counted(calibration.images.len() as u64, "image")
-    ))?;
+    tell(&calibration)?;
     print::line(format_args!("written to  {}", args.out.display()))
+}
+
+/// So many of the most unusual images are shown: what does not belong among normal parts is among them.
+const SHOWN: usize = 5;
+
+fn tell(calibration: &Calibration) -> Result<()> {
+    print::line(format_args!("class       {}", calibration.class))?;
+    print::line(format_args!(
+        "images      {} of {}",
+        calibration.images.len(),
+        print::counted(calibration.parts() as u64, "part")
+    ))?;
+    print::line(format_args!("threshold   {}", calibration.threshold))?;
+    let confidence = calibration.confidence.map(|share| format!(" with {}% confidence", 100.0 * share));
+    print::line(format_args!(
+        "asked for   at most {:.2}% false rejects{}",
+        100.0 * calibration.target_frr,
+        confidence.as_deref().unwrap_or(" on average")
+    ))?;
+    print::line(format_args!("set to      {:.2}% on average", 100.0 * calibration.promised_frr))?;
+    if let Some((low, high)) = calibration.realised_frr {
+        print::line(format_args!(
+            "the line's  {:.2}% to {:.2}%, with {}% probability, if its parts are like these (docs/calibration.md)",
+            100.0 * low,
+            100.0 * high,
+            100.0 * INTERVAL
+        ))?;
+    }
+    let mut images = calibration.images.iter().collect::<Vec<_>>();
+    images.sort_by(|a, b| b.score.total_cmp(&a.score));
+    let most = images.iter().take(SHOWN).map(|image| format!("{} {:.3}", image.file, image.score)).collect::<Vec<_>>();
+    print::line(format_args!("look at     {} (the highest scores: are these parts normal?)", most.join(", ")))
 }
