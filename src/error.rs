@@ -76,6 +76,11 @@ impl Error {
         self
     }
 
+    /// What the reader can do about it.
+    pub fn advice(&self) -> Option<&str> {
+        self.advice.as_deref()
+    }
+
     /// What kind of failure this is.
     pub fn kind(&self) -> ErrorKind {
         self.kind

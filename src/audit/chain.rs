@@ -90,6 +90,12 @@ pub(super) struct Envelope {
     /// A `checkpoint` record's signed note.
     #[serde(default)]
     pub(super) note: Option<String>,
+    /// The public key of the run that a `start` record begins.
+    #[serde(default)]
+    pub(super) key: Option<String>,
+    /// Whether that run keeps a copy of its checkpoints.
+    #[serde(default)]
+    pub(super) checkpoint_copy: Option<bool>,
     pub(super) hash: Digest,
 }
 

@@ -28,10 +28,15 @@ impl Checkpoint {
     pub(super) fn of(note: &Note<'_>) -> Option<Self> {
         let mut lines = note.text.lines();
         let (origin, size, root) = (lines.next()?, lines.next()?, lines.next()?);
-        let is_canonical = size == "0" || !size.starts_with(['0', '+']);
-        let size = size.parse().ok().filter(|_| is_canonical)?;
+        // Sizes that no log reaches would be arithmetic's undoing.
+        let size = canonical(size).filter(|size| *size <= i64::MAX as u64)?;
         (!origin.is_empty()).then_some(Checkpoint { origin: origin.to_owned(), size, root: from_base64(root)? })
     }
+}
+
+/// A number that is written in the one way that counts: digits, and no zero before another.
+pub(super) fn canonical(digits: &str) -> Option<u64> {
+    digits.parse::<u64>().ok().filter(|number| number.to_string() == digits)
 }
 
 /// A hash as transparency logs write it.
@@ -64,7 +69,17 @@ mod tests {
     #[test]
     fn what_is_no_checkpoint_is_none() {
         let root = base64(Digest::of("x"));
-        for text in ["", "a\n", "a\n1\n", "a\n01\nR\n", "a\n+1\nR\n", "a\n-1\nR\n", "\n1\nR\n", "a\n1\nshort\n"] {
+        for text in [
+            "",
+            "a\n",
+            "a\n1\n",
+            "a\n01\nR\n",
+            "a\n+1\nR\n",
+            "a\n-1\nR\n",
+            "a\n18446744073709551615\nR\n",
+            "\n1\nR\n",
+            "a\n1\nshort\n",
+        ] {
             let text = format!("{}\n\u{2014} a AAAA\n", text.replace('R', &root));
             assert_eq!(Note::parse(&text).and_then(|note| Checkpoint::of(&note)), None, "{text:?}");
         }

@@ -13,11 +13,14 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 
+use super::open::sync_folder;
 use crate::digest::Digest;
 use crate::{Error, Result};
 
 /// Ed25519, in the encoding of keys.
 const ALGORITHM: u8 = 1;
+/// More signatures than a line and its witnesses make are somebody's attempt to keep a verifier busy.
+const MOST_SIGNATURES: usize = 16;
 const PRIVATE: &str = "PRIVATE+KEY+";
 
 /// Signs notes under a name.
@@ -86,10 +89,8 @@ impl Signer {
         let public = path.with_added_extension("pub");
         let private_text = format!("{PRIVATE}{}\n", encode(&self.name, self.id, self.key.as_bytes()));
         write_new(path, 0o600, &private_text)?;
-        write_new(&public, 0o644, &format!("{}\n", self.verifier())).inspect_err(|_| {
-            // Half a pair is of no use, and would stand in the way of the next try.
-            let _ = std::fs::remove_file(path);
-        })
+        // Half a pair is of no use, and would stand in the way of the next try.
+        write_new(&public, 0o644, &format!("{}\n", self.verifier())).inspect_err(|_| drop(std::fs::remove_file(path)))
     }
 
     /// The name, which is also the origin of the checkpoints that it signs.
@@ -125,13 +126,14 @@ impl Verifier {
         })
     }
 
-    /// Whether `note` holds a signature by this key that fits its text.
+    /// Whether `note` holds signatures by this key, and all of them fit its text.
     pub(super) fn signed(&self, note: &Note<'_>) -> bool {
-        note.signatures.iter().any(|(name, bytes)| {
-            let Some((id, signature)) = bytes.split_first_chunk::<4>() else { return false };
-            let Ok(signature) = Signature::from_slice(signature) else { return false };
-            *name == self.name && *id == self.id && self.key.verify_strict(note.text.as_bytes(), &signature).is_ok()
-        })
+        let own = note.signatures.iter().filter(|(name, bytes)| *name == self.name && bytes.starts_with(&self.id));
+        let fits = |(_, bytes): &(&str, Vec<u8>)| {
+            let signature = Signature::from_slice(&bytes[self.id.len()..]);
+            signature.is_ok_and(|signature| self.key.verify_strict(note.text.as_bytes(), &signature).is_ok())
+        };
+        own.clone().count() > 0 && own.clone().all(fits)
     }
 
     /// The name.
@@ -170,13 +172,17 @@ pub(super) struct Note<'n> {
 impl<'n> Note<'n> {
     /// Takes a note apart; `None` for what is not one.
     pub(super) fn parse(note: &'n str) -> Option<Self> {
+        if note.chars().any(|c| c.is_control() && c != '\n') {
+            return None;
+        }
         let (text, signatures) = note.rsplit_once("\n\n")?;
         let text = &note[..text.len() + 1];
         let signatures = signatures.strip_suffix('\n')?.lines().map(|line| {
             let (name, bytes) = line.strip_prefix("\u{2014} ")?.split_once(' ')?;
             Some((name, BASE64.decode(bytes).ok()?))
         });
-        Some(Note { text, signatures: signatures.collect::<Option<Vec<_>>>()? })
+        let signatures = signatures.take(MOST_SIGNATURES + 1).collect::<Option<Vec<_>>>()?;
+        (signatures.len() <= MOST_SIGNATURES).then_some(Note { text, signatures })
     }
 }
 
@@ -211,8 +217,9 @@ fn read(path: &Path, advice: &str) -> Result<String> {
 fn write_new(path: &Path, mode: u32, text: &str) -> Result<()> {
     let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
     file.and_then(|mut file| {
-        file.write_all(text.as_bytes())?;
-        file.sync_all()
+        let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).and_then(|()| sync_folder(path));
+        // A part of a key would only stand in the way of the next try.
+        written.inspect_err(|_| drop(std::fs::remove_file(path)))
     })
     .map_err(|error| {
         Error::device(format!("key {} cannot be written", path.display()))

@@ -4,6 +4,7 @@
 
 mod chain;
 mod checkpoint;
+mod copier;
 mod desk;
 mod key;
 mod open;

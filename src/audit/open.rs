@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::chain::Link;
+use super::copier::Copier;
 use super::desk::Refused;
 use super::key::{Signer, Verifier};
 use super::record::{Body, RunStart};
@@ -51,6 +52,7 @@ impl Store for File {
 pub struct AuditLog {
     path: PathBuf,
     writer: Writer,
+    copier: Option<Copier>,
 }
 
 impl AuditLog {
@@ -63,11 +65,7 @@ impl AuditLog {
     /// whatever was appended could not be trusted either.
     pub fn open(config: &AuditConfig, run: &RunStart) -> Result<Self> {
         let path = &config.file;
-        let notary = config.signing.as_ref().map(notary).transpose()?;
-        let trust = match (&config.signing, &notary) {
-            (Some(signing), Some(notary)) => trust(signing, &notary.signer)?,
-            _ => Trust::default(),
-        };
+        let signing = config.signing.as_ref().map(Signing::open).transpose()?;
         let failed = |error| {
             Error::device(format!("audit file {} cannot be written", path.display()))
                 .because(error)
@@ -78,8 +76,16 @@ impl AuditLog {
         lock(&file, path)?;
         let is_regular = file.metadata().map_err(failed)?.is_file();
         // A device or a pipe has no past that could be continued.
-        let (mut link, whole, tail) = if is_regular { past(path, &trust)? } else { (Link::START, 0, Vec::new()) };
-        let public = notary.as_ref().map(|notary| notary.signer.verifier().to_string());
+        let (mut link, whole, tail) = match is_regular {
+            true => past(path, signing.as_ref())?,
+            false if signing.is_none() => (Link::START, 0, Vec::new()),
+            false => {
+                return Err(Error::usage(format!("{} is no file: what is signed must have a past", path.display()))
+                    .advise("name a file, or leave [audit] key out"));
+            }
+        };
+        let public = signing.as_ref().map(|signing| signing.signer.verifier().to_string());
+        let copy = config.signing.as_ref().and_then(|signing| signing.checkpoint_copy.as_deref());
         let mut lines = String::new();
         if !tail.is_empty() {
             log::warn!(
@@ -91,15 +97,17 @@ impl AuditLog {
             file.truncate(whole).map_err(failed)?;
             lines.push_str(&link.seal(&Body::repaired(Monotonic::now(), &tail).0));
         }
-        lines.push_str(&link.seal(&Body::start(Monotonic::now(), run, public).0));
+        lines.push_str(&link.seal(&Body::start(Monotonic::now(), run, public, copy.is_some()).0));
         file.append(lines.as_bytes()).map_err(failed)?;
         if is_regular {
             file.sync().map_err(failed)?;
             sync_folder(path).map_err(failed)?;
         }
-        let tail = Tail::new(Box::new(file), End { link, length: whole + lines.len() as u64, signed: 0 }, notary);
-        let writer = Writer::start(tail, config.sync, PATIENCE)?;
-        Ok(AuditLog { path: path.clone(), writer })
+        let copier = copy.map(Copier::start).transpose()?;
+        let notary = signing.map(|Signing { signer, .. }| Notary { signer, copier: copier.clone() });
+        let end = End { link, length: whole + lines.len() as u64, signed: 0, signed_at: None };
+        let writer = Writer::start(Tail::new(Box::new(file), end, notary), config.sync, PATIENCE)?;
+        Ok(AuditLog { path: path.clone(), writer, copier })
     }
 
     /// The file.
@@ -121,21 +129,28 @@ impl AuditLog {
     ///
     /// # Errors
     ///
-    /// Why not: it fails, it has not taken a record for 5 seconds, or records were lost and that is not written down yet.
+    /// Why not: it fails, it has not taken a record for 5 seconds, or records were lost and that is not written down yet. Or
+    /// the newest checkpoint cannot be copied.
     pub fn health(&self) -> std::result::Result<(), String> {
-        self.writer.health()
+        self.writer.health()?;
+        self.copier.as_ref().map_or(Ok(()), |copier| copier.health(PATIENCE))
     }
 
     /// Writes what waits, forces it onto the disk, and ends. A disk that takes nothing for 5 seconds is not waited for.
     ///
     /// # Errors
     ///
-    /// Records could not be written, and are lost now, or were lost before.
+    /// Records could not be written, and are lost now, or were lost before; or the last checkpoint could not be copied.
     pub fn close(self) -> Result<()> {
         self.writer.close().map_err(|lost| {
             Error::device(format!("audit file {}: {} records could not be written", self.path.display(), lost.records))
                 .because(lost.why)
                 .advise("check the disk and make room on it; the records that are missing are not in the file")
+        })?;
+        self.copier.map_or(Ok(()), |copier| copier.close(PATIENCE)).map_err(|why| {
+            Error::device(format!("audit file {} is whole, and its copy is not the newest", self.path.display()))
+                .because(why)
+                .advise("mount the disk of [audit] checkpoint_copy; the next run brings the copy up to date")
         })
     }
 }
@@ -154,35 +169,54 @@ fn lock(file: &File, path: &Path) -> Result<()> {
     }
 }
 
-fn notary(signing: &SigningConfig) -> Result<Notary> {
-    Ok(Notary { signer: Signer::open(&signing.key)?, copy: signing.checkpoint_copy.clone() })
+/// What a log is continued with.
+struct Signing {
+    signer: Signer,
+    trust: Trust,
+    /// The copy that checkpoints are kept in, where it is missing.
+    missing_copy: Option<PathBuf>,
 }
 
-/// What a file must hold to be continued with this key. A file that was never signed is signed from now on.
-fn trust(signing: &SigningConfig, signer: &Signer) -> Result<Trust> {
-    let former = signing.former_keys.iter().map(|path| Verifier::open(path));
-    let keys = std::iter::once(Ok(signer.verifier())).chain(former).collect::<Result<Vec<_>>>()?;
-    let kept = match signing.checkpoint_copy.as_deref().map(std::fs::read_to_string) {
-        Some(Ok(note)) => Some(note),
-        Some(Err(error)) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(Error::device("the copy of the newest checkpoint cannot be read").because(error));
-        }
-        // The first run with a copy.
-        _ => None,
-    };
-    Ok(Trust { keys, kept })
+impl Signing {
+    fn open(config: &SigningConfig) -> Result<Self> {
+        let signer = Signer::open(&config.key)?;
+        let former = config.former_keys.iter().map(|path| Verifier::open(path)).collect::<Result<Vec<_>>>()?;
+        let copy = config.checkpoint_copy.as_ref();
+        let (kept, missing_copy) = match copy.map(std::fs::read_to_string) {
+            Some(Ok(note)) => (Some(note), None),
+            Some(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => (None, copy.cloned()),
+            Some(Err(error)) => {
+                return Err(Error::device("the copy of the newest checkpoint cannot be read")
+                    .because(error)
+                    .advise("[audit] checkpoint_copy names it: mount its disk, or let this user read it"));
+            }
+            None => (None, None),
+        };
+        let trust = Trust { key: Some(signer.verifier()), former, kept };
+        Ok(Signing { signer, trust, missing_copy })
+    }
 }
 
-fn past(path: &Path, trust: &Trust) -> Result<(Link, u64, Vec<u8>)> {
-    let reading = verify::read(path, trust).map_err(|error| {
-        let kind_of = Error::device(format!("audit file {} cannot be continued", path.display()));
-        kind_of.because(error).advise("keep it as evidence: move it away, and the next run begins a new file")
+/// What stands in the file: the link that is continued, bytes of whole lines, and an unfinished line.
+fn past(path: &Path, signing: Option<&Signing>) -> Result<(Link, u64, Vec<u8>)> {
+    let unsigned = Trust::default();
+    let reading = verify::read(path, signing.map_or(&unsigned, |signing| &signing.trust)).map_err(|error| {
+        let advice = error.advice().unwrap_or("keep it as evidence: move it away, and the next run begins a new file");
+        let advice = advice.to_owned();
+        Error::device(format!("audit file {} cannot be continued", path.display())).because(error).advise(advice)
     })?;
+    if let Some(copy) =
+        signing.and_then(|signing| signing.missing_copy.as_ref()).filter(|_| reading.signatures.keeps_copy)
+    {
+        return Err(Error::device(format!("the copy of the newest checkpoint is missing: {}", copy.display())).advise(
+            "mount its disk; if it is lost for good, run once without checkpoint_copy, which the audit then says",
+        ));
+    }
     Ok((reading.link, reading.whole, reading.tail))
 }
 
 /// A new file's name is on disk only when its folder is.
-fn sync_folder(path: &Path) -> std::io::Result<()> {
+pub(super) fn sync_folder(path: &Path) -> std::io::Result<()> {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
         _ => File::open(".")?.sync_all(),

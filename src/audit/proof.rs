@@ -8,10 +8,11 @@ use std::path::Path;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-use super::chain::Envelope;
-use super::checkpoint::{Checkpoint, base64, from_base64};
+use super::checkpoint::{Checkpoint, base64, canonical, from_base64};
 use super::key::{Note, Verifier};
+use super::signatures::Trust;
 use super::tree::{self, Tree};
+use super::verify;
 use crate::{Error, Result};
 
 const HEADER: &str = "c2sp.org/tlog-proof@v1";
@@ -27,26 +28,41 @@ pub struct Proved {
     pub checkpoint: Checkpoint,
 }
 
-/// Proves record `index` of the audit in `path` by the newest checkpoint behind it. The proof carries the line itself as its
-/// `extra` data.
+/// Proves record `index` of the audit in `path` by the newest checkpoint. The proof carries the line itself as its `extra`
+/// data.
 ///
 /// # Errors
 ///
-/// The file cannot be read, holds no such record, or no checkpoint after it.
+/// The file cannot be read, is not what was written, holds no such record, or no checkpoint after it.
 pub fn prove(path: &Path, index: u64) -> Result<String> {
-    let (note, size) = newest_checkpoint(path, index)?;
+    let trust = Trust::default();
+    let reading = verify::read(path, &trust)?;
+    let lines = reading.link.seq();
+    if index >= lines {
+        return Err(Error::usage(format!("{} has no record {index}: it has {lines}", path.display()))
+            .advise("records count from 0: the number is the field `seq` of its line"));
+    }
+    let Some(newest) = reading.signatures.newest.filter(|newest| index < newest.checkpoint.size) else {
+        return Err(Error::check(format!("{}: no checkpoint covers record {index}", path.display())).advise(
+            "a line whose configuration names a key ([audit] key) signs every minute and at its end: wait for that",
+        ));
+    };
+    let size = newest.checkpoint.size;
     let mut siblings = tree::path(index, size).into_iter().map(Sibling::new).collect::<Vec<_>>();
     let mut proved = None;
-    for (number, line) in (0..size).zip(lines(path)?) {
+    for (number, line) in (0..size).zip(whole_lines(path)?) {
         let line = line?;
         match siblings.iter_mut().find(|sibling| sibling.range.contains(&number)) {
             Some(sibling) => sibling.tree.push(&line),
             None => proved = Some(line),
         }
     }
-    let line = proved.ok_or_else(|| Error::device(format!("{} became shorter meanwhile", path.display())))?;
-    let path = siblings.iter().map(|sibling| base64(sibling.tree.root()) + "\n").collect::<String>();
-    Ok(format!("{HEADER}\nextra {}\nindex {index}\n{path}\n{note}", BASE64.encode(line)))
+    let roots = siblings.iter().map(|sibling| sibling.tree.root()).collect::<Vec<_>>();
+    let proved =
+        proved.filter(|line| tree::root_by(&roots, tree::leaf(line), index, size) == Some(newest.checkpoint.root));
+    let line = proved.ok_or_else(|| Error::check(format!("{} was changed meanwhile", path.display())))?;
+    let path = roots.into_iter().map(|root| base64(root) + "\n").collect::<String>();
+    Ok(format!("{HEADER}\nextra {}\nindex {index}\n{path}\n{}", BASE64.encode(line), newest.note))
 }
 
 /// The leaves under one node of the audit path.
@@ -61,31 +77,7 @@ impl Sibling {
     }
 }
 
-/// The newest checkpoint that covers record `index`, and how many lines it covers.
-fn newest_checkpoint(path: &Path, index: u64) -> Result<(String, u64)> {
-    let (mut count, mut newest) = (0, None);
-    for line in lines(path)? {
-        let line = line?;
-        let envelope = Envelope::open(&line)
-            .map_err(|_| Error::check(format!("{}: line {} is not as it was written", path.display(), count + 1)))?;
-        count += 1;
-        if let Some(note) = envelope.note {
-            let size = Note::parse(&note).and_then(|note| Checkpoint::of(&note)).map(|checkpoint| checkpoint.size);
-            newest = size.filter(|size| *size > index && *size < count).map(|size| (note, size)).or(newest);
-        }
-    }
-    if index >= count {
-        return Err(Error::usage(format!("{} has no record {index}: it has {count}", path.display()))
-            .advise("records count from 0: the number is the field `seq` of its line"));
-    }
-    newest.ok_or_else(|| {
-        Error::check(format!("{}: no checkpoint covers record {index}", path.display())).advise(
-            "a line whose configuration names a key ([audit] key) signs at least every minute and at its end; wait for that",
-        )
-    })
-}
-
-fn lines(path: &Path) -> Result<impl Iterator<Item = Result<Vec<u8>>>> {
+fn whole_lines(path: &Path) -> Result<impl Iterator<Item = Result<Vec<u8>>>> {
     let failed = |error| Error::device(format!("audit file {} cannot be read", path.display())).because(error);
     let file = File::open(path).map_err(failed)?;
     Ok(BufReader::new(file).split(b'\n').map(move |line| line.map_err(failed)))
@@ -104,9 +96,9 @@ pub fn check(proof: &str, key: &Verifier) -> Result<Proved> {
     let (statement, note) = proof.split_once("\n\n").ok_or_else(malformed)?;
     let mut rows = statement.lines();
     let mut row = |prefix: &str| rows.next().and_then(|row| row.strip_prefix(prefix)).ok_or_else(malformed);
-    row(HEADER)?;
+    row(HEADER)?.is_empty().then_some(()).ok_or_else(malformed)?;
     let line = BASE64.decode(row("extra ")?).map_err(|_| malformed())?;
-    let index = row("index ")?.parse::<u64>().map_err(|_| malformed())?;
+    let index = canonical(row("index ")?).ok_or_else(malformed)?;
     let path = rows.map(from_base64).collect::<Option<Vec<_>>>().ok_or_else(malformed)?;
     let note = Note::parse(note).ok_or_else(malformed)?;
     let checkpoint = Checkpoint::of(&note).ok_or_else(malformed)?;

@@ -67,8 +67,9 @@ impl Body {
         )
     }
 
-    /// The program started and armed the line; `key` is the public key that belongs to the run's checkpoints.
-    pub(super) fn start(at: Monotonic, run: &RunStart, key: Option<String>) -> Self {
+    /// The program started and armed the line; `key` is the public key that belongs to the run's checkpoints,
+    /// `checkpoint_copy` whether they are copied elsewhere.
+    pub(super) fn start(at: Monotonic, run: &RunStart, key: Option<String>, checkpoint_copy: bool) -> Self {
         #[derive(Serialize)]
         struct Start<'a> {
             format_version: u32,
@@ -81,6 +82,7 @@ impl Body {
             bundle: Digest,
             calibrations: &'a BTreeMap<String, Digest>,
             key: Option<String>,
+            checkpoint_copy: bool,
         }
         // Monotonic time counts from the machine's start, so it can be compared within one boot only.
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
@@ -95,6 +97,7 @@ impl Body {
             bundle: run.bundle,
             calibrations: &run.calibrations,
             key,
+            checkpoint_copy,
         };
         Self::event("start", at, what)
     }

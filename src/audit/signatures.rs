@@ -1,7 +1,8 @@
-//! What a log's checkpoints are worth: whether they are of this log, and who signed them.
+//! What a log's checkpoints are worth: whether they are of this log, who signed them, and what they leave out.
 
-use jiff::{SignedDuration, Timestamp};
+use std::ops::Range;
 
+use super::chain::Envelope;
 use super::checkpoint::Checkpoint;
 use super::key::{Note, Verifier};
 use super::tree::Tree;
@@ -9,109 +10,196 @@ use super::tree::Tree;
 /// What a log is held against that does not come from the log itself.
 #[derive(Debug, Clone, Default)]
 pub struct Trust {
-    /// Public keys. Where there are any, all checkpoints must be signed by one of them, and cover all but the last lines.
-    pub keys: Vec<Verifier>,
-    /// A checkpoint that was kept elsewhere: the log still begins with what was signed then.
+    /// The public key that signs the log now.
+    pub key: Option<Verifier>,
+    /// Public keys that signed it before.
+    pub former: Vec<Verifier>,
+    /// A checkpoint that was kept elsewhere: the log still holds what was signed then.
     pub kept: Option<String>,
 }
 
-/// A log that is signed at least every minute has no more than this at its end that is not.
-const LONGEST_UNSIGNED: SignedDuration = SignedDuration::from_secs(120);
+impl Trust {
+    fn knows(&self, key: &Verifier) -> bool {
+        self.key.is_none() || self.key.as_ref() == Some(key) || self.former.contains(key)
+    }
+}
+
+/// Why a log is not believed, and what to do.
+#[derive(Debug)]
+pub(super) struct Doubt {
+    pub(super) why: String,
+    pub(super) advice: &'static str,
+}
+
+const TAMPERED: &str = "keep the file as evidence: move it away, and begin a new one, with a new key and another \
+                        checkpoint_copy";
+const CUT: &str = "put the whole file back; if it is lost, keep this one as evidence, and begin a new one with a new key and \
+                   another checkpoint_copy";
+const FOREIGN: &str = "if the key was changed, name the old public key too (--former-key, [audit] former_keys); if not, \
+                       somebody else signed this: keep the file as evidence";
+const NO_COPY: &str = "give the file that checkpoint_copy names, unchanged";
 
 /// Follows a log line by line.
 #[derive(Debug)]
 pub(super) struct Signatures<'t> {
-    keys: &'t [Verifier],
+    trust: &'t Trust,
     /// The checkpoint that was kept, until the log was seen to hold it.
-    kept: Option<(Checkpoint, &'t str)>,
+    kept: Option<Checkpoint>,
+    /// The key of the run at this place.
+    run: Option<Verifier>,
+    /// Keys that were in use before another one was. Whoever steals one must not sign any more.
+    retired: Vec<Verifier>,
+    /// Whether the newest run keeps a copy of its checkpoints.
+    pub(super) keeps_copy: bool,
     /// Checkpoints so far.
     pub(super) count: u64,
-    /// The newest one.
-    pub(super) newest: Option<Checkpoint>,
-    /// The wall time of the first line that no checkpoint covers.
-    unsigned_since: Option<String>,
+    pub(super) newest: Option<Signed>,
+    /// Lines that a run found and continued, though nobody had signed them.
+    pub(super) adopted: Vec<Range<u64>>,
+    /// Up to here lines are signed, or are known to be adopted.
+    settled: u64,
+}
+
+/// A checkpoint, as it stands in the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Signed {
+    pub(super) checkpoint: Checkpoint,
+    pub(super) note: String,
+    key: Verifier,
 }
 
 impl<'t> Signatures<'t> {
-    /// # Errors
-    ///
-    /// The kept checkpoint is none, or is not signed by a key that is trusted.
-    pub(super) fn new(trust: &'t Trust) -> Result<Self, String> {
-        let kept = trust.kept.as_deref().map(|note| Ok((signed(note, &trust.keys)?, note))).transpose();
-        let kept = kept.map_err(|why: String| format!("the checkpoint that was kept {why}"))?;
-        Ok(Signatures { keys: &trust.keys, kept, count: 0, newest: None, unsigned_since: None })
+    pub(super) fn new(trust: &'t Trust) -> Result<Self, Doubt> {
+        let kept = trust.kept.as_deref().map(|note| kept(note, trust)).transpose()?;
+        Ok(Signatures {
+            trust,
+            kept,
+            run: None,
+            retired: Vec::new(),
+            keeps_copy: false,
+            count: 0,
+            newest: None,
+            adopted: Vec::new(),
+            settled: 0,
+        })
     }
 
-    /// Takes note of a line that was written at `time`; `before` is the tree over the lines before it, `note` the line's
-    /// checkpoint.
-    pub(super) fn follow(&mut self, before: &Tree, note: Option<&str>, time: &str) -> Result<(), String> {
-        self.hold_against_kept(before, note)?;
-        let Some(note) = note else {
-            self.unsigned_since.get_or_insert_with(|| time.to_owned());
-            return Ok(());
-        };
-        let checkpoint = signed(note, self.keys)?;
-        if checkpoint.size != before.size() || checkpoint.root != before.root() {
-            let from = self.newest.as_ref().map_or(1, |newest| newest.size + 1);
-            return Err(format!(
-                "is a checkpoint of other lines than those before it: of lines {from} to {} some were changed, removed or \
-                 put in",
-                before.size()
+    /// Takes note of a line; `before` is the tree over the lines before it.
+    pub(super) fn follow(&mut self, before: &Tree, line: &Envelope) -> Result<(), Doubt> {
+        let doubt = |why: &str, advice| Doubt { why: format!("line {} {why}", before.size() + 1), advice };
+        if let Some(kept) = self.kept.take_if(|kept| kept.size == before.size())
+            && (kept.root != before.root() || line.kind != "checkpoint")
+        {
+            return Err(doubt(
+                "is not the checkpoint that was kept, or does not follow the lines that it signs",
+                TAMPERED,
             ));
         }
-        self.count += 1;
-        self.newest = Some(checkpoint);
-        self.unsigned_since = None;
+        match (line.kind.as_str(), &line.note) {
+            ("start", None) => self.start(before, line),
+            ("checkpoint", Some(note)) => self.checkpoint(before, note),
+            ("checkpoint", None) => Err(doubt("is a checkpoint without a note", TAMPERED)),
+            (_, Some(_)) => Err(doubt("holds a note, and is no checkpoint", TAMPERED)),
+            (_, None) => Ok(()),
+        }
+    }
+
+    fn start(&mut self, before: &Tree, line: &Envelope) -> Result<(), Doubt> {
+        if self.settled < before.size() {
+            match self.adopted.last_mut().filter(|last| last.end == self.settled) {
+                Some(last) => last.end = before.size(),
+                None => self.adopted.push(self.settled..before.size()),
+            }
+            self.settled = before.size();
+        }
+        self.keeps_copy = line.checkpoint_copy.unwrap_or_default();
+        let place = before.size() + 1;
+        let key = line.key.as_deref().map(str::parse::<Verifier>).transpose();
+        let key = key
+            .map_err(|why| Doubt { why: format!("line {place} names a key that is none: {why}"), advice: TAMPERED })?;
+        let Some(key) = key else {
+            self.run = None;
+            return Ok(());
+        };
+        if !self.trust.knows(&key) {
+            let why = format!("line {place} begins a run that another key signs: {key}");
+            return Err(Doubt { why, advice: FOREIGN });
+        }
+        if self.retired.contains(&key) {
+            let why = format!("line {place} begins a run that a key signs which was replaced before: {key}");
+            return Err(Doubt { why, advice: TAMPERED });
+        }
+        let last = self.run.take().or_else(|| self.newest.as_ref().map(|newest| newest.key.clone()));
+        self.retired.extend(last.filter(|last| *last != key));
+        self.run = Some(key);
         Ok(())
     }
 
-    /// Whether the log still holds all that was signed when it ends with `tree`.
-    pub(super) fn end(&self, tree: &Tree) -> Result<(), String> {
+    fn checkpoint(&mut self, before: &Tree, text: &str) -> Result<(), Doubt> {
+        let doubt = |why: &str, advice| Doubt { why: format!("line {} {why}", before.size() + 1), advice };
+        let note = Note::parse(text).ok_or_else(|| doubt("is not a signed note", TAMPERED))?;
+        let checkpoint = Checkpoint::of(&note).ok_or_else(|| doubt("is not a checkpoint", TAMPERED))?;
+        let by_run = |key: &&Verifier| key.name() == checkpoint.origin && key.signed(&note);
+        let Some(key) = self.run.as_ref().filter(by_run) else {
+            return Err(doubt("is a checkpoint that the key of its run did not sign", TAMPERED));
+        };
+        if checkpoint.size != before.size() || checkpoint.root != before.root() {
+            let from = self.newest.as_ref().map_or(1, |newest| newest.checkpoint.size + 1);
+            return Err(Doubt {
+                why: format!(
+                    "line {} is a checkpoint of other lines than those before it: of lines {from} to {} some were changed, \
+                     removed or put in",
+                    before.size() + 1,
+                    before.size()
+                ),
+                advice: TAMPERED,
+            });
+        }
+        self.count += 1;
+        self.newest = Some(Signed { checkpoint, note: text.to_owned(), key: key.clone() });
+        self.settled = before.size() + 1;
+        Ok(())
+    }
+
+    /// Whether the log still holds what was kept when it ends with `tree`.
+    pub(super) fn end(&self, tree: &Tree) -> Result<(), Doubt> {
         match &self.kept {
             None => Ok(()),
-            Some((kept, _)) => Err(format!(
-                "it has {} lines, and had {} with the checkpoint that was kept: its end was removed",
-                tree.size(),
-                kept.size + 1
-            )),
+            Some(kept) => Err(Doubt {
+                why: format!(
+                    "it has {} lines, and had {} with the checkpoint that was kept: its end was removed",
+                    tree.size(),
+                    kept.size + 1
+                ),
+                advice: CUT,
+            }),
         }
     }
 
-    /// Whether as much of the log is signed as is while it is written with a key; `last` is the time of its last line.
-    pub(super) fn cover(&self, last: Option<&str>) -> Result<(), String> {
-        if self.keys.is_empty() {
-            return Ok(());
-        }
-        if self.newest.is_none() {
-            return Err("nothing in it is signed".into());
-        }
-        let since = self.unsigned_since.as_deref().and_then(|time| time.parse::<Timestamp>().ok());
-        let last = last.and_then(|time| time.parse::<Timestamp>().ok());
-        match (since, last) {
-            (Some(since), Some(last)) if last.duration_since(since) > LONGEST_UNSIGNED => Err(format!(
-                "its last lines, since {since}, are not signed, and a log is signed every minute while it is written"
-            )),
-            _ => Ok(()),
+    /// Whether the key that signs now signed the newest checkpoint.
+    pub(super) fn is_of_key(&self) -> Result<(), Doubt> {
+        let Some(key) = &self.trust.key else { return Ok(()) };
+        match &self.newest {
+            Some(newest) if newest.key == *key => Ok(()),
+            Some(newest) => Err(Doubt {
+                why: format!("its newest checkpoint is signed by a former key: {}", newest.key),
+                advice: "if that key signs the log now, give it as --key",
+            }),
+            None => Err(Doubt { why: "nothing in it is signed".into(), advice: TAMPERED }),
         }
     }
 
-    /// A checkpoint is published when its record is on disk, behind the lines that it signs.
-    fn hold_against_kept(&mut self, before: &Tree, note: Option<&str>) -> Result<(), String> {
-        let Some((kept, text)) = self.kept.take_if(|(kept, _)| kept.size == before.size()) else { return Ok(()) };
-        match kept.root == before.root() && note == Some(text) {
-            true => Ok(()),
-            false => Err("is not the checkpoint that was kept, or does not follow the lines that it signs".into()),
-        }
+    /// Lines at the end of a log of `size` lines that nobody has signed yet.
+    pub(super) fn unsigned_end(&self, size: u64) -> Range<u64> {
+        self.settled..size
     }
 }
 
-/// The checkpoint in `note`, by one of `keys` if there are any.
-fn signed(note: &str, keys: &[Verifier]) -> Result<Checkpoint, String> {
-    let note = Note::parse(note).ok_or("is not a signed note")?;
-    let checkpoint = Checkpoint::of(&note).ok_or("is not a checkpoint")?;
-    let by = |key: &&Verifier| key.name() == checkpoint.origin && key.signed(&note);
-    if !keys.is_empty() && keys.iter().find(by).is_none() {
-        return Err(format!("says that {} signed it, and is not signed by a key that was given", checkpoint.origin));
-    }
-    Ok(checkpoint)
+fn kept(note: &str, trust: &Trust) -> Result<Checkpoint, Doubt> {
+    let doubt = |why: &str| Doubt { why: format!("the checkpoint that was kept {why}"), advice: NO_COPY };
+    let note = Note::parse(note).ok_or_else(|| doubt("is not a signed note"))?;
+    let checkpoint = Checkpoint::of(&note).ok_or_else(|| doubt("is not a checkpoint"))?;
+    let mut keys = trust.key.iter().chain(&trust.former);
+    let is_signed = trust.key.is_none() || keys.any(|key| key.name() == checkpoint.origin && key.signed(&note));
+    is_signed.then_some(checkpoint).ok_or_else(|| doubt("is not signed by a key that was given"))
 }

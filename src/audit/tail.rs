@@ -1,11 +1,11 @@
 //! The end of the file: what is on disk for certain, and what was written behind it.
 
-use std::io::{Result, Write};
-use std::path::{Path, PathBuf};
+use std::io::Result;
 use std::time::{Duration, Instant};
 
 use super::chain::Link;
 use super::checkpoint::Checkpoint;
+use super::copier::Copier;
 use super::key::Signer;
 use super::open::Store;
 use super::record::Body;
@@ -20,15 +20,16 @@ pub(super) struct End {
     pub(super) link: Link,
     /// Bytes of whole lines.
     pub(super) length: u64,
-    /// Lines up to and with the newest checkpoint.
+    /// Lines up to and with the newest checkpoint, and when that was made by this run.
     pub(super) signed: u64,
+    pub(super) signed_at: Option<Instant>,
 }
 
 /// Signs what is written, and tells somebody outside.
 pub(super) struct Notary {
     pub(super) signer: Signer,
-    /// Where the newest checkpoint is copied to.
-    pub(super) copy: Option<PathBuf>,
+    /// Who copies the newest checkpoint.
+    pub(super) copier: Option<Copier>,
 }
 
 pub(super) struct Tail {
@@ -44,20 +45,18 @@ pub(super) struct Tail {
     notary: Option<Notary>,
     /// The newest checkpoint, while it may not be on disk yet. What nobody outside has seen can still be signed otherwise.
     unpublished: Option<String>,
-    /// When the last checkpoint was made.
-    checkpointed: Option<Instant>,
 }
 
 impl Tail {
     pub(super) fn new(store: Box<dyn Store>, end: End, notary: Option<Notary>) -> Self {
         let (synced, written) = (end.clone(), end);
-        Tail { store, synced, written, unsynced: None, torn: false, notary, unpublished: None, checkpointed: None }
+        Tail { store, synced, written, unsynced: None, torn: false, notary, unpublished: None }
     }
 
     /// When the next checkpoint is due: at once for the first, and never while there is nothing new to sign.
     pub(super) fn checkpoint_due(&self) -> Option<Instant> {
         let has_news = self.notary.is_some() && self.written.link.seq() > self.written.signed;
-        has_news.then(|| self.checkpointed.map_or_else(Instant::now, |last| last + CHECKPOINT_EVERY))
+        has_news.then(|| self.written.signed_at.map_or_else(Instant::now, |last| last + CHECKPOINT_EVERY))
     }
 
     /// Signs all that was written, if something came since the last checkpoint.
@@ -69,7 +68,7 @@ impl Tail {
         let note = Checkpoint::sign(self.written.link.tree(), &notary.signer);
         self.append(std::iter::once(&Body::checkpoint(Monotonic::now(), &note)))?;
         self.written.signed = self.written.link.seq();
-        self.checkpointed = Some(Instant::now());
+        self.written.signed_at = Some(Instant::now());
         self.unpublished = Some(note);
         Ok(())
     }
@@ -113,23 +112,10 @@ impl Tail {
         }
     }
 
-    /// A copy that cannot be written does not hold up the audit: the checkpoint stands in the log too.
     fn publish(&mut self) {
-        let Some(note) = self.unpublished.take() else { return };
-        if let Some(copy) = self.notary.as_ref().and_then(|notary| notary.copy.as_deref())
-            && let Err(error) = replace(copy, &note)
-        {
-            log::error!("the checkpoint cannot be copied to {}: {error}", copy.display());
+        let copier = self.notary.as_ref().and_then(|notary| notary.copier.as_ref());
+        if let (Some(note), Some(copier)) = (self.unpublished.take(), copier) {
+            copier.copy(note);
         }
     }
-}
-
-/// Puts `text` in the place of the file at `path` in one step.
-fn replace(path: &Path, text: &str) -> Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(text.as_bytes())?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    Ok(())
 }

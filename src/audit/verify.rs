@@ -2,12 +2,13 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use super::FORMAT_VERSION;
 use super::chain::{Break, Envelope, Link};
 use super::checkpoint::Checkpoint;
-use super::signatures::{Signatures, Trust};
+use super::signatures::{Doubt, Signatures, Trust};
 use crate::{Error, Result};
 
 /// What a whole chain holds.
@@ -27,6 +28,9 @@ pub struct Verified {
     pub checkpoints: u64,
     /// The newest of them.
     pub signed: Option<Checkpoint>,
+    /// Lines, counted from 1, that nobody had signed when a run continued them, and those at the end that nobody has signed
+    /// yet: who may write the file could have changed them. Empty where nothing is signed at all.
+    pub unsigned: Vec<RangeInclusive<u64>>,
     /// What a chain cannot rule out, or what a reader should know.
     pub warnings: Vec<String>,
 }
@@ -35,7 +39,7 @@ pub struct Verified {
 #[derive(Debug)]
 pub(super) struct Reading<'t> {
     pub(super) link: Link,
-    signatures: Signatures<'t>,
+    pub(super) signatures: Signatures<'t>,
     pub(super) verified: Verified,
     /// Bytes of whole lines.
     pub(super) whole: u64,
@@ -64,13 +68,21 @@ pub fn verify(path: &Path, trust: &Trust) -> Result<Verified> {
         return Err(Error::check(format!("{} holds no record", path.display()))
             .advise("is it the right file? A file whose every line was removed looks the same"));
     }
-    let last = verified.between.as_ref().map(|(_, last)| last.as_str());
-    reading.signatures.cover(last).map_err(|why| unsigned(path, why))?;
-    if verified.checkpoints > 0 && trust.keys.is_empty() {
+    reading.signatures.is_of_key().map_err(|doubt| doubted(path, doubt))?;
+    if verified.checkpoints > 0 && trust.key.is_none() {
         verified.warnings.push(format!(
-            "{} checkpoints were held against the lines before them, but nobody checked who signed them: give the public key \
-             with --key",
+            "its checkpoints are those of the lines before them, and whose keys signed them is not known: give the public key \
+             with --key ({} checkpoints)",
             verified.checkpoints
+        ));
+    }
+    for lines in &verified.unsigned {
+        let end = *lines.end() == verified.lines;
+        verified.warnings.push(format!(
+            "lines {} to {} {}: who may write the file could have changed them",
+            lines.start(),
+            lines.end(),
+            if end { "are not signed yet" } else { "were not signed when the run after them signed all" }
         ));
     }
     if let Some(start) = reading.running {
@@ -85,7 +97,7 @@ pub fn verify(path: &Path, trust: &Trust) -> Result<Verified> {
 pub(super) fn read<'t>(path: &Path, trust: &'t Trust) -> Result<Reading<'t>> {
     let failed = |error| Error::device(format!("audit file {} cannot be read", path.display())).because(error);
     let mut file = BufReader::new(File::open(path).map_err(failed)?);
-    let signatures = Signatures::new(trust).map_err(|why| Error::usage(format!("{}: {why}", path.display())))?;
+    let signatures = Signatures::new(trust).map_err(|doubt| Error::usage(doubt.why).advise(doubt.advice))?;
     let mut reading = Reading {
         link: Link::START,
         signatures,
@@ -104,8 +116,8 @@ pub(super) fn read<'t>(path: &Path, trust: &'t Trust) -> Result<Reading<'t>> {
                 let envelope = Envelope::open(content)
                     .and_then(|envelope| reading.link.check(&envelope).map(|()| envelope))
                     .map_err(|broken| broken_at(path, &reading.link, broken, &mut file))?;
-                let signed = reading.signatures.follow(reading.link.tree(), envelope.note.as_deref(), &envelope.time);
-                signed.map_err(|why| unsigned(path, format!("line {} {why}", reading.link.seq() + 1)))?;
+                let signed = reading.signatures.follow(reading.link.tree(), &envelope);
+                signed.map_err(|doubt| doubted(path, doubt))?;
                 reading.link.advance(envelope.hash, content);
                 reading.whole += line.len() as u64;
                 reading.note(path, envelope)?;
@@ -116,16 +128,21 @@ pub(super) fn read<'t>(path: &Path, trust: &'t Trust) -> Result<Reading<'t>> {
             }
         }
     }
-    reading.signatures.end(reading.link.tree()).map_err(|why| unsigned(path, why))?;
+    reading.signatures.end(reading.link.tree()).map_err(|doubt| doubted(path, doubt))?;
     reading.verified.checkpoints = reading.signatures.count;
-    reading.verified.signed = reading.signatures.newest.clone();
+    reading.verified.signed = reading.signatures.newest.as_ref().map(|newest| newest.checkpoint.clone());
+    if reading.signatures.count > 0 {
+        let end = reading.signatures.unsigned_end(reading.link.seq());
+        let ranges = reading.signatures.adopted.iter().cloned().chain(Some(end));
+        reading.verified.unsigned =
+            ranges.filter(|lines| !lines.is_empty()).map(|lines| lines.start + 1..=lines.end).collect();
+    }
     Ok(reading)
 }
 
 /// The chain is whole, and what is signed is something else.
-fn unsigned(path: &Path, why: String) -> Error {
-    Error::check(format!("{}: {why}", path.display()))
-        .advise("keep the file as evidence; a copy of it from before the change shows what it said")
+fn doubted(path: &Path, doubt: Doubt) -> Error {
+    Error::check(format!("{}: {}", path.display(), doubt.why)).advise(doubt.advice)
 }
 
 impl Reading<'_> {

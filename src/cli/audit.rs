@@ -1,5 +1,6 @@
 //! `hgad audit`.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
@@ -30,12 +31,18 @@ enum AuditCommand {
 struct VerifyArgs {
     /// The audit file
     file: PathBuf,
-    /// The public key that it must be signed with; name all of them if the key was changed
+    /// The public key that signs it
     #[arg(long, value_name = "FILE")]
-    key: Vec<PathBuf>,
+    key: Option<PathBuf>,
+    /// A public key that signed it before that one did
+    #[arg(long, value_name = "FILE", requires = "key")]
+    former_key: Vec<PathBuf>,
     /// A checkpoint that was kept elsewhere: the file must still hold what was signed then
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
+    /// Fail when there are lines that are not signed, or were not when a later run signed all (the warnings name them)
+    #[arg(long, requires = "key")]
+    all_signed: bool,
 }
 
 /// Make the key that a line signs its audit with
@@ -91,7 +98,8 @@ pub fn run(args: AuditArgs) -> Result<()> {
 
 fn verify(args: &VerifyArgs) -> Result<()> {
     let trust = Trust {
-        keys: args.key.iter().map(|path| Verifier::open(path)).collect::<Result<_>>()?,
+        key: args.key.as_deref().map(Verifier::open).transpose()?,
+        former: args.former_key.iter().map(|path| Verifier::open(path)).collect::<Result<_>>()?,
         kept: args.checkpoint.as_deref().map(read).transpose()?,
     };
     let verified = audit::verify(&args.file, &trust)?;
@@ -104,7 +112,7 @@ fn verify(args: &VerifyArgs) -> Result<()> {
         print::counted(verified.runs, "run"),
         print::counted(verified.lost, "record")
     ))?;
-    if let Some(signed) = verified.signed.filter(|_| !trust.keys.is_empty()) {
+    if let Some(signed) = verified.signed.filter(|_| trust.key.is_some()) {
         print::line(format_args!(
             "signed by {}: lines 1 to {}, {}",
             signed.origin,
@@ -112,7 +120,12 @@ fn verify(args: &VerifyArgs) -> Result<()> {
             print::counted(verified.checkpoints, "checkpoint")
         ))?;
     }
-    verified.warnings.iter().try_for_each(|warning| print::line(format_args!("warning: {warning}")))
+    verified.warnings.iter().try_for_each(|warning| print::line(format_args!("warning: {warning}")))?;
+    match args.all_signed && !verified.unsigned.is_empty() {
+        false => Ok(()),
+        true => Err(Error::check(format!("{}: not all of its lines are signed", args.file.display()))
+            .advise("the warnings name them; a run that was killed leaves up to a minute unsigned")),
+    }
 }
 
 fn keygen(args: &KeygenArgs) -> Result<()> {
@@ -126,8 +139,12 @@ fn keygen(args: &KeygenArgs) -> Result<()> {
 fn prove(args: &ProveArgs) -> Result<()> {
     let proof = audit::prove(&args.file, args.record)?;
     let Some(out) = &args.out else { return print::line(proof.trim_end()) };
-    std::fs::write(out, &proof)
-        .map_err(|error| Error::device(format!("proof {} cannot be written", out.display())).because(error))?;
+    let file = std::fs::OpenOptions::new().write(true).create_new(true).open(out);
+    file.and_then(|mut file| file.write_all(proof.as_bytes())).map_err(|error| {
+        Error::device(format!("proof {} cannot be written", out.display()))
+            .because(error)
+            .advise("name a file that is not there yet, in a folder that you may write")
+    })?;
     print::line(format_args!("record {} is proved in {}", args.record, out.display()))
 }
 

@@ -4,6 +4,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use super::*;
+use crate::audit::copier::Copier;
 use crate::audit::desk::KEPT;
 use crate::audit::tail::{End, Notary, Tail};
 use crate::audit::writer::Writer;
@@ -52,7 +53,7 @@ impl Disk {
     }
 
     fn tail(&self, notary: Option<Notary>) -> Tail {
-        Tail::new(Box::new(self.clone()), End { link: Link::START, length: 0, signed: 0 }, notary)
+        Tail::new(Box::new(self.clone()), End { link: Link::START, length: 0, signed: 0, signed_at: None }, notary)
     }
 
     /// What a check of the disk finds, once the machine has lost its power.
@@ -123,19 +124,24 @@ fn a_checkpoint_that_was_not_forced_onto_the_disk_is_signed_anew_and_only_then_p
     let folder = Folder::new();
     let copy = folder.0.path().join("checkpoint");
     let signer = Signer::generate("line-3").unwrap();
-    let keys = vec![signer.verifier()];
-    let mut tail = disk.tail(Some(Notary { signer, copy: Some(copy.clone()) }));
-    let parts = (0..3).map(part).collect::<Vec<_>>();
-    tail.append(parts[..2].iter()).unwrap();
+    let key = Some(signer.verifier());
+    let copier = Copier::start(&copy).unwrap();
+    let mut tail = disk.tail(Some(Notary { signer, copier: Some(copier.clone()) }));
+    let start = Body::start(Monotonic::now(), &run_start(), key.as_ref().map(Verifier::to_string), true);
+    let records = std::iter::once(start).chain((0..3).map(part)).collect::<Vec<_>>();
+    tail.append(records[..3].iter()).unwrap();
     tail.checkpoint().unwrap();
     tail.sync().unwrap_err();
-    assert!(!copy.exists(), "it signs what may be written otherwise");
-    tail.append(parts.iter()).unwrap();
+    assert!(tail.checkpoint_due().is_none(), "what was signed is not in the log any more");
+    tail.append(records.iter()).unwrap();
     tail.checkpoint().unwrap();
     assert!(tail.checkpoint_due().is_none(), "nothing new");
     tail.sync().unwrap();
+    copier.close(EVER).unwrap();
     let kept = Some(std::fs::read_to_string(&copy).unwrap());
-    let verified = disk.verify_by(&Trust { keys, kept });
+    let kept_size = kept.as_ref().unwrap().lines().nth(1).unwrap().parse::<u64>().unwrap();
+    assert_eq!(kept_size, 4, "the first one, of three lines, was never published");
+    let verified = disk.verify_by(&Trust { key, former: Vec::new(), kept });
     assert_eq!((verified.parts, verified.checkpoints), (3, 1));
 }
 

@@ -26,15 +26,21 @@ impl Signed {
         Signed { folder, key, copy }
     }
 
-    fn open(&self) -> crate::Result<AuditLog> {
+    fn signing(&self) -> SigningConfig {
         let (key, former_keys) = (self.key.clone(), Vec::new());
-        let signing = Some(SigningConfig { key, former_keys, checkpoint_copy: Some(self.copy.clone()) });
-        let config = AuditConfig { file: self.folder.file(), sync: SyncPolicy::Group, signing };
-        AuditLog::open(&config, &run_start())
+        SigningConfig { key, former_keys, checkpoint_copy: Some(self.copy.clone()) }
+    }
+
+    fn open(&self, signing: Option<SigningConfig>) -> crate::Result<AuditLog> {
+        AuditLog::open(&AuditConfig { file: self.folder.file(), sync: SyncPolicy::Group, signing }, &run_start())
     }
 
     fn run(&self, parts: u64) {
-        let log = self.open().unwrap();
+        self.run_with(parts, Some(self.signing()));
+    }
+
+    fn run_with(&self, parts: u64, signing: Option<SigningConfig>) {
+        let log = self.open(signing).unwrap();
         (0..parts).for_each(|number| log.write(part(number)).unwrap());
         log.write(Body::stop(Monotonic::now(), "end", &Counters::default())).unwrap();
         log.close().unwrap();
@@ -43,7 +49,8 @@ impl Signed {
     /// What somebody knows who has the public key and a copy of the last checkpoint.
     fn trust(&self) -> Trust {
         Trust {
-            keys: vec![Verifier::open(&self.key.with_added_extension("pub")).unwrap()],
+            key: Some(Verifier::open(&self.key.with_added_extension("pub")).unwrap()),
+            former: Vec::new(),
             kept: Some(std::fs::read_to_string(&self.copy).unwrap()),
         }
     }
@@ -92,7 +99,6 @@ fn no_new_chain_stands_without_the_key() {
         let error = line.verify(&trust).expect_err(says);
         assert_eq!(error.kind().exit_code(), 1);
         assert!(error.report().contains(says), "{says}: {}", error.report());
-        assert!(line.open().is_err(), "no run continues it");
     };
     let part = lines.iter().position(|line| line.contains("\"part\":2,")).unwrap();
     let change = |from: &str, to: &str| {
@@ -105,7 +111,13 @@ fn no_new_chain_stands_without_the_key() {
     without.remove(part);
     refused(without, "some were changed, removed or put in");
     let is_checkpoint = |line: &&String| line.contains("\"kind\":\"checkpoint\"");
-    refused(lines.iter().filter(|line| !is_checkpoint(line)).cloned().collect(), "nothing in it is signed");
+    let unsigned = lines.iter().filter(|line| !is_checkpoint(line)).cloned().collect::<Vec<_>>();
+    refused(unsigned.clone(), "nothing in it is signed");
+    // Not even when a run with the key continues it: that says what it found.
+    line.folder.replace(&reseal(&unsigned));
+    line.run_with(1, Some(SigningConfig { checkpoint_copy: None, ..line.signing() }));
+    let adopted = line.verify(&trust).unwrap();
+    assert_eq!(adopted.unsigned, [1..=unsigned.len() as u64], "{:?}", adopted.warnings);
     let mut forged = Tree::EMPTY;
     let other = Signer::generate("factory.example/line-3").unwrap();
     let mut link = Link::START;
@@ -122,7 +134,80 @@ fn no_new_chain_stands_without_the_key() {
             line
         })
         .collect();
-    refused(forged, "not signed by a key that was given");
+    refused(forged, "the key of its run did not sign");
+    let mut smuggled = lines.clone();
+    let last = smuggled.len() - 1;
+    smuggled[last] = smuggled[last].replace("\"kind\":\"checkpoint\"", "\"kind\":\"part\"");
+    refused(smuggled, "holds a note, and is no checkpoint");
+}
+
+#[test]
+fn what_was_not_signed_in_time_is_named() {
+    let line = Signed::new();
+    line.run(3);
+    let signed = line.folder.lines().len() as u64;
+    line.run_with(3, None);
+    let without = line.folder.lines().len() as u64;
+    let end = line.verify(&line.trust()).unwrap();
+    assert_eq!(end.unsigned, [signed + 1..=without]);
+    assert!(end.warnings.iter().any(|warning| warning.contains("are not signed yet")), "{:?}", end.warnings);
+    line.run(3);
+    let adopted = line.verify(&line.trust()).unwrap();
+    assert_eq!(adopted.unsigned, [signed + 1..=without], "the key's next run does not make them better");
+}
+
+#[test]
+fn a_key_is_replaced_for_good() {
+    let line = Signed::new();
+    line.run(2);
+    let (old, new) = (line.key.clone(), line.folder.0.path().join("new.key"));
+    let public = |key: &Path| key.with_added_extension("pub");
+    Signer::generate("factory.example/line-3").unwrap().write(&new).unwrap();
+    let with = |key: &Path, former: &[&Path]| {
+        let former_keys = former.iter().map(|key| public(key)).collect();
+        Some(SigningConfig { key: key.to_owned(), former_keys, ..line.signing() })
+    };
+    assert!(line.open(with(&new, &[])).is_err(), "an unknown key has signed it");
+    line.run_with(2, with(&new, &[&old]));
+    let key = |path: &Path| Verifier::open(&public(path)).unwrap();
+    let trust = |now: &Path, former: &[&Path]| Trust {
+        key: Some(key(now)),
+        former: former.iter().map(|path| key(path)).collect(),
+        kept: Some(std::fs::read_to_string(&line.copy).unwrap()),
+    };
+    assert_eq!(line.verify(&trust(&new, &[&old])).unwrap().runs, 2);
+    for (trust, says) in [
+        (trust(&new, &[]), "another key signs"),
+        (trust(&old, &[]), "not signed by a key that was given"),
+        (Trust { kept: None, ..trust(&old, &[&new]) }, "signed by a former key"),
+    ] {
+        let error = line.verify(&trust).unwrap_err();
+        assert!(error.report().contains(says), "{says}: {}", error.report());
+    }
+    // The thief of the old key cannot go on with it.
+    let log = line.open(with(&old, &[&new])).unwrap();
+    log.close().unwrap();
+    let error = line.verify(&trust(&new, &[&old])).unwrap_err();
+    assert!(error.report().contains("which was replaced before"), "{}", error.report());
+}
+
+#[test]
+fn a_copy_that_is_missing_or_a_log_without_a_past_is_refused() {
+    let line = Signed::new();
+    line.run(2);
+    std::fs::remove_file(&line.copy).unwrap();
+    let error = line.open(Some(line.signing())).unwrap_err();
+    assert!(error.report().contains("copy of the newest checkpoint is missing"), "{}", error.report());
+    line.run_with(1, Some(SigningConfig { checkpoint_copy: None, ..line.signing() }));
+    line.run(1);
+    assert!(line.copy.exists(), "a run without it says that it is no longer kept");
+
+    let pipe = line.folder.0.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let _reader = std::fs::OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
+    let config = AuditConfig { file: pipe, sync: SyncPolicy::Group, signing: Some(line.signing()) };
+    let error = AuditLog::open(&config, &run_start()).unwrap_err();
+    assert!(error.report().contains("must have a past"), "{}", error.report());
 }
 
 #[test]
@@ -135,9 +220,13 @@ fn an_older_log_does_not_pass_for_the_newest() {
     line.folder.replace(&old);
     let error = line.verify(&line.trust()).unwrap_err();
     assert!(error.report().contains("its end was removed"), "{}", error.report());
-    assert!(line.open().is_err(), "no run continues it");
+    assert!(line.open(Some(line.signing())).is_err(), "no run continues it");
     // Who kept only the older checkpoint cannot know.
-    line.verify(&Trust { kept: old_checkpoint, ..line.trust() }).unwrap();
+    line.verify(&Trust { kept: old_checkpoint.clone(), ..line.trust() }).unwrap();
+    // A witness's signature added makes it no other checkpoint.
+    let witness = Signer::generate("witness.example").unwrap().sign("x\n");
+    let cosigned = format!("{}{}", old_checkpoint.unwrap(), witness.split_once("\n\n").unwrap().1);
+    line.verify(&Trust { kept: Some(cosigned), ..line.trust() }).unwrap();
 }
 
 #[test]
@@ -157,6 +246,9 @@ fn every_one_of_ten_thousand_random_edits_is_found() {
         edits += 1;
         std::fs::write(line.folder.file(), &edited).unwrap();
         assert!(line.verify(&trust).is_err(), "edit {edits} was not found:\n{}", String::from_utf8_lossy(&edited));
+        // By the key alone all is found but an end that was cut off.
+        let by_key = line.verify(&Trust { kept: None, ..trust.clone() });
+        assert!(by_key.is_err() || whole.starts_with(&edited), "edit {edits} was not found by the key");
     }
     std::fs::write(line.folder.file(), &whole).unwrap();
     line.verify(&trust).unwrap();
@@ -195,13 +287,15 @@ fn edit(lines: &[Vec<u8>], random: &mut impl Rng) -> Vec<u8> {
 fn a_line_is_proved_and_another_implementation_agrees() {
     let line = Signed::new();
     line.run(40);
-    let key = &line.trust().keys[0];
+    let key = &line.trust().key.unwrap();
     let lines = line.folder.lines();
     for index in 0..lines.len() as u64 - 1 {
         let text = prove(&line.folder.file(), index).unwrap();
         let proved = check(&text, key).unwrap();
         assert_eq!((proved.index, &proved.line), (index, &lines[index as usize]));
         check_elsewhere(&text, &line.key, &lines[index as usize]);
+        assert!(check(&text.replacen("@v1", "@v10", 1), key).is_err());
+        assert!(check(&text.replacen("\nindex ", "\nindex 0", 1), key).is_err());
         let changed = lines[index as usize].replace("passed", "rejected").replace("reject", "pass");
         if changed != lines[index as usize] {
             let forged = text.replace(&base64_of(&lines[index as usize]), &base64_of(&changed));
