@@ -12,9 +12,16 @@ pub const PATIENCE: Duration = Duration::from_secs(3);
 /// A device's health, told by its thread and read by whoever wants to know.
 #[derive(Debug, Default)]
 pub struct Health {
-    failure: Mutex<Option<String>>,
+    told: Mutex<Told>,
     /// When the call into the driver began that the thread makes now, in nanoseconds; 0 between calls.
     calling_since: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Told {
+    failure: Option<String>,
+    /// A failure that nobody has looked at, which may be over.
+    unseen: Option<String>,
 }
 
 impl Health {
@@ -34,28 +41,34 @@ impl Health {
 
     /// The device failed for the reason given. Says whether it worked before.
     pub fn failed(&self, why: String) -> bool {
-        self.failure().replace(why).is_none()
+        let mut told = self.told();
+        told.unseen = Some(why.clone());
+        told.failure.replace(why).is_none()
     }
 
     /// The device works.
     pub fn works(&self) {
-        *self.failure() = None;
+        self.told().failure = None;
     }
 
+    /// Looks how the device does at `now`.
+    ///
     /// # Errors
     ///
-    /// Why the device does not work at `now`.
-    pub fn at(&self, now: Monotonic) -> Result<(), String> {
+    /// Why it does not work, or did not since the last look.
+    pub fn look(&self, now: Monotonic) -> Result<(), String> {
         let since = self.calling_since.load(Ordering::Relaxed);
         if since != 0 && now.saturating_since(Monotonic::from_nanos(since)) >= PATIENCE {
             return Err(format!("its driver has not come back for {} s", PATIENCE.as_secs()));
         }
-        self.failure().clone().map_or(Ok(()), Err)
+        let mut told = self.told();
+        let unseen = told.unseen.take();
+        told.failure.clone().or(unseen).map_or(Ok(()), Err)
     }
 
-    /// A text is whole after every statement, also when a thread panicked while it held it.
-    fn failure(&self) -> MutexGuard<'_, Option<String>> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What was told is whole after every statement, also when a thread panicked while it held it.
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -67,21 +80,25 @@ mod tests {
     fn a_driver_that_does_not_come_back_is_a_failure_until_it_does() {
         let health = Health::default();
         let later = || Monotonic::now() + PATIENCE;
-        assert_eq!(health.at(later()), Ok(()), "no call is made");
-        let during = health.watch(|| [health.at(Monotonic::now()), health.at(later())]);
+        assert_eq!(health.look(later()), Ok(()), "no call is made");
+        let during = health.watch(|| [health.look(Monotonic::now()), health.look(later())]);
         assert_eq!(during, [Ok(()), Err("its driver has not come back for 3 s".into())]);
-        assert_eq!(health.at(later()), Ok(()));
+        assert_eq!(health.look(later()), Ok(()));
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| health.watch(|| panic!("a bug"))));
         assert!(panicked.is_err());
-        assert_eq!(health.at(later()), Ok(()), "a panic came back");
+        assert_eq!(health.look(later()), Ok(()), "a panic came back");
     }
 
     #[test]
     fn what_the_thread_says_holds_until_it_says_otherwise() {
         let health = Health::default();
         assert!(health.failed("unplugged".into()) && !health.failed("still unplugged".into()));
-        assert_eq!(health.at(Monotonic::now()), Err("still unplugged".into()));
+        assert_eq!(health.look(Monotonic::now()), Err("still unplugged".into()));
         health.works();
-        assert_eq!(health.at(Monotonic::now()), Ok(()));
+        assert_eq!(health.look(Monotonic::now()), Ok(()));
+        health.failed("for a moment".into());
+        health.works();
+        assert_eq!(health.look(Monotonic::now()), Err("for a moment".into()), "a failure that is over is told once");
+        assert_eq!(health.look(Monotonic::now()), Ok(()));
     }
 }

@@ -8,7 +8,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::target;
 use crate::config::LineConfig;
-use crate::runtime::{self, Ending, Summary, Wiring};
+use crate::runtime::{self, Summary, Wiring};
 use crate::{Error, Result, print};
 
 const EXAMPLES: &str = r"Examples:
@@ -52,20 +52,10 @@ pub fn run(args: RunArgs) -> Result<()> {
     if let Some(error) = hurried(&config, &summary) {
         log::warn!("{}", error.report());
     }
-    if let Some(path) = &args.json {
-        target::write(path, &format!("{:#}\n", summary.to_json()))?;
-    }
-    if let Some(why) = summary.unreleased {
-        return Err(
-            Error::device(why).advise("the ejector may be on: make the machine safe before anybody reaches into it")
-        );
-    }
-    match summary.ending {
-        Ending::LineStopped(why) => Err(Error::check("the line was stopped")
-            .because(why)
-            .advise("the audit says when and why; remove the cause before the belt runs again")),
-        Ending::CameraEnded | Ending::Stopped => printed,
-    }
+    let written = args.json.as_deref().map(|path| target::write(path, &format!("{:#}\n", summary.to_json())));
+    // What the machine is like comes before what became of the summary.
+    summary.check()?;
+    written.unwrap_or(Ok(())).and(printed)
 }
 
 /// What to do about a belt that is faster than the inspections.

@@ -129,9 +129,9 @@ pub struct SerialConfig {
 }
 
 impl SerialConfig {
-    /// How long the message is on the wire: start bit, 8 data bits, stop bit.
-    pub fn sending(&self) -> Duration {
-        Duration::from_secs_f64(self.message.len() as f64 * 10.0 / f64::from(self.baud))
+    /// How long `message` is on the wire: start bit, 8 data bits, stop bit.
+    pub fn sending(&self, message: &[u8]) -> Duration {
+        Duration::from_secs_f64(message.len() as f64 * 10.0 / f64::from(self.baud))
     }
 }
 

@@ -315,20 +315,24 @@ impl SerialTyped {
             message: bytes("message", &self.message)?,
             release: self.release.as_ref().map(|typed| bytes("release", typed)).transpose()?,
         };
-        let sending = config.sending();
-        if sending < rules.tolerance {
-            return Ok(config);
+        let release = self.release.as_ref().map(|typed| ("release", typed));
+        for (key, typed) in std::iter::once(("message", &self.message)).chain(release) {
+            let sending = config.sending(&typed.get_ref().0);
+            // While the end of one pulse is sent, no other part can be rejected.
+            if sending >= rules.tolerance {
+                return Err(Complaint::new(
+                    typed.span(),
+                    format!(
+                        "the {key} takes {:.1} ms at {} baud, and after {:.1} ms (tolerance_ms) a reject is too late for its part",
+                        sending.as_secs_f64() * 1e3,
+                        config.baud,
+                        rules.tolerance.as_secs_f64() * 1e3
+                    ),
+                    "a shorter one, a higher baud, or a longer tolerance_ms in [line]",
+                ));
+            }
         }
-        Err(Complaint::new(
-            self.message.span(),
-            format!(
-                "the message takes {:.1} ms at {} baud, and after {:.1} ms (tolerance_ms) a reject is too late for its part",
-                sending.as_secs_f64() * 1e3,
-                config.baud,
-                rules.tolerance.as_secs_f64() * 1e3
-            ),
-            "a shorter message, a higher baud, or a longer tolerance_ms in [line]",
-        ))
+        Ok(config)
     }
 }
 

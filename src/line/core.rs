@@ -40,7 +40,7 @@ pub struct LineCore {
     open: BTreeMap<PartId, OpenPart>,
     tickets: HashMap<Ticket, PartId>,
     wakeups: BTreeSet<(Monotonic, PartId)>,
-    newest: Option<(u64, Monotonic)>,
+    newest: Option<(u64, Monotonic, StampSource)>,
     /// Alarms that are raised; those whose cause is gone carry the moment at which they end.
     alarms: BTreeMap<Alarm, Option<Monotonic>>,
     counters: Counters,
@@ -121,7 +121,7 @@ impl LineCore {
 
     fn open(&mut self, sighting: Sighting, at: Monotonic) -> PartId {
         let ticket = sighting.ticket;
-        self.newest = Some((sighting.frame, sighting.captured));
+        self.newest = Some((sighting.frame, sighting.captured, sighting.stamp));
         let part = self.add(sighting, at);
         self.tickets.insert(ticket, part);
         if let Some(open) = self.open.get_mut(&part) {
@@ -159,9 +159,9 @@ impl LineCore {
     }
 
     /// Frames that the camera counted and never delivered are parts too: their captures lie evenly between those of
-    /// their neighbours.
+    /// their neighbours; nobody knows when they were where that is not known of a neighbour.
     fn close_gap(&mut self, sighting: &Sighting, at: Monotonic, actions: &mut Vec<Action>) {
-        let Some((newest, captured)) = self.newest else { return };
+        let Some((newest, captured, stamp)) = self.newest else { return };
         let Some(missing) = sighting.frame.checked_sub(newest + 1) else {
             let text = format!("the camera counts anew: frame {} follows frame {newest}", sighting.frame);
             return actions.push(Action::Note(text));
@@ -173,9 +173,12 @@ impl LineCore {
             return actions.push(Action::StopLine(text));
         }
         let step = sighting.captured.saturating_since(captured) / (missing as u32 + 1);
+        let stamp = match [stamp, sighting.stamp].contains(&StampSource::Doubtful) {
+            true => StampSource::Doubtful,
+            false => StampSource::Interpolated,
+        };
         for k in 1..=missing {
-            let (frame, captured) = (newest + k, captured + step * k as u32);
-            let (stamp, origin) = (StampSource::Interpolated, String::new());
+            let (frame, captured, origin) = (newest + k, captured + step * k as u32, String::new());
             let part = self.add(Sighting { frame, captured, stamp, origin, ..sighting.clone() }, at);
             self.without_verdict(part, Unknown::Lost, at, actions);
         }

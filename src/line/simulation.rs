@@ -361,6 +361,23 @@ fn a_part_of_unknown_time_is_not_rejected_at_a_guess() {
 }
 
 #[test]
+fn parts_that_were_lost_beside_one_of_unknown_time_are_not_rejected_at_a_guess_either() {
+    for doubtful in [0, 3] {
+        let mut core = LineCore::new(rules(SkippedPolicy::Reject, LatePolicy::Count));
+        let mut actions = Vec::new();
+        for frame in [0, 3] {
+            let at = Monotonic::from_nanos(1_000_000_000 + frame * 20_000_000);
+            let stamp = if frame == doubtful { StampSource::Doubtful } else { StampSource::EndOfFrame };
+            let (ticket, origin, class) = (Ticket(frame), "belt".into(), "washer".into());
+            let sighting = Sighting { ticket, frame, captured: at, stamp, origin, class };
+            core.handle(Event { at, what: Happening::Captured(sighting) }, &mut actions);
+        }
+        assert!(!actions.iter().any(|action| matches!(action, Action::Fire { .. })), "{actions:?}");
+        assert_eq!(core.counters().lost, 2);
+    }
+}
+
+#[test]
 fn a_device_that_works_now_and_then_is_one_alarm() {
     let mut core = LineCore::new(rules(SkippedPolicy::Reject, LatePolicy::Count));
     let mut actions = Vec::new();

@@ -115,6 +115,7 @@ impl Desk {
 #[derive(Debug)]
 pub struct Firing {
     desk: Arc<Desk>,
+    is_ended: bool,
 }
 
 impl Firing {
@@ -143,7 +144,7 @@ impl Firing {
             shared.change(|orders| orders.ended = Some(released));
         });
         thread.map_err(|error| crate::Error::device("the system gives no thread for the output").because(error))?;
-        Ok(Firing { desk })
+        Ok(Firing { desk, is_ended: false })
     }
 
     /// Takes an order; what became of it is reported.
@@ -159,13 +160,13 @@ impl Firing {
         });
     }
 
-    /// How the output does.
+    /// Looks how the output does.
     ///
     /// # Errors
     ///
-    /// It failed, its driver hangs, or its thread panicked.
+    /// It fails or failed since the last look, its driver hangs, or its thread panicked.
     pub fn health(&self, now: Monotonic) -> Result<(), String> {
-        self.desk.health.at(now)
+        self.desk.health.look(now)
     }
 
     /// Whether the thread has ended, though nobody ended it: nothing will act any more.
@@ -179,7 +180,8 @@ impl Firing {
     /// # Errors
     ///
     /// Nobody knows whether the output is released: that failed, or its driver does not come back.
-    pub fn end(self) -> Result<(), String> {
+    pub fn end(mut self) -> Result<(), String> {
+        self.is_ended = true;
         self.stop()
     }
 
@@ -205,7 +207,9 @@ impl Firing {
 
 impl Drop for Firing {
     fn drop(&mut self) {
-        if let Err(why) = self.stop() {
+        if !self.is_ended
+            && let Err(why) = self.stop()
+        {
             log::error!("{why}");
         }
     }
@@ -244,13 +248,15 @@ impl<R: FnMut(Outcome)> Worker<'_, R> {
                 orders = desk.orders();
                 continue;
             }
-            if self.retry.is_some_and(|retry| retry <= now) {
+            // A pulse that lasts is another part's, and a retry would end it.
+            let retry = self.retry.filter(|_| orders.schedule.release.is_none());
+            if retry.is_some_and(|retry| retry <= now) {
                 drop(orders);
                 self.release();
                 orders = desk.orders();
                 continue;
             }
-            let next = orders.schedule.next().into_iter().chain(self.retry).min();
+            let next = orders.schedule.next().into_iter().chain(retry).min();
             orders = match next.map(|at| (at, at.saturating_since(now))) {
                 Some((at, left)) if left <= LAST_STRETCH => {
                     drop(orders);
@@ -282,8 +288,10 @@ impl<R: FnMut(Outcome)> Worker<'_, R> {
         let fired = Monotonic::now();
         // Also after a failure: part of a message, or a level, may have gone out.
         self.desk.change(|orders| orders.schedule.hold(fired + order.pulse));
-        (self.report)((order.part, result.as_ref().map(|()| fired).map_err(|error| error.line())));
+        let outcome = result.as_ref().map(|()| fired).map_err(|error| error.line());
+        // Who hears of the part may look at the output's health next.
         self.note(result);
+        (self.report)((order.part, outcome));
     }
 
     fn release(&mut self) {

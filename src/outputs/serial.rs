@@ -10,7 +10,7 @@ use super::Output;
 use crate::config::SerialConfig;
 use crate::{Error, Result};
 
-/// A message that has not left within this time has failed: the part is past the ejector soon.
+/// A message that has not left so long after the time that it takes has failed: the part is past the ejector soon.
 const WRITE_TIMEOUT: Duration = Duration::from_millis(50);
 /// How often it is looked whether the message has left.
 const LOOK: Duration = Duration::from_micros(200);
@@ -58,7 +58,7 @@ impl SerialOutput {
                 Some(port) => port,
                 None => self.connect()?,
             };
-            match transmit(&mut port, message) {
+            match transmit(&mut port, message, self.config.sending(message) + WRITE_TIMEOUT) {
                 Ok(()) => {
                     self.port = Some(port);
                     return Ok(());
@@ -88,8 +88,8 @@ struct Stuck {
 }
 
 /// Hands `message` to the port and waits until it has left: what only lies in the kernel's buffer has rejected nothing.
-fn transmit(port: &mut TTYPort, message: &[u8]) -> Result<(), Stuck> {
-    let end = Instant::now() + WRITE_TIMEOUT;
+fn transmit(port: &mut TTYPort, message: &[u8], timeout: Duration) -> Result<(), Stuck> {
+    let end = Instant::now() + timeout;
     let timed_out = || io::Error::new(ErrorKind::TimedOut, "the device does not take it");
     let mut taken = 0;
     while taken < message.len() {

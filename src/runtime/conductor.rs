@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use super::condition::Condition;
 use super::grabbing::Grabbing;
-use super::inspection::judge;
+use super::inspection::{Waiting, judge};
 use super::journal::Journal;
 use super::ledger::Ledger;
 use super::observer::{Finished, Gallery, Picture};
 use super::slot::Slot;
 use super::stage::{Stage, outcome};
-use super::summary::{Ending, Summary, Tally};
+use super::summary::{self, Ending, Summary, Tally};
 use super::{Wiring, realtime};
 use crate::Result;
 use crate::audit::{Body, PartContext};
@@ -76,7 +76,7 @@ pub fn run(wiring: Wiring) -> Result<Summary> {
     };
     let camera = {
         let (camera, class, left) = (wiring.camera, wiring.class, wiring.max_parts);
-        let (stop, health) = (grab_stop.clone(), camera_health.clone());
+        let (slot, stop, health) = (slot.clone(), grab_stop.clone(), camera_health.clone());
         Stage::start("camera", move || {
             let (messages, stop, health) = (&sender, &*stop, &*health);
             let mut grabbing = Grabbing { camera, class, slot: &slot, messages, stop, health, left };
@@ -103,6 +103,7 @@ pub fn run(wiring: Wiring) -> Result<Summary> {
         ending: None,
         halt_at: None,
         settled: None,
+        slot,
         camera,
         camera_health,
         camera_condition: Condition::of(Device::Camera),
@@ -143,6 +144,7 @@ struct Conductor {
     halt_at: Option<Monotonic>,
     /// Since when nothing can happen to any part any more.
     settled: Option<Monotonic>,
+    slot: Arc<Slot<Waiting>>,
     camera: Stage,
     camera_health: Arc<Health>,
     camera_condition: Condition,
@@ -177,7 +179,7 @@ impl Conductor {
 
     /// Threads that hang in a driver, or are dead, cannot say so themselves.
     fn look_after_devices(&mut self, now: Monotonic) {
-        let camera = self.camera_condition.follow(self.camera_health.at(now));
+        let camera = self.camera_condition.follow(self.camera_health.look(now));
         let output = self.firing_condition.follow(self.firing.health(now));
         for what in camera.into_iter().chain(output).chain(self.audit.news()) {
             self.handle(Event { at: now, what });
@@ -305,6 +307,7 @@ impl Conductor {
             log::error!("{why}");
             self.audit.write(Body::health(Monotonic::now(), Device::Output, &Err(why.clone())));
         }
+        self.slot.close();
         self.camera.leave("the camera's driver does not come back");
         self.inspection.leave("the inspection still computes, in vain: its part has its fate");
         let counters = *self.core.counters();
@@ -316,7 +319,12 @@ impl Conductor {
             gallery.close();
             gallery.unobserved
         });
-        written?;
+        match (&unreleased, written) {
+            (_, Ok(())) => {}
+            (None, Err(error)) => return Err(error),
+            // Hands come before files.
+            (Some(why), Err(error)) => return Err(summary::ejector_may_be_on(why).because(error)),
+        }
         let took = Monotonic::now().saturating_since(started);
         Ok(self.tally.summary(ending, counters, took, unreleased, unobserved, file))
     }

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use crate::{Error, Result, health, panic_text};
 
+/// How long a thread that is not done may take to notice that it is not needed any more.
+const LAST_WORD: Duration = Duration::from_millis(100);
 /// How often the end of a thread is looked for.
 const GLANCE: Duration = Duration::from_millis(2);
 
@@ -27,9 +29,9 @@ impl Stage {
         Ok(Stage { thread, is_done: false })
     }
 
-    /// Waits for the end of a thread that is done, and leaves one behind that is not, for the reason given.
+    /// Waits for the end of a thread that is done, and leaves one behind that does not end soon, for the reason given.
     pub(super) fn leave(self, why: &str) {
-        let patience = Instant::now() + if self.is_done { health::PATIENCE } else { Duration::ZERO };
+        let patience = Instant::now() + if self.is_done { health::PATIENCE } else { LAST_WORD };
         while !self.thread.is_finished() && Instant::now() < patience {
             std::thread::sleep(GLANCE);
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::histogram::Histogram;
 use crate::line::{Alarm, Counters, PartRecord};
+use crate::{Error, Result};
 
 /// Why a run ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,7 +68,29 @@ pub struct Summary {
     pub audit: PathBuf,
 }
 
+/// That nobody knows whether the output is released, for the reason given.
+pub(super) fn ejector_may_be_on(why: &str) -> Error {
+    Error::device(why).advise("the ejector may be on: make the machine safe before anybody reaches into it")
+}
+
 impl Summary {
+    /// Whether all is as it should be when the run has ended.
+    ///
+    /// # Errors
+    ///
+    /// Nobody knows whether the output is released, or the line had to stop.
+    pub fn check(&self) -> Result<()> {
+        if let Some(why) = &self.unreleased {
+            return Err(ejector_may_be_on(why));
+        }
+        match &self.ending {
+            Ending::LineStopped(why) => Err(Error::check("the line was stopped")
+                .because(why.clone())
+                .advise("the audit says when and why; remove the cause before the belt runs again")),
+            Ending::CameraEnded | Ending::Stopped => Ok(()),
+        }
+    }
+
     /// The summary as a JSON object.
     pub fn to_json(&self) -> serde_json::Value {
         let mut object = serde_json::Map::new();
@@ -112,14 +135,6 @@ impl fmt::Display for Summary {
         if !self.alarms.is_empty() {
             let list = self.alarms.iter().map(|(alarm, times)| format!("{alarm} {times}x")).collect::<Vec<_>>();
             writeln!(f, "alarms        {} (the audit says when and why)", list.join(", "))?;
-        }
-        if self.counters.late > 0 {
-            writeln!(
-                f,
-                "hint          {} parts had no verdict 5 ms before the ejector: travel_ms is too short for this model on \
-                 this machine, or the machine is busy with something else",
-                self.counters.late
-            )?;
         }
         write!(f, "audit         {}", self.audit.display())
     }

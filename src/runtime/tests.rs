@@ -89,10 +89,15 @@ fn driver_panic() -> Box<dyn FnMut(u64) -> Result<Grab> + Send> {
     Box::new(|_| panic!("a bug in a driver"))
 }
 
-struct ScriptedInspector;
+#[derive(Default)]
+struct ScriptedInspector {
+    /// Becomes true when the first inspection begins.
+    begun: Arc<AtomicBool>,
+}
 
 impl Inspect for ScriptedInspector {
     fn inspect(&mut self, frame: &Frame, _class: &str) -> Result<Judged> {
+        self.begun.store(true, Ordering::Relaxed);
         let kind = frame.image.get_pixel(0, 0).0[0];
         match kind {
             part::FAULT => return Err(Error::device("the network failed")),
@@ -203,7 +208,7 @@ impl Bench {
             },
             class: "washer".into(),
             camera: Box::new(ScriptedCamera { script, number: 0, interval: ms(5) }),
-            inspector: Box::new(ScriptedInspector),
+            inspector: Box::new(ScriptedInspector::default()),
             output: Box::new(ScriptedOutput(self.calls.clone())),
             audit: open_audit(&self.audit_file()),
             context: PartContext { bundle: Digest::zero() },
@@ -268,11 +273,18 @@ fn good_parts_pass_and_everything_else_is_rejected() {
 fn an_inspection_that_is_too_slow_is_a_reject_and_frames_behind_it_are_skipped() {
     let bench = Bench::new();
     let mut wiring = bench.wiring((0..10).map(|_| frame(part::GOOD)).collect());
-    wiring.camera = Box::new(ScriptedCamera {
-        script: std::iter::once(frame(part::SLOW)).chain((0..10).map(|_| frame(part::GOOD))).collect(),
-        number: 0,
-        interval: Duration::from_millis(5),
+    let begun = Arc::new(AtomicBool::new(false));
+    wiring.inspector = Box::new(ScriptedInspector { begun: begun.clone() });
+    let mut behind = frame(part::GOOD);
+    let behind: Box<dyn FnMut(u64) -> Result<Grab> + Send> = Box::new(move |number| {
+        while !begun.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        behind(number)
     });
+    let script = std::iter::once(frame(part::SLOW)).chain([behind]).chain((0..9).map(|_| frame(part::GOOD)));
+    wiring.camera =
+        Box::new(ScriptedCamera { script: script.collect(), number: 0, interval: Duration::from_millis(5) });
     wiring.pace = Pace::NewestWins;
     let summary = bench.finish(wiring);
     let fates = bench.fates();
