@@ -45,6 +45,16 @@ fn images_that_the_model_was_trained_on_are_refused_where_that_is_known() {
 }
 
 #[test]
+fn a_few_copies_of_training_images_are_told_from_a_wrong_choice_of_images() {
+    let bench = Bench::new();
+    (0..4).for_each(|seed| bench.save(&format!("copies/{seed:03}.png"), &normal_part(0, seed)));
+    bench.save("copies/004.png", &normal_part(0, 104));
+    let (code, _, err) = calibrate(&bench, "red", "copies", "refused.toml");
+    assert!(code == 2 && err.contains("1 of 5 images") && err.contains("004.png"), "{err}");
+    assert!(err.contains("copies of such, byte for byte") && !err.contains("--hold-out 5"), "{err}");
+}
+
+#[test]
 fn a_list_of_training_images_is_part_of_the_bundle() {
     let bench = Bench::new();
     let path = bench.path("bundle/trained-on.txt");
@@ -56,7 +66,7 @@ fn a_list_of_training_images_is_part_of_the_bundle() {
 }
 
 #[test]
-fn images_of_another_product_are_refused_and_single_ones_named() {
+fn images_of_another_product_are_refused_and_single_ones_left_out() {
     let bench = Bench::new();
     let (code, _, err) = calibrate(&bench, "red", "data/blue/train/good", "refused.toml");
     assert_eq!(code, 2, "{err}");
@@ -65,10 +75,22 @@ fn images_of_another_product_are_refused_and_single_ones_named() {
     assert!(!bench.path("refused.toml").exists());
 
     let stray = |number: u32| bench.save(&format!("data/red/train/good/stray{number}.png"), &normal_part(1, number));
+    let without = std::fs::read_to_string(bench.path("calibration/red.toml")).unwrap();
     stray(1);
-    let (code, _, err) = calibrate(&bench, "red", "data/red/train/good", "one.toml");
+    let (code, out, err) = calibrate(&bench, "red", "data/red/train/good", "one.toml");
     assert_eq!(code, 0, "{err}");
-    assert!(err.contains("1 of 31 images clearly not 'red'") && err.contains("stray1.png"), "{err}");
+    assert!(err.contains("1 of 31 images clearly not 'red' and left out") && err.contains("stray1.png"), "{err}");
+    // Constants, threshold, rates and images are those of the folder without it.
+    let with = std::fs::read_to_string(bench.path("one.toml")).unwrap();
+    let but_for_date = |text: &str| text.lines().filter(|line| !line.starts_with("created")).collect::<String>();
+    assert_eq!(but_for_date(&with), but_for_date(&without));
+    assert!(out.contains("30 of 30 parts"), "{out}");
+    // Groups follow: the stray is the only image of its own, and the last of the folder.
+    let (model, images, grouped) = (bench.text("bundle"), bench.text("data/red/train/good"), bench.text("group.toml"));
+    let base = ["calibrate", "--model", &model, "--class", "red", "--images", &images, "--out", &grouped];
+    let (code, out, err) = run(&[&base[..], &["--group", r"^(\d\d|stray)"]].concat());
+    assert!(code == 0 && out.contains("30 of 3 parts"), "{out}{err}");
+    assert!(!std::fs::read_to_string(&grouped).unwrap().contains("stray"));
     stray(2);
     let (code, _, err) = calibrate(&bench, "red", "data/red/train/good", "two.toml");
     assert_eq!(code, 2, "{err}");

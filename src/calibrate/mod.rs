@@ -23,6 +23,8 @@ use crate::{Error, Result};
 
 /// What calibration needs of one image.
 struct Sample {
+    path: PathBuf,
+    group: Option<String>,
     size: (u32, u32),
     maps: Vec<Array2<f32>>,
     digest: Digest,
@@ -30,8 +32,8 @@ struct Sample {
     resembles: Option<usize>,
 }
 
-/// Calibrates `class` on images of normal parts. Single images that clearly show another class are warned of: they may be
-/// outliers of a product that resembles it.
+/// Calibrates `class` on images of normal parts. Single images that clearly show another class are left out and named in a
+/// warning: the line rejects such parts whatever the threshold is, so they must not move it.
 ///
 /// # Errors
 ///
@@ -52,29 +54,23 @@ pub fn calibrate(
     if images.is_empty() {
         return Err(Error::usage(format!("no image to calibrate '{class}' on")));
     }
-    let samples = batch::for_each_image(bundle, class, images, |inspector, _, bytes, image| {
+    let samples = batch::for_each_image(bundle, class, images, |inspector, number, bytes, image| {
         let digest = Digest::of(bytes);
         if bundle.trained_on.as_ref().is_some_and(|seen| seen.contains(&digest)) {
             return Ok(None);
         }
         let (maps, resembles) = inspector.examine(&image, index)?;
-        Ok(Some(Sample { size: image.dimensions(), maps, digest, resembles }))
+        let (path, group) = (images[number].clone(), groups.as_ref().map(|groups| groups[number].clone()));
+        Ok(Some(Sample { path, group, size: image.dimensions(), maps, digest, resembles }))
     })?;
     let samples = suitable::unseen(bundle, images, samples)?;
-    suitable::check_product(bundle, class, images, &samples)?;
+    let samples = suitable::of_product(bundle, class, samples)?;
     let frame = common(&samples).and_then(FrameSize::new);
-    let (maps, digests): (Vec<_>, Vec<_>) = samples.into_iter().map(|sample| (sample.maps, sample.digest)).unzip();
+    let (maps, mut images): (Vec<_>, Vec<_>) = samples.into_iter().map(Sample::divide).unzip();
     let reference = score::fit_reference(&maps);
     let inspector = crate::inspect::Inspector::new(bundle)?;
-    let scores = maps.iter().map(|maps| inspector.score_maps(maps, &reference).0).collect::<Vec<_>>();
-    let parts = groups.as_ref().map_or_else(|| scores.clone(), |groups| highest(groups, &scores));
-    let threshold = aim.threshold(&parts)?;
-    let image_of = |(index, ((path, digest), score)): (usize, ((&PathBuf, Digest), &f32))| CalibrationImage {
-        file: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-        sha256: digest,
-        score: *score,
-        group: groups.as_ref().map(|groups| groups[index].clone()),
-    };
+    images.iter_mut().zip(&maps).for_each(|(image, maps)| image.score = inspector.score_maps(maps, &reference).0);
+    let threshold = aim.threshold(&of_parts(&images))?;
     Ok(Calibration {
         format_version: FORMAT_VERSION,
         class: class.to_owned(),
@@ -88,21 +84,30 @@ pub fn calibrate(
         threshold: threshold.value,
         frame,
         reference,
-        images: images.iter().zip(digests).zip(&scores).enumerate().map(image_of).collect(),
+        images,
     })
 }
 
-/// The highest score of each group: a part that any of its pictures rejects is rejected.
-fn highest(groups: &[String], scores: &[f32]) -> Vec<f32> {
+impl Sample {
+    /// Its maps, and what a calibration tells of it; the score is not known yet.
+    fn divide(self) -> (Vec<Array2<f32>>, CalibrationImage) {
+        let file = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        (self.maps, CalibrationImage { file, sha256: self.digest, score: f32::NAN, group: self.group })
+    }
+}
+
+/// The highest score of each part: one that any of its pictures rejects is rejected. An image without a group is a part.
+fn of_parts(images: &[CalibrationImage]) -> Vec<f32> {
+    let (grouped, single): (Vec<_>, Vec<_>) = images.iter().partition(|image| image.group.is_some());
     let mut highest = BTreeMap::new();
-    for (group, score) in groups.iter().zip(scores) {
-        let entry = highest.entry(group).or_insert(*score);
+    for image in grouped {
+        let entry = highest.entry(&image.group).or_insert(image.score);
         // By the total order, in which what is not a number is the highest, as it is for the threshold.
-        if entry.total_cmp(score).is_lt() {
-            *entry = *score;
+        if entry.total_cmp(&image.score).is_lt() {
+            *entry = image.score;
         }
     }
-    highest.into_values().collect()
+    single.into_iter().map(|image| image.score).chain(highest.into_values()).collect()
 }
 
 /// The size that all images have.
@@ -120,9 +125,17 @@ mod tests {
 
     #[test]
     fn a_group_counts_as_one_part_with_its_highest_score() {
-        let groups = ["a", "b", "a", "c", "b"].map(str::to_owned);
-        assert_eq!(highest(&groups, &[1.0, 2.0, 3.0, f32::NAN, 1.0])[..2], [3.0, 2.0]);
-        assert!(highest(&groups, &[1.0, 2.0, 3.0, f32::NAN, 1.0])[2].is_nan());
+        let image = |(group, score): (Option<&str>, f32)| CalibrationImage {
+            file: "0.png".into(),
+            sha256: Digest::zero(),
+            score,
+            group: group.map(str::to_owned),
+        };
+        let named = [("a", 1.0), ("b", 2.0), ("a", 3.0), ("c", f32::NAN), ("b", 1.0)];
+        let highest = of_parts(&named.map(|(group, score)| image((Some(group), score))));
+        assert_eq!(highest[..2], [3.0, 2.0]);
+        assert!(highest.len() == 3 && highest[2].is_nan());
+        assert_eq!(of_parts(&[1.0, 3.0, 2.0].map(|score| image((None, score)))), [1.0, 3.0, 2.0]);
     }
 
     #[test]
@@ -158,8 +171,14 @@ mod tests {
     #[test]
     fn only_a_size_that_all_images_have_is_theirs() {
         let of = |sizes: &[(u32, u32)]| {
-            let sample =
-                |size: &(u32, u32)| Sample { size: *size, maps: vec![], digest: Digest::zero(), resembles: None };
+            let sample = |size: &(u32, u32)| Sample {
+                path: PathBuf::new(),
+                group: None,
+                size: *size,
+                maps: vec![],
+                digest: Digest::zero(),
+                resembles: None,
+            };
             common(&sizes.iter().map(sample).collect::<Vec<_>>())
         };
         assert_eq!(of(&[(640, 480); 3]), Some((640, 480)));

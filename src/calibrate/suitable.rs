@@ -22,7 +22,14 @@ pub(super) fn unseen(bundle: &Bundle, images: &[PathBuf], samples: Vec<Option<Sa
     if seen.is_empty() {
         return Ok(samples.into_iter().flatten().collect());
     }
-    let advice = match bundle.manifest.training.get("hold_out").and_then(toml::Value::as_integer) {
+    let hold_out = bundle.manifest.training.get("hold_out").and_then(toml::Value::as_integer);
+    let advice = match hold_out {
+        // Another choice of images than training's would hit most of them.
+        _ if 2 * seen.len() < images.len() => {
+            "these few are images that training saw, or copies of such, byte for byte: put \
+             the other images into a folder of their own, and give that without --hold-out"
+                .to_owned()
+        }
         Some(n) => format!(
             "training left out one image in {n} of its folder: give that folder, as it was then, with --hold-out {n}"
         ),
@@ -37,19 +44,29 @@ pub(super) fn unseen(bundle: &Bundle, images: &[PathBuf], samples: Vec<Option<Sa
     .advise(advice))
 }
 
-/// Refuses images that mostly, or more often than by accident, show another product; warns of single ones.
-pub(super) fn check_product(bundle: &Bundle, class: &str, images: &[PathBuf], samples: &[Sample]) -> Result<()> {
-    let strangers = images.iter().zip(samples).filter_map(|(path, sample)| Some((path, sample.resembles?)));
-    let (strangers, others): (Vec<_>, Vec<_>) = strangers.unzip();
-    let Some(other) = others.first().map(|index| &bundle.manifest.classes[*index]) else { return Ok(()) };
-    let what = format!("{} of {} clearly not '{class}'", strangers.len(), counted(images.len() as u64, "image"));
-    if ONE_IN * strangers.len() > images.len() {
+/// The samples that do not clearly show another product; says which are left out.
+///
+/// # Errors
+///
+/// More show another than by accident.
+pub(super) fn of_product(bundle: &Bundle, class: &str, samples: Vec<Sample>) -> Result<Vec<Sample>> {
+    let total = samples.len();
+    let (strangers, samples): (Vec<_>, Vec<_>) = samples.into_iter().partition(|sample| sample.resembles.is_some());
+    let Some(other) = strangers.first().and_then(|sample| bundle.manifest.classes.get(sample.resembles?)) else {
+        return Ok(samples);
+    };
+    let names = named(&strangers.iter().map(|sample| &sample.path).collect::<Vec<_>>());
+    let what = format!("{} of {} clearly not '{class}'", strangers.len(), counted(total as u64, "image"));
+    if ONE_IN * strangers.len() > total {
         return Err(Error::usage(what)
-            .because(format!("they are {}; the first looks like '{other}'", named(&strangers)))
+            .because(format!("they are {names}; the first looks like '{other}'"))
             .advise(format!("give images of '{class}', or the class that they show")));
     }
-    log::warn!("{what}: {}; the first looks like '{other}'", named(&strangers));
-    Ok(())
+    log::warn!(
+        "{what} and left out: {names}; the first looks like '{other}'. Parts like these are rejected whatever the \
+         threshold is: if they are good ones, that comes on top of the false-reject rate"
+    );
+    Ok(samples)
 }
 
 /// The first few, and how many more.
