@@ -54,7 +54,7 @@ pub struct CalibrateArgs {
 }
 
 pub fn run(args: CalibrateArgs) -> Result<()> {
-    target::file(&args.out)?;
+    target::replaced_file(&args.out)?;
     let bundle = Bundle::open(&args.model)?;
     let selection = args.hold_out.map_or(HoldOut::All, |n| HoldOut::Held(n as usize));
     let images = selection.select(dataset::images(&args.images)?);

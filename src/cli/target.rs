@@ -33,10 +33,25 @@ pub fn file(path: &Path) -> Result<()> {
         }
         // A pipe or a device: to open one does more than to ask.
         Ok(_) => Ok(()),
-        Err(_) => folder(match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        }),
+        Err(_) => folder(folder_of(path)),
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Makes sure that a new file can take the place of `path` (as [`crate::calibrate::Calibration::write`] does it: by a rename,
+/// which asks for the right to write the folder and not the file), and makes its folder.
+///
+/// # Errors
+///
+/// The folder cannot be written, or what stands there is no file that could be replaced.
+pub fn replaced_file(path: &Path) -> Result<()> {
+    match path.metadata() {
+        Ok(found) if found.is_dir() => Err(failed(path, io::ErrorKind::IsADirectory.into())),
+        Ok(found) if !found.is_file() => Err(failed(path, io::Error::other("it is a pipe or a device, and no file"))),
+        _ => folder(folder_of(path)),
     }
 }
 
@@ -74,5 +89,24 @@ mod tests {
             assert!(error.kind().exit_code() == 3 && error.report().contains("try: "), "{}", error.report());
         }
         assert!(folder(&at("there")).is_err());
+    }
+
+    #[test]
+    fn a_file_that_is_replaced_needs_a_folder_that_can_be_written_and_nothing_else() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |name: &str| root.path().join(name);
+        std::fs::write(at("mine"), "kept").unwrap();
+        std::fs::set_permissions(at("mine"), std::os::unix::fs::PermissionsExt::from_mode(0o444)).unwrap();
+        replaced_file(&at("mine")).unwrap();
+        assert_eq!(std::fs::read_to_string(at("mine")).unwrap(), "kept");
+        replaced_file(&at("new/cap.toml")).unwrap();
+        assert!(at("new").is_dir() && !at("new/cap.toml").exists());
+        assert!(std::process::Command::new("mkfifo").arg(at("pipe")).status().unwrap().success());
+        // The last is a file that this process may write, in a folder that nobody may.
+        for refused in [root.path().to_owned(), at("pipe"), "/dev/null".into(), "/proc/self/comm".into()] {
+            let error = replaced_file(&refused).unwrap_err();
+            assert!(error.kind().exit_code() == 3 && error.report().contains("try: "), "{}", error.report());
+        }
+        file(Path::new("/proc/self/comm")).unwrap();
     }
 }
