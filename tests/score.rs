@@ -118,6 +118,18 @@ fn eval_wants_test_images_alone_and_each_class_once() {
     assert_eq!(code, 0, "{err}");
     let (code, _, err) = eval("red,blue,red");
     assert!(code == 2 && err.contains("'red' is named twice"), "{err}");
+    // The second class's test folder and calibration are looked at before the first class's images.
+    std::fs::write(bench.path("data/red/test/good/000.png"), "not an image").unwrap();
+    std::fs::rename(bench.path("data/blue/test"), bench.path("data/blue/elsewhere")).unwrap();
+    let (code, _, err) = eval("red,blue");
+    assert!(code == 2 && err.contains("'blue' has no test images"), "{err}");
+    std::fs::rename(bench.path("data/blue/elsewhere"), bench.path("data/blue/test")).unwrap();
+    let path = bench.path("calibration/blue.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let digest = text.lines().find(|line| line.starts_with("bundle = ")).unwrap();
+    std::fs::write(&path, text.replace(digest, &format!("bundle = \"{}\"", "0".repeat(64)))).unwrap();
+    let (code, _, err) = eval("red,blue");
+    assert!(code == 2 && err.contains("calibration of 'blue' is not of this model"), "{err}");
     std::fs::rename(bench.path("calibration/blue.toml"), bench.path("calibration/red.toml")).unwrap();
     let (code, _, err) = eval("red");
     assert!(code == 2 && err.contains("red.toml is a calibration of 'blue'"), "{err}");
@@ -135,6 +147,9 @@ fn heat_maps_are_told_apart_and_their_folder_is_tried_first() {
     for picture in ["good/000.png.png", "good/000.bmp.png", "stain/000.png.png"] {
         assert!(bench.path("heat").join(picture).is_file(), "{picture}");
     }
+    let (code, out, err) = run(&[&base[..], &[&folders[0], &folders[0]]].concat());
+    assert!(code == 2 && out.is_empty() && err.contains("would lie among the images"), "{err}");
+    assert!(!bench.path("data/red/test/good/000.png.png").exists());
     let file = bench.text("data/red/test/good/000.png");
     let (code, out, err) = run(&[&base[..], &[&file, &folders[0]]].concat());
     assert!(code == 3 && out.is_empty() && err.contains("000.png cannot be written"), "{err}");

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::bundle::Bundle;
 use crate::calibrate::Calibration;
-use crate::dataset;
+use crate::dataset::{self, ProductData};
 use crate::evaluate::{Figures, evaluate};
 use crate::{Error, Result, print};
 
@@ -51,12 +51,12 @@ pub struct EvalArgs {
 pub fn run(args: EvalArgs) -> Result<()> {
     let bundle = Bundle::open(&args.model)?;
     let classes = args.classes.unwrap_or_else(|| bundle.manifest.classes.clone());
-    let products = dataset::products(&args.data, Some(&classes))?;
     // All of them before the first image is looked at.
-    let calibrations =
-        classes.iter().map(|class| calibration_of(class, &args.calibration)).collect::<Result<Vec<_>>>()?;
-    let figures =
-        calibrations.iter().zip(&products).map(|(calibration, product)| evaluate(&bundle, calibration, product));
+    let calibrations = classes.iter().map(|class| calibration_of(class, &args.calibration, &bundle));
+    let calibrations = calibrations.collect::<Result<Vec<_>>>()?;
+    let products = dataset::products(&args.data, Some(&classes))?;
+    let tests = products.iter().map(ProductData::test).collect::<Result<Vec<_>>>()?;
+    let figures = calibrations.iter().zip(&tests).map(|(calibration, test)| evaluate(&bundle, calibration, test));
     let figures = figures.collect::<Result<Vec<_>>>()?;
     let mean = Figures::mean(&figures);
     if args.json {
@@ -75,13 +75,14 @@ pub fn run(args: EvalArgs) -> Result<()> {
     print_row("mean", &mean, width)
 }
 
-fn calibration_of(class: &str, folder: &Path) -> Result<Calibration> {
+fn calibration_of(class: &str, folder: &Path, bundle: &Bundle) -> Result<Calibration> {
     let path = folder.join(format!("{class}.toml"));
     let (calibration, _) = Calibration::open(&path)?;
     if calibration.class != class {
         return Err(Error::usage(format!("{} is a calibration of '{}'", path.display(), calibration.class))
             .advise(format!("name the calibration of every class after it: {class}.toml is to be of '{class}'")));
     }
+    calibration.check_bundle(bundle)?;
     Ok(calibration)
 }
 

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::Result;
 use crate::bundle::Bundle;
 use crate::calibrate::Calibration;
-use crate::dataset::{self, ProductData, TestImage};
+use crate::dataset::{self, TestImage};
 use crate::inspect::batch;
 use auroc::Ranking;
 
@@ -50,22 +50,21 @@ impl Figures {
     }
 }
 
-/// Evaluates one class on its test images.
+/// Evaluates the calibration's class on its `test` images.
 ///
 /// Pixels count at the network's input size. The good images and the defective ones with a mask count for the pixel
 /// figure; a defective image without a mask, or with an empty one, counts for the image figures only.
 ///
 /// # Errors
 ///
-/// The calibration is of another bundle, there are no test images, or one cannot be read.
-pub fn evaluate(bundle: &Bundle, calibration: &Calibration, product: &ProductData) -> Result<Figures> {
+/// The calibration is of another bundle, or an image cannot be read.
+pub fn evaluate(bundle: &Bundle, calibration: &Calibration, test: &[TestImage]) -> Result<Figures> {
     calibration.check_bundle(bundle)?;
     let class = bundle.manifest.class_index(&calibration.class)?;
-    let test = product.test()?;
     let images = test.iter().map(|test| test.image.clone()).collect::<Vec<_>>();
     let pixels = Mutex::new(Ranking::default());
     let warning = Once::new();
-    let scores = batch::for_each_image(bundle, &product.name, &images, |inspector, index, _, image| {
+    let scores = batch::for_each_image(bundle, &calibration.class, &images, |inspector, index, _, image| {
         if let Err(error) = calibration.check_frame(image.dimensions()) {
             warning.call_once(|| log::warn!("{}: {}", images[index].display(), error.report()));
         }
