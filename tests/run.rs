@@ -397,7 +397,44 @@ fn bad_input_ends_before_the_line_is_armed() {
                 rewrite(line, bundle);
             },
             code: 2,
-            says: "is not of this model",
+            says: "line.toml:6:15: line.calibration: the calibration of 'red' is not of this model",
+        },
+        Case {
+            what: "a device that is no camera",
+            spoil: |line| {
+                line.edit_config(
+                    "kind = \"folder\"\npath = \"frames\"\nrate = 10",
+                    "kind = \"v4l2\"\ndevice = \"/dev/null\"\nwidth = 64\nheight = 64",
+                );
+            },
+            code: 3,
+            says: "line.toml:10:1: camera: /dev/null is not a camera",
+        },
+        Case {
+            what: "no such GPIO chip",
+            spoil: |line| line.edit_config(NO_OUTPUT, "kind = \"gpio\"\nchip = \"nowhere\"\nline = \"X\""),
+            code: 3,
+            says: "line.toml:14:1: output: ",
+        },
+        Case {
+            what: "no such key",
+            spoil: |line| line.edit_config("\"audit.jsonl\"", "\"audit.jsonl\"\nkey = \"gone.key\""),
+            code: 2,
+            says: "line.toml:18:7: audit.key: ",
+        },
+        Case {
+            what: "a copy of the checkpoint that cannot be read",
+            spoil: |line| {
+                let key = line.bench.text("line.key");
+                let (code, _, err) = run(&["audit", "keygen", "--name", "line-3", "--out", &key]);
+                assert_eq!(code, 0, "{err}");
+                line.edit_config(
+                    "\"audit.jsonl\"",
+                    "\"audit.jsonl\"\nkey = \"line.key\"\ncheckpoint_copy = \"frames\"",
+                );
+            },
+            code: 3,
+            says: "line.toml:16:1: audit: the copy of the newest checkpoint",
         },
         Case {
             what: "golden frames that come out different",

@@ -130,6 +130,9 @@ pub(super) fn example(key: &str) -> String {
         "line" => "\"GPIO17\"",
         "active_low" => "true",
         "file" => "\"audit.jsonl\"",
+        "key" => "\"line-3.key\"",
+        "former_keys" => "[\"line-3.former.key.pub\"]",
+        "checkpoint_copy" => "\"/mnt/usb/line-3.checkpoint\"",
         "fsync" => "\"group\"",
         _ => "VALUE (docs/configuration.md has every key)",
     };

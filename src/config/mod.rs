@@ -45,7 +45,7 @@ pub struct LineConfig {
     pub output: OutputConfig,
     /// Where decisions are written down.
     pub audit: AuditConfig,
-    /// Where every key has its value: `line.model` at `:6:9`.
+    /// Where every section begins, and where every key has its value: `line` at `:3:1`, `line.model` at `:6:9`.
     places: BTreeMap<String, String>,
 }
 
@@ -192,7 +192,8 @@ impl LineConfig {
         typed::read(path, text).map_err(|complaint| complaint.at(path, text))
     }
 
-    /// Says of an error that comes from what `key` (as in `line.model`) names where in the file that is.
+    /// Says of an error that comes from what `key` (as in `line.model`), or one of a section's keys (`line`), names where in
+    /// the file that is.
     pub fn blame(&self, key: &str, error: Error) -> Error {
         let place = self.places.get(key).map_or("", String::as_str);
         error.within(&format!("{}{place}: {key}", self.path.display()))

@@ -178,6 +178,29 @@ fn a_key_that_is_missing_is_shown_with_a_value_that_would_do() {
 fn what_a_key_names_is_blamed_on_its_line() {
     let blamed = parse(WHOLE).unwrap().blame("line.model", Error::device("it is gone"));
     assert_eq!(blamed.to_string(), "etc/line.toml:6:9: line.model: it is gone");
+    let blamed = parse(WHOLE).unwrap().blame("audit", Error::device("it is gone"));
+    assert_eq!(blamed.to_string(), "etc/line.toml:22:1: audit: it is gone");
+}
+
+#[test]
+fn an_audit_s_files_are_named_and_none_is_written_over_another() {
+    let with = |keys: &str| parse(&WHOLE.replace("\"/var/log/audit.jsonl\"", &format!("\"a.jsonl\"\n{keys}")));
+    let whole = "key = \"line.key\"\nformer_keys = [\"old.pub\"]\ncheckpoint_copy = \"copy\"";
+    let signing = with(whole).unwrap().audit.signing.unwrap();
+    assert_eq!((signing.key, signing.former_keys), ("etc/line.key".into(), vec!["etc/old.pub".into()]));
+    let cases = [
+        ("\"old.pub\"", "\"\"", ":25:16: former_keys is empty", "former_keys = ["),
+        ("\"line.key\"", "\"\"", ":24:7: key is empty", "key = \"line-3.key\""),
+        ("\"copy\"", "\"\"", ":26:19: checkpoint_copy is empty", "checkpoint_copy = \"/mnt"),
+        ("\"copy\"", "\"./a.jsonl\"", ":26:19: checkpoint_copy is the same file as file", "of its own"),
+        ("\"copy\"", "\"line.key\"", ":26:19: checkpoint_copy is the same file as key", "of its own"),
+        ("\"line.key\"", "\"a.jsonl\"", ":24:7: key is the same file as file", "of its own"),
+        ("[\"old.pub\"]", "3", ":25:15: former_keys is to be", "former_keys = ["),
+    ];
+    for (from, to, says, advice) in cases {
+        let report = with(&whole.replace(from, to)).unwrap_err().report();
+        assert!(report.contains(says) && report.contains(advice), "{says}\n  is not\n{report}");
+    }
 }
 
 #[test]

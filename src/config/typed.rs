@@ -84,14 +84,18 @@ impl<'t> Document<'t> {
         }
     }
 
-    /// Where every key of a section has its value: `line.model` at `:6:9`.
+    /// Where every section begins, and where every key of one has its value: `line` at `:3:1`, `line.model` at `:6:9`.
     fn places(&self, text: &str) -> BTreeMap<String, String> {
         let sections = self.root.iter().filter_map(|(name, value)| Some((name, value.get_ref().as_table()?)));
         let keys = sections.flat_map(|(name, table)| table.iter().map(move |(key, value)| (name, key, value.span())));
         let place = |(name, key, span): (&Spanned<_>, &Spanned<_>, Range<usize>)| {
             (format!("{}.{}", name.get_ref(), key.get_ref()), complaint::position(text, span.start))
         };
-        keys.map(place).collect()
+        let begins = self
+            .root
+            .iter()
+            .map(|(name, value)| (name.get_ref().to_string(), complaint::position(text, value.span().start)));
+        keys.map(place).chain(begins).collect()
     }
 
     fn table(&mut self, name: &str) -> Checked<(DeTable<'t>, Range<usize>)> {
@@ -364,20 +368,18 @@ struct AuditTyped {
     file: Spanned<String>,
     fsync: Option<SyncPolicy>,
     key: Option<Spanned<String>>,
-    former_keys: Option<Spanned<Vec<String>>>,
+    former_keys: Option<Spanned<Vec<Spanned<String>>>>,
     checkpoint_copy: Option<Spanned<String>>,
 }
 
 impl AuditTyped {
     fn validate(&self, document: &Document) -> Checked<AuditConfig> {
-        Ok(AuditConfig {
-            file: document.path("file", &self.file)?,
-            sync: self.fsync.unwrap_or_default(),
-            signing: self.signing(document)?,
-        })
+        let file = document.path("file", &self.file)?;
+        let signing = self.signing(document, &file)?;
+        Ok(AuditConfig { file, sync: self.fsync.unwrap_or_default(), signing })
     }
 
-    fn signing(&self, document: &Document) -> Checked<Option<SigningConfig>> {
+    fn signing(&self, document: &Document, file: &Path) -> Checked<Option<SigningConfig>> {
         let Some(key) = &self.key else {
             let former = self.former_keys.as_ref().map(Spanned::span);
             return match former.or(self.checkpoint_copy.as_ref().map(Spanned::span)) {
@@ -389,18 +391,30 @@ impl AuditTyped {
                 None => Ok(None),
             };
         };
-        let copy = self.checkpoint_copy.as_ref();
-        Ok(Some(SigningConfig {
+        let former_keys = self.former_keys.iter().flat_map(|keys| keys.get_ref());
+        let signing = SigningConfig {
             key: document.path("key", key)?,
-            former_keys: self
-                .former_keys
-                .iter()
-                .flat_map(|keys| keys.get_ref())
-                .map(|key| document.base.join(key))
-                .collect(),
-            checkpoint_copy: copy.map(|typed| document.path("checkpoint_copy", typed)).transpose()?,
-        }))
+            former_keys: former_keys.map(|key| document.path("former_keys", key)).collect::<Checked<_>>()?,
+            checkpoint_copy: self
+                .checkpoint_copy
+                .as_ref()
+                .map(|typed| document.path("checkpoint_copy", typed))
+                .transpose()?,
+        };
+        apart("key", key.span(), &signing.key, &[("file", file)])?;
+        if let (Some(typed), Some(copy)) = (&self.checkpoint_copy, &signing.checkpoint_copy) {
+            apart("checkpoint_copy", typed.span(), copy, &[("file", file), ("key", &signing.key)])?;
+        }
+        Ok(Some(signing))
     }
+}
+
+/// One would be written over the other.
+fn apart(key: &str, place: Range<usize>, path: &Path, others: &[(&str, &Path)]) -> Checked<()> {
+    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let Some((other, _)) = others.iter().find(|(_, other)| absolute(other) == absolute(path)) else { return Ok(()) };
+    let advice = format!("name a file of its own, such as: {}", complaint::example(key));
+    Err(Complaint::new(place, format!("{key} is the same file as {other}"), advice))
 }
 
 fn not_empty(key: &str, typed: &Spanned<String>) -> Checked<String> {

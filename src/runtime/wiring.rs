@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::{ModelInspector, Pace, Wiring};
-use crate::audit::{AuditLog, PartContext, RunStart};
+use crate::audit::{AuditLog, PartContext, RunStart, Signer, Verifier};
 use crate::bundle::Bundle;
 use crate::calibrate::Calibration;
 use crate::camera::Camera;
 use crate::camera::folder::FolderCamera;
 use crate::camera::synthetic::SyntheticCamera;
 use crate::camera::v4l2::V4l2Camera;
-use crate::config::{CameraConfig, LineConfig, OutputConfig};
+use crate::config::{AuditConfig, CameraConfig, LineConfig, OutputConfig};
 use crate::outputs::gpio::GpioOutput;
 use crate::outputs::serial::SerialOutput;
 use crate::outputs::{NoOutput, Output};
@@ -32,6 +32,8 @@ impl Wiring {
         bundle.manifest.class_index(&config.class).map_err(named("line.class"))?;
         let calibrations = config.calibrations.iter().map(|path| Calibration::open(path)).collect::<Result<Vec<_>>>();
         let calibrations = calibrations.map_err(named("line.calibration"))?;
+        let of_model = calibrations.iter().try_for_each(|(calibration, _)| calibration.check_bundle(&bundle));
+        of_model.map_err(named("line.calibration"))?;
         check_class(
             config,
             &calibrations.iter().map(|(calibration, _)| calibration.class.as_str()).collect::<Vec<_>>(),
@@ -50,7 +52,7 @@ impl Wiring {
             bundle: bundle.digest,
             calibrations: inspector.calibrations(),
         };
-        let camera = open_camera(&config.camera).map_err(named(camera_key(&config.camera)))?;
+        let camera = open_camera(&config.camera).map_err(|error| config.blame(camera_key(&config.camera), error))?;
         let output = open_output(&config.output).map_err(named(output_key(&config.output)))?;
         Ok(Wiring {
             rules: config.rules.clone(),
@@ -58,7 +60,8 @@ impl Wiring {
             camera,
             inspector: Box::new(inspector),
             output,
-            audit: AuditLog::open(&config.audit, &start).map_err(named("audit.file"))?,
+            audit: AuditLog::open(&config.audit, &start)
+                .map_err(|error| config.blame(audit_key(&config.audit), error))?,
             context: PartContext { bundle: bundle.digest },
             pace: Pace::NewestWins,
             max_parts: None,
@@ -81,21 +84,35 @@ fn check_class(config: &LineConfig, calibrated: &[&str]) -> Result<()> {
     Err(config.blame("line.calibration", error))
 }
 
-/// The key that names what the camera opens.
+/// The key to blame for a camera that cannot be opened; its section where several keys could be wrong.
 fn camera_key(config: &CameraConfig) -> &'static str {
     match config {
         CameraConfig::Folder(_) => "camera.path",
-        CameraConfig::V4l2(_) => "camera.device",
+        CameraConfig::V4l2(settings) if !settings.device.exists() => "camera.device",
+        // What it offers depends on its size, format and rate together.
+        CameraConfig::V4l2(_) => "camera",
         CameraConfig::Synthetic(_) => "camera.kind",
     }
 }
 
-/// The key that names what the output opens.
+/// The key to blame for an output that cannot be opened; its section where several keys could be wrong.
 fn output_key(config: &OutputConfig) -> &'static str {
     match config {
         OutputConfig::Serial(_) => "output.port",
-        OutputConfig::Gpio(_) => "output.chip",
+        // The chip, or the line that it is asked for.
+        OutputConfig::Gpio(_) => "output",
         OutputConfig::None => "output.kind",
+    }
+}
+
+/// The key to blame for an audit that cannot be opened; its section where several keys could be wrong.
+fn audit_key(config: &AuditConfig) -> &'static str {
+    match &config.signing {
+        None => "audit.file",
+        Some(signing) if Signer::open(&signing.key).is_err() => "audit.key",
+        Some(signing) if signing.former_keys.iter().any(|key| Verifier::open(key).is_err()) => "audit.former_keys",
+        // The file, or the copy of its newest checkpoint that it is held against.
+        Some(_) => "audit",
     }
 }
 
