@@ -317,6 +317,26 @@ fn an_image_that_cannot_be_read_is_found_before_anything_is_computed() {
 }
 
 #[test]
+fn copies_across_the_hold_out_are_named_before_anything_is_computed() {
+    let line = Line::new();
+    let good = line.path("parts/nut/train/good");
+    RgbImage::from_pixel(40, 36, Rgb([90; 3])).save(good.join("001.png")).unwrap();
+    // The fourth of the sorted images is held out.
+    std::fs::copy(good.join("001.png"), good.join("003.png")).unwrap();
+    // Two copies on one side, such as 000.png and 008.png, are no reason to worry.
+    assert_eq!(std::fs::read(good.join("000.png")).unwrap(), std::fs::read(good.join("008.png")).unwrap());
+    std::fs::remove_file(line.path("small.onnx")).unwrap();
+    let (status, _, said) = wait(line.command(1).spawn().unwrap());
+    assert_eq!(status.code(), Some(3), "{said}");
+    assert!(said.contains("1 image held out, and learned from as a copy"), "{said}");
+    assert!(
+        said.contains("003.png of ") && said.contains("nut/train/good/001.png. ") && !said.contains("000.png"),
+        "{said}"
+    );
+    assert!(said.contains("delete one of each two"), "{said}");
+}
+
+#[test]
 fn a_recipe_that_makes_no_sense_is_refused_whoever_asks() {
     let line = Line::new();
     let features = line.features(&line.backbone());

@@ -11,33 +11,41 @@ const LARGEST_LOSS: f32 = 2.0;
 /// Held-out parts in units of what is usual for the training's: about 0 plus or minus 1.
 const MOST_UNLIKE: f32 = 10.0;
 
-/// The mean distance of a level's training images from their centers.
-pub fn distance(profile: &DistanceProfile) -> f32 {
-    profile.mean.mean().unwrap_or(f32::NAN)
+/// The class whose training images lie farthest from their centers at a level, and their mean distance: a mean over classes
+/// would hide the one that was not fitted. What is not a number is the farthest.
+pub fn farthest(profile: &DistanceProfile) -> (usize, f32) {
+    // Without a sign, so that the order of floats puts what is not a number last.
+    let distances = profile.mean.outer_iter().map(|of_class| of_class.mean().unwrap_or(f32::NAN).abs());
+    distances.enumerate().max_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or((0, f32::NAN))
 }
 
-/// Why level number `level` is of no use, if it is of none. `losses` are its likelihood losses.
+/// Why level number `level` is of no use, to one of `classes` at least, if it is of none. `losses` are its likelihood losses.
 pub fn complaint(
     level: usize,
+    classes: &[String],
     losses: [f32; 2],
     profile: &DistanceProfile,
     references: &[ScoreReference],
 ) -> Option<String> {
     let exceeds = |value: f32, most: f32| value.is_nan() || value > most;
     let text = |value: f32| fitted(value, 1, 9);
-    let far = distance(profile);
+    let (class, far) = farthest(profile);
     if exceeds(far, FARTHEST) {
-        return Some(format!("normal images lie {} from their centers, where 1 is usual", text(far)));
+        return Some(format!(
+            "normal images of '{}' lie {} from their centers, where 1 is usual",
+            classes[class],
+            text(far)
+        ));
     }
     if let Some(loss) = losses.into_iter().find(|loss| exceeds(*loss, LARGEST_LOSS)) {
         return Some(format!("its likelihood loss is {}, where untrained flows have 0.7", text(loss)));
     }
-    let unlike = references
-        .iter()
-        .find(|of| exceeds(of.mean[level].abs(), MOST_UNLIKE) || exceeds(of.deviation[level], MOST_UNLIKE));
-    unlike.map(|of| {
+    let mut unlike = classes.iter().zip(references);
+    let unlike =
+        unlike.find(|(_, of)| exceeds(of.mean[level].abs(), MOST_UNLIKE) || exceeds(of.deviation[level], MOST_UNLIKE));
+    unlike.map(|(class, of)| {
         format!(
-            "held-out images differ from those it was trained on by {} deviations, plus or minus {}",
+            "held-out images of '{class}' differ from those it was trained on by {} deviations, plus or minus {}",
             text(of.mean[level]),
             text(of.deviation[level])
         )
@@ -59,14 +67,29 @@ mod tests {
         let reference =
             |mean, deviation| vec![ScoreReference { mean: vec![0.0, mean], deviation: vec![1.0, deviation] }];
         let usual = reference(0.1, 1.2);
+        let classes = ["nut", "cap"].map(str::to_owned);
+        let complaint =
+            |level, losses, profile: &_, references: &_| complaint(level, &classes, losses, profile, references);
+        // One class of fifteen.
+        let mut one = DistanceProfile { mean: Array3::ones((15, 3, 3)), deviation: Array3::ones((15, 3, 3)) };
+        one.mean.index_axis_mut(ndarray::Axis(0), 9).fill(14.0);
+        assert_eq!(farthest(&one), (9, 14.0));
+        one.mean[[3, 0, 0]] = f32::NAN;
+        assert_eq!(farthest(&one).0, 3);
+        let mut worst = profile(1.0);
+        worst.mean.index_axis_mut(ndarray::Axis(0), 1).fill(2.5);
         assert_eq!(complaint(1, [-1.0, -1.1], &profile(1.0), &usual), None);
         assert_eq!(complaint(1, [0.75, 0.73], &profile(0.93), &usual), None);
         let cases = [
             (complaint(1, [-1.0, -1.1], &profile(8430.9), &usual), "8430.9 from their centers"),
+            (complaint(1, [-1.0, -1.1], &worst, &usual), "of 'cap' lie 2.5 from"),
             (complaint(1, [-1.0, -1.1], &profile(f32::NAN), &usual), "NaN from their centers"),
             (complaint(1, [2.3593e7, -1.1], &profile(1.0), &usual), "loss is 2.359e7"),
             (complaint(1, [-1.0, f32::NAN], &profile(1.0), &usual), "loss is NaN"),
-            (complaint(1, [-1.0, -1.1], &profile(1.0), &reference(30.6, 932.0)), "30.6 deviations"),
+            (
+                complaint(1, [-1.0, -1.1], &profile(1.0), &reference(30.6, 932.0)),
+                "of 'nut' differ from those it was trained on by 30.6 deviations",
+            ),
         ];
         for (complaint, says) in cases {
             assert!(complaint.as_ref().is_some_and(|text| text.contains(says)), "{complaint:?} does not say {says}");

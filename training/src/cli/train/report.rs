@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use hgad::bundle::Bundle;
 use hgad::dataset::GOOD;
 use hgad::digest::Digest;
 use hgad::{Error, Result};
@@ -61,7 +62,7 @@ pub fn table(data: &Dataset, fitted: &Fitted, exported: &Exported, out: &Path) -
     line(format!("\n{:<width$}{:>8}{:>10}{names}{:>10}", "level", "grid", "channels", "distance"));
     for (l, (level, losses)) in fitted.levels.iter().zip(&fitted.losses).enumerate() {
         let grid = format!("{}x{}", level.grid.1, level.grid.0);
-        let distance = fitness::distance(&exported.bundle.centers.profiles[l]);
+        let (_, distance) = fitness::farthest(&exported.bundle.centers.profiles[l]);
         let numbers =
             losses.iter().chain([&distance]).map(|number| format!("{:>10}", hgad::print::fitted(*number, 4, 9)));
         let mark = complaint(l, fitted, exported).map_or("", |_| "  USELESS");
@@ -77,8 +78,8 @@ pub fn table(data: &Dataset, fitted: &Fitted, exported: &Exported, out: &Path) -
 
 fn complaint(level: usize, fitted: &Fitted, exported: &Exported) -> Option<String> {
     let [likelihood, _, _, intra, _] = fitted.losses[level];
-    let centers = &exported.bundle.centers;
-    fitness::complaint(level, [likelihood, intra], &centers.profiles[level], &centers.references)
+    let Bundle { manifest, centers, .. } = &exported.bundle;
+    fitness::complaint(level, &manifest.classes, [likelihood, intra], &centers.profiles[level], &centers.references)
 }
 
 /// What is to be said of levels that are of no use.
@@ -99,16 +100,25 @@ pub fn complaints(fitted: &Fitted, exported: &Exported) -> Vec<Error> {
 pub fn next(root: &Path, data: &Dataset, out: &Path) -> String {
     let command = |class: &String| {
         let images = match data.hold_out {
-            Some(n) => format!("{} --hold-out {n}", root.join(class).join("train").join(GOOD).display()),
+            Some(n) => format!("{} --hold-out {n}", quoted(&root.join(class).join("train").join(GOOD))),
             None => "FOLDER-OF-OTHER-NORMAL-IMAGES".to_owned(),
         };
         format!(
-            "  hgad calibrate --model {} --class {class} \\\n    --images {images} --out calibration/{class}.toml",
-            out.display()
+            "  hgad calibrate --model {} --class {} \\\n    --images {images} --out {}",
+            quoted(out),
+            quoted(Path::new(class)),
+            quoted(Path::new(&format!("calibration/{class}.toml")))
         )
     };
     let commands = data.classes.iter().map(command).collect::<Vec<_>>().join("\n");
     format!("\nnext, for every class:\n{commands}")
+}
+
+/// As a shell takes it for one word.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_alphanumeric() || "/._-+=:@%,".contains(c);
+    if !text.is_empty() && text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 /// The bytes of all files in `folder`.
@@ -116,4 +126,32 @@ fn size(folder: &Path) -> Result<u64> {
     let failed = |error| Error::device(format!("bundle {} cannot be read", folder.display())).because(error);
     let files = std::fs::read_dir(folder).map_err(failed)?;
     files.map(|file| Ok(file.map_err(failed)?.metadata().map_err(failed)?.len())).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shell_reads_the_commands_as_they_are_meant() {
+        let (root, out) = (Path::new("my parts/it's here"), Path::new("models/$HOME (2)"));
+        let data = Dataset {
+            classes: ["nut", "cap; left"].map(str::to_owned).to_vec(),
+            images: Vec::new(),
+            labels: Vec::new(),
+            normals: Vec::new(),
+            hold_out: Some(5),
+        };
+        let text = next(root, &data, out);
+        let script = text.split_once("class:").unwrap().1.replace("hgad calibrate", r"printf '%s\n'");
+        let said = std::process::Command::new("sh").arg("-c").arg(script).output().unwrap();
+        let words = |class: &str| {
+            format!(
+                "--model\nmodels/$HOME (2)\n--class\n{class}\n--images\nmy parts/it's here/{class}/train/good\n--hold-out\n5\n\
+                 --out\ncalibration/{class}.toml\n"
+            )
+        };
+        assert_eq!(String::from_utf8(said.stdout).unwrap(), words("nut") + &words("cap; left"));
+        assert_eq!(quoted(Path::new("models/line-1.2")), "models/line-1.2");
+    }
 }

@@ -1,15 +1,20 @@
 //! The images of a training run.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use hgad::Result;
-use hgad::dataset::{HoldOut, products, read_rgb};
+use hgad::dataset::{HoldOut, decode_rgb, products, read_bytes};
+use hgad::digest::Digest;
+use hgad::print::counted;
 use rayon::prelude::*;
 
 use crate::features::ImageFile;
 
 /// Without a hold-out, every this many-th training image fixes the score's reference constants.
 const REFERENCE_SAMPLE: usize = 5;
+/// So many pairs of copies are named.
+const NAMED: usize = 3;
 
 /// The products' images, divided into what is learned from and what fixes the score's reference constants.
 pub struct Dataset {
@@ -51,9 +56,12 @@ impl Dataset {
             normals.push(reference);
             classes.push(product.name);
         }
-        let images = paths.into_par_iter().map(ImageFile::open).collect::<Result<_>>()?;
+        let images = paths.into_par_iter().map(ImageFile::open).collect::<Result<Vec<_>>>()?;
         // They are few, and looked at when the training is over.
-        normals.par_iter().flatten().try_for_each(|path| read_rgb(path).map(drop))?;
+        let digests = normals.par_iter().flatten().map(|path| whole(path)).collect::<Result<Vec<_>>>()?;
+        if hold_out.is_some() {
+            warn_of_copies(&images, &digests);
+        }
         Ok(Dataset { classes, images, labels, normals, hold_out })
     }
 
@@ -68,4 +76,32 @@ impl Dataset {
         self.images.iter().zip(&self.labels).for_each(|(image, &label)| of_class[label].push(image.clone()));
         of_class
     }
+}
+
+/// The digest of an image file that can be decoded to its last pixel.
+fn whole(path: &PathBuf) -> Result<(&PathBuf, Digest)> {
+    let bytes = read_bytes(path)?;
+    decode_rgb(path, &bytes)?;
+    Ok((path, Digest::of(&bytes)))
+}
+
+/// Warns of images that are `held` out of training and are yet part of it, as another file with the same bytes:
+/// calibration would refuse them, when the training is over.
+fn warn_of_copies(images: &[ImageFile], held: &[(&PathBuf, Digest)]) {
+    let learned = images.iter().map(|image| (image.digest, &image.path)).collect::<HashMap<_, _>>();
+    let pairs = held.iter().filter_map(|(path, digest)| Some((path, learned.get(digest)?))).collect::<Vec<_>>();
+    if pairs.is_empty() {
+        return;
+    }
+    let named = pairs.iter().take(NAMED).map(|(held, of)| format!("{} of {}", held.display(), of.display()));
+    let more = match pairs.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    log::warn!(
+        "{} held out, and learned from as a copy with the same bytes: {}{more}. hgad calibrate will refuse the folder: stop \
+         here, delete one of each two, and train again",
+        counted(pairs.len() as u64, "image"),
+        named.collect::<Vec<_>>().join(", ")
+    );
 }
