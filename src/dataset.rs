@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use image::{GrayImage, RgbImage};
 
 use crate::jpeg::{SOI, has_its_end};
+use crate::print::counted;
 use crate::{Error, Result};
 
 /// The kind of test image that has no defect.
@@ -154,7 +155,8 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     std::fs::read_dir(folder).map_err(failed)?.map(|entry| Ok(entry.map_err(failed)?.path())).collect()
 }
 
-/// The image files in `folder` (by their ending: png, jpg, jpeg, bmp, tif, tiff, ppm, pgm), sorted by name.
+/// The image files in `folder` (by their ending: png, jpg, jpeg, bmp, tif, tiff, ppm, pgm), sorted by name. Of others the log
+/// tells; folders in it are not searched.
 ///
 /// # Errors
 ///
@@ -165,11 +167,22 @@ pub fn images(folder: &Path) -> Result<Vec<PathBuf>> {
         let ending = path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
         path.is_file() && ending.is_some_and(|e| ENDINGS.contains(&e.as_str()))
     };
-    let mut found = entries(folder)?.into_iter().filter(is_image).collect::<Vec<_>>();
+    let (mut found, mut others): (Vec<_>, Vec<_>) = entries(folder)?.into_iter().partition(is_image);
     found.sort();
+    others.sort();
     if found.is_empty() {
-        return Err(Error::usage(format!("folder {} holds no image", folder.display()))
-            .advise(format!("images end in {}", ENDINGS.join(", "))));
+        let error = Error::usage(format!("folder {} holds no image", folder.display()));
+        let folders =
+            others.iter().filter(|path| path.is_dir()).map(|path| path.display().to_string()).collect::<Vec<_>>();
+        return Err(match folders.is_empty() {
+            true => error.advise(format!("images end in {}", ENDINGS.join(", "))),
+            false => error.advise(format!("folders in it are not searched: name one of {}", folders.join(", "))),
+        });
+    }
+    if let Some(first) = others.iter().find(|path| path.is_file()) {
+        let count = others.iter().filter(|path| path.is_file()).count() as u64;
+        let what = counted(count, "file");
+        log::info!("{}: {what} without the ending of an image left out, such as {}", folder.display(), first.display());
     }
     Ok(found)
 }
@@ -189,8 +202,11 @@ pub fn read_rgb(path: &Path) -> Result<RgbImage> {
 ///
 /// The file cannot be read.
 pub fn read_bytes(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path)
-        .map_err(|error| Error::device(format!("image {} cannot be read", path.display())).because(error))
+    std::fs::read(path).map_err(|error| {
+        Error::device(format!("image {} cannot be read", path.display()))
+            .because(error)
+            .advise("check the path and its permissions")
+    })
 }
 
 /// The image, as 8-bit RGB, that `bytes` of the file `path` hold.

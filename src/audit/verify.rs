@@ -95,7 +95,11 @@ pub fn verify(path: &Path, trust: &Trust) -> Result<Verified> {
 }
 
 pub(super) fn read<'t>(path: &Path, trust: &'t Trust) -> Result<Reading<'t>> {
-    let failed = |error| Error::device(format!("audit file {} cannot be read", path.display())).because(error);
+    let failed = |error| {
+        Error::device(format!("audit file {} cannot be read", path.display()))
+            .because(error)
+            .advise("check the path ([audit] file in the line's configuration names it) and its permissions")
+    };
     let mut file = BufReader::new(File::open(path).map_err(failed)?);
     let signatures = Signatures::new(trust).map_err(|doubt| Error::usage(doubt.why).advise(doubt.advice))?;
     let mut reading = Reading {
@@ -193,6 +197,10 @@ fn broken_at(path: &Path, link: &Link, broken: Break, rest: &mut impl BufRead) -
     let line = link.seq() + 1;
     let what = match broken {
         Break::Changed => format!("line {line} was changed: its hash does not fit its content"),
+        Break::Foreign(why) if line == 1 => {
+            return Error::check(format!("{}: its first line is not one of an audit: {why}", path.display()))
+                .advise("name an audit file; if this was one, somebody replaced its beginning: keep it as evidence");
+        }
         Break::Foreign(why) => format!("line {line} is not an audit line: {why}"),
         Break::Previous => format!("line {line} does not follow line {}: one of them was replaced", line - 1),
         Break::Sequence { found, expected } if found < expected => {

@@ -92,9 +92,11 @@ impl Calibration {
     /// The file cannot be read, or is not a calibration of this format.
     pub fn open(path: &Path) -> Result<(Self, Digest)> {
         let text = std::fs::read_to_string(path).map_err(|error| {
-            Error::device(format!("calibration {} cannot be read", path.display()))
-                .because(error)
-                .advise("make one with: hgad calibrate --model BUNDLE --class NAME --images DIR --out FILE")
+            let error = Error::device(format!("calibration {} cannot be read", path.display())).because(error);
+            error.advise(match path.is_dir() {
+                true => "it is a folder: name a file in it, such as CLASS.toml",
+                false => "make one with: hgad calibrate --model BUNDLE --class NAME --images DIR --out FILE",
+            })
         })?;
         Ok((Self::parse(&path.display().to_string(), &text)?, Digest::of(&text)))
     }

@@ -32,7 +32,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
     /// End after so many frames
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     max_parts: Option<u64>,
     /// Write the summary as JSON
     #[arg(long, value_name = "FILE")]

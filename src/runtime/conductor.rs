@@ -238,9 +238,10 @@ impl Conductor {
     /// Begins to end the run: no new frames, but those that were captured get their verdicts and fates. A run that ends
     /// already can still find that the line has to stop.
     fn end(&mut self, ending: Ending) {
-        match (&self.ending, &ending) {
-            (None, _) | (Some(Ending::CameraEnded | Ending::Stopped), Ending::LineStopped(_)) => {}
-            _ => return,
+        let is_graver =
+            matches!(ending, Ending::LineStopped(_)) && !matches!(self.ending, Some(Ending::LineStopped(_)));
+        if self.ending.is_some() && !is_graver {
+            return;
         }
         log::info!("the run ends: {ending}");
         self.ending = Some(ending);

@@ -45,7 +45,7 @@ impl Grabbing<'_> {
         let mut pause = FIRST_PAUSE;
         while !self.stop.load(Ordering::Relaxed) {
             if self.left == Some(0) {
-                return Ending::CameraEnded;
+                return Ending::Enough;
             }
             let grabbed = self.health.watch(|| grab(&mut *self.camera));
             if let Ok(Grab::Frame(_) | Grab::Broken(_)) = grabbed {

@@ -12,8 +12,10 @@ use crate::{Error, Result};
 /// Why a run ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ending {
-    /// The camera has no more frames, or as many as were wanted were seen.
+    /// The camera has no more frames.
     CameraEnded,
+    /// As many parts as were wanted were seen.
+    Enough,
     /// It was told to stop.
     Stopped,
     /// What the configuration asks for could not be kept up, for the reason given.
@@ -23,7 +25,8 @@ pub enum Ending {
 impl fmt::Display for Ending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Ending::CameraEnded => f.write_str("the camera has no more frames, or as many as were wanted were seen"),
+            Ending::CameraEnded => f.write_str("the camera has no more frames"),
+            Ending::Enough => f.write_str("as many parts as were wanted were seen"),
             Ending::Stopped => f.write_str("told to stop"),
             Ending::LineStopped(why) => write!(f, "line stopped: {why}"),
         }
@@ -87,7 +90,7 @@ impl Summary {
             Ending::LineStopped(why) => Err(Error::check("the line was stopped")
                 .because(why.clone())
                 .advise("the audit says when and why; remove the cause before the belt runs again")),
-            Ending::CameraEnded | Ending::Stopped => Ok(()),
+            Ending::CameraEnded | Ending::Enough | Ending::Stopped => Ok(()),
         }
     }
 

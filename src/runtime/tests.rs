@@ -420,7 +420,8 @@ fn stop_ends_a_camera_that_would_go_on_for_ever() {
 fn only_so_many_parts_as_are_wanted() {
     let bench = Bench::new();
     let wiring = Wiring { max_parts: Some(3), ..bench.wiring((0..10).map(|_| frame(part::GOOD)).collect()) };
-    assert_eq!(bench.finish(wiring).counters.parts, 3);
+    let summary = bench.finish(wiring);
+    assert_eq!((summary.counters.parts, summary.ending), (3, Ending::Enough));
     let pictures = bench.seen.lock().unwrap().iter().filter(|finished| finished.picture.is_some()).count();
     assert_eq!(pictures, 3);
 }
