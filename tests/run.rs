@@ -485,5 +485,5 @@ fn a_file_that_is_no_audit_does_not_verify() {
     let line = Line { bench: Bench::new() };
     File::create(line.audit()).unwrap().write_all(b"{\"hello\": \"world\"}\n").unwrap();
     let (code, _, stderr) = line.verify();
-    assert!(code == 1 && stderr.contains("line 1 is not an audit line"), "{stderr}");
+    assert!(code == 1 && stderr.contains("its first line is not one of an audit"), "{stderr}");
 }

@@ -68,6 +68,7 @@ pub fn calibrate(
     let frame = common(&samples).and_then(FrameSize::new);
     let (maps, mut images): (Vec<_>, Vec<_>) = samples.into_iter().map(Sample::divide).unzip();
     let reference = score::fit_reference(&maps);
+    suitable::like_normal_parts(class, &reference)?;
     let inspector = crate::inspect::Inspector::new(bundle)?;
     images.iter_mut().zip(&maps).for_each(|(image, maps)| image.score = inspector.score_maps(maps, &reference).0);
     let threshold = aim.threshold(&of_parts(&images))?;
@@ -122,6 +123,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::synthetic::Conveyor;
 
     #[test]
     fn a_group_counts_as_one_part_with_its_highest_score() {
@@ -144,14 +146,14 @@ mod tests {
         // A pipe gives other bytes to whoever opens it again.
         let pipe = folder.path().join("001.png");
         assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-        let png = |grey: u8| {
+        let conveyor = Conveyor { seed: 1002, defect_share: 0.0 };
+        let mut parts = (0..).map(|number| conveyor.part(number)).filter(|part| part.truth.product.name() == "gear");
+        let mut png = || {
             let mut bytes = std::io::Cursor::new(Vec::new());
-            image::RgbImage::from_pixel(64, 64, image::Rgb([grey; 3]))
-                .write_to(&mut bytes, image::ImageFormat::Png)
-                .unwrap();
+            parts.next().unwrap().image.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
             bytes.into_inner()
         };
-        let (first, second) = (png(50), png(200));
+        let (first, second) = (png(), png());
         let digest = Digest::of(&first);
         let path = pipe.clone();
         std::thread::spawn(move || {
@@ -163,7 +165,6 @@ mod tests {
             std::fs::write(&path, second)
         });
         let bundle = Bundle::open(Path::new("models/demo")).unwrap();
-        // What a grey picture looks like to this model.
         let calibration = calibrate(&bundle, "gear", &[pipe], &Aim { frr: 0.01, confidence: None }, None).unwrap();
         assert_eq!(calibration.images[0].sha256, digest);
     }
