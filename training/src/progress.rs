@@ -44,7 +44,9 @@ impl Progress {
         } else if self.portion(done) > self.logged {
             self.logged = self.portion(done);
             let (len, what) = (self.bar.length().unwrap_or(0), self.what);
-            log::info!("{what}: {done}/{len} ({}%), {} left {}", done * 100 / len.max(1), self.left(done), message());
+            let line =
+                format!("{what}: {done}/{len} ({}%), {} left {}", done * 100 / len.max(1), self.left(done), message());
+            log::info!("{}", line.trim_end());
         }
     }
 

@@ -278,6 +278,28 @@ fn the_command_trains_and_says_what_it_made() {
     );
     assert!(out.contains(&next), "'{next}' is missing in:\n{out}");
     assert!(out.lines().last().unwrap().ends_with("--out calibration/washer.toml"), "{out}");
+
+    let mut resumed = line.command(3);
+    let (status, _, errors) = wait(resumed.arg("--resume").spawn().unwrap());
+    assert_eq!(status.code(), Some(2), "{errors}");
+    assert!(errors.contains("nothing to resume") && errors.contains("drop --resume"), "{errors}");
+    assert_eq!(hgad::bundle::Bundle::open(&line.path("model")).unwrap().digest, bundle.digest);
+    let (status, _, errors) = wait(line.command(1).spawn().unwrap());
+    assert!(status.success() && errors.contains("its calibrations will be void"), "{errors}");
+}
+
+#[test]
+fn what_stands_in_the_way_is_found_before_features_are_computed() {
+    let line = Line::new();
+    std::fs::write(line.path("cache"), "no folder").unwrap();
+    let (status, _, errors) = wait(line.command(1).spawn().unwrap());
+    assert_eq!(status.code(), Some(3), "{errors}");
+    assert!(errors.contains("cannot be written") && errors.contains("a place with --cache"), "{errors}");
+    std::fs::remove_file(line.path("cache")).unwrap();
+    std::fs::write(line.path("model.checkpoint"), "of an earlier run").unwrap();
+    let (status, _, errors) = wait(line.command(1).spawn().unwrap());
+    assert_eq!(status.code(), Some(2), "{errors}");
+    assert!(errors.contains("of an earlier run stands here") && !line.path("cache").exists(), "{errors}");
 }
 
 #[test]
@@ -292,10 +314,14 @@ fn a_fit_that_is_of_no_use_is_told_in_the_table_and_at_the_end() {
         }
     }
     let (status, out, errors) = wait(line.command(3).spawn().unwrap());
-    assert!(status.success(), "{errors}");
+    assert_eq!(status.code(), Some(1), "{errors}");
     assert_eq!(out.matches("USELESS").count(), 2, "{out}");
-    assert!(errors.contains("level coarse is of no use") && errors.contains("try: take other taps"), "{errors}");
-    assert!(out.lines().last().unwrap().ends_with("--out calibration/washer.toml"), "{out}");
+    assert!(
+        errors.contains("levels fine, coarse are of no use") && errors.contains("try: take other taps"),
+        "{errors}"
+    );
+    assert!(!out.contains("hgad calibrate"), "{out}");
+    hgad::bundle::Bundle::open(&line.path("model")).unwrap();
 }
 
 #[test]
@@ -350,9 +376,11 @@ fn a_recipe_that_makes_no_sense_is_refused_whoever_asks() {
 #[test]
 fn wrong_use_is_told_before_anything_is_computed() {
     let line = Line::new();
-    let cases: [(&[&str], &str); 7] = [
+    let cases: [(&[&str], &str); 9] = [
         (&["--classes", "gone"], "gone"),
-        (&["--learning-rate=-1"], "learning rate"),
+        (&["--learning-rate", "-1"], "learning rate is -1"),
+        (&["--batch", "-1"], "whole number from 1"),
+        (&["--classes", "nut", "--seed", "-1"], "invalid value '-1'"),
         (&["--hidden", "wide"], "wide"),
         (&["--lambda1", "0", "--lambda2", "0", "--without", "entropy,intra,sigmoid"], "no loss is left"),
         (&["--lambda1", "0", "--lambda2", "0", "--without", "entropy"], "no loss is left"),
@@ -368,6 +396,17 @@ fn wrong_use_is_told_before_anything_is_computed() {
         assert_eq!(status.code(), Some(2), "{arguments:?}: {errors}");
         assert!(errors.contains(said), "{arguments:?}: {errors}");
     }
+    let (status, _, errors) = wait(line.command(100_001).spawn().unwrap());
+    assert!(status.code() == Some(2) && errors.contains("whole number from 1 to 100000"), "{errors}");
+}
+
+#[test]
+fn a_class_too_small_for_its_hold_out_is_told_so() {
+    let line = Line::new();
+    (3..16).for_each(|i| std::fs::remove_file(line.path(&format!("parts/nut/train/good/{i:03}.png"))).unwrap());
+    let (status, _, errors) = wait(line.command(1).spawn().unwrap());
+    assert_eq!(status.code(), Some(2), "{errors}");
+    assert!(errors.contains("class nut has 3 images: with --hold-out 4 it needs at least 4"), "{errors}");
 }
 
 #[test]

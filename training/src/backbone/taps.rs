@@ -125,20 +125,35 @@ pub(super) fn measure(origin: &str, size: InputSize, tensors: &[String], outputs
             Error::usage(format!("{origin}: tensor {name} is {channels} x {height} x {width}: no feature grid"))
                 .advise("take a tensor with at least 2 channels, whose grid is the image's size over a power of two")
         })?;
-        if !size.height.is_multiple_of(stride) || !size.width.is_multiple_of(stride) {
-            let down = |pixels: usize| (pixels / stride * stride).max(stride);
-            return Err(Error::usage(format!(
-                "{origin}: {} x {} pixels do not divide into the stride {stride} of tensor {name}",
-                size.width, size.height
-            ))
-            .advise(format!("use {} x {}", down(size.width), down(size.height))));
-        }
         if output.iter().any(|value| !value.is_finite()) {
             return Err(unusable(origin, format!("tensor {name} is not finite for a grey image: the file is damaged")));
         }
         Ok(Tap { name, tensor: tensor.clone(), channels, height, width, stride })
     };
-    tensors.iter().zip(outputs).map(tap).collect()
+    let taps = tensors.iter().zip(outputs).map(tap).collect::<Result<Vec<_>>>()?;
+    divides(origin, size, &taps)?;
+    Ok(taps)
+}
+
+/// Refuses a size that does not divide into every tap's stride. They are powers of two: the largest decides.
+fn divides(origin: &str, size: InputSize, taps: &[Tap]) -> Result<()> {
+    let Some(coarsest) = taps.iter().max_by_key(|tap| tap.stride) else { return Ok(()) };
+    let (InputSize { width, height }, stride) = (size, coarsest.stride);
+    if width.is_multiple_of(stride) && height.is_multiple_of(stride) {
+        return Ok(());
+    }
+    // The nearest multiple of the stride, then the next one on the other side.
+    let near = |pixels: usize| {
+        let (down, up) = ((pixels / stride * stride).max(stride), pixels.next_multiple_of(stride));
+        if up - pixels < pixels.abs_diff(down) { [up, down] } else { [down, up] }
+    };
+    let mut sizes = near(width).into_iter().zip(near(height)).map(|(w, h)| format!("{w} x {h}")).collect::<Vec<_>>();
+    sizes.dedup();
+    Err(Error::usage(format!(
+        "{origin}: {width} x {height} pixels do not divide into the stride {stride} of tensor {}",
+        coarsest.name
+    ))
+    .advise(format!("use {}", sizes.join(" or "))))
 }
 
 /// The power of two that the grid's step is nearest to, the same along both axes.

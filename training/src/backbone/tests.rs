@@ -166,7 +166,8 @@ fn what_is_asked_for_wrongly_is_explained() {
         (open(SMALL, "rgb"), "no tensor 'rgb'"),
         (open(SMALL, "auto:64"), "no tensor has stride 64"),
         (open(SMALL, "mean"), "no feature grid"),
-        (open(size(100, 64), "sum"), "use 96 x 64"),
+        (open(size(100, 64), "sum"), "use 96 x 64 or 104 x 64"),
+        (open(size(90, 64), "sum,next"), "use 96 x 64 or 80 x 64"),
         (open(SMALL, "class"), "ArgMax"),
     ];
     for (report, says) in cases {

@@ -1,6 +1,7 @@
 //! `hgad-train train`.
 
 mod fitness;
+mod ready;
 mod report;
 mod task;
 
@@ -11,7 +12,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use hgad::bundle::{Draft, InputSize, Precision};
+use hgad::bundle::{InputSize, Precision};
 use hgad::{Error, Result};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -44,8 +45,8 @@ const EXAMPLES: &str = r"Examples:
     --images parts/bolt/train/good --hold-out 5 --target-frr 0.01 \
     --out calibration/bolt.toml
 
-Exit codes: 0 done, 1 training diverged, 2 wrong use or configuration, 3 a
-device or file failed, 130 interrupted.";
+Exit codes: 0 done, 1 training diverged or its model is of no use, 2 wrong use
+or configuration, 3 a device or file failed, 130 interrupted.";
 
 /// Learn what normal parts look like, and write a model bundle.
 ///
@@ -74,9 +75,11 @@ pub struct TrainArgs {
     #[arg(long, value_name = "HOW", default_value = "auto", allow_hyphen_values = true)]
     normalize: Normalise,
     /// The network's input: SIZE x SIZE pixels, or WIDTHxHEIGHT. Finer defects want more; time grows with the area.
+    #[arg(allow_negative_numbers = true)]
     #[arg(long, value_name = "SIZE", default_value = "256", value_parser = parse_size)]
     size: InputSize,
     /// Leave every N-th normal image (sorted by name) out of training, for calibration.
+    #[arg(allow_negative_numbers = true)]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(2..))]
     hold_out: Option<u16>,
     /// The bundle to write: a directory; one that stands there is replaced.
@@ -95,6 +98,7 @@ pub struct TrainArgs {
     #[arg(long)]
     resume: bool,
     /// Seconds between checkpoints.
+    #[arg(allow_negative_numbers = true)]
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     checkpoint_every: u64,
 
@@ -107,44 +111,56 @@ pub struct TrainArgs {
 #[command(next_help_heading = "Hyperparameters")]
 struct RecipeArgs {
     /// Passes over the images. 5 products with 400 images each take about 10 minutes of one core; the authors use 200.
-    #[arg(long, value_name = "N", default_value_t = Recipe::default().epochs, value_parser = positive)]
+    #[arg(allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", default_value_t = Recipe::default().epochs, value_parser = epochs)]
     epochs: usize,
     /// What all randomness derives from: the same seed on the same machine gives the same model.
+    #[arg(allow_negative_numbers = true)]
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
     /// Images per step.
+    #[arg(allow_negative_numbers = true)]
     #[arg(long, value_name = "N", default_value_t = Recipe::default().batch, value_parser = positive)]
     batch: usize,
     /// Positions per image and step, as a multiple of the square root of the grid's positions.
+    #[arg(allow_negative_numbers = true)]
     #[arg(long, value_name = "X", default_value_t = Recipe::default().positions_per_side)]
     positions_per_side: f32,
     /// Blocks of each flow. More blocks fit better and cost a frame more time.
+    #[arg(allow_negative_numbers = true)]
     #[arg(long, value_name = "K", default_value_t = Recipe::default().blocks, value_parser = positive)]
     blocks: usize,
     /// Width of the flows' subnets: `2D` (twice the tap's channels), `paper` (several times slower), or a number.
+    #[arg(allow_negative_numbers = true)]
     #[arg(long, value_name = "WIDTH", default_value_t = Recipe::default().hidden)]
     hidden: HiddenWidth,
     /// Centers of each product's mixture, the main one among them.
+    #[arg(allow_negative_numbers = true)]
     #[arg(long, value_name = "M", default_value_t = Recipe::default().centers, value_parser = several)]
     centers: usize,
     /// Standard deviation of the first offsets of a product's other centers from its main one. With the authors' 1 most of
     /// them are never used.
+    #[arg(allow_negative_numbers = true)]
     #[arg(long, value_name = "X", default_value_t = Recipe::default().intra_init)]
     intra_init: f32,
     /// Weight of the inter-class likelihood loss L_g.
+    #[arg(allow_negative_numbers = true)]
     #[arg(long, value_name = "X", default_value_t = LossWeights::default().likelihood)]
     lambda1: f32,
     /// Weight of the mutual-information loss L_mi, which pulls the products apart. The paper's 100 leaves the likelihood
     /// unfitted.
+    #[arg(allow_negative_numbers = true)]
     #[arg(long, value_name = "X", default_value_t = LossWeights::default().information)]
     lambda2: f32,
     /// Leave out these losses: entropy (L_e), intra (L_in), sigmoid (L_z).
     #[arg(long, value_name = "LOSS,...", value_delimiter = ',')]
     without: Vec<LossName>,
     /// The largest learning rate (the authors': 2e-4).
+    #[arg(allow_negative_numbers = true)]
     #[arg(long, value_name = "X", default_value_t = Recipe::default().learning_rate)]
     learning_rate: f32,
     /// Weight decay on the flows.
+    #[arg(allow_negative_numbers = true)]
     #[arg(long, value_name = "X", default_value_t = Recipe::default().weight_decay)]
     weight_decay: f32,
 }
@@ -175,6 +191,16 @@ fn at_least(text: &str, least: usize) -> Result<usize, String> {
     match text.parse() {
         Ok(number) if number >= least => Ok(number),
         _ => Err(format!("'{text}' is not a whole number from {least}")),
+    }
+}
+
+/// More would be a slip of the finger: the authors take 200.
+const MOST_EPOCHS: usize = 100_000;
+
+fn epochs(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number @ 1..=MOST_EPOCHS) => Ok(number),
+        _ => Err(format!("'{text}' is not a whole number from 1 to {MOST_EPOCHS}")),
     }
 }
 
@@ -216,11 +242,13 @@ impl RecipeArgs {
 
 pub fn run(args: TrainArgs) -> Result<ExitCode> {
     let recipe = args.recipe.recipe()?;
-    Draft::check_place(&args.out)?;
+    args.device.check()?;
+    ready::check_place(&args.out, args.resume)?;
     let cache = args.cache.clone().map_or_else(default_folder, Ok)?;
     let stop = stop_flag()?;
     let data = Dataset::open(&args.data, args.classes.as_deref(), args.hold_out.map(usize::from))?;
     let backbone = Backbone::open(&args.backbone, args.size, &args.taps, args.normalize.clone())?;
+    ready::check_folders(&args.out, &cache)?;
     let features = Features::of(&backbone, &data.images, &cache, &stop)?;
 
     let task = Task {
@@ -259,9 +287,7 @@ pub fn run(args: TrainArgs) -> Result<ExitCode> {
         Error::device(format!("checkpoint {} cannot be removed", task.checkpoint.display())).because(error)
     })?;
     hgad::print::line(report::table(&data, &fitted, &exported, &args.out)?.trim_end())?;
-    for complaint in report::complaints(&fitted, &exported) {
-        log::warn!("{}", complaint.report());
-    }
+    report::check_use(&fitted, &exported)?;
     hgad::print::line(report::next(&args.data, &data, &args.out))?;
     Ok(ExitCode::SUCCESS)
 }

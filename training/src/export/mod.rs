@@ -64,18 +64,21 @@ pub struct Exported {
 /// (usage errors); an image that cannot be read or a bundle that cannot be written (device errors).
 pub fn export_bundle(request: ExportRequest) -> Result<Exported> {
     check(&request)?;
+    log::info!("folding the flows into one graph");
     let graph = graph::assemble(request.backbone, request.levels);
     let mut float = in_memory(&request, onnx::encode(&graph));
     let mut bundle = match request.precision {
         Precision::F32 => float.clone(),
         Precision::WeightsInt8 => Bundle { model: onnx::encode(&int8::quantise_weights(graph)?), ..float.clone() },
     };
+    log::info!("measuring what is usual of the training images, then of the other normal ones");
     // From the graph that will run on the boards, so that its own rounding is in them.
     bundle.centers.profiles = normals::fit_profiles(&bundle, request.trained_on)?;
     bundle.centers.references = normals::fit_references(&bundle, request.normals)?;
     let weight_error = match request.precision {
         Precision::F32 => None,
         Precision::WeightsInt8 => {
+            log::info!("measuring the error of 8-bit weights");
             float.centers = bundle.centers.clone();
             Some(fidelity::compare(&float, &bundle, request.normals)?)
         }
@@ -83,8 +86,10 @@ pub fn export_bundle(request: ExportRequest) -> Result<Exported> {
     if let Some(error) = &weight_error {
         bundle.manifest.training.insert("weight_error".to_owned(), error.to_toml().into());
     }
+    log::info!("computing the golden frames");
     bundle.golden = normals::golden(&bundle, request.normals)?;
     let Bundle { manifest, model, centers, golden, trained_on, .. } = bundle;
+    log::info!("writing the bundle {}", request.out.display());
     let bundle = Draft { manifest, model, centers, golden, trained_on }.write(request.out)?;
     Ok(Exported { bundle, weight_error })
 }

@@ -62,6 +62,12 @@ impl Checkpoint {
         Ok(out.with_file_name(name))
     }
 
+    /// The refusal to start anew where the checkpoint `path` stands.
+    pub fn in_the_way(path: &Path) -> Error {
+        Error::usage(format!("checkpoint {} of an earlier run stands here", path.display()))
+            .advise("go on with --resume, or delete it to start anew")
+    }
+
     /// Writes the checkpoint to `path`, replacing one that is there in one step.
     ///
     /// # Errors
@@ -71,7 +77,7 @@ impl Checkpoint {
         let failed = |error: std::io::Error| {
             Error::device(format!("checkpoint {} cannot be written", path.display()))
                 .because(error)
-                .advise("make room on the disk; the checkpoint before it, if any, is untouched")
+                .advise("see that there is room on the disk and that you may write there; the checkpoint before it, if any, is untouched")
         };
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         std::fs::create_dir_all(folder).map_err(failed)?;

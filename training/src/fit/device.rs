@@ -1,8 +1,11 @@
 //! Which backend of burn trains. This file alone names them.
 
+use std::panic::catch_unwind;
 use std::sync::atomic::AtomicBool;
 
 use burn::backend::{Autodiff, Flex};
+use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
 use hgad::Result;
 
 use super::run::{Outcome, Task, fit};
@@ -19,6 +22,25 @@ pub enum Device {
 }
 
 impl Device {
+    /// Makes sure that this program can train on the device, by a sum on it.
+    ///
+    /// # Errors
+    ///
+    /// This program was built without the device (a usage error), or the device does not answer (a device error).
+    pub fn check(self) -> Result<()> {
+        match self {
+            Device::Cpu => answers::<Flex>("the processor"),
+            #[cfg(feature = "cuda")]
+            Device::Cuda => answers::<burn::backend::Cuda>("CUDA"),
+            #[cfg(not(feature = "cuda"))]
+            Device::Cuda => Err(absent("CUDA", "cuda")),
+            #[cfg(feature = "vulkan")]
+            Device::Vulkan => answers::<burn::backend::Vulkan>("Vulkan"),
+            #[cfg(not(feature = "vulkan"))]
+            Device::Vulkan => Err(absent("Vulkan", "vulkan")),
+        }
+    }
+
     /// Trains on this device.
     ///
     /// # Errors
@@ -31,6 +53,17 @@ impl Device {
             Device::Vulkan => on_vulkan(task, stop),
         }
     }
+}
+
+/// Backends panic where their driver or device is not there.
+fn answers<B: Backend>(name: &str) -> Result<()> {
+    let sum = || Tensor::<B, 1>::ones([2], &Default::default()).sum().into_data();
+    catch_unwind(sum).map(drop).map_err(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+        hgad::Error::device(format!("{name} does not answer"))
+            .because(text.unwrap_or("it stopped without a word").to_owned())
+            .advise("see that the device and its driver are there, or use --device cpu")
+    })
 }
 
 #[cfg(feature = "cuda")]

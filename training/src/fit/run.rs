@@ -151,8 +151,7 @@ fn standing(path: &Path, run: Digest, resume: bool) -> Result<Option<Checkpoint>
             log::warn!("there is no checkpoint {}: training starts from the beginning", path.display());
             Ok(None)
         }
-        (Some(_), false) => Err(Error::usage(format!("checkpoint {} of an earlier run stands here", path.display()))
-            .advise("go on with --resume, or delete it to start anew")),
+        (Some(_), false) => Err(Checkpoint::in_the_way(path)),
         (Some(checkpoint), true) if checkpoint.run == run => {
             log::info!("resuming after step {} from {}", checkpoint.step, path.display());
             Ok(Some(checkpoint))

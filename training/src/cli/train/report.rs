@@ -11,7 +11,6 @@ use super::fitness;
 use super::task::Dataset;
 use crate::export::Exported;
 use crate::fit::{Fitted, Losses, Recipe};
-use crate::flow::LevelWeights;
 
 /// The manifest's `training` table: hyperparameters, data, losses.
 pub fn provenance(recipe: &Recipe, data: &Dataset, fitted: &Fitted) -> Result<toml::Table> {
@@ -82,18 +81,29 @@ fn complaint(level: usize, fitted: &Fitted, exported: &Exported) -> Option<Strin
     fitness::complaint(level, &manifest.classes, [likelihood, intra], &centers.profiles[level], &centers.references)
 }
 
-/// What is to be said of levels that are of no use.
-pub fn complaints(fitted: &Fitted, exported: &Exported) -> Vec<Error> {
-    let useless = |(l, level): (usize, &LevelWeights)| {
-        let why = complaint(l, fitted, exported)?;
-        let error =
-            Error::check(format!("level {} is of no use: the model will not tell bad parts from good ones", level.tap));
-        Some(error.because(why).advise(
-            "take other taps, from before an activation: what a convolution gives, not what a ReLU or a concatenation of \
-             them does (--taps); train longer (--epochs); see that all normal images are of one kind",
-        ))
+/// Whether the model is of use.
+///
+/// # Errors
+///
+/// A level was not fitted: the error names all such levels.
+pub fn check_use(fitted: &Fitted, exported: &Exported) -> Result<()> {
+    let levels = fitted.levels.iter().enumerate();
+    let useless =
+        levels.filter_map(|(l, level)| Some((level.tap.as_str(), complaint(l, fitted, exported)?))).collect::<Vec<_>>();
+    let names = useless.iter().map(|(tap, _)| *tap).collect::<Vec<_>>().join(", ");
+    let subject = match useless.len() {
+        0 => return Ok(()),
+        1 => format!("level {names} is"),
+        _ => format!("levels {names} are"),
     };
-    fitted.levels.iter().enumerate().filter_map(useless).collect()
+    let reasons = useless.iter().map(|(tap, why)| format!("{tap}: {why}")).collect::<Vec<_>>();
+    Err(Error::check(format!("{subject} of no use: the model will not tell bad parts from good ones"))
+        .because(reasons.join("; "))
+        .advise(
+            "take other taps, from before an activation: what a convolution gives, not what a ReLU or a concatenation of \
+             them does (--taps); train longer (--epochs); see that all normal images are of one kind; do not calibrate this \
+             bundle",
+        ))
 }
 
 /// The commands that come next, one per product.

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use hgad::Result;
 use hgad::dataset::{HoldOut, decode_rgb, products, read_bytes};
 use hgad::digest::Digest;
 use hgad::print::counted;
+use hgad::{Error, Result};
 use rayon::prelude::*;
 
 use crate::features::ImageFile;
@@ -35,16 +35,12 @@ impl Dataset {
     pub fn open(root: &Path, only: Option<&[String]>, hold_out: Option<usize>) -> Result<Self> {
         let (kept, held) = match hold_out {
             Some(n) => (HoldOut::Kept(n), HoldOut::Held(n)),
-            None => {
-                log::warn!(
-                    "without --hold-out, training images fix the bundle's reference constants; calibrate from others"
-                );
-                (HoldOut::All, HoldOut::Held(REFERENCE_SAMPLE))
-            }
+            None => (HoldOut::All, HoldOut::Held(REFERENCE_SAMPLE)),
         };
         let (mut classes, mut paths, mut labels, mut normals) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (class, product) in products(root, only)?.into_iter().enumerate() {
             let train = product.train()?;
+            enough(&product.name, train.len(), hold_out)?;
             let seen = kept.select(train.clone());
             labels.extend(std::iter::repeat_n(class, seen.len()));
             paths.extend(seen);
@@ -59,8 +55,11 @@ impl Dataset {
         let images = paths.into_par_iter().map(ImageFile::open).collect::<Result<Vec<_>>>()?;
         // They are few, and looked at when the training is over.
         let digests = normals.par_iter().flatten().map(|path| whole(path)).collect::<Result<Vec<_>>>()?;
-        if hold_out.is_some() {
-            warn_of_copies(&images, &digests);
+        match hold_out {
+            Some(_) => warn_of_copies(&images, &digests),
+            None => log::warn!(
+                "without --hold-out, training images fix the bundle's reference constants; calibrate from others"
+            ),
         }
         Ok(Dataset { classes, images, labels, normals, hold_out })
     }
@@ -75,6 +74,18 @@ impl Dataset {
         let mut of_class = vec![Vec::new(); self.classes.len()];
         self.images.iter().zip(&self.labels).for_each(|(image, &label)| of_class[label].push(image.clone()));
         of_class
+    }
+}
+
+/// Refuses a class of which no image would be held out.
+fn enough(class: &str, images: usize, hold_out: Option<usize>) -> Result<()> {
+    match hold_out {
+        Some(n) if images < n => {
+            let has = hgad::print::counted(images as u64, "image");
+            Err(Error::usage(format!("class {class} has {has}: with --hold-out {n} it needs at least {n}"))
+                .advise("add normal images of it, or hold out more of them with a smaller --hold-out"))
+        }
+        _ => Ok(()),
     }
 }
 
