@@ -23,7 +23,7 @@ const EXAMPLES: &str = r"Examples:
 /// expected false-reject rate at what was asked for. Use normal parts that training did not see: of the training
 /// folder, those that `hgad-train train --hold-out N` left out.
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES, allow_negative_numbers = true)]
 pub struct CalibrateArgs {
     /// The bundle: a folder that hgad-train wrote
     #[arg(long, value_name = "BUNDLE")]
