@@ -158,7 +158,7 @@ pub enum Happening {
     Fired(PartId, Result<Monotonic, String>),
     /// A device failed, or fails for another reason than before.
     Fault(Device, String),
-    /// A device works again, for now.
+    /// A device works again. Its alarm ends when it has for [`Rules::quiet`].
     Recovered(Device),
     /// The decisions can no longer be written down, and no more of them can be kept.
     AuditLost,
