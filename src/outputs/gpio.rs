@@ -10,17 +10,12 @@
 //! The kernel gives a line's level no promise once nobody holds it: wire the ejector so that an undriven line is safe (a
 //! pull resistor to the released level).
 
-use std::io;
-use std::path::{Path, PathBuf};
-
-use gpiocdev::line::{Direction, Info, Value};
-use gpiocdev::{Chip, Request};
+use gpiocdev::Request;
+use gpiocdev::line::Value;
 
 use super::Output;
+use crate::gpio;
 use crate::{Error, Result};
-
-/// The name under which the kernel shows who holds the line (`gpioinfo`).
-const CONSUMER: &str = "hgad";
 
 /// What the configuration asks of a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,140 +86,19 @@ impl Drop for GpioOutput {
 }
 
 fn request(settings: &Settings) -> Result<Request> {
-    let chip = find_chip(&settings.chip)?;
-    let line = find_line(&chip, &settings.line)?;
-    let mut builder = Request::builder();
-    builder.on_chip(chip.path()).with_consumer(CONSUMER).with_line(line.offset).as_output(Value::Inactive);
-    if settings.active_low {
-        builder.as_active_low();
-    }
-    builder.request().map_err(|error| refused(&chip, &line, error))
-}
-
-fn refused(chip: &Chip, line: &Info, error: gpiocdev::Error) -> Error {
-    let what = format!("GPIO line {} of {} cannot be had", describe_name(line), chip.path().display());
-    if line.used {
-        let holder = if line.consumer.is_empty() { "the kernel" } else { line.consumer.as_str() };
-        return Error::device(format!("{what}: it is held by \"{holder}\""))
-            .because(error)
-            .advise("stop that program, or free the line in the device tree, or use another line");
-    }
-    Error::device(what)
-        .because(error)
-        .advise("check that the pin is not taken by another function (gpioinfo, device tree)")
-}
-
-/// The chip with the path, name or label `wanted`.
-fn find_chip(wanted: &str) -> Result<Chip> {
-    let path = if wanted.contains('/') { PathBuf::from(wanted) } else { Path::new("/dev").join(wanted) };
-    if path.exists() {
-        return Chip::from_path(&path).map_err(|error| unusable(&path, error));
-    }
-    // A chip that may not be opened cannot be asked for its label.
-    let mut there = Vec::new();
-    let mut forbidden = None;
-    for path in gpiocdev::chip::chips().unwrap_or_default() {
-        match Chip::from_path(&path) {
-            Ok(chip) => {
-                let label = chip.info().map(|info| info.label).unwrap_or_default();
-                if label == wanted {
-                    return Ok(chip);
-                }
-                there.push(format!("{} ({label})", path.display()));
-            }
-            Err(error) => forbidden = Some((path, error)),
+    let (request, _) = gpio::request(&settings.chip, &[&settings.line], |lines| {
+        lines.as_output(Value::Inactive);
+        if settings.active_low {
+            lines.as_active_low();
         }
-    }
-    if let Some((path, error)) = forbidden {
-        return Err(unusable(&path, error));
-    }
-    let advice = match there.as_slice() {
-        [] => "load the driver of the board's GPIO controller: there is no /dev/gpiochip*".to_owned(),
-        _ => format!("one of the chips that are there: {}", there.join(", ")),
-    };
-    Err(Error::device(format!("there is no GPIO chip \"{wanted}\"")).advise(advice))
-}
-
-fn unusable(path: &Path, error: gpiocdev::Error) -> Error {
-    let advice = if is_permission(&error) {
-        "add this user to the group that owns the chip, usually \"gpio\" (sudo usermod -aG gpio $USER), then log in again"
-    } else {
-        "a GPIO chip is a character device named /dev/gpiochip0, /dev/gpiochip1, ..."
-    };
-    Error::device(format!("GPIO chip {} cannot be opened", path.display())).because(error).advise(advice)
-}
-
-fn is_permission(error: &gpiocdev::Error) -> bool {
-    matches!(error, gpiocdev::Error::Os(errno)
-        if io::Error::from_raw_os_error(errno.0).kind() == io::ErrorKind::PermissionDenied)
-}
-
-/// The line named `wanted`; where no line has that name, the line of that offset.
-fn find_line(chip: &Chip, wanted: &str) -> Result<Info> {
-    let unreadable = |error| {
-        Error::device(format!("the lines of GPIO chip {} cannot be read", chip.path().display())).because(error)
-    };
-    let lines: Vec<Info> = chip.line_info_iter().map_err(unreadable)?.filter_map(|line| line.ok()).collect();
-    pick_line(&lines, wanted).cloned().ok_or_else(|| {
-        Error::device(format!("GPIO chip {} has no line \"{wanted}\"", chip.path().display()))
-            .advise(format!("one of: {}", list_lines(&lines)))
-    })
-}
-
-fn pick_line<'a>(lines: &'a [Info], wanted: &str) -> Option<&'a Info> {
-    let by_name = lines.iter().find(|line| !line.name.is_empty() && line.name == wanted);
-    by_name.or_else(|| {
-        let offset = wanted.parse::<u32>().ok()?;
-        lines.iter().find(|line| line.offset == offset)
-    })
-}
-
-/// The lines by name, those without one by offset, each with its holder.
-fn list_lines(lines: &[Info]) -> String {
-    let describe = |line: &Info| match (line.used, line.direction) {
-        (true, _) if line.consumer.is_empty() => format!("{} (held by the kernel)", describe_name(line)),
-        (true, _) => format!("{} (held by \"{}\")", describe_name(line), line.consumer),
-        (false, Direction::Output) => format!("{} (output)", describe_name(line)),
-        (false, Direction::Input) => describe_name(line),
-    };
-    lines.iter().map(describe).collect::<Vec<_>>().join(", ")
-}
-
-fn describe_name(line: &Info) -> String {
-    if line.name.is_empty() { line.offset.to_string() } else { line.name.clone() }
+    })?;
+    Ok(request)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ErrorKind;
-
-    fn line(offset: u32, name: &str, consumer: &str) -> Info {
-        Info {
-            offset,
-            name: name.into(),
-            consumer: consumer.into(),
-            used: !consumer.is_empty(),
-            direction: Direction::Input,
-            ..Info::default()
-        }
-    }
-
-    #[test]
-    fn a_line_is_picked_by_its_name_and_else_by_its_offset() {
-        // Line 2 is named as if it were line 0.
-        let lines = [line(0, "GPIO17", ""), line(1, "", ""), line(2, "0", "")];
-        let cases = [("GPIO17", Some(0)), ("1", Some(1)), ("0", Some(2)), ("3", None), ("", None), ("gpio17", None)];
-        for (wanted, offset) in cases {
-            assert_eq!(pick_line(&lines, wanted).map(|line| line.offset), offset, "{wanted:?}");
-        }
-    }
-
-    #[test]
-    fn lines_are_listed_by_name_with_their_holders() {
-        let lines = [line(0, "GPIO17", ""), line(1, "", ""), line(2, "SDA1", "i2c")];
-        assert_eq!(list_lines(&lines), "GPIO17, 1, SDA1 (held by \"i2c\")");
-    }
 
     #[test]
     fn an_absent_chip_and_a_file_that_is_none_are_device_errors_with_advice() {
@@ -235,11 +109,5 @@ mod tests {
             assert!(error.to_string().contains(chip) && error.to_string().contains(says), "{error}");
             assert!(error.report().contains("\n  try: "), "{}", error.report());
         }
-    }
-
-    #[test]
-    fn a_missing_permission_names_the_group() {
-        let error = gpiocdev::Error::from(io::Error::from_raw_os_error(libc::EACCES));
-        assert!(unusable(Path::new("/dev/gpiochip0"), error).report().contains("usermod -aG gpio"));
     }
 }
