@@ -2,6 +2,7 @@
 
 pub mod folder;
 mod pacing;
+pub mod pixels;
 pub mod synthetic;
 pub mod v4l2;
 

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::camera::v4l2::{self, PixelFormat, Settings, V4l2Camera};
+use crate::camera::pixels::PixelFormat;
+use crate::camera::v4l2::{self, Settings, V4l2Camera};
 use crate::camera::{Camera, Frame, Grab};
 use crate::time::Monotonic;
 use crate::{Error, Result, print};

@@ -1,6 +1,7 @@
 use super::*;
 use std::time::Duration;
 
+use crate::camera::pixels::PixelFormat;
 use crate::line::{LatePolicy, SkippedPolicy};
 
 const WHOLE: &str = r#"format_version = 1
@@ -68,7 +69,7 @@ fn other_kinds_and_forms_are_read() {
     );
     let config = parse(&other).unwrap();
     let CameraConfig::V4l2(camera) = config.camera else { panic!("not v4l2") };
-    assert_eq!((camera.format, camera.fps, camera.silence.as_millis()), (Some(v4l2::PixelFormat::Mjpg), None, 2000));
+    assert_eq!((camera.format, camera.fps, camera.silence.as_millis()), (Some(PixelFormat::Mjpg), None, 2000));
     let OutputConfig::Gpio(gpio) = config.output else { panic!("not gpio") };
     assert!(gpio.active_low && gpio.line == "GPIO17");
     assert_eq!(config.audit.sync, SyncPolicy::EveryRecord);

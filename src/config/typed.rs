@@ -17,6 +17,7 @@ use super::{
     AuditConfig, CameraConfig, FORMAT_VERSION, FolderConfig, LineConfig, OutputConfig, SerialConfig, SigningConfig,
     SyncPolicy, SyntheticConfig,
 };
+use crate::camera::pixels::PixelFormat;
 use crate::camera::v4l2;
 use crate::digest::Digest;
 use crate::line::{LatePolicy, Rules, SkippedPolicy};
@@ -451,7 +452,7 @@ fn pixels(key: &str, typed: &Spanned<u32>) -> Checked<u32> {
     at_most(key, typed, positive(key, typed)?, 16_384)
 }
 
-fn pixel_format(typed: &Spanned<String>) -> Checked<v4l2::PixelFormat> {
+fn pixel_format(typed: &Spanned<String>) -> Checked<PixelFormat> {
     typed.get_ref().parse().map_err(|error: crate::Error| {
         Complaint::new(typed.span(), error.to_string(), "hgad camera formats DEVICE lists what the camera offers")
     })

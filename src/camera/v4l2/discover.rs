@@ -11,9 +11,9 @@ use v4l::v4l_sys::{V4L2_CAP_VIDEO_CAPTURE, V4L2_CAP_VIDEO_CAPTURE_MPLANE};
 use v4l::video::Capture;
 use v4l::{Device, FourCC};
 
-use super::convert::PixelFormat;
 use super::ioctl;
 use crate::Result;
+use crate::camera::pixels::PixelFormat;
 
 const CLASS: &str = "/sys/class/video4linux";
 

@@ -10,7 +10,6 @@
 //! | a time stamp that cannot be right | [`Grab::Broken`]: nobody can say when the part reaches the ejector |
 //! | this process is slow | of the frames that wait, the newest is taken, and the numbers show the gap |
 
-mod convert;
 mod discover;
 mod ioctl;
 mod stamps;
@@ -26,11 +25,11 @@ use v4l::v4l_sys::{
     v4l2_quantization_V4L2_QUANTIZATION_FULL_RANGE as FULL_RANGE,
 };
 
-pub use convert::{Layout, PixelFormat};
 pub use discover::{CameraNode, NodeState, OfferedFormat, OfferedSize, cameras, formats};
 
 use self::stamps::{Stamped, Stamps};
 use self::stream::{Filled, Stream};
+use super::pixels::{Layout, PixelFormat};
 use super::{BrokenFrame, Camera, Frame, Grab};
 use crate::time::{Monotonic, StampSource};
 use crate::{Error, Result};
@@ -163,7 +162,7 @@ impl Running {
         let copied = self.stream.newest(patience, |filled: Filled<'_>| Copied {
             image: match filled.damaged {
                 true => Err(Error::device("the driver says that the picture is damaged")),
-                false => layout.to_rgb(filled.bytes),
+                false => layout.to_rgb(&[filled.bytes]),
             },
             sequence: filled.sequence,
             stamp: filled.stamp,
@@ -217,7 +216,7 @@ fn set_format(device: &Device, settings: &Settings) -> Result<Layout> {
         .advise(advise_formats(device)));
     }
     warn_of_full_range(settings, format, &got);
-    Ok(Layout { format, width, height, stride: got.bytesperline })
+    Ok(Layout::new(format, width, height, got.bytesperline))
 }
 
 /// The first format that the camera gives at this size. S_FMT tells for certain: some drivers do not list their sizes.
@@ -235,8 +234,7 @@ fn first_offered(device: &Device, width: u32, height: u32) -> Option<PixelFormat
 /// The conversion is that of limited-range Y'CbCr; a camera of full range looks a little too contrasty, alike in training
 /// and on the line.
 fn warn_of_full_range(settings: &Settings, format: PixelFormat, got: &v4l2_pix_format) {
-    let is_ycc = matches!(format, PixelFormat::Yuyv | PixelFormat::Uyvy | PixelFormat::Nv12);
-    if got.quantization == FULL_RANGE && is_ycc {
+    if got.quantization == FULL_RANGE && format.is_ycc() {
         log::warn!("camera {} sends full-range Y'CbCr, read here as limited range", settings.device.display());
     }
 }
