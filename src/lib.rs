@@ -27,6 +27,7 @@ pub mod inputs;
 pub mod inspect;
 mod jpeg;
 pub mod line;
+pub mod modbus;
 pub mod outputs;
 pub mod print;
 pub mod runtime;

@@ -4,6 +4,7 @@
 //! column. `docs/configuration.md` is the format's reference.
 
 mod complaint;
+mod devices;
 mod typed;
 
 use std::collections::BTreeMap;
@@ -15,8 +16,10 @@ use serde::Deserialize;
 
 use crate::camera::v4l2;
 use crate::digest::Digest;
+use crate::inputs;
+use crate::inputs::encoder;
 use crate::line::Rules;
-use crate::outputs::gpio;
+use crate::outputs::{Template, gpio, modbus};
 use crate::{Error, Result};
 
 /// The newest configuration format that this program reads.
@@ -75,6 +78,7 @@ impl fmt::Display for OutputConfig {
         match self {
             OutputConfig::Serial(serial) => write!(f, "serial {}", serial.port.display()),
             OutputConfig::Gpio(settings) => write!(f, "gpio {} {}", settings.chip, settings.line),
+            OutputConfig::Modbus(settings) => write!(f, "modbus {} {}", settings.server, settings.target),
             OutputConfig::None => f.write_str("none"),
         }
     }
@@ -111,8 +115,28 @@ pub enum OutputConfig {
     Serial(SerialConfig),
     /// A GPIO line.
     Gpio(gpio::Settings),
+    /// A coil or a register of a Modbus TCP server.
+    Modbus(modbus::Settings),
     /// Nothing: decisions are only written down.
     None,
+}
+
+/// A sensor that is on or off.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InputConfig {
+    /// A GPIO line.
+    Gpio(inputs::gpio::Settings),
+    /// A bit of a Modbus TCP server.
+    Modbus(inputs::modbus::Settings),
+}
+
+/// What measures how far the belt moves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EncoderConfig {
+    /// Two channels on GPIO lines.
+    Gpio(encoder::Settings),
+    /// A count in registers of a Modbus TCP server.
+    Modbus(encoder::RegisterSettings),
 }
 
 /// A message over a serial port.
@@ -123,9 +147,20 @@ pub struct SerialConfig {
     /// Bits per second.
     pub baud: u32,
     /// What is sent for every rejected part.
-    pub message: Vec<u8>,
+    pub message: Template,
     /// What is sent when the pulse ends, at the start and at the end of the program.
-    pub release: Option<Vec<u8>>,
+    pub release: Option<Template>,
+    /// What the device says to each message; `None`: it says nothing.
+    pub ack: Option<Ack>,
+}
+
+/// A device's acknowledgement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ack {
+    /// What it says.
+    pub answer: Vec<u8>,
+    /// How long after a message it says so at the latest.
+    pub timeout: Duration,
 }
 
 impl SerialConfig {

@@ -4,7 +4,7 @@ use std::time::Duration;
 use crate::camera::pixels::PixelFormat;
 use crate::line::{LatePolicy, SkippedPolicy};
 
-const WHOLE: &str = r#"format_version = 1
+pub(super) const WHOLE: &str = r#"format_version = 1
 
 [line]
 name = "line 3"
@@ -45,7 +45,8 @@ fn a_whole_file_is_read() {
     let CameraConfig::Folder(folder) = config.camera else { panic!("not a folder") };
     assert_eq!((folder.rate, folder.repeat), (10.0, Some(1)));
     let OutputConfig::Serial(serial) = config.output else { panic!("not serial") };
-    assert_eq!((serial.baud, serial.message.as_slice(), serial.release), (115_200, &b"REJECT\r\n"[..], None));
+    let message = Template::parse("REJECT\r\n").unwrap();
+    assert_eq!((serial.baud, serial.message, serial.release, serial.ack), (115_200, message, None, None));
 }
 
 #[test]
@@ -57,7 +58,8 @@ fn other_kinds_and_forms_are_read() {
     let config = parse(&text).unwrap();
     assert_eq!(config.calibrations.len(), 2);
     let OutputConfig::Serial(serial) = config.output else { panic!("not serial") };
-    assert_eq!((serial.message, serial.release), (vec![2, 255, 3], Some(b"\x02OFF".to_vec())));
+    let release = Template::parse("\x02OFF").unwrap();
+    assert_eq!((serial.message, serial.release), (Template::verbatim(&[2, 255, 3]), Some(release)));
     let CameraConfig::Folder(folder) = config.camera else { panic!("not a folder") };
     assert_eq!(folder.repeat, None);
 
@@ -110,6 +112,18 @@ fn complaints_say_where_and_what() {
             says: "line.toml:10:8: late cannot be 'stop'; did you mean 'stop-line'?",
         },
         Case { replace: ("\"REJECT\\r\\n\"", "'REJECT\\r\\n'"), says: "line.toml:20:11: message holds a backslash" },
+        Case {
+            replace: ("REJECT\\r\\n", "R {id}"),
+            says: "line.toml:20:11: message holds a place that there is not: {id}",
+        },
+        Case {
+            replace: ("REJECT\\r\\n\"", "R {part}\"\nbaud = 4800"),
+            says: "line.toml:20:11: the message takes 25.0 ms at 4800 baud",
+        },
+        Case {
+            replace: ("message = \"REJECT\\r\\n\"", "message = \"R\"\nack_timeout_ms = 20"),
+            says: "line.toml:21:18: nothing is waited for without ack",
+        },
         Case {
             replace: ("\"REJECT\\r\\n\"", "[1, 256]"),
             says: "line.toml:20:15: message is to be a whole number from 0 to 255, and is the number 256",

@@ -14,22 +14,19 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use super::complaint::{self, Complaint};
 use super::{
-    AuditConfig, CameraConfig, FORMAT_VERSION, FolderConfig, LineConfig, OutputConfig, SerialConfig, SigningConfig,
-    SyncPolicy, SyntheticConfig,
+    AuditConfig, CameraConfig, FORMAT_VERSION, FolderConfig, LineConfig, SigningConfig, SyncPolicy, SyntheticConfig,
 };
 use crate::camera::pixels::PixelFormat;
 use crate::camera::v4l2;
 use crate::digest::Digest;
 use crate::line::{LatePolicy, Rules, SkippedPolicy};
-use crate::outputs::gpio;
 
-type Checked<T> = Result<T, Complaint>;
+pub(super) type Checked<T> = Result<T, Complaint>;
 
 const SECTIONS: [&str; 5] = ["format_version", "line", "camera", "output", "audit"];
 
 pub(super) fn read(path: &Path, text: &str) -> Checked<LineConfig> {
-    let root = DeTable::parse(text).map_err(|error| Complaint::syntax(&error, text))?;
-    let mut document = Document { root: root.into_inner(), base: base_of(path) };
+    let mut document = Document::parse(path, text)?;
     let places = document.places(text);
     document.check_version()?;
     if let Some((key, _)) = document.root.iter().find(|(key, _)| !SECTIONS.contains(&key.get_ref().as_ref())) {
@@ -38,7 +35,7 @@ pub(super) fn read(path: &Path, text: &str) -> Checked<LineConfig> {
     let line: LineTyped = document.section("line")?;
     let camera = document.camera()?;
     let rules = line.rules()?;
-    let output = document.output(&rules)?;
+    let output = document.output("output", &rules)?;
     let audit: AuditTyped = document.section("audit")?;
     Ok(LineConfig {
         path: path.to_owned(),
@@ -60,12 +57,17 @@ fn base_of(path: &Path) -> PathBuf {
 }
 
 /// The file's top level, and what relative paths in it start from.
-struct Document<'t> {
+pub(super) struct Document<'t> {
     root: DeTable<'t>,
     base: PathBuf,
 }
 
 impl<'t> Document<'t> {
+    pub(super) fn parse(path: &Path, text: &'t str) -> Checked<Self> {
+        let root = DeTable::parse(text).map_err(|error| Complaint::syntax(&error, text))?;
+        Ok(Document { root: root.into_inner(), base: base_of(path) })
+    }
+
     /// The version is looked at first: a newer format may have keys that this program does not know.
     fn check_version(&self) -> Checked<()> {
         let first_line = format!("begin the file with: format_version = {FORMAT_VERSION}");
@@ -121,7 +123,7 @@ impl<'t> Document<'t> {
     }
 
     /// A section whose `kind` decides which other keys it has.
-    fn kind(&mut self, name: &str, kinds: &[&str]) -> Checked<(String, DeTable<'t>, Range<usize>)> {
+    pub(super) fn kind(&mut self, name: &str, kinds: &[&str]) -> Checked<(String, DeTable<'t>, Range<usize>)> {
         let (mut table, place) = self.table(name)?;
         let known = kinds.iter().map(|kind| format!("kind = \"{kind}\"")).collect::<Vec<_>>();
         let choice = format!("choose one of: {}", known.join(", "));
@@ -147,16 +149,7 @@ impl<'t> Document<'t> {
         }
     }
 
-    fn output(&mut self, rules: &Rules) -> Checked<OutputConfig> {
-        let (kind, table, place) = self.kind("output", &["serial", "gpio", "none"])?;
-        match kind.as_str() {
-            "serial" => typed::<SerialTyped>("output", table, place)?.validate(self, rules).map(OutputConfig::Serial),
-            "gpio" => typed::<GpioTyped>("output", table, place)?.validate().map(OutputConfig::Gpio),
-            _ => typed::<NoneTyped>("output", table, place).map(|NoneTyped {}| OutputConfig::None),
-        }
-    }
-
-    fn path(&self, key: &str, typed: &Spanned<String>) -> Checked<PathBuf> {
+    pub(super) fn path(&self, key: &str, typed: &Spanned<String>) -> Checked<PathBuf> {
         Ok(self.base.join(not_empty(key, typed)?))
     }
 
@@ -170,7 +163,7 @@ impl<'t> Document<'t> {
     }
 }
 
-fn typed<'t, T: DeserializeOwned>(section: &str, table: DeTable<'t>, place: Range<usize>) -> Checked<T> {
+pub(super) fn typed<'t, T: DeserializeOwned>(section: &str, table: DeTable<'t>, place: Range<usize>) -> Checked<T> {
     let values = table.iter().map(|(key, value)| (key.get_ref().to_string(), value.span())).collect::<Vec<_>>();
     T::deserialize(ValueDeserializer::from(Spanned::new(place.clone(), DeValue::Table(table))))
         .map_err(|error| Complaint::of_section(&error, section, place, &values))
@@ -303,68 +296,6 @@ impl SyntheticTyped {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct SerialTyped {
-    port: Spanned<String>,
-    baud: Option<Spanned<u32>>,
-    message: Spanned<Bytes>,
-    release: Option<Spanned<Bytes>>,
-}
-
-impl SerialTyped {
-    const BAUD: u32 = 115_200;
-
-    fn validate(&self, document: &Document, rules: &Rules) -> Checked<SerialConfig> {
-        let config = SerialConfig {
-            port: document.path("port", &self.port)?,
-            baud: self.baud.as_ref().map_or(Ok(Self::BAUD), |baud| positive("baud", baud))?,
-            message: bytes("message", &self.message)?,
-            release: self.release.as_ref().map(|typed| bytes("release", typed)).transpose()?,
-        };
-        let release = self.release.as_ref().map(|typed| ("release", typed));
-        for (key, typed) in std::iter::once(("message", &self.message)).chain(release) {
-            let sending = config.sending(&typed.get_ref().0);
-            // While the end of one pulse is sent, no other part can be rejected.
-            if sending >= rules.tolerance {
-                return Err(Complaint::new(
-                    typed.span(),
-                    format!(
-                        "the {key} takes {:.1} ms at {} baud, and after {:.1} ms (tolerance_ms) a reject is too late for its part",
-                        sending.as_secs_f64() * 1e3,
-                        config.baud,
-                        rules.tolerance.as_secs_f64() * 1e3
-                    ),
-                    "a shorter one, a higher baud, or a longer tolerance_ms in [line]",
-                ));
-            }
-        }
-        Ok(config)
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct GpioTyped {
-    chip: Spanned<String>,
-    line: Spanned<String>,
-    active_low: Option<bool>,
-}
-
-impl GpioTyped {
-    fn validate(&self) -> Checked<gpio::Settings> {
-        Ok(gpio::Settings {
-            chip: not_empty("chip", &self.chip)?,
-            line: not_empty("line", &self.line)?,
-            active_low: self.active_low.unwrap_or(false),
-        })
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct NoneTyped {}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct AuditTyped {
     file: Spanned<String>,
     fsync: Option<SyncPolicy>,
@@ -418,18 +349,18 @@ fn apart(key: &str, place: Range<usize>, path: &Path, others: &[(&str, &Path)]) 
     Err(Complaint::new(place, format!("{key} is the same file as {other}"), advice))
 }
 
-fn not_empty(key: &str, typed: &Spanned<String>) -> Checked<String> {
+pub(super) fn not_empty(key: &str, typed: &Spanned<String>) -> Checked<String> {
     match typed.get_ref().as_str() {
         "" => Err(empty(key, typed.span())),
         text => Ok(text.to_owned()),
     }
 }
 
-fn empty(key: &str, place: Range<usize>) -> Complaint {
+pub(super) fn empty(key: &str, place: Range<usize>) -> Complaint {
     Complaint::new(place, format!("{key} is empty"), format!("write it as in: {}", complaint::example(key)))
 }
 
-fn positive<T: Copy + Default + PartialOrd + fmt::Display>(key: &str, typed: &Spanned<T>) -> Checked<T> {
+pub(super) fn positive<T: Copy + Default + PartialOrd + fmt::Display>(key: &str, typed: &Spanned<T>) -> Checked<T> {
     match *typed.get_ref() {
         value if value > T::default() => Ok(value),
         value => Err(Complaint::new(
@@ -440,7 +371,12 @@ fn positive<T: Copy + Default + PartialOrd + fmt::Display>(key: &str, typed: &Sp
     }
 }
 
-fn at_most<T: Copy + PartialOrd + fmt::Display>(key: &str, typed: &Spanned<T>, value: T, most: T) -> Checked<T> {
+pub(super) fn at_most<T: Copy + PartialOrd + fmt::Display>(
+    key: &str,
+    typed: &Spanned<T>,
+    value: T,
+    most: T,
+) -> Checked<T> {
     if value <= most {
         return Ok(value);
     }
@@ -464,23 +400,9 @@ fn rate(typed: &Spanned<f64>) -> Checked<f64> {
 }
 
 /// A time span of at most an hour: longer ones are a slip of the unit.
-fn milliseconds(key: &str, typed: &Spanned<f64>) -> Checked<Duration> {
+pub(super) fn milliseconds(key: &str, typed: &Spanned<f64>) -> Checked<Duration> {
     let value = at_most(key, typed, positive(key, typed)?, 3_600_000.0)?;
     Ok(Duration::from_secs_f64(value / 1e3))
-}
-
-fn bytes(key: &str, typed: &Spanned<Bytes>) -> Checked<Vec<u8>> {
-    let bytes = &typed.get_ref().0;
-    if bytes.is_empty() {
-        return Err(empty(key, typed.span()));
-    }
-    // In single quotes TOML leaves escapes alone, and the PLC would see a backslash and a letter.
-    if bytes.windows(2).any(|pair| pair[0] == b'\\' && b"nrtxue0".contains(&pair[1])) {
-        let advice = r#"use double quotes ("REJECT\r\n"), or give the bytes as numbers ([92, 110])"#;
-        let what = format!("{key} holds a backslash: its escapes were not interpreted");
-        return Err(Complaint::new(typed.span(), what, advice));
-    }
-    Ok(bytes.clone())
 }
 
 /// One text or a list of them.
@@ -502,28 +424,6 @@ impl<'de> Deserialize<'de> for OneOrMore {
             }
         }
         deserializer.deserialize_any(Texts)
-    }
-}
-
-/// A text's UTF-8 bytes, or bytes as numbers.
-struct Bytes(Vec<u8>);
-
-impl<'de> Deserialize<'de> for Bytes {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Message;
-        impl<'de> Visitor<'de> for Message {
-            type Value = Bytes;
-            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str("a text or a list of bytes (0 to 255)")
-            }
-            fn visit_str<E>(self, text: &str) -> Result<Bytes, E> {
-                Ok(Bytes(text.as_bytes().to_vec()))
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Bytes, A::Error> {
-                Vec::deserialize(SeqAccessDeserializer::new(list)).map(Bytes)
-            }
-        }
-        deserializer.deserialize_any(Message)
     }
 }
 

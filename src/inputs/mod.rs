@@ -6,12 +6,14 @@
 mod edges;
 pub mod encoder;
 pub mod gpio;
+pub mod modbus;
 
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use crate::Result;
+use crate::config::InputConfig;
 use crate::time::Monotonic;
 
 /// A change of an input's level.
@@ -80,4 +82,16 @@ pub trait Input: Send {
     ///
     /// As [`Input::wait`].
     fn level(&mut self) -> Result<bool>;
+}
+
+/// Opens the input that `config` names; `name` is what it is for.
+///
+/// # Errors
+///
+/// The device is not there, may not be used, or cannot be read.
+pub fn open(name: &str, config: &InputConfig) -> Result<Box<dyn Input>> {
+    Ok(match config {
+        InputConfig::Gpio(settings) => Box::new(gpio::GpioInput::open(name, settings.clone())?),
+        InputConfig::Modbus(settings) => Box::new(modbus::ModbusInput::open(name, settings.clone())?),
+    })
 }

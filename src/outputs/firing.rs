@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::Output;
+use super::{Occasion, Output};
 use crate::health::{self, Health};
 use crate::line::PartId;
 use crate::panic_text;
@@ -85,6 +85,8 @@ pub type Outcome = (PartId, Result<Monotonic, String>);
 #[derive(Debug, Default)]
 struct Orders {
     schedule: Schedule,
+    /// The level to go to, unless that was done: active or not.
+    level: Option<bool>,
     set_safe: bool,
     stop: bool,
     /// How the last release went, once the thread has made it.
@@ -110,8 +112,8 @@ impl Desk {
     }
 }
 
-/// The firing thread. Dropping it lets the pulse that lasts have its length, drops orders that are not due yet, releases the
-/// output and ends the thread.
+/// The firing thread. Dropping it lets the pulse that lasts have its length, drops orders that are not due yet, brings the
+/// output to its role's safe level and ends the thread.
 #[derive(Debug)]
 pub struct Firing {
     desk: Arc<Desk>,
@@ -132,7 +134,8 @@ impl Firing {
         let desk = Arc::new(Desk::default());
         let shared = desk.clone();
         let thread = std::thread::Builder::new().name("firing".into()).spawn(move || {
-            let mut worker = Worker { output, report, desk: &shared, retry: None };
+            let rests_active = output.role().is_active_when_safe();
+            let mut worker = Worker { output, report, desk: &shared, rests_active, retry: None };
             let worked = catch_unwind(AssertUnwindSafe(|| {
                 prepare();
                 worker.work();
@@ -140,8 +143,8 @@ impl Firing {
             if let Err(panic) = &worked {
                 shared.health.failed(format!("its thread panicked: {}", panic_text(&**panic)));
             }
-            let released = worker.last_release();
-            shared.change(|orders| orders.ended = Some(released));
+            let ended = worker.last_rest();
+            shared.change(|orders| orders.ended = Some(ended));
         });
         thread.map_err(|error| crate::Error::device("the system gives no thread for the output").because(error))?;
         Ok(Firing { desk, is_ended: false })
@@ -152,10 +155,16 @@ impl Firing {
         self.desk.change(|orders| orders.schedule.add(order));
     }
 
-    /// Forgets all that was to fire and releases the output.
+    /// Switches on or off until further notice.
+    pub fn hold(&self, active: bool) {
+        self.desk.change(|orders| orders.level = Some(active));
+    }
+
+    /// Forgets all that was to fire and brings the output to its safe level.
     pub fn set_safe(&self) {
         self.desk.change(|orders| {
             orders.schedule = Schedule::default();
+            orders.level = None;
             orders.set_safe = true;
         });
     }
@@ -179,7 +188,7 @@ impl Firing {
     ///
     /// # Errors
     ///
-    /// Nobody knows whether the output is released: that failed, or its driver does not come back.
+    /// Nobody knows whether the output is safe: that failed, or its driver does not come back.
     pub fn end(mut self) -> Result<(), String> {
         self.is_ended = true;
         self.stop()
@@ -192,13 +201,13 @@ impl Firing {
         let mut patience = Monotonic::now() + health::PATIENCE;
         loop {
             if let Some(ended) = &orders.ended {
-                return ended.clone().map_err(|why| format!("the output could not be released: {why}"));
+                return ended.clone().map_err(|why| format!("the output could not be made safe: {why}"));
             }
             // The pulse may begin only now.
             patience = orders.schedule.release.map_or(patience, |ends| patience.max(ends + health::PATIENCE));
             let left = patience.saturating_since(Monotonic::now());
             if left.is_zero() {
-                return Err("the output's driver does not come back: nobody knows whether it is released".into());
+                return Err("the output's driver does not come back: nobody knows whether it is safe".into());
             }
             orders = self.desk.changed.wait_timeout(orders, left).unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -219,6 +228,8 @@ struct Worker<'d, R> {
     output: Box<dyn Output>,
     report: R,
     desk: &'d Desk,
+    /// Whether the output is active between pulses.
+    rests_active: bool,
     /// When the failed output is tried again.
     retry: Option<Monotonic>,
 }
@@ -236,9 +247,11 @@ impl<R: FnMut(Outcome)> Worker<'_, R> {
                 }
             }
             let now = Monotonic::now();
-            if std::mem::take(&mut orders.set_safe) {
+            let safe = std::mem::take(&mut orders.set_safe).then(|| self.output.role().is_active_when_safe());
+            if let Some(active) = orders.level.take().or(safe) {
                 drop(orders);
-                self.release();
+                self.rests_active = active;
+                self.rest();
                 orders = desk.orders();
                 continue;
             }
@@ -252,7 +265,7 @@ impl<R: FnMut(Outcome)> Worker<'_, R> {
             let retry = self.retry.filter(|_| orders.schedule.release.is_none());
             if retry.is_some_and(|retry| retry <= now) {
                 drop(orders);
-                self.release();
+                self.rest();
                 orders = desk.orders();
                 continue;
             }
@@ -274,7 +287,7 @@ impl<R: FnMut(Outcome)> Worker<'_, R> {
 
     fn step(&mut self, step: Step) {
         match step {
-            Step::Release => self.release(),
+            Step::Release => self.rest(),
             Step::Void(order) => {
                 let late = Monotonic::now().millis_since(order.at);
                 (self.report)((order.part, Err(format!("the order was {late:.1} ms old when its turn came"))));
@@ -284,7 +297,8 @@ impl<R: FnMut(Outcome)> Worker<'_, R> {
     }
 
     fn activate(&mut self, order: Order) {
-        let result = self.desk.health.watch(|| self.output.activate());
+        let occasion = Occasion { part: Some(order.part), ..Occasion::default() };
+        let result = self.desk.health.watch(|| self.output.activate(&occasion));
         let fired = Monotonic::now();
         // Also after a failure: part of a message, or a level, may have gone out.
         self.desk.change(|orders| orders.schedule.hold(fired + order.pulse));
@@ -294,9 +308,14 @@ impl<R: FnMut(Outcome)> Worker<'_, R> {
         (self.report)((order.part, outcome));
     }
 
-    fn release(&mut self) {
-        let result = self.desk.health.watch(|| self.output.release());
+    /// Brings the output to the level that it has between pulses.
+    fn rest(&mut self) {
+        let result = self.come_to_rest();
         self.note(result);
+    }
+
+    fn come_to_rest(&mut self) -> crate::Result<()> {
+        self.desk.health.watch(|| if self.rests_active { self.output.hold() } else { self.output.release() })
     }
 
     fn note(&mut self, result: crate::Result<()>) {
@@ -314,10 +333,10 @@ impl<R: FnMut(Outcome)> Worker<'_, R> {
         }
     }
 
-    /// Released is the safe level, also after a panic.
-    fn last_release(&mut self) -> Result<(), String> {
-        let released = catch_unwind(AssertUnwindSafe(|| self.desk.health.watch(|| self.output.release())));
-        match released {
+    /// The safe level, also after a panic.
+    fn last_rest(&mut self) -> Result<(), String> {
+        self.rests_active = self.output.role().is_active_when_safe();
+        match catch_unwind(AssertUnwindSafe(|| self.come_to_rest())) {
             Ok(result) => result.map_err(|error| error.line()),
             Err(panic) => Err(format!("it panicked: {}", panic_text(&*panic))),
         }
@@ -326,6 +345,7 @@ impl<R: FnMut(Outcome)> Worker<'_, R> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Role;
     use super::*;
     use crate::Error;
     use std::sync::mpsc;
@@ -384,6 +404,7 @@ mod tests {
         calls: mpsc::Sender<&'static str>,
         fails: Arc<Mutex<bool>>,
         panics: bool,
+        role: Role,
     }
 
     impl Scripted {
@@ -400,9 +421,15 @@ mod tests {
         fn name(&self) -> &str {
             "scripted"
         }
-        fn activate(&mut self) -> crate::Result<()> {
+        fn role(&self) -> Role {
+            self.role
+        }
+        fn activate(&mut self, _: &Occasion) -> crate::Result<()> {
             assert!(!self.panics, "a bug in an output");
             self.answer("activate")
+        }
+        fn hold(&mut self) -> crate::Result<()> {
+            self.answer("hold")
         }
         fn release(&mut self) -> crate::Result<()> {
             self.answer("release")
@@ -417,10 +444,14 @@ mod tests {
     }
 
     fn rig(panics: bool) -> Rig {
+        rig_of(Role::Reject, panics)
+    }
+
+    fn rig_of(role: Role, panics: bool) -> Rig {
         let (calls_in, calls) = mpsc::channel();
         let (reports_in, reports) = mpsc::channel();
         let fails = Arc::new(Mutex::new(false));
-        let output = Scripted { calls: calls_in, fails: fails.clone(), panics };
+        let output = Scripted { calls: calls_in, fails: fails.clone(), panics, role };
         let firing = Firing::start(
             Box::new(output),
             || {},
@@ -492,7 +523,7 @@ mod tests {
         let mut rig = rig(false);
         *rig.fails.lock().unwrap() = true;
         let told = rig.firing.take().unwrap().end();
-        assert_eq!(told, Err("the output could not be released: unplugged".into()));
+        assert_eq!(told, Err("the output could not be made safe: unplugged".into()));
     }
 
     fn wait_until(holds: impl Fn() -> bool) {
@@ -510,5 +541,49 @@ mod tests {
         assert_eq!(rig.calls.recv(), Ok("release"));
         rig.firing = None;
         assert!(rig.reports.recv().is_err(), "nothing fired");
+    }
+
+    #[test]
+    fn a_level_is_held_until_further_notice_and_the_end_is_safe_for_the_role() {
+        let cases = [
+            (Role::Alarm, &["release", "hold", "hold"][..]),
+            (Role::StopLine, &["release", "hold", "hold"]),
+            (Role::Reject, &["release", "hold", "release"]),
+        ];
+        for (role, calls) in cases {
+            let mut rig = rig_of(role, false);
+            let firing = rig.firing.take().unwrap();
+            for (active, call) in [(false, calls[0]), (true, calls[1])] {
+                firing.hold(active);
+                assert_eq!(rig.calls.recv(), Ok(call), "{role:?}");
+            }
+            assert_eq!(firing.end(), Ok(()));
+            assert_eq!(rig.calls.iter().collect::<Vec<_>>(), calls[2..], "{role:?} at the end");
+        }
+    }
+
+    #[test]
+    fn a_stop_line_output_is_active_after_a_panic() {
+        let mut rig = rig_of(Role::StopLine, true);
+        let firing = rig.firing.take().unwrap();
+        firing.hold(false);
+        firing.fire(order(1, Monotonic::now(), 1));
+        wait_until(|| firing.is_dead());
+        assert_eq!(firing.end(), Ok(()));
+        assert_eq!(rig.calls.iter().last(), Some("hold"));
+    }
+
+    #[test]
+    fn a_held_level_is_brought_back_after_a_failure_and_after_a_pulse() {
+        let rig = rig_of(Role::Alarm, false);
+        let firing = rig.firing.as_ref().unwrap();
+        *rig.fails.lock().unwrap() = true;
+        firing.hold(false);
+        wait_until(|| firing.health(Monotonic::now()) == Err("unplugged".into()));
+        *rig.fails.lock().unwrap() = false;
+        wait_until(|| firing.health(Monotonic::now()).is_ok());
+        firing.fire(order(1, Monotonic::now(), 1));
+        let mut calls = rig.calls.iter().skip_while(|call| *call == "release");
+        assert_eq!([calls.next(), calls.next()], [Some("activate"), Some("release")]);
     }
 }

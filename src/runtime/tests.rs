@@ -15,6 +15,7 @@ use crate::digest::Digest;
 use crate::health;
 use crate::inspect::{Inspection, Timings};
 use crate::line::{Alarm, Device, Fate, Judgement, LatePolicy, SkippedPolicy, Unknown, Verdict};
+use crate::outputs::{Occasion, Role};
 use crate::time::{Monotonic, StampSource};
 use crate::{Error, Result};
 
@@ -138,7 +139,11 @@ impl Output for ScriptedOutput {
         "scripted"
     }
 
-    fn activate(&mut self) -> Result<()> {
+    fn role(&self) -> Role {
+        Role::Reject
+    }
+
+    fn activate(&mut self, _: &Occasion) -> Result<()> {
         let mood = self.0.lock().unwrap().mood;
         match mood {
             Mood::Acts => {}
@@ -150,6 +155,10 @@ impl Output for ScriptedOutput {
         calls.activated += 1;
         calls.is_active = true;
         Ok(())
+    }
+
+    fn hold(&mut self) -> Result<()> {
+        self.activate(&Occasion::default())
     }
 
     fn release(&mut self) -> Result<()> {
@@ -364,7 +373,7 @@ fn an_output_that_hangs_is_a_fault_and_does_not_keep_the_run_from_ending() {
     let summary = run(wiring).unwrap();
     let faults = events(&bench.audit_file(), &["fault"]);
     assert!(faults[0]["why"].as_str().unwrap().contains("not come back"), "{faults:?}");
-    assert!(faults[1]["why"].as_str().unwrap().contains("nobody knows whether it is released"), "{faults:?}");
+    assert!(faults[1]["why"].as_str().unwrap().contains("nobody knows whether it is safe"), "{faults:?}");
     assert!(summary.unreleased.is_some());
     assert_eq!(summary.counters.unaccounted, 1);
 }

@@ -12,9 +12,7 @@ use crate::camera::folder::FolderCamera;
 use crate::camera::synthetic::SyntheticCamera;
 use crate::camera::v4l2::V4l2Camera;
 use crate::config::{AuditConfig, CameraConfig, LineConfig, OutputConfig};
-use crate::outputs::gpio::GpioOutput;
-use crate::outputs::serial::SerialOutput;
-use crate::outputs::{NoOutput, Output};
+use crate::outputs::{self, Role};
 use crate::synthetic::Conveyor;
 use crate::{Error, Result};
 
@@ -53,7 +51,7 @@ impl Wiring {
             calibrations: inspector.calibrations(),
         };
         let camera = open_camera(&config.camera).map_err(|error| config.blame(camera_key(&config.camera), error))?;
-        let output = open_output(&config.output).map_err(named(output_key(&config.output)))?;
+        let output = outputs::open(&config.output, Role::Reject).map_err(named(output_key(&config.output)))?;
         Ok(Wiring {
             rules: config.rules.clone(),
             class: config.class.clone(),
@@ -99,8 +97,8 @@ fn camera_key(config: &CameraConfig) -> &'static str {
 fn output_key(config: &OutputConfig) -> &'static str {
     match config {
         OutputConfig::Serial(_) => "output.port",
-        // The chip, or the line that it is asked for.
-        OutputConfig::Gpio(_) => "output",
+        // The chip or the server, or what it is asked for.
+        OutputConfig::Gpio(_) | OutputConfig::Modbus(_) => "output",
         OutputConfig::None => "output.kind",
     }
 }
@@ -126,15 +124,5 @@ fn open_camera(config: &CameraConfig) -> Result<Box<dyn Camera>> {
             let conveyor = Conveyor { seed: synthetic.seed, defect_share: synthetic.defect_share };
             Box::new(SyntheticCamera::new(conveyor, synthetic.parts, Some(synthetic.rate)))
         }
-    })
-}
-
-fn open_output(config: &OutputConfig) -> Result<Box<dyn Output>> {
-    Ok(match config {
-        OutputConfig::Serial(serial) => Box::new(SerialOutput::open(serial)?),
-        OutputConfig::Gpio(settings) => {
-            Box::new(GpioOutput::open(&format!("{} {}", settings.chip, settings.line), settings.clone())?)
-        }
-        OutputConfig::None => Box::new(NoOutput),
     })
 }

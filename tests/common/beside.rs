@@ -19,12 +19,18 @@ pub fn shared(inside: &str) -> Option<PathBuf> {
 
 /// A Python that can run onnxruntime, `HGAD_PYTHON` or else `python3`; `None`, and a word about it, where there is none.
 pub fn python_with_onnxruntime() -> Option<OsString> {
+    python_with("numpy, onnxruntime", "onnxruntime")
+}
+
+/// A Python, `HGAD_PYTHON` or else `python3`, that can import `modules`, for people `what`; `None`, and a word about it, where
+/// there is none.
+pub fn python_with(modules: &str, what: &str) -> Option<OsString> {
     let python = std::env::var_os("HGAD_PYTHON").unwrap_or_else(|| "python3".into());
-    let probe = Command::new(&python).args(["-c", "import numpy, onnxruntime"]).output();
+    let probe = Command::new(&python).args(["-c", &format!("import {modules}")]).output();
     if probe.is_ok_and(|output| output.status.success()) {
         return Some(python);
     }
-    missing("HGAD_PYTHON", &format!("{} cannot run onnxruntime", python.display()));
+    missing("HGAD_PYTHON", &format!("{} cannot run {what}", python.display()));
     None
 }
 

@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use hgad::outputs::Output;
-use hgad::outputs::gpio::{GpioOutput, Settings};
+use hgad::outputs::gpio::{Drive, GpioOutput, Settings};
+use hgad::outputs::{Occasion, Output, Role};
 
 use crate::{Check, Outcome, hold};
 
@@ -29,14 +29,15 @@ fn level(offset: u32) -> Result<String, Failure> {
 }
 
 fn settings(chip: &str, line: &str, active_low: bool) -> Settings {
-    Settings { chip: chip.into(), line: line.into(), active_low }
+    let (chip, line) = (chip.into(), line.into());
+    Settings { chip, line, active_low, bias: None, drive: Drive::PushPull }
 }
 
 /// The levels of line `offset` released, active, released twice.
 fn cycle(settings: Settings, offset: u32) -> Result<String, Failure> {
-    let mut output = GpioOutput::open("ejector", settings)?;
+    let mut output = GpioOutput::open("ejector", settings, Role::Reject)?;
     let mut levels = level(offset)?;
-    output.activate()?;
+    output.activate(&Occasion::default())?;
     levels += &level(offset)?;
     output.release()?;
     output.release()?;
@@ -61,7 +62,7 @@ fn active_low() -> Outcome {
 }
 
 fn refusals() -> Outcome {
-    let held = GpioOutput::open("ejector", settings("lab-ejectors", "REJECT", false))?;
+    let held = GpioOutput::open("ejector", settings("lab-ejectors", "REJECT", false), Role::Reject)?;
     let cases = [
         (settings("lab-ejectors", "TAKEN", false), "held by \"somebody-else\""),
         (settings("lab-ejectors", "REJECT", false), "held by \"hgad\""),
@@ -70,7 +71,7 @@ fn refusals() -> Outcome {
     ];
     let mut said = Vec::new();
     for (settings, words) in cases {
-        let Err(error) = GpioOutput::open("second", settings) else {
+        let Err(error) = GpioOutput::open("second", settings, Role::Reject) else {
             return Err(format!("no error that says {words}").into());
         };
         hold!(error.report().contains(words), "{}", error.report());
@@ -83,12 +84,14 @@ fn refusals() -> Outcome {
 }
 
 fn chip_lost() -> Outcome {
-    let mut output = GpioOutput::open("ejector", settings("lab-ejectors", "REJECT", false))?;
+    let mut output = GpioOutput::open("ejector", settings("lab-ejectors", "REJECT", false), Role::Reject)?;
     fs::write(format!("{SIM}/live"), "0")?;
-    let Err(lost) = output.activate() else { return Err("a line of a chip that is gone was set".into()) };
+    let Err(lost) = output.activate(&Occasion::default()) else {
+        return Err("a line of a chip that is gone was set".into());
+    };
     let Err(absent) = output.release() else { return Err("a line of a chip that is gone was requested".into()) };
     fs::write(format!("{SIM}/live"), "1")?;
-    output.activate()?;
+    output.activate(&Occasion::default())?;
     let up = level(0)?;
     output.release()?;
     hold!(up + &level(0)? == "10", "the line does not follow after the chip came back");

@@ -1,14 +1,17 @@
-//! How far the belt has moved: an incremental encoder on two GPIO lines.
+//! How far the belt has moved: an incremental encoder on two GPIO lines, or a count read over Modbus.
 
 mod gpio;
 mod quadrature;
+mod register;
 
 pub use gpio::{GpioEncoder, Settings};
 pub use quadrature::{Channel, Quadrature, Resolution};
+pub use register::{RegisterEncoder, RegisterSettings, Width};
 
 use std::time::Duration;
 
 use crate::Result;
+use crate::config::EncoderConfig;
 use crate::time::Monotonic;
 
 /// How far the belt had moved at a moment.
@@ -48,4 +51,16 @@ pub trait Encoder: Send {
     ///
     /// The device is lost, or not there again yet.
     fn wait(&mut self, patience: Duration) -> Result<Option<Count>>;
+}
+
+/// Opens the encoder that `config` names; `name` is what it is for.
+///
+/// # Errors
+///
+/// The device is not there, may not be used, or cannot be read.
+pub fn open(name: &str, config: &EncoderConfig) -> Result<Box<dyn Encoder>> {
+    Ok(match config {
+        EncoderConfig::Gpio(settings) => Box::new(GpioEncoder::open(name, settings.clone())?),
+        EncoderConfig::Modbus(settings) => Box::new(RegisterEncoder::open(name, settings.clone())?),
+    })
 }
