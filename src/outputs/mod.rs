@@ -2,6 +2,7 @@
 
 pub mod firing;
 pub mod gpio;
+pub mod heartbeat;
 pub mod modbus;
 pub mod serial;
 mod template;
