@@ -1,10 +1,11 @@
-//! A folder of real images, replayed through the whole line to a real pseudo-terminal.
+//! A folder of real images, replayed through the whole line to a real pseudo-terminal and to a real Modbus server.
 
 mod common;
 
 use std::path::Path;
 
 use common::beside::shared;
+use common::plc::Plc;
 use common::terminal::{Terminal, assert_one_message_per_reject};
 use common::{CLASSES, normal_part, parts, run, write_bundle};
 use serde_json::Value;
@@ -52,8 +53,31 @@ fn calibrate_to_reject_half(folder: &Path, model: &str, calibration: &str, frame
         .unwrap();
 }
 
+/// Runs the line with an output, and gives the records of its parts, which are as they were scored, and what it printed.
+fn replayed(folder: &Path, output: &str, scored: &[(String, Value, Value)]) -> (Vec<Value>, String) {
+    let config = format!(
+        "format_version = 1\n[line]\nname = \"replay\"\nclass = \"{CLASS}\"\nmodel = \"bundle\"\n\
+         calibration = \"calibration.toml\"\ntravel_ms = {TRAVEL_MS}\npulse_ms = 20\ntolerance_ms = 2000\n\
+         [camera]\nkind = \"folder\"\npath = \"frames\"\nrate = 10\n[output]\n{output}\n[audit]\nfile = \"audit.jsonl\"\n"
+    );
+    std::fs::write(folder.join("line.toml"), config).unwrap();
+    let (code, stdout, stderr) = run(&["run", "--config", folder.join("line.toml").to_str().unwrap()]);
+    assert_eq!(code, 0, "{stderr}");
+    let parts = parts(&folder.join("audit.jsonl"));
+    std::fs::remove_file(folder.join("audit.jsonl")).unwrap();
+    assert_eq!(parts.len(), scored.len(), "{stdout}");
+    for (part, (name, score, verdict)) in parts.iter().zip(scored) {
+        assert_eq!(part["origin"], **name);
+        // A frame that a busy machine did not inspect in time has no verdict, and is rejected too.
+        let judged = part["verdict"] != "unknown";
+        assert!(!judged || (&part["score"], &part["verdict"]) == (score, verdict), "{part} {score} {verdict}");
+        assert_eq!(part["fate"], if part["verdict"] == "pass" { "passed" } else { "rejected" }, "{part}");
+    }
+    (parts, stdout)
+}
+
 #[test]
-fn a_terminal_receives_one_message_per_rejected_frame_of_a_real_folder() {
+fn a_terminal_and_a_modbus_server_receive_one_reject_per_rejected_frame_of_a_real_folder() {
     let Some(data) = shared("data/commutator") else { return };
     let images = |inside: &str| hgad::dataset::images(&data.join(inside)).unwrap();
     let (good, cracked) = (images("test/good"), images("test/crack"));
@@ -68,28 +92,19 @@ fn a_terminal_receives_one_message_per_rejected_frame_of_a_real_folder() {
     let scored = scored(&model, &calibration, &path("frames"));
 
     let terminal = Terminal::open();
-    let config = format!(
-        "format_version = 1\n[line]\nname = \"replay\"\nclass = \"{CLASS}\"\nmodel = \"bundle\"\n\
-         calibration = \"calibration.toml\"\ntravel_ms = {TRAVEL_MS}\npulse_ms = 20\ntolerance_ms = 2000\n\
-         [camera]\nkind = \"folder\"\npath = \"frames\"\nrate = 10\n\
-         [output]\nkind = \"serial\"\nport = \"{}\"\nmessage = \"R\\n\"\n[audit]\nfile = \"audit.jsonl\"\n",
-        terminal.path
-    );
-    std::fs::write(folder.path().join("line.toml"), config).unwrap();
-    let (code, stdout, stderr) = run(&["run", "--config", &path("line.toml")]);
-    assert_eq!(code, 0, "{stderr}");
+    let serial = format!("kind = \"serial\"\nport = \"{}\"\nmessage = \"R\\n\"", terminal.path);
+    let (parts, stdout) = replayed(folder.path(), &serial, &scored);
     let received = terminal.received();
-
-    let parts = parts(&folder.path().join("audit.jsonl"));
-    assert_eq!(parts.len(), scored.len(), "{stdout}");
-    for (part, (name, score, verdict)) in parts.iter().zip(&scored) {
-        assert_eq!(part["origin"], **name);
-        // A frame that a busy machine did not inspect in time has no verdict, and is rejected too.
-        let judged = part["verdict"] != "unknown";
-        assert!(!judged || (&part["score"], &part["verdict"]) == (score, verdict), "{part} {score} {verdict}");
-        assert_eq!(part["fate"], if part["verdict"] == "pass" { "passed" } else { "rejected" }, "{part}");
-    }
     let with = |verdict: &str| parts.iter().filter(|part| part["verdict"] == verdict).count();
     assert!(with("reject") >= 5 && with("pass") >= 5, "{stdout}");
     assert_one_message_per_reject(&received, &parts, TRAVEL_MS);
+
+    let plc = Plc::start();
+    let modbus = format!("kind = \"modbus\"\nserver = \"{}\"\ncoil = 3\ntimeout_ms = 1000", plc.address);
+    let (parts, _) = replayed(folder.path(), &modbus, &scored);
+    let rejected = parts.iter().filter(|part| part["fate"] == "rejected").count();
+    let writes = plc.writes();
+    assert!(writes.iter().all(|(code, address, _)| (*code, *address) == (5, 3)), "{writes:?}");
+    assert_eq!(writes.iter().filter(|(.., value)| *value == 1).count(), rejected, "{writes:?}");
+    assert_eq!([writes[0].2, writes[writes.len() - 1].2], [0, 0], "it is off at the start and at the end");
 }

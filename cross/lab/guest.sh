@@ -112,6 +112,9 @@ build_root() {
     [ -z "${SHARE:-}" ] || { take_module "$root" 9pnet_virtio; take_module "$root" 9p; }
     take_module "$root" vivid "$vivid"
     take_module "$root" gpio-sim
+    # A serial adapter: a gadget, in a USB port that the kernel plays itself. What it asks for at run time is loaded before it.
+    local module
+    for module in dummy_hcd usb_f_acm g_serial cdc-acm; do take_module "$root" $module; done
     install "$here/init" "$root/init"
     printf '%q ' "$@" > "$root/command"
     (cd "$root" && find . | cpio -o -H newc --quiet) | gzip -1 > "$lab/root.cpio.gz"
@@ -126,10 +129,11 @@ run() {
     build_root "$@"
     local share=()
     [ -z "${SHARE:-}" ] || share=(-virtfs "local,path=$SHARE,mount_tag=share,security_model=none")
+    # no_timer_check: on a busy machine the kernel would find its timer too slow, and give up.
     # -cpu max: the interpreter's CPU has AVX2, which the network's kernels ask for.
     timeout "${TIMEOUT:-300}" nice qemu-system-x86_64 -M q35 -accel tcg -cpu max -smp 1 -m 1024 \
         -nodefaults -display none -no-reboot -serial stdio -kernel "$(find "$lab/kernel" -name 'vmlinuz*' -type f | head -n 1)" \
-        -initrd "$lab/root.cpio.gz" -append "console=ttyS0 panic=-1 quiet loglevel=3 ${SHARE:+share}" \
+        -initrd "$lab/root.cpio.gz" -append "console=ttyS0 panic=-1 quiet loglevel=3 no_timer_check ${SHARE:+share}" \
         "${share[@]}" < /dev/null | tr -d '\r' | tee "$lab/console.log" || true
     # Without this line the guest did not get to the command's end.
     return "$(sed -n 's/^lab: exit \([0-9]*\)$/\1/p' "$lab/console.log" | grep . || echo 124)"

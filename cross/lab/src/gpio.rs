@@ -5,6 +5,7 @@ use std::fs;
 use hgad::outputs::gpio::{Drive, GpioOutput, Settings};
 use hgad::outputs::{Occasion, Output, Role};
 
+use crate::sim::{Line, SIM, read};
 use crate::{Check, Outcome, hold};
 
 pub const CHECKS: &[Check] = &[
@@ -14,19 +15,7 @@ pub const CHECKS: &[Check] = &[
     ("gpio chip lost and back", chip_lost),
 ];
 
-const SIM: &str = "/sys/kernel/config/gpio-sim/lab";
-
 type Failure = Box<dyn std::error::Error>;
-
-fn read(path: &str) -> Result<String, Failure> {
-    Ok(fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?.trim().to_owned())
-}
-
-/// The level of a line as the simulator sees it.
-fn level(offset: u32) -> Result<String, Failure> {
-    let chip = read(&format!("{SIM}/ejectors/chip_name"))?;
-    read(&format!("/sys/devices/platform/{}/{chip}/sim_gpio{offset}/value", read(&format!("{SIM}/dev_name"))?))
-}
 
 fn settings(chip: &str, line: &str, active_low: bool) -> Settings {
     let (chip, line) = (chip.into(), line.into());
@@ -36,12 +25,12 @@ fn settings(chip: &str, line: &str, active_low: bool) -> Settings {
 /// The levels of line `offset` released, active, released twice.
 fn cycle(settings: Settings, offset: u32) -> Result<String, Failure> {
     let mut output = GpioOutput::open("ejector", settings, Role::Reject)?;
-    let mut levels = level(offset)?;
+    let mut levels = Line(offset).level()?;
     output.activate(&Occasion::default())?;
-    levels += &level(offset)?;
+    levels += &Line(offset).level()?;
     output.release()?;
     output.release()?;
-    Ok(levels + &level(offset)?)
+    Ok(levels + &Line(offset).level()?)
 }
 
 fn addressed() -> Outcome {
@@ -92,8 +81,8 @@ fn chip_lost() -> Outcome {
     let Err(absent) = output.release() else { return Err("a line of a chip that is gone was requested".into()) };
     fs::write(format!("{SIM}/live"), "1")?;
     output.activate(&Occasion::default())?;
-    let up = level(0)?;
+    let up = Line(0).level()?;
     output.release()?;
-    hold!(up + &level(0)? == "10", "the line does not follow after the chip came back");
+    hold!(up + &Line(0).level()? == "10", "the line does not follow after the chip came back");
     Ok(format!("{lost}; {absent}; back: levels 1, 0"))
 }

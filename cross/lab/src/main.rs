@@ -1,9 +1,14 @@
-//! Runs the camera and GPIO code against the kernel's simulators, vivid and gpio-sim, inside the guest of `guest.sh`.
+//! Runs the camera, GPIO and serial code against the kernel's simulators, vivid, gpio-sim and a USB gadget, inside the guest of
+//! `guest.sh`.
 //!
 //! `hgad-lab [WORD...]` runs the checks whose names contain a word, or all of them, and ends with `N passed, N failed`.
 
 mod camera;
 mod gpio;
+mod heart;
+mod inputs;
+mod serial;
+mod sim;
 mod vivid;
 
 use std::process::ExitCode;
@@ -27,9 +32,15 @@ macro_rules! hold {
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
+    if let [first, mode] = words.as_slice()
+        && first == "--child"
+    {
+        return heart::child(mode);
+    }
     let wanted = |name: &str| words.is_empty() || words.iter().any(|word| name.contains(word.as_str()));
     let (mut passed, mut failed) = (0, 0);
-    for (name, check) in camera::CHECKS.iter().chain(gpio::CHECKS).filter(|(name, _)| wanted(name)) {
+    let checks = [camera::CHECKS, gpio::CHECKS, inputs::CHECKS, heart::CHECKS, serial::CHECKS].concat();
+    for (name, check) in checks.iter().filter(|(name, _)| wanted(name)) {
         match check() {
             Ok(measured) => {
                 passed += 1;
