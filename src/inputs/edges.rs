@@ -82,7 +82,7 @@ impl EdgeDecoder {
 /// to it.
 ///
 /// The kernel's own debouncing stamps an edge when its period is over, which adds the period and a wait for the next
-/// scheduler tick (up to 10 ms) to a stamp that rejects are timed by.
+/// scheduler tick (in the lab 1 to 8 ms) to a stamp that rejects are timed by.
 #[derive(Debug)]
 struct Debounce {
     period: Duration,
