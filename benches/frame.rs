@@ -136,17 +136,19 @@ fn record(calibration: Digest) -> PartRecord {
     PartRecord {
         part: PartId(123_456),
         ticket: None,
-        frame: 123_456,
+        frame: Some(123_456),
+        seen: None,
         origin: "/dev/video0".into(),
         class: "product".into(),
         captured,
         stamp: StampSource::EndOfFrame,
-        deadline: captured + travel,
+        planned: captured + travel,
         judgement: Some(Judgement { score: 7.654_321, threshold: 3.456_789, rejects: true, calibration }),
         latency: Some(Latency { wait: ms(1), preprocess: ms(2), network: ms(13), score: ms(4), total: ms(20) }),
         verdict: Verdict::Reject,
         slack_ms: 330.123,
         fired: Some(captured + travel),
+        confirmed: None,
         fate: Fate::Rejected,
     }
 }

@@ -31,6 +31,7 @@ pub mod modbus;
 pub mod outputs;
 pub mod print;
 pub mod runtime;
+pub mod simulate;
 pub mod synthetic;
 pub mod time;
 

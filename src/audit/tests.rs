@@ -25,17 +25,19 @@ fn part(number: u64) -> Body {
     let record = PartRecord {
         part: PartId(number),
         ticket: None,
-        frame: number,
+        frame: Some(number),
+        seen: None,
         origin: "a \"quoted\" name\n".into(),
         class: "washer".into(),
         captured: Monotonic::from_nanos(1_000),
         stamp: StampSource::EndOfFrame,
-        deadline: Monotonic::from_nanos(2_000),
+        planned: Monotonic::from_nanos(2_000),
         judgement: Some(Judgement { score: f32::NAN, threshold: 1.5, rejects: true, calibration: Digest::zero() }),
         latency: Some(Latency::default()),
         verdict: Verdict::Reject,
         slack_ms: 1.23456,
         fired: Some(Monotonic::from_nanos(2_100)),
+        confirmed: None,
         fate: Fate::Rejected,
     };
     Body::part(&record, PartContext { bundle: Digest::zero() })

@@ -9,6 +9,7 @@ mod heatmaps;
 mod log_thread;
 mod run;
 mod score;
+mod simulate;
 mod target;
 
 use std::process::ExitCode;
@@ -41,6 +42,7 @@ enum Command {
     Eval(eval::EvalArgs),
     Audit(audit::AuditArgs),
     Camera(camera::CameraArgs),
+    Simulate(simulate::SimulateArgs),
 }
 
 /// Runs the program with the process's arguments.
@@ -58,6 +60,7 @@ pub fn main() -> ExitCode {
         Command::Eval(args) => eval::run(args),
         Command::Audit(args) => audit::run(args),
         Command::Camera(args) => camera::run(args),
+        Command::Simulate(args) => simulate::run(args),
     };
     // What the log says came before the error.
     drop(log);

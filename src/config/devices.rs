@@ -84,14 +84,14 @@ impl SerialTyped {
         for (key, template, typed) in std::iter::once(("message", &config.message, &self.message)).chain(release) {
             let sending = config.sending(&template.fill(&a_long_story(), jiff::Timestamp::UNIX_EPOCH));
             // While the end of one pulse is sent, no other part can be rejected.
-            if sending >= rules.tolerance {
+            if sending >= rules.ejector.tolerance {
                 return Err(Complaint::new(
                     typed.span(),
                     format!(
                         "the {key} takes {:.1} ms at {} baud, and after {:.1} ms (tolerance_ms) a reject is too late for its part",
                         sending.as_secs_f64() * 1e3,
                         config.baud,
-                        rules.tolerance.as_secs_f64() * 1e3
+                        rules.ejector.tolerance.as_secs_f64() * 1e3
                     ),
                     "a shorter one, a higher baud, or a longer tolerance_ms in [line]",
                 ));

@@ -2,7 +2,7 @@ use super::*;
 use std::time::Duration;
 
 use crate::camera::pixels::PixelFormat;
-use crate::line::{LatePolicy, SkippedPolicy};
+use crate::line::{Consequence, SkippedPolicy};
 
 pub(super) const WHOLE: &str = r#"format_version = 1
 
@@ -39,9 +39,9 @@ fn a_whole_file_is_read() {
     assert_eq!(config.model, Path::new("etc/models/demo"), "paths start from the file");
     assert_eq!(config.calibrations, [Path::new("etc/washer.toml")]);
     assert_eq!(config.audit.file, Path::new("/var/log/audit.jsonl"));
-    assert_eq!(config.rules.pulse, Duration::from_micros(30_500));
-    assert_eq!(config.rules.tolerance, config.rules.pulse / 2);
-    assert_eq!((config.rules.late, config.rules.skipped), (LatePolicy::StopLine, SkippedPolicy::Reject));
+    assert_eq!(config.rules.ejector.dwell, Duration::from_micros(30_500));
+    assert_eq!(config.rules.ejector.tolerance, config.rules.ejector.dwell / 2);
+    assert_eq!((config.rules.late, config.rules.skipped), (Consequence::StopLine, SkippedPolicy::Reject));
     let CameraConfig::Folder(folder) = config.camera else { panic!("not a folder") };
     assert_eq!((folder.rate, folder.repeat), (10.0, Some(1)));
     let OutputConfig::Serial(serial) = config.output else { panic!("not serial") };

@@ -19,7 +19,7 @@ use super::{
 use crate::camera::pixels::PixelFormat;
 use crate::camera::v4l2;
 use crate::digest::Digest;
-use crate::line::{LatePolicy, Rules, SkippedPolicy};
+use crate::line::{Consequence, Rules, SkippedPolicy};
 
 pub(super) type Checked<T> = Result<T, Complaint>;
 
@@ -179,13 +179,11 @@ struct LineTyped {
     travel_ms: Spanned<f64>,
     pulse_ms: Spanned<f64>,
     tolerance_ms: Option<Spanned<f64>>,
-    late: Option<LatePolicy>,
+    late: Option<Consequence>,
     skipped: Option<SkippedPolicy>,
 }
 
 impl LineTyped {
-    const QUIET: Duration = Duration::from_secs(10);
-
     fn rules(&self) -> Checked<Rules> {
         let travel = milliseconds("travel_ms", &self.travel_ms)?;
         let pulse = milliseconds("pulse_ms", &self.pulse_ms)?;
@@ -203,12 +201,9 @@ impl LineTyped {
             ));
         }
         Ok(Rules {
-            travel,
-            pulse,
-            tolerance,
-            quiet: Self::QUIET,
             late: self.late.unwrap_or_default(),
             skipped: self.skipped.unwrap_or_default(),
+            ..Rules::timed(travel, pulse, tolerance)
         })
     }
 }

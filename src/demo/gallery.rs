@@ -40,7 +40,7 @@ impl Gallery {
         }
         let Some(picture) = painted(finished, outcome) else { return };
         let kind = truth.defect.map_or("good", DefectKind::name);
-        let name = format!("{}-{:05}-{}-{kind}.png", prefix(outcome), finished.record.frame, truth.product.name());
+        let name = format!("{}-{:05}-{}-{kind}.png", prefix(outcome), finished.record.part.0, truth.product.name());
         let path = self.folder.join(name);
         match picture.save(&path) {
             Ok(()) => self.written += 1,

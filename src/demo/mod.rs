@@ -15,7 +15,7 @@ use std::time::Duration;
 use crate::audit::{self, AuditLog, PartContext, RunStart};
 use crate::camera::synthetic::SyntheticCamera;
 use crate::config::{AuditConfig, SyncPolicy};
-use crate::line::{LatePolicy, Rules, SkippedPolicy};
+use crate::line::Rules;
 use crate::outputs::NoOutput;
 use crate::print::counted;
 use crate::runtime::{self, Finished, ModelInspector, Pace, Summary, Wiring};
@@ -117,14 +117,7 @@ pub fn run(request: &Request, stop: Arc<AtomicBool>) -> Result<Report> {
 
 /// A second from the camera to the ejector.
 fn rules() -> Rules {
-    Rules {
-        travel: Duration::from_secs(1),
-        pulse: Duration::from_millis(20),
-        tolerance: Duration::from_millis(500),
-        quiet: Duration::from_secs(10),
-        late: LatePolicy::Count,
-        skipped: SkippedPolicy::Reject,
-    }
+    Rules::timed(Duration::from_secs(1), Duration::from_millis(20), Duration::from_millis(500))
 }
 
 /// Makes the folder and takes an earlier demo's overlays away.
@@ -155,7 +148,9 @@ struct Show {
 
 impl Show {
     fn part(&mut self, finished: &Finished) {
-        let truth = self.conveyor.truth(finished.record.frame);
+        // Every part of the rendered belt is a frame.
+        let Some(frame) = finished.record.frame else { return };
+        let truth = self.conveyor.truth(frame);
         let outcome = self.tally.add(truth, &finished.record.fate);
         self.gallery.keep(finished, truth, outcome);
         self.view.part(finished, truth, outcome, &self.tally);

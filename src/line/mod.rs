@@ -1,65 +1,40 @@
 //! What happens to every part: the line's pure core.
 //!
 //! [`LineCore`] has no clock, thread, file or device. Events with their time stamps go in, actions with deadlines come
-//! out, so the same core runs under the real devices and in a simulation in virtual time. Here each frame is a part.
+//! out, so the same core runs under the real devices and in a simulation in virtual time ([`crate::simulate`]).
+//!
+//! ```text
+//! event ---> finding   frames and edges become parts      \
+//!            belt      where a part is, when it is where   > core: open parts, what they wait for ---> actions
+//!            fate      verdict, ejection, confirmation    /
+//!            alarms, limits    what a person must know
+//! ```
 //!
 //! A part has one identity, exactly one [`Verdict`] and exactly one [`Fate`]. A verdict that is missing, late or faulted
 //! counts as bad: such a part is rejected, or, where that cannot be done, written down as unaccounted and alarmed. It is
 //! never passed in silence.
 
+mod alarms;
+mod belt;
 mod core;
+mod fate;
+mod finding;
+mod limits;
 mod record;
+mod rules;
 #[cfg(test)]
-mod simulation;
+mod tests;
 
 use std::fmt;
 use std::time::Duration;
 
-use serde::Deserialize;
-
 pub use self::core::LineCore;
+pub use alarms::Alarm;
+pub use belt::{Drive, Length};
 pub use record::{Counters, Fate, Judgement, Latency, PartRecord, Unknown, Verdict};
+pub use rules::{Confirm, Consequence, Ejector, Find, Limits, PhotoEye, Rules, Share, SkippedPolicy};
 
 use crate::time::{Monotonic, StampSource};
-
-/// When a reject fires, and what counts as bad.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Rules {
-    /// From a part's capture to the moment at which the ejector must act on it.
-    pub travel: Duration,
-    /// How long the ejector acts.
-    pub pulse: Duration,
-    /// An activation that has not taken effect this long after its deadline has missed its part.
-    pub tolerance: Duration,
-    /// An alarm is over when its cause did not come again for so long.
-    pub quiet: Duration,
-    /// What follows when a bad part cannot be rejected.
-    pub late: LatePolicy,
-    /// What follows when a frame was not inspected because the inspection was busy, or never arrived.
-    pub skipped: SkippedPolicy,
-}
-
-/// What follows when a bad part cannot be rejected in time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum LatePolicy {
-    /// The part is counted as unaccounted, with an alarm.
-    #[default]
-    Count,
-    /// In addition the run ends.
-    StopLine,
-}
-
-/// What follows when a frame was not inspected. Each frame is a part, so this is a part that nobody looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum SkippedPolicy {
-    /// The part is rejected.
-    #[default]
-    Reject,
-    /// The part stays on the belt and is counted as unaccounted, with an alarm.
-    Count,
-}
 
 /// A part's identity; it counts the parts of one run from 0 in the order in which they were captured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -99,6 +74,20 @@ pub enum Device {
     Camera,
     /// What ejects.
     Output,
+    /// What sees parts before the camera does.
+    PhotoEye,
+    /// What measures the belt.
+    Encoder,
+    /// What sees ejected parts.
+    ConfirmSensor,
+    /// What sees that the bin is full.
+    BinSensor,
+    /// What stops the line.
+    StopOutput,
+    /// What tells the line that this program lives.
+    Heartbeat,
+    /// What tells people of alarms.
+    AlarmOutput,
     /// Where decisions are written down.
     Audit,
 }
@@ -108,29 +97,15 @@ impl fmt::Display for Device {
         f.write_str(match self {
             Device::Camera => "camera",
             Device::Output => "output",
+            Device::PhotoEye => "photo-eye",
+            Device::Encoder => "encoder",
+            Device::ConfirmSensor => "confirm-sensor",
+            Device::BinSensor => "bin-sensor",
+            Device::StopOutput => "stop-output",
+            Device::Heartbeat => "heartbeat",
+            Device::AlarmOutput => "alarm-output",
             Device::Audit => "audit",
         })
-    }
-}
-
-/// What a person must know of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Alarm {
-    /// Parts went by without a verdict.
-    Uninspected,
-    /// Bad parts were not rejected.
-    MissedReject,
-    /// A device does not work.
-    Faulty(Device),
-}
-
-impl fmt::Display for Alarm {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Alarm::Uninspected => f.write_str("uninspected"),
-            Alarm::MissedReject => f.write_str("missed-reject"),
-            Alarm::Faulty(device) => write!(f, "{device}-fault"),
-        }
     }
 }
 
@@ -150,12 +125,20 @@ pub enum Happening {
     Captured(Sighting),
     /// A frame arrived that cannot be read.
     Broken(Sighting, String),
+    /// The photo-eye became dark (`true`: a part begins) or light at [`Event::at`].
+    Eye(bool),
+    /// The belt is at that place since [`Event::at`].
+    Moved(Length),
     /// A newer frame took the place of this one before it was inspected.
     Skipped(Ticket),
     /// An inspection ended, or failed for the reason given.
     Inspected(Ticket, Result<(Judgement, Latency), String>),
     /// The ejector acted on the part at that moment, or failed to.
     Fired(PartId, Result<Monotonic, String>),
+    /// The sensor in the chute saw something fall at [`Event::at`].
+    Confirmed,
+    /// The bin for rejected parts is full, or no longer.
+    Bin(bool),
     /// A device failed, or fails for another reason than before.
     Fault(Device, String),
     /// A device works again. Its alarm ends when it has for [`Rules::quiet`].
@@ -168,20 +151,32 @@ pub enum Happening {
     Halt,
 }
 
+/// An order to reject a part: activate the ejector at `at` for `pulse`. A pulse that overlaps another extends it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Order {
+    /// The part.
+    pub part: PartId,
+    /// The product that it was inspected as.
+    pub class: String,
+    /// What the inspection found, if it did.
+    pub score: Option<f32>,
+    /// When the ejector must be told to act; at once if that has just passed.
+    pub at: Monotonic,
+    /// After this moment the order is void: another part would be hit.
+    pub latest: Monotonic,
+    /// For how long it is told to act.
+    pub pulse: Duration,
+}
+
 /// What must be done.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
-    /// Activate the ejector at `at` for `pulse`. A pulse that overlaps another extends it.
-    Fire {
-        /// The part that is rejected.
-        part: PartId,
-        /// When; it may just have passed.
-        at: Monotonic,
-        /// After this moment another part is before the ejector: the order is void.
-        latest: Monotonic,
-        /// For how long.
-        pulse: Duration,
-    },
+    /// Inspect that frame: it shows a part.
+    Inspect(Ticket),
+    /// That frame shows no part.
+    Forget(Ticket),
+    /// Reject a part.
+    Fire(Order),
     /// Drop all that was to fire, and bring the output to its safe level.
     SetSafe,
     /// Tell a person.
@@ -194,6 +189,6 @@ pub enum Action {
     Note(String),
     /// Write down what became of a part. Each part has exactly one such record.
     Record(Box<PartRecord>),
-    /// End the run: what the configuration asks for cannot be kept up.
+    /// Stop the line, for this reason: what the configuration asks for cannot be kept up.
     StopLine(String),
 }

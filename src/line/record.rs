@@ -58,6 +58,8 @@ pub enum Unknown {
     Faulted(String),
     /// The inspection had not ended when the ejector had to be armed.
     Late,
+    /// Nobody knows where the belt, and so the part, is.
+    Unlocated,
     /// The run ended first.
     Stopped,
 }
@@ -82,6 +84,7 @@ impl Unknown {
             Unknown::Broken(_) => "broken",
             Unknown::Faulted(_) => "faulted",
             Unknown::Late => "late",
+            Unknown::Unlocated => "unlocated",
             Unknown::Stopped => "stopped",
         }
     }
@@ -90,7 +93,7 @@ impl Unknown {
     pub fn detail(&self) -> Option<&str> {
         match self {
             Unknown::Broken(why) | Unknown::Faulted(why) => Some(why),
-            Unknown::Skipped | Unknown::Lost | Unknown::Late | Unknown::Stopped => None,
+            Unknown::Skipped | Unknown::Lost | Unknown::Late | Unknown::Unlocated | Unknown::Stopped => None,
         }
     }
 }
@@ -124,28 +127,32 @@ pub struct PartRecord {
     pub part: PartId,
     /// What the caller calls its frame; `None` for a frame that never arrived.
     pub ticket: Option<Ticket>,
-    /// The camera's number of its frame.
-    pub frame: u64,
+    /// The camera's number of its frame; `None` where no frame shows the part.
+    pub frame: Option<u64>,
     /// Where the picture came from; empty for a frame that never arrived.
     pub origin: String,
     /// The product that it was inspected as.
     pub class: String,
+    /// When it came before the photo-eye, where there is one.
+    pub seen: Option<Monotonic>,
     /// When it was captured; interpolated for a frame that never arrived.
     pub captured: Monotonic,
     /// Which moment `captured` is; for a frame that never arrived, that of the frame after it.
     pub stamp: StampSource,
-    /// When the ejector has to act on it, if it is bad.
-    pub deadline: Monotonic,
+    /// When the ejector has to be told to act on it, if it is bad: as far as is known, when the belt may still stop.
+    pub planned: Monotonic,
     /// What the inspection found, even when that came too late to count.
     pub judgement: Option<Judgement>,
     /// Where the time went.
     pub latency: Option<Latency>,
     /// The one verdict.
     pub verdict: Verdict,
-    /// How long before the deadline the verdict was there, in milliseconds; negative when it came after it.
+    /// How long before `planned` the verdict was there, in milliseconds; negative when it came after it.
     pub slack_ms: f64,
-    /// When the ejector acted, if it did.
+    /// When the ejector had been told to act, if it was.
     pub fired: Option<Monotonic>,
+    /// When the sensor in the chute saw it, where there is one.
+    pub confirmed: Option<Monotonic>,
     /// The one fate.
     pub fate: Fate,
 }
@@ -175,6 +182,8 @@ pub struct Counters {
     pub faulted: u64,
     /// No verdict: the inspection had not ended in time.
     pub late: u64,
+    /// No verdict: nobody knows where the part is.
+    pub unlocated: u64,
     /// No verdict: the run ended first.
     pub stopped: u64,
 }
@@ -196,13 +205,34 @@ impl Counters {
             Verdict::Unknown(Unknown::Broken(_)) => &mut self.broken,
             Verdict::Unknown(Unknown::Faulted(_)) => &mut self.faulted,
             Verdict::Unknown(Unknown::Late) => &mut self.late,
+            Verdict::Unknown(Unknown::Unlocated) => &mut self.unlocated,
             Verdict::Unknown(Unknown::Stopped) => &mut self.stopped,
         };
         *verdict += 1;
     }
 
+    /// Adds those of another run.
+    pub fn add(&mut self, other: &Counters) {
+        let pairs = [
+            (&mut self.parts, other.parts),
+            (&mut self.passed, other.passed),
+            (&mut self.rejected, other.rejected),
+            (&mut self.unaccounted, other.unaccounted),
+            (&mut self.good, other.good),
+            (&mut self.bad, other.bad),
+            (&mut self.skipped, other.skipped),
+            (&mut self.lost, other.lost),
+            (&mut self.broken, other.broken),
+            (&mut self.faulted, other.faulted),
+            (&mut self.late, other.late),
+            (&mut self.unlocated, other.unlocated),
+            (&mut self.stopped, other.stopped),
+        ];
+        pairs.into_iter().for_each(|(sum, more)| *sum += more);
+    }
+
     /// The counters with their names, in a fixed order.
-    pub fn named(&self) -> [(&'static str, u64); 12] {
+    pub fn named(&self) -> [(&'static str, u64); 13] {
         [
             ("parts", self.parts),
             ("passed", self.passed),
@@ -215,6 +245,7 @@ impl Counters {
             ("broken", self.broken),
             ("faulted", self.faulted),
             ("late", self.late),
+            ("unlocated", self.unlocated),
             ("stopped", self.stopped),
         ]
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::{Occasion, Output};
 use crate::health::{self, Health};
-use crate::line::PartId;
+use crate::line::{Order, PartId};
 use crate::panic_text;
 use crate::time::Monotonic;
 
@@ -19,30 +19,19 @@ const LAST_STRETCH: Duration = Duration::from_millis(2);
 /// How often a device that failed is tried again.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// An order to reject a part.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Order {
-    /// The part.
-    pub part: PartId,
-    /// When the output acts; at once if that has passed.
-    pub at: Monotonic,
-    /// After this moment the order is void: another part would be hit.
-    pub latest: Monotonic,
-    /// For how long the output acts.
-    pub pulse: Duration,
-}
-
 /// What the output must do, and when: parts that are to be rejected, and the end of the pulse that lasts.
 #[derive(Debug, Default)]
-struct Schedule {
+pub(crate) struct Schedule {
     parts: BTreeMap<(Monotonic, PartId), Order>,
     /// When the pulse that lasts is over.
     release: Option<Monotonic>,
+    /// A pulse that would begin so soon after the end of the one before is one with it.
+    gap: Duration,
 }
 
 /// One step of the output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Step {
     Activate(Order),
     /// It is too late for this order.
     Void(Order),
@@ -50,22 +39,27 @@ enum Step {
 }
 
 impl Schedule {
-    fn add(&mut self, order: Order) {
+    /// With nothing to do.
+    pub(crate) fn new(gap: Duration) -> Self {
+        Schedule { gap, ..Schedule::default() }
+    }
+
+    pub(crate) fn add(&mut self, order: Order) {
         self.parts.insert((order.at, order.part), order);
     }
 
-    fn next(&self) -> Option<Monotonic> {
+    pub(crate) fn next(&self) -> Option<Monotonic> {
         let part = self.parts.first_key_value().map(|((at, _), _)| *at);
         part.into_iter().chain(self.release).min()
     }
 
     /// A pulse lasts until `ends` at least.
-    fn hold(&mut self, ends: Monotonic) {
+    pub(crate) fn hold(&mut self, ends: Monotonic) {
         self.release = self.release.max(Some(ends));
     }
 
     /// Takes the next step that is due at `now`. A part that is due before the pulse ends comes before its end.
-    fn take(&mut self, now: Monotonic) -> Option<Step> {
+    pub(crate) fn take(&mut self, now: Monotonic) -> Option<Step> {
         if let Some(entry) = self.parts.first_entry()
             && entry.key().0 <= now
         {
@@ -75,7 +69,15 @@ impl Schedule {
             }
             return Some(Step::Activate(order));
         }
-        self.release.take_if(|ends| *ends <= now).map(|_| Step::Release)
+        let ends = self.release.filter(|ends| *ends <= now)?;
+        if let Some(((next, _), _)) = self.parts.first_key_value()
+            && *next < ends + self.gap
+        {
+            self.release = Some(*next);
+            return None;
+        }
+        self.release = None;
+        Some(Step::Release)
     }
 }
 
@@ -121,17 +123,19 @@ pub struct Firing {
 }
 
 impl Firing {
-    /// Starts the thread. `prepare` runs first on it (to ask for real-time scheduling); `report` is called on it.
+    /// Starts the thread. Pulses that are less than `gap` apart become one. `prepare` runs first on it (to ask for real-time scheduling); `report` is called on it.
     ///
     /// # Errors
     ///
     /// The system gives no thread.
     pub fn start(
         output: Box<dyn Output>,
+        gap: Duration,
         prepare: impl FnOnce() + Send + 'static,
         report: impl FnMut(Outcome) + Send + 'static,
     ) -> crate::Result<Self> {
-        let desk = Arc::new(Desk::default());
+        let orders = Mutex::new(Orders { schedule: Schedule::new(gap), ..Orders::default() });
+        let desk = Arc::new(Desk { orders, ..Desk::default() });
         let shared = desk.clone();
         let thread = std::thread::Builder::new().name("firing".into()).spawn(move || {
             let rests_active = output.role().is_active_when_safe();
@@ -163,7 +167,7 @@ impl Firing {
     /// Forgets all that was to fire and brings the output to its safe level.
     pub fn set_safe(&self) {
         self.desk.change(|orders| {
-            orders.schedule = Schedule::default();
+            orders.schedule = Schedule::new(orders.schedule.gap);
             orders.level = None;
             orders.set_safe = true;
         });
@@ -297,7 +301,8 @@ impl<R: FnMut(Outcome)> Worker<'_, R> {
     }
 
     fn activate(&mut self, order: Order) {
-        let occasion = Occasion { part: Some(order.part), ..Occasion::default() };
+        let (part, class) = (Some(order.part), Some(order.class.clone()));
+        let occasion = Occasion { part, class, score: order.score };
         let result = self.desk.health.watch(|| self.output.activate(&occasion));
         let fired = Monotonic::now();
         // Also after a failure: part of a message, or a level, may have gone out.
@@ -361,7 +366,7 @@ mod tests {
         let mut schedule = Schedule::default();
         let pulse = Duration::from_millis(30);
         for (part, ms) in [(0, 100), (1, 120), (2, 200), (3, 200)] {
-            schedule.add(Order { part: PartId(part), at: at(ms), latest: at(ms), pulse });
+            schedule.add(Order { latest: at(ms), pulse, ..order(part, at(ms), 0) });
         }
         let mut steps = Vec::new();
         while let Some(next) = schedule.next() {
@@ -382,10 +387,26 @@ mod tests {
     }
 
     #[test]
+    fn pulses_that_are_closer_than_the_gap_become_one() {
+        let mut schedule = Schedule::new(Duration::from_millis(10));
+        for (part, ms) in [(0, 100), (1, 135), (2, 180)] {
+            schedule.add(order(part, at(ms), 30));
+        }
+        let mut releases = Vec::new();
+        while let Some(next) = schedule.next() {
+            match schedule.take(next) {
+                Some(Step::Activate(order)) => schedule.hold(next + order.pulse),
+                Some(Step::Release) => releases.push(next.as_nanos() / MS),
+                _ => {}
+            }
+        }
+        assert_eq!(releases, [165, 210], "from 100 to 165 ms is one pulse");
+    }
+
+    #[test]
     fn an_order_that_is_too_old_is_void_and_does_not_move_the_output() {
         let mut schedule = Schedule::default();
-        let order =
-            |part, ms| Order { part: PartId(part), at: at(ms), latest: at(ms + 10), pulse: Duration::from_millis(5) };
+        let order = |part, ms| Order { latest: at(ms + 10), ..order(part, at(ms), 5) };
         schedule.add(order(0, 100));
         schedule.add(order(1, 120));
         assert_eq!(schedule.take(at(125)), Some(Step::Void(order(0, 100))));
@@ -396,7 +417,8 @@ mod tests {
     /// An order at `at` that is not void for a minute.
     fn order(part: u64, at: Monotonic, pulse_ms: u64) -> Order {
         let latest = at + Duration::from_secs(60);
-        Order { part: PartId(part), at, latest, pulse: Duration::from_millis(pulse_ms) }
+        let (class, pulse) = ("washer".into(), Duration::from_millis(pulse_ms));
+        Order { part: PartId(part), class, score: None, at, latest, pulse }
     }
 
     /// An output that fails when told to, and says what it was asked for.
@@ -454,6 +476,7 @@ mod tests {
         let output = Scripted { calls: calls_in, fails: fails.clone(), panics, role };
         let firing = Firing::start(
             Box::new(output),
+            Duration::ZERO,
             || {},
             move |report| {
                 let _ = reports_in.send(report);

@@ -92,7 +92,7 @@ pub fn open(config: &OutputConfig, role: Role) -> Result<Box<dyn Output>> {
     })
 }
 
-/// No output: what it would do is only written down. are only written down.
+/// No output: what it would do is only written down.
 #[derive(Debug, Default)]
 pub struct NoOutput;
 

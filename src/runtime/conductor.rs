@@ -1,6 +1,6 @@
 //! The run itself: events in, actions carried out, until the last part has its fate.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -12,15 +12,15 @@ use super::inspection::{Waiting, judge};
 use super::journal::Journal;
 use super::ledger::Ledger;
 use super::observer::{Finished, Gallery, Picture};
-use super::slot::Slot;
+use super::slot::{Choice, Slot};
 use super::stage::{Stage, outcome};
 use super::summary::{self, Ending, Summary, Tally};
 use super::{Wiring, realtime};
 use crate::Result;
 use crate::audit::{Body, PartContext};
 use crate::health::Health;
-use crate::line::{Action, Device, Event, Happening, LineCore, PartRecord, Rules, Ticket};
-use crate::outputs::firing::{self, Firing, Order};
+use crate::line::{Action, Device, Event, Happening, LineCore, PartRecord, Ticket};
+use crate::outputs::firing::{self, Firing};
 use crate::time::Monotonic;
 
 /// Messages that may wait for the core.
@@ -59,7 +59,7 @@ pub fn run(wiring: Wiring) -> Result<Summary> {
         realtime::lock_memory();
     }
     let prepare = if wiring.realtime { realtime::schedule_first } else { || {} };
-    let firing = Firing::start(wiring.output, prepare, firing_reports(sender.clone()))?;
+    let firing = Firing::start(wiring.output, wiring.rules.ejector.gap, prepare, firing_reports(sender.clone()))?;
     let gallery = wiring.observer.map(|observer| Gallery::open(observer, wiring.pace)).transpose()?;
     let grab_stop = Arc::new(AtomicBool::new(false));
     let camera_health = Arc::new(Health::default());
@@ -109,6 +109,7 @@ pub fn run(wiring: Wiring) -> Result<Summary> {
         camera_condition: Condition::of(Device::Camera),
         inspection,
         actions: Vec::new(),
+        outcomes: VecDeque::new(),
     };
     conductor.conduct(&messages);
     // Threads that still want to say something must not wait for somebody who no longer listens.
@@ -150,6 +151,8 @@ struct Conductor {
     camera_condition: Condition,
     inspection: Stage,
     actions: Vec<Action>,
+    /// What followed from actions at once, for the core to know.
+    outcomes: VecDeque<Happening>,
 }
 
 impl Conductor {
@@ -246,8 +249,8 @@ impl Conductor {
         log::info!("the run ends: {ending}");
         self.ending = Some(ending);
         self.grab_stop.store(true, Ordering::Relaxed);
-        let Rules { travel, pulse, tolerance, .. } = *self.core.rules();
-        self.halt_at.get_or_insert_with(|| Monotonic::now() + travel + pulse + tolerance + GRACE);
+        let longest = self.core.rules().longest_way();
+        self.halt_at.get_or_insert_with(|| Monotonic::now() + longest + GRACE);
     }
 
     fn handle(&mut self, event: Event) {
@@ -258,11 +261,16 @@ impl Conductor {
             self.act(action, at);
         }
         self.actions = actions;
+        while let Some(what) = self.outcomes.pop_front() {
+            self.handle(Event { at, what });
+        }
     }
 
     fn act(&mut self, action: Action, at: Monotonic) {
         match action {
-            Action::Fire { part, at, latest, pulse } => self.firing.fire(Order { part, at, latest, pulse }),
+            Action::Inspect(ticket) => self.inspect(ticket),
+            Action::Forget(ticket) => self.slot.forget(ticket),
+            Action::Fire(order) => self.firing.fire(order),
             Action::SetSafe => self.firing.set_safe(),
             Action::RaiseAlarm(alarm, why) => {
                 log::error!("alarm {alarm}: {why}");
@@ -287,6 +295,16 @@ impl Conductor {
             Action::StopLine(why) => {
                 log::error!("the line stops: {why}");
                 self.end(Ending::LineStopped(why));
+            }
+        }
+    }
+
+    fn inspect(&mut self, ticket: Ticket) {
+        match self.slot.choose(ticket) {
+            Choice::Waits(skipped) => self.outcomes.extend(skipped.into_iter().map(Happening::Skipped)),
+            Choice::Gone => {
+                let why = "its frame was gone before it could be inspected".to_owned();
+                self.outcomes.push_back(Happening::Inspected(ticket, Err(why)));
             }
         }
     }

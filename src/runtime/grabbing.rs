@@ -95,11 +95,10 @@ impl Grabbing<'_> {
             class: class.clone(),
         };
         self.count();
+        self.slot.put(ticket, Waiting { class, frame });
         self.tell(Happening::Captured(sighting))?;
-        match self.slot.put(Waiting { ticket, class, frame }) {
-            Some(skipped) => self.tell(Happening::Skipped(skipped.ticket)),
-            None => Ok(()),
-        }
+        self.slot.wait_for_room();
+        Ok(())
     }
 
     fn count(&mut self) {

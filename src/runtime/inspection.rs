@@ -12,7 +12,7 @@ use crate::calibrate::Calibration;
 use crate::camera::Frame;
 use crate::digest::Digest;
 use crate::inspect::{Inspection, Inspector};
-use crate::line::{Event, Happening, Judgement, Latency, Ticket};
+use crate::line::{Event, Happening, Judgement, Latency};
 use crate::time::Monotonic;
 use crate::{Error, Result, panic_text};
 
@@ -104,14 +104,13 @@ impl Inspect for ModelInspector {
 
 /// A frame on its way to the inspection.
 pub(super) struct Waiting {
-    pub(super) ticket: Ticket,
     pub(super) class: String,
     pub(super) frame: Frame,
 }
 
 /// Judges frames until the slot is closed.
 pub(super) fn judge(mut inspector: Box<dyn Inspect>, slot: &Slot<Waiting>, messages: &SyncSender<Message>) {
-    while let Some(Waiting { ticket, class, frame }) = slot.take() {
+    while let Some((ticket, Waiting { class, frame })) = slot.take() {
         let begun = Monotonic::now();
         let result = catch_unwind(AssertUnwindSafe(|| inspector.inspect(&frame, &class)));
         let at = Monotonic::now();

@@ -77,17 +77,19 @@ mod tests {
         let mut record = PartRecord {
             part: PartId(7),
             ticket: None,
-            frame: 9,
+            frame: Some(9),
+            seen: None,
             origin: "lid.png".into(),
             class: "lid".into(),
             captured: Monotonic::default(),
             stamp: StampSource::Received,
-            deadline: Monotonic::default(),
+            planned: Monotonic::default(),
             judgement: Some(Judgement { score: 1.5, threshold: 1.25, rejects: true, calibration: Digest::zero() }),
             latency: None,
             verdict: Verdict::Reject,
             slack_ms: 0.0,
             fired: None,
+            confirmed: None,
             fate: Fate::Rejected,
         };
         assert_eq!(told(&record), "part 7 (lid.png): reject, score 1.500 (threshold 1.250) -> rejected");

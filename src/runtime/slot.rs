@@ -1,10 +1,15 @@
-//! Between camera and inspection: room for one frame.
+//! Between camera and inspection: frames that wait for the core to say whether they show a part.
 
+use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::Pace;
+use crate::line::Ticket;
 
-/// Room for one frame.
+/// More frames than the core keeps in mind, which forgets the oldest: a backstop that is not met.
+const MOST_WAITING: usize = 32;
+
+/// Frames on their way.
 #[derive(Debug)]
 pub(super) struct Slot<T> {
     pace: Pace,
@@ -14,13 +19,26 @@ pub(super) struct Slot<T> {
 
 #[derive(Debug)]
 struct State<T> {
-    waiting: Option<T>,
+    /// Not known to show a part.
+    waiting: VecDeque<(Ticket, T)>,
+    /// To be inspected.
+    chosen: VecDeque<(Ticket, T)>,
     closed: bool,
+}
+
+/// What became of a choice.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Choice {
+    /// The frame waits for its inspection; these, which waited before it, lost their place to it.
+    Waits(Vec<Ticket>),
+    /// There is no such frame.
+    Gone,
 }
 
 impl<T> Slot<T> {
     pub(super) fn new(pace: Pace) -> Self {
-        Slot { pace, state: Mutex::new(State { waiting: None, closed: false }), changed: Condvar::new() }
+        let state = State { waiting: VecDeque::new(), chosen: VecDeque::new(), closed: false };
+        Slot { pace, state: Mutex::new(state), changed: Condvar::new() }
     }
 
     /// The state stays usable when a thread panicked while it held it: it is whole after every statement.
@@ -32,34 +50,66 @@ impl<T> Slot<T> {
         self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts a frame in; gives the one whose place it took.
-    pub(super) fn put(&self, frame: T) -> Option<T> {
+    /// Puts a frame in.
+    pub(super) fn put(&self, ticket: Ticket, frame: T) {
         let mut state = self.state();
-        while self.pace == Pace::EveryFrame && state.waiting.is_some() && !state.closed {
-            state = self.wait(state);
+        state.waiting.push_back((ticket, frame));
+        if state.waiting.len() > MOST_WAITING {
+            state.waiting.pop_front();
         }
-        let skipped = state.waiting.replace(frame);
-        drop(state);
-        self.changed.notify_all();
-        skipped
     }
 
-    /// Takes the frame that waits, or waits for one; `None` when none will come any more.
-    pub(super) fn take(&self) -> Option<T> {
+    /// Where every frame is to be inspected: waits until the next one would find its place soon.
+    pub(super) fn wait_for_room(&self) {
         let mut state = self.state();
-        while state.waiting.is_none() && !state.closed {
+        while self.pace == Pace::EveryFrame && state.waiting.len() + state.chosen.len() > 1 && !state.closed {
             state = self.wait(state);
         }
-        let frame = state.waiting.take();
+    }
+
+    /// The frame is to be inspected.
+    pub(super) fn choose(&self, ticket: Ticket) -> Choice {
+        let mut state = self.state();
+        let Some(frame) = state.remove(ticket) else { return Choice::Gone };
+        let skipped = match self.pace {
+            Pace::NewestWins => state.chosen.drain(..).map(|(ticket, _)| ticket).collect(),
+            Pace::EveryFrame => Vec::new(),
+        };
+        state.chosen.push_back((ticket, frame));
+        drop(state);
+        self.changed.notify_all();
+        Choice::Waits(skipped)
+    }
+
+    /// The frame is not needed.
+    pub(super) fn forget(&self, ticket: Ticket) {
+        self.state().remove(ticket);
+        self.changed.notify_all();
+    }
+
+    /// Takes the frame that is to be inspected, or waits for one; `None` when none will come any more.
+    pub(super) fn take(&self) -> Option<(Ticket, T)> {
+        let mut state = self.state();
+        while state.chosen.is_empty() && !state.closed {
+            state = self.wait(state);
+        }
+        let frame = state.chosen.pop_front();
         drop(state);
         self.changed.notify_all();
         frame
     }
 
-    /// No frame will be put in any more; one that waits can still be taken.
+    /// No frame will be chosen any more; those that are can still be taken.
     pub(super) fn close(&self) {
         self.state().closed = true;
         self.changed.notify_all();
+    }
+}
+
+impl<T> State<T> {
+    fn remove(&mut self, ticket: Ticket) -> Option<T> {
+        let place = self.waiting.iter().position(|(other, _)| *other == ticket)?;
+        self.waiting.remove(place).map(|(_, frame)| frame)
     }
 }
 
@@ -71,10 +121,13 @@ mod tests {
     #[test]
     fn the_newest_wins_and_the_last_can_be_taken_after_closing() {
         let slot = Slot::new(Pace::NewestWins);
-        assert_eq!(slot.put(1), None);
-        assert_eq!(slot.put(2), Some(1));
+        (1..4).for_each(|k| slot.put(Ticket(k), k));
+        assert_eq!(slot.choose(Ticket(1)), Choice::Waits(vec![]));
+        assert_eq!(slot.choose(Ticket(3)), Choice::Waits(vec![Ticket(1)]));
+        slot.forget(Ticket(2));
+        assert_eq!(slot.choose(Ticket(2)), Choice::Gone);
         slot.close();
-        assert_eq!((slot.take(), slot.take()), (Some(2), None));
+        assert_eq!((slot.take(), slot.take()), (Some((Ticket(3), 3)), None));
     }
 
     #[test]
@@ -82,12 +135,15 @@ mod tests {
         let slot = Arc::new(Slot::new(Pace::EveryFrame));
         let camera = slot.clone();
         let thread = std::thread::spawn(move || {
-            let skipped = (0..100).filter_map(|frame| camera.put(frame)).count();
+            for frame in 0..100 {
+                camera.put(Ticket(frame), frame);
+                assert_eq!(camera.choose(Ticket(frame)), Choice::Waits(vec![]));
+                camera.wait_for_room();
+            }
             camera.close();
-            skipped
         });
-        let taken = std::iter::from_fn(|| slot.take()).collect::<Vec<_>>();
+        let taken = std::iter::from_fn(|| slot.take()).map(|(_, frame)| frame).collect::<Vec<_>>();
         assert_eq!(taken, (0..100).collect::<Vec<_>>());
-        assert_eq!(thread.join().unwrap(), 0);
+        thread.join().unwrap();
     }
 }

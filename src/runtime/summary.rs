@@ -177,7 +177,7 @@ impl Tally {
             self.least_slack = Some(self.least_slack.map_or(record.slack_ms, |least| least.min(record.slack_ms)));
         }
         if let Some(fired) = record.fired {
-            self.lateness.add(fired.millis_since(record.deadline));
+            self.lateness.add(fired.millis_since(record.planned));
         }
     }
 

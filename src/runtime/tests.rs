@@ -14,7 +14,7 @@ use crate::config::{AuditConfig, SyncPolicy};
 use crate::digest::Digest;
 use crate::health;
 use crate::inspect::{Inspection, Timings};
-use crate::line::{Alarm, Device, Fate, Judgement, LatePolicy, SkippedPolicy, Unknown, Verdict};
+use crate::line::{Alarm, Consequence, Device, Fate, Judgement, Length, Unknown, Verdict};
 use crate::outputs::{Occasion, Role};
 use crate::time::{Monotonic, StampSource};
 use crate::{Error, Result};
@@ -207,14 +207,7 @@ impl Bench {
         let seen = self.seen.clone();
         Wiring {
             // Generous, since the machine that runs tests is busy.
-            rules: Rules {
-                travel: ms(300),
-                pulse: ms(20),
-                tolerance: ms(2000),
-                quiet: ms(50),
-                late: LatePolicy::Count,
-                skipped: SkippedPolicy::Reject,
-            },
+            rules: Rules { quiet: ms(50), ..Rules::timed(ms(300), ms(20), ms(2000)) },
             class: "washer".into(),
             camera: Box::new(ScriptedCamera { script, number: 0, interval: ms(5) }),
             inspector: Box::new(ScriptedInspector::default()),
@@ -369,7 +362,7 @@ fn an_output_that_hangs_is_a_fault_and_does_not_keep_the_run_from_ending() {
     bench.calls.lock().unwrap().mood = Mood::Hangs;
     let mut wiring = bench.wiring(vec![frame(part::BAD)]);
     // Longer than it takes until the driver counts as hung.
-    wiring.rules.tolerance = health::PATIENCE * 2;
+    wiring.rules.ejector.tolerance = health::PATIENCE * 2;
     let summary = run(wiring).unwrap();
     let faults = events(&bench.audit_file(), &["fault"]);
     assert!(faults[0]["why"].as_str().unwrap().contains("not come back"), "{faults:?}");
@@ -383,7 +376,7 @@ fn the_last_part_can_stop_the_line_when_the_run_ends_already() {
     let bench = Bench::new();
     bench.calls.lock().unwrap().mood = Mood::Fails;
     let mut wiring = bench.wiring(vec![frame(part::BAD)]);
-    wiring.rules.late = LatePolicy::StopLine;
+    wiring.rules.late = Consequence::StopLine;
     let summary = bench.finish(wiring);
     assert!(matches!(summary.ending, Ending::LineStopped(_)), "{:?}", summary.ending);
     assert!(!events(&bench.audit_file(), &["fault"]).is_empty(), "the output's fault is on record");
@@ -391,7 +384,7 @@ fn the_last_part_can_stop_the_line_when_the_run_ends_already() {
 
 #[test]
 fn an_ejector_that_fails_leaves_parts_unaccounted_and_can_stop_the_line() {
-    for late in [LatePolicy::Count, LatePolicy::StopLine] {
+    for late in [Consequence::Count, Consequence::StopLine] {
         let bench = Bench::new();
         bench.calls.lock().unwrap().mood = Mood::Fails;
         let mut wiring = bench.wiring((0..200).map(|_| frame(part::BAD)).collect());
@@ -400,8 +393,8 @@ fn an_ejector_that_fails_leaves_parts_unaccounted_and_can_stop_the_line() {
         assert_eq!(summary.counters.rejected, 0);
         assert_eq!(summary.counters.unaccounted, summary.counters.parts);
         match late {
-            LatePolicy::Count => assert_eq!((summary.counters.parts, summary.ending), (200, Ending::CameraEnded)),
-            LatePolicy::StopLine => {
+            Consequence::Count => assert_eq!((summary.counters.parts, summary.ending), (200, Ending::CameraEnded)),
+            Consequence::StopLine => {
                 assert!(matches!(summary.ending, Ending::LineStopped(_)), "{:?}", summary.ending);
                 assert!(summary.counters.parts < 200);
             }
@@ -445,7 +438,7 @@ fn an_audit_that_hangs_stops_the_line_and_does_not_keep_it() {
     const FRAMES: usize = 30_000;
     let mut wiring = bench.wiring(Vec::new());
     wiring.audit = open_audit(&pipe);
-    wiring.rules.travel = Duration::from_millis(20);
+    wiring.rules.ejector.distance = Length::at_one_metre_per_second(Duration::from_millis(20));
     wiring.camera = Box::new(ScriptedCamera {
         script: (0..FRAMES).map(|_| frame(part::GOOD)).collect(),
         number: 0,

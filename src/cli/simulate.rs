@@ -1,0 +1,175 @@
+//! `hgad simulate`.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread::available_parallelism;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::config::LineConfig;
+use crate::line::{Drive, Rules};
+use crate::simulate::{self, Plan, Report};
+use crate::{Error, Result, print};
+
+const EXAMPLES: &str = r"Examples:
+  # A thousand hours of this line with every fault: does every part keep its promise?
+  hgad simulate --config line3.toml --hours 1000
+
+  # A hundred lines that are drawn from seeds 1 to 100, ten hours of each
+  hgad simulate --seed 1 --seeds 100 --hours 10
+
+  # With nothing going wrong
+  hgad simulate --config line3.toml --hours 100 --no-faults";
+
+/// Try a line in virtual time: belt, parts, sensors, ejector and every fault
+///
+/// The line core and the ejector's schedule are those of `hgad run`; belt, camera, network and sensors are simulated, years in
+/// minutes. After every event it is checked that no bad or unknown part was passed in silence, that every part has one record,
+/// that a part on record as rejected was hit, and that no output stays on. The first breach ends the simulation with its seed
+/// and the shortest list of events that shows it (exit code 1).
+///
+/// Faults: lost, broken and doubtful frames, a lost camera, failed, slow and hung inspections, an ejector that fails, is late or
+/// does not report, an encoder that slips, jitters or is gone, a blocked photo-eye, a blind chute sensor, a full bin, a busy
+/// machine, a killed process, a belt that stops and starts.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct SimulateArgs {
+    /// The line to simulate; without it, each seed draws another line
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Belt hours for each seed
+    #[arg(long, value_name = "N", default_value_t = 10.0, value_parser = hours)]
+    hours: f64,
+    /// The first seed; the same seed gives the same run
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// How many seeds
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    seeds: u64,
+    /// How fast the belt of a line with an encoder moves, in mm/s
+    #[arg(long, value_name = "MM_PER_S", default_value_t = 200.0, value_parser = hours)]
+    speed: f64,
+    /// Nothing goes wrong
+    #[arg(long)]
+    no_faults: bool,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+fn hours(text: &str) -> std::result::Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number.is_finite() && number > 0.0 && number <= 1e6 => Ok(number),
+        _ => Err("give a number greater than 0, at most a million".into()),
+    }
+}
+
+pub fn run(args: SimulateArgs) -> Result<()> {
+    let rules = args.config.as_deref().map(LineConfig::open).transpose()?.map(|config| config.rules);
+    let begun = Instant::now();
+    let report = all(&args, rules.as_ref());
+    let took = begun.elapsed();
+    let printed = match args.json {
+        true => print::line(format_args!("{:#}", to_json(&report, took))),
+        false => print::line(told(&report, took)),
+    };
+    match report.violation {
+        None => printed,
+        Some(violation) => Err(Error::check("a promise is broken")
+            .because(violation.to_string())
+            .advise("the same --seed shows it again")),
+    }
+}
+
+/// Seeds side by side on all processors; the result does not depend on how many there are.
+fn all(args: &SimulateArgs, rules: Option<&Rules>) -> Report {
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} seeds, {eta} left");
+    let bar = ProgressBar::new(args.seeds).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let next = AtomicU64::new(0);
+    let reports = Mutex::new(Vec::new());
+    let threads = available_parallelism().map_or(1, usize::from).min(args.seeds as usize);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let k = next.fetch_add(1, Ordering::Relaxed);
+                    if k >= args.seeds {
+                        return;
+                    }
+                    let report = simulate::run(&plan(args, rules, args.seed.wrapping_add(k)));
+                    bar.inc(1);
+                    if report.violation.is_some() {
+                        // The others end after the seeds that they are at.
+                        next.fetch_add(args.seeds, Ordering::Relaxed);
+                    }
+                    reports.lock().unwrap_or_else(PoisonError::into_inner).push((k, report));
+                }
+            });
+        }
+    });
+    bar.finish_and_clear();
+    let mut reports = reports.into_inner().unwrap_or_else(PoisonError::into_inner);
+    reports.sort_by_key(|(k, _)| *k);
+    reports.into_iter().fold(Report::default(), |mut sum, (_, report)| {
+        sum.add(report);
+        sum
+    })
+}
+
+fn plan(args: &SimulateArgs, rules: Option<&Rules>, seed: u64) -> Plan {
+    let (rules, speed) = match rules {
+        None => simulate::drawn(seed),
+        Some(rules) => match rules.drive {
+            Drive::Constant(speed) => (rules.clone(), speed),
+            Drive::Encoder => (rules.clone(), (args.speed * 1e6) as u64),
+        },
+    };
+    let belt_time = Duration::from_secs_f64(args.hours * 3600.0);
+    Plan { rules, speed, belt_time, seed, with_faults: !args.no_faults }
+}
+
+fn told(report: &Report, took: Duration) -> String {
+    let hours = report.belt_time.as_secs_f64() / 3600.0;
+    let mut text = format!(
+        "{hours:.0} belt hours, {} events in {:.1} s: {:.0} belt hours per second\n",
+        report.events,
+        took.as_secs_f64(),
+        hours / took.as_secs_f64()
+    );
+    let list = |pairs: &mut dyn Iterator<Item = (&str, u64)>| {
+        pairs
+            .filter(|(_, count)| *count > 0)
+            .map(|(name, count)| format!("{count} {name}"))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let counters = report.counters.named();
+    text.push_str(&format!("fates     {}\n", list(&mut counters[..4].iter().copied())));
+    text.push_str(&format!("verdicts  {}\n", list(&mut counters[4..].iter().copied())));
+    text.push_str(&format!("faults    {}\n", list(&mut report.faults.iter().map(|(name, count)| (*name, *count)))));
+    text.push_str(&format!(
+        "line      {} stops, {} starts, {} parts on the belt when the process was killed\n",
+        report.stops, report.restarts, report.interrupted
+    ));
+    text.push_str(match report.violation {
+        None => "promises  all kept",
+        Some(_) => "promises  broken",
+    });
+    text
+}
+
+fn to_json(report: &Report, took: Duration) -> serde_json::Value {
+    serde_json::json!({
+        "belt_hours": report.belt_time.as_secs_f64() / 3600.0,
+        "seconds": took.as_secs_f64(),
+        "events": report.events,
+        "counters": report.counters.named().into_iter().collect::<std::collections::BTreeMap<_, _>>(),
+        "faults": report.faults,
+        "stops": report.stops,
+        "restarts": report.restarts,
+        "interrupted": report.interrupted,
+        "violation": report.violation.as_ref().map(ToString::to_string),
+    })
+}

@@ -1,0 +1,223 @@
+//! From a part's frame to its verdict, and from its verdict to its fate.
+
+use std::time::Duration;
+
+use super::alarms::Alarm;
+use super::core::{LineCore, Wait};
+use super::{Action, Fate, Judgement, Latency, PartId, SkippedPolicy, Ticket, Unknown, Verdict};
+use crate::time::{Monotonic, StampSource};
+
+/// How long after its latest moment a report of an ejector or a sensor is waited for.
+const REPORT_PATIENCE: Duration = Duration::from_secs(1);
+
+/// What an inspection came to.
+pub(super) type Outcome = Result<(Judgement, Latency), String>;
+
+impl LineCore {
+    pub(super) fn skipped(&mut self, ticket: Ticket, at: Monotonic, actions: &mut Vec<Action>) {
+        for part in self.waiting_for(ticket) {
+            self.without_verdict(part, Unknown::Skipped, at, actions);
+        }
+    }
+
+    pub(super) fn inspected(&mut self, ticket: Ticket, outcome: Outcome, at: Monotonic, actions: &mut Vec<Action>) {
+        // Also of parts that were given up on: the record says what came too late to count. A part that is closed already has
+        // its record.
+        let of_ticket = self.open.values_mut().filter(|open| open.record.ticket == Some(ticket));
+        for open in of_ticket {
+            if let Ok((judgement, latency)) = &outcome {
+                open.record.judgement = Some(judgement.clone());
+                open.record.latency = Some(*latency);
+            }
+        }
+        for part in self.waiting_for(ticket) {
+            let is_in_time = self.open.get(&part).is_some_and(|open| self.is_in_time(open, at));
+            match &outcome {
+                Ok((judgement, _)) if judgement.rejects => {
+                    self.decide(part, Verdict::Reject, at);
+                    self.eject(part, at, actions);
+                }
+                Ok(_) if is_in_time => {
+                    self.decide(part, Verdict::Pass, at);
+                    self.close(part, Fate::Passed, at, actions);
+                }
+                Ok(_) => self.without_verdict(part, Unknown::Late, at, actions),
+                Err(why) => self.without_verdict(part, Unknown::Faulted(why.clone()), at, actions),
+            }
+        }
+    }
+
+    /// The parts of a frame that have no verdict yet.
+    fn waiting_for(&self, ticket: Ticket) -> Vec<PartId> {
+        let of_ticket = self.open.iter().filter(|(_, open)| open.record.ticket == Some(ticket));
+        of_ticket.filter(|(_, open)| open.wait == Wait::Verdict).map(|(part, _)| *part).collect()
+    }
+
+    pub(super) fn without_verdict(&mut self, part: PartId, why: Unknown, at: Monotonic, actions: &mut Vec<Action>) {
+        let uninspected = matches!(why, Unknown::Skipped | Unknown::Lost);
+        let text = match why.detail() {
+            Some(detail) => format!("part {part} has no verdict: {} ({detail})", why.as_str()),
+            None => format!("part {part} has no verdict: {}", why.as_str()),
+        };
+        self.alarms.happened(Alarm::Uninspected, text, at, actions);
+        self.decide(part, Verdict::Unknown(why), at);
+        if uninspected && self.rules.skipped == SkippedPolicy::Count {
+            self.close(part, Fate::Unaccounted("it was not inspected, and is only counted".into()), at, actions);
+        } else {
+            self.eject(part, at, actions);
+        }
+    }
+
+    fn decide(&mut self, part: PartId, verdict: Verdict, at: Monotonic) {
+        let planned = self.open.get(&part).and_then(|open| self.planned(open, at));
+        if let Some(open) = self.open.get_mut(&part) {
+            open.record.verdict = verdict;
+            open.record.planned = planned.unwrap_or(open.record.planned);
+            open.record.slack_ms = open.record.planned.millis_since(at);
+        }
+    }
+
+    /// Lets the ejector act when the part is before it, or says that this cannot be done any more.
+    fn eject(&mut self, part: PartId, at: Monotonic, actions: &mut Vec<Action>) {
+        let Some(open) = self.open.get_mut(&part) else { return };
+        if open.record.stamp == StampSource::Doubtful || open.at_ejector.is_none() {
+            let why = "nobody knows when it is before the ejector";
+            return self.missed(part, why.into(), at, actions);
+        }
+        open.wait = Wait::Place;
+        let Some(planned) = self.open.get(&part).and_then(|open| self.planned(open, at)) else {
+            // The belt stands still, and brings it there when it moves again.
+            return;
+        };
+        if at > planned + self.rules.ejector.tolerance {
+            let late = at.millis_since(planned);
+            return self.missed(
+                part,
+                format!("it was {late:.1} ms past the ejector when it was found bad"),
+                at,
+                actions,
+            );
+        }
+        if self.is_near(planned, at) {
+            self.order(part, planned, at, actions);
+        }
+    }
+
+    fn order(&mut self, part: PartId, planned: Monotonic, at: Monotonic, actions: &mut Vec<Action>) {
+        if let Some(most) = self.rules.ejector.most_per_second {
+            self.orders.retain(|order| planned.saturating_since(*order) < Duration::from_secs(1));
+            if self.orders.len() >= most as usize {
+                return self.missed(part, format!("the ejector acts at most {most} times in a second"), at, actions);
+            }
+            self.orders.push_back(planned);
+        }
+        let Some(open) = self.open.get_mut(&part) else { return };
+        let ejector = self.rules.ejector;
+        let latest = planned + ejector.tolerance;
+        open.record.planned = planned;
+        open.wait = Wait::Firing(latest.max(at) + REPORT_PATIENCE);
+        let class = open.record.class.clone();
+        let score = open.record.judgement.as_ref().map(|judgement| judgement.score);
+        actions.push(Action::Fire(super::Order { part, class, score, at: planned, latest, pulse: ejector.dwell }));
+    }
+
+    pub(super) fn fired(
+        &mut self,
+        part: PartId,
+        result: Result<Monotonic, String>,
+        at: Monotonic,
+        actions: &mut Vec<Action>,
+    ) {
+        // A report after the patience has ended cannot change a fate that is written down.
+        let Some(open) = self.open.get_mut(&part).filter(|open| matches!(open.wait, Wait::Firing(_))) else {
+            return actions.push(Action::Note(format!("a report about part {part} came after its fate was settled")));
+        };
+        let fired = match result {
+            Ok(fired) => fired,
+            Err(why) => return self.missed(part, format!("the ejector did not act: {why}"), at, actions),
+        };
+        open.record.fired = Some(fired);
+        let late = fired.millis_since(open.record.planned);
+        if fired > open.record.planned + self.rules.ejector.tolerance {
+            return self.missed(part, format!("the ejector acted {late:.1} ms late"), at, actions);
+        }
+        match self.rules.confirm {
+            Some(confirm) => open.wait = Wait::Confirmation(fired + confirm.until + REPORT_PATIENCE / 10),
+            None => self.close(part, Fate::Rejected, at, actions),
+        }
+    }
+
+    /// The sensor in the chute saw something at `at`.
+    pub(super) fn confirmed(&mut self, at: Monotonic, actions: &mut Vec<Action>) {
+        let Some(confirm) = self.rules.confirm else {
+            return actions.push(Action::Note("a sensor confirms a reject, though none is configured".into()));
+        };
+        let fits = |fired: Monotonic| fired + confirm.from <= at && at <= fired + confirm.until;
+        let waiting = self.open.iter().filter(|(_, open)| matches!(open.wait, Wait::Confirmation(_)));
+        let first =
+            waiting.filter_map(|(part, open)| Some((open.record.fired?, *part))).filter(|(fired, _)| fits(*fired));
+        let Some((_, part)) = first.min() else {
+            return actions.push(Action::Note("something fell into the chute that was not ejected".into()));
+        };
+        if let Some(open) = self.open.get_mut(&part) {
+            open.record.confirmed = Some(at);
+        }
+        self.close(part, Fate::Rejected, at, actions);
+    }
+
+    /// What a part waited for did not come.
+    pub(super) fn waited_in_vain(&mut self, part: PartId, wait: Wait, at: Monotonic, actions: &mut Vec<Action>) {
+        match wait {
+            Wait::Frame => self.without_verdict(part, Unknown::Lost, at, actions),
+            Wait::Verdict => self.without_verdict(part, Unknown::Late, at, actions),
+            Wait::Place => self.eject(part, at, actions),
+            Wait::Firing(_) => self.missed(part, "the ejector gave no report".into(), at, actions),
+            Wait::Confirmation(_) => self.unconfirmed(part, at, actions),
+        }
+    }
+
+    fn unconfirmed(&mut self, part: PartId, at: Monotonic, actions: &mut Vec<Action>) {
+        let why = "the ejector acted, but the sensor in the chute saw nothing fall".to_owned();
+        let text = format!("part {part}: {why}");
+        self.alarms.happened(Alarm::Unconfirmed, text.clone(), at, actions);
+        let missing = self.rules.confirm.map(|confirm| confirm.missing).unwrap_or_default();
+        self.close(part, Fate::Unaccounted(why), at, actions);
+        self.follow(missing, text, actions);
+    }
+
+    pub(super) fn missed(&mut self, part: PartId, why: String, at: Monotonic, actions: &mut Vec<Action>) {
+        let text = format!("part {part} was not rejected: {why}");
+        self.alarms.happened(Alarm::MissedReject, text.clone(), at, actions);
+        self.close(part, Fate::Unaccounted(why), at, actions);
+        self.follow(self.rules.late, text, actions);
+    }
+
+    fn close(&mut self, part: PartId, fate: Fate, at: Monotonic, actions: &mut Vec<Action>) {
+        let Some(mut open) = self.open.remove(&part) else { return };
+        let is_bad = fate != Fate::Passed;
+        open.record.fate = fate;
+        self.counters.count(&open.record);
+        actions.push(Action::Record(Box::new(open.record)));
+        if let Some(text) = self.watch.add(is_bad) {
+            self.alarms.happened(Alarm::ManyRejects, text.clone(), at, actions);
+            self.follow(self.rules.limits.exceeded, text, actions);
+        }
+    }
+
+    /// Closes what is open: see [`super::Happening::Halt`].
+    pub(super) fn halt(&mut self, at: Monotonic, actions: &mut Vec<Action>) {
+        actions.push(Action::SetSafe);
+        for part in self.open.keys().copied().collect::<Vec<_>>() {
+            let Some(wait) = self.open.get(&part).map(|open| open.wait) else { continue };
+            if matches!(wait, Wait::Frame | Wait::Verdict) {
+                self.decide(part, Verdict::Unknown(Unknown::Stopped), at);
+            }
+            let why = match wait {
+                Wait::Confirmation(_) => "the run ended before the sensor in the chute saw it",
+                _ => "the run ended before the ejector could act on it",
+            };
+            self.alarms.happened(Alarm::MissedReject, format!("part {part} was not rejected: {why}"), at, actions);
+            self.close(part, Fate::Unaccounted(why.into()), at, actions);
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! How parts are found: each frame is one, or a photo-eye sees each and a frame is found for it.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::alarms::Alarm;
+use super::belt::{Belt, Length};
+use super::core::{LineCore, NewPart, Wait};
+use super::{Action, Device, Find, PartId, PhotoEye, Sighting, Ticket, Unknown};
+use crate::time::{Monotonic, StampSource};
+
+/// So many frames that were lost at once get a record each; more are not a belt that goes on.
+const LARGEST_GAP: u64 = 10_000;
+/// An edge of the photo-eye is told at most so long after it.
+const EDGE_DELAY: Duration = Duration::from_millis(20);
+/// So many frames are kept for parts that the eye has not told of yet.
+const SHELF: usize = 8;
+/// A belt that moved by less than this fraction of the parts' pitch from one edge to the next stood still between them.
+const STANDSTILL: i64 = 10;
+
+/// Frames for which no part is known yet, the oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Shelf(VecDeque<Shelved>);
+
+#[derive(Debug)]
+struct Shelved {
+    sighting: Sighting,
+    /// Why it cannot be read.
+    broken: Option<String>,
+    /// Where the belt was.
+    place: Length,
+}
+
+/// What the photo-eye saw last.
+#[derive(Debug, Default)]
+pub(super) struct Eye {
+    /// Where the belt was when the part before came.
+    newest: Option<Length>,
+    /// Where the belt was when it became dark, while it is.
+    dark_since: Option<Length>,
+    /// The first place that an encoder told after it was found to be at fault.
+    moving_from: Option<Length>,
+    pitch: Length,
+}
+
+impl Eye {
+    /// Whether an encoder that is not believed has moved by a part's length since.
+    pub(super) fn moved_again(&mut self, place: Length) -> bool {
+        let from = *self.moving_from.get_or_insert(place);
+        let moves = place - from > self.pitch;
+        if moves {
+            self.forget_place();
+        }
+        moves
+    }
+
+    pub(super) fn forget_place(&mut self) {
+        (self.newest, self.dark_since, self.moving_from) = (None, None, None);
+    }
+}
+
+impl LineCore {
+    pub(super) fn captured(&mut self, sighting: Sighting, at: Monotonic, actions: &mut Vec<Action>) {
+        match self.rules.find {
+            Find::EveryFrame => {
+                self.close_gap(&sighting, at, actions);
+                let ticket = sighting.ticket;
+                self.open_frame(sighting, at, actions);
+                actions.push(Action::Inspect(ticket));
+            }
+            Find::PhotoEye(eye) => self.shelve(sighting, None, eye, at, actions),
+        }
+    }
+
+    pub(super) fn broken(&mut self, sighting: Sighting, why: String, at: Monotonic, actions: &mut Vec<Action>) {
+        match self.rules.find {
+            Find::EveryFrame => {
+                self.close_gap(&sighting, at, actions);
+                let part = self.open_frame(sighting, at, actions);
+                self.without_verdict(part, Unknown::Broken(why), at, actions);
+            }
+            Find::PhotoEye(eye) => self.shelve(sighting, Some(why), eye, at, actions),
+        }
+    }
+
+    /// A part that is its frame.
+    fn open_frame(&mut self, sighting: Sighting, at: Monotonic, actions: &mut Vec<Action>) -> PartId {
+        self.newest = Some((sighting.frame, sighting.captured, sighting.stamp));
+        let ticket = sighting.ticket;
+        self.found(sighting, Some(ticket), at, actions)
+    }
+
+    fn found(
+        &mut self,
+        sighting: Sighting,
+        ticket: Option<Ticket>,
+        at: Monotonic,
+        actions: &mut Vec<Action>,
+    ) -> PartId {
+        let Sighting { frame, captured, stamp, origin, class, .. } = sighting;
+        let at_camera = (stamp != StampSource::Doubtful).then(|| self.belt.position(captured)).flatten();
+        if let (Belt::Measured(_), Some(place)) = (&self.belt, at_camera) {
+            self.hold_against_encoder(place, "the camera", at, actions);
+        }
+        // An encoder that was just found to be at fault does not tell this part's place either.
+        let at_camera = at_camera.filter(|_| self.belt.position(captured).is_some());
+        let (frame, seen, wait) = (Some(frame), None, Wait::Verdict);
+        self.add(NewPart { ticket, frame, origin, class, seen, captured, stamp, at_camera, wait }, at)
+    }
+
+    /// Frames that the camera counted and never delivered are parts too: their captures lie evenly between those of
+    /// their neighbours; nobody knows when they were where that is not known of a neighbour.
+    fn close_gap(&mut self, sighting: &Sighting, at: Monotonic, actions: &mut Vec<Action>) {
+        let Some((newest, captured, stamp)) = self.newest else { return };
+        let Some(missing) = sighting.frame.checked_sub(newest + 1) else {
+            let text = format!("the camera counts anew: frame {} follows frame {newest}", sighting.frame);
+            return actions.push(Action::Note(text));
+        };
+        if missing > LARGEST_GAP {
+            let text =
+                format!("{missing} frames were lost before frame {}: their parts went on unseen", sighting.frame);
+            self.alarms.happened(Alarm::MissedReject, text.clone(), at, actions);
+            return actions.push(Action::StopLine(text));
+        }
+        let step = sighting.captured.saturating_since(captured) / (missing as u32 + 1);
+        let stamp = match [stamp, sighting.stamp].contains(&StampSource::Doubtful) {
+            true => StampSource::Doubtful,
+            false => StampSource::Interpolated,
+        };
+        for k in 1..=missing {
+            let (frame, captured, origin) = (newest + k, captured + step * k as u32, String::new());
+            let part = self.found(Sighting { frame, captured, stamp, origin, ..sighting.clone() }, None, at, actions);
+            self.without_verdict(part, Unknown::Lost, at, actions);
+        }
+    }
+
+    /// An edge of the photo-eye at `at`: it is dark while a part is before it.
+    pub(super) fn eye(&mut self, is_dark: bool, at: Monotonic, actions: &mut Vec<Action>) {
+        let Find::PhotoEye(eye) = self.rules.find else {
+            return actions.push(Action::Note("a photo-eye tells of a part, though none is configured".into()));
+        };
+        self.eye.pitch = eye.pitch;
+        let place = self.belt.position(at);
+        self.eye.dark_since = place.filter(|_| is_dark);
+        if !is_dark {
+            return self.alarms.is_over(Alarm::Faulty(Device::PhotoEye), at);
+        }
+        if let Some(place) = place
+            && self.is_same_part(place, eye.pitch, at, actions)
+        {
+            return;
+        }
+        let place = self.belt.position(at);
+        self.eye.newest = place;
+        let at_camera = place.map(|place| place + eye.to_camera);
+        let captured = at_camera.and_then(|place| self.belt.when(place, at)).unwrap_or(at);
+        let (ticket, frame, origin, class) = (None, None, String::new(), String::new());
+        let (seen, stamp, wait) = (Some(at), StampSource::Interpolated, Wait::Frame);
+        let part = self.add(NewPart { ticket, frame, origin, class, seen, captured, stamp, at_camera, wait }, at);
+        match at_camera {
+            Some(place) => self.find_on_shelf(part, place, eye, at, actions),
+            None => self.without_verdict(part, Unknown::Unlocated, at, actions),
+        }
+    }
+
+    /// Whether an edge belongs to the part that came before: to a hole in it, or to a belt that went back and forth.
+    fn is_same_part(&mut self, place: Length, pitch: Length, at: Monotonic, actions: &mut Vec<Action>) -> bool {
+        let Some(newest) = self.eye.newest else { return false };
+        if place - newest >= pitch {
+            return false;
+        }
+        let moved = place - newest > Length::from_nm(pitch.as_nm() / STANDSTILL);
+        match &self.belt {
+            Belt::Constant(_) => true,
+            Belt::Measured(track) if moved || track.is_reversed() => true,
+            Belt::Measured(_) => {
+                self.hold_against_encoder(place, "the photo-eye", at, actions);
+                false
+            }
+        }
+    }
+
+    /// Two parts are not in one place: whoever saw them says that the encoder stands still though the belt does not.
+    fn hold_against_encoder(&mut self, place: Length, who: &str, at: Monotonic, actions: &mut Vec<Action>) {
+        let pitch = match self.rules.find {
+            Find::PhotoEye(eye) => eye.pitch,
+            Find::EveryFrame => Length::from_nm(1),
+        };
+        if let Some(newest) = self.eye.newest.replace(place)
+            && place - newest < pitch
+        {
+            let why = format!("{who} saw another part, though the belt did not move by a part's length ({pitch})");
+            actions.push(Action::Health(Device::Encoder, Err(why.clone())));
+            self.alarms.begins(Alarm::Faulty(Device::Encoder), why.clone(), actions);
+            self.lose_belt(&why, at, actions);
+        }
+    }
+
+    /// Nobody knows any more where the parts on the belt are.
+    pub(super) fn lose_belt(&mut self, why: &str, at: Monotonic, actions: &mut Vec<Action>) {
+        if let Belt::Measured(track) = &mut self.belt {
+            track.lose();
+        }
+        self.eye.forget_place();
+        self.shelf.0.drain(..).for_each(|shelved| actions.push(Action::Forget(shelved.sighting.ticket)));
+        let is_lost = |wait: Wait| matches!(wait, Wait::Frame | Wait::Verdict | Wait::Place);
+        let lost = self.open.iter_mut().filter(|(_, open)| is_lost(open.wait) && open.at_ejector.is_some());
+        let lost = lost.map(|(part, open)| {
+            open.at_ejector = None;
+            (*part, open.wait)
+        });
+        for (part, wait) in lost.collect::<Vec<_>>() {
+            match wait {
+                Wait::Place => self.missed(part, format!("nobody knows where it is: {why}"), at, actions),
+                _ => self.without_verdict(part, Unknown::Unlocated, at, actions),
+            }
+        }
+    }
+
+    /// A frame of a camera that runs freely: the part whose first one it is gets it.
+    fn shelve(
+        &mut self,
+        sighting: Sighting,
+        broken: Option<String>,
+        eye: PhotoEye,
+        at: Monotonic,
+        actions: &mut Vec<Action>,
+    ) {
+        let place = match sighting.stamp {
+            StampSource::Doubtful => None,
+            _ => self.belt.position(sighting.captured),
+        };
+        let Some(place) = place else {
+            return actions.push(Action::Forget(sighting.ticket));
+        };
+        let waiting = self.open.iter().filter(|(_, open)| open.wait == Wait::Frame);
+        let waiting = waiting.filter_map(|(part, open)| Some((*part, open.at_camera?))).collect::<Vec<_>>();
+        let shelved = Shelved { sighting, broken, place };
+        let mut is_taken = false;
+        for (part, at_camera) in waiting {
+            if place < at_camera {
+                break;
+            }
+            if place - at_camera > eye.window {
+                self.without_verdict(part, Unknown::Lost, at, actions);
+            } else {
+                self.take(part, &shelved, &mut is_taken, at, actions);
+            }
+        }
+        if is_taken {
+            return;
+        }
+        if self.shelf.0.len() == SHELF
+            && let Some(oldest) = self.shelf.0.pop_front()
+        {
+            actions.push(Action::Forget(oldest.sighting.ticket));
+        }
+        self.shelf.0.push_back(shelved);
+    }
+
+    /// A frame may have come before the edge was told.
+    fn find_on_shelf(
+        &mut self,
+        part: PartId,
+        at_camera: Length,
+        eye: PhotoEye,
+        at: Monotonic,
+        actions: &mut Vec<Action>,
+    ) {
+        let fits = |shelved: &Shelved| shelved.place >= at_camera && shelved.place - at_camera <= eye.window;
+        let Some(first) = self.shelf.0.iter().position(fits) else { return };
+        let Some(shelved) = self.shelf.0.remove(first) else { return };
+        self.take(part, &shelved, &mut false, at, actions);
+    }
+
+    /// The frame is the part's; it may be that of two parts that lie close together, and is inspected once.
+    fn take(&mut self, part: PartId, shelved: &Shelved, is_taken: &mut bool, at: Monotonic, actions: &mut Vec<Action>) {
+        let Some(open) = self.open.get_mut(&part) else { return };
+        let Sighting { ticket, frame, captured, stamp, origin, class } = shelved.sighting.clone();
+        let record = &mut open.record;
+        (record.ticket, record.frame, record.captured, record.stamp) = (Some(ticket), Some(frame), captured, stamp);
+        (record.origin, record.class) = (origin, class);
+        open.wait = Wait::Verdict;
+        let is_first = !std::mem::replace(is_taken, true);
+        match &shelved.broken {
+            Some(why) => self.without_verdict(part, Unknown::Broken(why.clone()), at, actions),
+            None if is_first => actions.push(Action::Inspect(ticket)),
+            None => {}
+        }
+    }
+
+    /// Frames that no part can claim any more: the eye would have told of it.
+    pub(super) fn forget_frames(&mut self, at: Monotonic, actions: &mut Vec<Action>) {
+        let Find::PhotoEye(eye) = self.rules.find else { return };
+        self.look_for_blocked_eye(eye, at, actions);
+        if self.shelf.0.is_empty() {
+            return;
+        }
+        let Some(told) = self.belt.position(at - EDGE_DELAY) else { return };
+        while self.shelf.0.front().is_some_and(|shelved| shelved.place < told + eye.to_camera)
+            && let Some(shelved) = self.shelf.0.pop_front()
+        {
+            actions.push(Action::Forget(shelved.sighting.ticket));
+        }
+    }
+
+    fn look_for_blocked_eye(&mut self, eye: PhotoEye, at: Monotonic, actions: &mut Vec<Action>) {
+        let (Some(since), Some(place)) = (self.eye.dark_since, self.belt.position(at)) else { return };
+        if place - since > eye.longest && !self.alarms.lasts(Alarm::Faulty(Device::PhotoEye)) {
+            let why = format!(
+                "the photo-eye is dark over more of the belt than a part is long ({}): parts pass unseen",
+                eye.longest
+            );
+            actions.push(Action::Health(Device::PhotoEye, Err(why.clone())));
+            self.alarms.begins(Alarm::Faulty(Device::PhotoEye), why.clone(), actions);
+            actions.push(Action::StopLine(why));
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! The true belt: how it moves and which parts lie on it.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::line::Length;
+use crate::time::Monotonic;
+
+use super::trouble::Trouble;
+
+/// A part on the belt.
+#[derive(Debug, Clone)]
+pub(super) struct Piece {
+    pub(super) number: u64,
+    /// Where the belt is when its leading edge is before the eye, or before the camera where there is no eye.
+    pub(super) lead: Length,
+    pub(super) length: Length,
+    pub(super) is_bad: bool,
+}
+
+/// A stretch of time in which the belt has one speed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stretch {
+    pub(super) begins: Monotonic,
+    pub(super) ends: Monotonic,
+    from: Length,
+    /// Nanometres per second.
+    speed: u64,
+}
+
+impl Stretch {
+    /// Where the belt was at `at`, which lies within.
+    pub(super) fn position(&self, at: Monotonic) -> Length {
+        let moved =
+            i128::from(at.saturating_since(self.begins).as_nanos() as u64) * i128::from(self.speed) / 1_000_000_000;
+        self.from + Length::from_nm(moved as i64)
+    }
+
+    /// When the belt is at `place`, if it is within.
+    pub(super) fn when(&self, place: Length) -> Option<Monotonic> {
+        if place < self.from || place >= self.position(self.ends) {
+            return None;
+        }
+        let nanos = i128::from((place - self.from).as_nm()) * 1_000_000_000 / i128::from(self.speed.max(1));
+        Some(self.begins + Duration::from_nanos(nanos as u64))
+    }
+}
+
+/// The belt and its parts.
+pub(super) struct TrueBelt {
+    speed: u64,
+    /// Whether it stops and changes its speed now and then.
+    is_measured: bool,
+    /// Two parts are at least so far apart.
+    pitch: Length,
+    pub(super) now: Stretch,
+    pub(super) pieces: VecDeque<Piece>,
+    next_number: u64,
+    last_lead: Length,
+    /// Where the parts of the stretch that are still to be told of lie before each station.
+    stations: Vec<(Length, u64)>,
+}
+
+impl TrueBelt {
+    /// A belt on which the stations lie so far behind the first one.
+    pub(super) fn new(begins: Monotonic, speed: u64, is_measured: bool, pitch: Length, stations: &[Length]) -> Self {
+        // A belt of constant speed is where the clock says.
+        let from = match is_measured {
+            true => Length::default(),
+            false => Length::from_nm((i128::from(begins.as_nanos()) * i128::from(speed) / 1_000_000_000) as i64),
+        };
+        TrueBelt {
+            speed,
+            is_measured,
+            pitch,
+            now: Stretch { begins, ends: begins, from, speed },
+            pieces: VecDeque::new(),
+            next_number: 0,
+            last_lead: from,
+            stations: stations.iter().map(|station| (*station, 0)).collect(),
+        }
+    }
+
+    /// Goes on for a while, at another speed if it can have one. `stands` for as long as the line is stopped.
+    pub(super) fn go_on(&mut self, trouble: &mut Trouble, stands: bool) -> Stretch {
+        let (begins, from) = (self.now.ends, self.now.position(self.now.ends));
+        let (speed, time) = match self.is_measured {
+            false => (self.speed, Duration::from_secs(30)),
+            true if stands => (0, Duration::from_secs(2)),
+            true if trouble.chance(0.1) => (0, trouble.between(0.1, 20.0)),
+            true => ((self.speed as f64 * trouble.number(0.3, 1.0)) as u64, trouble.between(2.0, 40.0)),
+        };
+        // A belt of constant speed must not drift from the clock by what whole nanometres lose.
+        let from = match self.is_measured {
+            true => from,
+            false => Length::from_nm((i128::from(begins.as_nanos()) * i128::from(speed) / 1_000_000_000) as i64),
+        };
+        self.now = Stretch { begins, ends: begins + time, from, speed };
+        self.lay(trouble);
+        self.now
+    }
+
+    /// Lays parts on it as far as it will move.
+    fn lay(&mut self, trouble: &mut Trouble) {
+        let end = self.now.position(self.now.ends);
+        while self.last_lead <= end {
+            // Mostly far apart, now and then as close as can be.
+            let most = if trouble.chance(0.1) { 1.5 } else { 20.0 };
+            let apart = Length::from_nm((self.pitch.as_nm() as f64 * trouble.number(1.02, most)) as i64);
+            self.last_lead = self.last_lead + apart;
+            let length = Length::from_nm((self.pitch.as_nm() as f64 * trouble.number(0.2, 0.9)) as i64);
+            let is_bad = trouble.chance(0.05);
+            self.pieces.push_back(Piece { number: self.next_number, lead: self.last_lead, length, is_bad });
+            self.next_number += 1;
+        }
+    }
+
+    /// The parts that pass a station within this stretch, with the moment at which they do.
+    pub(super) fn passing(&mut self, station: usize) -> Vec<(Monotonic, Piece)> {
+        let (behind, next) = self.stations[station];
+        let first = self.pieces.partition_point(|piece| piece.number < next);
+        let mut passing = Vec::new();
+        for piece in self.pieces.iter().skip(first) {
+            let place = piece.lead + behind;
+            if place < self.now.from {
+                continue;
+            }
+            let Some(at) = self.now.when(place) else { break };
+            passing.push((at, piece.clone()));
+        }
+        if let Some((_, last)) = passing.last() {
+            self.stations[station].1 = last.number + 1;
+        }
+        passing
+    }
+
+    /// Forgets the parts that have passed every station.
+    pub(super) fn forget(&mut self) {
+        let passed = self.stations.iter().map(|(_, next)| *next).min().unwrap_or_default();
+        while self.pieces.front().is_some_and(|piece| piece.number < passed) {
+            self.pieces.pop_front();
+        }
+    }
+
+    /// A person takes all parts off the belt.
+    pub(super) fn clear(&mut self, at: Monotonic) {
+        let end = self.now.position(self.now.ends.min(at.max(self.now.begins)));
+        let beyond = self.pieces.iter().find(|piece| piece.lead > end).map_or(self.next_number, |piece| piece.number);
+        for (_, next) in &mut self.stations {
+            *next = (*next).max(beyond);
+        }
+    }
+}

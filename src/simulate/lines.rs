@@ -1,0 +1,63 @@
+//! Lines to simulate when no configuration is given: each seed draws another one.
+
+use std::time::Duration;
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::line::{Confirm, Consequence, Drive, Ejector, Find, Length, Limits, PhotoEye, Rules, Share, SkippedPolicy};
+
+/// The rules of a line, and its belt's speed in nanometres per second.
+pub fn drawn(seed: u64) -> (Rules, u64) {
+    // Another stream than that of the run with the same seed.
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    random.set_stream(1);
+    let mm = |random: &mut ChaCha8Rng, least: f64, most: f64| Length::from_mm(random.random_range(least..most));
+    let ms = |random: &mut ChaCha8Rng, least: f64, most: f64| {
+        Duration::from_secs_f64(random.random_range(least..most) / 1e3)
+    };
+    let stops = |random: &mut ChaCha8Rng, chance: f64| match random.random_bool(chance) {
+        true => Consequence::StopLine,
+        false => Consequence::Count,
+    };
+    let speed = random.random_range(50_000_000..500_000_000);
+    let find = match random.random_bool(0.6) {
+        true => Find::PhotoEye(PhotoEye {
+            to_camera: mm(&mut random, 0.0, 200.0),
+            window: Length::from_nm(speed as i64 / 20),
+            pitch: mm(&mut random, 20.0, 60.0),
+            longest: Length::from_mm(150.0),
+        }),
+        false => Find::EveryFrame,
+    };
+    let dwell = ms(&mut random, 20.0, 60.0);
+    // From half a second to two at full speed, so that most inspections are in time.
+    let distance = Length::from_nm((speed as f64 * random.random_range(0.5..2.0)) as i64);
+    let ejector = Ejector {
+        distance,
+        delay: ms(&mut random, 0.0, 20.0),
+        dwell,
+        gap: ms(&mut random, 0.0, 20.0),
+        tolerance: dwell / 2,
+        most_per_second: random.random_bool(0.2).then(|| random.random_range(5..20)),
+    };
+    let confirm = random.random_bool(0.4).then(|| Confirm {
+        from: Duration::from_millis(20),
+        until: Duration::from_millis(400),
+        missing: stops(&mut random, 0.2),
+    });
+    let share = random.random_bool(0.2).then(|| Share { of: 0.5, last: random.random_range(10..50) });
+    let in_a_row = random.random_bool(0.3).then(|| random.random_range(5..20));
+    let rules = Rules {
+        find,
+        drive: if random.random_bool(0.5) { Drive::Encoder } else { Drive::Constant(speed) },
+        ejector,
+        confirm,
+        limits: Limits { in_a_row, share, exceeded: stops(&mut random, 0.3) },
+        quiet: Rules::QUIET,
+        late: stops(&mut random, 0.2),
+        skipped: if random.random_bool(0.8) { SkippedPolicy::Reject } else { SkippedPolicy::Count },
+        bin_full: stops(&mut random, 0.3),
+    };
+    (rules, speed)
+}

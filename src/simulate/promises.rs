@@ -1,0 +1,176 @@
+//! What must hold, looked at after every event.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fmt;
+
+use crate::line::{
+    Action, Alarm, Consequence, Drive, Event, Fate, Happening, Order, PartId, PartRecord, Rules, Ticket, Unknown,
+    Verdict,
+};
+use crate::time::{Monotonic, StampSource};
+
+/// What must hold and did not.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Violation {
+    /// The seed that shows it.
+    pub seed: u64,
+    /// When, on the simulated clock.
+    pub at: Monotonic,
+    /// What does not hold.
+    pub what: String,
+    /// The events that lead to it, the last one last: as few as could be found.
+    pub events: Vec<Event>,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "seed {} at {}: {}", self.seed, self.at, self.what)?;
+        writeln!(f, "events that lead to it:")?;
+        for event in &self.events {
+            writeln!(f, "  {}  {:?}", event.at, event.what)?;
+        }
+        Ok(())
+    }
+}
+
+/// Follows one core from its first event to its last.
+pub(super) struct Promises {
+    rules: Rules,
+    alarms: BTreeSet<Alarm>,
+    /// Whether the inspection rejects the frame.
+    said: HashMap<Ticket, bool>,
+    orders: HashMap<PartId, Order>,
+    fired: HashMap<PartId, Option<Monotonic>>,
+    recorded: HashSet<PartId>,
+}
+
+type Held = Result<(), String>;
+
+impl Promises {
+    pub(super) fn new(rules: &Rules) -> Self {
+        Promises {
+            rules: rules.clone(),
+            alarms: BTreeSet::new(),
+            said: HashMap::new(),
+            orders: HashMap::new(),
+            fired: HashMap::new(),
+            recorded: HashSet::new(),
+        }
+    }
+
+    /// Looks at what the core did upon an event.
+    pub(super) fn look(&mut self, event: &Event, actions: &[Action]) -> Held {
+        match &event.what {
+            Happening::Inspected(ticket, Ok((judgement, _))) => {
+                self.said.insert(*ticket, judgement.rejects);
+            }
+            Happening::Fired(part, result) => {
+                self.fired.insert(*part, result.as_ref().ok().copied());
+            }
+            _ => {}
+        }
+        let stops = actions.iter().any(|action| matches!(action, Action::StopLine(_)));
+        let must_stop = self.rules.late == Consequence::StopLine && event.what != Happening::Halt;
+        for action in actions {
+            match action {
+                Action::RaiseAlarm(alarm, _) if !self.alarms.insert(*alarm) => {
+                    return Err(format!("alarm {alarm} is raised twice"));
+                }
+                Action::ClearAlarm(alarm) if !self.alarms.remove(alarm) => {
+                    return Err(format!("alarm {alarm} ends, and was not raised"));
+                }
+                Action::Fire(order) => self.ordered(order)?,
+                Action::Record(record) => {
+                    self.recorded(record)?;
+                    if is_missed(record) && must_stop && !stops {
+                        return Err(format!("part {} was missed, and the line does not stop", record.part));
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn ordered(&mut self, order: &Order) -> Held {
+        if self.recorded.contains(&order.part) {
+            return Err(format!("part {} is to be rejected after its fate was written down", order.part));
+        }
+        match self.orders.insert(order.part, order.clone()) {
+            Some(_) => Err(format!("part {} is to be rejected twice", order.part)),
+            None => Ok(()),
+        }
+    }
+
+    fn recorded(&mut self, record: &PartRecord) -> Held {
+        let part = record.part;
+        if !self.recorded.insert(part) {
+            return Err(format!("part {part} has two records"));
+        }
+        let order = self.orders.remove(&part);
+        let fired = self.fired.remove(&part);
+        let said = record.ticket.and_then(|ticket| self.said.get(&ticket).copied());
+        match (&record.verdict, &record.fate) {
+            (Verdict::Pass, Fate::Passed) => self.passed(record, order, said),
+            (Verdict::Pass, fate) => Err(format!("good part {part} is {}", fate.as_str())),
+            (verdict, Fate::Passed) => Err(format!("part {part}, {}, was passed", verdict.as_str())),
+            (_, Fate::Rejected) => self.rejected(record, order, fired.flatten()),
+            (_, Fate::Unaccounted(_)) => self.unaccounted(record),
+        }
+    }
+
+    fn passed(&self, record: &PartRecord, order: Option<Order>, said: Option<bool>) -> Held {
+        let part = record.part;
+        if order.is_some() {
+            return Err(format!("good part {part} is to be rejected"));
+        }
+        if said != Some(false) {
+            return Err(format!("part {part} was passed, and no inspection found it good"));
+        }
+        // On a belt that may stand still, or without a stamp, nobody knows when it is too late.
+        let is_foreseen = matches!(self.rules.drive, Drive::Constant(_)) && record.stamp != StampSource::Doubtful;
+        if is_foreseen && record.slack_ms < 5.0 {
+            return Err(format!("part {part} was passed {:.1} ms before the ejector", record.slack_ms));
+        }
+        Ok(())
+    }
+
+    fn rejected(&self, record: &PartRecord, order: Option<Order>, fired: Option<Monotonic>) -> Held {
+        let part = record.part;
+        let Some(order) = order else { return Err(format!("part {part} is rejected, and was never ordered to be")) };
+        let Some(fired) = fired else { return Err(format!("part {part} is rejected, and the ejector did not act")) };
+        if fired < order.at || fired > order.latest {
+            return Err(format!("part {part} is rejected by a pulse at {fired}, planned for {}", order.at));
+        }
+        let Some(confirm) = self.rules.confirm else { return Ok(()) };
+        let is_seen = |seen: Monotonic| fired + confirm.from <= seen && seen <= fired + confirm.until;
+        match record.confirmed.is_some_and(is_seen) {
+            true => Ok(()),
+            false => Err(format!("part {part} is rejected, and the sensor in the chute did not see it")),
+        }
+    }
+
+    fn unaccounted(&self, record: &PartRecord) -> Held {
+        let told = [Alarm::MissedReject, Alarm::Uninspected, Alarm::Unconfirmed];
+        match told.iter().any(|alarm| self.alarms.contains(alarm)) {
+            true => Ok(()),
+            false => Err(format!("part {} is unaccounted, and no alarm stands", record.part)),
+        }
+    }
+
+    /// Nothing is left to happen.
+    pub(super) fn ended(&self, is_idle: bool) -> Held {
+        match is_idle {
+            true => Ok(()),
+            false => Err("parts are left without a fate".into()),
+        }
+    }
+}
+
+/// Whether a part that should have been ejected was not, other than by a policy that only counts, or a silent sensor.
+fn is_missed(record: &PartRecord) -> bool {
+    let Fate::Unaccounted(why) = &record.fate else { return false };
+    let is_counted =
+        matches!(record.verdict, Verdict::Unknown(Unknown::Skipped | Unknown::Lost)) && why.contains("only counted");
+    !is_counted && !why.contains("sensor in the chute")
+}

@@ -1,0 +1,555 @@
+//! The line under simulation: one queue of what is to happen, and the core in its midst.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::time::Duration;
+
+use crate::line::{Action, Confirm, Device, Event, Fate, Find, Happening, Length, LineCore, Sighting, Ticket};
+use crate::time::{Monotonic, StampSource};
+
+use super::belt::{Piece, Stretch, TrueBelt};
+use super::network::Network;
+use super::promises::{Promises, Violation};
+use super::shortest::{shortest, tick};
+use super::trouble::{Spell, Trouble};
+use super::valve::Valve;
+use super::{Plan, Report};
+
+/// The belt moves so far between two counts of the encoder, in nanometres: coarser than real ones, so that years pass fast.
+const STEP: i64 = 4_000_000;
+/// How far a belt moves that stops just after an order was given: the time for which the core gives orders in advance, and
+/// what it hears late.
+const UNFORESEEN: Duration = Duration::from_millis(40);
+/// A camera that runs freely gives a frame every so often.
+const FRAME: Duration = Duration::from_millis(20);
+/// An output may stay active for so long beyond what was ordered.
+const OVERDUE: Duration = Duration::from_millis(10);
+/// So many events of a core are remembered, to be searched when a promise is broken.
+const REMEMBERED: usize = 20_000;
+/// How long a part falls until the sensor in the chute sees it.
+const FALL: Duration = Duration::from_millis(60);
+
+/// What is to happen, and to which of the cores; an event of an earlier one is void.
+struct Due {
+    at: Monotonic,
+    sequence: u64,
+    life: u64,
+    what: What,
+}
+
+enum What {
+    Tell(Event),
+    /// The part is before the ejector, as far as it depends on the belt.
+    Passes(Piece),
+    /// A spell begins for the process itself.
+    Kill,
+    Halt,
+}
+
+impl PartialEq for Due {
+    fn eq(&self, other: &Self) -> bool {
+        (self.at, self.sequence) == (other.at, other.sequence)
+    }
+}
+impl Eq for Due {}
+impl PartialOrd for Due {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Due {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at, self.sequence).cmp(&(other.at, other.sequence))
+    }
+}
+
+/// What truly became of a part, and what is on record.
+#[derive(Default)]
+struct Truth {
+    seen: Monotonic,
+    was_blown: Option<bool>,
+    fate: Option<Fate>,
+}
+
+pub(super) struct World {
+    plan: Plan,
+    trouble: Trouble,
+    queue: BinaryHeap<Reverse<Due>>,
+    sequence: u64,
+    now: Monotonic,
+    belt: TrueBelt,
+    valve: Valve,
+    network: Network,
+    core: LineCore,
+    promises: Promises,
+    /// Counts the cores.
+    life: u64,
+    /// Whether cameras and sensors are listened to.
+    is_armed: bool,
+    /// When a new core begins, once the one before has ended.
+    begins_again: Option<Monotonic>,
+    heard: VecDeque<Event>,
+    spells: Vec<(Spell, Monotonic, Monotonic)>,
+    frame: u64,
+    last_grid: u64,
+    next_ticket: u64,
+    /// Which frames show a bad part, and which part.
+    shown: BTreeMap<Ticket, (u64, bool)>,
+    /// Distance that the encoder did not count.
+    uncounted: Length,
+    truths: BTreeMap<u64, Truth>,
+    /// By the photo-eye's stamp.
+    by_edge: BTreeMap<Monotonic, u64>,
+    actions: Vec<Action>,
+    report: Report,
+}
+
+impl World {
+    pub(super) fn new(plan: &Plan) -> Self {
+        let begins = Monotonic::from_nanos(1_000_000_000_000);
+        let (to_camera, pitch) = match plan.rules.find {
+            Find::PhotoEye(eye) => (eye.to_camera, eye.pitch),
+            Find::EveryFrame => (Length::default(), Length::from_nm(plan.speed as i64 / 10)),
+        };
+        let stations = [Length::default(), to_camera, to_camera + plan.rules.ejector.distance];
+        let core = LineCore::new(plan.rules.clone());
+        let is_measured = plan.rules.drive == crate::line::Drive::Encoder;
+        World {
+            trouble: Trouble::new(plan.seed, plan.with_faults),
+            queue: BinaryHeap::new(),
+            sequence: 0,
+            now: begins,
+            belt: TrueBelt::new(begins, plan.speed, is_measured, pitch, &stations),
+            valve: Valve::new(plan.rules.ejector),
+            network: Network::default(),
+            core,
+            promises: Promises::new(&plan.rules),
+            life: 0,
+            is_armed: true,
+            begins_again: None,
+            heard: VecDeque::new(),
+            spells: Vec::new(),
+            frame: 0,
+            last_grid: 0,
+            next_ticket: 0,
+            shown: BTreeMap::new(),
+            uncounted: Length::default(),
+            truths: BTreeMap::new(),
+            by_edge: BTreeMap::new(),
+            actions: Vec::new(),
+            report: Report::default(),
+            plan: plan.clone(),
+        }
+    }
+
+    pub(super) fn run(mut self) -> Report {
+        let begins = self.now;
+        let ends = begins + self.plan.belt_time;
+        if let Err(what) = self.run_until(ends) {
+            self.report.violation = Some(self.violation(what));
+        }
+        self.report.belt_time = self.now.saturating_since(begins).min(self.plan.belt_time);
+        self.report.counters.add(self.core.counters());
+        self.report.faults = std::mem::take(&mut self.trouble.met);
+        self.report
+    }
+
+    fn run_until(&mut self, ends: Monotonic) -> Result<(), String> {
+        self.tell_place()?;
+        while self.now < ends {
+            self.step()?;
+        }
+        if self.begins_again.is_none() {
+            self.halt()?;
+        }
+        Ok(())
+    }
+
+    /// The next thing that happens: the belt's next stretch, the core's wake-up, the valve, the network, or what is queued.
+    fn step(&mut self) -> Result<(), String> {
+        let wakeup = self.core.next_wakeup().filter(|_| self.begins_again.is_none());
+        let wakeup = wakeup.map(|at| self.after_stall(at.max(self.now)));
+        let queued = self.queue.peek().map(|due| due.0.at);
+        let times =
+            [Some(self.belt.now.ends), self.begins_again, self.valve.next(), self.network.next(), wakeup, queued];
+        let Some(at) = times.iter().flatten().min().copied() else { return Ok(()) };
+        self.now = self.now.max(at);
+        let which = times.iter().position(|time| *time == Some(at));
+        match which {
+            Some(0) => self.next_stretch(),
+            Some(1) => self.begin_again()?,
+            Some(2) => {
+                let stretch = self.belt.now;
+                let place = |at: Monotonic| stretch.position(at.min(stretch.ends));
+                if let Some((part, result)) = self.valve.step(self.now, place, &mut self.trouble)
+                    && !self.trouble.strikes("lost report")
+                {
+                    let at = result.as_ref().copied().unwrap_or(self.now).max(self.now);
+                    self.tell_at(at, Event { at, what: Happening::Fired(part, result) });
+                }
+            }
+            Some(3) => {
+                let next = self.network.go_on(self.now, &mut self.trouble);
+                self.tell_all(next);
+            }
+            Some(4) => self.tell(tick(self.now))?,
+            _ => self.take_from_queue()?,
+        }
+        match self.valve.overdue(self.now) {
+            overdue if overdue > OVERDUE => Err(format!("the ejector blows {overdue:?} longer than it was told to")),
+            _ => Ok(()),
+        }
+    }
+
+    fn take_from_queue(&mut self) -> Result<(), String> {
+        let Some(Reverse(due)) = self.queue.pop() else { return Ok(()) };
+        if let What::Passes(piece) = due.what {
+            return self.passes(&piece);
+        }
+        if due.life != self.life {
+            return Ok(());
+        }
+        match due.what {
+            What::Tell(event) => {
+                let after = self.after_stall(self.now);
+                if after > self.now {
+                    self.queue.push(Reverse(Due { at: after, what: What::Tell(event), ..due }));
+                    return Ok(());
+                }
+                self.tell(event)
+            }
+            What::Kill => {
+                self.report.interrupted += self.open_parts();
+                self.end_life(Duration::from_secs(5));
+                Ok(())
+            }
+            What::Halt => self.halt(),
+            What::Passes(_) => Ok(()),
+        }
+    }
+
+    fn open_parts(&self) -> u64 {
+        self.truths.values().filter(|truth| truth.fate.is_none() && truth.seen != Monotonic::default()).count() as u64
+    }
+
+    /// A busy machine hears of nothing until it is over.
+    fn after_stall(&self, at: Monotonic) -> Monotonic {
+        let stall = |(spell, from, until): &(Spell, Monotonic, Monotonic)| {
+            (*spell == Spell::Stall && *from <= at && at < *until).then_some(*until)
+        };
+        self.spells.iter().find_map(stall).unwrap_or(at)
+    }
+
+    fn is(&self, spell: Spell, at: Monotonic) -> bool {
+        self.spells.iter().any(|(other, from, until)| *other == spell && *from <= at && at < *until)
+    }
+
+    fn push(&mut self, at: Monotonic, what: What) {
+        self.sequence += 1;
+        self.queue.push(Reverse(Due { at, sequence: self.sequence, life: self.life, what }));
+    }
+
+    fn tell_at(&mut self, at: Monotonic, event: Event) {
+        self.push(at, What::Tell(event));
+    }
+
+    fn tell_all(&mut self, events: impl IntoIterator<Item = (Monotonic, Happening)>) {
+        for (at, what) in events {
+            self.tell_at(at, Event { at, what });
+        }
+    }
+
+    /// The core hears of an event.
+    fn tell(&mut self, event: Event) -> Result<(), String> {
+        if self.begins_again.is_some() {
+            return Ok(());
+        }
+        self.report.events += 1;
+        if self.heard.len() == REMEMBERED {
+            self.heard.pop_front();
+        }
+        self.heard.push_back(event.clone());
+        let mut actions = std::mem::take(&mut self.actions);
+        self.core.handle(event.clone(), &mut actions);
+        self.promises.look(&event, &actions)?;
+        for action in actions.drain(..) {
+            self.act(action)?;
+        }
+        self.actions = actions;
+        Ok(())
+    }
+
+    fn act(&mut self, action: Action) -> Result<(), String> {
+        match action {
+            Action::Inspect(ticket) => {
+                let is_bad = self.shown.get(&ticket).is_some_and(|(_, is_bad)| *is_bad);
+                let told = self.network.inspect(ticket, is_bad, self.now, &mut self.trouble);
+                self.tell_all(told);
+            }
+            Action::Fire(order) => self.valve.order(order),
+            Action::SetSafe => self.valve.set_safe(self.place()),
+            Action::StopLine(_) if self.is_armed => {
+                self.report.stops += 1;
+                self.is_armed = false;
+                let halts = self.now + self.plan.rules.longest_way() + Duration::from_secs(3);
+                self.push(halts, What::Halt);
+            }
+            Action::Record(record) => {
+                let by_frame = record.ticket.and_then(|ticket| self.shown.get(&ticket)).map(|(number, _)| *number);
+                let number = record.seen.map_or(by_frame, |seen| self.by_edge.get(&seen).copied());
+                if let Some(truth) = number.and_then(|number| self.truths.get_mut(&number)) {
+                    truth.fate = Some(record.fate);
+                }
+                return number.map_or(Ok(()), |number| self.hold_against_truth(number));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A part that is on record as rejected was before the ejector while it blew. Where an encoder missed some of the belt,
+    /// only the sensor in the chute could know.
+    fn hold_against_truth(&mut self, number: u64) -> Result<(), String> {
+        let Some(truth) = self.truths.get(&number) else { return Ok(()) };
+        let (Some(was_blown), Some(fate)) = (truth.was_blown, &truth.fate) else { return Ok(()) };
+        let is_right = was_blown || *fate != Fate::Rejected || self.slipped(truth.seen);
+        self.truths.remove(&number);
+        match is_right {
+            true => Ok(()),
+            false => Err(format!("piece {number} is on record as rejected, and air never hit it")),
+        }
+    }
+
+    /// Whether the encoder missed some of the belt since.
+    fn slipped(&self, since: Monotonic) -> bool {
+        let misses = |spell: Spell| [Spell::EncoderStuck, Spell::EncoderLost].contains(&spell);
+        self.spells.iter().any(|(spell, _, until)| misses(*spell) && *until > since)
+    }
+
+    fn passes(&mut self, piece: &Piece) -> Result<(), String> {
+        let was_blown = self.valve.blew(self.before_ejector(piece), self.margin());
+        if let (true, Some(Confirm { .. })) = (was_blown, self.plan.rules.confirm)
+            && !self.is(Spell::ChuteBlind, self.now)
+        {
+            let at = self.now + FALL;
+            self.tell_at(at, Event { at, what: Happening::Confirmed });
+        }
+        if let Some(truth) = self.truths.get_mut(&piece.number) {
+            truth.was_blown = Some(was_blown);
+        }
+        self.hold_against_truth(piece.number)
+    }
+
+    fn before_ejector(&self, piece: &Piece) -> Length {
+        let to_camera = match self.plan.rules.find {
+            Find::PhotoEye(eye) => eye.to_camera,
+            Find::EveryFrame => Length::default(),
+        };
+        piece.lead + to_camera + self.plan.rules.ejector.distance
+    }
+
+    /// As far as the ejector may be late, and a belt that is measured surprise.
+    fn margin(&self) -> Length {
+        let time = self.plan.rules.ejector.tolerance + UNFORESEEN;
+        Length::from_nm((self.plan.speed as f64 * time.as_secs_f64()) as i64 + 2 * STEP)
+    }
+
+    fn place(&self) -> Length {
+        self.belt.now.position(self.now.min(self.belt.now.ends))
+    }
+
+    /// The belt goes on: all that it brings before a station is queued.
+    fn next_stretch(&mut self) {
+        let stretch = self.belt.go_on(&mut self.trouble, false);
+        let old = stretch.begins - Duration::from_secs(600);
+        self.spells.retain(|(_, _, until)| *until > old);
+        self.truths.retain(|_, truth| truth.seen > old);
+        self.by_edge = self.by_edge.split_off(&old);
+        if self.shown.len() > 1000 {
+            let keep = self.next_ticket.saturating_sub(1000);
+            self.shown = self.shown.split_off(&Ticket(keep));
+        }
+        for (spell, begins, lasts) in self.trouble.spells(stretch.ends.saturating_since(stretch.begins)) {
+            let from = stretch.begins + begins;
+            self.spells.push((spell, from, from + lasts));
+            self.begin_spell(spell, from, from + lasts);
+        }
+        self.counts(stretch);
+        if let Find::PhotoEye(_) = self.plan.rules.find {
+            self.edges();
+        }
+        for (at, piece) in self.belt.passing(1) {
+            self.expose(at, &piece);
+        }
+        let late = self.plan.rules.ejector.tolerance + Duration::from_millis(60);
+        for (at, piece) in self.belt.passing(2) {
+            self.push(at + late, What::Passes(piece));
+        }
+        if !matches!(self.plan.rules.find, Find::PhotoEye(_)) {
+            let _ = self.belt.passing(0);
+        }
+        self.belt.forget();
+    }
+
+    fn begin_spell(&mut self, spell: Spell, from: Monotonic, until: Monotonic) {
+        let device = match spell {
+            Spell::CameraLost => Device::Camera,
+            Spell::EncoderLost if self.plan.rules.drive == crate::line::Drive::Encoder => Device::Encoder,
+            Spell::OutputLost => Device::Output,
+            Spell::BinFull => {
+                self.tell_all([(from, Happening::Bin(true)), (until, Happening::Bin(false))]);
+                return;
+            }
+            Spell::Killed => return self.push(from, What::Kill),
+            _ => return,
+        };
+        self.tell_all([(from, Happening::Fault(device, "gone".into())), (until, Happening::Recovered(device))]);
+    }
+
+    /// What the encoder counts in the stretch.
+    fn counts(&mut self, stretch: Stretch) {
+        if self.plan.rules.drive != crate::line::Drive::Encoder {
+            return;
+        }
+        let first = stretch.position(stretch.begins).as_nm().div_euclid(STEP) + 1;
+        for count in first.. {
+            let place = Length::from_nm(count * STEP);
+            let Some(at) = stretch.when(place) else { break };
+            if self.is(Spell::EncoderStuck, at) || self.is(Spell::EncoderLost, at) {
+                self.uncounted = self.uncounted + Length::from_nm(STEP);
+                continue;
+            }
+            let noise = match self.trouble.strikes("encoder noise") {
+                true => Length::from_mm(self.trouble.number(-0.5, 0.5)),
+                false => Length::default(),
+            };
+            let what = Happening::Moved(place - self.uncounted + noise);
+            self.tell_at(at + Duration::from_millis(1), Event { at, what });
+        }
+    }
+
+    /// What the photo-eye sees of the parts that come.
+    fn edges(&mut self) {
+        for (at, piece) in self.belt.passing(0) {
+            let Some(ends) = self.belt.now.when(piece.lead + piece.length) else {
+                // Its end comes in a later stretch, in which only that matters; told at the end of this one.
+                self.edge(at, self.belt.now.ends, &piece);
+                continue;
+            };
+            self.edge(at, ends, &piece);
+        }
+    }
+
+    fn edge(&mut self, dark: Monotonic, light: Monotonic, piece: &Piece) {
+        if self.is(Spell::EyeBlocked, dark) {
+            return;
+        }
+        let truth = Truth { seen: dark, ..Truth::default() };
+        self.truths.insert(piece.number, truth);
+        self.by_edge.insert(dark, piece.number);
+        let blocked = |(spell, from, until): &(Spell, Monotonic, Monotonic)| {
+            (*spell == Spell::EyeBlocked && *from <= light && light < *until).then_some(*until)
+        };
+        let light = self.spells.iter().find_map(blocked).unwrap_or(light);
+        for (at, is_dark) in [(dark, true), (light, false)] {
+            let told = at + self.trouble.millis(0.1, 10.0);
+            self.tell_at(told, Event { at, what: Happening::Eye(is_dark) });
+        }
+    }
+
+    /// The camera sees a part that comes before it at `at`.
+    fn expose(&mut self, at: Monotonic, piece: &Piece) {
+        let frames = match self.plan.rules.find {
+            Find::EveryFrame => vec![(at, true)],
+            Find::PhotoEye(_) => {
+                let first = at.as_nanos().div_ceil(FRAME.as_nanos() as u64);
+                let numbers = (first - 1..=first + 1).filter(|number| *number > self.last_grid).collect::<Vec<_>>();
+                self.last_grid = numbers.last().copied().unwrap_or(self.last_grid);
+                let time = |number: u64| Monotonic::from_nanos(number * FRAME.as_nanos() as u64);
+                numbers.into_iter().map(|number| (time(number), number >= first)).collect()
+            }
+        };
+        for (captured, shows) in frames {
+            self.frame(captured, shows.then_some(piece));
+        }
+    }
+
+    fn frame(&mut self, captured: Monotonic, piece: Option<&Piece>) {
+        if self.is(Spell::CameraLost, captured) {
+            return;
+        }
+        self.frame += 1;
+        if self.trouble.strikes("lost frame") {
+            return;
+        }
+        if self.trouble.strikes("camera counts anew") {
+            self.frame = 0;
+        }
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        if let Some(piece) = piece {
+            self.shown.insert(ticket, (piece.number, piece.is_bad));
+            if self.plan.rules.find == Find::EveryFrame {
+                self.truths.insert(piece.number, Truth { seen: captured, ..Truth::default() });
+            }
+        }
+        let stamp = match self.trouble.strikes("doubtful stamp") {
+            true => StampSource::Doubtful,
+            false => StampSource::EndOfFrame,
+        };
+        let (origin, class) = (String::new(), "washer".to_owned());
+        let sighting = Sighting { ticket, frame: self.frame, captured, stamp, origin, class };
+        let told = captured + self.trouble.millis(1.0, 15.0);
+        let what = match self.trouble.strikes("broken frame") {
+            true => Happening::Broken(sighting, "not a picture".into()),
+            false => Happening::Captured(sighting),
+        };
+        self.tell_at(told, Event { at: told, what });
+    }
+
+    /// The core ends in good order.
+    fn halt(&mut self) -> Result<(), String> {
+        self.tell(Event { at: self.now, what: Happening::Halt })?;
+        self.promises.ended(self.core.is_idle())?;
+        self.end_life(Duration::from_secs(10));
+        Ok(())
+    }
+
+    /// No core is left; a person clears the belt, and another begins after `pause`.
+    fn end_life(&mut self, pause: Duration) {
+        self.valve.set_safe(self.place());
+        self.life += 1;
+        self.is_armed = false;
+        self.begins_again = Some(self.now + pause);
+    }
+
+    fn begin_again(&mut self) -> Result<(), String> {
+        self.begins_again = None;
+        self.report.restarts += 1;
+        self.report.counters.add(self.core.counters());
+        self.core = LineCore::new(self.plan.rules.clone());
+        self.promises = Promises::new(&self.plan.rules);
+        self.network = Network::default();
+        self.valve = Valve::new(self.plan.rules.ejector);
+        self.heard.clear();
+        self.truths.clear();
+        self.by_edge.clear();
+        self.belt.clear(self.now);
+        self.is_armed = true;
+        self.tell_place()
+    }
+
+    /// An encoder tells where it is when it is opened.
+    fn tell_place(&mut self) -> Result<(), String> {
+        if self.plan.rules.drive != crate::line::Drive::Encoder {
+            return Ok(());
+        }
+        let what = Happening::Moved(self.place() - self.uncounted);
+        self.tell(Event { at: self.now, what })
+    }
+
+    fn violation(&self, what: String) -> Violation {
+        let events = shortest(&self.plan.rules, self.heard.iter().cloned().collect());
+        Violation { seed: self.plan.seed, at: self.now, what, events }
+    }
+}
