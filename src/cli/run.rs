@@ -18,6 +18,9 @@ const EXAMPLES: &str = r"Examples:
   # A trial with 100 parts, its summary in a file
   hgad run --config line3.toml --max-parts 100 --json summary.json
 
+  # Without touching the ejector
+  hgad run --config line3.toml --dry-run
+
   # With nothing in the log but what needs attention
   RUST_LOG=warn hgad run --config line3.toml";
 
@@ -31,9 +34,12 @@ pub struct RunArgs {
     /// The line's configuration (docs/configuration.md)
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// End after so many frames
+    /// End after so many parts
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     max_parts: Option<u64>,
+    /// Drive no output: rejects, stops and alarms are only written down
+    #[arg(long)]
+    dry_run: bool,
     /// Write the summary as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -41,7 +47,11 @@ pub struct RunArgs {
 
 pub fn run(args: RunArgs) -> Result<()> {
     args.json.as_deref().map_or(Ok(()), target::file)?;
-    let config = LineConfig::open(&args.config)?;
+    let mut config = LineConfig::open(&args.config)?;
+    if args.dry_run {
+        config.leave_outputs_alone();
+        log::warn!("this is a dry run: no output is driven, and bad parts stay on the belt");
+    }
     // Until all is open a signal ends the program at once: loading the model may take long on a small board, and a disk or a
     // device may hang.
     let opened = Wiring::open(&config)?;

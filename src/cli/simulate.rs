@@ -14,7 +14,7 @@ use crate::simulate::{self, Plan, Report};
 use crate::{Error, Result, print};
 
 const EXAMPLES: &str = r"Examples:
-  # A thousand hours of this line with every fault: does every part keep its promise?
+  # A thousand hours of this line with every fault
   hgad simulate --config line3.toml --hours 1000
 
   # A hundred lines that are drawn from seeds 1 to 100, ten hours of each

@@ -36,7 +36,6 @@ impl Document<'_> {
     }
 
     /// The section of an input of which `edges` are wanted.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no section of the line is an input yet"))]
     pub(super) fn input(&mut self, section: &str, edges: Edges) -> Checked<InputConfig> {
         let (kind, table, place) = self.kind(section, &["gpio", "modbus"])?;
         match kind.as_str() {
@@ -47,9 +46,9 @@ impl Document<'_> {
         }
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "no section of the line is an encoder yet"))]
     pub(super) fn encoder(&mut self, section: &str) -> Checked<EncoderConfig> {
-        let (kind, table, place) = self.kind(section, &["gpio", "modbus"])?;
+        let kinds: &[&str] = if section == "belt" { &["speed", "gpio", "modbus"] } else { &["gpio", "modbus"] };
+        let (kind, table, place) = self.kind(section, kinds)?;
         match kind.as_str() {
             "gpio" => typed::<GpioEncoderTyped>(section, table, place)?.validate().map(EncoderConfig::Gpio),
             _ => typed::<ModbusEncoderTyped>(section, table, place.clone())?.validate(place).map(EncoderConfig::Modbus),

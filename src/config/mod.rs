@@ -3,6 +3,7 @@
 //! A file is read as typed and then validated once into what the program runs on; every complaint names file, line and
 //! column. `docs/configuration.md` is the format's reference.
 
+mod belt;
 mod complaint;
 mod devices;
 mod typed;
@@ -18,7 +19,7 @@ use crate::camera::v4l2;
 use crate::digest::Digest;
 use crate::inputs;
 use crate::inputs::encoder;
-use crate::line::Rules;
+use crate::line::{Length, Rules};
 use crate::outputs::{Template, gpio, modbus};
 use crate::{Error, Result};
 
@@ -46,10 +47,49 @@ pub struct LineConfig {
     pub camera: CameraConfig,
     /// What ejects.
     pub output: OutputConfig,
+    /// What senses and signals beside camera and ejector.
+    pub devices: Devices,
     /// Where decisions are written down.
     pub audit: AuditConfig,
     /// Where every section begins, and where every key has its value: `line` at `:3:1`, `line.model` at `:6:9`.
     places: BTreeMap<String, String>,
+}
+
+/// What senses and signals beside camera and ejector; none of it must be there.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Devices {
+    /// What measures the belt.
+    pub encoder: Option<EncoderSetting>,
+    /// What sees parts before the camera does.
+    pub photo_eye: Option<InputConfig>,
+    /// What sees ejected parts.
+    pub confirm: Option<InputConfig>,
+    /// What sees that the bin is full.
+    pub bin: Option<InputConfig>,
+    /// What stops the belt.
+    pub stop_line: Option<OutputConfig>,
+    /// What calls a person.
+    pub alarm: Option<OutputConfig>,
+    /// What shows that the line is inspected.
+    pub heartbeat: Option<HeartbeatSetting>,
+}
+
+/// What measures the belt, and by how much.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EncoderSetting {
+    /// The device.
+    pub config: EncoderConfig,
+    /// How far the belt moves from one count to the next.
+    pub per_count: Length,
+}
+
+/// What shows that the line is inspected.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HeartbeatSetting {
+    /// The device.
+    pub output: OutputConfig,
+    /// From one beat to the next; the output is active for half of it.
+    pub period: Duration,
 }
 
 /// Where frames come from.
@@ -225,6 +265,12 @@ impl LineConfig {
     /// As [`LineConfig::open`].
     pub fn parse(path: &Path, text: &str) -> Result<Self> {
         typed::read(path, text).map_err(|complaint| complaint.at(path, text))
+    }
+
+    /// Takes away every output, for a run that only watches.
+    pub fn leave_outputs_alone(&mut self) {
+        self.output = OutputConfig::None;
+        (self.devices.stop_line, self.devices.alarm, self.devices.heartbeat) = (None, None, None);
     }
 
     /// Says of an error that comes from what `key` (as in `line.model`), or one of a section's keys (`line`), names where in

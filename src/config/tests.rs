@@ -221,5 +221,5 @@ fn an_audit_s_files_are_named_and_none_is_written_over_another() {
 #[test]
 fn an_unknown_key_lists_the_known_ones() {
     let report = parse(&WHOLE.replace("pulse_ms", "pulse_mss")).unwrap_err().report();
-    assert!(report.contains("travel_ms, pulse_ms, tolerance_ms, late, skipped"), "{report}");
+    assert!(report.contains("travel_ms, travel_mm, pulse_ms, tolerance_ms, delay_ms"), "{report}");
 }

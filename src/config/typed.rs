@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
+use super::belt::{self, BeltSection};
 use super::complaint::{self, Complaint};
 use super::{
     AuditConfig, CameraConfig, FORMAT_VERSION, FolderConfig, LineConfig, SigningConfig, SyncPolicy, SyntheticConfig,
@@ -19,11 +20,25 @@ use super::{
 use crate::camera::pixels::PixelFormat;
 use crate::camera::v4l2;
 use crate::digest::Digest;
-use crate::line::{Consequence, Rules, SkippedPolicy};
+use crate::line::{Consequence, Ejector, Length, Rules, SkippedPolicy};
 
 pub(super) type Checked<T> = Result<T, Complaint>;
 
-const SECTIONS: [&str; 5] = ["format_version", "line", "camera", "output", "audit"];
+const SECTIONS: [&str; 13] = [
+    "format_version",
+    "line",
+    "camera",
+    "output",
+    "audit",
+    "belt",
+    "photo_eye",
+    "confirm",
+    "bin",
+    "limits",
+    "stop_line",
+    "alarm",
+    "heartbeat",
+];
 
 pub(super) fn read(path: &Path, text: &str) -> Checked<LineConfig> {
     let mut document = Document::parse(path, text)?;
@@ -34,7 +49,9 @@ pub(super) fn read(path: &Path, text: &str) -> Checked<LineConfig> {
     }
     let line: LineTyped = document.section("line")?;
     let camera = document.camera()?;
-    let rules = line.rules()?;
+    let belt = document.belt()?;
+    let mut rules = line.rules(belt.as_ref())?;
+    let devices = document.beside(&mut rules, belt.and_then(|belt| belt.encoder))?;
     let output = document.output("output", &rules)?;
     let audit: AuditTyped = document.section("audit")?;
     Ok(LineConfig {
@@ -47,6 +64,7 @@ pub(super) fn read(path: &Path, text: &str) -> Checked<LineConfig> {
         rules,
         camera,
         output,
+        devices,
         audit: audit.validate(&document)?,
         places,
     })
@@ -117,7 +135,33 @@ impl<'t> Document<'t> {
         }
     }
 
-    fn section<T: DeserializeOwned>(&mut self, name: &str) -> Checked<T> {
+    /// Whether the file has that section.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.root.get(name).is_some()
+    }
+
+    /// Whether that section is of that kind.
+    pub(super) fn kind_is(&self, name: &str, kind: &str) -> bool {
+        let table = self.root.get(name).and_then(|value| value.get_ref().as_table());
+        table.and_then(|table| table.get("kind")).and_then(|value| value.get_ref().as_str()) == Some(kind)
+    }
+
+    /// Takes keys out of a section that say something beside the device that the others describe.
+    pub(super) fn pick<T: DeserializeOwned>(&mut self, name: &str, keys: &[&str]) -> Checked<T> {
+        let (mut table, place) = self.table(name)?;
+        let mut picked = DeTable::new();
+        for key in keys {
+            if let Some((key, value)) = table.remove_entry(*key) {
+                picked.insert(key, value);
+            }
+        }
+        let own = typed(name, picked, place.clone());
+        let name = Spanned::new(place.clone(), name.to_owned().into());
+        self.root.insert(name, Spanned::new(place, DeValue::Table(table)));
+        own
+    }
+
+    pub(super) fn section<T: DeserializeOwned>(&mut self, name: &str) -> Checked<T> {
         let (table, place) = self.table(name)?;
         typed(name, table, place)
     }
@@ -176,35 +220,78 @@ struct LineTyped {
     class: Spanned<String>,
     model: Spanned<String>,
     calibration: Spanned<OneOrMore>,
-    travel_ms: Spanned<f64>,
+    travel_ms: Option<Spanned<f64>>,
+    travel_mm: Option<Spanned<f64>>,
     pulse_ms: Spanned<f64>,
     tolerance_ms: Option<Spanned<f64>>,
+    delay_ms: Option<Spanned<f64>>,
+    gap_ms: Option<Spanned<f64>>,
+    most_per_second: Option<Spanned<u32>>,
     late: Option<Consequence>,
     skipped: Option<SkippedPolicy>,
 }
 
 impl LineTyped {
-    fn rules(&self) -> Checked<Rules> {
-        let travel = milliseconds("travel_ms", &self.travel_ms)?;
+    fn rules(&self, belt: Option<&BeltSection>) -> Checked<Rules> {
         let pulse = milliseconds("pulse_ms", &self.pulse_ms)?;
         let tolerance =
             self.tolerance_ms.as_ref().map_or(Ok(pulse / 2), |typed| milliseconds("tolerance_ms", typed))?;
-        if travel <= pulse {
-            return Err(Complaint::new(
-                self.travel_ms.span(),
-                format!(
-                    "travel_ms ({}) is not longer than pulse_ms ({})",
-                    self.travel_ms.get_ref(),
-                    self.pulse_ms.get_ref()
-                ),
-                "travel_ms is the time from the exposure to the ejector, pulse_ms how long the ejector acts",
-            ));
-        }
+        let timed = Rules::timed(Duration::ZERO, pulse, tolerance);
+        let spare = |key, typed: &Option<Spanned<f64>>| {
+            typed.as_ref().map_or(Ok(Duration::ZERO), |typed| milliseconds(key, typed))
+        };
+        let most = self.most_per_second.as_ref().map(|typed| positive("most_per_second", typed)).transpose()?;
+        let ejector = Ejector {
+            distance: self.distance(belt, pulse)?,
+            delay: spare("delay_ms", &self.delay_ms)?,
+            gap: spare("gap_ms", &self.gap_ms)?,
+            most_per_second: most,
+            ..timed.ejector
+        };
         Ok(Rules {
+            drive: belt.map_or(timed.drive, |belt| belt.drive),
+            ejector,
             late: self.late.unwrap_or_default(),
             skipped: self.skipped.unwrap_or_default(),
-            ..Rules::timed(travel, pulse, tolerance)
+            ..timed
         })
+    }
+
+    /// From the camera to the ejector: in millimetres along a belt that the file knows, or in milliseconds.
+    fn distance(&self, belt: Option<&BeltSection>, pulse: Duration) -> Checked<Length> {
+        match (&self.travel_ms, &self.travel_mm, belt) {
+            (None, Some(travel), Some(_)) => belt::millimetres("travel_mm", travel),
+            (Some(typed), None, None) => {
+                let travel = milliseconds("travel_ms", typed)?;
+                if travel <= pulse {
+                    return Err(Complaint::new(
+                        typed.span(),
+                        format!(
+                            "travel_ms ({}) is not longer than pulse_ms ({})",
+                            typed.get_ref(),
+                            self.pulse_ms.get_ref()
+                        ),
+                        "travel_ms is the time from the exposure to the ejector, pulse_ms how long the ejector acts",
+                    ));
+                }
+                Ok(Length::at_one_metre_per_second(travel))
+            }
+            (Some(typed), _, Some(_)) => Err(Complaint::new(
+                typed.span(),
+                "travel_ms is for a line without a section [belt]",
+                "give the distance from the camera to the ejector instead: travel_mm",
+            )),
+            (_, Some(typed), None) => Err(Complaint::new(
+                typed.span(),
+                "travel_mm needs a section [belt], which says how the belt moves",
+                "add [belt] with kind = \"speed\" or an encoder, or give travel_ms instead",
+            )),
+            (None, None, _) => Err(Complaint::new(
+                self.pulse_ms.span(),
+                "the key 'travel_ms' (or travel_mm, with a section [belt]) is missing in [line]",
+                format!("add a line such as: {}", complaint::example("travel_ms")),
+            )),
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use crate::config::{AuditConfig, SyncPolicy};
 use crate::line::Rules;
 use crate::outputs::NoOutput;
 use crate::print::counted;
-use crate::runtime::{self, Finished, ModelInspector, Pace, Summary, Wiring};
+use crate::runtime::{self, Finished, ModelInspector, Pace, Sensors, Signals, Summary, Wiring};
 use crate::synthetic::{Conveyor, Product};
 use crate::{Error, Result};
 
@@ -93,6 +93,8 @@ pub fn run(request: &Request, stop: Arc<AtomicBool>) -> Result<Report> {
         camera: Box::new(SyntheticCamera::new(conveyor, Some(request.parts), request.rate)),
         inspector: Box::new(inspector),
         output: Box::new(NoOutput),
+        sensors: Sensors::default(),
+        signals: Signals::default(),
         audit: AuditLog::open(&audit, &start)?,
         context: PartContext { bundle: bundle.digest },
         // The rendered belt can wait: every part is inspected, however slow the machine is.

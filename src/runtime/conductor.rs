@@ -12,6 +12,8 @@ use super::inspection::{Waiting, judge};
 use super::journal::Journal;
 use super::ledger::Ledger;
 use super::observer::{Finished, Gallery, Picture};
+use super::sensing::{self, Sensor};
+use super::signals::Beacons;
 use super::slot::{Choice, Slot};
 use super::stage::{Stage, outcome};
 use super::summary::{self, Ending, Summary, Tally};
@@ -19,14 +21,15 @@ use super::{Wiring, realtime};
 use crate::Result;
 use crate::audit::{Body, PartContext};
 use crate::health::Health;
-use crate::line::{Action, Device, Event, Happening, LineCore, PartRecord, Ticket};
+use crate::line::{Action, Device, Event, Find, Happening, LineCore, PartRecord, Ticket};
 use crate::outputs::firing::{self, Firing};
 use crate::time::Monotonic;
 
 /// Messages that may wait for the core.
 const ROOM: usize = 1024;
-/// How often the end of the run is looked for while nothing happens.
-const GLANCE: Duration = Duration::from_millis(50);
+/// How often the end of the run is looked for while nothing happens,
+/// and the heartbeat is fed as often.
+const GLANCE: Duration = Duration::from_millis(25);
 /// How long beyond the last deadline an ordered end may take.
 const GRACE: Duration = Duration::from_secs(3);
 /// How long the inspection may take to end once no part waits for it.
@@ -60,10 +63,17 @@ pub fn run(wiring: Wiring) -> Result<Summary> {
     }
     let prepare = if wiring.realtime { realtime::schedule_first } else { || {} };
     let firing = Firing::start(wiring.output, wiring.rules.ejector.gap, prepare, firing_reports(sender.clone()))?;
+    let beacons = Beacons::start(wiring.signals, if wiring.realtime { realtime::schedule_first } else { || {} })?;
     let gallery = wiring.observer.map(|observer| Gallery::open(observer, wiring.pace)).transpose()?;
     let grab_stop = Arc::new(AtomicBool::new(false));
     let camera_health = Arc::new(Health::default());
     let slot = Arc::new(Slot::new(wiring.pace));
+    let sensors = sensing::start(wiring.sensors, &sender, &grab_stop)?;
+    let finds_frames = wiring.rules.find == Find::EveryFrame;
+    let (frames, parts) = match finds_frames {
+        true => (wiring.max_parts, None),
+        false => (None, wiring.max_parts),
+    };
 
     let inspection = {
         let (inspector, slot, sender) = (wiring.inspector, slot.clone(), sender.clone());
@@ -75,7 +85,7 @@ pub fn run(wiring: Wiring) -> Result<Summary> {
         })?
     };
     let camera = {
-        let (camera, class, left) = (wiring.camera, wiring.class, wiring.max_parts);
+        let (camera, class, left) = (wiring.camera, wiring.class, frames);
         let (slot, stop, health) = (slot.clone(), grab_stop.clone(), camera_health.clone());
         Stage::start("camera", move || {
             let (messages, stop, health) = (&sender, &*stop, &*health);
@@ -93,6 +103,9 @@ pub fn run(wiring: Wiring) -> Result<Summary> {
         context: wiring.context,
         firing,
         firing_condition: Condition::of(Device::Output),
+        beacons: Some(beacons),
+        sensors,
+        parts,
         audit: Ledger::new(wiring.audit),
         gallery,
         tally: Tally::default(),
@@ -131,6 +144,11 @@ struct Conductor {
     context: PartContext,
     firing: Firing,
     firing_condition: Condition,
+    /// Until the end.
+    beacons: Option<Beacons>,
+    sensors: Vec<Sensor>,
+    /// The run ends after so many parts, where they are not frames.
+    parts: Option<u64>,
     audit: Ledger,
     gallery: Option<Gallery>,
     tally: Tally,
@@ -164,6 +182,12 @@ impl Conductor {
                 return;
             }
             self.journal.state(now, self.core.counters(), &self.tally);
+            if let Some(beacons) = &self.beacons {
+                beacons.beat();
+            }
+            if self.parts.is_some_and(|parts| self.core.counters().parts >= parts) {
+                self.end(Ending::Enough);
+            }
             if self.stop.load(Ordering::Relaxed) {
                 self.end(Ending::Stopped);
             }
@@ -184,7 +208,10 @@ impl Conductor {
     fn look_after_devices(&mut self, now: Monotonic) {
         let camera = self.camera_condition.follow(self.camera_health.look(now));
         let output = self.firing_condition.follow(self.firing.health(now));
-        for what in camera.into_iter().chain(output).chain(self.audit.news()) {
+        let sensors = self.sensors.iter_mut().filter_map(|sensor| sensor.news(now)).collect::<Vec<_>>();
+        let beacons = self.beacons.as_mut().map(|beacons| beacons.news(now)).unwrap_or_default();
+        let devices = camera.into_iter().chain(output).chain(sensors).chain(beacons);
+        for what in devices.chain(self.audit.news()).collect::<Vec<_>>() {
             self.handle(Event { at: now, what });
         }
         if self.firing.is_dead() {
@@ -275,10 +302,12 @@ impl Conductor {
             Action::RaiseAlarm(alarm, why) => {
                 log::error!("alarm {alarm}: {why}");
                 self.tally.alarm(alarm);
+                self.beacons.iter_mut().for_each(|beacons| beacons.alarm(alarm, true));
                 self.audit.write(Body::alarm(at, alarm, Some(&why)));
             }
             Action::ClearAlarm(alarm) => {
                 log::info!("alarm {alarm} is over");
+                self.beacons.iter_mut().for_each(|beacons| beacons.alarm(alarm, false));
                 self.audit.write(Body::alarm(at, alarm, None));
             }
             Action::Health(device, health) => {
@@ -294,6 +323,7 @@ impl Conductor {
             Action::Record(record) => self.record(*record),
             Action::StopLine(why) => {
                 log::error!("the line stops: {why}");
+                self.beacons.iter_mut().for_each(Beacons::stop_line);
                 self.end(Ending::LineStopped(why));
             }
         }
@@ -326,7 +356,13 @@ impl Conductor {
             log::error!("{why}");
             self.audit.write(Body::health(Monotonic::now(), Device::Output, &Err(why.clone())));
         }
+        let unsafe_signals = self.beacons.take().map(Beacons::end).unwrap_or_default();
+        for (device, why) in unsafe_signals {
+            log::error!("{device}: {why}");
+            self.audit.write(Body::health(Monotonic::now(), device, &Err(why)));
+        }
         self.slot.close();
+        self.sensors.drain(..).for_each(Sensor::leave);
         self.camera.leave("the camera's driver does not come back");
         self.inspection.leave("the inspection still computes, in vain: its part has its fate");
         let counters = *self.core.counters();

@@ -19,6 +19,8 @@ mod journal;
 mod ledger;
 mod observer;
 mod realtime;
+mod sensing;
+mod signals;
 mod slot;
 mod stage;
 mod summary;
@@ -30,11 +32,14 @@ use std::sync::atomic::AtomicBool;
 pub use conductor::run;
 pub use inspection::{Inspect, Judged, ModelInspector};
 pub use observer::{Finished, Observer, Picture};
+pub use signals::Signals;
 pub use summary::{Ending, Percentiles, Summary};
 
 use crate::audit::{AuditLog, PartContext};
 use crate::camera::Camera;
-use crate::line::Rules;
+use crate::inputs::Input;
+use crate::inputs::encoder::Encoder;
+use crate::line::{Length, Rules};
 use crate::outputs::Output;
 
 /// What happens to a frame that arrives while the inspection is busy.
@@ -44,6 +49,27 @@ pub enum Pace {
     NewestWins,
     /// The camera waits, so that every frame is inspected: for cameras that can wait.
     EveryFrame,
+}
+
+/// What senses parts and belt beside the camera.
+#[derive(Default)]
+pub struct Sensors {
+    /// Sees parts before the camera does.
+    pub photo_eye: Option<Box<dyn Input>>,
+    /// Measures the belt.
+    pub encoder: Option<Measure>,
+    /// Sees ejected parts.
+    pub confirm: Option<Box<dyn Input>>,
+    /// Sees that the bin is full.
+    pub bin: Option<Box<dyn Input>>,
+}
+
+/// What measures the belt.
+pub struct Measure {
+    /// Counts.
+    pub encoder: Box<dyn Encoder>,
+    /// How far the belt moves from one count to the next.
+    pub per_count: Length,
 }
 
 /// Everything that a run needs, opened and ready.
@@ -58,13 +84,17 @@ pub struct Wiring {
     pub inspector: Box<dyn Inspect>,
     /// What ejects.
     pub output: Box<dyn Output>,
+    /// What senses parts and belt beside the camera.
+    pub sensors: Sensors,
+    /// What the line is told beside rejects.
+    pub signals: Signals,
     /// Where decisions are written down; it was opened last, since its start record says that the line is armed.
     pub audit: AuditLog,
     /// What the records of parts say beside what the line core knows.
     pub context: PartContext,
     /// What happens to a frame that arrives while the inspection is busy.
     pub pace: Pace,
-    /// The run ends after so many frames.
+    /// The run ends after so many parts.
     pub max_parts: Option<u64>,
     /// The run ends in good order when this becomes true.
     pub stop: Arc<AtomicBool>,

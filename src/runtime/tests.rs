@@ -212,6 +212,8 @@ impl Bench {
             camera: Box::new(ScriptedCamera { script, number: 0, interval: ms(5) }),
             inspector: Box::new(ScriptedInspector::default()),
             output: Box::new(ScriptedOutput(self.calls.clone())),
+            sensors: Sensors::default(),
+            signals: Signals::default(),
             audit: open_audit(&self.audit_file()),
             context: PartContext { bundle: Digest::zero() },
             pace: Pace::EveryFrame,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::{ModelInspector, Pace, Wiring};
+use super::{Measure, ModelInspector, Pace, Sensors, Signals, Wiring};
 use crate::audit::{AuditLog, PartContext, RunStart, Signer, Verifier};
 use crate::bundle::Bundle;
 use crate::calibrate::Calibration;
@@ -11,7 +11,8 @@ use crate::camera::Camera;
 use crate::camera::folder::FolderCamera;
 use crate::camera::synthetic::SyntheticCamera;
 use crate::camera::v4l2::V4l2Camera;
-use crate::config::{AuditConfig, CameraConfig, LineConfig, OutputConfig};
+use crate::config::{AuditConfig, CameraConfig, InputConfig, LineConfig, OutputConfig};
+use crate::inputs::{self, encoder};
 use crate::outputs::{self, Role};
 use crate::synthetic::Conveyor;
 use crate::{Error, Result};
@@ -52,12 +53,15 @@ impl Wiring {
         };
         let camera = open_camera(&config.camera).map_err(|error| config.blame(camera_key(&config.camera), error))?;
         let output = outputs::open(&config.output, Role::Reject).map_err(named(output_key(&config.output)))?;
+        let (sensors, signals) = (open_sensors(config)?, open_signals(config)?);
         Ok(Wiring {
             rules: config.rules.clone(),
             class: config.class.clone(),
             camera,
             inspector: Box::new(inspector),
             output,
+            sensors,
+            signals,
             audit: AuditLog::open(&config.audit, &start)
                 .map_err(|error| config.blame(audit_key(&config.audit), error))?,
             context: PartContext { bundle: bundle.digest },
@@ -112,6 +116,39 @@ fn audit_key(config: &AuditConfig) -> &'static str {
         // The file, or the copy of its newest checkpoint that it is held against.
         Some(_) => "audit",
     }
+}
+
+fn open_sensors(config: &LineConfig) -> Result<Sensors> {
+    let devices = &config.devices;
+    let input = |name: &'static str, setting: &Option<InputConfig>| {
+        let opened = setting.as_ref().map(|setting| inputs::open(name, setting));
+        opened.transpose().map_err(|error| config.blame(name, error))
+    };
+    let encoder = devices
+        .encoder
+        .as_ref()
+        .map(|setting| Ok(Measure { encoder: encoder::open("belt", &setting.config)?, per_count: setting.per_count }));
+    Ok(Sensors {
+        photo_eye: input("photo_eye", &devices.photo_eye)?,
+        encoder: encoder.transpose().map_err(|error| config.blame("belt", error))?,
+        confirm: input("confirm", &devices.confirm)?,
+        bin: input("bin", &devices.bin)?,
+    })
+}
+
+fn open_signals(config: &LineConfig) -> Result<Signals> {
+    let devices = &config.devices;
+    let output = |name: &'static str, setting: Option<&OutputConfig>, role| {
+        let opened = setting.map(|setting| outputs::open(setting, role));
+        opened.transpose().map_err(|error| config.blame(name, error))
+    };
+    let heartbeat = devices.heartbeat.as_ref();
+    let beats = output("heartbeat", heartbeat.map(|setting| &setting.output), Role::Heartbeat)?;
+    Ok(Signals {
+        stop_line: output("stop_line", devices.stop_line.as_ref(), Role::StopLine)?,
+        alarm: output("alarm", devices.alarm.as_ref(), Role::Alarm)?,
+        heartbeat: beats.zip(heartbeat.map(|setting| setting.period)),
+    })
 }
 
 fn open_camera(config: &CameraConfig) -> Result<Box<dyn Camera>> {

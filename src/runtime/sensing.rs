@@ -1,0 +1,175 @@
+//! The threads of sensors: each waits for its device, and tells the core what it saw and when.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::SyncSender;
+use std::time::Duration;
+
+use super::condition::Condition;
+use super::conductor::Message;
+use super::stage::{Stage, outcome};
+use super::{Measure, Sensors};
+use crate::Result;
+use crate::health::Health;
+use crate::inputs::encoder::Doubts;
+use crate::inputs::{Input, Sense};
+use crate::line::{Device, Event, Happening, Length};
+use crate::time::Monotonic;
+
+/// How long one look at a device may take: a thread notices the end of the run that late.
+const PATIENCE: Duration = Duration::from_millis(100);
+/// How often a device that failed is tried again.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// A sensor's thread, as the conductor sees it.
+pub(super) struct Sensor {
+    device: Device,
+    stage: Stage,
+    health: Arc<Health>,
+    condition: Condition,
+}
+
+/// What a thread needs to tell the core.
+struct Teller {
+    messages: SyncSender<Message>,
+    stop: Arc<AtomicBool>,
+    health: Arc<Health>,
+}
+
+impl Teller {
+    /// Whether anybody listens still.
+    fn tell(&self, at: Monotonic, what: Happening) -> bool {
+        self.messages.send(Message::Event(Event { at, what })).is_ok()
+    }
+
+    fn goes_on(&self) -> bool {
+        !self.stop.load(Ordering::Relaxed)
+    }
+
+    fn failed(&self, error: &crate::Error) {
+        if self.health.failed(error.line()) {
+            log::error!("{}", error.report());
+        }
+        std::thread::sleep(RETRY);
+    }
+}
+
+/// Starts a thread for each sensor that the line has.
+///
+/// # Errors
+///
+/// The system gives no thread.
+pub(super) fn start(sensors: Sensors, messages: &SyncSender<Message>, stop: &Arc<AtomicBool>) -> Result<Vec<Sensor>> {
+    let mut started = Vec::new();
+    let mut begin = |device: Device, name, work: Box<dyn FnOnce(&Teller) + Send>| -> Result<()> {
+        let health = Arc::new(Health::default());
+        let teller = Teller { messages: messages.clone(), stop: stop.clone(), health: health.clone() };
+        let stage = Stage::start(name, move || {
+            if let Err(why) = outcome(|| work(&teller)) {
+                teller.health.failed(format!("its thread panicked: {why}"));
+            }
+        })?;
+        started.push(Sensor { device, stage, health, condition: Condition::of(device) });
+        Ok(())
+    };
+    // The belt first: where it is must be known before a part is seen.
+    if let Some(measure) = sensors.encoder {
+        begin(Device::Encoder, "encoder", Box::new(move |teller| follow(measure, teller)))?;
+    }
+    if let Some(eye) = sensors.photo_eye {
+        begin(Device::PhotoEye, "photo-eye", Box::new(move |teller| watch(eye, teller, Happening::Eye)))?;
+    }
+    if let Some(confirm) = sensors.confirm {
+        let what = |_| Happening::Confirmed;
+        begin(Device::ConfirmSensor, "confirm", Box::new(move |teller| watch(confirm, teller, what)))?;
+    }
+    if let Some(mut bin) = sensors.bin {
+        let work = move |teller: &Teller| {
+            // A bin that is full already shows no edge.
+            match bin.level() {
+                Ok(true) => drop(teller.tell(Monotonic::now(), Happening::Bin(true))),
+                Ok(false) => {}
+                Err(error) => teller.failed(&error),
+            }
+            watch(bin, teller, Happening::Bin);
+        };
+        begin(Device::BinSensor, "bin", Box::new(work))?;
+    }
+    Ok(started)
+}
+
+impl Sensor {
+    /// How it does, if that is new.
+    pub(super) fn news(&mut self, now: Monotonic) -> Option<Happening> {
+        self.condition.follow(self.health.look(now))
+    }
+
+    /// Waits for the end of its thread.
+    pub(super) fn leave(self) {
+        self.stage.leave(&format!("the {}'s driver does not come back", self.device));
+    }
+}
+
+/// Tells each edge.
+fn watch(mut input: Box<dyn Input>, teller: &Teller, what: impl Fn(bool) -> Happening) {
+    while teller.goes_on() {
+        let is_heard = match teller.health.watch(|| input.wait(PATIENCE)) {
+            Ok(Sense::Edge(edge)) => {
+                teller.health.works();
+                teller.tell(edge.at, what(edge.active))
+            }
+            Ok(Sense::Nothing) => {
+                teller.health.works();
+                true
+            }
+            Ok(Sense::Lost(edges)) => {
+                teller.health.failed(format!("{edges} edges came faster than they were read, and are lost"));
+                true
+            }
+            Err(error) => {
+                teller.failed(&error);
+                true
+            }
+        };
+        if !is_heard {
+            return;
+        }
+    }
+}
+
+/// Tells where the belt is.
+fn follow(measure: Measure, teller: &Teller) {
+    let Measure { mut encoder, per_count } = measure;
+    let place = |count: i64| Length::from_nm(count.saturating_mul(per_count.as_nm()));
+    let mut doubts = Doubts::default();
+    if !teller.tell(Monotonic::now(), Happening::Moved(place(0))) {
+        return;
+    }
+    while teller.goes_on() {
+        let is_heard = match teller.health.watch(|| encoder.wait(PATIENCE)) {
+            Ok(None) => {
+                teller.health.works();
+                true
+            }
+            Ok(Some(count)) => {
+                let new = std::mem::replace(&mut doubts, count.doubts);
+                if count.doubts.noise > new.noise {
+                    log::debug!("encoder: {} edges did not fit", count.doubts.noise - new.noise);
+                }
+                if count.doubts.gaps > new.gaps {
+                    teller.health.failed("the belt moved on unseen: a stretch of it was not counted".into());
+                } else {
+                    teller.health.works();
+                }
+                teller.tell(count.at, Happening::Moved(place(count.count)))
+            }
+            Err(error) => {
+                teller.failed(&error);
+                true
+            }
+        };
+        if !is_heard {
+            return;
+        }
+    }
+}
