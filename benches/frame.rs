@@ -12,12 +12,12 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use hgad::audit::{AuditLog, Body, PartContext, RunStart};
+use hgad::audit::{AuditLog, PartContext, RunStart};
 use hgad::bundle::Bundle;
-use hgad::config::{AuditConfig, SyncPolicy};
+use hgad::config::AuditConfig;
 use hgad::digest::Digest;
 use hgad::inspect::{Inspector, mixture, preprocess};
-use hgad::line::{Fate, Judgement, Latency, PartId, PartRecord, Verdict};
+use hgad::line::{Evidence, Fate, Judgement, Latency, PartId, PartRecord, Verdict};
 use hgad::time::{Monotonic, StampSource};
 use image::RgbImage;
 use image::imageops::FilterType;
@@ -67,8 +67,7 @@ impl Line {
         let camera = image::imageops::resize(&golden.image, 640, 480, FilterType::Triangle);
         let maps = inspector.level_maps(&golden.image, golden.class).expect("the golden frame can be inspected");
         let folder = tempfile::tempdir().expect("a folder can be made");
-        let config =
-            AuditConfig { file: folder.path().join("audit.jsonl"), sync: SyncPolicy::default(), signing: None };
+        let config = AuditConfig::in_file(folder.path().join("audit.jsonl"));
         let calibrations = [("product".to_owned(), bundle.digest)].into();
         let start = RunStart {
             line: "bench".into(),
@@ -113,8 +112,8 @@ impl Line {
 
     /// A decision, from the line's core to its place in the file's chain; forced onto the disk every 200 ms, as in a run.
     fn audit(&mut self) {
-        let body = Body::part(black_box(&self.record), PartContext { bundle: self.bundle.digest });
-        self.log.write(body).expect("the disk keeps up");
+        let context = PartContext { bundle: self.bundle.digest };
+        self.log.part(black_box(&self.record), context).expect("the disk keeps up");
         let before = self.length;
         while self.length == before {
             std::thread::yield_now();
@@ -133,6 +132,7 @@ impl Line {
 fn record(calibration: Digest) -> PartRecord {
     let (captured, travel) = (Monotonic::now(), Duration::from_millis(350));
     let ms = Duration::from_millis;
+    let evidence = Evidence { levels: vec![7.5, 8.25, 6.125], place: Some((0.25, 0.75)) };
     PartRecord {
         part: PartId(123_456),
         ticket: None,
@@ -143,7 +143,7 @@ fn record(calibration: Digest) -> PartRecord {
         captured,
         stamp: StampSource::EndOfFrame,
         planned: captured + travel,
-        judgement: Some(Judgement { score: 7.654_321, threshold: 3.456_789, rejects: true, calibration }),
+        judgement: Some(Judgement { score: 7.654_321, threshold: 3.456_789, rejects: true, calibration, evidence }),
         latency: Some(Latency { wait: ms(1), preprocess: ms(2), network: ms(13), score: ms(4), total: ms(20) }),
         verdict: Verdict::Reject,
         slack_ms: 330.123,

@@ -25,6 +25,21 @@ impl Digest {
         Digest(hasher.finalize().into())
     }
 
+    /// The digest of all that `from` gives.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read.
+    pub fn of_all(mut from: impl std::io::Read) -> std::io::Result<Self> {
+        let (mut hasher, mut buffer) = (Sha256::new(), vec![0; 1 << 16]);
+        loop {
+            match from.read(&mut buffer)? {
+                0 => return Ok(Digest(hasher.finalize().into())),
+                count => hasher.update(&buffer[..count]),
+            }
+        }
+    }
+
     /// All zeros: what a chain of digests starts from.
     pub const fn zero() -> Self {
         Digest([0; 32])

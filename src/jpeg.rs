@@ -3,6 +3,16 @@
 /// JPEG's start of image.
 pub(crate) const SOI: [u8; 2] = [0xff, 0xd8];
 
+/// The APP0 segment that marks a picture of a Motion-JPEG stream (OpenDML AVI 1.02, "Motion JPEG DIB Format").
+const AVI1: &[u8] = b"\xff\xe0\x00\x09AVI1\0\0\0";
+
+/// A picture of a Motion-JPEG stream as a file that decoders read; `None` for what is no JPEG picture. Cameras leave out the
+/// Huffman tables, as MJPG means those of ITU-T T.81, K.3. The decoder knows that, and fills in what is missing, but only
+/// where this mark stands.
+pub(crate) fn of_stream(bytes: &[u8]) -> Option<Vec<u8>> {
+    bytes.strip_prefix(&SOI).map(|rest| [&SOI, AVI1, rest].concat())
+}
+
 /// Whether a JPEG picture goes on to its end-of-image marker (ITU-T T.81, B.1). The segments are walked one by one: the
 /// thumbnail in an Exif segment is a JPEG picture with an end of its own.
 pub(crate) fn has_its_end(bytes: &[u8]) -> bool {

@@ -5,6 +5,7 @@
 
 use serde::Deserialize;
 
+use super::checkpoint::from_base64;
 use super::tree::Tree;
 use crate::digest::Digest;
 
@@ -22,6 +23,11 @@ pub(super) struct Link {
 
 impl Link {
     pub(super) const START: Link = Link { prev: Digest::zero(), tree: Tree::EMPTY };
+
+    /// What a line continues that comes after the one with the hash `prev`, and after all lines of `tree`.
+    pub(super) fn after(prev: Digest, tree: Tree) -> Self {
+        Link { prev, tree }
+    }
 
     /// The next line's number.
     pub(super) fn seq(&self) -> u64 {
@@ -96,7 +102,19 @@ pub(super) struct Envelope {
     /// Whether that run keeps a copy of its checkpoints.
     #[serde(default)]
     pub(super) checkpoint_copy: Option<bool>,
+    /// The peaks of the tree over all lines before a `continued` record.
+    #[serde(default)]
+    peaks: Option<Vec<String>>,
     pub(super) hash: Digest,
+}
+
+impl Envelope {
+    /// What a `continued` record continues; `None` for other lines, and for one whose peaks are none.
+    pub(super) fn continues(&self) -> Option<Link> {
+        let peaks = self.peaks.as_ref().filter(|_| self.kind == "continued")?;
+        let peaks = peaks.iter().map(|peak| from_base64(peak)).collect::<Option<Vec<_>>>()?;
+        Some(Link::after(self.prev, Tree::of(self.seq, peaks)?))
+    }
 }
 
 impl Envelope {

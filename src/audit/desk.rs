@@ -7,9 +7,6 @@ use std::time::{Duration, Instant};
 use super::record::Body;
 use crate::time::Monotonic;
 
-/// How many records are kept until they are on disk.
-pub(super) const KEPT: usize = 4096;
-
 /// A record that is not on disk yet.
 #[derive(Debug)]
 pub(super) struct Waiting {
@@ -29,6 +26,8 @@ pub struct Refused;
 
 #[derive(Debug, Default)]
 pub(super) struct Queue {
+    /// How many records are kept until they are on disk.
+    room: usize,
     /// Not taken by the writer yet; a `lost` record among them stands where the lost ones would.
     pub(super) waiting: VecDeque<Waiting>,
     /// Taken by the writer and not yet on disk.
@@ -41,6 +40,8 @@ pub(super) struct Queue {
     lost_since: Option<Monotonic>,
     /// All that were ever refused.
     pub(super) refused: usize,
+    /// All that are on disk.
+    pub(super) on_disk: u64,
     /// Why the last attempt to write failed, while it lasts.
     pub(super) failure: Option<String>,
     pub(super) closing: bool,
@@ -55,7 +56,7 @@ impl Queue {
     }
 
     fn put(&mut self, body: Body) -> Result<(), Refused> {
-        if self.ended || self.open() >= KEPT {
+        if self.ended || self.open() >= self.room {
             self.refused += 1;
             self.lost += 1;
             self.lost_since.get_or_insert_with(Monotonic::now);
@@ -100,7 +101,7 @@ pub(super) fn silence(patience: Duration) -> String {
     format!("for {} s the disk has neither taken what was written nor failed", patience.as_secs_f64())
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Desk {
     queue: Mutex<Queue>,
     /// Something waits, or the queue was closed.
@@ -110,6 +111,12 @@ pub(super) struct Desk {
 }
 
 impl Desk {
+    /// With room for so many records.
+    pub(super) fn new(room: usize) -> Self {
+        let queue = Mutex::new(Queue { room, ..Queue::default() });
+        Desk { queue, work: Condvar::new(), settled: Condvar::new() }
+    }
+
     /// The queue stays usable when a thread panicked while it held it: it is whole after every statement.
     pub(super) fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
@@ -128,9 +135,10 @@ impl Desk {
     /// Of what the writer had in hand, only `batch` is not on disk yet.
     pub(super) fn settle(&self, batch: &VecDeque<Waiting>) {
         let mut queue = self.queue();
+        queue.on_disk += (queue.in_hand - batch.len()) as u64;
         queue.hold(batch);
         // There is room again for the first time since records were refused: this is their place in the chain.
-        if queue.lost > 0 && queue.open() < KEPT {
+        if queue.lost > 0 && queue.open() < queue.room {
             let since = queue.lost_since.take().unwrap_or_else(Monotonic::now);
             let lost = std::mem::take(&mut queue.lost);
             queue.waiting.push_back(Waiting::new(Body::lost(Monotonic::now(), lost, since)));

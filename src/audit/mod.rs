@@ -4,13 +4,21 @@
 
 mod chain;
 mod checkpoint;
+mod clock;
 mod copier;
 mod desk;
 mod key;
 mod open;
+mod pictures;
+mod pressure;
 mod proof;
+mod query;
+mod read;
 mod record;
+mod report;
+mod rotation;
 mod signatures;
+mod stored;
 mod tail;
 mod tree;
 mod verify;
@@ -21,12 +29,16 @@ pub use desk::Refused;
 pub use key::{Signer, Verifier};
 pub use open::{AuditLog, Store};
 pub use proof::{Proved, check, prove};
+pub use query::Query;
+pub use read::{Entry, LatencyEntry, LogFile, PictureEntry, Range, files};
 pub use record::{Body, PartContext, RunStart, wall_time};
+pub use report::{Gallery, Origin, Shift, report};
 pub use signatures::Trust;
+pub use stored::{Stored, read_picture};
 pub use verify::{Verified, verify};
 
 /// The newest audit format, and the one that is written.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 #[cfg(test)]
 mod tests;

@@ -2,19 +2,27 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::chain::Link;
+use super::clock::Clock;
 use super::copier::Copier;
 use super::desk::Refused;
 use super::key::{Signer, Verifier};
-use super::record::{Body, RunStart};
+use super::pictures::Album;
+use super::record::{Body, Deciders, PartContext, RunStart, Setting, wall_time};
+use super::rotation::{self, Rotation};
 use super::signatures::Trust;
 use super::tail::{End, Notary, Tail};
-use super::verify;
+use super::verify::Reading;
 use super::writer::Writer;
-use crate::config::{AuditConfig, SigningConfig};
+use super::{read, verify};
+use crate::camera::Frame;
+use crate::config::{AuditConfig, FullPolicy, SigningConfig};
+use crate::line::{Counters, PartRecord, Ticket};
 use crate::time::Monotonic;
 use crate::{Error, Result};
 
@@ -31,19 +39,46 @@ pub trait Store: Send {
 
     /// Forces what was appended onto the disk.
     fn sync(&mut self) -> std::io::Result<()>;
+
+    /// Puts what was appended, all of which is on the disk, aside as `closed`, and goes on with `header` alone.
+    fn rotate(&mut self, closed: &Path, header: &[u8]) -> std::io::Result<()>;
+
+    /// Bytes that are free where it is; `None` where nobody knows.
+    fn free(&self) -> Option<u64>;
 }
 
-impl Store for File {
+/// The log's newest file.
+struct Newest {
+    file: File,
+    path: PathBuf,
+}
+
+impl Store for Newest {
     fn append(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        self.write_all(bytes)
+        self.file.write_all(bytes)
     }
 
     fn truncate(&mut self, length: u64) -> std::io::Result<()> {
-        self.set_len(length)
+        self.file.set_len(length)
     }
 
     fn sync(&mut self) -> std::io::Result<()> {
-        self.sync_data()
+        self.file.sync_data()
+    }
+
+    fn rotate(&mut self, closed: &Path, header: &[u8]) -> std::io::Result<()> {
+        self.file = rotation::rotate(&self.path, closed, header)?;
+        Ok(())
+    }
+
+    #[allow(clippy::unnecessary_cast, reason = "on 32-bit machines these have 32 bits")]
+    fn free(&self) -> Option<u64> {
+        // SAFETY: all zeros are a valid `statvfs`, which the call fills; the descriptor is open as long as `self.file` is.
+        let (code, found) = unsafe {
+            let mut found = std::mem::zeroed::<libc::statvfs>();
+            (libc::fstatvfs(self.file.as_raw_fd(), &mut found), found)
+        };
+        (code == 0).then(|| (found.f_bavail as u64).saturating_mul(found.f_frsize as u64))
     }
 }
 
@@ -51,8 +86,12 @@ impl Store for File {
 #[derive(Debug)]
 pub struct AuditLog {
     path: PathBuf,
+    run: String,
     writer: Writer,
     copier: Option<Copier>,
+    album: Option<Album>,
+    when_full: FullPolicy,
+    clock: Mutex<Clock>,
 }
 
 impl AuditLog {
@@ -72,18 +111,24 @@ impl AuditLog {
                 .advise("check that its folder exists, that this user may write there, and that the disk has room")
         };
         log::info!("opening the audit {}", path.display());
-        let mut file = OpenOptions::new().append(true).create(true).open(path).map_err(failed)?;
+        rotation::recover(path, &read::files(path)?)?;
+        let file = OpenOptions::new().append(true).create(true).open(path).map_err(failed)?;
         lock(&file, path)?;
-        let is_regular = file.metadata().map_err(failed)?.is_file();
+        rotation::tidy(path).map_err(failed)?;
+        let mut file = Newest { file, path: path.clone() };
+        let is_regular = file.file.metadata().map_err(failed)?.is_file();
         // A device or a pipe has no past that could be continued.
-        let (mut link, whole, tail) = match is_regular {
+        let Past { mut link, whole, tail, deciders: before } = match is_regular {
             true => past(path, signing.as_ref())?,
-            false if signing.is_none() => (Link::START, 0, Vec::new()),
+            false if signing.is_none() => Past { link: Link::START, whole: 0, tail: Vec::new(), deciders: None },
             false => {
                 return Err(Error::usage(format!("{} is no file: what is signed must have a past", path.display()))
                     .advise("name a file, or leave [audit] key out"));
             }
         };
+        let started = Monotonic::now();
+        let name = run_name(started);
+        let album = config.pictures.as_ref().map(|pictures| Album::open(pictures, &name)).transpose()?;
         let public = signing.as_ref().map(|signing| signing.signer.verifier().to_string());
         let copy = config.signing.as_ref().and_then(|signing| signing.checkpoint_copy.as_deref());
         let mut lines = String::new();
@@ -97,7 +142,18 @@ impl AuditLog {
             file.truncate(whole).map_err(failed)?;
             lines.push_str(&link.seal(&Body::repaired(Monotonic::now(), &tail).0));
         }
-        lines.push_str(&link.seal(&Body::start(Monotonic::now(), run, public, copy.is_some()).0));
+        let setting = Setting {
+            deciders: Deciders::of(run),
+            run: name.clone(),
+            key: public,
+            checkpoint_copy: copy.is_some(),
+            pictures: config.pictures.is_some(),
+        };
+        lines.push_str(&link.seal(&Body::start(started, run, setting.clone()).0));
+        for change in before.iter().flat_map(|before| setting.deciders.changes(before)) {
+            log::warn!("since the run before: {change}");
+            lines.push_str(&link.seal(&Body::changed(Monotonic::now(), &change).0));
+        }
         file.append(lines.as_bytes()).map_err(failed)?;
         if is_regular {
             file.sync().map_err(failed)?;
@@ -106,13 +162,45 @@ impl AuditLog {
         let copier = copy.map(Copier::start).transpose()?;
         let notary = signing.map(|Signing { signer, .. }| Notary { signer, copier: copier.clone() });
         let end = End { link, length: whole + lines.len() as u64, signed: 0, signed_at: None };
-        let writer = Writer::start(Tail::new(Box::new(file), end, notary), config.sync, PATIENCE)?;
-        Ok(AuditLog { path: path.clone(), writer, copier })
+        let rotation = match is_regular && config.rotation.is_on() {
+            true => Some(Rotation::new(path, config.rotation, &read::files(path)?, setting)),
+            false => None,
+        };
+        let writer = Writer::start(
+            Tail::new(Box::new(file), end, notary, rotation),
+            config.sync,
+            config.keep_records,
+            PATIENCE,
+        )?;
+        Ok(AuditLog {
+            path: path.clone(),
+            run: name,
+            writer,
+            copier,
+            album,
+            when_full: config.when_full,
+            clock: Mutex::default(),
+        })
     }
 
     /// The file.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The run's name, which its pictures' folder has too.
+    pub fn run_name(&self) -> &str {
+        &self.run
+    }
+
+    /// So many of the records that were given are on disk by now; the run's start is not counted.
+    pub fn on_disk(&self) -> u64 {
+        self.writer.on_disk()
+    }
+
+    /// Whether the line has to stop when a record found no room.
+    pub fn stops_line(&self) -> bool {
+        self.when_full == FullPolicy::StopLine
     }
 
     /// Puts a record into the queue; never waits for the disk.
@@ -122,7 +210,68 @@ impl AuditLog {
     /// The queue is full, since the disk takes nothing, or the writer died: this record is lost. When there is room again, a
     /// `lost` record says how many were.
     pub fn write(&self, body: Body) -> std::result::Result<(), Refused> {
-        self.writer.write(body)
+        // What was settled before comes before.
+        let tended = self.tend();
+        self.writer.write(body).and(tended)
+    }
+
+    /// Writes down what became of a part. Where pictures are kept, that waits until its own is on disk, for 2 seconds at most:
+    /// until [`AuditLog::tend`] finds it there.
+    ///
+    /// # Errors
+    ///
+    /// As [`AuditLog::write`].
+    pub fn part(&self, record: &PartRecord, context: PartContext) -> std::result::Result<(), Refused> {
+        match &self.album {
+            Some(album) => album.settle(record, context),
+            None => return self.writer.write(Body::part(record, context, None)),
+        }
+        self.tend()
+    }
+
+    /// A frame that is, or was, inspected: its picture may have to be kept. `is_open` says whether its part has no fate yet.
+    pub fn saw(&self, ticket: Ticket, is_open: bool, frame: &Arc<Frame>) {
+        if let Some(album) = &self.album {
+            album.saw(ticket, is_open, frame);
+        }
+    }
+
+    /// An alarm was raised: the pictures around it are kept.
+    pub fn alarmed(&self) {
+        if let Some(album) = &self.album {
+            album.alarmed();
+        }
+    }
+
+    /// Writes down the parts whose pictures are on disk by now.
+    ///
+    /// # Errors
+    ///
+    /// As [`AuditLog::write`].
+    pub fn tend(&self) -> std::result::Result<(), Refused> {
+        let finished = self.album.as_ref().map_or_else(Vec::new, Album::finished);
+        let step = self.clock.lock().unwrap_or_else(PoisonError::into_inner).look();
+        self.write_all(finished.into_iter().chain(step).collect())
+    }
+
+    /// Writes down that the run ended, after the last part and its picture.
+    ///
+    /// # Errors
+    ///
+    /// As [`AuditLog::write`].
+    pub fn stop(&self, at: Monotonic, reason: &str, counters: &Counters) -> std::result::Result<(), Refused> {
+        let last = self.album.as_ref().map_or_else(Vec::new, |album| album.flush(PATIENCE));
+        let written = self.write_all(last);
+        let pictures = self.album.as_ref().map(Album::tally);
+        self.writer.write(Body::stop(at, reason, counters, pictures)).and(written)
+    }
+
+    fn write_all(&self, bodies: Vec<Body>) -> std::result::Result<(), Refused> {
+        let mut result = Ok(());
+        for body in bodies {
+            result = self.writer.write(body).and(result);
+        }
+        result
     }
 
     /// Whether the disk takes what is written; never waits for it.
@@ -130,10 +279,11 @@ impl AuditLog {
     /// # Errors
     ///
     /// Why not: it fails, it has not taken a record for 5 seconds, or records were lost and that is not written down yet. Or
-    /// the newest checkpoint cannot be copied.
+    /// the newest checkpoint cannot be copied, or a picture was not kept.
     pub fn health(&self) -> std::result::Result<(), String> {
         self.writer.health()?;
-        self.copier.as_ref().map_or(Ok(()), |copier| copier.health(PATIENCE))
+        self.copier.as_ref().map_or(Ok(()), |copier| copier.health(PATIENCE))?;
+        self.album.as_ref().map_or(Ok(()), Album::health)
     }
 
     /// Writes what waits, forces it onto the disk, and ends. A disk that takes nothing for 5 seconds is not waited for.
@@ -153,6 +303,11 @@ impl AuditLog {
                 .advise("mount the disk of [audit] checkpoint_copy; the next run brings the copy up to date")
         })
     }
+}
+
+/// A run's name: when it began, in a form that file names may have.
+fn run_name(started: Monotonic) -> String {
+    wall_time(started).chars().filter(|c| !matches!(c, '-' | ':')).collect()
 }
 
 fn lock(file: &File, path: &Path) -> Result<()> {
@@ -197,10 +352,21 @@ impl Signing {
     }
 }
 
-/// What stands in the file: the link that is continued, bytes of whole lines, and an unfinished line.
-fn past(path: &Path, signing: Option<&Signing>) -> Result<(Link, u64, Vec<u8>)> {
+/// What stands in the newest file.
+struct Past {
+    /// What is continued.
+    link: Link,
+    /// Bytes of whole lines.
+    whole: u64,
+    /// An unfinished line.
+    tail: Vec<u8>,
+    /// What decided about parts in the run before.
+    deciders: Option<Deciders>,
+}
+
+fn past(path: &Path, signing: Option<&Signing>) -> Result<Past> {
     let unsigned = Trust::default();
-    let reading = verify::read(path, signing.map_or(&unsigned, |signing| &signing.trust)).map_err(|error| {
+    let reading = verify::read_newest(path, signing.map_or(&unsigned, |signing| &signing.trust)).map_err(|error| {
         let advice = error.advice().unwrap_or("keep it as evidence: move it away, and the next run begins a new file");
         let advice = advice.to_owned();
         Error::device(format!("audit file {} cannot be continued", path.display())).because(error).advise(advice)
@@ -212,7 +378,8 @@ fn past(path: &Path, signing: Option<&Signing>) -> Result<(Link, u64, Vec<u8>)> 
             "mount its disk; if it is lost for good, run once without checkpoint_copy, which the audit then says",
         ));
     }
-    Ok((reading.link, reading.whole, reading.tail))
+    let Reading { link, whole, tail, deciders, .. } = reading;
+    Ok(Past { link, whole, tail, deciders })
 }
 
 /// A new file's name is on disk only when its folder is.

@@ -1,7 +1,6 @@
 //! Proofs that a line is in a signed log, which need neither the log nor this program (C2SP tlog-proof).
 
-use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::BufRead;
 use std::ops::Range;
 use std::path::Path;
 
@@ -10,6 +9,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::checkpoint::{Checkpoint, base64, canonical, from_base64};
 use super::key::{Note, Verifier};
+use super::read;
 use super::signatures::Trust;
 use super::tree::{self, Tree};
 use super::verify;
@@ -38,6 +38,10 @@ pub fn prove(path: &Path, index: u64) -> Result<String> {
     let trust = Trust::default();
     let reading = verify::read(path, &trust)?;
     let lines = reading.link.seq();
+    if reading.first > 0 {
+        return Err(Error::usage(format!("lines 1 to {} are in files that are not here", reading.first))
+            .advise("a proof needs all files of the log: bring them together"));
+    }
     if index >= lines {
         return Err(Error::usage(format!("{} has no record {index}: it has {lines}", path.display()))
             .advise("records count from 0: the number is the field `seq` of its line"));
@@ -78,9 +82,11 @@ impl Sibling {
 }
 
 fn whole_lines(path: &Path) -> Result<impl Iterator<Item = Result<Vec<u8>>>> {
-    let failed = |error| Error::device(format!("audit file {} cannot be read", path.display())).because(error);
-    let file = File::open(path).map_err(failed)?;
-    Ok(BufReader::new(file).split(b'\n').map(move |line| line.map_err(failed)))
+    let files = read::files(path)?.into_iter().map(|file| file.path);
+    let files = files.map(|path| Ok((read::open(&path)?, path))).collect::<Result<Vec<_>>>()?;
+    Ok(files.into_iter().flat_map(|(file, path)| {
+        file.split(b'\n').map(move |line| line.map_err(|error| read::cannot_be_read(&path, error)))
+    }))
 }
 
 /// Checks a proof's text against a public key.

@@ -1,14 +1,19 @@
 //! The records, field by field in the order in which they are written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::FORMAT_VERSION;
+use super::checkpoint::base64;
+use super::clock::is_synchronised;
+use super::pictures::{Pictured, Tally};
+use super::tree::Tree;
 use crate::digest::Digest;
-use crate::line::{Alarm, Counters, Device, Fate, PartRecord, Verdict};
+use crate::line::{Alarm, Counters, Device, Fate, PartId, PartRecord, Verdict};
 use crate::time::{Monotonic, StampSource};
 
 /// A record that waits for its place in the chain.
@@ -32,6 +37,78 @@ pub struct RunStart {
     pub calibrations: BTreeMap<String, Digest>,
 }
 
+/// What decides about parts.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(super) struct Deciders {
+    /// The program's file.
+    pub(super) program_sha256: Option<Digest>,
+    pub(super) config: Option<Digest>,
+    pub(super) bundle: Option<Digest>,
+    #[serde(default)]
+    pub(super) calibrations: BTreeMap<String, Digest>,
+}
+
+/// What is another than in the run before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Change {
+    /// `program`, `configuration`, `model`, or `calibration of CLASS`.
+    what: String,
+    from: Option<Digest>,
+    to: Option<Digest>,
+}
+
+impl std::fmt::Display for Change {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let short = |digest: Option<Digest>| digest.map_or_else(|| "none".to_owned(), |digest| digest.short());
+        write!(f, "another {} ({}, and it was {})", self.what, short(self.to), short(self.from))
+    }
+}
+
+impl Deciders {
+    /// Those of a run.
+    pub(super) fn of(run: &RunStart) -> Self {
+        let (config, bundle, calibrations) = (run.config, Some(run.bundle), run.calibrations.clone());
+        Deciders { program_sha256: own_digest(), config, bundle, calibrations }
+    }
+
+    /// What is another here than in `before`. Logs of format 1 do not say which program it was.
+    pub(super) fn changes(&self, before: &Deciders) -> Vec<Change> {
+        let classes = self.calibrations.keys().chain(before.calibrations.keys()).collect::<BTreeSet<_>>();
+        let calibrations = classes.into_iter().map(|class| {
+            let of = |deciders: &Deciders| deciders.calibrations.get(class).copied();
+            (format!("calibration of {class}"), of(before), of(self))
+        });
+        let program = before.program_sha256.map(|from| ("program".into(), Some(from), self.program_sha256));
+        let fixed =
+            [("configuration".into(), before.config, self.config), ("model".into(), before.bundle, self.bundle)];
+        let all = program.into_iter().chain(fixed).chain(calibrations);
+        all.filter(|(_, from, to)| from != to).map(|(what, from, to)| Change { what, from, to }).collect()
+    }
+}
+
+/// The SHA-256 of the program's own file; `None` where it cannot be read.
+fn own_digest() -> Option<Digest> {
+    static OWN: OnceLock<Option<Digest>> = OnceLock::new();
+    *OWN.get_or_init(|| {
+        let file = std::fs::File::open("/proc/self/exe").ok()?;
+        Digest::of_all(file).ok()
+    })
+}
+
+/// How a run keeps its audit.
+#[derive(Debug, Clone)]
+pub(super) struct Setting {
+    pub(super) deciders: Deciders,
+    /// The run's name.
+    pub(super) run: String,
+    /// The public key that belongs to the run's checkpoints.
+    pub(super) key: Option<String>,
+    /// Whether they are copied elsewhere.
+    pub(super) checkpoint_copy: bool,
+    /// Whether pictures are kept.
+    pub(super) pictures: bool,
+}
+
 /// What a part's record says beside what the line core knows.
 #[derive(Debug, Clone, Copy)]
 pub struct PartContext {
@@ -51,13 +128,15 @@ struct Event<T: Serialize> {
     kind: &'static str,
     time: String,
     monotonic_ns: u64,
+    synchronised: bool,
     #[serde(flatten)]
     what: T,
 }
 
 impl Body {
     fn event(kind: &'static str, at: Monotonic, what: impl Serialize) -> Self {
-        Self::of(&Event { kind, time: wall_time(at), monotonic_ns: at.as_nanos(), what })
+        let (time, synchronised) = (wall_time(at), is_synchronised());
+        Self::of(&Event { kind, time, monotonic_ns: at.as_nanos(), synchronised, what })
     }
 
     fn of(record: &impl Serialize) -> Self {
@@ -67,50 +146,75 @@ impl Body {
         )
     }
 
-    /// The program started and armed the line; `key` is the public key that belongs to the run's checkpoints,
-    /// `checkpoint_copy` whether they are copied elsewhere.
-    pub(super) fn start(at: Monotonic, run: &RunStart, key: Option<String>, checkpoint_copy: bool) -> Self {
+    /// The program started and armed the line.
+    pub(super) fn start(at: Monotonic, run: &RunStart, setting: Setting) -> Self {
         #[derive(Serialize)]
         struct Start<'a> {
             format_version: u32,
+            run: String,
             program: &'static str,
             boot: String,
             line: &'a str,
-            config: Option<Digest>,
             camera: &'a str,
             output: &'a str,
-            bundle: Digest,
-            calibrations: &'a BTreeMap<String, Digest>,
+            #[serde(flatten)]
+            deciders: Deciders,
             key: Option<String>,
             checkpoint_copy: bool,
+            pictures: bool,
         }
+        let Setting { deciders, run: name, key, checkpoint_copy, pictures } = setting;
         // Monotonic time counts from the machine's start, so it can be compared within one boot only.
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let what = Start {
             format_version: FORMAT_VERSION,
+            run: name,
             program: concat!("hgad ", env!("CARGO_PKG_VERSION")),
             boot: boot.trim().to_owned(),
             line: &run.line,
-            config: run.config,
             camera: &run.camera,
             output: &run.output,
-            bundle: run.bundle,
-            calibrations: &run.calibrations,
+            deciders,
             key,
             checkpoint_copy,
+            pictures,
         };
         Self::event("start", at, what)
     }
 
     /// The run ended in good order, for the reason given.
-    pub fn stop(at: Monotonic, reason: &str, counters: &Counters) -> Self {
+    pub(super) fn stop(at: Monotonic, reason: &str, counters: &Counters, pictures: Option<Tally>) -> Self {
         #[derive(Serialize)]
         struct Stop<'a> {
             reason: &'a str,
             counters: serde_json::Map<String, serde_json::Value>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pictures: Option<Tally>,
         }
         let counters = counters.named().into_iter().map(|(name, count)| (name.to_owned(), count.into())).collect();
-        Self::event("stop", at, Stop { reason, counters })
+        Self::event("stop", at, Stop { reason, counters, pictures })
+    }
+
+    /// What became of a part's picture, after its part was written down.
+    pub(super) fn picture(at: Monotonic, part: PartId, picture: &Pictured) -> Self {
+        #[derive(Serialize)]
+        struct Picture<'a> {
+            part: u64,
+            picture: &'a Pictured,
+        }
+        Self::event("picture", at, Picture { part: part.0, picture })
+    }
+
+    /// So many pictures of passes or of rejects were removed, of days up to `until`.
+    pub(super) fn pictures_removed(at: Monotonic, of: &str, pictures: u64, bytes: u64, until: &str) -> Self {
+        #[derive(Serialize)]
+        struct Removed<'a> {
+            of: &'a str,
+            pictures: u64,
+            bytes: u64,
+            until: &'a str,
+        }
+        Self::event("pictures-removed", at, Removed { of, pictures, bytes, until })
     }
 
     /// A device's health changed.
@@ -157,6 +261,30 @@ impl Body {
         Self::event("repaired", at, Repaired { cut_bytes: cut.len(), cut_sha256: Digest::of(cut) })
     }
 
+    /// There is little room where the log is, or enough again.
+    pub(super) fn disk_pressure(at: Monotonic, is_low: bool, free_bytes: u64) -> Self {
+        #[derive(Serialize)]
+        struct Pressure {
+            low: bool,
+            free_bytes: u64,
+        }
+        Self::event("disk-pressure", at, Pressure { low: is_low, free_bytes })
+    }
+
+    /// The clock on the wall was set, by so many milliseconds.
+    pub(super) fn clock_step(at: Monotonic, by_ms: f64) -> Self {
+        #[derive(Serialize)]
+        struct Step {
+            by_ms: f64,
+        }
+        Self::event("clock-step", at, Step { by_ms: to_microseconds(by_ms) })
+    }
+
+    /// Something that decides about parts is another than in the run before.
+    pub(super) fn changed(at: Monotonic, change: &Change) -> Self {
+        Self::event("changed", at, change)
+    }
+
     /// The lines before this one, signed (C2SP tlog-checkpoint).
     pub(super) fn checkpoint(at: Monotonic, note: &str) -> Self {
         #[derive(Serialize)]
@@ -164,6 +292,31 @@ impl Body {
             note: &'a str,
         }
         Self::event("checkpoint", at, Checkpoint { note })
+    }
+
+    /// The file before was closed; `tree` is the Merkle tree over all lines before this one.
+    pub(super) fn continued(at: Monotonic, setting: &Setting, closed: &str, tree: &Tree) -> Self {
+        #[derive(Serialize)]
+        struct Continued<'a> {
+            format_version: u32,
+            run: &'a str,
+            file: &'a str,
+            peaks: Vec<String>,
+            #[serde(flatten)]
+            deciders: &'a Deciders,
+            key: Option<&'a str>,
+            checkpoint_copy: bool,
+        }
+        let what = Continued {
+            format_version: FORMAT_VERSION,
+            run: &setting.run,
+            file: closed,
+            peaks: tree.peaks().iter().map(|peak| base64(*peak)).collect(),
+            deciders: &setting.deciders,
+            key: setting.key.as_deref(),
+            checkpoint_copy: setting.checkpoint_copy,
+        };
+        Self::event("continued", at, what)
     }
 
     /// So many records found no room, the first of them at `since`.
@@ -177,12 +330,13 @@ impl Body {
     }
 
     /// What became of a part.
-    pub fn part(record: &PartRecord, context: PartContext) -> Self {
+    pub(super) fn part(record: &PartRecord, context: PartContext, picture: Option<&Pictured>) -> Self {
         #[derive(Serialize)]
         struct Part<'a> {
             kind: &'static str,
             time: String,
             monotonic_ns: u64,
+            synchronised: bool,
             #[serde(skip_serializing_if = "Option::is_none")]
             seen_ns: Option<u64>,
             stamp: StampSource,
@@ -192,6 +346,8 @@ impl Body {
             class: &'a str,
             score: Option<f32>,
             threshold: Option<f32>,
+            levels: &'a [f32],
+            place: Option<[f64; 2]>,
             verdict: &'static str,
             reason: Option<&'static str>,
             detail: Option<&'a str>,
@@ -205,6 +361,7 @@ impl Body {
             latency_ms: Option<Stages>,
             bundle: Digest,
             calibration: Option<Digest>,
+            picture: Option<&'a Pictured>,
         }
         #[derive(Serialize)]
         struct Stages {
@@ -223,6 +380,7 @@ impl Body {
             kind: "part",
             time: wall_time(record.captured),
             monotonic_ns: record.captured.as_nanos(),
+            synchronised: is_synchronised(),
             seen_ns: record.seen.map(Monotonic::as_nanos),
             stamp: record.stamp,
             part: record.part.0,
@@ -231,6 +389,8 @@ impl Body {
             class: &record.class,
             score: judgement.map(|judgement| judgement.score),
             threshold: judgement.map(|judgement| judgement.threshold),
+            levels: judgement.map_or(&[], |judgement| &judgement.evidence.levels),
+            place: judgement.and_then(|judgement| judgement.evidence.place).map(|(x, y)| [share(x), share(y)]),
             verdict: record.verdict.as_str(),
             reason: unknown.map(|why| why.as_str()),
             detail: unknown.and_then(|why| why.detail()),
@@ -252,12 +412,18 @@ impl Body {
             }),
             bundle: context.bundle,
             calibration: judgement.map(|judgement| judgement.calibration),
+            picture,
         })
     }
 }
 
 fn millis(duration: Duration) -> f64 {
     to_microseconds(duration.as_secs_f64() * 1e3)
+}
+
+/// A share with three decimals: a thousandth of a frame is less than anybody sees.
+fn share(value: f32) -> f64 {
+    (f64::from(value) * 1e3).round() / 1e3
 }
 
 /// Milliseconds with three decimals: what lies below is noise.

@@ -97,6 +97,7 @@ impl<'t> Signatures<'t> {
         }
         match (line.kind.as_str(), &line.note) {
             ("start", None) => self.start(before, line),
+            ("continued", None) => self.continued(before, line),
             ("checkpoint", Some(note)) => self.checkpoint(before, note),
             ("checkpoint", None) => Err(doubt("is a checkpoint without a note", TAMPERED)),
             (_, Some(_)) => Err(doubt("holds a note, and is no checkpoint", TAMPERED)),
@@ -133,6 +134,32 @@ impl<'t> Signatures<'t> {
         self.retired.extend(last.filter(|last| *last != key));
         self.run = Some(key);
         Ok(())
+    }
+
+    /// A file begins in the middle of a run, whose key it names again. Who reads it alone knows nothing of what was signed
+    /// before, which its first checkpoint signs again.
+    fn continued(&mut self, before: &Tree, line: &Envelope) -> Result<(), Doubt> {
+        let key = line.key.as_deref().map(str::parse::<Verifier>).transpose();
+        let doubt = |why: String, advice| Doubt { why: format!("line {} {why}", before.size() + 1), advice };
+        let key = key.map_err(|why| doubt(format!("names a key that is none: {why}"), TAMPERED))?;
+        if self.settled == 0 && before.size() > 0 && self.count == 0 && self.run.is_none() {
+            self.settled = before.size();
+            self.keeps_copy = line.checkpoint_copy.unwrap_or_default();
+            if let Some(key) = key.as_ref().filter(|key| !self.trust.knows(key)) {
+                return Err(doubt(format!("is of a run that another key signs: {key}"), FOREIGN));
+            }
+            self.run = key;
+            return Ok(());
+        }
+        match self.run == key {
+            true => Ok(()),
+            false => Err(doubt("names another key than its run began with".into(), TAMPERED)),
+        }
+    }
+
+    /// Lines of the checkpoint that was kept, until the log was seen to hold it.
+    pub(super) fn kept_size(&self) -> Option<u64> {
+        self.kept.as_ref().map(|kept| kept.size)
     }
 
     fn checkpoint(&mut self, before: &Tree, text: &str) -> Result<(), Doubt> {

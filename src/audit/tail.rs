@@ -9,6 +9,7 @@ use super::copier::Copier;
 use super::key::Signer;
 use super::open::Store;
 use super::record::Body;
+use super::rotation::Rotation;
 use crate::time::Monotonic;
 
 /// How often what is written is signed.
@@ -43,14 +44,43 @@ pub(super) struct Tail {
     /// What follows `written` does not count: a part of a line, or lines that may not have reached the disk.
     torn: bool,
     notary: Option<Notary>,
+    /// When the file is closed and another one begun; `None`: never.
+    rotation: Option<Rotation>,
     /// The newest checkpoint, while it may not be on disk yet. What nobody outside has seen can still be signed otherwise.
     unpublished: Option<String>,
 }
 
 impl Tail {
-    pub(super) fn new(store: Box<dyn Store>, end: End, notary: Option<Notary>) -> Self {
+    pub(super) fn new(store: Box<dyn Store>, end: End, notary: Option<Notary>, rotation: Option<Rotation>) -> Self {
         let (synced, written) = (end.clone(), end);
-        Tail { store, synced, written, unsynced: None, torn: false, notary, unpublished: None }
+        Tail { store, synced, written, unsynced: None, torn: false, notary, rotation, unpublished: None }
+    }
+
+    /// Closes the file and begins another one, if it is time to and all is on disk. The last line of a file is signed.
+    pub(super) fn rotate(&mut self) -> Result<()> {
+        let is_due = self.rotation.as_ref().is_some_and(|rotation| rotation.is_due(&self.written));
+        if !is_due || self.unsynced.is_some() || self.torn {
+            return Ok(());
+        }
+        if self.checkpoint_due().is_some() {
+            self.checkpoint()?;
+            self.sync()?;
+        }
+        let Some(rotation) = &mut self.rotation else { return Ok(()) };
+        let closed = rotation.closed();
+        let name = closed.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let mut link = self.written.link.clone();
+        let header = link.seal(&Body::continued(Monotonic::now(), &rotation.setting, &name, link.tree()).0);
+        self.store.rotate(&closed, header.as_bytes())?;
+        rotation.done();
+        self.written = End { link, length: header.len() as u64, ..self.written };
+        self.synced = self.written.clone();
+        Ok(())
+    }
+
+    /// Bytes that are free where the log is; `None` where nobody knows.
+    pub(super) fn free(&self) -> Option<u64> {
+        self.store.free()
     }
 
     /// When the next checkpoint is due: at once for the first, and never while there is nothing new to sign.

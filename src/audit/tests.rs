@@ -3,13 +3,14 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use super::chain::Link;
+use super::tree::Tree;
 use super::*;
 use crate::config::{AuditConfig, SyncPolicy};
 use crate::digest::Digest;
-use crate::line::{Counters, Fate, Judgement, Latency, PartId, PartRecord, Verdict};
+use crate::line::{Counters, Evidence, Fate, Judgement, Latency, PartId, PartRecord, Verdict};
 use crate::time::{Monotonic, StampSource};
 
-fn run_start() -> RunStart {
+pub(super) fn run_start() -> RunStart {
     let calibrations = BTreeMap::from([("washer".to_owned(), Digest::of("calibration"))]);
     RunStart {
         line: "line 3".into(),
@@ -21,8 +22,10 @@ fn run_start() -> RunStart {
     }
 }
 
-fn part(number: u64) -> Body {
-    let record = PartRecord {
+/// A part whose fate is settled.
+pub(super) fn settled(number: u64) -> PartRecord {
+    let evidence = Evidence { levels: vec![1.5, 2.0], place: Some((0.25, 0.33333)) };
+    PartRecord {
         part: PartId(number),
         ticket: None,
         frame: Some(number),
@@ -32,33 +35,47 @@ fn part(number: u64) -> Body {
         captured: Monotonic::from_nanos(1_000),
         stamp: StampSource::EndOfFrame,
         planned: Monotonic::from_nanos(2_000),
-        judgement: Some(Judgement { score: f32::NAN, threshold: 1.5, rejects: true, calibration: Digest::zero() }),
+        judgement: Some(Judgement {
+            score: f32::NAN,
+            threshold: 1.5,
+            rejects: true,
+            calibration: Digest::zero(),
+            evidence,
+        }),
         latency: Some(Latency::default()),
         verdict: Verdict::Reject,
         slack_ms: 1.23456,
         fired: Some(Monotonic::from_nanos(2_100)),
         confirmed: None,
         fate: Fate::Rejected,
-    };
-    Body::part(&record, PartContext { bundle: Digest::zero() })
+    }
+}
+
+fn part(number: u64) -> Body {
+    Body::part(&settled(number), PartContext { bundle: Digest::zero() }, None)
 }
 
 mod disks;
+mod rotated;
 mod signed;
 
-struct Folder(tempfile::TempDir);
+pub(super) struct Folder(tempfile::TempDir);
 
 impl Folder {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Folder(tempfile::tempdir().unwrap())
     }
 
-    fn file(&self) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    pub(super) fn file(&self) -> PathBuf {
         self.0.path().join("audit.jsonl")
     }
 
     fn open(&self) -> crate::Result<AuditLog> {
-        let config = AuditConfig { file: self.file(), sync: SyncPolicy::Group, signing: None };
+        let config = AuditConfig::in_file(self.file());
         AuditLog::open(&config, &run_start())
     }
 
@@ -66,11 +83,11 @@ impl Folder {
     fn run(&self, parts: u64) {
         let log = self.open().unwrap();
         (0..parts).for_each(|number| log.write(part(number)).unwrap());
-        log.write(Body::stop(Monotonic::now(), "end", &Counters::default())).unwrap();
+        log.stop(Monotonic::now(), "end", &Counters::default()).unwrap();
         log.close().unwrap();
     }
 
-    fn lines(&self) -> Vec<String> {
+    pub(super) fn lines(&self) -> Vec<String> {
         std::fs::read_to_string(self.file()).unwrap().lines().map(str::to_owned).collect()
     }
 
@@ -102,6 +119,7 @@ fn a_chain_goes_on_over_runs_and_verifies() {
             "kind",
             "time",
             "monotonic_ns",
+            "synchronised",
             "stamp",
             "part",
             "frame",
@@ -109,6 +127,8 @@ fn a_chain_goes_on_over_runs_and_verifies() {
             "class",
             "score",
             "threshold",
+            "levels",
+            "place",
             "verdict",
             "reason",
             "detail",
@@ -120,10 +140,31 @@ fn a_chain_goes_on_over_runs_and_verifies() {
             "latency_ms",
             "bundle",
             "calibration",
+            "picture",
             "hash"
         ],
         "the fields and their order are the format"
     );
+}
+
+#[test]
+fn what_decides_otherwise_than_in_the_run_before_is_written_down() {
+    let folder = Folder::new();
+    folder.run(1);
+    let mut run = run_start();
+    run.config = Some(Digest::of("edited"));
+    run.calibrations.insert("nut".into(), Digest::of("new"));
+    AuditLog::open(&AuditConfig::in_file(folder.file()), &run).unwrap().close().unwrap();
+    folder.run(1);
+    let lines = folder.lines();
+    let records = lines.iter().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()).collect::<Vec<_>>();
+    let changed = records.iter().filter(|record| record["kind"] == "changed").collect::<Vec<_>>();
+    let what = changed.iter().map(|record| record["what"].as_str().unwrap()).collect::<Vec<_>>();
+    assert_eq!(what, ["configuration", "calibration of nut", "configuration", "calibration of nut"]);
+    assert_eq!((&changed[1]["from"], &changed[3]["to"]), (&serde_json::Value::Null, &serde_json::Value::Null));
+    assert_eq!(changed[0]["to"], Digest::of("edited").to_string());
+    let own = records[0]["program_sha256"].as_str().unwrap();
+    assert_eq!(own, Digest::of(std::fs::read("/proc/self/exe").unwrap()).to_string());
 }
 
 #[test]
@@ -194,7 +235,7 @@ fn a_file_is_written_by_one_run_at_a_time() {
 
 #[test]
 fn a_disk_that_is_full_at_the_start_is_a_device_error() {
-    let config = AuditConfig { file: "/dev/full".into(), sync: SyncPolicy::Group, signing: None };
+    let config = AuditConfig::in_file("/dev/full".into());
     let error = AuditLog::open(&config, &run_start()).expect_err("full");
     assert_eq!(error.kind().exit_code(), 3);
     assert!(error.report().contains("No space left"), "{}", error.report());

@@ -16,6 +16,16 @@ impl Tree {
     /// The tree without leaves.
     pub(super) const EMPTY: Tree = Tree { size: 0, peaks: Vec::new() };
 
+    /// A tree of `size` leaves with these peaks; `None` when such a tree has another number of them.
+    pub(super) fn of(size: u64, peaks: Vec<Digest>) -> Option<Self> {
+        (peaks.len() as u32 == size.count_ones()).then_some(Tree { size, peaks })
+    }
+
+    /// The roots of its full subtrees, largest first: with the size, all that is needed to go on.
+    pub(super) fn peaks(&self) -> &[Digest] {
+        &self.peaks
+    }
+
     /// How many leaves it has.
     pub(super) fn size(&self) -> u64 {
         self.size

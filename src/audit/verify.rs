@@ -1,13 +1,14 @@
 //! Whether a file is what was written, line by line.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::BufRead;
 use std::ops::RangeInclusive;
 use std::path::Path;
 
 use super::FORMAT_VERSION;
 use super::chain::{Break, Envelope, Link};
 use super::checkpoint::Checkpoint;
+use super::read::{LogFile, cannot_be_read, files, open};
+use super::record::Deciders;
 use super::signatures::{Doubt, Signatures, Trust};
 use crate::{Error, Result};
 
@@ -41,14 +42,18 @@ pub(super) struct Reading<'t> {
     pub(super) link: Link,
     pub(super) signatures: Signatures<'t>,
     pub(super) verified: Verified,
-    /// Bytes of whole lines.
+    /// What decided about parts in the newest run.
+    pub(super) deciders: Option<Deciders>,
+    /// Lines of the log in files that are not here.
+    pub(super) first: u64,
+    /// Bytes of whole lines in the last file.
     pub(super) whole: u64,
     /// What follows the last line feed: an unfinished line.
     pub(super) tail: Vec<u8>,
     running: Option<u64>,
 }
 
-/// Checks the audit in `path`: its chain, its checkpoints, and what `trust` says of it from outside.
+/// Checks the audit in `path`, and the files of the same log that were closed before: its chain, its checkpoints, and what `trust` says of it from outside.
 ///
 /// # Errors
 ///
@@ -56,7 +61,7 @@ pub(super) struct Reading<'t> {
 pub fn verify(path: &Path, trust: &Trust) -> Result<Verified> {
     let reading = read(path, trust)?;
     let mut verified = reading.verified;
-    let line = verified.lines + 1;
+    let line = reading.link.seq() + 1;
     if !reading.tail.is_empty() {
         let cut =
             format!("{}: line {line} is cut off: the file was truncated, or its machine lost power", path.display());
@@ -77,7 +82,7 @@ pub fn verify(path: &Path, trust: &Trust) -> Result<Verified> {
         ));
     }
     for lines in &verified.unsigned {
-        let end = *lines.end() == verified.lines;
+        let end = *lines.end() == reading.link.seq();
         verified.warnings.push(format!(
             "lines {} to {} {}: who may write the file could have changed them",
             lines.start(),
@@ -94,44 +99,69 @@ pub fn verify(path: &Path, trust: &Trust) -> Result<Verified> {
     Ok(verified)
 }
 
+/// Reads all files of the log in `path`.
 pub(super) fn read<'t>(path: &Path, trust: &'t Trust) -> Result<Reading<'t>> {
-    let failed = |error| {
-        Error::device(format!("audit file {} cannot be read", path.display()))
-            .because(error)
-            .advise("check the path ([audit] file in the line's configuration names it) and its permissions")
-    };
-    let mut file = BufReader::new(File::open(path).map_err(failed)?);
-    let signatures = Signatures::new(trust).map_err(|doubt| Error::usage(doubt.why).advise(doubt.advice))?;
+    read_files(&files(path)?, trust)
+}
+
+/// Reads the newest file of the log in `path` alone where that is enough to continue it: it says what it continues, and holds
+/// the checkpoint that was kept.
+pub(super) fn read_newest<'t>(path: &Path, trust: &'t Trust) -> Result<Reading<'t>> {
+    let files = files(path)?;
+    if let [.., _, newest] = files.as_slice() {
+        let kept = new_signatures(trust)?.kept_size();
+        let first = first_link(newest)?;
+        if first.is_some_and(|first| kept.is_none_or(|kept| first.seq() <= kept)) {
+            return read_files(std::slice::from_ref(newest), trust);
+        }
+    }
+    read_files(&files, trust)
+}
+
+fn new_signatures(trust: &Trust) -> Result<Signatures<'_>> {
+    Signatures::new(trust).map_err(|doubt| Error::usage(doubt.why).advise(doubt.advice))
+}
+
+/// What a file's first line says that it continues; `None` where it is no beginning in the middle of a log.
+fn first_link(file: &LogFile) -> Result<Option<Link>> {
+    let mut line = Vec::new();
+    open(&file.path)?.read_until(b'\n', &mut line).map_err(|error| cannot_be_read(&file.path, error))?;
+    let envelope = line.strip_suffix(b"\n").and_then(|content| Envelope::open(content).ok());
+    Ok(envelope.and_then(|envelope| envelope.continues()))
+}
+
+fn read_files<'t>(files: &[LogFile], trust: &'t Trust) -> Result<Reading<'t>> {
     let mut reading = Reading {
         link: Link::START,
-        signatures,
+        signatures: new_signatures(trust)?,
         verified: Verified::default(),
+        deciders: None,
+        first: 0,
         whole: 0,
         tail: Vec::new(),
         running: None,
     };
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        file.read_until(b'\n', &mut line).map_err(failed)?;
-        match line.split_last() {
-            None => break,
-            Some((b'\n', content)) => {
-                let envelope = Envelope::open(content)
-                    .and_then(|envelope| reading.link.check(&envelope).map(|()| envelope))
-                    .map_err(|broken| broken_at(path, &reading.link, broken, &mut file))?;
-                let signed = reading.signatures.follow(reading.link.tree(), &envelope);
-                signed.map_err(|doubt| doubted(path, doubt))?;
-                reading.link.advance(envelope.hash, content);
-                reading.whole += line.len() as u64;
-                reading.note(path, envelope)?;
-            }
-            Some(_) => {
-                reading.tail = line;
-                break;
-            }
+    let first = files.first().map(first_link).transpose()?.flatten();
+    if let Some(link) = first.filter(|link| link.seq() > 0) {
+        reading.verified.warnings.push(format!(
+            "lines 1 to {} are in files that are not here: what is here continues them, and says nothing of them",
+            link.seq()
+        ));
+        reading.first = link.seq();
+        reading.link = link;
+    }
+    for (i, file) in files.iter().enumerate() {
+        reading.file(&file.path)?;
+        if !reading.tail.is_empty() && i + 1 < files.len() {
+            let line = reading.link.seq() + 1;
+            return Err(Error::check(format!(
+                "{}: line {line} is cut off, and another file follows it",
+                file.path.display()
+            ))
+            .because("a file is closed with its last line whole: this one was changed"));
         }
     }
+    let path = files.last().map_or(Path::new(""), |file| &file.path);
     reading.signatures.end(reading.link.tree()).map_err(|doubt| doubted(path, doubt))?;
     reading.verified.checkpoints = reading.signatures.count;
     reading.verified.signed = reading.signatures.newest.as_ref().map(|newest| newest.checkpoint.clone());
@@ -150,12 +180,51 @@ fn doubted(path: &Path, doubt: Doubt) -> Error {
 }
 
 impl Reading<'_> {
+    fn file(&mut self, path: &Path) -> Result<()> {
+        let failed = |error| cannot_be_read(path, error);
+        let mut file = open(path)?;
+        let mut line = Vec::new();
+        self.whole = 0;
+        loop {
+            line.clear();
+            file.read_until(b'\n', &mut line).map_err(failed)?;
+            match line.split_last() {
+                None => return Ok(()),
+                Some((b'\n', content)) => {
+                    let envelope = Envelope::open(content)
+                        .and_then(|envelope| self.link.check(&envelope).map(|()| envelope))
+                        .map_err(|broken| broken_at(path, &self.link, broken, &mut file))?;
+                    if envelope.kind == "continued" && envelope.continues().as_ref() != Some(&self.link) {
+                        let line = self.link.seq() + 1;
+                        return Err(Error::check(format!(
+                            "{}: line {line} does not continue the files before it: it tells of another tree",
+                            path.display()
+                        )));
+                    }
+                    let signed = self.signatures.follow(self.link.tree(), &envelope);
+                    signed.map_err(|doubt| doubted(path, doubt))?;
+                    self.link.advance(envelope.hash, content);
+                    self.whole += line.len() as u64;
+                    if matches!(envelope.kind.as_str(), "start" | "continued") {
+                        self.deciders = serde_json::from_slice(content).ok();
+                    }
+                    self.note(path, envelope)?;
+                }
+                Some(_) => {
+                    self.tail = line;
+                    return Ok(());
+                }
+            }
+        }
+    }
+
     fn note(&mut self, path: &Path, envelope: Envelope) -> Result<()> {
         self.verified.lines += 1;
-        let line = self.verified.lines;
+        let line = self.link.seq();
         match envelope.kind.as_str() {
             "part" => self.verified.parts += 1,
             "start" => self.start(path, line, envelope.format_version)?,
+            "continued" => known_version(path, line, envelope.format_version)?,
             "stop" => self.running = None,
             "lost" => self.lose(line, envelope.records.unwrap_or_default()),
             _ => {}
@@ -175,14 +244,7 @@ impl Reading<'_> {
     }
 
     fn start(&mut self, path: &Path, line: u64, version: Option<u32>) -> Result<()> {
-        if version != Some(FORMAT_VERSION) {
-            let version = version.map_or("without a number".to_owned(), |version| version.to_string());
-            return Err(Error::device(format!(
-                "{}:{line}: audit format {version} is unknown to this program",
-                path.display()
-            ))
-            .advise(format!("this program reads format {FORMAT_VERSION}: update hgad")));
-        }
+        known_version(path, line, version)?;
         self.verified.runs += 1;
         if let Some(before) = self.running.replace(line) {
             self.verified.warnings.push(format!(
@@ -191,6 +253,18 @@ impl Reading<'_> {
         }
         Ok(())
     }
+}
+
+fn known_version(path: &Path, line: u64, version: Option<u32>) -> Result<()> {
+    if !version.is_some_and(|version| (1..=FORMAT_VERSION).contains(&version)) {
+        let version = version.map_or("without a number".to_owned(), |version| version.to_string());
+        return Err(Error::device(format!(
+            "{}:{line}: audit format {version} is unknown to this program",
+            path.display()
+        ))
+        .advise(format!("this program reads formats 1 to {FORMAT_VERSION}: update hgad")));
+    }
+    Ok(())
 }
 
 fn broken_at(path: &Path, link: &Link, broken: Break, rest: &mut impl BufRead) -> Error {

@@ -7,7 +7,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::desk::{Desk, KEPT, Refused, Waiting, silence};
+use super::desk::{Desk, Refused, Waiting, silence};
+use super::pressure::Pressure;
 use super::record::Body;
 use super::tail::Tail;
 use crate::config::SyncPolicy;
@@ -15,8 +16,6 @@ use crate::{Error, Result};
 
 /// How long a record may lie in the system's cache.
 const SYNC_EVERY: Duration = Duration::from_millis(200);
-/// So many records are forced onto the disk at once: a burst must not find the queue full of records that only wait.
-const SYNC_AT: usize = KEPT / 2;
 /// How often a disk that failed is tried again.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -35,10 +34,15 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Starts the thread. A record that is not on disk after `patience` is a fault.
-    pub(super) fn start(tail: Tail, sync: SyncPolicy, patience: Duration) -> Result<Self> {
-        let desk = Arc::new(Desk::default());
+    pub(super) fn start(tail: Tail, sync: SyncPolicy, room: usize, patience: Duration) -> Result<Self> {
+        let desk = Arc::new(Desk::new(room));
         let ends = Ends(desk.clone());
-        let scribe = Scribe { tail, sync, batch: VecDeque::new(), written: 0 };
+        // A burst must not find the queue full of records that only wait.
+        let group = match sync {
+            SyncPolicy::EveryRecord => 1,
+            SyncPolicy::Group => (room / 2).max(1),
+        };
+        let scribe = Scribe { tail, group, batch: VecDeque::new(), written: 0, pressure: Pressure::default() };
         let thread = std::thread::Builder::new().name("audit".into()).spawn(move || scribe.work(&ends.0));
         thread.map_err(|error| Error::device("the system gives no thread for the audit").because(error))?;
         Ok(Writer { desk, patience })
@@ -46,6 +50,10 @@ impl Writer {
 
     pub(super) fn write(&self, body: Body) -> std::result::Result<(), Refused> {
         self.desk.put(body)
+    }
+
+    pub(super) fn on_disk(&self) -> u64 {
+        self.desk.queue().on_disk
     }
 
     pub(super) fn health(&self) -> std::result::Result<(), String> {
@@ -96,11 +104,13 @@ struct Urgency {
 
 struct Scribe {
     tail: Tail,
-    sync: SyncPolicy,
+    /// So many records are forced onto the disk at once.
+    group: usize,
     /// What is not on disk yet, oldest first.
     batch: VecDeque<Waiting>,
     /// So many of them are written, and not forced onto the disk.
     written: usize,
+    pressure: Pressure,
 }
 
 impl Scribe {
@@ -109,6 +119,10 @@ impl Scribe {
         loop {
             let urgency = self.wait(desk);
             let result = self.write(desk, urgency);
+            if let Some(news) = self.pressure.look(&self.tail) {
+                // Where there is no room for it, there are graver news.
+                let _ = desk.put(news);
+            }
             let mut queue = desk.queue();
             queue.failure = result.err().map(|error| error.to_string());
             if queue.closing && (queue.failure.is_some() || queue.open() == 0) {
@@ -146,20 +160,21 @@ impl Scribe {
             Some(since) if urgency.at_once || since.elapsed() >= SYNC_EVERY => self.force(desk),
             _ => Ok(()),
         };
-        appended.and(forced)
+        appended.and(forced)?;
+        // A file that begins with nothing behind it would be of no use.
+        if urgency.last { Ok(()) } else { self.tail.rotate() }
     }
 
     fn append(&mut self, desk: &Desk) -> std::io::Result<()> {
-        let group = match self.sync {
-            SyncPolicy::EveryRecord => 1,
-            SyncPolicy::Group => SYNC_AT,
-        };
         while self.written < self.batch.len() {
-            let end = self.batch.len().min(self.written + group);
+            let end = self.batch.len().min(self.written + self.group);
             self.tail.append(self.batch.range(self.written..end).map(|waiting| &waiting.body))?;
             self.written = end;
-            if self.written >= group {
+            if self.written >= self.group {
                 self.force(desk)?;
+                if !self.batch.is_empty() {
+                    self.tail.rotate()?;
+                }
             }
         }
         Ok(())

@@ -1,12 +1,12 @@
 //! A folder of images that is replayed as if a camera saw them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use image::RgbImage;
 
 use super::pacing::Pacing;
-use super::{BrokenFrame, Camera, Frame, Grab};
+use super::{BrokenFrame, Camera, Frame, Grab, Original};
 use crate::config::FolderConfig;
 use crate::time::{Monotonic, StampSource};
 use crate::{Result, dataset};
@@ -21,7 +21,7 @@ pub struct FolderCamera {
     frames: Option<u64>,
     next: u64,
     /// The next image, read ahead of its time so that reading does not delay it.
-    waiting: Option<Result<RgbImage>>,
+    waiting: Option<Result<(RgbImage, Original)>>,
 }
 
 impl FolderCamera {
@@ -54,7 +54,7 @@ impl Camera for FolderCamera {
             return Ok(Grab::End);
         }
         let path = &self.images[(self.next % self.images.len() as u64) as usize];
-        let image = self.waiting.take().unwrap_or_else(|| dataset::read_rgb(path));
+        let image = self.waiting.take().unwrap_or_else(|| read(path));
         let wait = self.pacing.left(Monotonic::now());
         if wait > patience {
             self.waiting = Some(image);
@@ -68,10 +68,19 @@ impl Camera for FolderCamera {
         self.next += 1;
         let origin = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
         Ok(match image {
-            Ok(image) => Grab::Frame(Frame { number, captured, stamp, origin, product: None, image }),
+            Ok((image, original)) => {
+                Grab::Frame(Frame { number, captured, stamp, origin, product: None, image, original: Some(original) })
+            }
             Err(error) => Grab::Broken(BrokenFrame { number, captured, stamp, origin, why: error.line() }),
         })
     }
+}
+
+fn read(path: &Path) -> Result<(RgbImage, Original)> {
+    let bytes = dataset::read_bytes(path)?;
+    let image = dataset::decode_rgb(path, &bytes)?;
+    let ending = path.extension().map_or_else(String::new, |ending| ending.to_string_lossy().to_ascii_lowercase());
+    Ok((image, Original { bytes, ending }))
 }
 
 #[cfg(test)]

@@ -28,6 +28,24 @@ pub struct Frame {
     pub product: Option<String>,
     /// 8-bit RGB pixels, any size.
     pub image: RgbImage,
+    /// The picture as it came, where it came as a file of its own; `None` for raw pixels.
+    pub original: Option<Original>,
+}
+
+impl Frame {
+    /// Bytes of memory that its pictures take.
+    pub fn size(&self) -> usize {
+        self.image.as_raw().len() + self.original.as_ref().map_or(0, |original| original.bytes.len())
+    }
+}
+
+/// A picture as it came, before it was decoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Original {
+    /// The file, byte for byte.
+    pub bytes: Vec<u8>,
+    /// What a file of its kind ends with, such as `jpg`.
+    pub ending: String,
 }
 
 /// A frame without a readable picture.

@@ -36,6 +36,7 @@ impl SyntheticCamera {
             origin: format!("part-{number:05}"),
             product: Some(part.truth.product.name().to_owned()),
             image: part.image,
+            original: None,
         }
     }
 }

@@ -1,5 +1,11 @@
 //! `hgad audit`.
 
+mod again;
+mod query;
+mod replay;
+mod report;
+mod show;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -8,7 +14,7 @@ use clap::Subcommand;
 use crate::audit::{self, Signer, Trust, Verifier};
 use crate::{Error, Result, print};
 
-/// Check what a line wrote down, and prove it to others
+/// Check, search and explain what a line wrote down, and prove it to others
 #[derive(Debug, clap::Args)]
 pub struct AuditArgs {
     #[command(subcommand)]
@@ -21,6 +27,10 @@ enum AuditCommand {
     Keygen(KeygenArgs),
     Prove(ProveArgs),
     Check(CheckArgs),
+    Query(query::QueryArgs),
+    Show(show::ShowArgs),
+    Replay(replay::ReplayArgs),
+    Report(report::ReportArgs),
 }
 
 /// Check that no line was changed, removed or put in (exit code 1 if one was)
@@ -93,6 +103,10 @@ pub fn run(args: AuditArgs) -> Result<()> {
         AuditCommand::Keygen(args) => keygen(&args),
         AuditCommand::Prove(args) => prove(&args),
         AuditCommand::Check(args) => check(&args),
+        AuditCommand::Query(args) => query::run(args),
+        AuditCommand::Show(args) => show::run(&args),
+        AuditCommand::Replay(args) => replay::run(args),
+        AuditCommand::Report(args) => report::run(&args),
     }
 }
 

@@ -150,6 +150,16 @@ pub(super) fn example(key: &str) -> String {
         "former_keys" => "[\"line-3.former.key.pub\"]",
         "checkpoint_copy" => "\"/mnt/usb/line-3.checkpoint\"",
         "fsync" => "\"group\"",
+        "pictures" => "\"pictures\"",
+        "sample" => "0.01",
+        "around" => "2",
+        "keep_days" => "30",
+        "keep_rejects_days" => "365",
+        "keep_gb" => "20",
+        "keep_records" => "4096",
+        "when_full" => "\"stop-line\"",
+        "rotate_mb" => "64",
+        "rotate_daily" => "true",
         _ => "VALUE (docs/configuration.md has every key)",
     };
     format!("{key} = {value}")

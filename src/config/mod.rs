@@ -3,6 +3,7 @@
 //! A file is read as typed and then validated once into what the program runs on; every complaint names file, line and
 //! column. `docs/configuration.md` is the format's reference.
 
+mod audit;
 mod belt;
 mod complaint;
 mod devices;
@@ -13,7 +14,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::Deserialize;
+pub use self::audit::{AuditConfig, FullPolicy, PicturesConfig, RotationConfig, SigningConfig, SyncPolicy};
 
 use crate::camera::v4l2;
 use crate::digest::Digest;
@@ -208,39 +209,6 @@ impl SerialConfig {
     pub fn sending(&self, message: &[u8]) -> Duration {
         Duration::from_secs_f64(message.len() as f64 * 10.0 / f64::from(self.baud))
     }
-}
-
-/// Where decisions are written down.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AuditConfig {
-    /// The file; an existing one is continued.
-    pub file: PathBuf,
-    /// When records are forced onto the disk.
-    pub sync: SyncPolicy,
-    /// What the audit is signed with; `None`: it is not.
-    pub signing: Option<SigningConfig>,
-}
-
-/// What an audit is signed with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SigningConfig {
-    /// The private key (`hgad audit keygen`).
-    pub key: PathBuf,
-    /// Public keys that signed the file before this one.
-    pub former_keys: Vec<PathBuf>,
-    /// Where the newest checkpoint is copied to, out of reach of who may write the audit.
-    pub checkpoint_copy: Option<PathBuf>,
-}
-
-/// When records are forced onto the disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum SyncPolicy {
-    /// At least every 200 ms: a power cut loses at most that.
-    #[default]
-    Group,
-    /// After every record.
-    EveryRecord,
 }
 
 impl LineConfig {

@@ -12,11 +12,10 @@ use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
+use super::audit::AuditTyped;
 use super::belt::{self, BeltSection};
 use super::complaint::{self, Complaint};
-use super::{
-    AuditConfig, CameraConfig, FORMAT_VERSION, FolderConfig, LineConfig, SigningConfig, SyncPolicy, SyntheticConfig,
-};
+use super::{CameraConfig, FORMAT_VERSION, FolderConfig, LineConfig, SyntheticConfig};
 use crate::camera::pixels::PixelFormat;
 use crate::camera::v4l2;
 use crate::digest::Digest;
@@ -374,61 +373,6 @@ impl SyntheticTyped {
         let parts = self.parts.as_ref().map(|parts| positive("parts", parts)).transpose()?;
         Ok(SyntheticConfig { seed: self.seed, rate: rate(&self.rate)?, parts, defect_share })
     }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct AuditTyped {
-    file: Spanned<String>,
-    fsync: Option<SyncPolicy>,
-    key: Option<Spanned<String>>,
-    former_keys: Option<Spanned<Vec<Spanned<String>>>>,
-    checkpoint_copy: Option<Spanned<String>>,
-}
-
-impl AuditTyped {
-    fn validate(&self, document: &Document) -> Checked<AuditConfig> {
-        let file = document.path("file", &self.file)?;
-        let signing = self.signing(document, &file)?;
-        Ok(AuditConfig { file, sync: self.fsync.unwrap_or_default(), signing })
-    }
-
-    fn signing(&self, document: &Document, file: &Path) -> Checked<Option<SigningConfig>> {
-        let Some(key) = &self.key else {
-            let former = self.former_keys.as_ref().map(Spanned::span);
-            return match former.or(self.checkpoint_copy.as_ref().map(Spanned::span)) {
-                Some(place) => Err(Complaint::new(
-                    place,
-                    "nothing is signed without a key",
-                    "make one with `hgad audit keygen`, and name it here: key = \"FILE\"",
-                )),
-                None => Ok(None),
-            };
-        };
-        let former_keys = self.former_keys.iter().flat_map(|keys| keys.get_ref());
-        let signing = SigningConfig {
-            key: document.path("key", key)?,
-            former_keys: former_keys.map(|key| document.path("former_keys", key)).collect::<Checked<_>>()?,
-            checkpoint_copy: self
-                .checkpoint_copy
-                .as_ref()
-                .map(|typed| document.path("checkpoint_copy", typed))
-                .transpose()?,
-        };
-        apart("key", key.span(), &signing.key, &[("file", file)])?;
-        if let (Some(typed), Some(copy)) = (&self.checkpoint_copy, &signing.checkpoint_copy) {
-            apart("checkpoint_copy", typed.span(), copy, &[("file", file), ("key", &signing.key)])?;
-        }
-        Ok(Some(signing))
-    }
-}
-
-/// One would be written over the other.
-fn apart(key: &str, place: Range<usize>, path: &Path, others: &[(&str, &Path)]) -> Checked<()> {
-    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let Some((other, _)) = others.iter().find(|(_, other)| absolute(other) == absolute(path)) else { return Ok(()) };
-    let advice = format!("name a file of its own, such as: {}", complaint::example(key));
-    Err(Complaint::new(place, format!("{key} is the same file as {other}"), advice))
 }
 
 pub(super) fn not_empty(key: &str, typed: &Spanned<String>) -> Checked<String> {

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use crate::audit::{self, AuditLog, PartContext, RunStart};
 use crate::camera::synthetic::SyntheticCamera;
-use crate::config::{AuditConfig, SyncPolicy};
+use crate::config::AuditConfig;
 use crate::line::Rules;
 use crate::outputs::NoOutput;
 use crate::print::counted;
@@ -78,7 +78,7 @@ pub fn run(request: &Request, stop: Arc<AtomicBool>) -> Result<Report> {
         gallery: Gallery::new(overlays.clone()),
         view: View::new(request),
     }));
-    let audit = AuditConfig { file: request.out.join(AUDIT), sync: SyncPolicy::default(), signing: None };
+    let audit = AuditConfig::in_file(request.out.join(AUDIT));
     let start = RunStart {
         line: "synthetic conveyor".into(),
         config: None,

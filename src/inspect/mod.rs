@@ -52,6 +52,8 @@ pub struct Inspection {
     /// How unlike a normal part the frame is, in standard deviations; larger is worse. Compared with the calibrated
     /// threshold.
     pub score: f32,
+    /// The highest value of every level, in standard deviations of normal parts on this line.
+    pub levels: Vec<f32>,
     /// Another class, if the frame clearly shows one: then the score says nothing about the part.
     pub resembles: Option<usize>,
     /// The anomaly map at the network's input size `(H, W)`; larger is worse.
@@ -141,10 +143,12 @@ impl Inspector {
         let preprocessed = Instant::now();
         let latents = self.network.run(input)?;
         let run = Instant::now();
-        let (score, map) = self.score_maps(&self.level_maps_of(&latents, class), reference);
+        let maps = self.level_maps_of(&latents, class);
+        let levels = score::levels(&maps, reference);
+        let (score, map) = self.score_maps(&maps, reference);
         let resembles = self.resembles(&latents, class);
         let timings = Timings { preprocess: preprocessed - start, network: run - preprocessed, score: run.elapsed() };
-        Ok(Inspection { score, resembles, map, timings })
+        Ok(Inspection { score, levels, resembles, map, timings })
     }
 
     /// The score and the anomaly map `(H, W)` of a frame whose level maps are known: calibration has them already.

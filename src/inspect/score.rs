@@ -31,6 +31,21 @@ pub(super) fn score(map: &Array2<f32>) -> f32 {
     (values[..count].iter().map(|value| f64::from(*value)).sum::<f64>() / count as f64) as f32
 }
 
+/// The highest value of every level's map `(h, w)`, in standard deviations of normal parts on this line.
+pub(super) fn levels(maps: &[Array2<f32>], reference: &ScoreReference) -> Vec<f32> {
+    let constants = reference.mean.iter().zip(&reference.deviation);
+    let highest = |map: &Array2<f32>| map.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    maps.iter().zip(constants).map(|(map, (mean, deviation))| (highest(map) - mean) / deviation).collect()
+}
+
+/// Where an anomaly map has its maximum: the middle of that pixel, in shares of the map's columns and rows. `None` for a map
+/// without a number.
+pub fn place(map: &Array2<f32>) -> Option<(f32, f32)> {
+    let numbers = map.indexed_iter().filter(|(_, value)| !value.is_nan());
+    let ((row, column), _) = numbers.max_by(|(_, a), (_, b)| a.total_cmp(b))?;
+    Some(((column as f32 + 0.5) / map.ncols() as f32, (row as f32 + 0.5) / map.nrows() as f32))
+}
+
 /// What distances are usual at every position of one level, from normal parts: `distances[y][i]` is the map `(h, w)` of
 /// normal part i of class y. Every class needs a part.
 pub fn fit_profile(distances: &[Vec<Array2<f32>>]) -> DistanceProfile {
@@ -82,6 +97,15 @@ mod tests {
         assert_eq!(score(&map), (396.0 + 397.0 + 398.0 + 399.0) / 4.0);
         assert_eq!(score(&Array2::from_elem((2, 2), 3.0)), 3.0);
         assert!(score(&Array2::from_elem((2, 2), -f32::NAN)).is_nan(), "what is not a number is no score to pass with");
+    }
+
+    #[test]
+    fn the_place_of_a_defect_is_where_the_map_is_highest() {
+        let map = array![[0.0, f32::NAN, 1.0, 0.0], [0.0, 0.0, 0.0, 7.0]];
+        assert_eq!(place(&map), Some((0.875, 0.75)));
+        assert_eq!(place(&array![[f32::NAN]]), None);
+        let reference = ScoreReference { mean: vec![1.0], deviation: vec![2.0] };
+        assert_eq!(levels(&[map], &reference), [3.0]);
     }
 
     #[test]

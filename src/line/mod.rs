@@ -31,7 +31,7 @@ use std::time::Duration;
 pub use self::core::LineCore;
 pub use alarms::Alarm;
 pub use belt::{Drive, Length};
-pub use record::{Counters, Fate, Judgement, Latency, PartRecord, Unknown, Verdict};
+pub use record::{Counters, Evidence, Fate, Judgement, Latency, PartRecord, Unknown, Verdict};
 pub use rules::{Confirm, Consequence, Ejector, Find, Limits, PhotoEye, Rules, Share, SkippedPolicy};
 
 use crate::time::{Monotonic, StampSource};

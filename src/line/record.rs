@@ -17,6 +17,17 @@ pub struct Judgement {
     pub rejects: bool,
     /// The calibration that says so.
     pub calibration: Digest,
+    /// What the score was made of, for people and reports.
+    pub evidence: Evidence,
+}
+
+/// What a score was made of.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Evidence {
+    /// The highest value of every level, in standard deviations of normal parts on this line.
+    pub levels: Vec<f32>,
+    /// Where the part is most unlike a normal one: columns and rows of the frame, each from 0 to 1.
+    pub place: Option<(f32, f32)>,
 }
 
 /// Where a part's time went between its capture and its verdict.

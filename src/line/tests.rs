@@ -39,7 +39,13 @@ impl Bench {
     }
 
     fn judged(&mut self, ticket: u64, ms: u64, rejects: bool) -> Vec<Action> {
-        let judgement = Judgement { score: 0.0, threshold: 1.0, rejects, calibration: Digest::zero() };
+        let judgement = Judgement {
+            score: 0.0,
+            threshold: 1.0,
+            rejects,
+            calibration: Digest::zero(),
+            evidence: Evidence::default(),
+        };
         self.tell(ms, Happening::Inspected(Ticket(ticket), Ok((judgement, Latency::default()))))
     }
 }
@@ -91,7 +97,13 @@ fn a_part_passes_only_by_a_verdict_that_left_time_to_arm_the_ejector() {
         let mut core = LineCore::new(rules());
         let mut actions = Vec::new();
         captured(&mut core, 0, 1000, &mut actions);
-        let judgement = Judgement { score: 0.0, threshold: 1.0, rejects: false, calibration: Digest::zero() };
+        let judgement = Judgement {
+            score: 0.0,
+            threshold: 1.0,
+            rejects: false,
+            calibration: Digest::zero(),
+            evidence: Evidence::default(),
+        };
         let what = Happening::Inspected(Ticket(1000), Ok((judgement, Latency::default())));
         // No tick came in between: the rule does not depend on when somebody looked at the clock.
         core.handle(Event { at: Monotonic::from_nanos(verdict_ms * 1_000_000), what }, &mut actions);

@@ -233,6 +233,7 @@ impl Conductor {
         match message {
             Message::Event(event) => self.handle(event),
             Message::Inspected { ticket, event, picture } => {
+                self.audit.saw(ticket, self.core.is_open(ticket), &picture.frame);
                 if self.gallery.is_some() && self.core.is_open(ticket) {
                     self.pictures.insert(ticket, *picture);
                 }
@@ -303,7 +304,7 @@ impl Conductor {
                 log::error!("alarm {alarm}: {why}");
                 self.tally.alarm(alarm);
                 self.beacons.iter_mut().for_each(|beacons| beacons.alarm(alarm, true));
-                self.audit.write(Body::alarm(at, alarm, Some(&why)));
+                self.audit.alarm(at, alarm, &why);
             }
             Action::ClearAlarm(alarm) => {
                 log::info!("alarm {alarm} is over");
@@ -340,7 +341,7 @@ impl Conductor {
     }
 
     fn record(&mut self, record: PartRecord) {
-        self.audit.write(Body::part(&record, self.context));
+        self.audit.part(&record, self.context);
         self.tally.add(&record);
         self.journal.part(&record);
         let picture = record.ticket.and_then(|ticket| self.pictures.remove(&ticket));
@@ -367,7 +368,7 @@ impl Conductor {
         self.inspection.leave("the inspection still computes, in vain: its part has its fate");
         let counters = *self.core.counters();
         let ending = self.ending.unwrap_or(Ending::Stopped);
-        self.audit.write(Body::stop(Monotonic::now(), &ending.to_string(), &counters));
+        self.audit.stop(Monotonic::now(), &ending.to_string(), &counters);
         let file = self.audit.path().to_owned();
         let written = self.audit.close();
         let unobserved = self.gallery.as_mut().map_or(0, |gallery| {

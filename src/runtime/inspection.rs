@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
 use super::conductor::Message;
@@ -11,8 +12,8 @@ use crate::bundle::Bundle;
 use crate::calibrate::Calibration;
 use crate::camera::Frame;
 use crate::digest::Digest;
-use crate::inspect::{Inspection, Inspector};
-use crate::line::{Event, Happening, Judgement, Latency};
+use crate::inspect::{Inspection, Inspector, score};
+use crate::line::{Event, Evidence, Happening, Judgement, Latency};
 use crate::time::Monotonic;
 use crate::{Error, Result, panic_text};
 
@@ -97,6 +98,7 @@ impl Inspect for ModelInspector {
             threshold: calibration.threshold,
             rejects: calibration.rejects(inspection.score),
             calibration: product.digest,
+            evidence: Evidence { levels: inspection.levels.clone(), place: score::place(&inspection.map) },
         };
         Ok(Judged { judgement, inspection })
     }
@@ -123,7 +125,7 @@ pub(super) fn judge(mut inspector: Box<dyn Inspect>, slot: &Slot<Waiting>, messa
             Err(panic) => (Err(format!("the inspection panicked: {}", panic_text(&*panic))), None),
         };
         let event = Event { at, what: Happening::Inspected(ticket, outcome) };
-        let picture = Box::new(Picture { frame, inspection });
+        let picture = Box::new(Picture { frame: Arc::new(frame), inspection });
         if messages.send(Message::Inspected { ticket, event, picture }).is_err() {
             return;
         }

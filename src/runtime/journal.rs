@@ -69,7 +69,7 @@ fn told(record: &PartRecord) -> String {
 mod tests {
     use super::*;
     use crate::digest::Digest;
-    use crate::line::{Judgement, PartId, Unknown};
+    use crate::line::{Evidence, Judgement, PartId, Unknown};
     use crate::time::StampSource;
 
     #[test]
@@ -84,7 +84,13 @@ mod tests {
             captured: Monotonic::default(),
             stamp: StampSource::Received,
             planned: Monotonic::default(),
-            judgement: Some(Judgement { score: 1.5, threshold: 1.25, rejects: true, calibration: Digest::zero() }),
+            judgement: Some(Judgement {
+                score: 1.5,
+                threshold: 1.25,
+                rejects: true,
+                calibration: Digest::zero(),
+                evidence: Evidence::default(),
+            }),
             latency: None,
             verdict: Verdict::Reject,
             slack_ms: 0.0,

@@ -1,11 +1,14 @@
 //! The audit as the conductor sees it: it takes records, and has to be looked after.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::condition::Condition;
 use crate::Result;
-use crate::audit::{AuditLog, Body};
-use crate::line::{Device, Happening};
+use crate::audit::{AuditLog, Body, PartContext};
+use crate::camera::Frame;
+use crate::line::{Alarm, Counters, Device, Happening, PartRecord, Ticket};
+use crate::time::Monotonic;
 
 pub(super) struct Ledger {
     audit: AuditLog,
@@ -25,10 +28,31 @@ impl Ledger {
         self.refused |= self.audit.write(body).is_err();
     }
 
+    /// A frame that was inspected, or had to make room for another.
+    pub(super) fn saw(&self, ticket: Ticket, is_open: bool, frame: &Arc<Frame>) {
+        self.audit.saw(ticket, is_open, frame);
+    }
+
+    pub(super) fn part(&mut self, record: &PartRecord, context: PartContext) {
+        self.refused |= self.audit.part(record, context).is_err();
+    }
+
+    /// An alarm was raised.
+    pub(super) fn alarm(&mut self, at: Monotonic, alarm: Alarm, why: &str) {
+        self.write(Body::alarm(at, alarm, Some(why)));
+        self.audit.alarmed();
+    }
+
+    /// The run ends.
+    pub(super) fn stop(&mut self, at: Monotonic, reason: &str, counters: &Counters) {
+        self.refused |= self.audit.stop(at, reason, counters).is_err();
+    }
+
     /// What happened to the audit since the last call. A thread that hangs on a disk cannot tell, so it is looked at.
     pub(super) fn news(&mut self) -> impl Iterator<Item = Happening> + use<> {
+        self.refused |= self.audit.tend().is_err();
         let change = self.condition.follow(self.audit.health());
-        let lost = (self.refused && !self.told).then_some(Happening::AuditLost);
+        let lost = (self.refused && !self.told && self.audit.stops_line()).then_some(Happening::AuditLost);
         self.told = self.refused;
         change.into_iter().chain(lost)
     }

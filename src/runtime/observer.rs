@@ -1,5 +1,6 @@
 //! Who looks at finished parts: the demo's live view, and whatever else must not hold up the line.
 
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
@@ -25,7 +26,7 @@ pub struct Finished {
 #[derive(Debug, Clone)]
 pub struct Picture {
     /// The frame.
-    pub frame: Frame,
+    pub frame: Arc<Frame>,
     /// The anomaly map; `None` where the inspection failed.
     pub inspection: Option<Inspection>,
 }

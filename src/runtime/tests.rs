@@ -10,11 +10,11 @@ use ndarray::Array2;
 use super::*;
 use crate::audit::{self, RunStart};
 use crate::camera::{BrokenFrame, Frame, Grab};
-use crate::config::{AuditConfig, SyncPolicy};
+use crate::config::AuditConfig;
 use crate::digest::Digest;
 use crate::health;
 use crate::inspect::{Inspection, Timings};
-use crate::line::{Alarm, Consequence, Device, Fate, Judgement, Length, Unknown, Verdict};
+use crate::line::{Alarm, Consequence, Device, Evidence, Fate, Judgement, Length, Unknown, Verdict};
 use crate::outputs::{Occasion, Role};
 use crate::time::{Monotonic, StampSource};
 use crate::{Error, Result};
@@ -65,6 +65,7 @@ fn frame(kind: u8) -> Box<dyn FnMut(u64) -> Result<Grab> + Send> {
             origin: format!("kind {kind}"),
             product: None,
             image: RgbImage::from_pixel(1, 1, image::Rgb([kind, 0, 0])),
+            original: None,
         }))
     })
 }
@@ -107,8 +108,10 @@ impl Inspect for ScriptedInspector {
             _ => {}
         }
         let score = f32::from(kind);
-        let judgement = Judgement { score, threshold: 0.5, rejects: score > 0.5, calibration: Digest::zero() };
-        let inspection = Inspection { score, resembles: None, map: Array2::zeros((1, 1)), timings: Timings::default() };
+        let (calibration, evidence) = (Digest::zero(), Evidence::default());
+        let judgement = Judgement { score, threshold: 0.5, rejects: score > 0.5, calibration, evidence };
+        let (levels, map, timings) = (Vec::new(), Array2::zeros((1, 1)), Timings::default());
+        let inspection = Inspection { score, levels, resembles: None, map, timings };
         Ok(Judged { judgement, inspection })
     }
 }
@@ -178,7 +181,7 @@ fn open_audit(file: &Path) -> AuditLog {
         bundle: Digest::zero(),
         calibrations: BTreeMap::new(),
     };
-    AuditLog::open(&AuditConfig { file: file.to_owned(), sync: SyncPolicy::Group, signing: None }, &start).unwrap()
+    AuditLog::open(&AuditConfig::in_file(file.to_owned()), &start).unwrap()
 }
 
 struct Bench {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::digest::Digest;
-use crate::line::{Happening, Judgement, Latency, Ticket};
+use crate::line::{Evidence, Happening, Judgement, Latency, Ticket};
 use crate::time::Monotonic;
 
 use super::trouble::Trouble;
@@ -65,7 +65,8 @@ impl Network {
             return Some((self.busy_until, Happening::Inspected(ticket, Err("the network failed".into()))));
         }
         let (score, threshold) = (if is_bad { 2.0 } else { 0.5 }, 1.0);
-        let judgement = Judgement { score, threshold, rejects: is_bad, calibration: Digest::zero() };
+        let judgement =
+            Judgement { score, threshold, rejects: is_bad, calibration: Digest::zero(), evidence: Evidence::default() };
         let latency = Latency { total: took, ..Latency::default() };
         Some((self.busy_until, Happening::Inspected(ticket, Ok((judgement, latency)))))
     }

@@ -1,17 +1,20 @@
 //! What the audit does on disks that are full, hang, fail to sync, or whose driver has a bug.
 
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use super::*;
 use crate::audit::copier::Copier;
-use crate::audit::desk::KEPT;
+use crate::audit::record::{Deciders, Setting};
 use crate::audit::tail::{End, Notary, Tail};
 use crate::audit::writer::Writer;
 
 /// Longer than any test takes: what is waited for happens sooner.
 const EVER: Duration = Duration::from_secs(600);
 const AT_ONCE: Duration = Duration::from_millis(20);
+/// Records that are kept in memory.
+const KEPT: usize = 4096;
 
 #[derive(Default)]
 struct State {
@@ -49,11 +52,16 @@ impl Disk {
     }
 
     fn writer(&self, sync: SyncPolicy, patience: Duration) -> Writer {
-        Writer::start(self.tail(None), sync, patience).unwrap()
+        Writer::start(self.tail(None), sync, KEPT, patience).unwrap()
     }
 
     fn tail(&self, notary: Option<Notary>) -> Tail {
-        Tail::new(Box::new(self.clone()), End { link: Link::START, length: 0, signed: 0, signed_at: None }, notary)
+        Tail::new(
+            Box::new(self.clone()),
+            End { link: Link::START, length: 0, signed: 0, signed_at: None },
+            notary,
+            None,
+        )
     }
 
     /// What a check of the disk finds, once the machine has lost its power.
@@ -88,6 +96,14 @@ impl Store for Disk {
     fn truncate(&mut self, length: u64) -> std::io::Result<()> {
         self.change(|state| state.cached.truncate(length as usize));
         Ok(())
+    }
+
+    fn rotate(&mut self, _: &Path, _: &[u8]) -> std::io::Result<()> {
+        Err(std::io::ErrorKind::Unsupported.into())
+    }
+
+    fn free(&self) -> Option<u64> {
+        None
     }
 
     /// A sync that fails drops what it could not write, and the next one knows nothing of it.
@@ -127,7 +143,14 @@ fn a_checkpoint_that_was_not_forced_onto_the_disk_is_signed_anew_and_only_then_p
     let key = Some(signer.verifier());
     let copier = Copier::start(&copy).unwrap();
     let mut tail = disk.tail(Some(Notary { signer, copier: Some(copier.clone()) }));
-    let start = Body::start(Monotonic::now(), &run_start(), key.as_ref().map(Verifier::to_string), true);
+    let setting = Setting {
+        deciders: Deciders::of(&run_start()),
+        run: "r".into(),
+        key: key.as_ref().map(Verifier::to_string),
+        checkpoint_copy: true,
+        pictures: false,
+    };
+    let start = Body::start(Monotonic::now(), &run_start(), setting);
     let records = std::iter::once(start).chain((0..3).map(part)).collect::<Vec<_>>();
     tail.append(records[..3].iter()).unwrap();
     tail.checkpoint().unwrap();

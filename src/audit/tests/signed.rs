@@ -6,7 +6,6 @@ use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::super::checkpoint::Checkpoint;
-use super::super::tree::Tree;
 use super::*;
 use crate::config::SigningConfig;
 
@@ -32,7 +31,7 @@ impl Signed {
     }
 
     fn open(&self, signing: Option<SigningConfig>) -> crate::Result<AuditLog> {
-        AuditLog::open(&AuditConfig { file: self.folder.file(), sync: SyncPolicy::Group, signing }, &run_start())
+        AuditLog::open(&AuditConfig { signing, ..AuditConfig::in_file(self.folder.file()) }, &run_start())
     }
 
     fn run(&self, parts: u64) {
@@ -42,7 +41,7 @@ impl Signed {
     fn run_with(&self, parts: u64, signing: Option<SigningConfig>) {
         let log = self.open(signing).unwrap();
         (0..parts).for_each(|number| log.write(part(number)).unwrap());
-        log.write(Body::stop(Monotonic::now(), "end", &Counters::default())).unwrap();
+        log.stop(Monotonic::now(), "end", &Counters::default()).unwrap();
         log.close().unwrap();
     }
 
@@ -205,7 +204,7 @@ fn a_copy_that_is_missing_or_a_log_without_a_past_is_refused() {
     let pipe = line.folder.0.path().join("pipe");
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let _reader = std::fs::OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
-    let config = AuditConfig { file: pipe, sync: SyncPolicy::Group, signing: Some(line.signing()) };
+    let config = AuditConfig { signing: Some(line.signing()), ..AuditConfig::in_file(pipe) };
     let error = AuditLog::open(&config, &run_start()).unwrap_err();
     assert!(error.report().contains("must have a past"), "{}", error.report());
 }
@@ -254,11 +253,11 @@ fn every_one_of_ten_thousand_random_edits_is_found() {
     line.verify(&trust).unwrap();
 }
 
-/// Flips bits, or deletes, doubles, swaps, inserts or cuts off lines.
+/// Flips bits, or deletes, doubles, swaps, replaces, inserts or cuts off lines.
 fn edit(lines: &[Vec<u8>], random: &mut impl Rng) -> Vec<u8> {
     let mut lines = lines.to_vec();
     let (a, b) = (random.random_range(0..lines.len()), random.random_range(0..lines.len()));
-    match random.random_range(0..7) {
+    match random.random_range(0..8) {
         0 => {
             let place = random.random_range(0..lines[a].len());
             lines[a][place] ^= 1 << random.random_range(0..8);
@@ -270,6 +269,8 @@ fn edit(lines: &[Vec<u8>], random: &mut impl Rng) -> Vec<u8> {
             lines.insert(b, copy);
         }
         4 => lines.truncate(a),
+        // As when an older record, or an older checkpoint, is put in the place of a newer one.
+        6 => lines[a.max(b)] = lines[a.min(b)].clone(),
         5 => {
             let length = random.random_range(0..lines[a].len());
             lines[a].truncate(length);

@@ -6,11 +6,8 @@ use image::codecs::jpeg::JpegDecoder;
 use image::{DynamicImage, ImageDecoder, RgbImage};
 
 use super::Layout;
-use crate::jpeg::{SOI, has_its_end};
+use crate::jpeg::{self, has_its_end};
 use crate::{Error, Result};
-
-/// The APP0 segment that marks a picture of a Motion-JPEG stream (OpenDML AVI 1.02, "Motion JPEG DIB Format").
-const AVI1: &[u8] = b"\xff\xe0\x00\x09AVI1\0\0\0";
 
 /// Decodes a picture of the layout's size.
 pub(super) fn decode(layout: &Layout, bytes: &[u8]) -> Result<RgbImage> {
@@ -19,9 +16,7 @@ pub(super) fn decode(layout: &Layout, bytes: &[u8]) -> Result<RgbImage> {
     if !has_its_end(bytes) {
         return Err(broken().advise("the camera or its cable loses data: try another port, cable or a lower rate"));
     }
-    // Cameras leave out the Huffman tables, as MJPG means those of ITU-T T.81, K.3. The decoder knows that, and fills in
-    // what is missing, but only where this mark stands.
-    let marked = [&SOI, AVI1, &bytes[SOI.len()..]].concat();
+    let marked = jpeg::of_stream(bytes).ok_or_else(broken)?;
     let decoder = JpegDecoder::new(Cursor::new(marked)).map_err(|error| broken().because(error))?;
     // Before decoding: a corrupt header may ask for gigabytes.
     let (width, height) = decoder.dimensions();

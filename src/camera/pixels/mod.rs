@@ -14,6 +14,7 @@ use image::RgbImage;
 
 pub use format::PixelFormat;
 
+use super::Original;
 use crate::{Error, Result};
 
 /// How a picture lies in memory.
@@ -66,6 +67,11 @@ impl Layout {
         let shapes = self.format.planes(self.width as usize, self.height as usize);
         let sum = shapes.iter().zip(self.strides).map(|(shape, stride)| shape.rows * stride as usize).sum();
         (self.format != PixelFormat::Mjpg).then_some(sum)
+    }
+
+    /// The picture in `bytes` as the camera made it, where it made a file of its own.
+    pub fn original(&self, bytes: &[u8]) -> Option<Original> {
+        (self.format == PixelFormat::Mjpg).then(|| Original { bytes: bytes.to_vec(), ending: "jpg".into() })
     }
 
     /// Converts the picture in `buffers`: one, or one for each plane where the format says so ([`PixelFormat::buffers`]).

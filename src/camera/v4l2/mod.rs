@@ -30,7 +30,7 @@ pub use discover::{CameraNode, NodeState, OfferedFormat, OfferedSize, cameras, f
 use self::stamps::{Stamped, Stamps};
 use self::stream::{Filled, Stream};
 use super::pixels::{Layout, PixelFormat};
-use super::{BrokenFrame, Camera, Frame, Grab};
+use super::{BrokenFrame, Camera, Frame, Grab, Original};
 use crate::time::{Monotonic, StampSource};
 use crate::{Error, Result};
 
@@ -106,6 +106,7 @@ impl V4l2Camera {
 /// What is kept of a buffer once it was given back.
 struct Copied {
     image: Result<image::RgbImage>,
+    original: Option<Original>,
     sequence: u32,
     stamp: Option<(Monotonic, StampSource)>,
     received: Monotonic,
@@ -140,7 +141,10 @@ impl Camera for V4l2Camera {
         let Stamped { captured, source: stamp, doubt } = self.stamps.read(&origin, copied.stamp, copied.received);
         let image = copied.image.map_err(|error| error.line()).and_then(|image| doubt.map_or(Ok(image), Err));
         Ok(match image {
-            Ok(image) => Grab::Frame(Frame { number, captured, stamp, origin, product: None, image }),
+            Ok(image) => {
+                let original = copied.original;
+                Grab::Frame(Frame { number, captured, stamp, origin, product: None, image, original })
+            }
             Err(why) => Grab::Broken(BrokenFrame { number, captured, stamp, origin, why }),
         })
     }
@@ -164,6 +168,7 @@ impl Running {
                 true => Err(Error::device("the driver says that the picture is damaged")),
                 false => layout.to_rgb(&[filled.bytes]),
             },
+            original: layout.original(filled.bytes),
             sequence: filled.sequence,
             stamp: filled.stamp,
             received: filled.received,

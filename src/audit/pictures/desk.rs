@@ -1,0 +1,311 @@
+//! Between those who settle parts and the thread that writes their pictures.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::retention::Removed;
+use super::shelf::Shelf;
+use super::{Held, NONE, Outcome, Pictured, Tally, Why};
+use crate::audit::record::{Body, PartContext};
+use crate::line::{PartId, PartRecord};
+use crate::time::Monotonic;
+use crate::{Error, Result};
+
+/// A record waits so long for its picture; then it is written without, and the picture has a record of its own.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// A picture that is not on disk after so long is a fault.
+const HANGS: Duration = Duration::from_secs(5);
+/// So long a picture that is missing is a fault.
+const TOLD: Duration = Duration::from_secs(1);
+/// How often old pictures are looked for.
+const SWEEP: Duration = Duration::from_secs(60);
+/// How nice the thread is: whoever decides about parts comes first.
+const NICE: libc::c_int = 10;
+
+/// A part on its way to the log.
+pub(super) struct Job {
+    part: PartId,
+    /// What is written once the picture is on disk; `None` when it was written without.
+    record: Option<Box<(PartRecord, PartContext)>>,
+    picture: Wanted,
+    since: Instant,
+}
+
+enum Wanted {
+    Nothing,
+    Frame(Why, Held),
+    Missing(Pictured),
+}
+
+impl Job {
+    pub(super) fn of(
+        record: &PartRecord,
+        context: PartContext,
+        picture: Option<std::result::Result<(Why, Held), Pictured>>,
+    ) -> Self {
+        let picture = match picture {
+            None => Wanted::Nothing,
+            Some(Ok((why, held))) => Wanted::Frame(why, held),
+            Some(Err(missing)) => Wanted::Missing(missing),
+        };
+        let (part, record) = (record.part, Some(Box::new((record.clone(), context))));
+        Job { part, record, picture, since: Instant::now() }
+    }
+
+    /// A picture whose part's record is written already.
+    pub(super) fn later(part: PartId, why: Why, held: Option<Held>) -> Self {
+        let picture = match held {
+            Some(held) => Wanted::Frame(why, held),
+            None => Wanted::Missing(Pictured::missing(why, "there was no room for it in memory")),
+        };
+        Job { part, record: None, picture, since: Instant::now() }
+    }
+}
+
+/// The job that the thread has in hand.
+#[derive(Debug)]
+struct InHand {
+    part: PartId,
+    record: Option<Box<(PartRecord, PartContext)>>,
+    why: Why,
+    since: Instant,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    jobs: VecDeque<Job>,
+    in_hand: Option<InHand>,
+    /// Records that can be written, in their order.
+    finished: Vec<Body>,
+    /// Why the last picture is not on disk.
+    failure: Option<String>,
+    /// When the last picture went missing, and why.
+    missed: Option<(Instant, String)>,
+    tally: Tally,
+    /// Pictures that got to an end: a disk that works makes this rise.
+    done: u64,
+    closing: bool,
+    ended: bool,
+}
+
+impl std::fmt::Debug for Job {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Job").field("part", &self.part).finish_non_exhaustive()
+    }
+}
+
+impl State {
+    fn tell(&mut self, part: PartId, record: Option<Box<(PartRecord, PartContext)>>, picture: Option<Pictured>) {
+        if let Some(picture) = &picture {
+            match &picture.outcome {
+                Outcome::Kept(_) => self.tally.kept += 1,
+                Outcome::Missing { missing } => {
+                    self.tally.missing += 1;
+                    // A part that nobody photographed is no fault of the pictures.
+                    let is_fault = missing != NONE;
+                    self.missed = is_fault.then(|| (Instant::now(), missing.clone())).or(self.missed.take());
+                }
+            }
+        }
+        self.finished.extend(match (record, picture) {
+            (Some(whole), picture) => Some(Body::part(&whole.0, whole.1, picture.as_ref())),
+            (None, Some(picture)) => Some(Body::picture(Monotonic::now(), part, &picture)),
+            (None, None) => None,
+        });
+    }
+
+    /// Jobs at the front that need no disk.
+    fn pass_on(&mut self) {
+        while self.in_hand.is_none() {
+            match self.jobs.pop_front() {
+                Some(Job { part, record, picture: Wanted::Nothing, .. }) => self.tell(part, record, None),
+                Some(Job { part, record, picture: Wanted::Missing(missing), .. }) => {
+                    self.tell(part, record, Some(missing));
+                }
+                Some(job) => return self.jobs.push_front(job),
+                None => return,
+            }
+        }
+    }
+
+    /// Takes the records of all jobs when the oldest has waited for too long, and leaves their pictures.
+    fn overtake(&mut self, patience: Duration) {
+        let oldest = self.in_hand.as_ref().filter(|job| job.record.is_some()).map(|job| job.since);
+        let oldest = oldest.or_else(|| self.jobs.iter().find(|job| job.record.is_some()).map(|job| job.since));
+        if oldest.is_none_or(|since| since.elapsed() < patience) {
+            return;
+        }
+        let late = |why| Some(Pictured::missing(why, "it is not on disk yet"));
+        if let Some(job) = &mut self.in_hand
+            && let Some(record) = job.record.take()
+        {
+            let (part, why) = (job.part, job.why);
+            self.tell_late(part, record, late(why));
+        }
+        for mut job in std::mem::take(&mut self.jobs) {
+            match (job.record.take(), &job.picture) {
+                (Some(record), Wanted::Frame(why, _)) => {
+                    self.tell_late(job.part, record, late(*why));
+                    self.jobs.push_back(job);
+                }
+                (None, Wanted::Frame(..)) => self.jobs.push_back(job),
+                (record, Wanted::Nothing) => self.tell(job.part, record, None),
+                (record, Wanted::Missing(missing)) => self.tell(job.part, record, Some(missing.clone())),
+            }
+        }
+    }
+
+    /// A record without its picture, which is counted when it has got to its own end.
+    fn tell_late(&mut self, part: PartId, record: Box<(PartRecord, PartContext)>, picture: Option<Pictured>) {
+        let tally = self.tally;
+        self.tell(part, Some(record), picture);
+        self.tally = tally;
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Desk {
+    state: Mutex<State>,
+    work: Condvar,
+    settled: Condvar,
+}
+
+impl Desk {
+    /// # Errors
+    ///
+    /// The system gives no thread.
+    pub(super) fn start(shelf: Shelf) -> Result<Arc<Self>> {
+        let desk = Arc::new(Desk::default());
+        let ends = Ends(desk.clone());
+        let thread = std::thread::Builder::new().name("pictures".into()).spawn(move || {
+            // SAFETY: no memory is involved. On Linux this is the calling thread alone; a refusal does no harm.
+            unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
+            work(&ends.0, shelf);
+        });
+        thread.map_err(|error| Error::device("the system gives no thread for the pictures").because(error))?;
+        Ok(desk)
+    }
+
+    /// It is whole after every statement, also when a thread panicked while it held it.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn put(&self, job: Job) {
+        let mut state = self.state();
+        state.jobs.push_back(job);
+        state.pass_on();
+        drop(state);
+        self.work.notify_one();
+    }
+
+    pub(super) fn finished(&self) -> Vec<Body> {
+        let mut state = self.state();
+        let patience = if state.ended { Duration::ZERO } else { PATIENCE };
+        state.overtake(patience);
+        std::mem::take(&mut state.finished)
+    }
+
+    pub(super) fn health(&self) -> std::result::Result<(), String> {
+        let state = self.state();
+        if state.ended {
+            return Err("the thread that writes pictures died".into());
+        }
+        if state.in_hand.as_ref().is_some_and(|job| job.since.elapsed() >= HANGS) {
+            return Err("for 5 s the disk has neither taken a picture nor failed".into());
+        }
+        if let Some(why) = &state.failure {
+            return Err(format!("pictures cannot be kept: {why}"));
+        }
+        match &state.missed {
+            Some((when, why)) if when.elapsed() < TOLD => Err(format!("a picture was not kept: {why}")),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn flush(&self, patience: Duration) -> Vec<Body> {
+        let mut state = self.state();
+        loop {
+            let before = state.done;
+            let waits = |state: &mut State| {
+                !state.ended && state.done == before && (state.in_hand.is_some() || !state.jobs.is_empty())
+            };
+            let waited = self.settled.wait_timeout_while(state, patience, waits);
+            let (after, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+            state = after;
+            if state.ended || waited.timed_out() || (state.in_hand.is_none() && state.jobs.is_empty()) {
+                state.overtake(Duration::ZERO);
+                return std::mem::take(&mut state.finished);
+            }
+        }
+    }
+
+    pub(super) fn tally(&self) -> Tally {
+        self.state().tally
+    }
+
+    pub(super) fn close(&self) {
+        self.state().closing = true;
+        self.work.notify_one();
+    }
+}
+
+/// Tells the desk that the thread has ended, also when it panicked.
+struct Ends(Arc<Desk>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.state().ended = true;
+        self.0.settled.notify_all();
+    }
+}
+
+/// Writes pictures until the desk is closed and none waits.
+fn work(desk: &Desk, mut shelf: Shelf) {
+    let mut swept = None::<Instant>;
+    loop {
+        if shelf.is_over_full() || swept.is_none_or(|swept| swept.elapsed() >= SWEEP) {
+            swept = Some(Instant::now());
+            let removed = shelf.sweep();
+            desk.state().finished.extend(removed.iter().map(Removed::record));
+        }
+        let Some((part, why, held)) = next(desk) else { return };
+        let Some(held) = held else { continue };
+        let stored = shelf.store(part, why, &held.frame);
+        drop(held);
+        let mut state = desk.state();
+        state.failure = stored.as_ref().err().map(|error| error.line());
+        let picture = match stored {
+            Ok(kept) => Pictured { why, outcome: Outcome::Kept(kept) },
+            Err(error) => Pictured::missing(why, error.line()),
+        };
+        state.done += 1;
+        if let Some(InHand { part, record, .. }) = state.in_hand.take() {
+            state.tell(part, record, Some(picture));
+        }
+        state.pass_on();
+        drop(state);
+        desk.settled.notify_all();
+    }
+}
+
+/// The next picture to write; one without a frame when it is time to look for old ones. `None` at the end.
+fn next(desk: &Desk) -> Option<(PartId, Why, Option<Held>)> {
+    let mut state = desk.state();
+    loop {
+        state.pass_on();
+        if let Some(Job { part, record, picture: Wanted::Frame(why, held), since }) = state.jobs.pop_front() {
+            state.in_hand = Some(InHand { part, record, why, since });
+            return Some((part, why, Some(held)));
+        }
+        if state.closing {
+            return None;
+        }
+        let (after, waited) = desk.work.wait_timeout(state, SWEEP).unwrap_or_else(PoisonError::into_inner);
+        state = after;
+        if waited.timed_out() {
+            return Some((PartId(0), Why::Sample, None));
+        }
+    }
+}

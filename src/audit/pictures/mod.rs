@@ -1,0 +1,275 @@
+//! The pictures that decisions were made from: which are kept, and what their parts' records say of them.
+//!
+//! A thread of its own encodes and writes them. The line never waits for it: there is room for so many bytes of pictures, and
+//! a part whose picture finds none, or is not on disk in time, is written down without it.
+
+mod desk;
+mod retention;
+mod shelf;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use self::desk::{Desk, Job};
+use self::shelf::Shelf;
+use super::record::{Body, PartContext};
+use crate::Result;
+use crate::camera::Frame;
+use crate::config::PicturesConfig;
+use crate::digest::Digest;
+use crate::line::{PartId, PartRecord, Ticket, Verdict};
+
+/// Bytes of pictures that may lie in memory: those of open parts, those that wait, and those before an alarm.
+const ROOM: usize = 128 << 20;
+/// So many parts that were settled before their frame came are remembered.
+const AWAITED: usize = 256;
+
+/// What is said of a picture that never was, or has not come yet.
+const NONE: &str = "there was none";
+
+/// Why a part's picture is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Why {
+    /// The part is bad.
+    Reject,
+    /// The part has no verdict.
+    Unknown,
+    /// The part passed just before or after an alarm.
+    Around,
+    /// The part passed, and is of the share that is kept.
+    Sample,
+}
+
+impl Why {
+    /// The reason as one word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Why::Reject => "reject",
+            Why::Unknown => "unknown",
+            Why::Around => "around",
+            Why::Sample => "sample",
+        }
+    }
+}
+
+/// What a record says of a part's picture.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Pictured {
+    why: Why,
+    #[serde(flatten)]
+    outcome: Outcome,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+enum Outcome {
+    /// It is on disk.
+    Kept(Kept),
+    /// It is not.
+    Missing { missing: String },
+}
+
+/// A picture on disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Kept {
+    /// The file, below the pictures' folder.
+    file: String,
+    /// Of the file's bytes.
+    sha256: Digest,
+    /// Of the 8-bit RGB pixels that were scored, row by row.
+    pixels_sha256: Digest,
+}
+
+impl Pictured {
+    fn missing(why: Why, reason: impl Into<String>) -> Self {
+        Pictured { why, outcome: Outcome::Missing { missing: reason.into() } }
+    }
+}
+
+/// A frame that takes of the room.
+#[derive(Debug)]
+struct Held {
+    frame: Arc<Frame>,
+    taken: Arc<AtomicUsize>,
+    size: usize,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.taken.fetch_sub(self.size, Ordering::Relaxed);
+    }
+}
+
+/// What is known of pictures before their parts' fates.
+#[derive(Debug, Default)]
+struct Front {
+    /// The frames of open parts; `None` for one that found no room.
+    seen: BTreeMap<Ticket, Option<Held>>,
+    /// The last parts that passed and whose pictures are not kept.
+    before: VecDeque<(PartId, Held)>,
+    /// So many more parts after an alarm keep their pictures.
+    after: usize,
+    /// Parts that were settled before their frame came.
+    awaited: VecDeque<(Ticket, PartId)>,
+}
+
+impl Front {
+    fn keep_before(&mut self, part: PartId, held: Held, around: usize) {
+        self.before.push_back((part, held));
+        while self.before.len() > around {
+            self.before.pop_front();
+        }
+    }
+
+    fn await_frame(&mut self, record: &PartRecord) {
+        self.awaited.extend(record.ticket.map(|ticket| (ticket, record.part)));
+        while self.awaited.len() > AWAITED {
+            self.awaited.pop_front();
+        }
+    }
+}
+
+/// How many pictures were wanted, and what became of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub(super) struct Tally {
+    /// On disk.
+    kept: u64,
+    /// Not on disk.
+    missing: u64,
+}
+
+/// The run's pictures.
+#[derive(Debug)]
+pub(super) struct Album {
+    run: String,
+    sample: f64,
+    around: usize,
+    taken: Arc<AtomicUsize>,
+    front: Mutex<Front>,
+    desk: Arc<Desk>,
+}
+
+impl Album {
+    /// Opens the pictures' folder for the run of this name, and starts the thread.
+    ///
+    /// # Errors
+    ///
+    /// The folder cannot be made or read, or the system gives no thread.
+    pub(super) fn open(config: &PicturesConfig, run: &str) -> Result<Self> {
+        let shelf = Shelf::open(config, run)?;
+        let desk = Desk::start(shelf)?;
+        let (front, taken) = (Mutex::default(), Arc::default());
+        Ok(Album { run: run.to_owned(), sample: config.sample, around: config.around, taken, front, desk })
+    }
+
+    /// It is whole after every statement, also when a thread panicked while it held it.
+    fn front(&self) -> MutexGuard<'_, Front> {
+        self.front.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn hold(&self, frame: &Arc<Frame>) -> Option<Held> {
+        let size = frame.size();
+        let before = self.taken.fetch_add(size, Ordering::Relaxed);
+        let held = Held { frame: frame.clone(), taken: self.taken.clone(), size };
+        (before + size <= ROOM).then_some(held)
+    }
+
+    /// The frame of a part came, which is still open or not.
+    pub(super) fn saw(&self, ticket: Ticket, is_open: bool, frame: &Arc<Frame>) {
+        let mut front = self.front();
+        if is_open {
+            front.seen.insert(ticket, self.hold(frame));
+            return;
+        }
+        let Some(place) = front.awaited.iter().position(|(awaited, _)| *awaited == ticket) else { return };
+        if let Some((_, part)) = front.awaited.remove(place) {
+            self.desk.put(Job::later(part, Why::Unknown, self.hold(frame)));
+        }
+    }
+
+    /// A part's fate is settled. Its record comes out of [`Album::finished`], in the order in which parts are given here.
+    pub(super) fn settle(&self, record: &PartRecord, context: PartContext) {
+        let mut front = self.front();
+        let seen = record.ticket.and_then(|ticket| front.seen.remove(&ticket));
+        let is_after = front.after > 0;
+        front.after = front.after.saturating_sub(1);
+        let why = match &record.verdict {
+            Verdict::Reject => Some(Why::Reject),
+            Verdict::Unknown(_) => Some(Why::Unknown),
+            Verdict::Pass if is_after => Some(Why::Around),
+            Verdict::Pass => self.is_sample(record.part).then_some(Why::Sample),
+        };
+        let picture = match (why, seen) {
+            (Some(why), Some(Some(held))) => Some(Ok((why, held))),
+            (Some(why), Some(None)) => Some(Err(Pictured::missing(why, "there was no room for it in memory"))),
+            (Some(why), None) => {
+                front.await_frame(record);
+                Some(Err(Pictured::missing(why, NONE)))
+            }
+            (None, Some(Some(held))) => {
+                front.keep_before(record.part, held, self.around);
+                None
+            }
+            (None, _) => None,
+        };
+        self.desk.put(Job::of(record, context, picture));
+    }
+
+    /// An alarm was raised: the pictures around it are kept.
+    pub(super) fn alarmed(&self) {
+        let mut front = self.front();
+        front.after = self.around;
+        for (part, held) in std::mem::take(&mut front.before) {
+            self.desk.put(Job::later(part, Why::Around, Some(held)));
+        }
+    }
+
+    /// Whether a passed part is of the share that is kept: the same for everybody who knows the run and the part.
+    fn is_sample(&self, part: PartId) -> bool {
+        is_sample(&self.run, part, self.sample)
+    }
+
+    /// Records that can be written now, and waits for nothing.
+    pub(super) fn finished(&self) -> Vec<Body> {
+        self.desk.finished()
+    }
+
+    /// # Errors
+    ///
+    /// Why pictures are not kept: the disk fails or hangs, or there was no room for one.
+    pub(super) fn health(&self) -> std::result::Result<(), String> {
+        self.desk.health()
+    }
+
+    /// Waits until all that was given is on disk, as long as something gets there at least every `patience`. The records of
+    /// the rest come without their pictures.
+    pub(super) fn flush(&self, patience: Duration) -> Vec<Body> {
+        self.desk.flush(patience)
+    }
+
+    pub(super) fn tally(&self) -> Tally {
+        self.desk.tally()
+    }
+}
+
+impl Drop for Album {
+    fn drop(&mut self) {
+        self.desk.close();
+    }
+}
+
+/// Whether SHA-256 of `RUN/PART`, read as a fraction by its first 8 bytes, is below `share`.
+fn is_sample(run: &str, part: PartId, share: f64) -> bool {
+    let digest = Digest::of(format!("{run}/{part}"));
+    let bytes = digest.as_bytes().first_chunk::<8>().expect("a SHA-256 has 32 bytes");
+    // 53 bits are what a 64-bit float holds: 1 keeps every part, 0 none.
+    ((u64::from_be_bytes(*bytes) >> 11) as f64 / (1u64 << 53) as f64) < share
+}
+
+#[cfg(test)]
+mod tests;

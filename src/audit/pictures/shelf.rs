@@ -1,0 +1,105 @@
+//! The pictures' folder: `RUN/DAY/PART-WHY.ENDING`.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use image::codecs::png::{CompressionType, FilterType, PngEncoder};
+use image::{ExtendedColorType, ImageEncoder};
+
+use super::retention::{Removed, Stock};
+use super::{Kept, Why};
+use crate::audit::record::wall_time;
+use crate::camera::Frame;
+use crate::config::PicturesConfig;
+use crate::digest::Digest;
+use crate::line::PartId;
+use crate::time::Monotonic;
+use crate::{Error, Result};
+
+pub(super) struct Shelf {
+    folder: PathBuf,
+    run: String,
+    stock: Stock,
+}
+
+impl Shelf {
+    /// # Errors
+    ///
+    /// The run's folder cannot be made, or what was kept before cannot be listed.
+    pub(super) fn open(config: &PicturesConfig, run: &str) -> Result<Self> {
+        let folder = config.folder.clone();
+        let failed = |error| {
+            Error::device(format!("pictures cannot be kept in {}", folder.display()))
+                .because(error)
+                .advise("[audit] pictures names a folder on a disk that is there, has room, and may be written")
+        };
+        std::fs::create_dir_all(&folder).map_err(failed)?;
+        // Nobody else's pictures are among the run's.
+        DirBuilder::new().create(folder.join(run)).map_err(failed)?;
+        sync_folder(&folder).map_err(failed)?;
+        let stock = Stock::take(config).map_err(failed)?;
+        Ok(Shelf { folder, run: run.to_owned(), stock })
+    }
+
+    /// Writes a part's picture; when this returns it is on disk. A picture that came as a file is kept byte for byte, raw pixels
+    /// become a PNG file.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written.
+    pub(super) fn store(&mut self, part: PartId, why: Why, frame: &Frame) -> Result<Kept> {
+        let encoded;
+        let (bytes, ending) = match &frame.original {
+            Some(original) => (original.bytes.as_slice(), original.ending.as_str()),
+            None => {
+                encoded = png(frame)?;
+                (encoded.as_slice(), "png")
+            }
+        };
+        let day = wall_time(frame.captured)[..10].to_owned();
+        let file = format!("{}/{day}/{:08}-{}.{ending}", self.run, part.0, why.as_str());
+        let failed = |error| Error::device(format!("picture {file} cannot be written")).because(error);
+        write(&self.folder.join(&self.run), &day, &self.folder.join(&file), bytes).map_err(failed)?;
+        self.stock.add(why, &day, &self.run, bytes.len() as u64);
+        Ok(Kept { sha256: Digest::of(bytes), pixels_sha256: Digest::of(frame.image.as_raw()), file })
+    }
+
+    pub(super) fn is_over_full(&self) -> bool {
+        self.stock.is_over_full()
+    }
+
+    /// Removes what need not be kept any longer.
+    pub(super) fn sweep(&mut self) -> Vec<Removed> {
+        let today = wall_time(Monotonic::now())[..10].to_owned();
+        self.stock.sweep(&self.folder, &today)
+    }
+}
+
+/// The pixels as a PNG file, which gives exactly them again.
+fn png(frame: &Frame) -> Result<Vec<u8>> {
+    let image = &frame.image;
+    let mut bytes = Vec::new();
+    let encoder = PngEncoder::new_with_quality(&mut bytes, CompressionType::Fast, FilterType::Sub);
+    let encoded = encoder.write_image(image.as_raw(), image.width(), image.height(), ExtendedColorType::Rgb8);
+    encoded.map_err(|error| Error::device("the frame cannot be encoded").because(error))?;
+    Ok(bytes)
+}
+
+fn write(run: &Path, day: &str, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let folder = run.join(day);
+    if !folder.exists() {
+        // The run's folder too: it is removed with the last picture in it.
+        DirBuilder::new().recursive(true).create(&folder)?;
+        sync_folder(run)?;
+        run.parent().map_or(Ok(()), sync_folder)?;
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| sync_folder(&folder));
+    // A part of a picture is none, and takes room on a disk that has little.
+    written.inspect_err(|_| drop(std::fs::remove_file(path)))
+}
+
+fn sync_folder(folder: &Path) -> std::io::Result<()> {
+    File::open(folder)?.sync_all()
+}

@@ -1,0 +1,170 @@
+use image::{Rgb, RgbImage};
+use serde_json::Value;
+
+use super::*;
+use crate::audit::AuditLog;
+use crate::audit::tests::{Folder, run_start, settled};
+use crate::camera::Original;
+use crate::config::AuditConfig;
+use crate::line::{Counters, Unknown};
+use crate::time::{Monotonic, StampSource};
+
+struct Bench {
+    folder: Folder,
+    log: AuditLog,
+}
+
+fn frame(number: u64, original: Option<&[u8]>) -> Arc<Frame> {
+    Arc::new(Frame {
+        number,
+        captured: Monotonic::now(),
+        stamp: StampSource::Received,
+        origin: "camera".into(),
+        product: None,
+        image: RgbImage::from_fn(20, 10, |x, y| Rgb([x as u8, y as u8, number as u8])),
+        original: original.map(|bytes| Original { bytes: bytes.to_vec(), ending: "jpg".into() }),
+    })
+}
+
+impl Bench {
+    fn new(change: impl FnOnce(&mut PicturesConfig)) -> Self {
+        let folder = Folder::new();
+        let mut pictures = PicturesConfig::in_folder(folder.path("pictures"));
+        change(&mut pictures);
+        let config = AuditConfig { pictures: Some(pictures), ..AuditConfig::in_file(folder.file()) };
+        let log = AuditLog::open(&config, &run_start()).unwrap();
+        Bench { folder, log }
+    }
+
+    fn part(&self, number: u64, verdict: Verdict, frame: Option<&Arc<Frame>>) {
+        let mut record = settled(number);
+        record.ticket = Some(Ticket(number));
+        record.verdict = verdict;
+        if let Some(frame) = frame {
+            self.log.saw(Ticket(number), true, frame);
+        }
+        self.log.part(&record, PartContext { bundle: Digest::zero() }).unwrap();
+    }
+
+    /// Ends the run; gives what is said of each part's picture, in the order of the records, and the last record.
+    fn close(self) -> (Folder, Vec<(u64, Value)>, Value) {
+        self.log.stop(Monotonic::now(), "end", &Counters::default()).unwrap();
+        self.log.close().unwrap();
+        let records = self.folder.lines();
+        let records = records.iter().map(|line| serde_json::from_str::<Value>(line).unwrap()).collect::<Vec<_>>();
+        let pictures = records.iter().filter(|record| record["kind"] == "part" || record["kind"] == "picture");
+        let pictures = pictures.map(|record| (record["part"].as_u64().unwrap(), record["picture"].clone())).collect();
+        (self.folder, pictures, records.last().unwrap().clone())
+    }
+}
+
+#[test]
+fn rejects_and_parts_without_verdict_keep_their_pictures_as_they_came() {
+    let bench = Bench::new(|_| {});
+    let jpeg: &[u8] = b"what the camera sent";
+    let (raw, mjpg) = (frame(0, None), frame(1, Some(jpeg)));
+    bench.part(0, Verdict::Reject, Some(&raw));
+    bench.part(1, Verdict::Unknown(Unknown::Faulted("x".into())), Some(&mjpg));
+    bench.part(2, Verdict::Pass, Some(&raw));
+    bench.part(3, Verdict::Unknown(Unknown::Lost), None);
+    let (folder, pictures, stop) = bench.close();
+    assert_eq!(pictures.iter().map(|(part, _)| *part).collect::<Vec<_>>(), [0, 1, 2, 3], "in the order of their fates");
+    let read =
+        |picture: &Value| std::fs::read(folder.path("pictures").join(picture["file"].as_str().unwrap())).unwrap();
+    let (first, second) = (&pictures[0].1, &pictures[1].1);
+    let file = read(first);
+    assert_eq!(first["sha256"], Digest::of(&file).to_string());
+    assert_eq!(first["pixels_sha256"], Digest::of(raw.image.as_raw()).to_string());
+    assert_eq!(image::load_from_memory(&file).unwrap().to_rgb8(), raw.image);
+    assert!(first["file"].as_str().unwrap().ends_with("/00000000-reject.png"), "{first}");
+    assert_eq!((read(second).as_slice(), &second["why"]), (jpeg, &"unknown".into()));
+    assert!(pictures[2].1.is_null());
+    assert_eq!(pictures[3].1["missing"], "there was none");
+    assert_eq!(stop["pictures"], serde_json::json!({ "kept": 2, "missing": 1 }));
+}
+
+#[test]
+fn a_share_of_the_passes_is_kept_and_anybody_can_tell_which() {
+    let bench = Bench::new(|pictures| pictures.sample = 0.25);
+    (0..80).for_each(|number| bench.part(number, Verdict::Pass, Some(&frame(number, None))));
+    let run = bench.log.run_name().to_owned();
+    let (_, pictures, _) = bench.close();
+    let kept = pictures.iter().filter(|(_, picture)| picture["why"] == "sample").map(|(part, _)| *part);
+    let kept = kept.collect::<Vec<_>>();
+    assert_eq!(kept, (0..80).filter(|part| is_sample(&run, PartId(*part), 0.25)).collect::<Vec<_>>());
+    assert!(!is_sample(&run, PartId(0), 0.0) && is_sample(&run, PartId(0), 1.0));
+    let of_many = (0..10_000).filter(|part| is_sample("20261124T162231.137055Z", PartId(*part), 0.01)).count();
+    assert!((70..130).contains(&of_many), "{of_many}");
+}
+
+#[test]
+fn pictures_around_an_alarm_are_kept() {
+    let bench = Bench::new(|pictures| pictures.around = 2);
+    (0..5).for_each(|number| bench.part(number, Verdict::Pass, Some(&frame(number, None))));
+    bench.log.alarmed();
+    (5..10).for_each(|number| bench.part(number, Verdict::Pass, Some(&frame(number, None))));
+    let (folder, pictures, _) = bench.close();
+    let mut kept = pictures.iter().filter(|(_, picture)| !picture.is_null()).collect::<Vec<_>>();
+    kept.sort_by_key(|(part, _)| *part);
+    assert_eq!(kept.iter().map(|(part, _)| *part).collect::<Vec<_>>(), [3, 4, 5, 6]);
+    for (_, picture) in kept {
+        assert_eq!(picture["why"], "around");
+        assert!(folder.path("pictures").join(picture["file"].as_str().unwrap()).exists());
+    }
+}
+
+#[test]
+fn a_frame_that_comes_after_its_part_s_fate_has_a_record_of_its_own() {
+    let bench = Bench::new(|_| {});
+    bench.part(7, Verdict::Unknown(Unknown::Late), None);
+    bench.log.saw(Ticket(7), false, &frame(7, None));
+    bench.log.saw(Ticket(8), false, &frame(8, None));
+    let (_, pictures, _) = bench.close();
+    assert_eq!(pictures.len(), 2, "nobody waits for part 8: {pictures:?}");
+    assert_eq!((pictures[0].0, &pictures[0].1["missing"]), (7, &"there was none".into()));
+    assert_eq!((pictures[1].0, &pictures[1].1["why"]), (7, &"unknown".into()));
+    assert!(pictures[1].1["file"].is_string());
+}
+
+#[test]
+fn what_finds_no_room_is_counted_and_told() {
+    let bench = Bench::new(|_| {});
+    let mut huge = frame(0, None);
+    Arc::get_mut(&mut huge).unwrap().original = Some(Original { bytes: vec![0; ROOM], ending: "jpg".into() });
+    bench.part(0, Verdict::Reject, Some(&huge));
+    assert!(bench.log.health().unwrap_err().contains("no room for it in memory"));
+    bench.part(1, Verdict::Reject, Some(&frame(1, None)));
+    let (_, pictures, stop) = bench.close();
+    assert_eq!(pictures[0].1["missing"], "there was no room for it in memory");
+    assert!(pictures[1].1["file"].is_string(), "there is room again");
+    assert_eq!(stop["pictures"], serde_json::json!({ "kept": 1, "missing": 1 }));
+}
+
+#[test]
+fn a_folder_that_fails_is_a_fault_and_every_part_has_its_record() {
+    let bench = Bench::new(|_| {});
+    let run = bench.log.run_name().to_owned();
+    let place = bench.folder.path("pictures").join(&run);
+    std::fs::remove_dir(&place).unwrap();
+    std::fs::write(&place, "a file where the run's folder must be").unwrap();
+    bench.part(0, Verdict::Reject, Some(&frame(0, None)));
+    while bench.log.health().is_ok() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    std::fs::remove_file(&place).unwrap();
+    bench.part(1, Verdict::Reject, Some(&frame(1, None)));
+    let (_, pictures, _) = bench.close();
+    assert!(pictures[0].1["missing"].as_str().unwrap().contains("cannot be written"), "{pictures:?}");
+    assert!(pictures[1].1["file"].is_string(), "{pictures:?}");
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_is_found_at_the_start() {
+    let folder = Folder::new();
+    std::fs::write(folder.path("pictures"), "a file").unwrap();
+    let pictures = Some(PicturesConfig::in_folder(folder.path("pictures")));
+    let config = AuditConfig { pictures, ..AuditConfig::in_file(folder.file()) };
+    let error = AuditLog::open(&config, &run_start()).unwrap_err();
+    assert_eq!(error.kind().exit_code(), 3);
+    assert!(error.report().contains("pictures cannot be kept"), "{}", error.report());
+}

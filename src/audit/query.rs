@@ -1,0 +1,74 @@
+//! Which records somebody asks for.
+
+use std::ops::RangeInclusive;
+use std::path::Path;
+
+use super::read::{self, Entry, Range};
+use crate::Result;
+
+/// What a record must be; what is `None` or empty does not matter.
+#[derive(Debug, Clone, Default)]
+pub struct Query {
+    /// When it was; for a part, when it was captured.
+    pub range: Range,
+    /// Whether files are read as a whole, whatever their times.
+    pub scan: bool,
+    /// The kind; `None` asks for all of them.
+    pub kind: Option<String>,
+    /// The name of the run that it is of.
+    pub run: Option<String>,
+    /// Part numbers.
+    pub parts: Option<RangeInclusive<u64>>,
+    /// The class.
+    pub class: Option<String>,
+    /// The verdict.
+    pub verdict: Option<String>,
+    /// Why there is none.
+    pub reason: Option<String>,
+    /// The fate.
+    pub fate: Option<String>,
+    /// Scores.
+    pub scores: Option<RangeInclusive<f32>>,
+}
+
+impl Query {
+    /// All records of one kind.
+    pub fn of_kind(kind: &str) -> Self {
+        Query { kind: Some(kind.to_owned()), ..Query::default() }
+    }
+
+    fn wants(&self, entry: &Entry) -> bool {
+        let is = |wanted: &Option<String>, found: &Option<String>| wanted.is_none() || wanted == found;
+        self.kind.as_ref().is_none_or(|kind| *kind == entry.kind)
+            && is(&self.class, &entry.class)
+            && is(&self.verdict, &entry.verdict)
+            && is(&self.reason, &entry.reason)
+            && is(&self.fate, &entry.fate)
+            && self.parts.as_ref().is_none_or(|parts| entry.part.is_some_and(|part| parts.contains(&part)))
+            && self.scores.as_ref().is_none_or(|scores| entry.score.is_some_and(|score| scores.contains(&score)))
+    }
+
+    /// Shows `look` every record of the log in `path` that is asked for: the line as it stands there, what is in it, and the
+    /// name of its run where its start was read. `look` says whether to go on. However long the log is, the memory that this
+    /// takes is bounded.
+    ///
+    /// # Errors
+    ///
+    /// The log cannot be read, or `look` fails.
+    pub fn each(&self, path: &Path, mut look: impl FnMut(&[u8], &Entry, Option<&str>) -> Result<bool>) -> Result<()> {
+        // A run's records are those from its start on, which may lie before the range.
+        let range = if self.run.is_some() { Range { from: None, ..self.range } } else { self.range };
+        let mut run = None::<String>;
+        read::each(path, &range, self.scan, |line, entry| {
+            if entry.kind == "start" {
+                run = entry.run.clone();
+            }
+            let is_before = self.run.is_some() && self.range.from.is_some_and(|from| entry.time < read::text(from));
+            let is_of_run = self.run.is_none() || run == self.run;
+            match is_of_run && !is_before && self.wants(entry) {
+                true => look(line, entry, run.as_deref()),
+                false => Ok(true),
+            }
+        })
+    }
+}

@@ -1,0 +1,108 @@
+//! Reading a log without checking it: line by line, whatever its length, from a moment on.
+
+mod entry;
+mod files;
+mod seek;
+
+pub use entry::{Entry, LatencyEntry, PictureEntry};
+pub use files::{LogFile, files};
+pub(super) use files::{closed_name, open};
+
+use std::io::BufRead;
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use self::seek::Place;
+use crate::{Error, Result};
+
+/// A part's record bears the time of its capture and is written when its fate is settled: so far behind at most.
+const DISORDER: Duration = Duration::from_secs(2 * 3600);
+
+/// A part of a log: from one moment up to, and without, another.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Range {
+    /// The first moment; `None`: from the log's beginning.
+    pub from: Option<Timestamp>,
+    /// The moment after the last; `None`: to its end.
+    pub to: Option<Timestamp>,
+}
+
+/// A moment as records write it, so that texts compare as moments do.
+pub(super) fn text(at: Timestamp) -> String {
+    format!("{at:.6}")
+}
+
+fn shifted(at: Timestamp, by: SignedDuration) -> String {
+    text(at.checked_add(by).unwrap_or(at))
+}
+
+/// Shows `look` every line of the log in `path` whose time is in `range`, in the order in which they were written. `look` says
+/// whether to go on.
+///
+/// What lies outside the range is not read: files of the log, and parts of a file that is not compressed, are left out by the
+/// times of their lines. Where the machine's clock was set back by more than two hours, `scan` finds what that misses.
+///
+/// # Errors
+///
+/// A file cannot be read, holds what is no line of an audit, or `look` fails.
+pub fn each(path: &Path, range: &Range, scan: bool, mut look: impl FnMut(&[u8], &Entry) -> Result<bool>) -> Result<()> {
+    let slack = SignedDuration::try_from(DISORDER).unwrap_or(SignedDuration::ZERO);
+    let early = range.from.filter(|_| !scan).map(|from| shifted(from, -slack));
+    let late = range.to.filter(|_| !scan).map(|to| shifted(to, slack));
+    let (from, to) = (range.from.map(text), range.to.map(text));
+    let files = files(path)?;
+    let firsts = files.iter().map(LogFile::first_time).collect::<Result<Vec<_>>>()?;
+    for (i, file) in files.iter().enumerate() {
+        // A file ends where the next one begins.
+        let ends_early =
+            early.as_ref().zip(firsts.get(i + 1).and_then(Option::as_ref)).is_some_and(|(e, next)| next < e);
+        let begins_late = late.as_ref().zip(firsts[i].as_ref()).is_some_and(|(late, first)| first > late);
+        if ends_early || begins_late {
+            continue;
+        }
+        let failed = |error| cannot_be_read(&file.path, error);
+        let mut lines = match early.is_some() || late.is_some() {
+            true => seek::from(file, early.as_deref())?,
+            false => Place { lines: open(&file.path)?, number: 0, rises: false },
+        };
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            lines.number += 1;
+            if lines.lines.read_until(b'\n', &mut line).map_err(failed)? == 0 {
+                break;
+            }
+            // An unfinished last line is being written, or its machine lost power.
+            let Some(content) = line.strip_suffix(b"\n") else { break };
+            let Some(time) = seek::time_of(content) else { return Err(no_line(file, lines.number)) };
+            if lines.rises && late.as_deref().is_some_and(|late| time > late) {
+                break;
+            }
+            if from.as_deref().is_some_and(|from| time < from) || to.as_deref().is_some_and(|to| time >= to) {
+                continue;
+            }
+            let entry = serde_json::from_slice(content).map_err(|error| no_line(file, lines.number).because(error))?;
+            if !look(content, &entry)? {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn no_line(file: &LogFile, number: u64) -> Error {
+    Error::check(format!("{}: there is something that is no line of an audit", file.path.display()))
+        .because(format!("line {number} of what was read of it"))
+        .advise("hgad audit verify says what happened to the log")
+}
+
+pub(super) fn cannot_be_read(path: &Path, error: std::io::Error) -> Error {
+    Error::device(format!("audit file {} cannot be read", path.display()))
+        .because(error)
+        .advise("check the path ([audit] file in the line's configuration names it) and its permissions")
+}
+
+#[cfg(test)]
+mod tests;

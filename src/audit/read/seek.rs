@@ -1,0 +1,83 @@
+//! Where in a file a moment is: lines are in the order of time, so it can be searched for by halves.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Seek, SeekFrom};
+
+use super::cannot_be_read;
+use super::files::{LogFile, open};
+use crate::Result;
+
+/// The search ends when so few bytes are left; they are read.
+const NEAR: u64 = 1 << 16;
+/// So many places are looked at to see whether times rise at all.
+const PROBES: u64 = 64;
+
+/// Lines from some place in a file on.
+pub(super) struct Place {
+    pub(super) lines: Box<dyn BufRead>,
+    /// Lines that were read.
+    pub(super) number: u64,
+    /// Whether times are known to rise.
+    pub(super) rises: bool,
+}
+
+/// The lines of `file` from a place on that lies before the first one of the moment `from` (`None`: from its beginning). A
+/// compressed file is read from its beginning, and so is one whose times do not rise: the clock was set back.
+pub(super) fn from(file: &LogFile, from: Option<&str>) -> Result<Place> {
+    let whole = || Ok(Place { lines: open(&file.path)?, number: 0, rises: false });
+    if file.path.extension().is_some_and(|ending| ending == "gz") || !file.path.is_file() {
+        return whole();
+    }
+    let failed = |error| cannot_be_read(&file.path, error);
+    let length = file.path.metadata().map_err(failed)?.len();
+    let mut lines = BufReader::new(File::open(&file.path).map_err(failed)?);
+    let mut time_at = |place: u64| time_after(&mut lines, place).map_err(failed);
+    let mut last = None;
+    for probe in 0..PROBES {
+        let time = time_at(length / PROBES * probe)?;
+        // Parts come a little out of order: what counts is a day that comes back.
+        let hour = |time: &Option<String>| time.as_ref().map(|time| time[..13].to_owned());
+        if time.is_some() && hour(&time) < hour(&last) {
+            log::warn!("{}: its times do not always rise; it is read as a whole", file.path.display());
+            return whole();
+        }
+        last = time.or(last);
+    }
+    let (mut low, mut high) = (0, length);
+    while high - low > NEAR {
+        let middle = low + (high - low) / 2;
+        match time_at(middle)? {
+            Some(time) if from.is_some_and(|from| time.as_str() < from) => low = middle,
+            _ => high = middle,
+        }
+    }
+    start_of_line(&mut lines, low).map_err(failed)?;
+    Ok(Place { lines: Box::new(lines), number: 0, rises: true })
+}
+
+/// Moves to the first line that begins at `place` or after it.
+fn start_of_line(lines: &mut BufReader<File>, place: u64) -> std::io::Result<()> {
+    lines.seek(SeekFrom::Start(place.saturating_sub(1)))?;
+    if place > 0 {
+        lines.skip_until(b'\n')?;
+    }
+    Ok(())
+}
+
+fn time_after(lines: &mut BufReader<File>, place: u64) -> std::io::Result<Option<String>> {
+    start_of_line(lines, place)?;
+    let mut line = Vec::new();
+    lines.read_until(b'\n', &mut line)?;
+    Ok(time_of(&line).map(str::to_owned))
+}
+
+/// The `time` of a line, without parsing the rest.
+pub(super) fn time_of(line: &[u8]) -> Option<&str> {
+    const FIELD: &[u8] = b"\",\"time\":\"";
+    // It is the fourth field: `seq` has 20 digits at most, `prev` 64, and a kind is a word.
+    let head = &line[..line.len().min(256)];
+    let at = head.windows(FIELD.len()).position(|window| window == FIELD)? + FIELD.len();
+    let rest = line.get(at..)?;
+    let end = rest.iter().position(|byte| *byte == b'"')?;
+    std::str::from_utf8(&rest[..end]).ok().filter(|time| time.len() >= 20 && time.is_ascii())
+}

@@ -1,0 +1,188 @@
+//! Charts as SVG. They have a title for those who cannot see them, and need no colour to be told apart.
+
+use std::fmt::Write;
+
+use super::page::escaped;
+
+const WIDTH: f64 = 960.0;
+const LEFT: f64 = 46.0;
+const BOTTOM: f64 = 26.0;
+
+/// Layers that are stacked, the lowest first: name, colour, values.
+pub(super) struct Layer<'n> {
+    pub(super) name: &'n str,
+    pub(super) colour: &'n str,
+    pub(super) values: Vec<f64>,
+}
+
+/// A line: name, colour, dashes (none: solid), values.
+pub(super) struct Line<'n> {
+    pub(super) name: &'n str,
+    pub(super) colour: &'n str,
+    pub(super) dashes: &'n str,
+    pub(super) values: Vec<Option<f64>>,
+}
+
+struct Canvas {
+    svg: String,
+    height: f64,
+    top: f64,
+    most: f64,
+}
+
+impl Canvas {
+    /// `labels`: a share of the width, and what stands there.
+    fn new(title: &str, height: f64, most: f64, labels: &[(f64, String)]) -> Self {
+        let most = nice(most);
+        let mut svg = String::new();
+        // Writing into a text does not fail, here and below.
+        let _ = write!(svg, "<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\"><title>{}</title>", escaped(title));
+        let canvas = Canvas { svg, height, top: 10.0, most };
+        canvas.axes(labels)
+    }
+
+    fn axes(mut self, labels: &[(f64, String)]) -> Self {
+        for step in 0..=4 {
+            let value = self.most * f64::from(step) / 4.0;
+            let y = self.y(value);
+            let _ = write!(
+                self.svg,
+                "<line x1=\"{LEFT}\" x2=\"{WIDTH}\" y1=\"{y:.1}\" y2=\"{y:.1}\" class=\"grid\"/>\
+                 <text x=\"{:.1}\" y=\"{:.1}\" class=\"end\">{}</text>",
+                LEFT - 6.0,
+                y + 4.0,
+                number(value)
+            );
+        }
+        for (share, label) in labels {
+            let x = self.x(*share).min(WIDTH - 18.0);
+            let y = self.height - 8.0;
+            let _ = write!(self.svg, "<text x=\"{x:.1}\" y=\"{y:.1}\" class=\"mid\">{}</text>", escaped(label));
+        }
+        self
+    }
+
+    fn x(&self, share: f64) -> f64 {
+        LEFT + share * (WIDTH - LEFT)
+    }
+
+    fn y(&self, value: f64) -> f64 {
+        let room = self.height - BOTTOM - self.top;
+        self.top + room * (1.0 - (value / self.most).clamp(0.0, 1.0))
+    }
+
+    fn end(self) -> String {
+        self.svg + "</svg>"
+    }
+}
+
+/// Bars over time.
+pub(super) fn bars(title: &str, layers: &[Layer], labels: &[(f64, String)]) -> String {
+    let count = layers.first().map_or(0, |layer| layer.values.len());
+    let total = |bin: usize| layers.iter().map(|layer| layer.values[bin]).sum::<f64>();
+    let most = (0..count).map(total).fold(0.0, f64::max);
+    let mut canvas = Canvas::new(title, 220.0, most, labels);
+    for bin in 0..count {
+        let (x, width) = (canvas.x(bin as f64 / count as f64), (WIDTH - LEFT) / count as f64 - 1.5);
+        let mut below = 0.0;
+        for layer in layers.iter().filter(|layer| layer.values[bin] > 0.0) {
+            let (low, high) = (canvas.y(below), canvas.y(below + layer.values[bin]));
+            below += layer.values[bin];
+            let _ = write!(
+                canvas.svg,
+                "<rect x=\"{x:.1}\" y=\"{high:.1}\" width=\"{width:.1}\" height=\"{:.1}\" fill=\"{}\"><title>{}: {}</title></rect>",
+                low - high,
+                layer.colour,
+                layer.name,
+                layer.values[bin]
+            );
+        }
+    }
+    canvas.end() + &legend(layers.iter().map(|layer| (layer.name, layer.colour, "")))
+}
+
+/// Lines over time, and a level that they are held against.
+pub(super) fn lines(title: &str, lines: &[Line], level: f64, labels: &[(f64, String)]) -> String {
+    let values = lines.iter().flat_map(|line| line.values.iter().flatten());
+    let most = values.copied().filter(|value| value.is_finite()).fold(level * 1.2, f64::max);
+    let mut canvas = Canvas::new(title, 200.0, most, labels);
+    let y = canvas.y(level);
+    let _ = write!(canvas.svg, "<line x1=\"{LEFT}\" x2=\"{WIDTH}\" y1=\"{y:.1}\" y2=\"{y:.1}\" class=\"level\"/>");
+    for line in lines {
+        let mut path = String::new();
+        let mut draws = false;
+        for (bin, value) in line.values.iter().enumerate() {
+            let Some(value) = value.filter(|value| value.is_finite()) else {
+                draws = false;
+                continue;
+            };
+            let x = canvas.x((bin as f64 + 0.5) / line.values.len() as f64);
+            let _ = write!(path, "{}{x:.1} {:.1}", if draws { "L" } else { "M" }, canvas.y(value));
+            // A section that stands alone is a dot.
+            if !draws {
+                let _ = write!(path, "h.1");
+            }
+            draws = true;
+        }
+        let _ = write!(
+            canvas.svg,
+            "<path d=\"{path}\" fill=\"none\" stroke=\"{}\" stroke-dasharray=\"{}\" class=\"line\"/>",
+            line.colour, line.dashes
+        );
+    }
+    canvas.end() + &legend(lines.iter().map(|line| (line.name, line.colour, line.dashes)))
+}
+
+/// Pareto: the most frequent first, each with its share and the share of all up to it.
+pub(super) fn pareto(counts: &[(String, u64)]) -> String {
+    let total = counts.iter().map(|(_, count)| count).sum::<u64>().max(1) as f64;
+    let most = counts.first().map_or(1, |(_, count)| *count).max(1) as f64;
+    let mut rows = String::from("<table class=\"pareto\"><tr><th>reason<th><th>parts<th>share<th>up to here</tr>");
+    let mut sum = 0;
+    for (reason, count) in counts {
+        sum += count;
+        let _ = write!(
+            rows,
+            "<tr><td>{}<td class=\"bar\"><div style=\"width:{:.1}%\"></div><td>{count}<td>{:.1}%<td>{:.1}%</tr>",
+            escaped(reason),
+            *count as f64 / most * 100.0,
+            *count as f64 / total * 100.0,
+            sum as f64 / total * 100.0
+        );
+    }
+    rows + "</table>"
+}
+
+fn legend<'n>(entries: impl Iterator<Item = (&'n str, &'n str, &'n str)>) -> String {
+    let entries = entries.map(|(name, colour, dashes)| match dashes {
+        "" => format!("<span><i style=\"background:{colour}\"></i>{name}</span>"),
+        _ => format!("<span><i class=\"dashed\" style=\"border-color:{colour}\"></i>{name}</span>"),
+    });
+    format!("<p class=\"legend\">{}</p>", entries.collect::<String>())
+}
+
+/// The next number that reads well on an axis: its quarters do too.
+fn nice(most: f64) -> f64 {
+    if most <= 0.0 || !most.is_finite() {
+        return 4.0;
+    }
+    let power = 10f64.powf(most.log10().floor());
+    let steps = [1.0, 1.2, 1.6, 2.0, 4.0, 6.0, 8.0, 10.0];
+    steps.iter().map(|step| step * power).find(|step| *step >= most).unwrap_or(10.0 * power)
+}
+
+fn number(value: f64) -> String {
+    let text = format!("{value:.2}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn axes_end_at_round_numbers() {
+        assert_eq!([0.0, 1.0, 7.0, 11.0, 130.0, 0.013].map(nice), [4.0, 1.0, 8.0, 12.0, 160.0, 0.016]);
+        assert_eq!([0.5, 12.0, 0.25].map(number), ["0.5", "12", "0.25"]);
+    }
+}

@@ -1,0 +1,289 @@
+//! What a shift was like: gathered from the log in one pass, written as one page that needs nothing else.
+
+mod chart;
+mod gallery;
+mod page;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+pub use self::gallery::Gallery;
+use super::query::Query;
+use super::read::{Entry, Range};
+use crate::Result;
+
+/// Sections of time that the trend is shown in.
+const BINS: usize = 48;
+/// Bad parts that are remembered, at least, where there are more.
+const REMEMBERED: u64 = 1024;
+/// Events of a kind that are listed one by one.
+const LISTED: usize = 200;
+
+/// A shift that is to be told of.
+#[derive(Debug, Clone)]
+pub struct Shift {
+    /// Its first moment.
+    pub from: Timestamp,
+    /// The moment after its last.
+    pub to: Timestamp,
+    /// The time zone of the clock on the wall.
+    pub zone: TimeZone,
+}
+
+/// What is known of the log that the page was made from.
+#[derive(Debug, Clone, Default)]
+pub struct Origin {
+    /// The log, as a person names it.
+    pub log: String,
+    /// What a check of it said; `None`: it was not checked.
+    pub checked: Option<String>,
+}
+
+/// Parts in one section of time.
+#[derive(Debug, Clone, Default)]
+struct Bin {
+    good: u64,
+    bad: u64,
+    unknown: u64,
+    /// Scores as shares of their thresholds.
+    ratios: Vec<f32>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct ClassCount {
+    good: u64,
+    bad: u64,
+    unknown: u64,
+    unaccounted: u64,
+}
+
+/// Something that happened at a time.
+#[derive(Debug, Clone)]
+struct Happened {
+    time: String,
+    what: String,
+    /// When it was over; `None` when it was not, or is a moment.
+    over: Option<String>,
+}
+
+/// A rejected part, or one without a verdict, whose picture may be shown.
+#[derive(Debug, Clone)]
+struct Bad {
+    entry: Entry,
+    run: Option<String>,
+}
+
+/// Gathered facts.
+#[derive(Debug, Clone, Default)]
+struct Facts {
+    lines: BTreeMap<String, u64>,
+    parts: u64,
+    classes: BTreeMap<String, ClassCount>,
+    fates: BTreeMap<String, u64>,
+    /// Why parts were bad, and how many.
+    reasons: BTreeMap<String, u64>,
+    /// In which ninth of the picture, row by row, rejected parts were least like normal ones.
+    regions: [u64; 9],
+    missed: BTreeMap<String, u64>,
+    bins: Vec<Bin>,
+    latency: Vec<f32>,
+    lateness: Vec<f32>,
+    least_slack: Option<f64>,
+    alarms: Vec<Happened>,
+    /// Alarms that are raised, by name: their places in the list.
+    raised: BTreeMap<String, usize>,
+    events: Vec<Happened>,
+    untold: u64,
+    /// Some of the parts that did not pass, evenly taken.
+    bad: Vec<Bad>,
+    /// So many there were.
+    all_bad: u64,
+    models: BTreeMap<String, u64>,
+}
+
+/// Writes the page of `shift` from the log in `path`; `gallery` says which pictures it shows.
+///
+/// # Errors
+///
+/// The log cannot be read.
+pub fn report(path: &Path, shift: &Shift, origin: &Origin, gallery: &Gallery) -> Result<String> {
+    let mut facts = Facts { bins: vec![Bin::default(); BINS], ..Facts::default() };
+    let range = Range { from: Some(shift.from), to: Some(shift.to) };
+    let query = Query { range, ..Query::default() };
+    query.each(path, |_, entry, run| {
+        facts.add(entry, run, shift);
+        Ok(true)
+    })?;
+    let pictures = gallery.pictures(&facts.bad)?;
+    Ok(page::page(&facts, shift, origin, &pictures))
+}
+
+impl Facts {
+    fn add(&mut self, entry: &Entry, run: Option<&str>, shift: &Shift) {
+        let why = |entry: &Entry| entry.why.clone().or(entry.text.clone()).unwrap_or_default();
+        match entry.kind.as_str() {
+            "part" => self.part(entry, run, shift),
+            "picture" => self.picture(entry, run),
+            "alarm" => self.alarm(entry),
+            "start" => {
+                *self.lines.entry(entry.line.clone().unwrap_or_default()).or_default() += 1;
+                let program = entry.program.as_deref().unwrap_or("hgad");
+                self.event(entry, format!("run {} began ({program})", run.unwrap_or("-")));
+            }
+            "stop" => self.event(entry, format!("the run ended: {}", entry.reason.as_deref().unwrap_or("-"))),
+            "checkpoint" => {}
+            kind => {
+                let device = entry.device.as_ref().map_or_else(String::new, |device| format!(" of the {device}"));
+                let records = entry.records.map_or_else(String::new, |records| format!(" ({records} records)"));
+                let why = why(entry);
+                let colon = if why.is_empty() { "" } else { ": " };
+                self.event(entry, format!("{kind}{device}{records}{colon}{why}"));
+            }
+        }
+    }
+
+    fn event(&mut self, entry: &Entry, what: String) {
+        match self.events.len() < LISTED {
+            true => self.events.push(Happened { time: entry.time.clone(), what, over: None }),
+            false => self.untold += 1,
+        }
+    }
+
+    fn alarm(&mut self, entry: &Entry) {
+        let name = entry.alarm.clone().unwrap_or_default();
+        if entry.raised != Some(true) {
+            if let Some(alarm) = self.raised.remove(&name).and_then(|at| self.alarms.get_mut(at)) {
+                alarm.over = Some(entry.time.clone());
+            }
+            return;
+        }
+        if self.alarms.len() == LISTED {
+            self.untold += 1;
+            return;
+        }
+        let what = format!("{name}: {}", entry.why.as_deref().unwrap_or_default());
+        self.raised.insert(name, self.alarms.len());
+        self.alarms.push(Happened { time: entry.time.clone(), what, over: None });
+    }
+
+    /// A picture that was stored after its part's record was written.
+    fn picture(&mut self, entry: &Entry, run: Option<&str>) {
+        let is_it = |bad: &&mut Bad| bad.entry.part == entry.part && bad.run.as_deref() == run;
+        if let Some(bad) = self.bad.iter_mut().rev().find(is_it) {
+            bad.entry.picture = entry.picture.clone();
+        }
+    }
+
+    fn part(&mut self, entry: &Entry, run: Option<&str>, shift: &Shift) {
+        self.parts += 1;
+        let class = self.classes.entry(entry.class.clone().unwrap_or_default()).or_default();
+        let bin = &mut self.bins[bin_of(entry, shift)];
+        match entry.verdict.as_deref() {
+            Some("pass") => (class.good, bin.good) = (class.good + 1, bin.good + 1),
+            Some("reject") => {
+                (class.bad, bin.bad) = (class.bad + 1, bin.bad + 1);
+                let reason = match entry.place {
+                    Some(place) => {
+                        self.regions[region(place)] += 1;
+                        format!("unlike normal parts, {}", REGIONS[region(place)])
+                    }
+                    None => "unlike normal parts".into(),
+                };
+                *self.reasons.entry(reason).or_default() += 1;
+            }
+            _ => {
+                (class.unknown, bin.unknown) = (class.unknown + 1, bin.unknown + 1);
+                let reason = entry.reason.as_deref().unwrap_or("unknown");
+                *self.reasons.entry(format!("no verdict: {reason}")).or_default() += 1;
+            }
+        }
+        if let (Some(score), Some(threshold)) = (entry.score, entry.threshold)
+            && threshold != 0.0
+        {
+            bin.ratios.push(score / threshold);
+        }
+        let fate = entry.fate.clone().unwrap_or_default();
+        if fate == "unaccounted" {
+            class.unaccounted += 1;
+            let why = entry.fate_reason.as_deref().map_or_else(String::new, without_numbers);
+            *self.missed.entry(why).or_default() += 1;
+        }
+        *self.fates.entry(fate).or_default() += 1;
+        self.latency.extend(entry.latency_ms.map(|latency| latency.total as f32));
+        if let (Some(fired), Some(planned)) = (entry.fired_ns, entry.planned_ns) {
+            self.lateness.push(((fired as i128 - planned as i128) as f64 / 1e6) as f32);
+        }
+        if entry.latency_ms.is_some() {
+            self.least_slack = entry.slack_ms.map(|slack| self.least_slack.map_or(slack, |least| least.min(slack)));
+        }
+        if let Some(bundle) = entry.bundle {
+            let calibration = entry.calibration.map_or_else(|| "-".into(), |calibration| calibration.short());
+            *self.models.entry(format!("bundle {}, calibration {calibration}", bundle.short())).or_default() += 1;
+        }
+        if entry.verdict.as_deref() != Some("pass") {
+            self.remember(entry, run);
+        }
+    }
+}
+
+impl Facts {
+    /// Keeps a bad part, or, once there are many, one of so many.
+    fn remember(&mut self, entry: &Entry, run: Option<&str>) {
+        let stride = self.all_bad.next_power_of_two().max(REMEMBERED) / REMEMBERED;
+        if self.all_bad.is_multiple_of(stride) {
+            self.bad.push(Bad { entry: entry.clone(), run: run.map(str::to_owned) });
+        }
+        if self.bad.len() as u64 > 2 * REMEMBERED {
+            let mut number = 0;
+            self.bad.retain(|_| {
+                number += 1;
+                number % 2 == 1
+            });
+        }
+        self.all_bad += 1;
+    }
+}
+
+/// The same for all parts of which it is said with other numbers: `it was 10.3 ms late` becomes `it was ... ms late`.
+fn without_numbers(text: &str) -> String {
+    let is_number = |word: &&str| word.parse::<f64>().is_ok();
+    text.split(' ').map(|word| if is_number(&word) { "..." } else { word }).collect::<Vec<_>>().join(" ")
+}
+
+/// The ninths of a picture, row by row.
+const REGIONS: [&str; 9] = [
+    "upper left",
+    "upper middle",
+    "upper right",
+    "middle left",
+    "in the middle",
+    "middle right",
+    "lower left",
+    "lower middle",
+    "lower right",
+];
+
+fn region([x, y]: [f64; 2]) -> usize {
+    let third = |share: f64| ((share * 3.0) as usize).min(2);
+    3 * third(y) + third(x)
+}
+
+fn bin_of(entry: &Entry, shift: &Shift) -> usize {
+    let (from, to) = (shift.from.as_microsecond(), shift.to.as_microsecond());
+    let at = entry.time.parse::<Timestamp>().map_or(from, |time| time.as_microsecond());
+    let share = (at - from) as f64 / (to - from).max(1) as f64;
+    ((share * BINS as f64) as usize).min(BINS - 1)
+}
+
+/// The value below which the share `q` of `values` lies; they are put in order for that.
+fn quantile(values: &mut [f32], q: f64) -> Option<f32> {
+    let last = values.len().checked_sub(1)?;
+    values.sort_unstable_by(f32::total_cmp);
+    Some(values[(last as f64 * q).round() as usize])
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,277 @@
+//! The page: HTML that needs nothing else, and prints well.
+
+use std::fmt::Write;
+
+use jiff::Timestamp;
+
+use super::chart::{self, Layer, Line};
+use super::gallery::Shown;
+use super::{BINS, Facts, Happened, Origin, REGIONS, Shift, quantile};
+use crate::audit::read::Entry;
+
+const STYLE: &str = include_str!("page.css");
+const GOOD: &str = "#9fb8a8";
+const BAD: &str = "#c62828";
+const UNKNOWN: &str = "#e0a100";
+
+pub(super) fn page(facts: &Facts, shift: &Shift, origin: &Origin, pictures: &[Shown]) -> String {
+    let lines = facts.lines.keys().map(|line| escaped(line)).collect::<Vec<_>>().join(", ");
+    let title = if lines.is_empty() { "Shift report".to_owned() } else { format!("Shift report: {lines}") };
+    let when = format!("{} to {}", day_and_time(shift.from, shift), day_and_time(shift.to, shift));
+    let mut html = format!(
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}, {when}</title>\
+         <meta name=\"viewport\" content=\"width=device-width\"><style>{STYLE}</style></head><body>\
+         <header><h1>{title}</h1><p>{when} ({})</p></header>",
+        escaped(&zone_name(shift))
+    );
+    html.push_str(&tiles(facts));
+    if facts.parts > 0 {
+        section(&mut html, "Parts over time", &trend(facts, shift));
+        section(&mut html, "Why parts were bad", &pareto(facts));
+        section(&mut html, "By product", &classes(facts));
+    }
+    section(&mut html, "Rejected parts and parts without a verdict", &gallery(facts, pictures, shift));
+    section(&mut html, "Alarms", &happenings(&facts.alarms, shift, "No alarm was raised."));
+    section(&mut html, "Other events", &happenings(&facts.events, shift, "There were none."));
+    section(&mut html, "How fast", &speed(facts));
+    section(&mut html, "Where this comes from", &provenance(facts, origin));
+    html + "</body></html>\n"
+}
+
+fn section(html: &mut String, title: &str, content: &str) {
+    // Writing into a text does not fail, here and below.
+    let _ = write!(html, "<section><h2>{title}</h2>{content}</section>");
+}
+
+fn tiles(facts: &Facts) -> String {
+    let sum = |count: fn(&super::ClassCount) -> u64| facts.classes.values().map(count).sum::<u64>();
+    let share = |count: u64| match facts.parts {
+        0 => String::new(),
+        parts => format!("{:.2}%", count as f64 / parts as f64 * 100.0),
+    };
+    let (bad, unknown, missed) = (sum(|c| c.bad), sum(|c| c.unknown), sum(|c| c.unaccounted));
+    let tile = |class: &str, count: u64, name: &str, note: String| {
+        format!("<div class=\"tile {class}\"><b>{count}</b><span>{name}</span><small>{note}</small></div>")
+    };
+    [
+        "<div class=\"tiles\">".to_owned(),
+        tile("", facts.parts, "parts", String::new()),
+        tile("", sum(|c| c.good), "good", share(sum(|c| c.good))),
+        tile(if bad > 0 { "bad" } else { "" }, bad, "bad", share(bad)),
+        tile(if unknown > 0 { "warn" } else { "" }, unknown, "without a verdict", share(unknown)),
+        tile(if missed > 0 { "bad" } else { "" }, missed, "unaccounted for", "bad, and not known to be ejected".into()),
+        tile(if facts.alarms.is_empty() { "" } else { "warn" }, facts.alarms.len() as u64, "alarms", String::new()),
+        "</div>".to_owned(),
+    ]
+    .concat()
+}
+
+fn trend(facts: &Facts, shift: &Shift) -> String {
+    let labels = labels(shift);
+    let layer = |name, colour, count: fn(&super::Bin) -> u64| Layer {
+        name,
+        colour,
+        values: facts.bins.iter().map(|bin| count(bin) as f64).collect(),
+    };
+    let layers = [
+        layer("good", GOOD, |b| b.good),
+        layer("bad", BAD, |b| b.bad),
+        layer("without a verdict", UNKNOWN, |b| b.unknown),
+    ];
+    let at = |q: f64| facts.bins.iter().map(|bin| quantile(&mut bin.ratios.clone(), q).map(f64::from)).collect();
+    let scores = [
+        Line { name: "half of the parts are below", colour: "#1f4e79", dashes: "", values: at(0.5) },
+        Line { name: "nine tenths are below", colour: "#1f4e79", dashes: "5 4", values: at(0.9) },
+    ];
+    let minutes = (shift.to.as_second() - shift.from.as_second()) as f64 / 60.0 / BINS as f64;
+    format!(
+        "{}<h3>Scores as shares of their thresholds</h3>{}<p class=\"note\">A section is {minutes:.1} minutes. The red line is \
+         the threshold: a part above it is bad. Where the lines rise towards it, lamp, lens or product may drift.</p>",
+        chart::bars("parts over time", &layers, &labels),
+        chart::lines("scores over time", &scores, 1.0, &labels)
+    )
+}
+
+fn labels(shift: &Shift) -> Vec<(f64, String)> {
+    const STEPS: i64 = 8;
+    let (from, to) = (shift.from.as_second(), shift.to.as_second());
+    let label = |step: i64| {
+        let at = Timestamp::from_second(from + (to - from) * step / STEPS).unwrap_or(shift.from);
+        (step as f64 / STEPS as f64, time_of_day(at, shift)[..5].to_owned())
+    };
+    (0..=STEPS).map(label).collect()
+}
+
+fn pareto(facts: &Facts) -> String {
+    let mut counts = facts.reasons.iter().map(|(reason, count)| (reason.clone(), *count)).collect::<Vec<_>>();
+    counts.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    if counts.is_empty() {
+        return "<p>No part was bad.</p>".into();
+    }
+    let mut html = format!("<div class=\"pair\"><div>{}</div>", chart::pareto(&counts));
+    let most = facts.regions.iter().copied().max().unwrap_or(0);
+    if most > 0 {
+        html.push_str("<figure><table class=\"regions\">");
+        for (i, count) in facts.regions.iter().enumerate() {
+            let strength = *count as f64 / most as f64;
+            let _ = write!(
+                html,
+                "{}<td title=\"{}\" style=\"background:rgba(198,40,40,{strength:.2});color:{}\">{count}",
+                if i % 3 == 0 { "<tr>" } else { "" },
+                REGIONS[i],
+                if strength > 0.5 { "#fff" } else { "#222" }
+            );
+        }
+        html.push_str(
+            "</table><figcaption>Where in the picture rejected parts were least like normal ones</figcaption></figure>",
+        );
+    }
+    html + "</div>"
+}
+
+fn classes(facts: &Facts) -> String {
+    let mut html = String::from(
+        "<table><tr><th>product<th>parts<th>good<th>bad<th>without a verdict<th>unaccounted for<th>bad</tr>",
+    );
+    for (class, count) in &facts.classes {
+        let parts = count.good + count.bad + count.unknown;
+        let _ = write!(
+            html,
+            "<tr><td>{}<td>{parts}<td>{}<td>{}<td>{}<td>{}<td>{:.2}%</tr>",
+            escaped(class),
+            count.good,
+            count.bad,
+            count.unknown,
+            count.unaccounted,
+            count.bad as f64 / parts.max(1) as f64 * 100.0
+        );
+    }
+    html.push_str("</table>");
+    for (why, count) in &facts.missed {
+        let _ = write!(html, "<p class=\"note\">{count} unaccounted for: {}</p>", escaped(why));
+    }
+    html
+}
+
+fn gallery(facts: &Facts, pictures: &[Shown], shift: &Shift) -> String {
+    let all = facts.all_bad;
+    if all == 0 {
+        return "<p>There was none.</p>".into();
+    }
+    let mut html = match pictures.len() {
+        0 => format!("<p>None of the {all} has a stored picture ([audit] pictures keeps them).</p>"),
+        shown if (shown as u64) < all => {
+            format!(
+                "<p class=\"note\">{shown} of {all}, evenly taken. The ring marks the place that is least like a normal part.</p>"
+            )
+        }
+        _ => "<p class=\"note\">The ring marks the place that is least like a normal part.</p>".to_owned(),
+    };
+    html.push_str("<div class=\"gallery\">");
+    for shown in pictures {
+        let _ = write!(
+            html,
+            "<figure>{}<figcaption>{}</figcaption></figure>",
+            framed(shown),
+            caption(&shown.bad.entry, shift)
+        );
+    }
+    html + "</div>"
+}
+
+fn framed(shown: &Shown) -> String {
+    match &shown.picture {
+        Err(why) => format!("<p class=\"missing\">{}</p>", escaped(why)),
+        Ok(jpeg) => {
+            let ring = shown.bad.entry.place.map_or_else(String::new, |[x, y]| {
+                format!("<i style=\"left:{:.1}%;top:{:.1}%\"></i>", x * 100.0, y * 100.0)
+            });
+            format!("<div class=\"framed\"><img alt=\"\" src=\"data:image/jpeg;base64,{jpeg}\">{ring}</div>")
+        }
+    }
+}
+
+fn caption(entry: &Entry, shift: &Shift) -> String {
+    let time = local(&entry.time, shift);
+    let why = match (entry.score, entry.threshold, &entry.reason) {
+        (_, _, Some(reason)) => format!("no verdict: {reason}"),
+        (Some(score), Some(threshold), _) => format!("score {score:.2}, threshold {threshold:.2}"),
+        _ => "its score is no number".into(),
+    };
+    let fate = entry.fate.as_deref().unwrap_or("-");
+    format!(
+        "<b>{time}</b> {}<br>{}<br>{} &middot; record {}",
+        escaped(entry.class.as_deref().unwrap_or_default()),
+        escaped(&why),
+        escaped(fate),
+        entry.seq
+    )
+}
+
+fn happenings(list: &[Happened], shift: &Shift, none: &str) -> String {
+    if list.is_empty() {
+        return format!("<p>{none}</p>");
+    }
+    let mut html = String::from("<table class=\"events\">");
+    for happened in list {
+        let until = happened.over.as_ref().map_or_else(String::new, |over| format!(" to {}", local(over, shift)));
+        let _ = write!(html, "<tr><td>{}{until}<td>{}</tr>", local(&happened.time, shift), escaped(&happened.what));
+    }
+    html + "</table>"
+}
+
+fn speed(facts: &Facts) -> String {
+    let spread = |values: &[f32]| {
+        let (count, mut values) = (values.len(), values.to_vec());
+        let mut at = |q| quantile(&mut values, q).map_or_else(|| "-".to_owned(), |value| format!("{value:.2} ms"));
+        format!("<td>{count}<td>{}<td>{}<td>{}", at(0.5), at(0.99), at(1.0))
+    };
+    let slack = facts.least_slack.map_or_else(|| "-".to_owned(), |slack| format!("{slack:.1} ms"));
+    format!(
+        "<table><tr><th><th>parts<th>half<th>99%<th>all</tr><tr><td>verdict after the capture, within{}</tr>\
+         <tr><td>ejector after its planned moment, within{}</tr></table>\
+         <p class=\"note\">The least reserve between a verdict and the ejector was {slack}.</p>",
+        spread(&facts.latency),
+        spread(&facts.lateness)
+    )
+}
+
+fn provenance(facts: &Facts, origin: &Origin) -> String {
+    let mut html = format!("<p>Made by hgad {} from {}. ", env!("CARGO_PKG_VERSION"), escaped(&origin.log));
+    html.push_str(&match &origin.checked {
+        Some(checked) => escaped(checked),
+        None => "The log was not checked for this page; hgad audit verify does that.".into(),
+    });
+    html.push_str("</p>");
+    for (model, parts) in &facts.models {
+        let _ = write!(html, "<p class=\"note\">{parts} parts were judged by {}.</p>", escaped(model));
+    }
+    if facts.untold > 0 {
+        let _ = write!(html, "<p class=\"note\">{} more events are in the log and not listed here.</p>", facts.untold);
+    }
+    html
+}
+
+fn zone_name(shift: &Shift) -> String {
+    shift.zone.iana_name().unwrap_or("local time").to_owned()
+}
+
+fn day_and_time(at: Timestamp, shift: &Shift) -> String {
+    let zoned = at.to_zoned(shift.zone.clone());
+    format!("{} {}", zoned.date(), &time_of_day(at, shift)[..5])
+}
+
+/// `06:00:00`.
+fn time_of_day(at: Timestamp, shift: &Shift) -> String {
+    let time = at.to_zoned(shift.zone.clone()).time();
+    format!("{:02}:{:02}:{:02}", time.hour(), time.minute(), time.second())
+}
+
+fn local(time: &str, shift: &Shift) -> String {
+    time.parse::<Timestamp>().map_or_else(|_| escaped(time), |at| time_of_day(at, shift))
+}
+
+/// Text as HTML shows it.
+pub(super) fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}

@@ -1,0 +1,72 @@
+use super::*;
+
+fn entry(json: &str) -> Entry {
+    serde_json::from_str(json).unwrap()
+}
+
+fn shift() -> Shift {
+    let at = |time: &str| time.parse().unwrap();
+    Shift { from: at("2026-11-24T06:00:00Z"), to: at("2026-11-24T14:00:00Z"), zone: TimeZone::UTC }
+}
+
+fn facts(lines: &[&str]) -> Facts {
+    let mut facts = Facts { bins: vec![Bin::default(); BINS], ..Facts::default() };
+    lines.iter().for_each(|line| facts.add(&entry(line), Some("r"), &shift()));
+    facts
+}
+
+const REJECT: &str = r#"{"seq":1,"kind":"part","time":"2026-11-24T06:05:00.000000Z","part":0,"class":"a<b","score":3.0,
+    "threshold":2.0,"place":[0.9,0.1],"verdict":"reject","fate":"rejected","planned_ns":1000000,"fired_ns":2500000,"slack_ms":5,
+    "latency_ms":{"wait":1,"preprocess":1,"network":1,"score":1,"total":40}}"#;
+const LOST: &str = r#"{"seq":2,"kind":"part","time":"2026-11-24T13:59:59.000000Z","part":1,"class":"a<b","verdict":"unknown",
+    "reason":"lost","fate":"unaccounted","fate_reason":"the ejector gave no report","slack_ms":-9}"#;
+
+#[test]
+fn parts_are_counted_by_verdict_reason_place_and_time() {
+    let facts = facts(&[REJECT, LOST]);
+    let class = &facts.classes["a<b"];
+    assert_eq!((facts.parts, class.bad, class.unknown, class.unaccounted), (2, 1, 1, 1));
+    assert_eq!(facts.reasons["unlike normal parts, upper right"], 1);
+    assert_eq!((facts.reasons["no verdict: lost"], facts.regions[2]), (1, 1));
+    assert_eq!((facts.bins[0].bad, facts.bins[BINS - 1].unknown), (1, 1));
+    assert_eq!((facts.bins[0].ratios.as_slice(), facts.lateness.as_slice()), (&[1.5][..], &[1.5][..]));
+    assert_eq!(facts.least_slack, Some(5.0), "a part that nobody inspected has no reserve");
+    assert_eq!(facts.bad.len(), 2);
+}
+
+#[test]
+fn an_alarm_has_a_beginning_and_an_end() {
+    let raised = r#"{"seq":1,"kind":"alarm","time":"2026-11-24T07:00:00.000000Z","alarm":"camera-fault","raised":true,"why":"unplugged"}"#;
+    let over = r#"{"seq":2,"kind":"alarm","time":"2026-11-24T07:10:00.000000Z","alarm":"camera-fault","raised":false}"#;
+    let facts = facts(&[raised, over, raised]);
+    assert_eq!(facts.alarms[0].over.as_deref(), Some("2026-11-24T07:10:00.000000Z"));
+    assert_eq!((facts.alarms.len(), &facts.alarms[1].over), (2, &None));
+}
+
+#[test]
+fn the_page_says_what_was_gathered_and_lets_no_name_become_markup() {
+    let mut facts = facts(&[REJECT, LOST]);
+    facts.lines.insert("line <3>".into(), 1);
+    let origin = Origin { log: "audit.jsonl".into(), checked: None };
+    let page = page::page(&facts, &shift(), &origin, &[]);
+    for says in [
+        "Shift report: line &lt;3&gt;",
+        "2026-11-24 06:00 to 2026-11-24 14:00",
+        "a&lt;b",
+        "no verdict: lost",
+        "40.00 ms",
+    ] {
+        assert!(page.contains(says), "{says}");
+    }
+    assert!(!page.contains("a<b") && !page.contains("src=\"http"), "it needs nothing from elsewhere");
+    assert_eq!(page.matches("<section>").count(), page.matches("</section>").count());
+    let empty = Facts { bins: vec![Bin::default(); BINS], ..Facts::default() };
+    assert!(page::page(&empty, &shift(), &origin, &[]).contains("No alarm was raised."));
+}
+
+#[test]
+fn quantiles_are_values_that_were_seen() {
+    let mut values = [3.0, 1.0, 2.0];
+    assert_eq!((quantile(&mut values, 0.5), quantile(&mut values, 1.0)), (Some(2.0), Some(3.0)));
+    assert_eq!(quantile(&mut [], 0.5), None);
+}

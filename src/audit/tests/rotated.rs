@@ -1,0 +1,157 @@
+//! Logs of several files.
+
+use super::*;
+use crate::audit::read::files;
+use crate::audit::rotation::compress_one;
+use crate::config::{RotationConfig, SigningConfig};
+
+struct Rotated {
+    folder: Folder,
+    config: AuditConfig,
+}
+
+impl Rotated {
+    /// A signed log whose files are closed at so many bytes.
+    fn new(bytes: u64) -> Self {
+        let folder = Folder::new();
+        let key = folder.path("line.key");
+        Signer::generate("line-3").unwrap().write(&key).unwrap();
+        let signing = SigningConfig { key, former_keys: Vec::new(), checkpoint_copy: Some(folder.path("checkpoint")) };
+        let rotation = RotationConfig { bytes: Some(bytes), daily: false };
+        // Each record is forced onto the disk, so that files are closed where they are long enough.
+        let sync = SyncPolicy::EveryRecord;
+        let config = AuditConfig { signing: Some(signing), rotation, sync, ..AuditConfig::in_file(folder.file()) };
+        Rotated { folder, config }
+    }
+
+    fn run(&self, parts: u64) {
+        let log = AuditLog::open(&self.config, &run_start()).unwrap();
+        (0..parts).for_each(|number| log.write(part(number)).unwrap());
+        log.stop(Monotonic::now(), "end", &Counters::default()).unwrap();
+        log.close().unwrap();
+        self.wait_for_compression();
+    }
+
+    fn closed(&self) -> Vec<PathBuf> {
+        let files = files(&self.folder.file()).unwrap();
+        files.into_iter().filter(|file| file.number.is_some()).map(|file| file.path).collect()
+    }
+
+    fn wait_for_compression(&self) {
+        let is_compressed = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "gz");
+        while !self.closed().iter().all(is_compressed) {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+    }
+
+    fn trust(&self) -> Trust {
+        Trust {
+            key: Some(Verifier::open(&self.folder.path("line.key.pub")).unwrap()),
+            former: Vec::new(),
+            kept: Some(std::fs::read_to_string(self.folder.path("checkpoint")).unwrap()),
+        }
+    }
+
+    fn verify(&self) -> crate::Result<Verified> {
+        verify(&self.folder.file(), &self.trust())
+    }
+}
+
+#[test]
+fn the_chain_and_the_tree_go_on_over_files() {
+    let log = Rotated::new(4_000);
+    log.run(20);
+    log.run(10);
+    assert!(log.closed().len() >= 3, "{:?}", log.closed());
+    let verified = log.verify().unwrap();
+    assert_eq!((verified.parts, verified.runs), (30, 2));
+    assert!(verified.warnings.is_empty(), "{:?}", verified.warnings);
+    // A proof of a record in the first file needs all of them, and is as good as any.
+    let proof = prove(&log.folder.file(), 3).unwrap();
+    let proved = check(&proof, &log.trust().key.unwrap()).unwrap();
+    assert_eq!(proved.index, 3);
+    assert!(proved.line.contains("\"seq\":3,"));
+}
+
+#[test]
+fn a_run_reads_the_newest_file_alone_and_verify_all() {
+    let log = Rotated::new(4_000);
+    log.run(20);
+    std::fs::write(&log.closed()[0], "somebody's work").unwrap();
+    log.run(1);
+    let error = log.verify().unwrap_err();
+    assert!(error.kind().exit_code() == 1 && error.to_string().contains("audit.000001.jsonl.gz"), "{error}");
+}
+
+#[test]
+fn files_that_are_missing_are_named() {
+    let log = Rotated::new(4_000);
+    log.run(40);
+    let closed = log.closed();
+    std::fs::remove_file(&closed[0]).unwrap();
+    let verified = log.verify().unwrap();
+    assert!(verified.warnings[0].contains("are in files that are not here"), "{:?}", verified.warnings);
+    assert!(prove(&log.folder.file(), 3).unwrap_err().report().contains("files that are not here"));
+    std::fs::remove_file(&closed[2]).unwrap();
+    let error = log.verify().unwrap_err();
+    assert!(error.to_string().contains("records are missing"), "{error}");
+    // Without its newest file a log is not continued: the run would begin another one.
+    std::fs::remove_file(log.folder.file()).unwrap();
+    let error = AuditLog::open(&log.config, &run_start()).unwrap_err();
+    assert!(error.kind().exit_code() == 3 && error.to_string().contains("is gone"), "{error}");
+}
+
+#[test]
+fn a_power_cut_while_a_file_is_closed_leaves_one_that_can_be_continued() {
+    let log = Rotated::new(4_000);
+    log.run(20);
+    let (file, next) = (log.folder.file(), log.folder.path("audit.jsonl.next"));
+    // Before the file was closed.
+    std::fs::write(&next, "the beginning of a hea").unwrap();
+    log.run(1);
+    assert!(!next.exists());
+    // After it was closed, and before the next one had its name.
+    std::fs::rename(&file, &next).unwrap();
+    log.run(1);
+    assert_eq!(log.verify().unwrap().runs, 3);
+}
+
+#[test]
+fn a_file_is_compressed_only_if_it_can_be_read_back() {
+    let folder = Folder::new();
+    folder.run(50);
+    let text = std::fs::read(folder.file()).unwrap();
+    compress_one(&folder.file()).unwrap();
+    assert!(!folder.file().exists());
+    let gzip = std::process::Command::new("gzip").arg("-dc").arg(folder.path("audit.jsonl.gz")).output().unwrap();
+    assert!(gzip.stdout == text, "any gzip reads it");
+}
+
+#[test]
+fn a_header_that_lies_about_the_files_before_it_is_found() {
+    let log = Rotated::new(4_000);
+    log.run(20);
+    let lines = log.folder.lines();
+    assert!(lines[0].contains("\"kind\":\"continued\""), "{}", lines[0]);
+    let mut header: serde_json::Value = serde_json::from_str(&lines[0]).unwrap();
+    let (seq, prev) = (header["seq"].as_u64().unwrap(), header["prev"].as_str().unwrap().parse().unwrap());
+    header["peaks"][0] = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=".into();
+    let peaks = (0..seq.count_ones()).map(|_| Digest::zero()).collect();
+    let mut forged = Link::after(prev, Tree::of(seq, peaks).unwrap());
+    let body = |record: &serde_json::Value| {
+        let mut record = record.as_object().unwrap().clone();
+        ["seq", "prev", "hash"].iter().for_each(|field| drop(record.shift_remove(*field)));
+        serde_json::to_string(&record).unwrap()
+    };
+    let mut resealed = vec![forged.seal(&body(&header)).trim_end().to_owned()];
+    for line in &lines[1..] {
+        let record: serde_json::Value = serde_json::from_str(line).unwrap();
+        resealed.push(forged.seal(&body(&record)).trim_end().to_owned());
+    }
+    log.folder.replace(&resealed);
+    let error = log.verify().unwrap_err();
+    assert!(error.to_string().contains("does not continue the files before it"), "{error}");
+    // Alone it is found too: the checkpoint in it is of another tree.
+    log.closed().iter().for_each(|file| std::fs::remove_file(file).unwrap());
+    assert!(log.verify().is_err());
+}

@@ -1,0 +1,93 @@
+//! Judging a stored picture again, with what judged it then.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use image::RgbImage;
+
+use crate::audit::Entry;
+use crate::bundle::Bundle;
+use crate::calibrate::Calibration;
+use crate::digest::Digest;
+use crate::inspect::{Inspection, Inspector};
+use crate::{Error, Result};
+
+/// What judged, loaded again.
+pub(super) struct Again {
+    bundle: Digest,
+    inspector: Inspector,
+    /// By the digests of their files: the calibration and its class's index.
+    calibrations: BTreeMap<Digest, (Calibration, usize)>,
+}
+
+/// Where they are.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct Sources {
+    /// The bundle that judged
+    #[arg(long, value_name = "BUNDLE")]
+    pub(super) model: PathBuf,
+    /// A calibration that judged; may be given more than once
+    #[arg(long, value_name = "FILE", required = true)]
+    pub(super) calibration: Vec<PathBuf>,
+}
+
+impl Again {
+    /// Loads them, and proves that this machine computes what the training host did.
+    ///
+    /// # Errors
+    ///
+    /// They cannot be loaded, do not belong together, or come out different here.
+    pub(super) fn open(sources: &Sources) -> Result<Self> {
+        let bundle = Bundle::open(&sources.model)?;
+        let mut calibrations = BTreeMap::new();
+        for path in &sources.calibration {
+            let (calibration, digest) = Calibration::open(path)?;
+            calibration.check_bundle(&bundle)?;
+            let class = bundle.manifest.class_index(&calibration.class)?;
+            calibrations.insert(digest, (calibration, class));
+        }
+        let mut inspector = Inspector::new(&bundle)?;
+        inspector.check_parity(&bundle)?;
+        Ok(Again { bundle: bundle.digest, inspector, calibrations })
+    }
+
+    /// Whether it was these that judged the part of `entry`.
+    ///
+    /// # Errors
+    ///
+    /// Which others it was.
+    pub(super) fn is_of(&self, entry: &Entry) -> Result<()> {
+        let named = |digest: Option<Digest>| digest.map_or_else(|| "none".to_owned(), |digest| digest.short());
+        if entry.bundle != Some(self.bundle) {
+            return Err(Error::usage(format!("record {} was judged by another model", entry.seq))
+                .because(format!("by bundle {}, and this is bundle {}", named(entry.bundle), self.bundle.short()))
+                .advise("give the bundle that was in use then (--model)"));
+        }
+        match entry.calibration.filter(|calibration| self.calibrations.contains_key(calibration)) {
+            Some(_) => Ok(()),
+            None => Err(Error::usage(format!("record {} was judged by another calibration", entry.seq))
+                .because(format!("by the one whose SHA-256 begins with {}", named(entry.calibration)))
+                .advise("give the calibration that was in use then (--calibration)")),
+        }
+    }
+
+    /// Judges `image` as the part of `entry`: the inspection, and whether it is rejected.
+    ///
+    /// # Errors
+    ///
+    /// As [`Again::is_of`], or the network fails.
+    pub(super) fn judge(&mut self, entry: &Entry, image: &RgbImage) -> Result<(Inspection, bool)> {
+        self.is_of(entry)?;
+        let Some((calibration, class)) = entry.calibration.and_then(|digest| self.calibrations.get(&digest)) else {
+            return Err(Error::usage(format!("record {} names no calibration", entry.seq)));
+        };
+        let inspection = self.inspector.inspect(image, *class, &calibration.reference)?;
+        let rejects = calibration.rejects(inspection.score);
+        Ok((inspection, rejects))
+    }
+}
+
+/// The pictures' folder: the one that was given, or `pictures` beside the log.
+pub(super) fn pictures_folder(given: Option<&Path>, log: &Path) -> PathBuf {
+    given.map_or_else(|| log.with_file_name("pictures"), Path::to_owned)
+}

@@ -1,0 +1,288 @@
+//! `hgad audit query`.
+
+use std::fmt::Write as _;
+use std::io::{BufWriter, Write};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::ValueEnum;
+use jiff::Timestamp;
+use jiff::civil::{Date, DateTime};
+use jiff::tz::TimeZone;
+
+use crate::audit::{Entry, Query, Range};
+use crate::{Error, Result, print};
+
+const EXAMPLES: &str = r"Examples:
+  # What was rejected last night?
+  hgad audit query audit.jsonl --verdict reject \
+    --from 2026-11-23T22:00 --to 2026-11-24T06:00
+
+  # Parts that came close to the threshold, for a table calculation
+  hgad audit query audit.jsonl --class cap --score 2.5..2.9 --format csv
+
+  # Alarms, as they stand in the log
+  hgad audit query audit.jsonl --kind alarm --format json";
+
+/// Find records
+///
+/// What was asked for is printed while the log is read: however long it is, little memory is used. A time range is found by the
+/// times of the records, without reading the rest. The log is not checked: that does hgad audit verify.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
+pub(super) struct QueryArgs {
+    /// The audit file; files of the same log that were closed lie beside it
+    file: PathBuf,
+    #[command(flatten)]
+    which: Which,
+    /// The kind of record: part, alarm, fault, start, ...; any for all
+    #[arg(long, default_value = "part")]
+    kind: String,
+    /// What is printed: a table, the records' own lines (json), or comma-separated values
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+    /// Print so many records at most
+    #[arg(long, value_name = "N")]
+    limit: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Table,
+    Json,
+    Csv,
+}
+
+/// Which records are meant.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct Which {
+    /// From this moment on: 2026-11-24, 2026-11-24T06:00 (by this machine's time zone), 2026-11-24T05:00:00Z
+    #[arg(long, value_name = "TIME")]
+    from: Option<Moment>,
+    /// Up to this moment
+    #[arg(long, value_name = "TIME")]
+    to: Option<Moment>,
+    /// Parts of this class
+    #[arg(long, value_name = "NAME")]
+    class: Option<String>,
+    /// Parts with this verdict: pass, reject, unknown
+    #[arg(long)]
+    verdict: Option<String>,
+    /// Parts without a verdict for this reason: skipped, lost, broken, faulted, late, stopped
+    #[arg(long)]
+    reason: Option<String>,
+    /// Parts with this fate: passed, rejected, unaccounted
+    #[arg(long)]
+    fate: Option<String>,
+    /// Parts with a score in this range: 2.5..2.9, 2.5.., ..1
+    #[arg(long, value_name = "FROM..TO")]
+    score: Option<Between<f32>>,
+    /// Parts with this number, or from one to another: 17, 100..200
+    #[arg(long, value_name = "N")]
+    part: Option<Between<u64>>,
+    /// Records of the run of this name (the field run of its start)
+    #[arg(long, value_name = "NAME")]
+    run: Option<String>,
+    /// Read all of the log, whatever its times: where the machine's clock was set back by hours
+    #[arg(long)]
+    scan: bool,
+}
+
+impl Which {
+    pub(super) fn query(self, kind: Option<String>) -> Query {
+        Query {
+            range: Range { from: self.from.map(|moment| moment.0), to: self.to.map(|moment| moment.0) },
+            scan: self.scan,
+            kind,
+            run: self.run,
+            parts: self.part.map(|parts| parts.0),
+            class: self.class,
+            verdict: self.verdict,
+            reason: self.reason,
+            fate: self.fate,
+            scores: self.score.map(|scores| scores.0),
+        }
+    }
+}
+
+/// A moment as people write it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moment(pub(super) Timestamp);
+
+impl FromStr for Moment {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let local = |time: DateTime| TimeZone::system().to_timestamp(time).ok();
+        let moment = (text.parse::<Timestamp>().ok())
+            .or_else(|| text.parse::<DateTime>().ok().and_then(local))
+            .or_else(|| text.parse::<Date>().ok().and_then(|date| local(date.at(0, 0, 0, 0))));
+        moment.map(Moment).ok_or_else(|| "write it as 2026-11-24, 2026-11-24T06:00 or 2026-11-24T05:00:00Z".into())
+    }
+}
+
+/// `A..B`, where either may be left out, or one value.
+#[derive(Debug, Clone)]
+struct Between<T>(RangeInclusive<T>);
+
+impl<T: FromStr + Copy + PartialOrd + Bounds> FromStr for Between<T> {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let one = |text: &str, open: T| match text {
+            "" => Ok(open),
+            text => text.parse::<T>().map_err(|_| format!("'{text}' is not a number")),
+        };
+        let (from, to) = match text.split_once("..") {
+            Some((from, to)) => (one(from, T::LEAST)?, one(to, T::MOST)?),
+            None => (one(text, T::LEAST)?, one(text, T::MOST)?),
+        };
+        (from <= to).then_some(Between(from..=to)).ok_or_else(|| "the second number is the greater one".into())
+    }
+}
+
+/// What a range without an end goes to.
+trait Bounds {
+    const LEAST: Self;
+    const MOST: Self;
+}
+
+impl Bounds for f32 {
+    const LEAST: f32 = f32::NEG_INFINITY;
+    const MOST: f32 = f32::INFINITY;
+}
+
+impl Bounds for u64 {
+    const LEAST: u64 = 0;
+    const MOST: u64 = u64::MAX;
+}
+
+pub(super) fn run(args: QueryArgs) -> Result<()> {
+    let kind = (args.kind != "any").then_some(args.kind);
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    let mut printed = |line: &str| {
+        out.write_all(line.as_bytes())
+            .map_err(|error| Error::device("standard output cannot be written").because(error))
+    };
+    match args.format {
+        Format::Table => printed(TABLE)?,
+        Format::Csv => printed(CSV)?,
+        Format::Json => {}
+    }
+    let (mut found, most) = (0, args.limit.unwrap_or(u64::MAX));
+    let mut row = String::new();
+    args.which.query(kind).each(&args.file, |line, entry, run| {
+        if found == most {
+            return Ok(false);
+        }
+        found += 1;
+        row.clear();
+        match args.format {
+            Format::Table => table_row(&mut row, entry),
+            Format::Csv => csv_row(&mut row, entry, run),
+            Format::Json => row.push_str(&String::from_utf8_lossy(line)),
+        }
+        row.push('\n');
+        printed(&row)?;
+        Ok(true)
+    })?;
+    out.flush().map_err(|error| Error::device("standard output cannot be written").because(error))?;
+    log::info!("{} found", print::counted(found, "record"));
+    Ok(())
+}
+
+const TABLE: &str =
+    "record     time                         part       class         verdict     score  threshold  fate         why\n";
+
+fn table_row(row: &mut String, entry: &Entry) {
+    let number = |value: Option<f32>| value.map_or_else(|| "-".to_owned(), |value| print::fitted(value, 3, 9));
+    let (text, dash) = (|value: &Option<String>| value.clone().unwrap_or_else(|| "-".into()), "-".to_owned());
+    let part = entry.part.map_or(dash, |part| part.to_string());
+    // Writing into a text does not fail.
+    let _ = write!(row, "{:<9}  {}  ", entry.seq, entry.time);
+    if entry.kind != "part" {
+        let what = [&entry.device, &entry.alarm, &entry.why, &entry.reason, &entry.text, &entry.run];
+        let mut words = what.iter().filter_map(|word| word.as_deref()).collect::<Vec<_>>();
+        words.extend(entry.raised.map(|raised| if raised { "raised" } else { "over" }));
+        let _ = write!(row, "{part:<9}  {}: {}", entry.kind, words.join(", "));
+        return;
+    }
+    let why = [&entry.reason, &entry.detail, &entry.fate_reason];
+    let why = why.iter().filter_map(|why| why.as_deref()).collect::<Vec<_>>().join(", ");
+    let _ = write!(
+        row,
+        "{part:<9}  {:<12}  {:<7}  {:>9}  {:>9}  {:<11}  {why}",
+        text(&entry.class),
+        text(&entry.verdict),
+        number(entry.score),
+        number(entry.threshold),
+        text(&entry.fate),
+    );
+}
+
+const CSV: &str = "record,kind,time,run,part,frame,origin,class,verdict,score,threshold,reason,detail,fate,fate_reason,\
+                   place_x,place_y,slack_ms,latency_ms,picture\n";
+
+fn csv_row(row: &mut String, entry: &Entry, run: Option<&str>) {
+    let number = |value: Option<f64>| value.map_or_else(String::new, |value| value.to_string());
+    let whole = |value: Option<u64>| value.map_or_else(String::new, |value| value.to_string());
+    let exact = |value: Option<f32>| value.map_or_else(String::new, |value| value.to_string());
+    let text = |value: Option<&str>| quoted(value.unwrap_or_default());
+    let fields = [
+        entry.seq.to_string(),
+        quoted(&entry.kind),
+        entry.time.clone(),
+        text(run),
+        whole(entry.part),
+        whole(entry.frame),
+        text(entry.origin.as_deref()),
+        text(entry.class.as_deref()),
+        text(entry.verdict.as_deref()),
+        exact(entry.score),
+        exact(entry.threshold),
+        text(entry.reason.as_deref()),
+        text(entry.detail.as_deref().or(entry.why.as_deref()).or(entry.text.as_deref())),
+        text(entry.fate.as_deref()),
+        text(entry.fate_reason.as_deref()),
+        number(entry.place.map(|[x, _]| x)),
+        number(entry.place.map(|[_, y]| y)),
+        number(entry.slack_ms),
+        number(entry.latency_ms.map(|latency| latency.total)),
+        text(entry.picture.as_ref().and_then(|picture| picture.file.as_deref())),
+    ];
+    row.push_str(&fields.join(","));
+}
+
+/// A field of comma-separated values (RFC 4180).
+fn quoted(text: &str) -> String {
+    match text.contains([',', '"', '\n', '\r']) {
+        true => format!("\"{}\"", text.replace('"', "\"\"")),
+        false => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_and_moments_are_read_as_people_write_them() {
+        let scores = |text: &str| text.parse::<Between<f32>>().map(|between| between.0);
+        assert_eq!(scores("2.5..2.9"), Ok(2.5..=2.9));
+        assert_eq!(scores("2.5.."), Ok(2.5..=f32::INFINITY));
+        assert_eq!(scores("..-1"), Ok(f32::NEG_INFINITY..=-1.0));
+        assert!(scores("3..2").is_err() && scores("x").is_err());
+        assert_eq!("17".parse::<Between<u64>>().map(|between| between.0), Ok(17..=17));
+        let moment = |text: &str| text.parse::<Moment>().map(|moment| moment.0.to_string());
+        assert_eq!(moment("2026-11-24T05:00:00Z"), Ok("2026-11-24T05:00:00Z".into()));
+        assert_eq!(moment("2026-11-24T05:00:00+02:00"), Ok("2026-11-24T03:00:00Z".into()));
+        assert!(moment("2026-11-24").is_ok() && moment("2026-11-24T06:00").is_ok() && moment("yesterday").is_err());
+    }
+
+    #[test]
+    fn a_field_with_commas_and_quotes_stays_one() {
+        assert_eq!(quoted("a \"b\", c"), "\"a \"\"b\"\", c\"");
+        assert_eq!(quoted("plain"), "plain");
+    }
+}

@@ -1,0 +1,173 @@
+//! `hgad audit replay`.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
+
+use super::again::{Again, Sources, pictures_folder};
+use super::query::Which;
+use crate::audit::{Entry, PictureEntry, Stored, read_picture};
+use crate::{Error, Result, print};
+
+const EXAMPLES: &str = r"Examples:
+  # Every stored picture of last night
+  hgad audit replay audit.jsonl --model models/line3 \
+    --calibration calibration/cap.toml \
+    --from 2026-11-23T22:00 --to 2026-11-24T06:00
+
+  # On a machine of another architecture
+  hgad audit replay audit.jsonl --model models/line3 \
+    --calibration calibration/cap.toml --tolerance 1e-3";
+
+/// So many parts are remembered whose pictures have records of their own.
+const REMEMBERED: usize = 4096;
+
+/// Judge stored pictures again, and compare with what was decided then (exit code 1 on a difference)
+///
+/// The bundle and the calibrations must be those that the records name; parts of others are refused, and counted. On the same
+/// architecture and with the same program scores must come out the same bit for bit.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
+pub(super) struct ReplayArgs {
+    /// The audit file
+    file: PathBuf,
+    #[command(flatten)]
+    sources: Sources,
+    /// The pictures' folder ([audit] pictures); without it, pictures beside the audit file
+    #[arg(long, value_name = "DIR")]
+    pictures: Option<PathBuf>,
+    /// By how much a score may differ, for a machine of another architecture
+    #[arg(long, value_name = "BOUND", default_value_t = 0.0, value_parser = bound)]
+    tolerance: f32,
+    #[command(flatten)]
+    which: Which,
+}
+
+fn bound(text: &str) -> std::result::Result<f32, String> {
+    text.parse::<f32>().ok().filter(|bound| *bound >= 0.0 && bound.is_finite()).ok_or_else(|| "give 0 or more".into())
+}
+
+/// What came out for the parts of one class.
+#[derive(Debug, Default)]
+struct Row {
+    same: u64,
+    within: u64,
+    differ: u64,
+    largest: f32,
+    changed: u64,
+    gone: u64,
+    refused: u64,
+}
+
+pub(super) fn run(args: ReplayArgs) -> Result<()> {
+    let mut again = Again::open(&args.sources)?;
+    let folder = pictures_folder(args.pictures.as_deref(), &args.file);
+    let mut rows = BTreeMap::<String, Row>::new();
+    let mut refusal = None;
+    let mut judged = |entry: &Entry, picture: &PictureEntry| -> Result<()> {
+        let row = rows.entry(entry.class.clone().unwrap_or_default()).or_default();
+        if let Err(error) = again.is_of(entry) {
+            row.refused += 1;
+            refusal.get_or_insert(error);
+            return Ok(());
+        }
+        let image = match read_picture(&folder, picture)? {
+            Stored::Whole(image) => image,
+            Stored::Gone(why) => {
+                log::debug!("record {}: {why}", entry.seq);
+                row.gone += 1;
+                return Ok(());
+            }
+            Stored::Changed(why) => {
+                row.changed += 1;
+                return print::line(format_args!("record {}: {why}", entry.seq));
+            }
+        };
+        let (inspection, rejects) = again.judge(entry, &image)?;
+        compare(row, entry, inspection.score, rejects, args.tolerance)
+    };
+    // A picture that was stored later has a record of its own; the part's comes before.
+    let mut recent = VecDeque::<Entry>::new();
+    let which = args.which.query(None);
+    which.each(&args.file, |_, entry, _| {
+        match (entry.kind.as_str(), &entry.picture) {
+            ("start", _) => recent.clear(),
+            ("part", Some(picture)) if entry.score.is_some() && picture.file.is_some() => judged(entry, picture)?,
+            ("part", _) if entry.score.is_some() => {
+                recent.push_back(entry.clone());
+                if recent.len() > REMEMBERED {
+                    recent.pop_front();
+                }
+            }
+            ("picture", Some(picture)) => {
+                if let Some(part) = recent.iter().rposition(|part| part.part == entry.part) {
+                    let part = recent.remove(part).unwrap_or_else(|| entry.clone());
+                    judged(&part, picture)?;
+                }
+            }
+            _ => {}
+        }
+        Ok(true)
+    })?;
+    table(&rows)?;
+    conclude(&rows, refusal, args.tolerance)
+}
+
+fn compare(row: &mut Row, entry: &Entry, score: f32, rejects: bool, tolerance: f32) -> Result<()> {
+    let recorded = entry.score.unwrap_or(f32::NAN);
+    let difference = (score - recorded).abs();
+    let verdict = match entry.verdict.as_deref() {
+        Some("pass") => !rejects,
+        Some("reject") => rejects,
+        // Too late to count then.
+        _ => true,
+    };
+    row.largest = if difference.is_nan() { f32::NAN } else { row.largest.max(difference) };
+    match verdict {
+        true if score.to_bits() == recorded.to_bits() => row.same += 1,
+        true if difference <= tolerance => row.within += 1,
+        _ => {
+            row.differ += 1;
+            let verdict = if rejects { "reject" } else { "pass" };
+            let then = entry.verdict.as_deref().unwrap_or("-");
+            return print::line(format_args!(
+                "record {}: score {recorded} ({then}) then, {score} ({verdict}) now",
+                entry.seq
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn table(rows: &BTreeMap<String, Row>) -> Result<()> {
+    let width = rows.keys().map(|class| class.chars().count()).max().unwrap_or(0).max(5);
+    let head = ["same", "within", "differ", "changed", "gone", "refused"].map(|word| format!("{word:>8}")).join("");
+    print::line(format_args!("{:width$}{head}  largest difference", "class"))?;
+    for (class, row) in rows {
+        let counts = [row.same, row.within, row.differ, row.changed, row.gone, row.refused];
+        let counts = counts.map(|count| format!("{count:>8}")).join("");
+        print::line(format_args!("{class:width$}{counts}  {:.3e}", row.largest))?;
+    }
+    Ok(())
+}
+
+fn conclude(rows: &BTreeMap<String, Row>, refusal: Option<Error>, tolerance: f32) -> Result<()> {
+    let sum = |count: fn(&Row) -> u64| rows.values().map(count).sum::<u64>();
+    let (differ, changed, judged) = (sum(|row| row.differ), sum(|row| row.changed), sum(|row| row.same + row.within));
+    if differ + changed > 0 {
+        return Err(Error::check(format!(
+            "{} came out different, {} changed",
+            print::counted(differ, "part"),
+            print::counted(changed, "picture")
+        ))
+        .advise(match tolerance == 0.0 && changed == 0 {
+            true => "on a machine of another architecture, or with another version of hgad, give a --tolerance",
+            false => "hgad audit verify says whether the log is whole; keep both as evidence",
+        }));
+    }
+    match (judged, refusal) {
+        (0, Some(error)) => Err(error),
+        (0, None) => Err(Error::usage("there is no picture to judge again")
+            .advise("[audit] pictures keeps them; --pictures names their folder, and other options say which parts")),
+        _ => Ok(()),
+    }
+}

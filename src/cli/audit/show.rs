@@ -1,0 +1,169 @@
+//! `hgad audit show`.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use jiff::Timestamp;
+
+use super::again::{Again, Sources, pictures_folder};
+use crate::audit::{Entry, PictureEntry, Query, Stored, read_picture};
+use crate::cli::target;
+use crate::inspect::overlay::{Paint, beside};
+use crate::{Error, Result, print};
+
+const EXAMPLES: &str = r"Examples:
+  # Record 4711: what happened, and the picture beside its anomaly map
+  hgad audit show audit.jsonl 4711 --model models/line3 \
+    --calibration calibration/cap.toml --out part.png
+
+  # A part by the name of its run and its number in it
+  hgad audit show audit.jsonl 20261124T162231.137055Z/12 \
+    --model models/line3 \
+    --calibration calibration/cap.toml --out part.png";
+
+/// Say what happened to a part and why, and paint what the model saw
+///
+/// Prints a few sentences, and writes the stored picture beside the same under its anomaly map (as hgad score --heatmap does).
+/// The part is judged again for that, by the bundle and the calibration that its record names.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
+pub(super) struct ShowArgs {
+    /// The audit file
+    file: PathBuf,
+    /// The part: the field seq of its record, or RUN/PART
+    id: Id,
+    #[command(flatten)]
+    sources: Sources,
+    /// The pictures' folder ([audit] pictures); without it, pictures beside the audit file
+    #[arg(long, value_name = "DIR")]
+    pictures: Option<PathBuf>,
+    /// The PNG file to write
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+/// Names a part.
+#[derive(Debug, Clone)]
+enum Id {
+    Record(u64),
+    Part(String, u64),
+}
+
+impl FromStr for Id {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let id = match text.rsplit_once('/') {
+            Some((run, part)) => part.parse().ok().map(|part| Id::Part(run.to_owned(), part)),
+            None => text.parse().ok().map(Id::Record),
+        };
+        id.ok_or_else(|| "give the number of a record, or RUN/PART".into())
+    }
+}
+
+pub(super) fn run(args: &ShowArgs) -> Result<()> {
+    target::file(&args.out)?;
+    let (entry, picture) = find(args)?;
+    print::line(story(&entry))?;
+    let picture = picture.or_else(|| entry.picture.clone()).ok_or_else(|| {
+        Error::device("its picture was not kept")
+            .advise("pictures of rejects are; of passes those that [audit] sample and around ask for")
+    })?;
+    let folder = pictures_folder(args.pictures.as_deref(), &args.file);
+    let image = match read_picture(&folder, &picture)? {
+        Stored::Whole(image) => image,
+        Stored::Gone(why) => {
+            return Err(Error::device("there is no picture of it")
+                .because(why)
+                .advise("records of the kind pictures-removed say which were removed; --pictures names their folder"));
+        }
+        Stored::Changed(why) => return Err(Error::check("its picture is not the one that was judged").because(why)),
+    };
+    if entry.calibration.is_none() {
+        image.save(&args.out).map_err(|error| unwritten(&args.out, error))?;
+        return print::line(format_args!("it was not judged: the picture alone is in {}", args.out.display()));
+    }
+    let (inspection, _) = Again::open(&args.sources)?.judge(&entry, &image)?;
+    let rejected = entry.verdict.as_deref().map(|verdict| verdict != "pass");
+    let paint = Paint { full: 2.0 * entry.threshold.unwrap_or(inspection.score / 2.0), rejected };
+    beside(&image, &inspection.map, paint).save(&args.out).map_err(|error| unwritten(&args.out, error))?;
+    let again = match entry.score == Some(inspection.score) {
+        true => "the score comes out the same, bit for bit".to_owned(),
+        false => format!("the score comes out as {} on this machine", inspection.score),
+    };
+    print::line(format_args!("judged again, {again}; picture and map are in {}", args.out.display()))
+}
+
+fn unwritten(path: &Path, error: image::ImageError) -> Error {
+    Error::device(format!("picture {} cannot be written", path.display()))
+        .because(error)
+        .advise("name a file that ends with .png, in a folder that you may write")
+}
+
+/// The part's record, and what a record of its own says of its picture.
+fn find(args: &ShowArgs) -> Result<(Entry, Option<PictureEntry>)> {
+    let (mut found, mut later) = (None::<Entry>, None);
+    let query = match &args.id {
+        Id::Record(_) => Query::default(),
+        Id::Part(run, part) => Query { run: Some(run.clone()), parts: Some(*part..=*part), ..Query::default() },
+    };
+    query.each(&args.file, |_, entry, _| {
+        match &found {
+            None if entry.kind == "part" && is_it(&args.id, entry) => found = Some(entry.clone()),
+            Some(part) if entry.kind == "picture" && entry.part == part.part => later = entry.picture.clone(),
+            _ => {}
+        }
+        let is_whole = found
+            .as_ref()
+            .is_some_and(|part| later.is_some() || part.picture.as_ref().is_some_and(|picture| picture.file.is_some()));
+        // Numbers of parts begin anew with every run.
+        Ok(!(is_whole || found.is_some() && entry.kind == "start"))
+    })?;
+    let found = found.ok_or_else(|| {
+        Error::usage(format!("{} has no such part", args.file.display()))
+            .advise("hgad audit query lists parts with the numbers of their records")
+    })?;
+    Ok((found, later))
+}
+
+fn is_it(id: &Id, entry: &Entry) -> bool {
+    match id {
+        Id::Record(seq) => entry.seq == *seq,
+        Id::Part(_, part) => entry.part == Some(*part),
+    }
+}
+
+/// What happened to a part, in sentences.
+fn story(entry: &Entry) -> String {
+    let word = |value: &Option<String>| value.clone().unwrap_or_else(|| "?".into());
+    let time = entry.time.parse::<Timestamp>().map_or_else(|_| entry.time.clone(), |time| format!("{time:.3}"));
+    let mut text = format!("part {} ({}), captured {time}, ", entry.part.unwrap_or_default(), word(&entry.class));
+    text.push_str(&match (entry.verdict.as_deref(), entry.score, entry.threshold) {
+        (Some("reject"), Some(score), Some(threshold)) => {
+            format!("is bad: its score {score} is above the threshold {threshold}")
+        }
+        (Some("reject"), ..) => "is bad: its score is not a number".into(),
+        (Some("pass"), Some(score), Some(threshold)) => {
+            format!("is good: its score {score} is not above the threshold {threshold}")
+        }
+        _ => {
+            let detail = entry.detail.as_ref().map_or_else(String::new, |detail| format!(" ({detail})"));
+            format!("has no verdict, so it counts as bad: {}{detail}", word(&entry.reason))
+        }
+    });
+    if let Some([x, y]) = entry.place {
+        text.push_str(&format!(
+            ". It is least like a normal part at {:.0}% of its width and {:.0}% of its height",
+            x * 100.0,
+            y * 100.0
+        ));
+    }
+    let why = entry.fate_reason.as_ref().map_or_else(String::new, |why| format!(", since {why}"));
+    text.push_str(&format!(". Its fate: {}{why}", word(&entry.fate)));
+    if let (Some(fired), Some(planned)) = (entry.fired_ns, entry.planned_ns) {
+        let late = (fired as i128 - planned as i128) as f64 / 1e6;
+        text.push_str(&format!("; the ejector acted {late:.2} ms after the planned moment"));
+    }
+    text.push('.');
+    text
+}

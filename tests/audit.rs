@@ -1,0 +1,216 @@
+//! What a line keeps of its decisions, and what can be done with it: pictures, queries, replays.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+
+use common::{Bench, CLASSES, defective_part, normal_part, parts, records, run};
+use hgad::digest::Digest;
+use serde_json::Value;
+
+/// A line over the tiny bundle that keeps pictures, after a run of 12 frames of which every third is defective.
+struct Line {
+    bench: Bench,
+}
+
+impl Line {
+    fn after_a_run(audit: &str) -> Self {
+        let line = Line { bench: Bench::new() };
+        std::fs::create_dir(line.bench.path("frames")).unwrap();
+        for number in 0..12 {
+            let image = if number % 3 == 1 { defective_part(0, number) } else { normal_part(0, number) };
+            image.save(line.bench.path(&format!("frames/{number:03}.png"))).unwrap();
+        }
+        let text = format!(
+            "format_version = 1\n[line]\nname = \"bench\"\nclass = \"{}\"\nmodel = \"bundle\"\n\
+             calibration = \"calibration/red.toml\"\ntravel_ms = 300\npulse_ms = 20\ntolerance_ms = 2000\n\
+             [camera]\nkind = \"folder\"\npath = \"frames\"\nrate = 20\n[output]\nkind = \"none\"\n\
+             [audit]\nfile = \"audit.jsonl\"\npictures = \"pictures\"\n{audit}",
+            CLASSES[0]
+        );
+        std::fs::write(line.bench.path("line.toml"), text).unwrap();
+        line.run();
+        line
+    }
+
+    fn run(&self) {
+        let (code, _, stderr) = run(&["run", "--config", &self.bench.text("line.toml")]);
+        assert_eq!(code, 0, "{stderr}");
+    }
+
+    fn log(&self) -> String {
+        self.bench.text("audit.jsonl")
+    }
+
+    fn parts(&self) -> Vec<Value> {
+        parts(Path::new(&self.log()))
+    }
+
+    /// A part's picture. On a busy machine it has a record of its own, after the part's.
+    fn kept(&self, part: &Value) -> Option<Value> {
+        let is_it = |record: &Value| record["kind"] == "picture" && record["part"] == part["part"];
+        let later = self.query(&["--kind", "picture"]).into_iter().find(is_it);
+        let picture = later.as_ref().unwrap_or(part)["picture"].clone();
+        picture["file"].is_string().then_some(picture)
+    }
+
+    fn picture(&self, part: &Value) -> PathBuf {
+        self.bench.path("pictures").join(self.kept(part).unwrap()["file"].as_str().unwrap())
+    }
+
+    /// `hgad audit COMMAND LOG` with these and what judged.
+    fn judged(&self, command: &str, args: &[&str]) -> (i32, String, String) {
+        let (model, calibration) = (self.bench.text("bundle"), self.bench.text("calibration/red.toml"));
+        let log = self.log();
+        let whole = [&["audit", command, &log][..], args, &["--model", &model, "--calibration", &calibration]].concat();
+        run(&whole)
+    }
+
+    fn query(&self, args: &[&str]) -> Vec<Value> {
+        let (code, stdout, stderr) = run(&[&["audit", "query", &self.log(), "--format", "json"], args].concat());
+        assert_eq!(code, 0, "{stderr}");
+        stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+fn is(part: &Value, verdict: &str) -> bool {
+    part["verdict"] == verdict
+}
+
+#[test]
+fn rejects_are_kept_as_the_camera_gave_them_and_come_out_the_same_again() {
+    let line = Line::after_a_run("sample = 0.5\n");
+    let parts = line.parts();
+    let (mut kept, mut passes) = (0, 0);
+    for part in &parts {
+        let picture = line.kept(part);
+        assert!(picture.is_some() || !is(part, "reject"), "{part}");
+        if let Some(picture) = picture {
+            let (file, frame) = (std::fs::read(line.picture(part)).unwrap(), part["origin"].as_str().unwrap());
+            assert_eq!(file, std::fs::read(line.bench.path("frames").join(frame)).unwrap(), "byte for byte");
+            assert_eq!(picture["sha256"], Digest::of(&file).to_string());
+            kept += usize::from(part["score"].is_number());
+            passes += usize::from(is(part, "pass"));
+        }
+        if part["score"].is_number() {
+            let place = part["place"].as_array().is_some_and(|place| place.len() == 2);
+            assert!(place && part["levels"].as_array().unwrap().len() == 1, "{part}");
+        }
+    }
+    assert!(kept >= 4 && passes >= 1, "{parts:?}");
+
+    let (code, stdout, stderr) = line.judged("replay", &[]);
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    let row = stdout.lines().find(|line| line.starts_with("red")).unwrap().split_whitespace().collect::<Vec<_>>();
+    assert_eq!(row, ["red", &kept.to_string(), "0", "0", "0", "0", "0", "0.000e0"], "{stdout}");
+}
+
+#[test]
+fn a_replay_finds_what_was_changed_and_refuses_what_did_not_judge() {
+    let line = Line::after_a_run("");
+    let rejected = line.parts().into_iter().filter(|part| is(part, "reject")).collect::<Vec<_>>();
+    assert!(rejected.len() >= 3, "{rejected:?}");
+    std::fs::write(line.picture(&rejected[0]), "another picture").unwrap();
+    std::fs::remove_file(line.picture(&rejected[1])).unwrap();
+    let (code, stdout, stderr) = line.judged("replay", &[]);
+    assert!(code == 1 && stdout.contains("is not the file that was written"), "{stdout}{stderr}");
+    let row = stdout.lines().find(|line| line.starts_with("red")).unwrap().split_whitespace().collect::<Vec<_>>();
+    assert_eq!((row[4], row[5]), ("1", "1"), "{stdout}");
+
+    // Whoever forges a score has to forge the picture too.
+    let text = std::fs::read_to_string(line.log()).unwrap();
+    let score = rejected[2]["score"].to_string();
+    std::fs::write(line.log(), text.replace(&score, "1e9")).unwrap();
+    let (code, stdout, _) = line.judged("replay", &["--part", &rejected[2]["part"].to_string()]);
+    assert!(code == 1 && stdout.contains("score 1000000000 (reject) then"), "{stdout}");
+    std::fs::write(line.log(), text).unwrap();
+
+    line.bench.calibrate("red", "calibration/red.toml");
+    let (code, stdout, stderr) = line.judged("replay", &[]);
+    assert!(code == 2 && stderr.contains("was judged by another calibration"), "{stdout}{stderr}");
+}
+
+#[test]
+fn show_says_why_and_paints_what_the_model_saw() {
+    let line = Line::after_a_run("");
+    let rejected = line.parts().into_iter().find(|part| is(part, "reject")).unwrap();
+    let out = line.bench.text("part.png");
+    let (code, stdout, stderr) = line.judged("show", &[&rejected["seq"].to_string(), "--out", &out]);
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    let says = format!("is bad: its score {} is above the threshold {}", rejected["score"], rejected["threshold"]);
+    assert!(stdout.contains(&says) && stdout.contains("the same, bit for bit"), "{stdout}");
+    assert_eq!(image::open(&out).unwrap().to_rgb8().dimensions(), (128, 64), "the picture, and the same under its map");
+
+    let start = records(Path::new(&line.log())).remove(0);
+    let id = format!("{}/{}", start["run"].as_str().unwrap(), rejected["part"]);
+    assert_eq!(line.judged("show", &[&id, "--out", &out]).1, stdout);
+    let (code, _, stderr) = line.judged("show", &["0", "--out", &out]);
+    assert!(code == 2 && stderr.contains("has no such part"), "{stderr}");
+}
+
+#[test]
+fn a_query_gives_the_records_that_were_asked_for_as_they_stand_in_the_log() {
+    let line = Line::after_a_run("");
+    line.run();
+    let all = line.query(&["--kind", "any"]);
+    assert_eq!(all, records(Path::new(&line.log())));
+    let parts = line.query(&[]);
+    assert_eq!(parts.len(), 24);
+    let rejected = line.query(&["--verdict", "reject"]);
+    assert!(rejected.len() >= 6 && rejected.iter().all(|part| is(part, "reject")));
+    let starts = all.iter().filter(|record| record["kind"] == "start").collect::<Vec<_>>();
+    let second = starts[1]["run"].as_str().unwrap();
+    let of_second = line.query(&["--run", second, "--part", "3..5"]);
+    let mut numbers = of_second.iter().map(|part| part["part"].as_u64().unwrap()).collect::<Vec<_>>();
+    numbers.sort_unstable();
+    assert_eq!(numbers, [3, 4, 5]);
+    let from = starts[1]["time"].as_str().unwrap();
+    assert_eq!(line.query(&["--from", from]).len(), 12);
+    assert_eq!(line.query(&["--to", from]).len(), 12);
+    let threshold = rejected[0]["threshold"].to_string();
+    let above = line.query(&["--score", &format!("{threshold}..")]);
+    assert!(above.iter().all(|part| part["score"].as_f64() >= rejected[0]["threshold"].as_f64()) && !above.is_empty());
+    assert_eq!(line.query(&["--limit", "5"]).len(), 5);
+
+    let (code, csv, _) = run(&["audit", "query", &line.log(), "--format", "csv", "--verdict", "reject"]);
+    assert_eq!((code, csv.lines().count()), (0, rejected.len() + 1));
+    let columns = csv.lines().map(|line| line.split(',').count()).collect::<Vec<_>>();
+    assert!(columns.iter().all(|count| *count == columns[0]), "{csv}");
+    let (_, table, _) = run(&["audit", "query", &line.log(), "--verdict", "reject"]);
+    assert!(table.lines().skip(1).all(|line| line.contains("  reject  ")), "{table}");
+    let (code, _, stderr) = run(&["audit", "query", &line.log(), "--from", "yesterday"]);
+    assert!(code == 2 && stderr.contains("write it as"), "{stderr}");
+}
+
+#[test]
+fn a_log_of_the_first_format_is_checked_and_read() {
+    let sample = |name: &str| format!("{}/tests/data/audit-format-1/{name}", env!("CARGO_MANIFEST_DIR"));
+    let (log, key, copy) = (sample("audit.jsonl"), sample("line-3.key.pub"), sample("line-3.checkpoint"));
+    let (code, stdout, stderr) = run(&["audit", "verify", &log, "--key", &key, "--checkpoint", &copy, "--all-signed"]);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(
+        stdout.contains("23 lines, 15 parts, 2 runs") && stdout.contains("lines 1 to 22, 4 checkpoints"),
+        "{stdout}"
+    );
+    let (code, stdout, _) = run(&["audit", "query", &log, "--verdict", "reject"]);
+    assert_eq!((code, stdout.lines().count()), (0, 8), "{stdout}");
+}
+
+#[test]
+fn a_shift_s_page_needs_nothing_else_and_shows_what_was_rejected() {
+    let line = Line::after_a_run("rotate_mb = 0.004\n");
+    let parts = line.parts();
+    assert!(parts.len() < 12, "the first parts are in files that were closed");
+    let out = line.bench.text("shift.html");
+    let (code, stdout, stderr) = run(&["audit", "report", &line.log(), "--out", &out]);
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    let page = std::fs::read_to_string(&out).unwrap();
+    let rejected = line.query(&["--verdict", "reject"]);
+    assert!(page.matches("data:image/jpeg;base64,").count() >= rejected.len() && rejected.len() >= 3, "{page}");
+    assert!(page.contains("Shift report: bench") && page.contains("<b>12</b><span>parts</span>"), "{page}");
+    assert!(!page.contains("http://") && !page.contains("https://"), "nothing is fetched");
+    let (code, stdout, stderr) = line.judged("replay", &[]);
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    let (code, stdout, _) = run(&["audit", "verify", &line.log()]);
+    assert!(code == 0 && stdout.contains("12 parts, 1 run,"), "{stdout}");
+}

@@ -1,0 +1,332 @@
+//! What an audit does when its program is killed, its machine loses power, its disk is full or becomes read-only.
+
+mod common;
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use hgad::audit::{AuditLog, PartContext, RunStart, Trust, Verified, files, verify};
+use hgad::config::{AuditConfig, RotationConfig, SyncPolicy};
+use hgad::digest::Digest;
+use hgad::line::{Fate, PartId, PartRecord, Verdict};
+use hgad::time::{Monotonic, StampSource};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// Names the folder that a child writes into.
+const CHILD: &str = "HGAD_AUDIT_CHILD";
+
+/// How often a writer is killed; more often by hand.
+fn kills() -> usize {
+    std::env::var("HGAD_KILLS").ok().and_then(|count| count.parse().ok()).unwrap_or(20)
+}
+
+fn part(number: u64) -> PartRecord {
+    PartRecord {
+        part: PartId(number),
+        ticket: None,
+        seen: None,
+        frame: Some(number),
+        origin: "camera".into(),
+        class: "washer".into(),
+        captured: Monotonic::now(),
+        stamp: StampSource::Received,
+        planned: Monotonic::now(),
+        judgement: None,
+        latency: None,
+        verdict: Verdict::Pass,
+        slack_ms: 1.0,
+        fired: None,
+        confirmed: None,
+        fate: Fate::Passed,
+    }
+}
+
+/// Not a test: what a child of the tests below does, until it is killed. It says how many records are on disk.
+#[test]
+fn a_child_writes_until_it_is_killed() {
+    let Some(folder) = std::env::var_os(CHILD) else { return };
+    let run = RunStart {
+        line: "bench".into(),
+        config: None,
+        camera: "none".into(),
+        output: "none".into(),
+        bundle: Digest::zero(),
+        calibrations: Default::default(),
+    };
+    let config = AuditConfig {
+        sync: if std::env::var_os("HGAD_GROUP").is_some() { SyncPolicy::Group } else { SyncPolicy::EveryRecord },
+        rotation: RotationConfig { bytes: Some(20_000), daily: false },
+        ..AuditConfig::in_file(Path::new(&folder).join("audit.jsonl"))
+    };
+    let log = AuditLog::open(&config, &run).unwrap();
+    for number in 0.. {
+        log.part(&part(number), PartContext { bundle: Digest::zero() }).unwrap();
+        // One write a line, so that the other side never reads a part of one.
+        let told = format!("\nON DISK {}\n", log.on_disk());
+        // SAFETY: the buffer is as long as is said; a pipe that nobody reads ends the child, which is what it is for.
+        unsafe { libc::write(1, told.as_ptr().cast(), told.len()) };
+        if number % 8 == 0 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+/// A writer that can be killed.
+struct Writer {
+    child: Child,
+}
+
+impl Writer {
+    fn start(folder: &Path, shim: Option<(&Path, &Path)>) -> Self {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "a_child_writes_until_it_is_killed", "--nocapture", "--test-threads=1"]);
+        command.env(CHILD, folder).stdout(Stdio::piped()).stderr(Stdio::null());
+        if let Some((library, notes)) = shim {
+            command.env("LD_PRELOAD", library).env("HGAD_SYNCED", notes);
+        }
+        Writer { child: command.spawn().unwrap() }
+    }
+
+    /// Kills it after `patience`, once it has written at all; gives how many records it said were on disk.
+    fn kill_after(mut self, patience: Duration) -> u64 {
+        let mut out = BufReader::new(self.child.stdout.take().unwrap());
+        let mut line = String::new();
+        while !line.starts_with("ON DISK") {
+            line.clear();
+            assert_ne!(out.read_line(&mut line).unwrap(), 0, "the child ended by itself");
+        }
+        let reading = std::thread::spawn(move || {
+            let mut rest = line;
+            out.read_to_string(&mut rest).unwrap();
+            rest
+        });
+        std::thread::sleep(patience);
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        let said = reading.join().unwrap();
+        // The last line may be there in part.
+        let whole = said.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        whole.lines().rev().find_map(|line| line.strip_prefix("ON DISK ")?.parse().ok()).unwrap()
+    }
+}
+
+/// What stands in the log; an unfinished last line is what the next run repairs.
+fn check(log: &Path) -> Verified {
+    match verify(log, &Trust::default()) {
+        Ok(verified) => verified,
+        Err(error) => {
+            assert!(error.to_string().contains("is cut off"), "{}", error.report());
+            let text = std::fs::read(log).unwrap();
+            let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+            let copy = tempfile::tempdir().unwrap();
+            for file in files(log).unwrap() {
+                std::fs::copy(&file.path, copy.path().join(file.path.file_name().unwrap())).unwrap();
+            }
+            let copied = copy.path().join("audit.jsonl");
+            std::fs::write(&copied, &text[..whole]).unwrap();
+            verify(&copied, &Trust::default()).unwrap()
+        }
+    }
+}
+
+#[test]
+fn a_writer_that_is_killed_at_any_moment_loses_nothing_that_was_on_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("audit.jsonl");
+    let mut random = ChaCha8Rng::seed_from_u64(11);
+    let mut promised = 0;
+    for kill in 0..kills() {
+        let writer = Writer::start(folder.path(), None);
+        let on_disk = writer.kill_after(Duration::from_micros(random.random_range(0..30_000)));
+        promised += on_disk;
+        let found = check(&log).parts;
+        assert!(found >= promised, "kill {kill}: {found} parts are there, {promised} were promised");
+        promised = found;
+        carry_away(&log, &mut promised);
+    }
+}
+
+/// A log of thousands of runs is read again and again: its older files go.
+fn carry_away(log: &Path, promised: &mut u64) {
+    let closed = files(log).unwrap().into_iter().filter(|file| file.number.is_some()).collect::<Vec<_>>();
+    if closed.len() > 6 {
+        closed.iter().for_each(|file| std::fs::remove_file(&file.path).unwrap_or_default());
+        *promised = check(log).parts;
+    }
+}
+
+/// What was forced onto the disk, as the shim saw it: length by file.
+fn synced(notes: &Path) -> HashMap<u64, u64> {
+    let bytes = std::fs::read(notes).unwrap_or_default();
+    let number = |bytes: &[u8]| u64::from_ne_bytes(bytes.try_into().unwrap());
+    bytes.chunks_exact(16).map(|note| (number(&note[..8]), number(&note[8..]))).collect()
+}
+
+const SHIM: &str = r#"
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+/* Writes down how long a file was when it was forced onto the disk. */
+static void note(int fd, off_t size) {
+    struct stat found;
+    if (fstat(fd, &found) || !S_ISREG(found.st_mode)) return;
+    int notes = open(getenv("HGAD_SYNCED"), O_WRONLY | O_CREAT | O_APPEND, 0644);
+    uint64_t pair[2] = { found.st_ino, (uint64_t)size };
+    if (write(notes, pair, sizeof pair) != sizeof pair) abort();
+    close(notes);
+}
+static off_t length(int fd) { struct stat found; return fstat(fd, &found) ? 0 : found.st_size; }
+int fsync(int fd) {
+    off_t size = length(fd);
+    int result = ((int (*)(int))dlsym(RTLD_NEXT, "fsync"))(fd);
+    if (!result) note(fd, size);
+    return result;
+}
+int fdatasync(int fd) {
+    off_t size = length(fd);
+    int result = ((int (*)(int))dlsym(RTLD_NEXT, "fdatasync"))(fd);
+    if (!result) note(fd, size);
+    return result;
+}
+"#;
+
+/// Compiles the shim; `None` where there is no C compiler, which the test says.
+fn shim(folder: &Path) -> Option<PathBuf> {
+    let (source, library) = (folder.join("shim.c"), folder.join("shim.so"));
+    std::fs::write(&source, SHIM).unwrap();
+    let compiled = Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(&source).status();
+    match compiled {
+        Ok(status) if status.success() => Some(library),
+        _ => {
+            eprintln!("skipped: there is no C compiler");
+            None
+        }
+    }
+}
+
+/// The machine loses its power: of what was not forced onto the disk some is there, some is zeros, and the rest is gone.
+fn lose_power(folder: &Path, notes: &Path, random: &mut ChaCha8Rng) {
+    let synced = synced(notes);
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if !path.file_name().unwrap().to_string_lossy().starts_with("audit") {
+            continue;
+        }
+        let found = path.metadata().unwrap();
+        let safe = synced.get(&found.ino()).copied().unwrap_or(0).min(found.len());
+        let kept = random.random_range(safe..=found.len());
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes.truncate(kept as usize);
+        if kept > safe && random.random_bool(0.5) {
+            let from = random.random_range(safe..kept) as usize;
+            bytes[from..].fill(0);
+        }
+        // In its place: the file is the same one to who wrote down its number.
+        let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, &bytes, 0).unwrap();
+        file.set_len(bytes.len() as u64).unwrap();
+    }
+}
+
+#[test]
+fn a_power_cut_loses_nothing_that_was_on_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(library) = shim(folder.path()) else { return };
+    let (log, notes) = (folder.path().join("audit.jsonl"), folder.path().join("synced"));
+    let mut random = ChaCha8Rng::seed_from_u64(12);
+    let mut promised = 0;
+    for cut in 0..kills() {
+        let writer = Writer::start(folder.path(), Some((&library, &notes)));
+        let on_disk = writer.kill_after(Duration::from_micros(random.random_range(0..30_000)));
+        promised += on_disk;
+        lose_power(folder.path(), &notes, &mut random);
+        let found = check(&log).parts;
+        assert!(found >= promised, "power cut {cut}: {found} parts are there, {promised} were promised");
+        promised = found;
+        carry_away(&log, &mut promised);
+    }
+}
+
+/// A line on a file system of half a megabyte that is full but for a few kilobytes; `script` runs beside it, with `$D` the file
+/// system and `$PID` the line. Gives the exit code, the log and stderr; `None` where file systems cannot be mounted.
+fn on_a_small_disk(audit: &str, frames: u32, script: &str) -> Option<(i32, Vec<serde_json::Value>, String)> {
+    let bench = common::Bench::new();
+    std::fs::create_dir(bench.path("frames")).unwrap();
+    std::fs::create_dir(bench.path("disk")).unwrap();
+    (0..4).for_each(|number| bench.save(&format!("frames/{number}.png"), &common::normal_part(0, number)));
+    let config = format!(
+        "format_version = 1\n[line]\nname = \"bench\"\nclass = \"red\"\nmodel = \"bundle\"\n\
+         calibration = \"calibration/red.toml\"\ntravel_ms = 100\npulse_ms = 20\ntolerance_ms = 2000\n\
+         [camera]\nkind = \"folder\"\npath = \"frames\"\nrate = 50\nrepeat = {}\n[output]\nkind = \"none\"\n\
+         [audit]\nfile = \"disk/audit.jsonl\"\n{audit}",
+        frames / 4
+    );
+    std::fs::write(bench.path("line.toml"), config).unwrap();
+    let whole = format!(
+        "D={0}/disk\nmount -t tmpfs -o size=512k none $D || exit 77\nhead -c 480k /dev/zero > $D/ballast\n\
+         {1} run --config {0}/line.toml > {0}/out 2> {0}/err &\nPID=$!\n{script}\nwait $PID\nCODE=$?\n\
+         cp $D/audit.jsonl {0}/copy.jsonl\nexit $CODE\n",
+        bench.path("").display(),
+        env!("CARGO_BIN_EXE_hgad")
+    );
+    let output = Command::new("unshare").args(["--map-root-user", "--mount", "sh", "-c", &whole]).output();
+    let output = match output {
+        Ok(output) if !matches!(output.status.code(), Some(77 | 1) if !bench.path("copy.jsonl").exists()) => output,
+        _ => {
+            eprintln!("skipped: no file system can be mounted here");
+            return None;
+        }
+    };
+    let stderr = std::fs::read_to_string(bench.path("err")).unwrap_or_default();
+    Some((output.status.code().unwrap_or(-1), common::records(&bench.path("copy.jsonl")), stderr))
+}
+
+/// Waits for the alarm, or for the line's end.
+const UNTIL_ALARMED: &str = "while kill -0 $PID && ! grep -q 'alarm audit-fault' $D/../err; do sleep 0.05; done\n";
+
+fn count(records: &[serde_json::Value], kind: &str) -> usize {
+    records.iter().filter(|record| record["kind"] == kind).count()
+}
+
+#[test]
+fn a_full_disk_is_an_alarm_and_nothing_is_lost_once_there_is_room() {
+    let script = format!("{UNTIL_ALARMED}sleep 0.5\nrm $D/ballast");
+    let Some((code, records, stderr)) = on_a_small_disk("", 200, &script) else { return };
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stderr.contains("No space left"), "{stderr}");
+    assert_eq!((count(&records, "part"), count(&records, "lost")), (200, 0));
+    let alarms = records.iter().filter(|record| record["alarm"] == "audit-fault" && record["raised"] == true).count();
+    assert!(alarms >= 1 && count(&records, "disk-pressure") >= 1, "the alarm is in the log too");
+}
+
+#[test]
+fn a_disk_that_stays_full_stops_the_line_after_so_many_records() {
+    let Some((code, records, stderr)) = on_a_small_disk("keep_records = 40\n", 2000, "") else { return };
+    assert_eq!(code, 3, "{stderr}");
+    assert!(stderr.contains("the line stops: decisions can no longer be written down"), "{stderr}");
+    let written = count(&records, "part");
+    assert!(written > 0 && written < 1000, "{written}");
+}
+
+#[test]
+fn a_line_that_may_go_on_counts_what_it_lost() {
+    let script = format!("{UNTIL_ALARMED}sleep 2\nrm $D/ballast");
+    let audit = "keep_records = 20\nwhen_full = \"count\"\n";
+    let Some((code, records, stderr)) = on_a_small_disk(audit, 400, &script) else { return };
+    assert_eq!(code, 3, "records were lost: {stderr}");
+    let lost =
+        records.iter().filter(|record| record["kind"] == "lost").map(|record| record["records"].as_u64().unwrap());
+    let lost = lost.sum::<u64>();
+    assert!(lost > 0, "{stderr}");
+    let parts = count(&records, "part") as u64;
+    assert!(parts < 400 && parts + lost >= 400, "{parts} written, {lost} lost");
+}
