@@ -8,6 +8,10 @@ demo *args:
 test:
     cargo test --release
 
+# Break the line core in several ways, and see whether the simulation notices.
+mutants:
+    tests/mutants.sh
+
 # What CI runs.
 ci:
     .ci/run

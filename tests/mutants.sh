@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Whether the simulation can fail: breaks the line core in one place after the other, in a copy, and lets `hgad simulate` look for
+# it. Each line is: what is broken, the file, and the substitution that breaks it. Ends with 1 if a broken core goes unnoticed.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+copy=$(mktemp -d)
+trap 'rm -rf "$copy"' EXIT
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}
+unnoticed=0
+
+while IFS='|' read -r what file substitution; do
+  git ls-files -z | xargs -0 cp --parents -t "$copy"
+  perl -0pi -e "$substitution" "$copy/$file"
+  if cmp -s "$file" "$copy/$file"; then echo "the substitution no longer fits: $what" >&2; exit 2; fi
+  (cd "$copy" && cargo build --quiet --release --bin hgad --config profile.release.package.hgad.opt-level=0 2>build.log) ||
+    { cat "$copy/build.log" >&2; exit 2; }
+  if found=$("$CARGO_TARGET_DIR/release/hgad" simulate --seed 1 --seeds 60 --hours 5 2>&1 >/dev/null); then
+    echo "UNNOTICED  $what"
+    unnoticed=1
+  else
+    echo "caught     $what: $(grep -m 1 '^seed\|seed [0-9]* at' <<<"$found" | sed 's/.*seed/seed/')"
+  fi
+done <<'MUTANTS'
+a good verdict that comes too late passes its part|src/line/fate.rs|s/Ok\(_\) if is_in_time =>/Ok(_) =>/
+an ejector that acted too late counts as a reject|src/line/fate.rs|s/if fired > open\.record\.planned \+ self\.rules\.ejector\.tolerance/if false/
+any fall into the chute confirms any reject|src/line/fate.rs|s/fired \+ confirm\.from <= at && at <= fired \+ confirm\.until/fired <= at || fired > at/
+a missed reject stops no line|src/line/fate.rs|s/self\.follow\(self\.rules\.late, text, actions\);//
+a part without a verdict goes on|src/line/fate.rs|s/Wait::Verdict => self\.without_verdict\(part, Unknown::Late, at, actions\)/Wait::Verdict => self.close(part, Fate::Passed, at, actions)/
+MUTANTS
+exit $unnoticed
