@@ -12,14 +12,14 @@
 #   SHARE     a folder of this machine that the guest sees, writable, as /share
 #   LAB       where the kernel is kept (default: target/lab)
 #   TIMEOUT   seconds until the guest is stopped (default: 300)
-#   VIVID     vivid's module parameters (default: two webcams)
+#   VIVID     vivid's module parameters (default: two webcams, the second one multi-planar)
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
 lab=${LAB:-$here/../../target/lab}
 mkdir -p "$lab"
 lab=$(cd "$lab" && pwd)
-vivid=${VIVID:-n_devs=2 node_types=0x1,0x1 num_inputs=1,1 input_types=0x0,0x0}
+vivid=${VIVID:-n_devs=2 node_types=0x1,0x1 num_inputs=1,1 input_types=0x0,0x0 multiplanar=1,2}
 
 die() { echo "guest.sh: $*" >&2; exit 3; }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use image::RgbImage;
 
 use super::pacing::Pacing;
-use super::{BrokenFrame, Camera, Frame, Grab, Original};
+use super::{BrokenFrame, Camera, Flaw, Frame, Grab, Original};
 use crate::config::FolderConfig;
 use crate::time::{Monotonic, StampSource};
 use crate::{Result, dataset};
@@ -71,7 +71,10 @@ impl Camera for FolderCamera {
             Ok((image, original)) => {
                 Grab::Frame(Frame { number, captured, stamp, origin, product: None, image, original: Some(original) })
             }
-            Err(error) => Grab::Broken(BrokenFrame { number, captured, stamp, origin, why: error.line() }),
+            Err(error) => {
+                let (flaw, why) = (Flaw::Unreadable, error.line());
+                Grab::Broken(BrokenFrame { number, captured, stamp, origin, flaw, why })
+            }
         })
     }
 }

@@ -1,7 +1,10 @@
-//! Where frames come from: a V4L2 camera, a folder of images that is replayed, or the synthetic conveyor.
+//! Where frames come from: a V4L2 camera, another program, a folder of images that is replayed, or the synthetic conveyor.
 
+mod counting;
 pub mod folder;
+mod numbers;
 mod pacing;
+pub mod pipe;
 pub mod pixels;
 pub mod synthetic;
 pub mod v4l2;
@@ -9,6 +12,8 @@ pub mod v4l2;
 use std::time::Duration;
 
 use image::RgbImage;
+
+pub use counting::{CameraCounts, Counted, CountsReader};
 
 use crate::Result;
 use crate::time::{Monotonic, StampSource};
@@ -59,8 +64,21 @@ pub struct BrokenFrame {
     pub stamp: StampSource,
     /// Where the picture should have come from.
     pub origin: String,
+    /// What kind of fault it has.
+    pub flaw: Flaw,
     /// Why it cannot be read.
     pub why: String,
+}
+
+/// What is wrong with a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flaw {
+    /// The driver flagged it as damaged.
+    Damaged,
+    /// Its bytes are not the picture that they should be.
+    Unreadable,
+    /// Nobody knows when it was captured.
+    Doubtful,
 }
 
 /// What a camera has to say when it is asked for the next frame.

@@ -94,6 +94,8 @@ fn mismatch(key: &str, message: &str) -> String {
         "u8" => "a whole number from 0 to 255",
         "a string" => "a text in quotes",
         "a boolean" => "true or false",
+        "a sequence" => "a list",
+        "a map" => "a section",
         other => other,
     };
     format!("{key} is to be {expected}, and is {found}")
@@ -117,6 +119,9 @@ pub(super) fn example(key: &str) -> String {
         "width" => "640",
         "height" => "480",
         "format" => "\"MJPG\"",
+        "command" => "[\"rpicam-vid\", \"-t\", \"0\", \"-o\", \"-\"]",
+        "stride" => "1280",
+        "controls" => "{ exposure_us = 2000, gain = 20 }",
         "fps" => "15",
         "timeout_ms" => "2000",
         "seed" => "1",

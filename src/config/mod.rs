@@ -5,6 +5,7 @@
 
 mod audit;
 mod belt;
+mod cameras;
 mod complaint;
 mod devices;
 mod typed;
@@ -16,7 +17,7 @@ use std::time::Duration;
 
 pub use self::audit::{AuditConfig, FullPolicy, PicturesConfig, RotationConfig, SigningConfig, SyncPolicy};
 
-use crate::camera::v4l2;
+use crate::camera::{pipe, v4l2};
 use crate::digest::Digest;
 use crate::inputs;
 use crate::inputs::encoder;
@@ -100,8 +101,21 @@ pub enum CameraConfig {
     Folder(FolderConfig),
     /// A camera that Linux knows.
     V4l2(v4l2::Settings),
+    /// A program that sends frames through a pipe.
+    Pipe(pipe::Settings),
     /// The synthetic conveyor.
     Synthetic(SyntheticConfig),
+}
+
+impl CameraConfig {
+    /// Pixels per row and rows of its frames, where the configuration sets them.
+    pub fn frame(&self) -> Option<(u32, u32)> {
+        match self {
+            CameraConfig::V4l2(settings) => Some((settings.width, settings.height)),
+            CameraConfig::Pipe(settings) => Some((settings.width, settings.height)),
+            CameraConfig::Folder(_) | CameraConfig::Synthetic(_) => None,
+        }
+    }
 }
 
 impl fmt::Display for CameraConfig {
@@ -109,6 +123,7 @@ impl fmt::Display for CameraConfig {
         match self {
             CameraConfig::Folder(folder) => write!(f, "folder {}", folder.path.display()),
             CameraConfig::V4l2(settings) => write!(f, "v4l2 {}", settings.device.display()),
+            CameraConfig::Pipe(settings) => write!(f, "pipe {}", settings.command.join(" ")),
             CameraConfig::Synthetic(synthetic) => write!(f, "synthetic, seed {}", synthetic.seed),
         }
     }

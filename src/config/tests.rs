@@ -2,6 +2,7 @@ use super::*;
 use std::time::Duration;
 
 use crate::camera::pixels::PixelFormat;
+use crate::camera::v4l2::ControlValue;
 use crate::line::{Consequence, SkippedPolicy};
 
 pub(super) const WHOLE: &str = r#"format_version = 1
@@ -75,6 +76,56 @@ fn other_kinds_and_forms_are_read() {
     let OutputConfig::Gpio(gpio) = config.output else { panic!("not gpio") };
     assert!(gpio.active_low && gpio.line == "GPIO17");
     assert_eq!(config.audit.sync, SyncPolicy::EveryRecord);
+}
+
+fn with_camera(camera: &str) -> Result<LineConfig> {
+    let (head, rest) = WHOLE.split_once("[camera]").unwrap();
+    let (_, tail) = rest.split_once("[output]").unwrap();
+    parse(&format!("{head}[camera]\n{camera}\n[output]{tail}"))
+}
+
+const CAMERA: &str = "kind = \"v4l2\"\ndevice = \"/dev/video2\"\nwidth = 640\nheight = 480\n";
+const PIPE: &str =
+    "kind = \"pipe\"\ncommand = [\"bin/grab\", \"-o\", \"a b\"]\nwidth = 64\nheight = 48\nformat = \"YU12\"\n";
+
+#[test]
+fn controls_are_numbers_switches_and_choices() {
+    let text = format!("{CAMERA}[camera.controls]\nexposure_us = 2000\nautogain = false\npower_line = \"50 Hz\"");
+    let CameraConfig::V4l2(camera) = with_camera(&text).unwrap().camera else { panic!("not v4l2") };
+    let expected = [
+        ("autogain", ControlValue::Switch(false)),
+        ("exposure_us", ControlValue::Number(2000)),
+        ("power_line", ControlValue::Choice("50 Hz".into())),
+    ];
+    assert_eq!(camera.controls, expected.map(|(name, value)| (name.to_owned(), value)).into());
+    let error = with_camera(&format!("{CAMERA}controls = {{ gain = 1.5 }}")).unwrap_err();
+    let says = "line.toml:17:21: gain is to be a whole number, true or false, or a choice's name in quotes, and is 1.5";
+    assert!(error.report().contains(says), "{}", error.report());
+}
+
+#[test]
+fn a_pipe_is_a_command_and_what_it_writes() {
+    let config = with_camera(PIPE).unwrap();
+    assert_eq!(config.camera.frame(), Some((64, 48)));
+    let CameraConfig::Pipe(pipe) = config.camera else { panic!("not a pipe") };
+    assert_eq!(pipe.command, ["etc/bin/grab", "-o", "a b"], "a path starts from the file");
+    assert_eq!((pipe.layout().bytes(), pipe.silence.as_millis()), (Some(64 * 48 * 3 / 2), 5000));
+    let padded = with_camera(&format!("{PIPE}stride = 96\ntimeout_ms = 0")).unwrap();
+    let CameraConfig::Pipe(pipe) = padded.camera else { panic!("not a pipe") };
+    assert_eq!((pipe.layout().bytes(), pipe.silence.as_millis()), (Some(96 * 48 * 3 / 2), 0));
+
+    let cases = [
+        ("[\"bin/grab\", \"-o\", \"a b\"]", "[]", ":14:11: command names no program"),
+        ("[\"bin/grab\", \"-o\", \"a b\"]", "[\"grab -o -\"]", ":14:11: command is one word, 'grab -o -'"),
+        ("[\"bin/grab\", \"-o\", \"a b\"]", "\"grab\"", ":14:11: command is to be a list, and is the text \"grab\""),
+        ("\"YU12\"", "\"NM12\"", ":17:10: format \"NM12\" is not one of RGB3"),
+        ("\"YU12\"", "\"YU12\"\nstride = 63", ":18:10: stride is 63, and the pixels of a row alone take 64 bytes"),
+        ("\"YU12\"", "\"MJPG\"\nstride = 64", ":18:10: stride has no meaning for MJPG"),
+    ];
+    for (from, to, says) in cases {
+        let error = with_camera(&PIPE.replace(from, to)).unwrap_err();
+        assert!(error.report().contains(says), "{to}: {}", error.report());
+    }
 }
 
 #[test]

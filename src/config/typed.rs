@@ -14,10 +14,9 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use super::audit::AuditTyped;
 use super::belt::{self, BeltSection};
+use super::cameras::{PipeTyped, V4l2Typed};
 use super::complaint::{self, Complaint};
 use super::{CameraConfig, FORMAT_VERSION, FolderConfig, LineConfig, SyntheticConfig};
-use crate::camera::pixels::PixelFormat;
-use crate::camera::v4l2;
 use crate::digest::Digest;
 use crate::line::{Consequence, Ejector, Length, Rules, SkippedPolicy};
 
@@ -76,7 +75,7 @@ fn base_of(path: &Path) -> PathBuf {
 /// The file's top level, and what relative paths in it start from.
 pub(super) struct Document<'t> {
     root: DeTable<'t>,
-    base: PathBuf,
+    pub(super) base: PathBuf,
 }
 
 impl<'t> Document<'t> {
@@ -184,10 +183,11 @@ impl<'t> Document<'t> {
     }
 
     fn camera(&mut self) -> Checked<CameraConfig> {
-        let (kind, table, place) = self.kind("camera", &["folder", "v4l2", "synthetic"])?;
+        let (kind, table, place) = self.kind("camera", &["folder", "v4l2", "pipe", "synthetic"])?;
         match kind.as_str() {
             "folder" => typed::<FolderTyped>("camera", table, place)?.validate(self).map(CameraConfig::Folder),
             "v4l2" => typed::<V4l2Typed>("camera", table, place)?.validate(self).map(CameraConfig::V4l2),
+            "pipe" => typed::<PipeTyped>("camera", table, place)?.validate(self).map(CameraConfig::Pipe),
             _ => typed::<SyntheticTyped>("camera", table, place)?.validate().map(CameraConfig::Synthetic),
         }
     }
@@ -321,37 +321,6 @@ impl FolderTyped {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct V4l2Typed {
-    device: Spanned<String>,
-    width: Spanned<u32>,
-    height: Spanned<u32>,
-    format: Option<Spanned<String>>,
-    fps: Option<Spanned<f64>>,
-    timeout_ms: Option<Spanned<f64>>,
-}
-
-impl V4l2Typed {
-    const SILENCE: Duration = Duration::from_secs(2);
-
-    fn validate(&self, document: &Document) -> Checked<v4l2::Settings> {
-        Ok(v4l2::Settings {
-            device: document.path("device", &self.device)?,
-            width: pixels("width", &self.width)?,
-            height: pixels("height", &self.height)?,
-            format: self.format.as_ref().map(pixel_format).transpose()?,
-            fps: self.fps.as_ref().map(|fps| at_most("fps", fps, positive("fps", fps)?, 10_000.0)).transpose()?,
-            silence: match &self.timeout_ms {
-                // For a camera that waits for a trigger.
-                Some(typed) if *typed.get_ref() == 0.0 => Duration::ZERO,
-                Some(typed) => milliseconds("timeout_ms", typed)?,
-                None => Self::SILENCE,
-            },
-        })
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct SyntheticTyped {
     seed: u64,
     rate: Spanned<f64>,
@@ -410,14 +379,8 @@ pub(super) fn at_most<T: Copy + PartialOrd + fmt::Display>(
     Err(Complaint::new(typed.span(), what, "check the unit, and that no digit is too many"))
 }
 
-fn pixels(key: &str, typed: &Spanned<u32>) -> Checked<u32> {
+pub(super) fn pixels(key: &str, typed: &Spanned<u32>) -> Checked<u32> {
     at_most(key, typed, positive(key, typed)?, 16_384)
-}
-
-fn pixel_format(typed: &Spanned<String>) -> Checked<PixelFormat> {
-    typed.get_ref().parse().map_err(|error: crate::Error| {
-        Complaint::new(typed.span(), error.to_string(), "hgad camera formats DEVICE lists what the camera offers")
-    })
 }
 
 /// Frames or parts per second.

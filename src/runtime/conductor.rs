@@ -20,6 +20,7 @@ use super::summary::{self, Ending, Summary, Tally};
 use super::{Wiring, realtime};
 use crate::Result;
 use crate::audit::{Body, PartContext};
+use crate::camera::Counted;
 use crate::health::Health;
 use crate::line::{Action, Device, Event, Find, Happening, LineCore, PartRecord, Ticket};
 use crate::outputs::firing::{self, Firing};
@@ -84,8 +85,10 @@ pub fn run(wiring: Wiring) -> Result<Summary> {
             let _ = sender.send(Message::InspectionDone(ended));
         })?
     };
+    let camera = Counted::new(wiring.camera);
+    let camera_counts = camera.reader();
     let camera = {
-        let (camera, class, left) = (wiring.camera, wiring.class, frames);
+        let (camera, class, left) = (Box::new(camera), wiring.class, frames);
         let (slot, stop, health) = (slot.clone(), grab_stop.clone(), camera_health.clone());
         Stage::start("camera", move || {
             let (messages, stop, health) = (&sender, &*stop, &*health);
@@ -108,7 +111,7 @@ pub fn run(wiring: Wiring) -> Result<Summary> {
         parts,
         audit: Ledger::new(wiring.audit),
         gallery,
-        tally: Tally::default(),
+        tally: Tally::of(camera_counts),
         journal: Journal::new(wiring.journal),
         pictures: BTreeMap::new(),
         stop: wiring.stop,

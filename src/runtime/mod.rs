@@ -34,6 +34,7 @@ pub use inspection::{Inspect, Judged, ModelInspector};
 pub use observer::{Finished, Observer, Picture};
 pub use signals::Signals;
 pub use summary::{Ending, Percentiles, Summary};
+pub(crate) use wiring::open_camera;
 
 use crate::audit::{AuditLog, PartContext};
 use crate::camera::Camera;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::histogram::Histogram;
+use crate::camera::{CameraCounts, CountsReader};
 use crate::line::{Alarm, Counters, PartRecord};
 use crate::{Error, Result};
 
@@ -53,6 +54,8 @@ pub struct Summary {
     pub ending: Ending,
     /// How many parts met which end.
     pub counters: Counters,
+    /// What the camera did.
+    pub camera: CameraCounts,
     /// From the capture to the verdict.
     pub latency_ms: Percentiles,
     /// From the planned moment of a reject to the one at which the ejector acted.
@@ -100,6 +103,7 @@ impl Summary {
         for (name, count) in self.counters.named() {
             object.insert(name.into(), count.into());
         }
+        object.insert("camera".into(), camera(&self.camera));
         object.insert("latency_ms".into(), percentiles(&self.latency_ms));
         object.insert("lateness_ms".into(), percentiles(&self.lateness_ms));
         object.insert("least_slack_ms".into(), self.least_slack_ms.into());
@@ -112,6 +116,14 @@ impl Summary {
         object.insert("audit".into(), self.audit.display().to_string().into());
         object.into()
     }
+}
+
+fn camera(counts: &CameraCounts) -> serde_json::Value {
+    let CameraCounts { frames, lost, damaged, unreadable, doubtful, failures } = counts;
+    serde_json::json!({
+        "frames": frames, "lost": lost, "damaged": damaged, "unreadable": unreadable, "doubtful": doubtful,
+        "failures": failures
+    })
 }
 
 fn percentiles(times: &Percentiles) -> serde_json::Value {
@@ -130,6 +142,7 @@ impl fmt::Display for Summary {
         if !list.is_empty() {
             writeln!(f, "no verdict    {}", list.join(", "))?;
         }
+        writeln!(f, "camera        {}", self.camera)?;
         writeln!(f, "verdict after {}", self.latency_ms)?;
         writeln!(f, "ejector late  {}", self.lateness_ms)?;
         if let Some(slack) = self.least_slack_ms {
@@ -153,8 +166,9 @@ impl fmt::Display for Percentiles {
 }
 
 /// Gathers a run's times.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Tally {
+    camera: CountsReader,
     latency: Histogram,
     lateness: Histogram,
     least_slack: Option<f64>,
@@ -162,6 +176,12 @@ pub(super) struct Tally {
 }
 
 impl Tally {
+    /// Of a run whose camera counts for `camera`.
+    pub(super) fn of(camera: CountsReader) -> Self {
+        let (latency, lateness) = (Histogram::default(), Histogram::default());
+        Tally { camera, latency, lateness, least_slack: None, alarms: BTreeMap::new() }
+    }
+
     pub(super) fn alarm(&mut self, alarm: Alarm) {
         *self.alarms.entry(alarm).or_default() += 1;
     }
@@ -193,6 +213,7 @@ impl Tally {
         Summary {
             ending,
             counters,
+            camera: self.camera.read(),
             latency_ms: spread(&self.latency),
             lateness_ms: spread(&self.lateness),
             least_slack_ms: self.least_slack,

@@ -9,7 +9,7 @@ use ndarray::Array2;
 
 use super::*;
 use crate::audit::{self, RunStart};
-use crate::camera::{BrokenFrame, Frame, Grab};
+use crate::camera::{BrokenFrame, Flaw, Frame, Grab};
 use crate::config::AuditConfig;
 use crate::digest::Digest;
 use crate::health;
@@ -78,6 +78,7 @@ fn broken() -> Box<dyn FnMut(u64) -> Result<Grab> + Send> {
             captured,
             stamp: StampSource::Received,
             origin,
+            flaw: Flaw::Damaged,
             why: "no picture".into(),
         }))
     })

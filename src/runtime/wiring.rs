@@ -9,6 +9,7 @@ use crate::bundle::Bundle;
 use crate::calibrate::Calibration;
 use crate::camera::Camera;
 use crate::camera::folder::FolderCamera;
+use crate::camera::pipe::PipeCamera;
 use crate::camera::synthetic::SyntheticCamera;
 use crate::camera::v4l2::V4l2Camera;
 use crate::config::{AuditConfig, CameraConfig, InputConfig, LineConfig, OutputConfig};
@@ -37,8 +38,7 @@ impl Wiring {
             config,
             &calibrations.iter().map(|(calibration, _)| calibration.class.as_str()).collect::<Vec<_>>(),
         )?;
-        if let CameraConfig::V4l2(settings) = &config.camera {
-            let frame = (settings.width, settings.height);
+        if let Some(frame) = config.camera.frame() {
             let fits = calibrations.iter().try_for_each(|(calibration, _)| calibration.check_frame(frame));
             fits.map_err(named("camera.width"))?;
         }
@@ -93,6 +93,7 @@ fn camera_key(config: &CameraConfig) -> &'static str {
         CameraConfig::V4l2(settings) if !settings.device.exists() => "camera.device",
         // What it offers depends on its size, format and rate together.
         CameraConfig::V4l2(_) => "camera",
+        CameraConfig::Pipe(_) => "camera.command",
         CameraConfig::Synthetic(_) => "camera.kind",
     }
 }
@@ -151,12 +152,14 @@ fn open_signals(config: &LineConfig) -> Result<Signals> {
     })
 }
 
-fn open_camera(config: &CameraConfig) -> Result<Box<dyn Camera>> {
+/// Opens a camera of any kind.
+pub(crate) fn open_camera(config: &CameraConfig) -> Result<Box<dyn Camera>> {
     Ok(match config {
         CameraConfig::Folder(folder) => Box::new(FolderCamera::open(folder)?),
         CameraConfig::V4l2(settings) => {
             Box::new(V4l2Camera::open(&settings.device.display().to_string(), settings.clone())?)
         }
+        CameraConfig::Pipe(settings) => Box::new(PipeCamera::open(settings.clone())?),
         CameraConfig::Synthetic(synthetic) => {
             let conveyor = Conveyor { seed: synthetic.seed, defect_share: synthetic.defect_share };
             Box::new(SyntheticCamera::new(conveyor, synthetic.parts, Some(synthetic.rate)))

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use hgad::ErrorKind;
 use hgad::camera::pixels::PixelFormat;
-use hgad::camera::v4l2::{self, NodeState, Settings, V4l2Camera};
-use hgad::camera::{Camera, Frame, Grab};
+use hgad::camera::v4l2::{self, ControlValue, Controls, NodeState, Settings, V4l2Camera};
+use hgad::camera::{Camera, Counted, Flaw, Frame, Grab};
 use hgad::time::{Monotonic, StampSource};
 
 use crate::vivid::{self, Control};
@@ -14,6 +14,7 @@ use crate::{Check, Outcome, hold};
 pub const CHECKS: &[Check] = &[
     ("camera list", list),
     ("camera formats and colours", colours),
+    ("camera of several planes", several_planes),
     ("camera format chosen by itself", automatic_format),
     ("camera refusals", refusals),
     ("camera busy", busy),
@@ -23,6 +24,8 @@ pub const CHECKS: &[Check] = &[
     ("camera damaged frame", damaged_frame),
     ("camera silence", silence),
     ("camera faults of the driver", driver_faults),
+    ("camera controls", controls),
+    ("camera controls refused", refused_controls),
     ("camera unplugged and back", unplugged),
 ];
 
@@ -38,17 +41,22 @@ fn settings(format: Option<PixelFormat>) -> Settings {
         format,
         fps: Some(15.0),
         silence: Duration::from_secs(5),
+        controls: Controls::new(),
     }
 }
 
 /// vivid delivers a frame when its period begins. Stamps of the period's end, its default, lie in the future then, and are
 /// rightly not believed.
 fn open(format: PixelFormat) -> Result<V4l2Camera, Failure> {
-    vivid::set(Control::TimestampSource, 1)?;
-    Ok(V4l2Camera::open("lab", settings(Some(format)))?)
+    open_at(vivid::NODE, format)
 }
 
-fn frame(camera: &mut V4l2Camera) -> Result<Frame, Failure> {
+fn open_at(node: &str, format: PixelFormat) -> Result<V4l2Camera, Failure> {
+    vivid::set_on(node, Control::TimestampSource, 1)?;
+    Ok(V4l2Camera::open("lab", Settings { device: node.into(), ..settings(Some(format)) })?)
+}
+
+fn frame(camera: &mut dyn Camera) -> Result<Frame, Failure> {
     match camera.grab(PATIENCE)? {
         Grab::Frame(frame) => Ok(frame),
         other => Err(format!("no frame within {PATIENCE:?}: {other:?}").into()),
@@ -96,6 +104,23 @@ fn bars(image: &image::RgbImage) -> Vec<[u8; 3]> {
 }
 
 fn colours() -> Outcome {
+    compare_colours(vivid::NODE, 13)
+}
+
+fn several_planes() -> Outcome {
+    let told = compare_colours(vivid::MULTI_PLANAR, 17)?;
+    vivid::set_on(vivid::MULTI_PLANAR, Control::DroppedBuffers, 40)?;
+    let mut camera = Counted::new(Box::new(open_at(vivid::MULTI_PLANAR, PixelFormat::Nm12)?));
+    let frames = (0..30).map(|_| frame(&mut camera)).collect::<Result<Vec<_>, _>>()?;
+    vivid::set_on(vivid::MULTI_PLANAR, Control::DroppedBuffers, 0)?;
+    let counts = camera.reader().read();
+    let missing = frames[29].number - frames[0].number - 29;
+    hold!(counts.frames == 30 && counts.lost == missing && missing > 0, "{missing} are missing, counted: {counts:?}");
+    Ok(format!("{told}; with dropped buffers: {counts}"))
+}
+
+/// Holds vivid's colour bars in every format that it has and this program knows against what they should be.
+fn compare_colours(node: &str, formats: usize) -> Outcome {
     const BARS: [[u8; 3]; 8] = [
         [255, 255, 255],
         [255, 255, 0],
@@ -106,12 +131,14 @@ fn colours() -> Outcome {
         [0, 0, 255],
         [0, 0, 0],
     ];
-    vivid::set(Control::TestPattern, 1)?; // 100% colour bars
-    vivid::set(Control::OsdTextMode, 2)?; // none
+    vivid::set_on(node, Control::TestPattern, 1)?; // 100% colour bars
+    vivid::set_on(node, Control::OsdTextMode, 2)?; // none
+    let offered = v4l2::formats(node.as_ref())?;
+    let known: Vec<PixelFormat> = offered.iter().filter_map(|format| format.supported).collect();
+    hold!(known.len() == formats, "{} of its {} formats can be converted: {known:?}", known.len(), offered.len());
     let mut worst = Vec::new();
-    let given = |format: &PixelFormat| *format != PixelFormat::Mjpg && format.buffers() == 1;
-    for format in PixelFormat::ALL.into_iter().filter(given) {
-        let mut camera = open(format)?;
+    for format in known {
+        let mut camera = open_at(node, format)?;
         let image = frame(&mut camera)?.image;
         hold!(image.dimensions() == (320, 180), "{format}: {:?}", image.dimensions());
         let is_grey = matches!(format, PixelFormat::Grey | PixelFormat::Y16);
@@ -127,6 +154,95 @@ fn colours() -> Outcome {
         worst.push(format!("{format} {off}"));
     }
     Ok(format!("largest difference from the test pattern's colours, of 255: {}", worst.join(", ")))
+}
+
+fn wanted(controls: &[(&str, ControlValue)]) -> Settings {
+    let controls = controls.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+    Settings { controls, ..settings(Some(PixelFormat::Grey)) }
+}
+
+/// What vivid's controls are now, by their names.
+fn shown(names: &[&str]) -> Result<Vec<String>, Failure> {
+    let controls = v4l2::controls(vivid::NODE.as_ref())?;
+    let value = |name: &&str| {
+        let control = controls.iter().find(|control| control.name == *name).ok_or(format!("no control {name}"));
+        control.map(|control| format!("{name} {}", control.shown()))
+    };
+    Ok(names.iter().map(value).collect::<Result<_, _>>()?)
+}
+
+fn controls() -> Outcome {
+    use ControlValue::{Choice, Number, Switch};
+    const NAMES: [&str; 7] =
+        ["brightness", "gain", "gain_automatic", "boolean", "menu", "integer_64_bits", "integer_menu"];
+    let before = shown(&NAMES)?;
+    let asked = [
+        ("brightness", Number(77)),
+        ("gain", Number(42)),
+        ("boolean", Switch(false)),
+        ("menu", Choice("menu item 4".into())),
+        ("integer_64_bits", Number(5_000_000_000)),
+        ("integer_menu", Number(2)),
+    ];
+    let mut camera = V4l2Camera::open("lab", wanted(&asked))?;
+    frame(&mut camera)?;
+    let expected = [
+        "brightness 77",
+        "gain 42",
+        "gain_automatic false",
+        "boolean false",
+        "menu 4 (\"Menu Item 4\")",
+        "integer_64_bits 5000000000",
+    ];
+    let set = shown(&NAMES)?;
+    hold!(set[..6] == expected && set[6].starts_with("integer_menu 2 ("), "{set:?}");
+    hold!(before[2] == "gain_automatic true", "the automatic mode was off before: {before:?}");
+
+    // Plugged in again, the driver has forgotten all of it.
+    drop(camera);
+    let mut camera = V4l2Camera::open("lab", wanted(&asked))?;
+    frame(&mut camera)?;
+    let holdout = v4l::Device::with_path(vivid::NODE)?;
+    vivid::set(Control::Disconnect, 1)?;
+    error(&mut camera)?;
+    drop(holdout);
+    vivid::unload()?;
+    vivid::load()?;
+    vivid::set(Control::TimestampSource, 1)?;
+    let fresh = shown(&NAMES)?;
+    recovered(&mut camera)?;
+    let again = shown(&NAMES)?;
+    // While it is automatic, vivid's gain changes by itself.
+    let is_forgotten = (0..NAMES.len()).all(|i| NAMES[i] == "gain" || fresh[i] == before[i]);
+    hold!(is_forgotten && again == set, "plugged in again: {fresh:?}, then {again:?}");
+    Ok(format!("{}, from {}; after the camera was plugged in again: the same", set.join(", "), before.join(", ")))
+}
+
+fn refused_controls() -> Outcome {
+    use ControlValue::{Choice, Number, Switch};
+    let cases = [
+        (
+            vec![("brightness", Number(300))],
+            "brightness took 255 instead of 300; brightness takes 0 to 255, by default 128",
+        ),
+        (vec![("brightnes", Number(3))], "has no control brightnes; did you mean brightness?"),
+        (vec![("exposure_us", Number(2000))], "has no control exposure_us"),
+        (vec![("menu", Choice("Menu Item 9".into()))], "menu cannot be \"Menu Item 9\"; menu takes"),
+        (vec![("menu", Number(9))], "menu cannot be set to 9; menu takes"),
+        (vec![("boolean", Choice("maybe".into()))], "boolean takes false or true"),
+        (vec![("integer_32_bits", Number(1 << 40))], "cannot be set to 1099511627776; integer_32_bits takes"),
+        (vec![("gain", Number(9)), ("gain_automatic", Switch(true))], "gain took"),
+        (vec![("read_only_integer_32_bits", Number(1))], "read_only_integer_32_bits can only be read"),
+    ];
+    let mut said = Vec::new();
+    for (asked, words) in cases {
+        let Err(error) = V4l2Camera::open("lab", wanted(&asked)) else {
+            return Err(format!("{asked:?} was accepted").into());
+        };
+        hold!(error.kind() == ErrorKind::Usage && error.report().contains(words), "{asked:?}: {}", error.report());
+        said.push(error.to_string());
+    }
+    Ok(said.join("; "))
 }
 
 fn automatic_format() -> Outcome {
@@ -230,7 +346,7 @@ fn damaged_frame() -> Outcome {
             other => return Err(format!("instead of a damaged frame: {other:?}").into()),
         }
     };
-    hold!(broken.why.contains("damaged"), "{broken:?}");
+    hold!(broken.flaw == Flaw::Damaged && broken.why.contains("damaged"), "{broken:?}");
     let after = frame(&mut camera)?.number;
     hold!(after > broken.number, "frame {after} follows the damaged one, {}", broken.number);
     Ok(format!("frame {}: {}; then frame {after}", broken.number, broken.why))
@@ -294,6 +410,7 @@ fn unplugged() -> Outcome {
     let gone = error(&mut camera)?;
     hold!(gone.report().contains("no camera is connected"), "{}", gone.report());
     vivid::load()?;
+    vivid::set(Control::TimestampSource, 1)?;
     let after = recovered(&mut camera)?.number;
     hold!(after > before, "frame {after} follows {before}");
     let said = [lost, absent, gone].map(|error| error.report().replace('\n', ""));

@@ -7,6 +7,8 @@ use v4l::control::{Control as Setting, Value};
 
 /// The first camera's node.
 pub const NODE: &str = "/dev/video0";
+/// The second camera's node: its frames may lie in several buffers.
+pub const MULTI_PLANAR: &str = "/dev/video1";
 
 /// Controls of vivid, by their numbers in its `vivid-ctrls.c`: the `v4l` crate panics on listing them by name.
 #[derive(Debug, Clone, Copy)]
@@ -32,9 +34,14 @@ pub enum Control {
     FatalStreamingError = 0x00f0_f046,
 }
 
-/// Sets a control, or presses it when it is a button. The device is open only for that long.
+/// Sets a control of the first camera, or presses it when it is a button.
 pub fn set(control: Control, value: i64) -> Result<(), Box<dyn std::error::Error>> {
-    let device = Device::with_path(NODE)?;
+    set_on(NODE, control, value)
+}
+
+/// Sets a control of a camera, or presses it when it is a button. The device is open only for that long.
+pub fn set_on(node: &str, control: Control, value: i64) -> Result<(), Box<dyn std::error::Error>> {
+    let device = Device::with_path(node)?;
     device
         .set_control(Setting { id: control as u32, value: Value::Integer(value) })
         .map_err(|error| format!("vivid's control {control:?} cannot be set: {error}").into())

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use v4l::frameinterval::FrameIntervalEnum;
 use v4l::framesize::FrameSizeEnum;
-use v4l::v4l_sys::{V4L2_CAP_VIDEO_CAPTURE, V4L2_CAP_VIDEO_CAPTURE_MPLANE};
 use v4l::video::Capture;
 use v4l::{Device, FourCC};
 
@@ -24,6 +23,8 @@ pub struct CameraNode {
     pub path: PathBuf,
     /// The camera's name.
     pub name: String,
+    /// Links to it that udev keeps through changes of order: by the camera's serial number, by its port.
+    pub links: Vec<PathBuf>,
     /// The driver and where the camera is plugged in, or why the node could not be opened.
     pub state: NodeState,
 }
@@ -38,8 +39,6 @@ pub enum NodeState {
         /// Where it is plugged in: `usb-0000:01:00.0-1.2`.
         bus: String,
     },
-    /// Its frames lie in several planes (`V4L2_CAP_VIDEO_CAPTURE_MPLANE`): the raw end of a CSI pipeline.
-    MultiPlanar,
     /// This user may not open it.
     NotPermitted,
     /// It cannot be opened for another reason.
@@ -51,7 +50,6 @@ impl fmt::Display for CameraNode {
         write!(f, "{} {}", self.path.display(), self.name)?;
         match &self.state {
             NodeState::Ready { driver, bus } => write!(f, " ({driver}, {bus})"),
-            NodeState::MultiPlanar => write!(f, " (multi-planar: not supported)"),
             NodeState::NotPermitted => write!(f, " (permission denied)"),
             NodeState::Failed(why) => write!(f, " ({why})"),
         }
@@ -71,18 +69,27 @@ fn camera(number: u32) -> Option<CameraNode> {
     let path = PathBuf::from(format!("/dev/video{number}"));
     let name = fs::read_to_string(format!("{CLASS}/video{number}/name")).unwrap_or_default().trim().to_owned();
     let state = match ioctl::open(&path).and_then(|device| ioctl::capability(&device)) {
-        Ok(caps) if caps.flags & V4L2_CAP_VIDEO_CAPTURE != 0 => NodeState::Ready { driver: caps.driver, bus: caps.bus },
-        Ok(caps) if caps.flags & V4L2_CAP_VIDEO_CAPTURE_MPLANE != 0 => NodeState::MultiPlanar,
+        Ok(caps) if caps.is_camera() => NodeState::Ready { driver: caps.driver, bus: caps.bus },
         Ok(_) => return None,
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => NodeState::NotPermitted,
         Err(error) => NodeState::Failed(error.to_string()),
     };
-    Some(CameraNode { path, name, state })
+    let links = links(&path);
+    Some(CameraNode { path, name, links, state })
+}
+
+/// The links below `/dev/v4l` that lead to `node`.
+fn links(node: &Path) -> Vec<PathBuf> {
+    let folders = ["/dev/v4l/by-id", "/dev/v4l/by-path"].into_iter().filter_map(|folder| fs::read_dir(folder).ok());
+    let all = folders.flatten().filter_map(|entry| Some(entry.ok()?.path()));
+    let mut links: Vec<PathBuf> = all.filter(|link| fs::canonicalize(link).is_ok_and(|end| end == node)).collect();
+    links.sort_unstable();
+    links
 }
 
 /// The cameras as advice: what to write instead.
 pub(super) fn advise_cameras() -> String {
-    let usable = |camera: &CameraNode| !matches!(camera.state, NodeState::Failed(_) | NodeState::MultiPlanar);
+    let usable = |camera: &CameraNode| !matches!(camera.state, NodeState::Failed(_));
     match cameras().into_iter().filter(usable).collect::<Vec<_>>().as_slice() {
         [] => {
             "no camera is connected: check the cable and its power, then list the cameras with: hgad camera list".into()
@@ -119,8 +126,15 @@ pub struct OfferedSize {
 impl fmt::Display for OfferedSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.size)?;
-        let rates: Vec<String> = self.rates.iter().map(|rate| format!("{}", (rate * 100.0).round() / 100.0)).collect();
-        if rates.is_empty() { Ok(()) } else { write!(f, " at {} fps", rates.join(", ")) }
+        if self.rates.is_empty() { Ok(()) } else { write!(f, " at {} fps", self.told_rates()) }
+    }
+}
+
+impl OfferedSize {
+    /// The rates for people: `30, 7.5`.
+    pub fn told_rates(&self) -> String {
+        let rates = self.rates.iter().map(|rate| format!("{}", (rate * 100.0).round() / 100.0));
+        rates.collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -133,14 +147,14 @@ pub fn formats(path: &Path) -> Result<Vec<OfferedFormat>> {
     Ok(offered(&super::open_camera(path)?))
 }
 
-pub(super) fn offered(device: &Device) -> Vec<OfferedFormat> {
+pub(super) fn offered(camera: &ioctl::Camera) -> Vec<OfferedFormat> {
     let offer = |(fourcc, description): ([u8; 4], String)| OfferedFormat {
         code: String::from_utf8_lossy(&fourcc).trim_end().to_owned(),
         description,
         supported: PixelFormat::ALL.into_iter().find(|format| format.fourcc() == fourcc),
-        sizes: sizes(device, fourcc),
+        sizes: sizes(camera.device(), fourcc),
     };
-    ioctl::formats(device).into_iter().map(offer).collect()
+    ioctl::formats(camera).into_iter().map(offer).collect()
 }
 
 fn sizes(device: &Device, fourcc: [u8; 4]) -> Vec<OfferedSize> {
@@ -180,7 +194,12 @@ mod tests {
 
     #[test]
     fn a_node_that_may_not_be_opened_stays_in_the_list() {
-        let node = CameraNode { path: "/dev/video3".into(), name: "Line cam".into(), state: NodeState::NotPermitted };
+        let node = CameraNode {
+            path: "/dev/video3".into(),
+            name: "Line cam".into(),
+            links: Vec::new(),
+            state: NodeState::NotPermitted,
+        };
         assert_eq!(node.to_string(), "/dev/video3 Line cam (permission denied)");
     }
 

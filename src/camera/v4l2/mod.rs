@@ -8,8 +8,10 @@
 //! | silent for longer than [`Settings::silence`] | this grab fails, and the next one starts the stream anew |
 //! | a picture that is damaged or cut off | [`Grab::Broken`]: the part passed, but cannot be judged; the stream goes on |
 //! | a time stamp that cannot be right | [`Grab::Broken`]: nobody can say when the part reaches the ejector |
+//! | a control that takes another value than it is to have | [`V4l2Camera::open`] fails, or this grab when it is opened again |
 //! | this process is slow | of the frames that wait, the newest is taken, and the numbers show the gap |
 
+mod controls;
 mod discover;
 mod ioctl;
 mod stamps;
@@ -19,18 +21,17 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use v4l::Device;
-use v4l::v4l_sys::{
-    V4L2_CAP_STREAMING, V4L2_CAP_VIDEO_CAPTURE, V4L2_CAP_VIDEO_CAPTURE_MPLANE, v4l2_fract, v4l2_pix_format,
-    v4l2_quantization_V4L2_QUANTIZATION_FULL_RANGE as FULL_RANGE,
-};
+use v4l::v4l_sys::{v4l2_fract, v4l2_quantization_V4L2_QUANTIZATION_FULL_RANGE as FULL_RANGE};
 
+pub use controls::{Control, ControlKind, ControlValue, Controls, controls};
 pub use discover::{CameraNode, NodeState, OfferedFormat, OfferedSize, cameras, formats};
 
+use self::ioctl::Granted;
 use self::stamps::{Stamped, Stamps};
 use self::stream::{Filled, Stream};
+use super::numbers::Numbers;
 use super::pixels::{Layout, PixelFormat};
-use super::{BrokenFrame, Camera, Frame, Grab, Original};
+use super::{BrokenFrame, Camera, Flaw, Frame, Grab, Original};
 use crate::time::{Monotonic, StampSource};
 use crate::{Error, Result};
 
@@ -50,6 +51,8 @@ pub struct Settings {
     /// After this long without a frame the camera counts as stuck and is started anew; zero: never, for a camera that
     /// waits for a trigger.
     pub silence: Duration,
+    /// What its controls are to be, every time that it is opened.
+    pub controls: Controls,
 }
 
 /// A V4L2 camera that streams.
@@ -105,7 +108,7 @@ impl V4l2Camera {
 
 /// What is kept of a buffer once it was given back.
 struct Copied {
-    image: Result<image::RgbImage>,
+    image: Result<image::RgbImage, (Flaw, String)>,
     original: Option<Original>,
     sequence: u32,
     stamp: Option<(Monotonic, StampSource)>,
@@ -139,13 +142,14 @@ impl Camera for V4l2Camera {
         let number = self.numbers.next(copied.sequence);
         let origin = self.settings.device.display().to_string();
         let Stamped { captured, source: stamp, doubt } = self.stamps.read(&origin, copied.stamp, copied.received);
-        let image = copied.image.map_err(|error| error.line()).and_then(|image| doubt.map_or(Ok(image), Err));
+        let doubt = doubt.map(|why| (Flaw::Doubtful, why));
+        let image = copied.image.and_then(|image| doubt.map_or(Ok(image), Err));
         Ok(match image {
             Ok(image) => {
                 let original = copied.original;
                 Grab::Frame(Frame { number, captured, stamp, origin, product: None, image, original })
             }
-            Err(why) => Grab::Broken(BrokenFrame { number, captured, stamp, origin, why }),
+            Err((flaw, why)) => Grab::Broken(BrokenFrame { number, captured, stamp, origin, flaw, why }),
         })
     }
 }
@@ -157,6 +161,8 @@ impl Running {
         if let Some(fps) = settings.fps {
             set_rate(&device, settings, layout.format, fps)?;
         }
+        // After the format: drivers set exposure limits by it, and forget controls with their power.
+        controls::apply(&device, &settings.device, &settings.controls)?;
         let stream = Stream::start(device).map_err(|error| failed(&settings.device, "does not start", error))?;
         Ok(Running { stream, layout, last_frame: Instant::now() })
     }
@@ -165,10 +171,10 @@ impl Running {
         let layout = self.layout;
         let copied = self.stream.newest(patience, |filled: Filled<'_>| Copied {
             image: match filled.damaged {
-                true => Err(Error::device("the driver says that the picture is damaged")),
-                false => layout.to_rgb(&[filled.bytes]),
+                true => Err((Flaw::Damaged, "the driver says that the picture is damaged".into())),
+                false => layout.to_rgb(filled.buffers).map_err(|error| (Flaw::Unreadable, error.line())),
             },
-            original: layout.original(filled.bytes),
+            original: filled.buffers.first().and_then(|bytes| layout.original(bytes)),
             sequence: filled.sequence,
             stamp: filled.stamp,
             received: filled.received,
@@ -185,23 +191,19 @@ impl Running {
 }
 
 /// Opens `path` and makes sure that frames can be streamed from it.
-fn open_camera(path: &Path) -> Result<Device> {
+fn open_camera(path: &Path) -> Result<ioctl::Camera> {
     let device = ioctl::open(path).map_err(|error| failed(path, "cannot be opened", error))?;
     let caps = ioctl::capability(&device).map_err(|error| {
         Error::device(format!("{} is not a camera", path.display())).because(error).advise(discover::advise_cameras())
     })?;
-    if caps.flags & V4L2_CAP_VIDEO_CAPTURE != 0 && caps.flags & V4L2_CAP_STREAMING != 0 {
-        return Ok(device);
+    if caps.is_camera() {
+        return Ok(ioctl::Camera::new(device, &caps));
     }
-    let what = if caps.flags & V4L2_CAP_VIDEO_CAPTURE_MPLANE != 0 {
-        "gives frames in several planes (the raw end of a CSI pipeline), which is not supported"
-    } else {
-        "carries no frames"
-    };
-    Err(Error::device(format!("{} ({}) {what}", path.display(), caps.card)).advise(discover::advise_cameras()))
+    let what = format!("{} ({}) carries no frames", path.display(), caps.card);
+    Err(Error::device(what).advise(discover::advise_cameras()))
 }
 
-fn set_format(device: &Device, settings: &Settings) -> Result<Layout> {
+fn set_format(device: &ioctl::Camera, settings: &Settings) -> Result<Layout> {
     let Settings { width, height, .. } = *settings;
     let format = settings.format.or_else(|| first_offered(device, width, height)).ok_or_else(|| {
         Error::usage(format!("camera {} offers no {width}x{height} that can be converted", settings.device.display()))
@@ -209,42 +211,53 @@ fn set_format(device: &Device, settings: &Settings) -> Result<Layout> {
     })?;
     let got = ioctl::set_format(device, width, height, format.fourcc())
         .map_err(|error| failed(&settings.device, "refuses its format", error))?;
-    let got_code = got.pixelformat.to_le_bytes();
-    if (got.width, got.height, got_code) != (width, height, format.fourcc()) {
-        let code = String::from_utf8_lossy(&got_code).trim_end().to_owned();
+    if !is_granted(&got, format, (width, height)) {
         return Err(Error::usage(format!(
-            "camera {} does not offer {width}x{height} {format}; it would give {}x{} {code}",
+            "camera {} does not offer {width}x{height} {format}; it would give {}x{} {}",
             settings.device.display(),
             got.width,
-            got.height
+            got.height,
+            String::from_utf8_lossy(&got.fourcc).trim_end()
         ))
         .advise(advise_formats(device)));
     }
-    warn_of_full_range(settings, format, &got);
-    Ok(Layout::new(format, width, height, got.bytesperline))
+    warn_of_full_range(settings, format, got.quantization);
+    Ok(match *got.strides {
+        // All planes in one buffer.
+        [stride] => Layout::new(format, width, height, stride),
+        _ => Layout {
+            format,
+            width,
+            height,
+            strides: [0, 1, 2].map(|index| got.strides.get(index).copied().unwrap_or(0)),
+        },
+    })
+}
+
+fn is_granted(got: &Granted, format: PixelFormat, size: (u32, u32)) -> bool {
+    (got.width, got.height) == size && got.fourcc == format.fourcc() && got.strides.len() == format.buffers()
 }
 
 /// The first format that the camera gives at this size. S_FMT tells for certain: some drivers do not list their sizes.
-fn first_offered(device: &Device, width: u32, height: u32) -> Option<PixelFormat> {
+fn first_offered(device: &ioctl::Camera, width: u32, height: u32) -> Option<PixelFormat> {
     let offered = ioctl::formats(device);
     PixelFormat::ALL.into_iter().filter(|format| offered.iter().any(|(code, _)| *code == format.fourcc())).find(
         |format| {
-            ioctl::set_format(device, width, height, format.fourcc()).is_ok_and(|got| {
-                (got.width, got.height, got.pixelformat.to_le_bytes()) == (width, height, format.fourcc())
-            })
+            ioctl::set_format(device, width, height, format.fourcc())
+                .is_ok_and(|got| is_granted(&got, *format, (width, height)))
         },
     )
 }
 
 /// The conversion is that of limited-range Y'CbCr; a camera of full range looks a little too contrasty, alike in training
 /// and on the line.
-fn warn_of_full_range(settings: &Settings, format: PixelFormat, got: &v4l2_pix_format) {
-    if got.quantization == FULL_RANGE && format.is_ycc() {
+fn warn_of_full_range(settings: &Settings, format: PixelFormat, quantization: u32) {
+    if quantization == FULL_RANGE && format.is_ycc() {
         log::warn!("camera {} sends full-range Y'CbCr, read here as limited range", settings.device.display());
     }
 }
 
-fn advise_formats(device: &Device) -> String {
+fn advise_formats(device: &ioctl::Camera) -> String {
     let lines = discover::offered(device).into_iter().filter(|offer| offer.supported.is_some()).map(|offer| {
         let sizes: Vec<&str> = offer.sizes.iter().map(|size| size.size.as_str()).collect();
         format!("{} {}", offer.code, sizes.join(" "))
@@ -256,7 +269,7 @@ fn advise_formats(device: &Device) -> String {
     format!("one of what it offers: {}", list.join("; "))
 }
 
-fn set_rate(device: &Device, settings: &Settings, format: PixelFormat, fps: f64) -> Result<()> {
+fn set_rate(device: &ioctl::Camera, settings: &Settings, format: PixelFormat, fps: f64) -> Result<()> {
     let asked = v4l2_fract { numerator: 1000, denominator: (fps * 1000.0).round() as u32 };
     let got = match ioctl::set_interval(device, asked) {
         Ok(got) => f64::from(got.denominator) / f64::from(got.numerator),
@@ -295,62 +308,9 @@ fn failed(path: &Path, what: &str, error: io::Error) -> Error {
     Error::device(format!("camera {device} {what}")).because(error).advise(advice)
 }
 
-/// Makes one rising count of the driver's, which is 32 bits wide and starts again with every stream.
-#[derive(Debug, Default)]
-struct Numbers {
-    last: Option<u64>,
-    last_sequence: Option<u32>,
-}
-
-impl Numbers {
-    fn restart(&mut self) {
-        self.last_sequence = None;
-    }
-
-    fn next(&mut self, sequence: u32) -> u64 {
-        let step = match self.last_sequence {
-            // Half of the range or more is a step back; no step at all is a driver that does not count.
-            Some(last) => match sequence.wrapping_sub(last) {
-                step @ 1..0x8000_0000 => u64::from(step),
-                _ => 1,
-            },
-            None => 1,
-        };
-        self.last_sequence = Some(sequence);
-        *self.last.insert(self.last.map_or(0, |last| last + step))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn numbered(sequences: &[u32]) -> Vec<u64> {
-        let mut numbers = Numbers::default();
-        sequences.iter().map(|sequence| numbers.next(*sequence)).collect()
-    }
-
-    #[test]
-    fn numbers_show_the_gaps_of_the_driver_and_rise_always() {
-        let cases: [(&str, &[u32], &[u64]); 5] = [
-            ("in order", &[0, 1, 2], &[0, 1, 2]),
-            ("two frames lost", &[0, 3, 4], &[0, 3, 4]),
-            ("a stream that starts late", &[7, 8, 10], &[0, 1, 3]),
-            ("the driver's count wraps", &[u32::MAX - 1, u32::MAX, 0, 2], &[0, 1, 2, 4]),
-            ("a driver that does not count", &[0, 0, 0], &[0, 1, 2]),
-        ];
-        for (what, sequences, expected) in cases {
-            assert_eq!(numbered(sequences), expected, "{what}");
-        }
-    }
-
-    #[test]
-    fn numbers_go_on_when_a_stream_starts_anew() {
-        let mut numbers = Numbers::default();
-        assert_eq!([5, 6].map(|sequence| numbers.next(sequence)), [0, 1]);
-        numbers.restart();
-        assert_eq!([0, 2].map(|sequence| numbers.next(sequence)), [2, 4]);
-    }
 
     fn settings(device: &str) -> Settings {
         Settings {
@@ -360,6 +320,7 @@ mod tests {
             format: None,
             fps: None,
             silence: Duration::from_secs(2),
+            controls: Controls::new(),
         }
     }
 

@@ -1,15 +1,15 @@
 //! Frames through buffers that the driver fills and this process maps.
 
 use std::io;
+use std::ops::Range;
 use std::ptr::{self, NonNull};
 use std::slice;
 use std::time::Duration;
 
-use v4l::Device;
 use v4l::buffer::Flags;
 use v4l::v4l2;
 
-use super::ioctl::{self, Readiness};
+use super::ioctl::{self, Camera, Readiness};
 use crate::time::{Monotonic, StampSource};
 
 /// Buffers to ask for: one that is being converted, one that is being filled, and two for a hiccup of this process.
@@ -22,16 +22,16 @@ pub const BUFFERS: u32 = 4;
 /// A device that streams.
 pub struct Stream {
     // Dropped before the device: buffers cannot be freed while they are mapped.
-    buffers: Vec<Mapping>,
-    device: Device,
+    frames: Vec<Vec<Mapping>>,
+    camera: Camera,
     /// Why a buffer could not be given back, after its frame was taken.
     failed: Option<io::Error>,
 }
 
 /// A filled buffer, back with the driver when the closure that looks at it has ended.
 pub struct Filled<'a> {
-    /// What the driver wrote.
-    pub bytes: &'a [u8],
+    /// What the driver wrote: one buffer, or one for each plane.
+    pub buffers: &'a [&'a [u8]],
     /// The driver's count of frames.
     pub sequence: u32,
     /// The driver says that the picture is damaged.
@@ -45,15 +45,16 @@ pub struct Filled<'a> {
 
 impl Stream {
     /// Maps the buffers, hands all of them to the driver and starts it. The format is set before.
-    pub fn start(device: Device) -> io::Result<Self> {
-        let count = ioctl::request_buffers(&device, BUFFERS)?;
-        let mut stream = Stream { buffers: Vec::new(), device, failed: None };
+    pub fn start(camera: Camera) -> io::Result<Self> {
+        let count = ioctl::request_buffers(&camera, BUFFERS)?;
+        let mut stream = Stream { frames: Vec::new(), camera, failed: None };
         for index in 0..count {
-            let (length, offset) = ioctl::query_buffer(&stream.device, index)?;
-            stream.buffers.push(Mapping::new(&stream.device, length, offset)?);
-            ioctl::queue_buffer(&stream.device, index)?;
+            let buffers = ioctl::query_buffer(&stream.camera, index)?.buffers;
+            let mapped = buffers.iter().map(|buffer| Mapping::new(&stream.camera, buffer.length, buffer.offset));
+            stream.frames.push(mapped.collect::<io::Result<_>>()?);
+            ioctl::queue_buffer(&stream.camera, index)?;
         }
-        ioctl::stream(&stream.device, true)?;
+        ioctl::stream(&stream.camera, true)?;
         Ok(stream)
     }
 
@@ -66,36 +67,41 @@ impl Stream {
         if let Some(error) = self.failed.take() {
             return Err(error);
         }
-        let readiness = ioctl::wait(&self.device, patience)?;
+        let readiness = ioctl::wait(&self.camera, patience)?;
         if readiness == Readiness::Idle {
             return Ok(None);
         }
-        let mut newest = match ioctl::dequeue_buffer(&self.device) {
+        let mut newest = match ioctl::dequeue_buffer(&self.camera) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock && readiness == Readiness::Filled => {
                 return Ok(None);
             }
             dequeued => dequeued?,
         };
-        while ioctl::wait(&self.device, Duration::ZERO)? == Readiness::Filled {
-            let newer = ioctl::dequeue_buffer(&self.device)?;
-            ioctl::queue_buffer(&self.device, newest.index)?;
+        while ioctl::wait(&self.camera, Duration::ZERO)? == Readiness::Filled {
+            let newer = ioctl::dequeue_buffer(&self.camera)?;
+            ioctl::queue_buffer(&self.camera, newest.index)?;
             newest = newer;
         }
         let received = Monotonic::now();
-        let buffer = self.buffers.get(newest.index as usize).ok_or(io::ErrorKind::InvalidData)?;
-        let used = (newest.bytesused as usize).min(buffer.length);
+        let mapped = self.frames.get(newest.index as usize).filter(|mapped| mapped.len() == newest.buffers.len());
+        let mapped = mapped.ok_or(io::ErrorKind::InvalidData)?;
+        let mut buffers: Vec<&[u8]> = Vec::with_capacity(mapped.len());
+        for (mapping, buffer) in mapped.iter().zip(&newest.buffers) {
+            // SAFETY: the frame was dequeued, so the driver leaves its buffers alone until it is queued again, below.
+            buffers.push(unsafe { mapping.bytes(buffer.used.clone()) });
+        }
         let flags = Flags::from(newest.flags);
+        let (seconds, micros) = newest.timestamp;
         let seen = look(Filled {
-            // SAFETY: the buffer was dequeued, so the driver leaves it alone until it is queued again, below.
-            bytes: unsafe { buffer.bytes(used) },
+            buffers: &buffers,
             sequence: newest.sequence,
             damaged: flags.contains(Flags::ERROR),
             stamp: (flags & Flags::TIMESTAMP_MASK == Flags::TIMESTAMP_MONOTONIC)
-                .then(|| (stamp(newest.timestamp.tv_sec as i64, newest.timestamp.tv_usec as i64), source(flags))),
+                .then(|| (stamp(seconds, micros), source(flags))),
             received,
         });
         // This frame is a part that was seen, whatever becomes of the stream.
-        self.failed = ioctl::queue_buffer(&self.device, newest.index).err();
+        self.failed = ioctl::queue_buffer(&self.camera, newest.index).err();
         Ok(Some(seen))
     }
 }
@@ -103,9 +109,9 @@ impl Stream {
 impl Drop for Stream {
     fn drop(&mut self) {
         // A device that was unplugged refuses all of this, and needs none of it: closing it frees what is left.
-        let stopped = ioctl::stream(&self.device, false);
-        self.buffers.clear();
-        if let Err(error) = stopped.and_then(|()| ioctl::request_buffers(&self.device, 0)) {
+        let stopped = ioctl::stream(&self.camera, false);
+        self.frames.clear();
+        if let Err(error) = stopped.and_then(|()| ioctl::request_buffers(&self.camera, 0)) {
             log::debug!("a camera's stream could not be stopped in order: {error}");
         }
     }
@@ -133,21 +139,24 @@ struct Mapping {
 unsafe impl Send for Mapping {}
 
 impl Mapping {
-    fn new(device: &Device, length: usize, offset: libc::off_t) -> io::Result<Self> {
+    fn new(camera: &Camera, length: usize, offset: libc::off_t) -> io::Result<Self> {
         let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED);
         // SAFETY: the kernel picks the address, so no memory of this process is touched.
-        let start = unsafe { v4l2::mmap(ptr::null_mut(), length, access, kind, device.handle().fd(), offset)? };
+        let start =
+            unsafe { v4l2::mmap(ptr::null_mut(), length, access, kind, camera.device().handle().fd(), offset)? };
         Ok(Mapping { start: NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?, length })
     }
 
-    /// The first `used` bytes.
+    /// The bytes in `used`, as far as there are so many.
     ///
     /// # Safety
     ///
-    /// `used` is at most `length`, and the driver must not write to the buffer while the slice lives.
-    unsafe fn bytes(&self, used: usize) -> &[u8] {
+    /// The driver must not write to the buffer while the slice lives.
+    unsafe fn bytes(&self, used: Range<usize>) -> &[u8] {
         // SAFETY: the mapping is `length` bytes long, readable, and lives as long as `self`; the caller promises the rest.
-        unsafe { slice::from_raw_parts(self.start.as_ptr(), used) }
+        let all = unsafe { slice::from_raw_parts(self.start.as_ptr(), self.length) };
+        let end = used.end.min(self.length);
+        &all[used.start.min(end)..end]
     }
 }
 
@@ -162,6 +171,7 @@ impl Drop for Mapping {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ioctl::Capability;
     use super::*;
 
     #[test]
@@ -173,6 +183,7 @@ mod tests {
     #[test]
     fn a_file_that_is_no_camera_does_not_start() {
         let device = ioctl::open(std::path::Path::new("/dev/null")).unwrap();
-        assert!(Stream::start(device).is_err());
+        let claims = Capability { driver: String::new(), card: String::new(), bus: String::new(), flags: 1 };
+        assert!(Stream::start(Camera::new(device, &claims)).is_err());
     }
 }
