@@ -18,7 +18,8 @@ impl Line {
         let line = Line(Bench::new());
         for number in 0..6 {
             let picture = if number % 3 == 1 { defective_part(0, 300 + number) } else { normal_part(0, 300 + number) };
-            picture.save(line.0.path(&format!("{number}.ppm"))).unwrap();
+            let bytes = [b"P6\n64 64\n255\n".as_slice(), picture.as_raw()].concat();
+            fs::write(line.0.path(&format!("{number}.ppm")), bytes).unwrap();
         }
         line
     }
@@ -93,7 +94,7 @@ fn a_program_that_cannot_be_read_from_ends_the_start_with_its_last_words() {
     let config = line.config("echo 'no cameras available' >&2; exit 255");
     let (code, _, stderr) = run(&["run", "--config", &config]);
     assert_eq!(code, 3, "{stderr}");
-    let place = format!("{config}:17:11: camera.command: camera sh stopped: it ended (exit status: 255)");
+    let place = format!("{config}:16:11: camera.command: camera sh stopped: it ended (exit status: 255)");
     assert!(stderr.contains(&place) && stderr.contains("no cameras available"), "{stderr}");
     assert!(!Path::new(&line.0.path("audit.jsonl")).exists());
 }
@@ -120,6 +121,10 @@ fn a_picture_of_the_line_s_camera_can_be_taken() {
     let (code, stdout, stderr) = run(&["camera", "snap", "--config", &config, "--frames", "2", "--out", &picture]);
     assert_eq!(code, 0, "{stderr}");
     assert!(stdout.contains("of sh, 64x64") && stdout.contains("2 frames"), "{stdout}");
+    assert!(stdout.contains("\nbrightness ") && stdout.contains("% saturated, sharpness 0."), "{stdout}");
+    let (code, stdout, stderr) = run(&["camera", "snap", "--config", &config, "--watch", "--frames", "3"]);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stdout.contains("of the best"), "{stdout}");
     assert_eq!(image::open(&picture).unwrap().to_rgb8().dimensions(), (64, 64));
     line.assert_program_goes();
 }

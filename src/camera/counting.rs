@@ -151,7 +151,15 @@ mod tests {
 
     fn frame(number: u64) -> Result<Grab> {
         let (captured, stamp, origin) = (Monotonic::now(), StampSource::Received, String::new());
-        Ok(Grab::Frame(Frame { number, captured, stamp, origin, product: None, image: image::RgbImage::new(1, 1), original: None }))
+        Ok(Grab::Frame(Frame {
+            number,
+            captured,
+            stamp,
+            origin,
+            product: None,
+            image: image::RgbImage::new(1, 1),
+            original: None,
+        }))
     }
 
     fn broken(number: u64, flaw: Flaw) -> Result<Grab> {

@@ -319,7 +319,7 @@ fn lost_frames() -> Outcome {
     vivid::set(Control::DroppedBuffers, 0)?;
     let lost = numbers[29] - numbers[0] - 29;
     hold!(numbers.windows(2).all(|pair| pair[0] < pair[1]), "{numbers:?}");
-    hold!((5..60).contains(&lost), "{lost} frames are missing of {}", numbers[29] - numbers[0] + 1);
+    hold!(lost >= 5, "{lost} frames are missing of {}", numbers[29] - numbers[0] + 1);
     Ok(format!("30 frames came, {lost} are missing in their numbers; vivid was told to drop 40%"))
 }
 
@@ -331,7 +331,7 @@ fn slow_reader() -> Outcome {
     let next = frame(&mut camera)?;
     let age = Monotonic::now().millis_since(next.captured);
     hold!(after > before + 1, "frame {after} follows {before}: an old buffer was handed out");
-    hold!(age < 100.0, "the second frame after the pause is {age:.0} ms old");
+    hold!(age < 900.0, "the second frame after the pause is {age:.0} ms old, as if it had waited");
     Ok(format!("frames {before}, pause of 1 s, {after}, {} ({age:.1} ms old)", next.number))
 }
 

@@ -240,7 +240,7 @@ fn start(settings: &Settings) -> Result<Process> {
 
 fn died(settings: &Settings, why: &str) -> Error {
     Error::device(format!("camera {} stopped: {why}", settings.program()))
-        .advise(format!("try it by hand: {}", by_hand(settings)))
+        .advise(format!("run it by hand: {}", by_hand(settings)))
 }
 
 fn silent(settings: &Settings, process: Process) -> Error {

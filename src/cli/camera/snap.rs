@@ -3,10 +3,13 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use indicatif::{ProgressBar, ProgressStyle};
+
 use crate::camera::pixels::PixelFormat;
 use crate::camera::v4l2::{ControlValue, Controls, Settings, V4l2Camera};
-use crate::camera::{Camera, Counted, Frame, Grab};
+use crate::camera::{Camera, Counted, Figures, Frame, Grab};
 use crate::config::LineConfig;
+
 use crate::runtime::open_camera;
 use crate::time::Monotonic;
 use crate::{Error, Result, print};
@@ -22,9 +25,15 @@ const EXAMPLES: &str = r"Examples:
   hgad camera snap --config line3.toml
 
   # Try exposure and gain
-  hgad camera snap /dev/video0 --format YUYV --set exposure_us=2000 --set gain=20";
+  hgad camera snap /dev/video0 --set exposure_us=2000 --set gain=20
+
+  # Turn the lens until the sharpness is at its best; Ctrl-C ends it
+  hgad camera snap /dev/video0 --watch";
 
 /// Take pictures and save the last one, as the line would see it
+///
+/// It tells the picture's brightness (mean luma, 0 to 255), the share of saturated pixels, and its sharpness: 0 without detail, about
+/// 1 for noise. The sharpness does not change with the light; of two pictures of the same scene, the one in better focus has more.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct SnapArgs {
@@ -49,13 +58,21 @@ pub struct SnapArgs {
     /// Set a control as [camera.controls] would; may be given several times
     #[arg(long, value_name = "NAME=VALUE", value_parser = setting)]
     set: Vec<(String, ControlValue)>,
-    /// How many frames to take: cameras need some for their exposure to settle
-    #[arg(long, default_value_t = 10)]
-    frames: u32,
+    /// How many frames to take: 10, as cameras need some for their exposure to settle; with --watch without end
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    frames: Option<u32>,
     /// The file, its kind by its name (.png, .jpg, .bmp)
     #[arg(long, default_value = "snap.png")]
     out: PathBuf,
+    /// Tell brightness, saturation and sharpness again and again instead of saving a picture
+    #[arg(long, conflicts_with = "out")]
+    watch: bool,
 }
+
+/// Frames that are taken before the one that is saved, with it.
+const FRAMES: u32 = 10;
+/// How often a file or a pipe gets a line of figures.
+const LINE_EVERY: Duration = Duration::from_millis(500);
 
 fn setting(text: &str) -> Result<(String, ControlValue), String> {
     let (name, value) = text.split_once('=').ok_or("write it as NAME=VALUE, as in gain=20")?;
@@ -64,11 +81,15 @@ fn setting(text: &str) -> Result<(String, ControlValue), String> {
 
 pub fn run(args: &SnapArgs) -> Result<()> {
     let mut camera = Counted::new(open(args)?);
+    if args.watch { watch(&mut camera, args.frames) } else { snap(&mut camera, args) }
+}
+
+fn snap(camera: &mut Counted, args: &SnapArgs) -> Result<()> {
     let counts = camera.reader();
     let start = Instant::now();
-    let mut last = take(&mut camera)?;
-    for _ in 1..args.frames {
-        last = take(&mut camera)?;
+    let mut last = take(camera)?;
+    for _ in 1..args.frames.unwrap_or(FRAMES) {
+        last = take(camera)?;
     }
     let delay = Monotonic::now().millis_since(last.captured);
     let took = start.elapsed().as_secs_f64();
@@ -81,7 +102,47 @@ pub fn run(args: &SnapArgs) -> Result<()> {
         "{} in {took:.2} s; the last one received {delay:.1} ms after its stamp ({})",
         counts.read(),
         last.stamp
-    ))
+    ))?;
+    print::line(figures(&Figures::of(&last.image)))
+}
+
+fn figures(picture: &Figures) -> String {
+    let Figures { brightness, saturated, sharpness } = picture;
+    format!("brightness {brightness:.0} of 255, {:.1} % saturated, sharpness {sharpness:.4}", saturated * 100.0)
+}
+
+/// Tells the figures of every frame, on one line of a terminal, or on a line of its own twice a second.
+fn watch(camera: &mut Counted, frames: Option<u32>) -> Result<()> {
+    let bar = ProgressBar::no_length()
+        .with_style(ProgressStyle::with_template("{msg}").unwrap_or(ProgressStyle::default_bar()));
+    let (mut best, mut told, mut count) = (0f32, None::<Instant>, 0);
+    while frames.is_none_or(|frames| count < frames) {
+        let picture = Figures::of(&take(camera)?.image);
+        count += 1;
+        best = best.max(picture.sharpness);
+        let text = format!("{}   {}", figures(&picture), of_best(picture.sharpness, best));
+        if !bar.is_hidden() {
+            bar.set_message(text);
+        } else if told.is_none_or(|told| told.elapsed() >= LINE_EVERY) || Some(count) == frames {
+            print::line(text)?;
+            told = Some(Instant::now());
+        }
+    }
+    bar.abandon();
+    Ok(())
+}
+
+/// How sharp a picture is against the best one so far, as a number and as a bar.
+fn of_best(sharpness: f32, best: f32) -> String {
+    const WIDTH: usize = 30;
+    let share = if best > 0.0 { sharpness / best } else { 0.0 };
+    let filled = (share * WIDTH as f32).round() as usize;
+    format!(
+        "[{}{}] {:3.0} % of the best, {best:.4}",
+        "#".repeat(filled),
+        "-".repeat(WIDTH - filled.min(WIDTH)),
+        share * 100.0
+    )
 }
 
 fn open(args: &SnapArgs) -> Result<Box<dyn Camera>> {
@@ -107,5 +168,26 @@ fn take(camera: &mut dyn Camera) -> Result<Frame> {
         Grab::End => Err(Error::device(format!("{} has no more frames", camera.name())).advise("fewer --frames")),
         Grab::Timeout => Err(Error::device(format!("no frame came within {} s", PATIENCE.as_secs()))
             .advise("a camera that waits for a trigger needs one now; else unplug it and plug it in again")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_a_name_and_a_value() {
+        let set = |text: &str| setting(text).unwrap();
+        assert_eq!(set("gain=20"), ("gain".into(), ControlValue::Number(20)));
+        assert_eq!(set("autogain = false"), ("autogain".into(), ControlValue::Switch(false)));
+        assert_eq!(set("power_line=50 Hz"), ("power_line".into(), ControlValue::Choice("50 Hz".into())));
+        assert!(setting("gain").is_err());
+    }
+
+    #[test]
+    fn a_sharpness_is_told_against_the_best() {
+        assert_eq!(of_best(0.1, 0.2), format!("[{}{}]  50 % of the best, 0.2000", "#".repeat(15), "-".repeat(15)));
+        assert!(of_best(0.2, 0.2).contains(&"#".repeat(30)));
+        assert!(of_best(0.0, 0.0).contains("  0 % of the best"));
     }
 }
