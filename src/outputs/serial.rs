@@ -313,6 +313,10 @@ mod tests {
         far.set_timeout(Duration::from_secs(5)).unwrap();
         let answering = std::thread::spawn(move || {
             let mut heard = String::new();
+            // A line that nobody has opened yet reads as one that was hung up.
+            while far.bytes_to_read().is_err() || far.bytes_to_read().is_ok_and(|waiting| waiting == 0) {
+                std::thread::sleep(Duration::from_millis(2));
+            }
             for answer in answers {
                 while !heard.ends_with('\n') || heard.matches('\n').count() == 0 {
                     heard += &received(&mut far, 1);

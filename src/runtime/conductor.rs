@@ -365,7 +365,7 @@ impl Conductor {
             log::error!("{device}: {why}");
             self.audit.write(Body::health(Monotonic::now(), device, &Err(why)));
         }
-        self.slot.close();
+        self.slot.end();
         self.sensors.drain(..).for_each(Sensor::leave);
         self.camera.leave("the camera's driver does not come back");
         self.inspection.leave("the inspection still computes, in vain: its part has its fate");

@@ -87,10 +87,11 @@ impl<T> Slot<T> {
         self.changed.notify_all();
     }
 
-    /// Takes the frame that is to be inspected, or waits for one; `None` when none will come any more.
+    /// Takes the frame that is to be inspected, or waits for one; `None` when none will come any more. After the camera's end, what
+    /// waits may still be chosen.
     pub(super) fn take(&self) -> Option<(Ticket, T)> {
         let mut state = self.state();
-        while state.chosen.is_empty() && !state.closed {
+        while state.chosen.is_empty() && !(state.closed && state.waiting.is_empty()) {
             state = self.wait(state);
         }
         let frame = state.chosen.pop_front();
@@ -99,9 +100,18 @@ impl<T> Slot<T> {
         frame
     }
 
-    /// No frame will be chosen any more; those that are can still be taken.
+    /// No frame will be put in any more.
     pub(super) fn close(&self) {
         self.state().closed = true;
+        self.changed.notify_all();
+    }
+
+    /// Nor will one be chosen; those that are can still be taken.
+    pub(super) fn end(&self) {
+        let mut state = self.state();
+        state.waiting.clear();
+        state.closed = true;
+        drop(state);
         self.changed.notify_all();
     }
 }
@@ -128,6 +138,21 @@ mod tests {
         assert_eq!(slot.choose(Ticket(2)), Choice::Gone);
         slot.close();
         assert_eq!((slot.take(), slot.take()), (Some((Ticket(3), 3)), None));
+    }
+
+    #[test]
+    fn a_frame_that_waits_when_the_camera_ends_can_still_be_chosen() {
+        let slot = Arc::new(Slot::new(Pace::NewestWins));
+        slot.put(Ticket(1), 1);
+        slot.close();
+        let inspection = slot.clone();
+        let thread = std::thread::spawn(move || (inspection.take(), inspection.take()));
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        slot.choose(Ticket(1));
+        assert_eq!(thread.join().unwrap(), (Some((Ticket(1), 1)), None));
+        slot.put(Ticket(2), 2);
+        slot.end();
+        assert_eq!(slot.take(), None);
     }
 
     #[test]
