@@ -52,6 +52,7 @@ fn open(folder: &Path, change: impl FnOnce(&mut AuditConfig)) -> (AuditLog, Path
         camera: "bench".into(),
         output: "none".into(),
         bundle: Digest::zero(),
+        approvals: Vec::new(),
         calibrations: Default::default(),
     };
     let mut config = AuditConfig::in_file(folder.join("audit.jsonl"));

@@ -75,6 +75,7 @@ impl Line {
             camera: "bench".into(),
             output: "none".into(),
             bundle: bundle.digest,
+            approvals: Vec::new(),
             calibrations,
         };
         let log = AuditLog::open(&config, &start).expect("the audit can be written");

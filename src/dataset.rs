@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use image::{GrayImage, RgbImage};
+use ndarray::Array2;
 
 use crate::jpeg::{SOI, has_its_end};
 use crate::print::counted;
@@ -245,6 +246,15 @@ pub fn read_mask(path: &Path) -> Result<GrayImage> {
     Ok(mask)
 }
 
+/// A mask's pixels that are above 0, on a grid `(H, W)`: those nearest to its cells' centers.
+pub fn sample_mask(mask: &GrayImage, (height, width): (usize, usize)) -> Array2<bool> {
+    Array2::from_shape_fn((height, width), |(y, x)| {
+        let row = (2 * y + 1) * mask.height() as usize / (2 * height);
+        let column = (2 * x + 1) * mask.width() as usize / (2 * width);
+        mask.get_pixel(column as u32, row as u32).0[0] > 0
+    })
+}
+
 fn decode(path: &Path, bytes: &[u8]) -> Result<image::DynamicImage> {
     check_whole(path, bytes)?;
     // The content decides, not the ending: a JPEG that is called .png is still a JPEG.
@@ -278,6 +288,12 @@ mod tests {
         union.sort();
         assert_eq!(union, all);
         assert_eq!(HoldOut::All.select(all.clone()), all);
+    }
+
+    #[test]
+    fn masks_are_sampled_at_pixel_centers() {
+        let mask = GrayImage::from_fn(4, 4, |x, y| image::Luma([if x >= 2 && y < 2 { 255 } else { 0 }]));
+        assert_eq!(sample_mask(&mask, (2, 2)).into_raw_vec_and_offset().0, [false, true, false, false]);
     }
 
     #[test]

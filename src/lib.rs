@@ -10,6 +10,7 @@
 //! A [`bundle`] holds the trained model, a [`calibrate::Calibration`] the threshold that was set on normal parts.
 #![warn(missing_docs)]
 
+pub mod approval;
 pub mod audit;
 pub mod bundle;
 pub mod calibrate;
@@ -19,6 +20,8 @@ pub mod config;
 pub mod dataset;
 pub mod demo;
 pub mod digest;
+pub mod disturb;
+pub mod drift;
 mod error;
 pub mod evaluate;
 pub mod gpio;
@@ -29,6 +32,7 @@ mod jpeg;
 pub mod line;
 pub mod modbus;
 pub mod outputs;
+pub mod picture;
 pub mod print;
 pub mod runtime;
 pub mod simulate;

@@ -4,6 +4,8 @@ mod common;
 
 use common::{Bench, normal_part, run};
 use hgad::bundle::{Bundle, Draft};
+use hgad::calibrate::Calibration;
+use hgad::inspect::{Inspector, score};
 
 /// Calibrates `class` on a folder; the exit code, what was printed, and what was said.
 fn calibrate(bench: &Bench, class: &str, images: &str, out: &str) -> (i32, String, String) {
@@ -131,4 +133,187 @@ fn a_confidence_that_so_few_parts_cannot_give_is_refused_with_the_number_that_ca
     assert!(code == 0 && out_text.contains("30 of 3 parts"), "{out_text}{err}");
     let file = std::fs::read_to_string(&out).unwrap();
     assert!(file.contains("group = \"2\"") && file.contains("realised_frr"), "{file}");
+}
+
+#[test]
+fn no_part_has_a_share_in_the_constants_that_it_is_measured_with() {
+    let bench = Bench::new();
+    let images = (0..3).map(|seed| normal_part(0, 104 + 40 * seed)).collect::<Vec<_>>();
+    images.iter().enumerate().for_each(|(i, image)| bench.save(&format!("three/{i}.png"), image));
+    rewrite(&bench, |draft| draft.trained_on = None);
+    let (code, _, err) = calibrate(&bench, "red", "three", "three.toml");
+    assert_eq!(code, 0, "{err}");
+    let (calibration, _) = Calibration::open(&bench.path("three.toml")).unwrap();
+    assert_eq!((calibration.format_version, calibration.folds), (2, Some(3)));
+    let bundle = Bundle::open(&bench.path("bundle")).unwrap();
+    let mut inspector = Inspector::new(&bundle).unwrap();
+    let maps = images.iter().map(|image| inspector.level_maps(image, 0).unwrap()).collect::<Vec<_>>();
+    let others = score::fit_reference(&[&maps[0][..], &maps[2][..]]);
+    assert_eq!(calibration.images[1].score, inspector.score_maps(&maps[1], &others).0);
+    // What is to come is measured with constants from all.
+    assert_eq!(calibration.reference, score::fit_reference(&maps));
+}
+
+#[test]
+fn a_trial_counts_the_rejects_of_many_splits() {
+    let bench = Bench::new();
+    rewrite(&bench, |draft| draft.trained_on = None);
+    let (model, data) = (bench.text("bundle"), bench.text("data"));
+    let base = ["calibrate", "trial", "--model", &model, "--data", &data, "--classes", "red", "--hold-out", "2"];
+    let tried = |extra: &[&str]| run(&[&base[..], extra].concat());
+    let (code, out, err) = tried(&["--splits", "300", "--target-frr", "0.1,0.2", "--confidence", "0.7"]);
+    assert_eq!(code, 0, "{err}");
+    // 15 + 8 normals: 12 calibrate, 11 are tried.
+    let rows = out.lines().skip(1).map(|row| row.split_whitespace().collect::<Vec<_>>()).collect::<Vec<_>>();
+    assert_eq!(rows.len(), 4, "{out}");
+    for row in &rows {
+        let percent = |text: &str| text.trim_end_matches('%').parse::<f64>().unwrap();
+        let (calibrated, tried) = (row[2], row[3]);
+        assert_eq!((calibrated, tried), ("12", "11"));
+        let [promised, realised, kept, expected] = row[row.len() - 4..] else { panic!("{row:?}") };
+        // Rates of 300 splits, 11 parts each.
+        assert!((percent(promised) - percent(realised)).abs() < 3.0, "{out}");
+        assert!((percent(kept) - percent(expected)).abs() < 12.0, "{out}");
+    }
+    assert_eq!(tried(&["--splits", "300", "--target-frr", "0.1,0.2", "--confidence", "0.7"]).1, out, "by its seed");
+    let (code, _, err) = tried(&["--splits", "3", "--target-frr", "0.01", "--confidence", "0.95"]);
+    assert!(code == 2 && err.contains("299 are needed"), "{err}");
+    // Without a subcommand the arguments are asked for.
+    let (code, _, err) = run(&["calibrate", "--class", "red"]);
+    assert!(code == 2 && err.contains("--model") && err.contains("--out"), "{err}");
+}
+
+/// The bench with 40 normal images whose names are numbers and one that is none of them, `odd.png`.
+fn with_an_odd_one() -> Bench {
+    let bench = Bench::new();
+    (0..40).for_each(|seed| bench.save(&format!("normals/{seed:03}.png"), &normal_part(0, 500 + seed)));
+    let mut odd = normal_part(0, 999);
+    (8..24).for_each(|x| (8..12).for_each(|y| odd.put_pixel(x, y, image::Rgb([60, 60, 60]))));
+    bench.save("normals/odd.png", &odd);
+    (0..12).for_each(|seed| bench.save(&format!("bad/{seed:03}.png"), &common::defective_part(0, 700 + seed)));
+    bench
+}
+
+fn asked(bench: &Bench, extra: &[&str]) -> (i32, String, String) {
+    let (model, images, out) = (bench.text("bundle"), bench.text("normals"), bench.text("red.toml"));
+    let base = ["calibrate", "--model", &model, "--class", "red", "--images", &images, "--out", &out];
+    run(&[&base[..], &["--target-frr", "0.05"], extra].concat())
+}
+
+#[test]
+fn what_does_not_belong_is_shown_before_anything_is_written_and_left_out_for_a_reason() {
+    let bench = with_an_odd_one();
+    let (code, out, err) = asked(&bench, &["--review"]);
+    assert!(code == 0 && out.contains("look at     odd.png"), "{out}{err}");
+    assert!(!bench.path("red.toml").exists());
+    let page = std::fs::read_to_string(bench.path("red.review.html")).unwrap();
+    assert!(page.contains("has not been written") && page.contains("odd.png"), "it says what it is");
+    assert_eq!(page.matches("data:image/jpeg;base64,").count(), 10);
+    assert!(!page.contains("http") && !page.contains("<script"), "the page needs nothing else");
+
+    for (drop, says) in
+        [("odd.png", "write it as in"), ("odd.png=", "write it as in"), ("no.png=x", "none of the images")]
+    {
+        let (code, _, err) = asked(&bench, &["--drop", drop]);
+        assert!(code == 2 && err.contains(says), "{drop}: {err}");
+    }
+    let (code, out, err) = asked(&bench, &["--drop", "odd.png=a <dark> bar"]);
+    assert!(code == 0 && out.contains("40 of 40 parts") && !out.contains("odd.png"), "{out}{err}");
+    let (calibration, _) = Calibration::open(&bench.path("red.toml")).unwrap();
+    let dropped = &calibration.dropped[0];
+    assert_eq!((dropped.file.as_str(), dropped.reason.as_str()), ("odd.png", "a <dark> bar"));
+    assert!(dropped.score > calibration.threshold && calibration.images.len() == 40);
+    let page = std::fs::read_to_string(bench.path("red.html")).unwrap();
+    assert!(page.contains("a &lt;dark&gt; bar") && !page.contains("Against the calibration before"));
+
+    // The next one is held against this one.
+    std::fs::copy(bench.path("red.toml"), bench.path("older.toml")).unwrap();
+    let (code, _, err) = asked(&bench, &[]);
+    assert_eq!(code, 0, "{err}");
+    let page = std::fs::read_to_string(bench.path("red.html")).unwrap();
+    assert!(page.contains("Against the calibration before") && page.contains("40 images are part of both"));
+    let (code, out, _) = run(&["calibrate", "diff", &bench.text("older.toml"), &bench.text("red.toml")]);
+    assert!(code == 0 && out.contains("* threshold") && out.contains("  bundle"), "{out}");
+    let blue = bench.text("calibration/blue.toml");
+    let (code, _, err) = run(&["calibrate", "diff", &bench.text("older.toml"), &blue]);
+    assert!(code == 2 && err.contains("'red'") && err.contains("'blue'"), "{err}");
+}
+
+#[test]
+fn known_defects_tell_how_many_are_found_and_move_nothing_unless_asked() {
+    let bench = with_an_odd_one();
+    let (_, _, err) = asked(&bench, &[]);
+    let threshold = || Calibration::open(&bench.path("red.toml")).unwrap().0.threshold;
+    let without = threshold();
+    let bad = bench.text("bad");
+    let (code, out, err2) = asked(&bench, &["--bad", &bad, "--costs", "50,1,0.01"]);
+    // The lower bound of 12 of 12 is 0.025^(1/12).
+    assert!(
+        code == 0 && out.contains("12 of 12 found; 73.5% to 100.0%") && out.contains("cheapest"),
+        "{out}{err}{err2}"
+    );
+    assert_eq!(threshold(), without);
+    let page = std::fs::read_to_string(bench.path("red.html")).unwrap();
+    assert!(page.contains("aria-label=\"ROC\"") && page.contains("is the cheapest"));
+    let (code, _, err) = asked(&bench, &["--bad", &bad, "--costs", "50,1,0.01", "--set-cheapest"]);
+    assert_eq!(code, 0, "{err}");
+    let (calibration, _) = Calibration::open(&bench.path("red.toml")).unwrap();
+    assert!(calibration.costs.is_some() && calibration.realised_frr.is_none());
+    assert!(calibration.images.iter().all(|image| !calibration.rejects(image.score)), "no reject pays here");
+    for extra in
+        [&["--costs", "50,1,0.01"][..], &["--bad", &bad, "--costs", "50,1"], &["--bad", &bad, "--set-cheapest"]]
+    {
+        assert_eq!(asked(&bench, extra).0, 2, "{extra:?}");
+    }
+}
+
+#[test]
+fn what_a_mask_covers_counts_nowhere() {
+    let bench = with_an_odd_one();
+    let mask = image::GrayImage::from_fn(128, 128, |_, y| image::Luma([if y < 64 { 255 } else { 0 }]));
+    mask.save(bench.path("mask.png")).unwrap();
+    let mut stained = normal_part(0, 998);
+    (20..44).for_each(|x| (2..12).for_each(|y| stained.put_pixel(x, y, image::Rgb([40, 220, 40]))));
+    bench.save("new/000.png", &stained);
+    let (model, red, new) = (bench.text("bundle"), bench.text("red.toml"), bench.text("new"));
+    let score = |pictures: &str| {
+        let base = ["score", "--model", &model, "--calibration", &red, "--class", "red", "--json"];
+        let (_, out, err) = run(&[&base[..], &["--heatmap", &bench.text(pictures), &new]].concat());
+        assert!(out.contains("verdict"), "{err}");
+        out
+    };
+    assert_eq!(asked(&bench, &[]).0, 0);
+    assert!(score("whole").contains("\"reject\""), "{}", score("whole"));
+    let (code, out, err) = asked(&bench, &["--mask", &bench.text("mask.png")]);
+    assert!(code == 0 && out.contains("50.0% of the picture does not count"), "{out}{err}");
+    assert!(score("half").contains("\"pass\""), "{}", score("half"));
+    // Nor is it painted: beside the stain lies the same stain.
+    let painted = image::open(bench.path("half/000.png.png")).unwrap().to_rgb8();
+    assert_eq!(painted.get_pixel(30, 6), painted.get_pixel(30 + 64, 6));
+    let black = image::GrayImage::new(8, 8);
+    black.save(bench.path("black.png")).unwrap();
+    let (code, _, err) = asked(&bench, &["--mask", &bench.text("black.png")]);
+    assert!(code == 2 && err.contains("everything counts"), "{err}");
+}
+
+#[test]
+fn pictures_are_taken_with_the_line_s_own_camera() {
+    let bench = with_an_odd_one();
+    let config = "format_version = 1\n[line]\nname = \"x\"\nclass = \"red\"\nmodel = \"bundle\"\ncalibration = \"red.toml\"\n\
+                  travel_ms = 300\npulse_ms = 20\n[camera]\nkind = \"folder\"\npath = \"normals\"\nrate = 1000\n\
+                  [output]\nkind = \"none\"\n[audit]\nfile = \"audit.jsonl\"\n";
+    std::fs::write(bench.path("line.toml"), config).unwrap();
+    let (model, new, out, line) =
+        (bench.text("bundle"), bench.text("new"), bench.text("red.toml"), bench.text("line.toml"));
+    let base = ["calibrate", "--model", &model, "--class", "red", "--images", &new, "--out", &out, "--config", &line];
+    let live = |count: &str| run(&[&base[..], &["--live", count]].concat());
+    let (code, text, err) = live("30");
+    assert!(code == 0 && text.contains("taken       30 pictures") && text.contains("30 of 30 parts"), "{text}{err}");
+    let same = |name: &str| image::open(bench.path(name)).unwrap().to_rgb8();
+    assert_eq!(same("new/00029.png"), same("normals/029.png"));
+    let (code, _, err) = live("30");
+    assert!(code == 2 && err.contains("holds files already"), "{err}");
+    std::fs::remove_dir_all(bench.path("new")).unwrap();
+    let (code, _, err) = live("50");
+    assert!(code == 3 && err.contains("no more pictures"), "{err}");
 }

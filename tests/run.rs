@@ -487,3 +487,83 @@ fn a_file_that_is_no_audit_does_not_verify() {
     let (code, _, stderr) = line.verify();
     assert!(code == 1 && stderr.contains("its first line is not one of an audit"), "{stderr}");
 }
+
+#[test]
+fn a_picture_that_cannot_be_judged_is_a_fault_of_the_camera_and_its_part_is_rejected() {
+    let line = Line::with_frames(8);
+    let dim = |image: &image::RgbImage| {
+        let mut dark = image.clone();
+        dark.iter_mut().for_each(|value| *value /= 3);
+        dark
+    };
+    let frame = |number: u32| line.bench.path(&format!("frames/{number:03}.png"));
+    dim(&normal_part(0, 304)).save(frame(4)).unwrap();
+    // The same picture twice.
+    std::fs::copy(frame(6), frame(7)).unwrap();
+    let config = line.config("rate = 20", NO_OUTPUT);
+    let (code, _, err) = line.run(&config);
+    assert_eq!(code, 0, "{err}");
+    let parts = line.parts();
+    let found = |number: usize| (parts[number]["verdict"].as_str(), parts[number]["fate"].as_str());
+    assert_eq!((found(4), found(7)), ((Some("unknown"), Some("rejected")), (Some("unknown"), Some("rejected"))));
+    assert!(parts[4]["detail"].as_str().unwrap().contains("too dark: its mean is"), "{}", parts[4]);
+    assert!(parts[7]["detail"].as_str().unwrap().contains("the same as the one before"), "{}", parts[7]);
+    assert!(parts[4]["score"].is_null(), "it has no score");
+    assert!(
+        (0..8).filter(|number| ![4, 7].contains(number)).all(|number| found(number).0 != Some("unknown")),
+        "{parts:?}"
+    );
+    let alarm = line.records().into_iter().find(|record| record["alarm"] == "picture-fault").unwrap();
+    assert!(alarm["why"].as_str().unwrap().contains("look at the lamp"), "{alarm}");
+}
+
+#[test]
+fn a_calibration_without_statistics_refuses_no_picture() {
+    let line = Line::with_frames(3);
+    let path = line.bench.path("calibration/red.toml");
+    let mut first = hgad::calibrate::Calibration::open(&path).unwrap().0;
+    (first.format_version, first.folds, first.picture) = (1, None, None);
+    first.images.iter_mut().for_each(|image| image.picture = None);
+    first.write(&path).unwrap();
+    std::fs::copy(line.bench.path("frames/001.png"), line.bench.path("frames/002.png")).unwrap();
+    let (code, _, err) = line.run(&line.config("rate = 20", NO_OUTPUT));
+    assert_eq!(code, 0, "{err}");
+    assert!(line.parts().iter().all(|part| part["verdict"] != "unknown"), "{:?}", line.parts());
+}
+
+#[test]
+fn nothing_is_loaded_that_nobody_approved_and_the_audit_says_who_did() {
+    let line = Line::with_frames(2);
+    let config = line.config("rate = 20", NO_OUTPUT);
+    line.edit_config("travel_ms", "approved_by = [\"quality.key.pub\"]\ntravel_ms");
+    let key = line.bench.text("quality.key");
+    assert_eq!(run(&["audit", "keygen", "--name", "quality", "--out", &key]).0, 0);
+    let sign = |file: &str, reason: &str| {
+        let (code, _, err) =
+            run(&["sign", &line.bench.text(file), "--key", &key, "--by", "A. Smith", "--reason", reason]);
+        assert_eq!(code, 0, "{err}");
+    };
+    let refused = |file: &str| {
+        let (code, _, err) = line.run(&config);
+        assert!(code == 2 && err.contains("line.approved_by") && err.contains(file), "{err}");
+    };
+    refused("bundle is not approved");
+    sign("bundle", "first model");
+    refused("red.toml is not approved");
+    sign("calibration/red.toml", "first");
+    assert_eq!(line.run(&config).0, 0);
+    // Another calibration in its place is another file.
+    let path = line.bench.path("calibration/red.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("target_frr = 0.05", "target_frr = 0.06")).unwrap();
+    refused("changed since");
+    sign("calibration/red.toml", "new lamp");
+    assert_eq!(line.run(&config).0, 0);
+    let starts = line.records().into_iter().filter(|record| record["kind"] == "start").collect::<Vec<_>>();
+    let reasons = starts.iter().map(|start| start["approvals"][1]["reason"].as_str()).collect::<Vec<_>>();
+    assert_eq!(reasons, [Some("first"), Some("new lamp")]);
+    assert_eq!(starts[1]["approvals"][1]["sha256"], starts[1]["calibrations"]["red"]);
+    assert_eq!(starts[1]["approvals"][0]["by"], "A. Smith");
+    // A bundle that is signed can still be replaced by a training.
+    hgad::bundle::Draft::check_place(&line.bench.path("bundle")).unwrap();
+}

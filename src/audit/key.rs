@@ -104,7 +104,7 @@ impl Signer {
     }
 
     /// Signs `text`, which ends with a line feed and has no empty line.
-    pub(super) fn sign(&self, text: &str) -> String {
+    pub(crate) fn sign(&self, text: &str) -> String {
         let signature = self.key.sign(text.as_bytes()).to_bytes();
         let bytes = [&self.id[..], &signature].concat();
         format!("{text}\n\u{2014} {} {}\n", self.name, BASE64.encode(bytes))
@@ -124,6 +124,12 @@ impl Verifier {
                 .because(why)
                 .advise("a public key is one line, NAME+ID+KEY: the file that ends with .pub")
         })
+    }
+
+    /// The text of a note, with its last line feed, if this key signed it.
+    pub(crate) fn open_note<'n>(&self, note: &'n str) -> Option<&'n str> {
+        let note = Note::parse(note)?;
+        self.signed(&note).then_some(note.text)
     }
 
     /// Whether `note` holds signatures by this key, and all of them fit its text.

@@ -12,6 +12,7 @@ use super::checkpoint::base64;
 use super::clock::is_synchronised;
 use super::pictures::{Pictured, Tally};
 use super::tree::Tree;
+use crate::approval::Approval;
 use crate::digest::Digest;
 use crate::line::{Alarm, Counters, Device, Fate, PartId, PartRecord, Verdict};
 use crate::time::{Monotonic, StampSource};
@@ -35,6 +36,8 @@ pub struct RunStart {
     pub bundle: Digest,
     /// The calibration of every class.
     pub calibrations: BTreeMap<String, Digest>,
+    /// Who let them into production, where the configuration asks for that.
+    pub approvals: Vec<Approval>,
 }
 
 /// What decides about parts.
@@ -159,6 +162,8 @@ impl Body {
             output: &'a str,
             #[serde(flatten)]
             deciders: Deciders,
+            #[serde(skip_serializing_if = "<[_]>::is_empty")]
+            approvals: &'a [Approval],
             key: Option<String>,
             checkpoint_copy: bool,
             pictures: bool,
@@ -175,6 +180,7 @@ impl Body {
             camera: &run.camera,
             output: &run.output,
             deciders,
+            approvals: &run.approvals,
             key,
             checkpoint_copy,
             pictures,

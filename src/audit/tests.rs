@@ -18,6 +18,7 @@ pub(super) fn run_start() -> RunStart {
         camera: "folder parts".into(),
         output: "none".into(),
         bundle: Digest::of("bundle"),
+        approvals: Vec::new(),
         calibrations,
     }
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::manifest::Manifest;
 use super::tensors::{Reader, Writer};
+use crate::inspect::Mask;
 use crate::{Error, Result};
 
 /// The mixture of every level, and how far from its centers normal parts lie.
@@ -53,9 +54,17 @@ pub struct ScoreReference {
     pub mean: Vec<f32>,
     /// Per level: its standard deviation, above 0.
     pub deviation: Vec<f32>,
+    /// Areas of the picture that do not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ignored: Option<Mask>,
 }
 
 impl ScoreReference {
+    /// Constants of each level, for the whole picture.
+    pub fn new(mean: Vec<f32>, deviation: Vec<f32>) -> Self {
+        ScoreReference { mean, deviation, ignored: None }
+    }
+
     /// Whether it has constants for `levels` levels, and a frame can be measured by them.
     pub fn fits(&self, levels: usize) -> bool {
         let finite = self.mean.iter().all(|mean| mean.is_finite());
@@ -96,9 +105,8 @@ impl Centers {
             .collect::<Result<Vec<_>>>()?;
         let mean = fixed::<Ix2>(reader.f32("reference.mean", &[classes, levels.len()])?);
         let deviation = fixed::<Ix2>(reader.f32("reference.deviation", &[classes, levels.len()])?);
-        let references = (0..classes)
-            .map(|y| ScoreReference { mean: mean.row(y).to_vec(), deviation: deviation.row(y).to_vec() })
-            .collect();
+        let references =
+            (0..classes).map(|y| ScoreReference::new(mean.row(y).to_vec(), deviation.row(y).to_vec())).collect();
         let centers = Centers { levels, profiles, references };
         centers.check()?;
         Ok(centers)

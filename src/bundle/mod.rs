@@ -33,6 +33,8 @@ const MODEL: &str = "model.onnx";
 const CENTERS: &str = "centers.safetensors";
 const GOLDEN: &str = "golden.safetensors";
 const TRAINED_ON: &str = "trained-on.txt";
+/// Who approved of it (see [`crate::approval`]): of the bundle that it lies in alone.
+const SIGNATURE: &str = "manifest.sig";
 
 /// A bundle whose files were read and whose digests hold.
 #[derive(Debug, Clone)]
@@ -124,7 +126,7 @@ impl Draft {
         };
         for entry in entries {
             let name = entry.map_err(|error| refused(error.to_string()))?.file_name();
-            if ![MODEL, CENTERS, GOLDEN, TRAINED_ON, MANIFEST].iter().any(|file| name == *file) {
+            if ![MODEL, CENTERS, GOLDEN, TRAINED_ON, MANIFEST, SIGNATURE].iter().any(|file| name == *file) {
                 return Err(refused(format!("it holds '{}', which would be deleted", name.to_string_lossy())));
             }
         }

@@ -6,12 +6,14 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::defects::{Costs, Detection};
 use crate::bundle::{Bundle, ScoreReference};
 use crate::digest::Digest;
+use crate::picture::{Limits, Statistics};
 use crate::{Error, Result};
 
-/// The calibration format that this program reads and writes.
-pub const FORMAT_VERSION: u32 = 1;
+/// The calibration format that this program writes; it reads all up to this one.
+pub const FORMAT_VERSION: u32 = 2;
 
 /// One class's calibration: the score's constants and a threshold, and what they were made from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -40,13 +42,44 @@ pub struct Calibration {
     pub realised_frr: Option<(f64, f64)>,
     /// A part is rejected when its score is greater than this.
     pub threshold: f32,
+    /// The images were dealt into so many folds, and each scored with the constants of the other folds: image i, of part p in
+    /// the order of the parts' first images, belongs to fold p modulo this. None in format 1, whose scores are under
+    /// `reference`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folds: Option<usize>,
     /// The size of the frames that it is for; none when its images were of several sizes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frame: Option<FrameSize>,
+    /// What wrong decisions cost, if the threshold is the cheapest one; none where it was set on normal parts alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub costs: Option<Costs>,
+    /// How many known defective parts it finds; none where none were given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub defects: Option<Detection>,
+    /// What pictures may be like; none in format 1, and then no picture is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub picture: Option<Limits>,
     /// The score's constants.
     pub reference: ScoreReference,
     /// The normal images that it was made from.
     pub images: Vec<CalibrationImage>,
+    /// Images that somebody left out, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dropped: Vec<Dropped>,
+}
+
+/// An image that somebody left out of a calibration.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dropped {
+    /// The file's name.
+    pub file: String,
+    /// The file's digest.
+    pub sha256: Digest,
+    /// Its score.
+    pub score: f32,
+    /// Why it does not belong.
+    pub reason: String,
 }
 
 /// Columns and rows of a frame, before it is brought to the network's input.
@@ -77,11 +110,14 @@ pub struct CalibrationImage {
     pub file: String,
     /// The file's digest.
     pub sha256: Digest,
-    /// Its score under this calibration's constants.
+    /// Its score, under the constants of the other folds.
     pub score: f32,
     /// The part, or minute, that it belongs to; none where each image is a part.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
+    /// What its picture is like; none in format 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub picture: Option<Statistics>,
 }
 
 impl Calibration {
@@ -114,10 +150,12 @@ impl Calibration {
         };
         let table: toml::Table = text.parse().map_err(|error: toml::de::Error| malformed(error.to_string()))?;
         match table.get("format_version").and_then(toml::Value::as_integer) {
-            Some(version) if version == i64::from(FORMAT_VERSION) => {}
+            Some(version) if (1..=i64::from(FORMAT_VERSION)).contains(&version) => {}
             Some(version) => {
                 return Err(Error::usage(format!("{origin}: calibration format {version} is unknown to this program"))
-                    .advise(format!("this program reads format {FORMAT_VERSION}: update hgad, or calibrate again")));
+                    .advise(format!(
+                        "this program reads formats up to {FORMAT_VERSION}: update hgad, or calibrate again"
+                    )));
             }
             None => return Err(malformed("format_version is missing".into())),
         }
@@ -161,6 +199,11 @@ impl Calibration {
         }
     }
 
+    /// Whether a part has the same score under both: they are of the same model and have the same constants.
+    pub fn same_scores(&self, other: &Calibration) -> bool {
+        self.bundle == other.bundle && self.class == other.class && self.reference == other.reference
+    }
+
     /// Refuses a calibration that was not made with `bundle`.
     ///
     /// # Errors
@@ -185,7 +228,14 @@ impl Calibration {
             ))
             .advise("calibrate again with this model"));
         }
-        Ok(())
+        match &self.reference.ignored {
+            Some(mask) if !mask.fits(bundle.manifest.input) => Err(Error::usage(format!(
+                "the mask in the calibration of '{}' is not of the size that the model sees",
+                self.class
+            ))
+            .advise("calibrate again with this model")),
+            _ => Ok(()),
+        }
     }
 
     /// Refuses a frame of `width` by `height` pixels whose aspect ratio is not that of the calibration's images: stretched
@@ -216,6 +266,9 @@ impl Calibration {
 mod tests {
     use super::*;
 
+    const PICTURE: Statistics =
+        Statistics { brightness: 97.3, saturated: 0.001, sharpness: 0.123_456_7, red: 0.35, blue: 0.3 };
+
     pub(crate) fn sample() -> Calibration {
         Calibration {
             format_version: FORMAT_VERSION,
@@ -228,13 +281,24 @@ mod tests {
             promised_frr: 0.01,
             realised_frr: Some((0.001, 0.03)),
             threshold: 0.123_456_79,
+            folds: Some(1),
             frame: FrameSize::new((640, 480)),
-            reference: ScoreReference { mean: vec![-0.1, 1.0e-7], deviation: vec![1.5e-30, 1.999_999_9] },
+            costs: Some(Costs { miss: 50.0, false_reject: 1.0, defect_rate: 0.01 }),
+            defects: Some(Detection::new(&[0.5], 0.1)),
+            picture: Limits::fit(&[PICTURE]),
+            reference: ScoreReference::new(vec![-0.1, 1.0e-7], vec![1.5e-30, 1.999_999_9]),
             images: vec![CalibrationImage {
                 file: "000.png".into(),
                 sha256: Digest::of("0"),
                 score: f32::MIN_POSITIVE,
                 group: Some("part 1".into()),
+                picture: Some(PICTURE),
+            }],
+            dropped: vec![Dropped {
+                file: "1.png".into(),
+                sha256: Digest::of("1"),
+                score: 3.0,
+                reason: "a \"hair\"".into(),
             }],
         }
     }
@@ -253,8 +317,8 @@ mod tests {
     fn other_formats_unknown_keys_and_odd_thresholds_are_refused() {
         let text = toml::to_string_pretty(&sample()).unwrap();
         let cases = [
-            (text.replace("format_version = 1", "format_version = 2"), "format 2"),
-            (text.replace("format_version = 1", ""), "format_version is missing"),
+            (text.replace("format_version = 2", "format_version = 3"), "format 3"),
+            (text.replace("format_version = 2", ""), "format_version is missing"),
             (text.replace("target_frr", "target_fr"), "target_fr"),
             (text.replace("threshold = 0.12345679", "threshold = nan"), "threshold is NaN"),
             (text.replace("height = 480", "height = 0"), "nonzero"),
@@ -264,6 +328,26 @@ mod tests {
             let error = Calibration::parse("f.toml", &text).unwrap_err();
             assert!(error.report().contains(says), "{}", error.report());
         }
+    }
+
+    #[test]
+    fn the_first_format_is_still_read() {
+        let mut first = Calibration {
+            format_version: 1,
+            folds: None,
+            costs: None,
+            defects: None,
+            picture: None,
+            dropped: Vec::new(),
+            ..sample()
+        };
+        first.images.iter_mut().for_each(|image| image.picture = None);
+        let first = toml::to_string_pretty(&first).unwrap();
+        assert!(
+            ["folds", "picture", "brightness", "costs", "defects", "dropped"].iter().all(|key| !first.contains(key)),
+            "{first}"
+        );
+        assert_eq!(Calibration::parse("f.toml", &first).unwrap().threshold, sample().threshold);
     }
 
     #[test]

@@ -1,78 +1,123 @@
 //! The threshold, set on normal parts only.
 //!
-//! [`calibrate`] scores normal images and takes an order statistic of their scores ([`Aim::threshold`]).
+//! [`calibrate`] scores normal images, each with constants from the others ([`Fitting::Crossed`]), and takes an order statistic
+//! of their scores ([`Aim::threshold`]). [`trial`] shows what that is worth.
 
+pub mod comparison;
+pub mod defects;
 mod file;
+mod fitting;
 mod group;
+mod normals;
+pub mod report;
 mod suitable;
 mod threshold;
+pub mod trial;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use ndarray::Array2;
+use image::RgbImage;
 
-pub use file::{Calibration, CalibrationImage, FORMAT_VERSION, FrameSize};
+pub use file::{Calibration, CalibrationImage, Dropped, FORMAT_VERSION, FrameSize};
+pub use fitting::{FOLDS, Fitting};
 pub use group::Grouping;
 pub use threshold::{Aim, INTERVAL, Threshold};
 
-use crate::bundle::Bundle;
+use crate::bundle::{Bundle, ScoreReference};
 use crate::digest::Digest;
-use crate::inspect::{batch, score};
-use crate::{Error, Result};
+use crate::inspect::overlay::{Paint, beside};
+use crate::inspect::{Inspector, Mask, batch};
+use crate::picture::Limits;
+use crate::{Error, Result, dataset};
+use defects::{Costs, Detection};
+use normals::Sample;
 
-/// What calibration needs of one image.
-struct Sample {
-    path: PathBuf,
-    group: Option<String>,
-    size: (u32, u32),
-    maps: Vec<Array2<f32>>,
-    digest: Digest,
-    /// Another class that it clearly shows.
-    resembles: Option<usize>,
+/// What a calibration is made from, and what it is to achieve.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The product.
+    pub class: &'a str,
+    /// Images of normal parts.
+    pub images: &'a [PathBuf],
+    /// Which images count as one part; without it each is a part.
+    pub grouping: Option<&'a Grouping>,
+    /// What the threshold is to achieve.
+    pub aim: Aim,
+    /// Areas of the picture that do not count.
+    pub ignored: Option<&'a Mask>,
+    /// Images that somebody left out, by their files' names, and why.
+    pub drop: &'a [(String, String)],
+    /// Images of parts that are known to be defective. They are told of, and move nothing.
+    pub defective: &'a [PathBuf],
+    /// What wrong decisions cost: then the cheapest threshold is set, and not the one that `aim` asks for.
+    pub costs: Option<Costs>,
 }
 
-/// Calibrates `class` on images of normal parts. Single images that clearly show another class are left out and named in a
+impl<'a> Request<'a> {
+    /// From normal images alone.
+    pub fn new(class: &'a str, images: &'a [PathBuf], aim: Aim) -> Self {
+        Request { class, images, grouping: None, aim, ignored: None, drop: &[], defective: &[], costs: None }
+    }
+}
+
+/// A calibration, and what a person should see of it.
+pub struct Calibrated {
+    /// The calibration.
+    pub calibration: Calibration,
+    /// Scores of the known defective parts; infinite where one clearly shows another product.
+    pub defective: Vec<f32>,
+    inspector: Inspector,
+    samples: Vec<Sample>,
+}
+
+/// One normal image and what the model sees in it.
+#[derive(Debug, Clone)]
+pub struct Portrait {
+    /// The file's name.
+    pub file: String,
+    /// Its score.
+    pub score: f32,
+    /// The image, and beside it the same under its anomaly map.
+    pub picture: RgbImage,
+}
+
+/// Calibrates a class on images of normal parts. Single images that clearly show another class are left out and named in a
 /// warning: the line rejects such parts whatever the threshold is, so they must not move it.
 ///
 /// # Errors
 ///
 /// The bundle does not know the class, an image cannot be read or belongs to no group, the network fails, the bundle tells
-/// that it was trained on one of the images, more than one in twenty of them clearly shows another class, or there are too few
-/// parts for the confidence that is aimed at.
-pub fn calibrate(
-    bundle: &Bundle,
-    class: &str,
-    images: &[PathBuf],
-    aim: &Aim,
-    grouping: Option<&Grouping>,
-) -> Result<Calibration> {
+/// that it was trained on one of the images, more than one in twenty of them clearly shows another class, there are too few
+/// parts for the confidence that is aimed at, or an image that is to be left out is not there.
+pub fn calibrate(bundle: &Bundle, request: &Request) -> Result<Calibrated> {
+    let Request { class, images, grouping, aim, .. } = *request;
     aim.check()?;
-    let groups = grouping.map(|grouping| images.iter().map(|path| grouping.of(path)).collect::<Result<Vec<_>>>());
-    let groups = groups.transpose()?;
     let index = bundle.manifest.class_index(class)?;
-    if images.is_empty() {
-        return Err(Error::usage(format!("no image to calibrate '{class}' on")));
-    }
-    let samples = batch::for_each_image(bundle, class, images, |inspector, number, bytes, image| {
-        let digest = Digest::of(bytes);
-        if bundle.trained_on.as_ref().is_some_and(|seen| seen.contains(&digest)) {
-            return Ok(None);
-        }
-        let (maps, resembles) = inspector.examine(&image, index)?;
-        let (path, group) = (images[number].clone(), groups.as_ref().map(|groups| groups[number].clone()));
-        Ok(Some(Sample { path, group, size: image.dimensions(), maps, digest, resembles }))
-    })?;
-    let samples = suitable::unseen(bundle, images, samples)?;
-    let samples = suitable::of_product(bundle, class, samples)?;
-    let frame = common(&samples).and_then(FrameSize::new);
-    let (maps, mut images): (Vec<_>, Vec<_>) = samples.into_iter().map(Sample::divide).unzip();
-    let reference = score::fit_reference(&maps);
-    suitable::like_normal_parts(class, &reference)?;
-    let inspector = crate::inspect::Inspector::new(bundle)?;
-    images.iter_mut().zip(&maps).for_each(|(image, maps)| image.score = inspector.score_maps(maps, &reference).0);
-    let threshold = aim.threshold(&of_parts(&images))?;
-    Ok(Calibration {
+    let (kept, dropped) = leave_out(images, request.drop)?;
+    let samples = normals::examine(bundle, class, &kept, grouping)?;
+    let maps = samples.iter().map(|sample| &sample.maps[..]).collect::<Vec<_>>();
+    let parts = normals::parts_of(samples.iter().map(|sample| sample.group.as_ref()));
+    let inspector = Inspector::new(bundle)?;
+    let elsewhere = ScoreReference { ignored: request.ignored.cloned(), ..bundle.centers.references[index].clone() };
+    let fitted = Fitting::Crossed.fit(&inspector, &maps, &parts, &elsewhere);
+    suitable::like_normal_parts(class, &fitted.reference)?;
+    let of_parts = normals::highest(&fitted.scores, &parts);
+    let score = |image: &PathBuf| Ok(scores(bundle, class, std::slice::from_ref(image), &fitted.reference)?.remove(0));
+    let dropped = dropped.into_iter().map(|(image, reason)| {
+        let (sha256, score) = score(image)?;
+        Ok(Dropped { file: file_name(image), sha256, score, reason: reason.to_owned() })
+    });
+    let dropped = dropped.collect::<Result<Vec<_>>>()?;
+    let defective = match request.defective {
+        [] => Vec::new(),
+        images => scores(bundle, class, images, &fitted.reference)?.into_iter().map(|(_, score)| score).collect(),
+    };
+    let cheapest = request.costs.and_then(|costs| costs.optimum(&defects::roc(&of_parts, &defective), f32::INFINITY));
+    let threshold = match cheapest {
+        None => aim.threshold(&of_parts)?,
+        Some(cheapest) => Threshold::of_another(&of_parts, cheapest.threshold),
+    };
+    let calibration = Calibration {
         format_version: FORMAT_VERSION,
         class: class.to_owned(),
         bundle: bundle.digest,
@@ -81,40 +126,68 @@ pub fn calibrate(
         target_frr: aim.frr,
         confidence: aim.confidence,
         promised_frr: threshold.promised_frr,
-        realised_frr: Some(threshold.interval),
+        realised_frr: cheapest.is_none().then_some(threshold.interval),
         threshold: threshold.value,
-        frame,
-        reference,
-        images,
+        folds: fitted.folds,
+        frame: normals::common_size(&samples),
+        costs: request.costs,
+        defects: (!defective.is_empty()).then(|| Detection::new(&defective, threshold.value)),
+        picture: Limits::fit(&samples.iter().map(|sample| sample.picture).collect::<Vec<_>>()),
+        reference: fitted.reference,
+        images: samples.iter().zip(&fitted.scores).map(|(sample, (_, score))| sample.entry(*score)).collect(),
+        dropped,
+    };
+    Ok(Calibrated { calibration, defective, inspector, samples })
+}
+
+/// An image that is left out, and why.
+type LeftOut<'a> = (&'a PathBuf, &'a str);
+
+/// The images, and those of them that are left out.
+fn leave_out<'a>(images: &'a [PathBuf], drop: &'a [(String, String)]) -> Result<(Vec<PathBuf>, Vec<LeftOut<'a>>)> {
+    let found = drop.iter().map(|(name, reason)| {
+        let image = images.iter().find(|image| file_name(image) == *name);
+        image.map(|image| (image, reason.as_str())).ok_or_else(|| {
+            Error::usage(format!("'{name}' cannot be left out: it is none of the images"))
+                .advise("give the file's name as the list of the highest scores has it")
+        })
+    });
+    let found = found.collect::<Result<Vec<_>>>()?;
+    let kept = images.iter().filter(|image| found.iter().all(|(dropped, _)| dropped != image)).cloned();
+    Ok((kept.collect(), found))
+}
+
+fn file_name(path: &std::path::Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// Digest and score of each image; what clearly shows another product is rejected, so its score is infinite.
+fn scores(bundle: &Bundle, class: &str, images: &[PathBuf], reference: &ScoreReference) -> Result<Vec<(Digest, f32)>> {
+    let index = bundle.manifest.class_index(class)?;
+    batch::for_each_image(bundle, class, images, |inspector, _, bytes, image| {
+        let inspection = inspector.inspect(&image, index, reference)?;
+        let score = if inspection.resembles.is_some() { f32::INFINITY } else { inspection.score };
+        Ok((Digest::of(bytes), score))
     })
 }
 
-impl Sample {
-    /// Its maps, and what a calibration tells of it; the score is not known yet.
-    fn divide(self) -> (Vec<Array2<f32>>, CalibrationImage) {
-        let file = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        (self.maps, CalibrationImage { file, sha256: self.digest, score: f32::NAN, group: self.group })
+impl Calibrated {
+    /// The `count` most unusual normal images, from the most unusual one, with what the model sees in them.
+    ///
+    /// # Errors
+    ///
+    /// An image cannot be read any more.
+    pub fn portraits(&self, count: usize) -> Result<Vec<Portrait>> {
+        let mut order = self.calibration.images.iter().zip(&self.samples).collect::<Vec<_>>();
+        order.sort_by(|(a, _), (b, _)| b.score.total_cmp(&a.score));
+        let paint = Paint { full: 2.0 * self.calibration.threshold, rejected: None };
+        let portrait = |(entry, sample): (&CalibrationImage, &Sample)| {
+            let image = dataset::read_rgb(&sample.path)?;
+            let (_, map) = self.inspector.score_maps(&sample.maps, &self.calibration.reference);
+            Ok(Portrait { file: entry.file.clone(), score: entry.score, picture: beside(&image, &map, paint) })
+        };
+        order.into_iter().take(count).map(portrait).collect()
     }
-}
-
-/// The highest score of each part: one that any of its pictures rejects is rejected. An image without a group is a part.
-fn of_parts(images: &[CalibrationImage]) -> Vec<f32> {
-    let (grouped, single): (Vec<_>, Vec<_>) = images.iter().partition(|image| image.group.is_some());
-    let mut highest = BTreeMap::new();
-    for image in grouped {
-        let entry = highest.entry(&image.group).or_insert(image.score);
-        // By the total order, in which what is not a number is the highest, as it is for the threshold.
-        if entry.total_cmp(&image.score).is_lt() {
-            *entry = image.score;
-        }
-    }
-    single.into_iter().map(|image| image.score).chain(highest.into_values()).collect()
-}
-
-/// The size that all images have.
-fn common(samples: &[Sample]) -> Option<(u32, u32)> {
-    let (first, rest) = samples.split_first()?;
-    rest.iter().all(|sample| sample.size == first.size).then_some(first.size)
 }
 
 #[cfg(test)]
@@ -124,21 +197,6 @@ mod tests {
 
     use super::*;
     use crate::synthetic::Conveyor;
-
-    #[test]
-    fn a_group_counts_as_one_part_with_its_highest_score() {
-        let image = |(group, score): (Option<&str>, f32)| CalibrationImage {
-            file: "0.png".into(),
-            sha256: Digest::zero(),
-            score,
-            group: group.map(str::to_owned),
-        };
-        let named = [("a", 1.0), ("b", 2.0), ("a", 3.0), ("c", f32::NAN), ("b", 1.0)];
-        let highest = of_parts(&named.map(|(group, score)| image((Some(group), score))));
-        assert_eq!(highest[..2], [3.0, 2.0]);
-        assert!(highest.len() == 3 && highest[2].is_nan());
-        assert_eq!(of_parts(&[1.0, 3.0, 2.0].map(|score| image((None, score)))), [1.0, 3.0, 2.0]);
-    }
 
     #[test]
     fn an_image_is_read_once_so_that_the_digest_is_of_what_was_scored() {
@@ -165,25 +223,8 @@ mod tests {
             std::fs::write(&path, second)
         });
         let bundle = Bundle::open(Path::new("models/demo")).unwrap();
-        let calibration = calibrate(&bundle, "gear", &[pipe], &Aim { frr: 0.01, confidence: None }, None).unwrap();
+        let aim = Aim { frr: 0.01, confidence: None };
+        let calibration = calibrate(&bundle, &Request::new("gear", &[pipe], aim)).unwrap().calibration;
         assert_eq!(calibration.images[0].sha256, digest);
-    }
-
-    #[test]
-    fn only_a_size_that_all_images_have_is_theirs() {
-        let of = |sizes: &[(u32, u32)]| {
-            let sample = |size: &(u32, u32)| Sample {
-                path: PathBuf::new(),
-                group: None,
-                size: *size,
-                maps: vec![],
-                digest: Digest::zero(),
-                resembles: None,
-            };
-            common(&sizes.iter().map(sample).collect::<Vec<_>>())
-        };
-        assert_eq!(of(&[(640, 480); 3]), Some((640, 480)));
-        assert_eq!(of(&[(640, 480), (640, 480), (640, 481)]), None);
-        assert_eq!(of(&[]), None);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::Sample;
+use super::normals::Sample;
 use crate::bundle::{Bundle, ScoreReference};
 use crate::print::counted;
 use crate::{Error, Result};
@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn what_is_nothing_like_normal_parts_is_refused() {
         let verdict = |mean: [f32; 2], deviation: [f32; 2]| {
-            let reference = ScoreReference { mean: mean.into(), deviation: deviation.into() };
+            let reference = ScoreReference::new(mean.into(), deviation.into());
             like_normal_parts("cap", &reference).map_err(|error| error.kind().exit_code())
         };
         assert_eq!(verdict([0.2, -0.1], [1.1, 1.2]), Ok(()));

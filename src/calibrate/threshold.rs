@@ -7,6 +7,7 @@
 //! conformal predictors", 2012, proposition 2a).
 
 use statrs::distribution::{Beta, ContinuousCDF};
+use statrs::function::beta::ln_beta;
 
 use crate::{Error, Result};
 
@@ -32,6 +33,19 @@ pub struct Threshold {
     pub promised_frr: f64,
     /// The realised rate lies between these with probability [`INTERVAL`].
     pub interval: (f64, f64),
+}
+
+impl Threshold {
+    /// A threshold that comes from elsewhere, such as from costs; the rates are what these scores say of it.
+    pub(super) fn of_another(scores: &[f32], value: f32) -> Self {
+        let n = scores.len();
+        // The rank of the next score above it.
+        let rank = (scores.iter().filter(|score| **score <= value).count() + 1).min(n);
+        let (realised, outside) = (realised(n, rank), (1.0 - INTERVAL) / 2.0);
+        let above = n + 1 - rank;
+        let interval = (realised.inverse_cdf(outside), realised.inverse_cdf(1.0 - outside));
+        Threshold { value, promised_frr: above as f64 / (n + 1) as f64, interval }
+    }
 }
 
 impl Aim {
@@ -61,10 +75,7 @@ impl Aim {
     /// There are too few parts for the confidence.
     pub fn threshold(&self, scores: &[f32]) -> Result<Threshold> {
         let n = scores.len();
-        let rank = match self.confidence {
-            None => average_rank(n, self.frr).min(n),
-            Some(confidence) => self.confident_rank(n, confidence)?,
-        };
+        let rank = self.rank(n)?;
         let mut sorted = scores.to_vec();
         sorted.sort_by(f32::total_cmp);
         let realised = realised(n, rank);
@@ -74,6 +85,18 @@ impl Aim {
             promised_frr: (n + 1 - rank) as f64 / (n + 1) as f64,
             interval: (realised.inverse_cdf(outside), realised.inverse_cdf(1.0 - outside)),
         })
+    }
+
+    /// Which of `n` scores, from 1 for the smallest, is the threshold.
+    ///
+    /// # Errors
+    ///
+    /// `n` is too few for the confidence.
+    pub fn rank(&self, n: usize) -> Result<usize> {
+        match self.confidence {
+            None => Ok(average_rank(n, self.frr).min(n)),
+            Some(confidence) => self.confident_rank(n, confidence),
+        }
     }
 
     /// How many parts it takes.
@@ -111,6 +134,17 @@ fn average_rank(n: usize, frr: f64) -> usize {
     // Rounded before it is rounded up: 0.99 * 100 must be 99, not 99.00000000000001.
     let exact = (n + 1) as f64 * (1.0 - frr);
     ((exact * 1e9).round() / 1e9).ceil().max(1.0) as usize
+}
+
+/// With which probability at most `most` of `m` further parts lie above the `rank`-th smallest of `n` scores, if all are
+/// exchangeable and no two scores are equal: the beta-binomial distribution of the [`realised`] rate.
+pub(super) fn at_most(n: usize, rank: usize, m: usize, most: usize) -> f64 {
+    let (a, b) = ((n + 1 - rank) as f64, rank as f64);
+    let term = |r: usize| {
+        let (r, rest) = (r as f64, (m - r) as f64);
+        (ln_beta(a + r, b + rest) - ln_beta(a, b) - (m as f64 + 1.0).ln() - ln_beta(r + 1.0, rest + 1.0)).exp()
+    };
+    (0..=most.min(m)).map(term).sum()
 }
 
 /// The distribution of the realised rate of the `rank`-th smallest of `n` scores; `rank` is 1 to n.
@@ -183,6 +217,16 @@ mod tests {
             assert!(kept >= aim.confidence.unwrap() - slack, "{aim:?}, n = {n}: kept in {kept}");
             assert!((inside - INTERVAL).abs() < slack, "{aim:?}, n = {n}: inside in {inside}");
         }
+    }
+
+    #[test]
+    fn rejects_among_further_parts_are_counted_over_all_orders() {
+        // Of 3 + 2 parts in random order, those above the largest of the 3: none in 6 of 10 orders, one in 3, both in 1.
+        for (most, expected) in [(0, 0.6), (1, 0.9), (2, 1.0)] {
+            assert!((at_most(3, 3, 2, most) - expected).abs() < 1e-12);
+        }
+        // Above the second of the 3: two ways of three places for both to lie below it, of ten.
+        assert!((at_most(3, 2, 2, 0) - 0.3).abs() < 1e-12);
     }
 
     #[test]

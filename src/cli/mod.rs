@@ -4,11 +4,13 @@ mod audit;
 mod calibrate;
 mod camera;
 mod demo;
+mod disturb;
 mod eval;
 mod heatmaps;
 mod log_thread;
 mod run;
 mod score;
+mod sign;
 mod simulate;
 mod target;
 
@@ -37,9 +39,11 @@ struct Cli {
 enum Command {
     Demo(demo::DemoArgs),
     Run(run::RunArgs),
-    Calibrate(calibrate::CalibrateArgs),
+    Calibrate(Box<calibrate::CalibrateArgs>),
     Score(score::ScoreArgs),
     Eval(eval::EvalArgs),
+    Disturb(disturb::DisturbArgs),
+    Sign(sign::SignArgs),
     Audit(audit::AuditArgs),
     Camera(camera::CameraArgs),
     Simulate(simulate::SimulateArgs),
@@ -55,9 +59,11 @@ pub fn main() -> ExitCode {
     let result = match command {
         Command::Demo(args) => demo::run(args),
         Command::Run(args) => run::run(args),
-        Command::Calibrate(args) => calibrate::run(args),
+        Command::Calibrate(args) => calibrate::run(*args),
         Command::Score(args) => score::run(args),
         Command::Eval(args) => eval::run(args),
+        Command::Disturb(args) => disturb::run(&args),
+        Command::Sign(args) => sign::run(&args),
         Command::Audit(args) => audit::run(args),
         Command::Camera(args) => camera::run(args),
         Command::Simulate(args) => simulate::run(args),

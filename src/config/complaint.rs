@@ -152,6 +152,7 @@ pub(super) fn example(key: &str) -> String {
         "active_low" => "true",
         "file" => "\"audit.jsonl\"",
         "key" => "\"line-3.key\"",
+        "approved_by" => "[\"quality.key.pub\"]",
         "former_keys" => "[\"line-3.former.key.pub\"]",
         "checkpoint_copy" => "\"/mnt/usb/line-3.checkpoint\"",
         "fsync" => "\"group\"",

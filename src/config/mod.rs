@@ -43,6 +43,8 @@ pub struct LineConfig {
     pub model: PathBuf,
     /// Calibration files; each names its class.
     pub calibrations: Vec<PathBuf>,
+    /// Public keys, of which one must have signed the bundle and each calibration; any are loaded where there is none.
+    pub approved_by: Vec<PathBuf>,
     /// When a reject fires and what is bad.
     pub rules: Rules,
     /// Where frames come from.

@@ -59,6 +59,7 @@ pub(super) fn read(path: &Path, text: &str) -> Checked<LineConfig> {
         class: not_empty("class", &line.class)?,
         model: document.path("model", &line.model)?,
         calibrations: document.calibrations(&line.calibration)?,
+        approved_by: document.keys("approved_by", line.approved_by.as_ref())?,
         rules,
         camera,
         output,
@@ -196,6 +197,10 @@ impl<'t> Document<'t> {
         Ok(self.base.join(not_empty(key, typed)?))
     }
 
+    fn keys(&self, key: &str, typed: Option<&Spanned<Vec<Spanned<String>>>>) -> Checked<Vec<PathBuf>> {
+        typed.iter().flat_map(|keys| keys.get_ref()).map(|path| self.path(key, path)).collect()
+    }
+
     fn calibrations(&self, typed: &Spanned<OneOrMore>) -> Checked<Vec<PathBuf>> {
         let files = &typed.get_ref().0;
         if files.is_empty() || files.iter().any(String::is_empty) {
@@ -219,6 +224,7 @@ struct LineTyped {
     class: Spanned<String>,
     model: Spanned<String>,
     calibration: Spanned<OneOrMore>,
+    approved_by: Option<Spanned<Vec<Spanned<String>>>>,
     travel_ms: Option<Spanned<f64>>,
     travel_mm: Option<Spanned<f64>>,
     pulse_ms: Spanned<f64>,

@@ -85,6 +85,7 @@ pub fn run(request: &Request, stop: Arc<AtomicBool>) -> Result<Report> {
         camera: format!("synthetic, seed {}", request.seed),
         output: "none".into(),
         bundle: bundle.digest,
+        approvals: Vec::new(),
         calibrations: inspector.calibrations(),
     };
     let wiring = Wiring {

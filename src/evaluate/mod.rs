@@ -4,7 +4,6 @@ pub mod auroc;
 
 use std::sync::{Mutex, Once};
 
-use image::GrayImage;
 use ndarray::Array2;
 use serde::Serialize;
 
@@ -100,16 +99,8 @@ fn mask_of(test: &TestImage, (height, width): (usize, usize)) -> Result<Option<A
     let Some(path) = &test.mask else {
         return Ok((!test.is_defective()).then(|| Array2::from_elem((height, width), false)));
     };
-    let mask = nearest(&dataset::read_mask(path)?, (height, width));
+    let mask = dataset::sample_mask(&dataset::read_mask(path)?, (height, width));
     Ok(mask.iter().any(|defect| *defect).then_some(mask))
-}
-
-fn nearest(mask: &GrayImage, (height, width): (usize, usize)) -> Array2<bool> {
-    Array2::from_shape_fn((height, width), |(y, x)| {
-        let row = (2 * y + 1) * mask.height() as usize / (2 * height);
-        let column = (2 * x + 1) * mask.width() as usize / (2 * width);
-        mask.get_pixel(column as u32, row as u32).0[0] > 0
-    })
 }
 
 #[cfg(test)]
@@ -124,11 +115,5 @@ mod tests {
         };
         let mean = Figures::mean(&[figures(1, Some(0.8), None), figures(4, Some(1.0), Some(0.6))]);
         assert_eq!(mean, Figures { defective: 6, ..figures(5, Some(0.9), Some(0.6)) });
-    }
-
-    #[test]
-    fn masks_are_sampled_at_pixel_centers() {
-        let mask = GrayImage::from_fn(4, 4, |x, y| image::Luma([if x >= 2 && y < 2 { 255 } else { 0 }]));
-        assert_eq!(nearest(&mask, (2, 2)).into_raw_vec_and_offset().0, [false, true, false, false]);
     }
 }

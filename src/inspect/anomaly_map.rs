@@ -104,7 +104,7 @@ mod tests {
             map[bad] = 20.0;
             map
         };
-        let reference = ScoreReference { mean: vec![1.0; 2], deviation: vec![2.0; 2] };
+        let reference = ScoreReference::new(vec![1.0; 2], vec![2.0; 2]);
         let map = composer.compose(&[level(8, 16, (2, 12)), level(4, 8, (1, 6))], &reference);
         assert_eq!(map.dim(), (32, 64));
         let (peak, _) = map.indexed_iter().max_by(|a, b| a.1.total_cmp(b.1)).unwrap();
@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn the_map_is_in_standard_deviations() {
         let composer = MapComposer::new(InputSize { width: 16, height: 16 }, &[(4, 4), (2, 2)]);
-        let reference = ScoreReference { mean: vec![1.0, -1.0], deviation: vec![0.5, 2.0] };
+        let reference = ScoreReference::new(vec![1.0, -1.0], vec![0.5, 2.0]);
         // 2 deviations on the first level and 1 on the second: 1.5 in the mean.
         let map = composer.compose(&[Array2::from_elem((4, 4), 2.0), Array2::from_elem((2, 2), 1.0)], &reference);
         assert!(map.iter().all(|value| (value - 1.5).abs() < 1e-5), "{map}");

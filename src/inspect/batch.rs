@@ -58,7 +58,8 @@ pub fn for_each_image<T: Send>(
     outcomes.into_iter().flatten().collect()
 }
 
-fn progress_bar(title: &str, length: usize) -> ProgressBar {
+/// A progress bar named `title` over `length` steps.
+pub(crate) fn progress_bar(title: &str, length: usize) -> ProgressBar {
     let style = ProgressStyle::with_template("{msg:20} {bar:40} {pos}/{len}  {per_sec}  {eta} left")
         .expect("the template is a constant that indicatif accepts");
     ProgressBar::new(length as u64).with_style(style).with_message(title.to_owned())

@@ -5,6 +5,7 @@
 
 mod anomaly_map;
 pub mod batch;
+mod mask;
 pub mod mixture;
 mod network;
 pub mod overlay;
@@ -20,6 +21,7 @@ use ndarray::{Array2, Array3, Axis};
 use crate::Result;
 use crate::bundle::{Bundle, Centers, InputSize, Manifest, ScoreReference};
 use anomaly_map::MapComposer;
+pub use mask::Mask;
 use network::Network;
 
 /// Nats per position by which another class must be likelier before a frame counts as showing it. Variants of one product,
@@ -153,8 +155,12 @@ impl Inspector {
 
     /// The score and the anomaly map `(H, W)` of a frame whose level maps are known: calibration has them already.
     pub fn score_maps(&self, levels: &[Array2<f32>], reference: &ScoreReference) -> (f32, Array2<f32>) {
-        let map = self.composer.compose(levels, reference);
-        (score::score(&map), map)
+        let mut map = self.composer.compose(levels, reference);
+        let counted = match &reference.ignored {
+            Some(mask) => mask.apply(&mut map),
+            None => map.iter().copied().collect(),
+        };
+        (score::score(counted), map)
     }
 
     /// The likeliest class, if it is another one and clearly likelier. Evidence that is no number is evidence of nothing,

@@ -5,6 +5,8 @@
 //! ([`fit_reference`], when it is calibrated). The authors normalise by maxima over the whole test set instead; a line has
 //! no test set, and here a frame's score depends on that frame alone.
 
+use std::borrow::Borrow;
+
 use ndarray::{Array2, Array3, ArrayView2, s};
 
 use super::anomaly_map::gaussian;
@@ -23,9 +25,8 @@ const LEAST_DEVIATION: f32 = 0.5;
 /// Where all distances are equal, a deviation is this: a frame that differs stands out, and nothing is divided by 0.
 const NO_DEVIATION: f32 = 1e-6;
 
-/// The score of an anomaly map: the mean of its highest 1% of pixels.
-pub(super) fn score(map: &Array2<f32>) -> f32 {
-    let mut values = map.iter().copied().collect::<Vec<_>>();
+/// The score of an anomaly map's values, of which there is one at least: the mean of their highest 1%.
+pub(super) fn score(mut values: Vec<f32>) -> f32 {
     let count = ((values.len() as f64 * TOP_SHARE).round() as usize).clamp(1, values.len());
     values.select_nth_unstable_by(count - 1, |a, b| b.total_cmp(a));
     (values[..count].iter().map(|value| f64::from(*value)).sum::<f64>() / count as f64) as f32
@@ -71,10 +72,10 @@ pub fn fit_profile(distances: &[Vec<Array2<f32>>]) -> DistanceProfile {
 
 /// The constants of one class, from the standardised distances of normal frames: `frames[i][l]` is level l of frame i,
 /// `(h, w)`. At least one frame is needed.
-pub fn fit_reference(frames: &[Vec<Array2<f32>>]) -> ScoreReference {
-    let levels = 0..frames[0].len();
-    let (mean, deviation) = levels.map(|l| moments(frames.iter().map(|frame| frame[l].view()))).unzip();
-    ScoreReference { mean, deviation }
+pub fn fit_reference(frames: &[impl Borrow<[Array2<f32>]>]) -> ScoreReference {
+    let levels = 0..frames[0].borrow().len();
+    let (mean, deviation) = levels.map(|l| moments(frames.iter().map(|frame| frame.borrow()[l].view()))).unzip();
+    ScoreReference::new(mean, deviation)
 }
 
 /// Mean and standard deviation over all values of all maps.
@@ -94,9 +95,9 @@ mod tests {
     #[test]
     fn the_score_is_the_mean_of_the_top_percent() {
         let map = Array2::from_shape_fn((20, 20), |(y, x)| (y * 20 + x) as f32);
-        assert_eq!(score(&map), (396.0 + 397.0 + 398.0 + 399.0) / 4.0);
-        assert_eq!(score(&Array2::from_elem((2, 2), 3.0)), 3.0);
-        assert!(score(&Array2::from_elem((2, 2), -f32::NAN)).is_nan(), "what is not a number is no score to pass with");
+        assert_eq!(score(map.into_iter().collect()), (396.0 + 397.0 + 398.0 + 399.0) / 4.0);
+        assert_eq!(score(vec![3.0; 4]), 3.0);
+        assert!(score(vec![-f32::NAN; 4]).is_nan(), "what is not a number is no score to pass with");
     }
 
     #[test]
@@ -104,7 +105,7 @@ mod tests {
         let map = array![[0.0, f32::NAN, 1.0, 0.0], [0.0, 0.0, 0.0, 7.0]];
         assert_eq!(place(&map), Some((0.875, 0.75)));
         assert_eq!(place(&array![[f32::NAN]]), None);
-        let reference = ScoreReference { mean: vec![1.0], deviation: vec![2.0] };
+        let reference = ScoreReference::new(vec![1.0], vec![2.0]);
         assert_eq!(levels(&[map], &reference), [3.0]);
     }
 

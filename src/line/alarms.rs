@@ -22,6 +22,8 @@ pub enum Alarm {
     BinFull,
     /// A device does not work.
     Faulty(Device),
+    /// What is seen is no longer like what the line was calibrated on.
+    Drift,
 }
 
 impl fmt::Display for Alarm {
@@ -33,6 +35,7 @@ impl fmt::Display for Alarm {
             Alarm::ManyRejects => f.write_str("many-rejects"),
             Alarm::BinFull => f.write_str("bin-full"),
             Alarm::Faulty(device) => write!(f, "{device}-fault"),
+            Alarm::Drift => f.write_str("drift"),
         }
     }
 }

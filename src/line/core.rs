@@ -98,6 +98,12 @@ impl LineCore {
             Happening::Bin(is_full) => self.bin(is_full, at, actions),
             Happening::Fault(device, why) => self.fault(device, why, at, actions),
             Happening::Recovered(device) => self.recovered(device, at),
+            Happening::Drift(why) => {
+                // It stands until the run ends: only a person can say what is normal now.
+                if !self.alarms.begins(Alarm::Drift, why.clone(), actions) {
+                    actions.push(Action::Note(why));
+                }
+            }
             Happening::AuditLost => {
                 actions.push(Action::StopLine("decisions can no longer be written down".into()));
             }

@@ -90,6 +90,8 @@ pub enum Device {
     AlarmOutput,
     /// Where decisions are written down.
     Audit,
+    /// The pictures themselves: light, focus, or a camera that sends the same one for ever.
+    Picture,
 }
 
 impl fmt::Display for Device {
@@ -105,6 +107,7 @@ impl fmt::Display for Device {
             Device::Heartbeat => "heartbeat",
             Device::AlarmOutput => "alarm-output",
             Device::Audit => "audit",
+            Device::Picture => "picture",
         })
     }
 }
@@ -143,6 +146,8 @@ pub enum Happening {
     Fault(Device, String),
     /// A device works again. Its alarm ends when it has for [`Rules::quiet`].
     Recovered(Device),
+    /// What is seen has changed, as the text says.
+    Drift(String),
     /// The decisions can no longer be written down, and no more of them can be kept.
     AuditLost,
     /// Time passed; see [`LineCore::next_wakeup`].

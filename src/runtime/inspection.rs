@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
+use super::condition::Condition;
 use super::conductor::Message;
 use super::observer::Picture;
 use super::slot::Slot;
@@ -12,15 +13,27 @@ use crate::bundle::Bundle;
 use crate::calibrate::Calibration;
 use crate::camera::Frame;
 use crate::digest::Digest;
+use crate::drift::{self, Drift};
 use crate::inspect::{Inspection, Inspector, score};
-use crate::line::{Event, Evidence, Happening, Judgement, Latency};
+use crate::line::{Device, Event, Evidence, Happening, Judgement, Latency};
+use crate::picture::{self, Statistics};
 use crate::time::Monotonic;
 use crate::{Error, Result, panic_text};
 
 /// What judges a frame.
 pub trait Inspect: Send {
+    /// What is wrong with the picture of a product `class`, whatever the part is like. It is asked before the part is judged.
+    fn fault(&mut self, _frame: &Frame, _class: &str) -> Option<picture::Fault> {
+        None
+    }
+
     /// Judges `frame` as product `class`. An error, and a panic, is a fault of this part alone.
     fn inspect(&mut self, frame: &Frame, class: &str) -> Result<Judged>;
+
+    /// What has changed in what was judged to be good, each change once.
+    fn drift(&mut self) -> Vec<drift::Alarm> {
+        Vec::new()
+    }
 }
 
 /// What was found.
@@ -38,12 +51,17 @@ pub struct ModelInspector {
     /// All classes that the bundle knows.
     classes: Vec<String>,
     products: BTreeMap<String, Product>,
+    /// What the last picture was like, and all of its pixels in one number.
+    last: Option<(Statistics, u64)>,
+    changes: Vec<drift::Alarm>,
 }
 
 struct Product {
     index: usize,
     calibration: Calibration,
     digest: Digest,
+    /// None where the calibration does not tell how pictures are to be.
+    drift: Option<Drift>,
 }
 
 impl ModelInspector {
@@ -59,7 +77,8 @@ impl ModelInspector {
             calibration.check_bundle(bundle)?;
             let index = bundle.manifest.class_index(&calibration.class)?;
             let class = calibration.class.clone();
-            if products.insert(class.clone(), Product { index, calibration, digest }).is_some() {
+            let drift = calibration.picture.map(|_| Drift::new(&calibration));
+            if products.insert(class.clone(), Product { index, calibration, digest, drift }).is_some() {
                 return Err(Error::usage(format!("two calibrations are of the class '{class}'"))
                     .advise("name one calibration per class"));
             }
@@ -72,7 +91,13 @@ impl ModelInspector {
             found.logdet,
             found.score
         );
-        Ok(ModelInspector { inspector, classes: bundle.manifest.classes.clone(), products })
+        Ok(ModelInspector {
+            inspector,
+            classes: bundle.manifest.classes.clone(),
+            products,
+            last: None,
+            changes: Vec::new(),
+        })
     }
 
     /// The calibration of every class.
@@ -82,10 +107,23 @@ impl ModelInspector {
 }
 
 impl Inspect for ModelInspector {
+    fn fault(&mut self, frame: &Frame, class: &str) -> Option<picture::Fault> {
+        let limits = self.products.get(class)?.calibration.picture?;
+        let (statistics, pixels) = (Statistics::of(&frame.image), picture::fingerprint(&frame.image));
+        let before = self.last.replace((statistics, pixels));
+        // A live camera's noise never comes twice.
+        let frozen = before.is_some_and(|(_, before)| before == pixels);
+        limits.fault(&statistics).or(frozen.then_some(picture::Fault::Frozen))
+    }
+
+    fn drift(&mut self) -> Vec<drift::Alarm> {
+        std::mem::take(&mut self.changes)
+    }
+
     fn inspect(&mut self, frame: &Frame, class: &str) -> Result<Judged> {
-        let product = self.products.get(class).ok_or_else(|| {
-            let known = self.products.keys().cloned().collect::<Vec<_>>().join(", ");
-            Error::usage(format!("there is no calibration of the class '{class}' (only of {known})"))
+        let known = self.products.keys().cloned().collect::<Vec<_>>();
+        let product = self.products.get_mut(class).ok_or_else(|| {
+            Error::usage(format!("there is no calibration of the class '{class}' (only of {})", known.join(", ")))
         })?;
         let calibration = &product.calibration;
         calibration.check_frame(frame.image.dimensions())?;
@@ -100,8 +138,17 @@ impl Inspect for ModelInspector {
             calibration: product.digest,
             evidence: Evidence { levels: inspection.levels.clone(), place: score::place(&inspection.map) },
         };
+        if let (false, Some(drift)) = (judgement.rejects, &mut product.drift) {
+            let picture = self.last.as_ref().map(|(statistics, _)| statistics);
+            self.changes.extend(drift.accepted(&named(frame), judgement.score, picture));
+        }
         Ok(Judged { judgement, inspection })
     }
+}
+
+/// A frame, for people.
+fn named(frame: &Frame) -> String {
+    format!("frame {} of {}", frame.number, frame.origin)
 }
 
 /// A frame on its way to the inspection.
@@ -112,10 +159,25 @@ pub(super) struct Waiting {
 
 /// Judges frames until the slot is closed.
 pub(super) fn judge(mut inspector: Box<dyn Inspect>, slot: &Slot<Waiting>, messages: &SyncSender<Message>) {
+    let mut pictures = Condition::of(Device::Picture);
     while let Some((ticket, Waiting { class, frame })) = slot.take() {
         let begun = Monotonic::now();
-        let result = catch_unwind(AssertUnwindSafe(|| inspector.inspect(&frame, &class)));
+        let mut fault = None;
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            fault = inspector.fault(&frame, &class);
+            match fault {
+                Some(fault) => Err(Error::device(fault.to_string())),
+                None => inspector.inspect(&frame, &class),
+            }
+        }));
         let at = Monotonic::now();
+        let health = fault.map_or(Ok(()), |fault| Err(format!("{}: {}", fault.kind(), fault.advice())));
+        let changes = inspector.drift().into_iter().map(|change| Happening::Drift(change.to_string()));
+        for what in pictures.follow(health).into_iter().chain(changes) {
+            if messages.send(Message::Event(Event { at, what })).is_err() {
+                return;
+            }
+        }
         let (outcome, inspection) = match result {
             Ok(Ok(judged)) => {
                 let latency = latency(&frame, begun, at, &judged.inspection);

@@ -180,6 +180,7 @@ fn open_audit(file: &Path) -> AuditLog {
         camera: "scripted".into(),
         output: "scripted".into(),
         bundle: Digest::zero(),
+        approvals: Vec::new(),
         calibrations: BTreeMap::new(),
     };
     AuditLog::open(&AuditConfig::in_file(file.to_owned()), &start).unwrap()

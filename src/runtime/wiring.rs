@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::{Measure, ModelInspector, Pace, Sensors, Signals, Wiring};
+use crate::approval::Approval;
 use crate::audit::{AuditLog, PartContext, RunStart, Signer, Verifier};
 use crate::bundle::Bundle;
 use crate::calibrate::Calibration;
@@ -13,6 +14,7 @@ use crate::camera::pipe::PipeCamera;
 use crate::camera::synthetic::SyntheticCamera;
 use crate::camera::v4l2::V4l2Camera;
 use crate::config::{AuditConfig, CameraConfig, InputConfig, LineConfig, OutputConfig};
+use crate::digest::Digest;
 use crate::inputs::{self, encoder};
 use crate::outputs::{self, Role};
 use crate::synthetic::Conveyor;
@@ -42,6 +44,7 @@ impl Wiring {
             let fits = calibrations.iter().try_for_each(|(calibration, _)| calibration.check_frame(frame));
             fits.map_err(named("camera.width"))?;
         }
+        let approvals = approvals(config, &bundle, &calibrations).map_err(named("line.approved_by"))?;
         let inspector = ModelInspector::new(&bundle, calibrations)?;
         let start = RunStart {
             line: config.name.clone(),
@@ -50,6 +53,7 @@ impl Wiring {
             output: config.output.to_string(),
             bundle: bundle.digest,
             calibrations: inspector.calibrations(),
+            approvals,
         };
         let camera = open_camera(&config.camera).map_err(|error| config.blame(camera_key(&config.camera), error))?;
         let output = outputs::open(&config.output, Role::Reject).map_err(named(output_key(&config.output)))?;
@@ -73,6 +77,17 @@ impl Wiring {
             realtime: true,
         })
     }
+}
+
+/// Who let the bundle and the calibrations into production; nobody is asked where the configuration names no keys.
+fn approvals(config: &LineConfig, bundle: &Bundle, calibrations: &[(Calibration, Digest)]) -> Result<Vec<Approval>> {
+    if config.approved_by.is_empty() {
+        return Ok(Vec::new());
+    }
+    let keys = config.approved_by.iter().map(|path| Verifier::open(path)).collect::<Result<Vec<_>>>()?;
+    let of_calibrations = config.calibrations.iter().zip(calibrations).map(|(path, (_, digest))| (path, *digest));
+    let files = std::iter::once((&config.model, bundle.digest)).chain(of_calibrations);
+    files.map(|(path, digest)| Approval::check(path, digest, &keys)).collect()
 }
 
 fn check_class(config: &LineConfig, calibrated: &[&str]) -> Result<()> {
@@ -152,7 +167,7 @@ fn open_signals(config: &LineConfig) -> Result<Signals> {
     })
 }
 
-/// Opens a camera of any kind.
+/// Opens the camera that a configuration names.
 pub(crate) fn open_camera(config: &CameraConfig) -> Result<Box<dyn Camera>> {
     Ok(match config {
         CameraConfig::Folder(folder) => Box::new(FolderCamera::open(folder)?),

@@ -64,8 +64,7 @@ mod tests {
             mean: Array3::from_elem((2, 3, 3), mean),
             deviation: Array3::from_elem((2, 3, 3), 0.1),
         };
-        let reference =
-            |mean, deviation| vec![ScoreReference { mean: vec![0.0, mean], deviation: vec![1.0, deviation] }];
+        let reference = |mean, deviation| vec![ScoreReference::new(vec![0.0, mean], vec![1.0, deviation])];
         let usual = reference(0.1, 1.2);
         let classes = ["nut", "cap"].map(str::to_owned);
         let complaint =

@@ -1,0 +1,146 @@
+//! Who let a model or a calibration into production, and why: a signed note beside the file.
+//!
+//! `FILE.sig` (of a bundle: `manifest.sig` in it) is a C2SP signed note whose text names the file's SHA-256, a person and a reason:
+//!
+//! ```text
+//! hgad approval 1
+//! sha256 9f86d0...
+//! by A. Smith
+//! reason new lamp after shift 2
+//! time 2026-11-24T15:04:05Z
+//!
+//! — factory.example/quality BASE64
+//! ```
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::audit::{Signer, Verifier};
+use crate::digest::Digest;
+use crate::{Error, Result};
+
+const TITLE: &str = "hgad approval 1";
+
+/// What somebody signed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Approval {
+    /// The file, of a bundle its manifest.
+    pub sha256: Digest,
+    /// Who approved of it.
+    pub by: String,
+    /// Why it takes the place of what was there.
+    pub reason: String,
+    /// When (RFC 3339).
+    pub time: String,
+    /// The key that signed.
+    pub key: String,
+}
+
+impl Approval {
+    /// Signs the file at `path` (a bundle's folder stands for its manifest) as approved `by` somebody for a `reason`. Gives the
+    /// note's file.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, name or reason is empty or has more than one line, or the note cannot be written.
+    pub fn sign(path: &Path, signer: &Signer, by: &str, reason: &str) -> Result<PathBuf> {
+        for (what, text) in [("the name", by), ("the reason", reason)] {
+            if text.trim().is_empty() || text.chars().any(char::is_control) {
+                return Err(Error::usage(format!("{what} is empty, or has more than one line"))
+                    .advise("give who approves and why, as in: --by 'A. Smith' --reason 'new lamp after shift 2'"));
+            }
+        }
+        let file = signed_file(path);
+        let bytes = std::fs::read(&file)
+            .map_err(|error| Error::device(format!("{} cannot be read", file.display())).because(error))?;
+        let (digest, time) = (Digest::of(bytes), jiff::Timestamp::now());
+        let text = format!("{TITLE}\nsha256 {digest}\nby {}\nreason {}\ntime {time:.0}\n", by.trim(), reason.trim());
+        let note = note_of(path);
+        std::fs::write(&note, signer.sign(&text)).map_err(|error| {
+            Error::device(format!("{} cannot be written", note.display()))
+                .because(error)
+                .advise("check that the folder can be written and the disk is not full")
+        })?;
+        Ok(note)
+    }
+
+    /// The approval of the file at `path`, whose bytes have this digest, if one of `keys` signed it.
+    ///
+    /// # Errors
+    ///
+    /// There is no note, none of the keys signed it, or it is of another file.
+    pub fn check(path: &Path, digest: Digest, keys: &[Verifier]) -> Result<Approval> {
+        let (note, place) = (note_of(path), path.display());
+        let advice = format!("whoever may approve signs it: hgad sign {place} --key KEY --by NAME --reason TEXT");
+        let refused =
+            |why: String| Error::usage(format!("{place} is not approved")).because(why).advise(advice.clone());
+        let text = std::fs::read_to_string(&note)
+            .map_err(|error| refused(format!("{} cannot be read: {error}", note.display())))?;
+        let names = || keys.iter().map(Verifier::name).collect::<Vec<_>>().join(", ");
+        let Some((key, text)) = keys.iter().find_map(|key| Some((key, key.open_note(&text)?))) else {
+            return Err(refused(format!("{} is not signed by {}", note.display(), names())));
+        };
+        let approval = Self::parse(text, key.name())
+            .ok_or_else(|| refused(format!("{} is signed, and is no approval", note.display())))?;
+        match approval.sha256 == digest {
+            true => Ok(approval),
+            false => Err(refused(format!("{} is of another file, or the file was changed since", note.display()))),
+        }
+    }
+
+    fn parse(text: &str, key: &str) -> Option<Self> {
+        let mut lines = text.strip_suffix('\n')?.split('\n');
+        let mut field = |name: &str| Some(lines.next()?.strip_prefix(name)?.to_owned());
+        field(TITLE)?.is_empty().then_some(())?;
+        let approval = Approval {
+            sha256: field("sha256 ")?.parse().ok()?,
+            by: field("by ")?,
+            reason: field("reason ")?,
+            time: field("time ")?,
+            key: key.to_owned(),
+        };
+        lines.next().is_none().then_some(approval)
+    }
+}
+
+fn signed_file(path: &Path) -> PathBuf {
+    if path.is_dir() { path.join("manifest.toml") } else { path.to_owned() }
+}
+
+fn note_of(path: &Path) -> PathBuf {
+    if path.is_dir() { path.join("manifest.sig") } else { path.with_added_extension("sig") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_known_key_signed_for_these_bytes_is_approved() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, bundle) = (folder.path().join("cap.toml"), folder.path().join("bundle"));
+        std::fs::create_dir(&bundle).unwrap();
+        for file in [&path, &bundle.join("manifest.toml")] {
+            std::fs::write(file, "content").unwrap();
+        }
+        let (signer, other) = (Signer::generate("quality").unwrap(), Signer::generate("quality").unwrap());
+        let keys = [other.verifier(), signer.verifier()];
+        let digest = Digest::of("content");
+        let report = |result: Result<Approval>| result.unwrap_err().report();
+        assert!(report(Approval::check(&path, digest, &keys)).contains("hgad sign"));
+        for path in [&path, &bundle] {
+            Approval::sign(path, &signer, " A. Smith ", "new lamp").unwrap();
+            let approval = Approval::check(path, digest, &keys).unwrap();
+            assert_eq!((approval.by.as_str(), approval.reason.as_str()), ("A. Smith", "new lamp"));
+        }
+        assert!(report(Approval::check(&path, digest, &keys[..1])).contains("not signed by quality"));
+        assert!(report(Approval::check(&path, Digest::of("other"), &keys)).contains("changed since"));
+        let note = std::fs::read_to_string(note_of(&path)).unwrap();
+        std::fs::write(note_of(&path), note.replace("Smith", "Smyth")).unwrap();
+        assert!(report(Approval::check(&path, digest, &keys)).contains("not signed"));
+        for (by, reason) in [("", "x"), ("x", " "), ("x\nreason y", "z")] {
+            assert_eq!(Approval::sign(&path, &signer, by, reason).unwrap_err().kind().exit_code(), 2);
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! What known defective parts tell of a threshold that was set on normal ones.
+
+use serde::{Deserialize, Serialize};
+use statrs::distribution::{Beta, ContinuousCDF};
+
+use super::threshold::INTERVAL;
+
+/// How many of the known defective parts a threshold finds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Detection {
+    /// Defective images.
+    pub images: usize,
+    /// Those that are rejected.
+    pub detected: usize,
+    /// The detection rate lies between these with 95% confidence (Clopper and Pearson, 1934), if defects to come are like these.
+    pub rate: (f64, f64),
+}
+
+/// What a wrong decision costs, in any unit.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Costs {
+    /// A defective part that passes.
+    pub miss: f64,
+    /// A normal part that is rejected.
+    pub false_reject: f64,
+    /// The share of parts that are defective.
+    pub defect_rate: f64,
+}
+
+/// A threshold and what it costs per part.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Optimum {
+    /// The threshold.
+    pub threshold: f32,
+    /// Its expected cost per part.
+    pub cost: f64,
+    /// The expected cost per part at the threshold that was set on normal parts.
+    pub cost_of_set: f64,
+}
+
+/// Shares of normal and of defective parts that a threshold rejects.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Operating {
+    /// The threshold.
+    pub threshold: f32,
+    /// Share of normal parts that are rejected.
+    pub false_rejects: f64,
+    /// Share of defective parts that are rejected.
+    pub detected: f64,
+}
+
+impl Detection {
+    /// Of defective images with these scores.
+    pub fn new(scores: &[f32], threshold: f32) -> Self {
+        let detected = scores.iter().filter(|score| rejects(**score, threshold)).count();
+        Detection { images: scores.len(), detected, rate: clopper_pearson(detected, scores.len()) }
+    }
+}
+
+fn rejects(score: f32, threshold: f32) -> bool {
+    score.is_nan() || score > threshold
+}
+
+/// The exact interval of a rate of which `hits` of `of` trials hit.
+fn clopper_pearson(hits: usize, of: usize) -> (f64, f64) {
+    let outside = (1.0 - INTERVAL) / 2.0;
+    let quantile = |a: usize, b: usize, share: f64| Beta::new(a as f64, b as f64).map(|beta| beta.inverse_cdf(share));
+    // A parameter of 0 stands for a bound that nothing is known of.
+    (quantile(hits, of - hits + 1, outside).unwrap_or(0.0), quantile(hits + 1, of - hits, 1.0 - outside).unwrap_or(1.0))
+}
+
+/// The receiver operating characteristic: every threshold that makes a difference, from the highest.
+pub fn roc(normal: &[f32], defective: &[f32]) -> Vec<Operating> {
+    let mut thresholds = normal.iter().chain(defective).copied().filter(|score| score.is_finite()).collect::<Vec<_>>();
+    thresholds.sort_by(|a, b| b.total_cmp(a));
+    thresholds.dedup();
+    let share = |scores: &[f32], threshold: f32| {
+        scores.iter().filter(|score| rejects(**score, threshold)).count() as f64 / scores.len().max(1) as f64
+    };
+    let below = thresholds.last().map(|least| least.next_down());
+    let at = |threshold: f32| Operating {
+        threshold,
+        false_rejects: share(normal, threshold),
+        detected: share(defective, threshold),
+    };
+    thresholds.into_iter().chain(below).map(at).collect()
+}
+
+impl Costs {
+    /// The expected cost per part.
+    pub fn of(&self, at: &Operating) -> f64 {
+        self.defect_rate * self.miss * (1.0 - at.detected)
+            + (1.0 - self.defect_rate) * self.false_reject * at.false_rejects
+    }
+
+    /// The cheapest threshold, and of several the one with the fewest false rejects; `set` is the one that was set.
+    pub fn optimum(&self, roc: &[Operating], set: f32) -> Option<Optimum> {
+        let best = roc.iter().min_by(|a, b| self.of(a).total_cmp(&self.of(b)))?;
+        // The operating point of a threshold is that of the next one below it.
+        let of_set = roc.iter().find(|at| at.threshold <= set).or(roc.last())?;
+        Some(Optimum { threshold: best.threshold, cost: self.of(best), cost_of_set: self.of(of_set) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_interval_is_that_of_clopper_and_pearson() {
+        // Of 10 of 10 the lower bound is 0.025^(1/10); of 0 of 10 the upper one is 1 minus that.
+        let (low, high) = clopper_pearson(10, 10);
+        assert!((low - 0.025f64.powf(0.1)).abs() < 1e-9 && high == 1.0);
+        let (low, high) = clopper_pearson(0, 10);
+        assert!(low == 0.0 && (high - (1.0 - 0.025f64.powf(0.1))).abs() < 1e-9);
+        // 7 of 10, from tables.
+        let (low, high) = clopper_pearson(7, 10);
+        assert!((low - 0.3475).abs() < 1e-4 && (high - 0.9333).abs() < 1e-4, "{low} {high}");
+        let found = Detection::new(&[1.0, 2.0, f32::NAN, f32::INFINITY], 1.5);
+        assert_eq!((found.images, found.detected), (4, 3));
+    }
+
+    #[test]
+    fn a_cheaper_threshold_is_found_where_there_is_one() {
+        let (normal, defective) = ([0.1, 0.2, 0.3, 0.9], [0.5, 0.8, 1.0]);
+        let curve = roc(&normal, &defective);
+        assert_eq!((curve[0].false_rejects, curve[0].detected), (0.0, 0.0));
+        assert_eq!(curve.last().map(|at| (at.false_rejects, at.detected)), Some((1.0, 1.0)));
+        let dear_miss = Costs { miss: 100.0, false_reject: 1.0, defect_rate: 0.1 };
+        let best = dear_miss.optimum(&curve, 0.9).unwrap();
+        assert_eq!(best.threshold, 0.3);
+        assert!((best.cost - 0.9 * 0.25).abs() < 1e-12 && (best.cost_of_set - 10.0 * 2.0 / 3.0).abs() < 1e-12);
+        let dear_reject = Costs { miss: 1.0, false_reject: 100.0, defect_rate: 0.1 };
+        assert_eq!(dear_reject.optimum(&curve, 0.9).unwrap().threshold, 0.9);
+    }
+}

@@ -1,0 +1,217 @@
+//! The report beside a calibration: one HTML page that needs nothing else.
+
+mod plot;
+
+use std::fmt::Write;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use image::codecs::jpeg::JpegEncoder;
+use image::{RgbImage, imageops};
+
+use super::comparison::Comparison;
+use super::defects::{Costs, Detection, roc};
+use super::threshold::INTERVAL;
+use super::{Calibration, Portrait};
+use plot::Mark;
+
+/// Pictures are no wider than this: image and overlay beside each other.
+const PICTURE_WIDTH: u32 = 520;
+
+const STYLE: &str = "body{font:15px/1.45 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1c1917}\
+h1{font-size:1.5rem;margin-bottom:0}h2{font-size:1.1rem;margin-top:2rem;border-bottom:1px solid #ddd}\
+table{border-collapse:collapse}td,th{padding:.15rem .9rem .15rem 0;text-align:left;vertical-align:top}\
+td.n{text-align:right;font-variant-numeric:tabular-nums}tr.changed{background:#fef3c7}svg{width:100%;height:auto}\
+svg.square{max-width:22rem}svg text{font-size:12px}.tick{fill:#57534e}figure{margin:0 0 1rem;display:inline-block;width:49%}\
+figure img{width:100%}figcaption{font-size:.85rem;overflow-wrap:anywhere}p.warn{background:#fee2e2;padding:.5rem}\
+.muted{color:#57534e}@media print{figure{break-inside:avoid}}";
+
+/// What a report tells.
+#[derive(Debug, Clone, Copy)]
+pub struct Report<'a> {
+    /// The calibration.
+    pub calibration: &'a Calibration,
+    /// Whether it is only looked at, and not written yet.
+    pub review: bool,
+    /// Its most unusual normal images.
+    pub portraits: &'a [Portrait],
+    /// The one that it takes the place of.
+    pub previous: Option<&'a Calibration>,
+    /// Scores of known defective parts.
+    pub defective: &'a [f32],
+    /// What wrong decisions cost.
+    pub costs: Option<Costs>,
+}
+
+impl Report<'_> {
+    /// The page.
+    pub fn html(&self) -> String {
+        let c = self.calibration;
+        let class = escaped(&c.class);
+        let mut page = format!(
+            "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
+             <title>Calibration of {class}</title><style>{STYLE}</style><h1>Calibration of {class}</h1>\
+             <p class=\"muted\">{} &middot; {} &middot; model {}</p>",
+            escaped(&c.created),
+            escaped(&c.written_by),
+            c.bundle.short()
+        );
+        if self.review {
+            page += "<p class=\"warn\">For review: this calibration has not been written.</p>";
+        }
+        self.threshold(&mut page);
+        self.scores(&mut page);
+        self.defects(&mut page);
+        self.portraits(&mut page);
+        self.left_out(&mut page);
+        self.moved(&mut page);
+        page + "</html>\n"
+    }
+
+    fn threshold(&self, page: &mut String) {
+        let c = self.calibration;
+        let percent = |share: f64| format!("{:.2}%", 100.0 * share);
+        let confidence =
+            c.confidence.map_or("on average".to_owned(), |share| format!("with {}% confidence", 100.0 * share));
+        let mut rows = vec![
+            ("Threshold", format!("<b>{:.4}</b>", c.threshold)),
+            ("Images", format!("{} of {} parts", c.images.len(), c.parts())),
+            ("Asked for", format!("at most {} false rejects {confidence}", percent(c.target_frr))),
+            ("Set to", format!("{} on average", percent(c.promised_frr))),
+        ];
+        rows.extend(c.realised_frr.map(|(low, high)| {
+            let told = format!(
+                "{} to {}, with {}% probability, if its parts are like these",
+                percent(low),
+                percent(high),
+                100.0 * INTERVAL
+            );
+            ("The line's rate", told)
+        }));
+        rows.extend(c.picture.map(|picture| {
+            let (dark, bright) = picture.brightness;
+            let sharp = picture.sharpness;
+            ("Pictures", format!("mean brightness {dark:.0} to {bright:.0}, sharpness from {sharp:.4}; others are faults of the camera"))
+        }));
+        *page += "<table>";
+        for (name, value) in rows {
+            let _ = write!(page, "<tr><th>{name}<td>{value}");
+        }
+        *page += "</table>";
+    }
+
+    fn scores(&self, page: &mut String) {
+        let c = self.calibration;
+        let normal = c.images.iter().map(|image| image.score).collect::<Vec<_>>();
+        let mut marks =
+            vec![Mark { at: c.threshold, label: format!("threshold {:.3}", c.threshold), colour: "#b91c1c" }];
+        marks.extend(self.previous.filter(|previous| previous.same_scores(c)).map(|previous| Mark {
+            at: previous.threshold,
+            label: format!("before {:.3}", previous.threshold),
+            colour: "#6b7280",
+        }));
+        let legend = match self.defective.is_empty() {
+            true => "Scores of the normal images.",
+            false => {
+                "Scores of the normal images (blue) and of the known defective ones (orange), each to its own scale."
+            }
+        };
+        let _ = write!(
+            page,
+            "<h2>Scores</h2>{}<p class=\"muted\">{legend}</p>",
+            plot::histogram(&normal, self.defective, &marks)
+        );
+    }
+
+    fn defects(&self, page: &mut String) {
+        if self.defective.is_empty() {
+            return;
+        }
+        let c = self.calibration;
+        let normal = c.images.iter().map(|image| image.score).collect::<Vec<_>>();
+        let curve = roc(&normal, self.defective);
+        let Detection { images, detected, rate: (low, high) } = Detection::new(self.defective, c.threshold);
+        let _ = write!(
+            page,
+            "<h2>Known defects</h2><p>{detected} of {images} are found: {:.1}%; {:.1}% to {:.1}% with {}% confidence, if defects to \
+             come are like these.</p>{}",
+            100.0 * detected as f64 / images as f64,
+            100.0 * low,
+            100.0 * high,
+            100.0 * INTERVAL,
+            plot::roc(&curve, c.threshold)
+        );
+        if let Some((costs, best)) = self.costs.and_then(|costs| Some((costs, costs.optimum(&curve, c.threshold)?))) {
+            let _ = write!(
+                page,
+                "<p>With {} for a miss, {} for a false reject and {}% of the parts defective, a threshold of <b>{:.4}</b> is the \
+                 cheapest: {:.4} per part; this one costs {:.4}.</p>",
+                costs.miss,
+                costs.false_reject,
+                100.0 * costs.defect_rate,
+                best.threshold,
+                best.cost,
+                best.cost_of_set
+            );
+        }
+    }
+
+    fn portraits(&self, page: &mut String) {
+        *page += "<h2>The most unusual normal images</h2><p class=\"muted\">Are these parts normal? Blue is below the threshold, \
+                  yellow at it, red twice as high. Leave one out with <code>--drop FILE=REASON</code>.</p>";
+        for portrait in self.portraits {
+            let _ = write!(
+                page,
+                "<figure><img alt=\"\" src=\"data:image/jpeg;base64,{}\"><figcaption>{} &middot; score {:.3}</figcaption></figure>",
+                BASE64.encode(jpeg(&portrait.picture)),
+                escaped(&portrait.file),
+                portrait.score
+            );
+        }
+    }
+
+    fn left_out(&self, page: &mut String) {
+        if self.calibration.dropped.is_empty() {
+            return;
+        }
+        *page += "<h2>Left out by hand</h2><table><tr><th>Image<th>Score<th>Reason";
+        for dropped in &self.calibration.dropped {
+            let (file, reason) = (escaped(&dropped.file), escaped(&dropped.reason));
+            let _ = write!(page, "<tr><td>{file}<td class=\"n\">{:.3}<td>{reason}", dropped.score);
+        }
+        *page += "</table>";
+    }
+
+    fn moved(&self, page: &mut String) {
+        let Some(previous) = self.previous else { return };
+        let comparison = Comparison::new(previous, self.calibration);
+        *page += "<h2>Against the calibration before</h2><table><tr><th><th>Before<th>Now";
+        for (name, was, is) in &comparison.rows {
+            let changed = if was == is { "" } else { " class=\"changed\"" };
+            let _ = write!(page, "<tr{changed}><th>{name}<td>{}<td>{}", escaped(was), escaped(is));
+        }
+        *page += "</table>";
+        let told = comparison.to_string();
+        for line in told.lines().skip(comparison.rows.len()) {
+            let _ = write!(page, "<p>{}.</p>", escaped(line));
+        }
+    }
+}
+
+/// A picture as JPEG, not wider than it is shown. An encoder that writes to memory has nothing to fail on; if it did, the
+/// picture would be missing.
+fn jpeg(picture: &RgbImage) -> Vec<u8> {
+    let width = picture.width().min(PICTURE_WIDTH);
+    let height = (picture.height() * width / picture.width().max(1)).max(1);
+    let small = imageops::resize(picture, width, height, imageops::FilterType::Triangle);
+    let mut bytes = Vec::new();
+    match JpegEncoder::new_with_quality(&mut bytes, 85).encode_image(&small) {
+        Ok(()) => bytes,
+        Err(_) => Vec::new(),
+    }
+}
+
+/// Text as HTML shows it.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}

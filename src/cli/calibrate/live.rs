@@ -1,0 +1,82 @@
+//! Pictures of good parts, from the line's own camera.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::camera::{Camera, Grab};
+use crate::config::LineConfig;
+use crate::inspect::batch;
+use crate::{Error, Result, picture, print};
+
+/// How long one grab may take.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// So many grabs in a row without a picture, and the camera is given up.
+const MOST_FAILURES: usize = 20;
+
+/// Takes `count` pictures with the camera of the line's configuration into the new folder `folder`, as PNG files.
+///
+/// # Errors
+///
+/// The folder holds files already or cannot be written, or the camera cannot be opened, fails again and again, or has no more
+/// pictures.
+pub(super) fn take(config: &Path, count: u64, folder: &Path) -> Result<Vec<PathBuf>> {
+    let failed = |error: std::io::Error| {
+        Error::device(format!("folder {} cannot be written", folder.display()))
+            .because(error)
+            .advise("name a folder that you may write, on a disk that is not full")
+    };
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    if std::fs::read_dir(folder).map_err(failed)?.next().is_some() {
+        return Err(Error::usage(format!("folder {} holds files already", folder.display()))
+            .advise("name a new folder: the pictures are taken into it (to calibrate on a folder, leave --live out)"));
+    }
+    let config = LineConfig::open(config)?;
+    let mut camera = crate::runtime::open_camera(&config.camera).map_err(|error| config.blame("camera", error))?;
+    let bar = batch::progress_bar("pictures", count as usize);
+    let (mut taken, mut last) = (Vec::new(), None);
+    while (taken.len() as u64) < count {
+        let image = next(&mut *camera)?;
+        // A picture that comes twice is no second part.
+        let print = picture::fingerprint(&image);
+        if last.replace(print) == Some(print) {
+            continue;
+        }
+        let path = folder.join(format!("{:05}.png", taken.len()));
+        image.save(&path).map_err(|error| {
+            Error::device(format!("picture {} cannot be written", path.display()))
+                .because(error)
+                .advise("is the disk full?")
+        })?;
+        taken.push(path);
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    print::line(format_args!("taken       {} into {}", print::counted(count, "picture"), folder.display()))?;
+    Ok(taken)
+}
+
+fn next(camera: &mut dyn Camera) -> Result<image::RgbImage> {
+    let name = camera.name().to_owned();
+    let mut why = None;
+    for _ in 0..MOST_FAILURES {
+        match camera.grab(PATIENCE) {
+            Ok(Grab::Frame(frame)) => return Ok(frame.image),
+            Ok(Grab::Broken(frame)) => why = Some(Error::device(frame.why)),
+            Ok(Grab::Timeout) => {}
+            Ok(Grab::End) => {
+                return Err(
+                    Error::device(format!("camera {name} has no more pictures")).advise("ask for fewer (--live)")
+                );
+            }
+            Err(error) => {
+                why = Some(error);
+                std::thread::sleep(PATIENCE);
+            }
+        }
+    }
+    let error = Error::device(format!("camera {name} gives no pictures"));
+    Err(match why {
+        Some(why) => error.because(why),
+        None => error.advise("does the belt run, and the trigger come?"),
+    })
+}

@@ -1,0 +1,277 @@
+//! `hgad calibrate`.
+
+mod diff;
+mod live;
+mod trial;
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+
+use super::target;
+use crate::bundle::Bundle;
+use crate::calibrate::defects::{self, Costs, Detection};
+use crate::calibrate::report::Report;
+use crate::calibrate::{Aim, Calibrated, Calibration, Grouping, INTERVAL, Request, calibrate};
+use crate::dataset::{self, HoldOut};
+use crate::inspect::Mask;
+use crate::{Error, Result, print};
+
+const EXAMPLES: &str = r"Examples:
+  # From the images that training with --hold-out 5 left out
+  hgad calibrate --model models/line3 --class cap \
+    --images DATA/cap/train/good --hold-out 5 --out calibration/cap.toml
+
+  # From pictures that the line itself has taken of good parts
+  hgad calibrate --model models/line3 --class cap --images good-parts \
+    --target-frr 0.01 --out calibration/cap.toml
+
+  # From the line's own camera, while good parts pass
+  hgad calibrate --model models/line3 --class cap --live 300 \
+    --config line3.toml --images good-parts --out calibration/cap.toml
+
+  # Look first at what does not belong, then leave it out for a reason
+  hgad calibrate --model models/line3 --class cap --images good-parts \
+    --review --out calibration/cap.toml
+  hgad calibrate --model models/line3 --class cap --images good-parts \
+    --drop 017.png=oil --bad bad-parts --costs 50,1,0.01 --out calibration/cap.toml
+
+  # What changed, and what thresholds are worth on your own parts
+  hgad calibrate diff before.toml calibration/cap.toml
+  hgad calibrate trial --model models/line3 --data DATA --hold-out 5";
+
+/// Set a class's threshold from images of normal parts
+///
+/// Scores the images, fits the score's constants to them, and takes as threshold the smallest score that keeps the
+/// expected false-reject rate at what was asked for. Use normal parts that training did not see: of the training
+/// folder, those that `hgad-train train --hold-out N` left out.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_long_help = EXAMPLES,
+    allow_negative_numbers = true,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true
+)]
+pub struct CalibrateArgs {
+    #[command(subcommand)]
+    command: Option<CalibrateCommand>,
+    #[command(flatten)]
+    set: Option<SetArgs>,
+}
+
+#[derive(Debug, Subcommand)]
+enum CalibrateCommand {
+    Diff(diff::DiffArgs),
+    Trial(trial::TrialArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct SetArgs {
+    /// The bundle: a folder that hgad-train wrote
+    #[arg(long, value_name = "BUNDLE")]
+    model: PathBuf,
+    /// The product
+    #[arg(long, value_name = "NAME")]
+    class: String,
+    /// A folder of images of normal parts
+    #[arg(long, value_name = "DIR")]
+    images: PathBuf,
+    /// First take so many pictures into that folder, which must be new, with the camera of --config; let good parts pass
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), requires = "config", conflicts_with = "hold_out")]
+    live: Option<u64>,
+    /// The line's configuration
+    #[arg(long, value_name = "FILE", requires = "live")]
+    config: Option<PathBuf>,
+    /// Use only every N-th image of the sorted folder: those that training with the same value left out
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(2..))]
+    hold_out: Option<u64>,
+    /// Share of normal parts that may be rejected
+    #[arg(long, value_name = "RATE", default_value_t = 0.01)]
+    target_frr: f64,
+    /// Keep that rate with this probability, whichever normal parts the images happen to show; without it the rate is kept
+    /// on average. Refused when there are too few parts
+    #[arg(long, value_name = "PROBABILITY")]
+    confidence: Option<f64>,
+    /// Count images as one part when this regular expression finds the same in their names, such as 'part-(\d+)': pictures
+    /// of one part, or of one minute, are no independent evidence
+    #[arg(long, value_name = "PATTERN")]
+    group: Option<String>,
+    /// A picture of a frame's shape, white where nothing counts (a clamp, a chain); stored in the calibration
+    #[arg(long, value_name = "PNG")]
+    mask: Option<PathBuf>,
+    /// Write the report alone, for a look at what does not belong among normal parts
+    #[arg(long)]
+    review: bool,
+    /// Leave an image out, by its file's name; name and reason are on record in the calibration
+    #[arg(long, value_name = "FILE=REASON", value_parser = dropped)]
+    drop: Vec<(String, String)>,
+    /// A folder of images of known defective parts: how many of them are found is told, and moves nothing
+    #[arg(long, value_name = "DIR")]
+    bad: Option<PathBuf>,
+    /// What a missed defect and a false reject cost, and the share of defective parts: the cheapest threshold is told
+    #[arg(long, value_name = "MISS,FALSE-REJECT,DEFECT-RATE", value_parser = costs, requires = "bad")]
+    costs: Option<Costs>,
+    /// Set the cheapest threshold instead of the one that normal parts give
+    #[arg(long, requires = "costs")]
+    set_cheapest: bool,
+    /// Where to write the calibration; the report, an HTML page, is written beside it
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+fn dropped(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=').map(|(file, reason)| (file.trim(), reason.trim())) {
+        Some((file, reason)) if !file.is_empty() && !reason.is_empty() => Ok((file.to_owned(), reason.to_owned())),
+        _ => Err("write it as in: --drop 017.png=\"oil on the lens\"".into()),
+    }
+}
+
+fn costs(text: &str) -> Result<Costs, String> {
+    let numbers = text.split(',').map(str::parse).collect::<Result<Vec<f64>, _>>();
+    match numbers.as_deref() {
+        Ok([miss, false_reject, defect_rate])
+            if *miss >= 0.0 && *false_reject >= 0.0 && (0.0..=1.0).contains(defect_rate) =>
+        {
+            Ok(Costs { miss: *miss, false_reject: *false_reject, defect_rate: *defect_rate })
+        }
+        _ => {
+            Err("three numbers are wanted, such as 50,1,0.01: a miss costs 50, a false reject 1, 1% is defective"
+                .into())
+        }
+    }
+}
+
+pub fn run(args: CalibrateArgs) -> Result<()> {
+    match (args.command, args.set) {
+        (Some(CalibrateCommand::Diff(args)), _) => diff::run(&args),
+        (Some(CalibrateCommand::Trial(args)), _) => trial::run(&args),
+        (None, Some(args)) => set(args),
+        // clap asks for the arguments where there is no subcommand.
+        (None, None) => Err(Error::usage("nothing to calibrate").advise("hgad calibrate --help")),
+    }
+}
+
+fn set(args: SetArgs) -> Result<()> {
+    target::replaced_file(&args.out)?;
+    let page = args.out.with_extension(if args.review { "review.html" } else { "html" });
+    target::replaced_file(&page)?;
+    let bundle = Bundle::open(&args.model)?;
+    let selection = args.hold_out.map_or(HoldOut::All, |n| HoldOut::Held(n as usize));
+    let images = match (args.live, &args.config) {
+        (Some(count), Some(config)) => live::take(config, count, &args.images)?,
+        _ => selection.select(dataset::images(&args.images)?),
+    };
+    if images.is_empty() {
+        return Err(Error::usage(format!("{} has too few images to hold any out", args.images.display())));
+    }
+    let defective = args.bad.as_deref().map_or(Ok(Vec::new()), dataset::images)?;
+    let aim = Aim { frr: args.target_frr, confidence: args.confidence };
+    let grouping = args.group.as_deref().map(Grouping::new).transpose()?;
+    let mask = args.mask.as_deref().map(|path| Mask::open(path, bundle.manifest.input)).transpose()?;
+    let request = Request {
+        ignored: mask.as_ref(),
+        grouping: grouping.as_ref(),
+        drop: &args.drop,
+        defective: &defective,
+        costs: args.costs.filter(|_| args.set_cheapest),
+        ..Request::new(&args.class, &images, aim)
+    };
+    let calibrated = calibrate(&bundle, &request)?;
+    let calibration = &calibrated.calibration;
+    let previous = previous(&args.out, calibration);
+    let portraits = calibrated.portraits(PORTRAITS)?;
+    let report = Report {
+        calibration,
+        review: args.review,
+        portraits: &portraits,
+        previous: previous.as_ref(),
+        defective: &calibrated.defective,
+        costs: args.costs,
+    };
+    // What is to be looked at comes first.
+    target::write(&page, &report.html())?;
+    if !args.review {
+        calibration.write(&args.out)?;
+    }
+    let parts = calibration.parts();
+    if calibration.promised_frr > calibration.target_frr && calibration.costs.is_none() {
+        log::warn!(
+            "{} are too few to set a false-reject rate of {}: {} are needed; the largest of their scores is the threshold",
+            print::counted(parts as u64, "part"),
+            args.target_frr,
+            aim.parts_needed()
+        );
+    }
+    tell(calibration)?;
+    tell_of_costs(&calibrated, args.costs)?;
+    print::line(format_args!("report      {}", page.display()))?;
+    match args.review {
+        true => print::line(
+            "nothing else was written: look at the report, leave out what does not belong (--drop), calibrate",
+        ),
+        false => print::line(format_args!("written to  {}", args.out.display())),
+    }
+}
+
+/// So many of the most unusual images are in the report.
+const PORTRAITS: usize = 10;
+
+/// The calibration that stands where this one goes, if it is one of the same product.
+fn previous(path: &std::path::Path, calibration: &Calibration) -> Option<Calibration> {
+    let (previous, _) = path.is_file().then(|| Calibration::open(path)).and_then(Result::ok)?;
+    (previous.class == calibration.class).then_some(previous)
+}
+
+fn tell_of_costs(calibrated: &Calibrated, costs: Option<Costs>) -> Result<()> {
+    let calibration = &calibrated.calibration;
+    let normal = calibration.images.iter().map(|image| image.score).collect::<Vec<_>>();
+    let curve = defects::roc(&normal, &calibrated.defective);
+    let Some(best) = costs.and_then(|costs| costs.optimum(&curve, calibration.threshold)) else { return Ok(()) };
+    print::line(format_args!(
+        "cheapest    a threshold of {} costs {:.4} per part, this one {:.4}",
+        best.threshold, best.cost, best.cost_of_set
+    ))
+}
+
+/// So many of the most unusual images are shown: what does not belong among normal parts is among them.
+const SHOWN: usize = 5;
+
+fn tell(calibration: &Calibration) -> Result<()> {
+    print::line(format_args!("class       {}", calibration.class))?;
+    print::line(format_args!(
+        "images      {} of {}",
+        calibration.images.len(),
+        print::counted(calibration.parts() as u64, "part")
+    ))?;
+    print::line(format_args!("threshold   {}", calibration.threshold))?;
+    let confidence = calibration.confidence.map(|share| format!(" with {}% confidence", 100.0 * share));
+    print::line(format_args!(
+        "asked for   at most {:.2}% false rejects{}",
+        100.0 * calibration.target_frr,
+        confidence.as_deref().unwrap_or(" on average")
+    ))?;
+    print::line(format_args!("set to      {:.2}% on average", 100.0 * calibration.promised_frr))?;
+    if let Some((low, high)) = calibration.realised_frr {
+        print::line(format_args!(
+            "the line's  {:.2}% to {:.2}%, with {}% probability, if its parts are like these (docs/calibration.md)",
+            100.0 * low,
+            100.0 * high,
+            100.0 * INTERVAL
+        ))?;
+    }
+    if let Some(mask) = &calibration.reference.ignored {
+        print::line(format_args!("mask        {:.1}% of the picture does not count", 100.0 * mask.share()))?;
+    }
+    if let Some(Detection { images, detected, rate: (low, high) }) = calibration.defects {
+        print::line(format_args!(
+            "defects     {detected} of {images} found; {:.1}% to {:.1}% with {}% confidence, if others are like these",
+            100.0 * low,
+            100.0 * high,
+            100.0 * INTERVAL
+        ))?;
+    }
+    let mut images = calibration.images.iter().collect::<Vec<_>>();
+    images.sort_by(|a, b| b.score.total_cmp(&a.score));
+    let most = images.iter().take(SHOWN).map(|image| format!("{} {:.3}", image.file, image.score)).collect::<Vec<_>>();
+    print::line(format_args!("look at     {} (the highest scores: are these parts normal?)", most.join(", ")))
+}

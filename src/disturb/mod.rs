@@ -1,0 +1,159 @@
+//! What a line would notice: real pictures of good parts, disturbed as lamps, lenses and cameras are, before the limits of the
+//! pictures, the threshold and the test for drift. And what these say when nothing is disturbed.
+
+mod optics;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use rand::seq::{IndexedRandom, SliceRandom};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+pub use optics::{Disturbance, defocus, dim};
+
+use crate::Result;
+use crate::bundle::Bundle;
+use crate::calibrate::Calibration;
+use crate::drift::{Drift, Quantity};
+use crate::inspect::batch;
+use crate::picture::Statistics;
+
+/// A part as the line sees it.
+type Seen = (f32, Option<Statistics>);
+
+/// What was noticed of one disturbance.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Noticed {
+    /// What was disturbed.
+    pub disturbance: Disturbance,
+    /// The drift's alarm: after how many disturbed parts, and of which number.
+    pub alarm: Option<(usize, Quantity)>,
+    /// The first picture that counts as a fault of the camera.
+    pub fault: Option<usize>,
+    /// How many parts of those before the alarm were rejected by their scores.
+    pub rejected: usize,
+}
+
+/// How many pictures count as a fault of the camera.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Faults {
+    /// Pictures.
+    pub of: usize,
+    /// Undisturbed.
+    pub normal: usize,
+    /// With half of the light.
+    pub half_light: usize,
+    /// With twice the light.
+    pub twice_light: usize,
+    /// Blurred by 1% of the width.
+    pub blurred: usize,
+    /// How long a look at a picture took: the median.
+    pub look: Duration,
+}
+
+/// How many pictures of `images` the calibration's limits refuse, undisturbed and with real faults.
+///
+/// # Errors
+///
+/// An image cannot be read.
+pub fn faults(bundle: &Bundle, calibration: &Calibration, images: &[PathBuf]) -> Result<Option<Faults>> {
+    let Some(limits) = calibration.picture else { return Ok(None) };
+    let found = batch::for_each_image(bundle, &calibration.class, images, |_, _, _, image| {
+        let refused = |image: &image::RgbImage| usize::from(limits.fault(&Statistics::of(image)).is_some());
+        let begun = Instant::now();
+        let normal = refused(&image);
+        let look = begun.elapsed();
+        let blurred = defocus(&image, 0.01 * image.width() as f32);
+        Ok((look, [normal, refused(&dim(&image, 0.5)), refused(&dim(&image, 2.0)), refused(&blurred)]))
+    })?;
+    let count = |kind: usize| found.iter().map(|(_, refused)| refused[kind]).sum();
+    let mut looks = found.iter().map(|(look, _)| *look).collect::<Vec<_>>();
+    looks.sort_unstable();
+    let look = looks.get(looks.len() / 2).copied().unwrap_or_default();
+    let (normal, half_light, twice_light, blurred) = (count(0), count(1), count(2), count(3));
+    Ok(Some(Faults { of: images.len(), normal, half_light, twice_light, blurred, look }))
+}
+
+/// Shows a line at most `most` disturbed parts after `before` undisturbed ones, and what it notices. Pictures of
+/// `images` come in random order, over and over.
+///
+/// # Errors
+///
+/// An image cannot be read, or the network fails.
+pub fn notice(
+    bundle: &Bundle,
+    calibration: &Calibration,
+    images: &[PathBuf],
+    disturbance: Disturbance,
+    before: usize,
+    most: usize,
+    seed: u64,
+) -> Result<Noticed> {
+    let class = bundle.manifest.class_index(&calibration.class)?;
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let mut order = images.to_vec();
+    order.shuffle(&mut random);
+    let shown = order.iter().cycle().take(most).cloned().collect::<Vec<_>>();
+    let undisturbed = see(bundle, calibration, images)?;
+    let mut drift = Drift::new(calibration);
+    for number in 0..before {
+        let Some((score, picture)) = undisturbed.choose(&mut random) else { break };
+        if !calibration.rejects(*score) {
+            drift.accepted(&number.to_string(), *score, picture.as_ref());
+        }
+    }
+    let seen = batch::for_each_image(bundle, disturbance.name(), &shown, |inspector, index, _, image| {
+        let image = disturbance.of(&image, index + 1);
+        let inspection = inspector.inspect(&image, class, &calibration.reference)?;
+        Ok((inspection.score, Some(Statistics::of(&image))))
+    })?;
+    let refused = |picture: &Option<Statistics>| calibration.picture.zip(*picture).and_then(|(l, p)| l.fault(&p));
+    let mut noticed = Noticed { disturbance, alarm: None, fault: None, rejected: 0 };
+    for (index, (score, picture)) in seen.iter().enumerate() {
+        if refused(picture).is_some() {
+            noticed.fault = noticed.fault.or(Some(index + 1));
+        } else if calibration.rejects(*score) {
+            noticed.rejected += 1;
+        } else if let Some(alarm) = drift.accepted(&index.to_string(), *score, picture.as_ref()).first() {
+            noticed.alarm = Some((index + 1, alarm.quantity));
+            break;
+        }
+    }
+    Ok(noticed)
+}
+
+/// How often drift was claimed where there is none, in `runs` runs of `parts` parts each: these, and as many parts as the
+/// calibration has, are drawn from one pool, the pictures of `images`.
+///
+/// # Errors
+///
+/// As [`notice`].
+pub fn false_alarms(
+    bundle: &Bundle,
+    calibration: &Calibration,
+    images: &[PathBuf],
+    parts: usize,
+    runs: u64,
+) -> Result<usize> {
+    let mut pool = see(bundle, calibration, images)?;
+    pool.retain(|(score, _)| !calibration.rejects(*score));
+    let run = |seed: u64| {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let mut draw = || pool[random.random_range(0..pool.len())];
+        let normal = (0..calibration.images.len()).map(|_| draw()).collect::<Vec<_>>();
+        let mut drift = Drift::from_parts(&normal, seed);
+        let alarms =
+            (0..parts).map(|_| draw()).map(|(score, picture)| drift.accepted("", score, picture.as_ref()).len());
+        alarms.sum::<usize>()
+    };
+    Ok(if pool.is_empty() { 0 } else { (0..runs).map(run).sum() })
+}
+
+fn see(bundle: &Bundle, calibration: &Calibration, images: &[PathBuf]) -> Result<Vec<Seen>> {
+    let class = bundle.manifest.class_index(&calibration.class)?;
+    batch::for_each_image(bundle, &calibration.class, images, |inspector, _, _, image| {
+        let inspection = inspector.inspect(&image, class, &calibration.reference)?;
+        Ok((inspection.score, Some(Statistics::of(&image))))
+    })
+}
