@@ -56,6 +56,7 @@ fn a_child_writes_until_it_is_killed() {
         camera: "none".into(),
         output: "none".into(),
         bundle: Digest::zero(),
+        approvals: Vec::new(),
         calibrations: Default::default(),
     };
     let config = AuditConfig {
