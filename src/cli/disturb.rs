@@ -15,7 +15,7 @@ use crate::{Error, Result, dataset, print};
 /// counts false alarms.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_long_help = "Examples:\n  hgad disturb --model models/line3 --calibration calibration --data DATA --classes cap"
+    after_long_help = "Examples:\n  hgad disturb --model models/line3 --calibration calibration \\\n    --data DATA --classes cap"
 )]
 pub struct DisturbArgs {
     /// The bundle: a folder that hgad-train wrote

@@ -13,7 +13,7 @@ use crate::{Result, print};
 /// reason into its audit at every start. `hgad audit keygen` makes keys.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_long_help = "Examples:\n  hgad audit keygen --name factory.example/quality --out quality.key\n  hgad sign calibration/cap.toml --key quality.key --by 'A. Smith' \\\n    --reason 'new lamp after shift 2'\n  hgad sign models/line3 --key quality.key --by 'A. Smith' --reason 'first model'"
+    after_long_help = "Examples:\n  hgad sign calibration/cap.toml --key quality.key --by A.Smith \\\n    --reason new-lamp-after-shift-2\n  hgad sign models/line3 --key quality.key --by A.Smith --reason first-model"
 )]
 pub struct SignArgs {
     /// A calibration, or a bundle's folder

@@ -36,7 +36,6 @@ pub use signals::Signals;
 pub use summary::{Ending, Percentiles, Summary};
 pub(crate) use wiring::open_camera;
 
-
 use crate::audit::{AuditLog, PartContext};
 use crate::camera::Camera;
 use crate::inputs::Input;
