@@ -49,6 +49,10 @@ fn calibrate_to_reject_half(folder: &Path, model: &str, calibration: &str, frame
     scores.sort_by(f64::total_cmp);
     let text = std::fs::read_to_string(calibration).unwrap();
     let own = text.lines().find(|line| line.starts_with("threshold = ")).unwrap();
+    // Nor do they look like its own: what pictures may be like is left out.
+    let (before, limits) = text.split_once("[picture]").unwrap();
+    let after = limits.find("\n[").map_or("", |next| &limits[next..]);
+    let text = format!("{before}{after}");
     std::fs::write(calibration, text.replace(own, &format!("threshold = {}", scores[scores.len() / 2] as f32)))
         .unwrap();
 }
