@@ -227,9 +227,10 @@ impl Bench {
             }
             for seed in 0..8 {
                 bench.save(&format!("data/{name}/test/good/{seed:03}.png"), &normal_part(class, 100 + seed));
-                bench.save(&format!("data/{name}/test/stain/{seed:03}.png"), &defective_part(class, 200 + seed));
+                let stain = defective_part(class, 200 + seed);
+                bench.save(&format!("data/{name}/test/stain/{seed:03}.png"), &stain);
                 let mask = RgbImage::from_fn(SIZE as u32, SIZE as u32, |x, y| {
-                    let stained = defective_part(class, 200 + seed).get_pixel(x, y) == &Rgb([40, 220, 40]);
+                    let stained = stain.get_pixel(x, y) == &Rgb([40, 220, 40]);
                     Rgb([if stained { 255 } else { 0 }; 3])
                 });
                 bench.save(&format!("data/{name}/ground_truth/stain/{seed:03}_mask.png"), &mask);
