@@ -71,13 +71,14 @@ fn a_score_is_the_same_everywhere_and_does_not_depend_on_other_frames() {
         let (_, alone, _) = run(&[&base[..], &[image]].concat());
         assert_eq!(scores(&alone)[0].1.to_bits(), score.to_bits(), "{image}");
     }
-    // The calibration file holds the scores that calibrate saw.
+    // The calibration file holds each part's score under constants from other parts (docs/calibration.md): nearly the same.
     let file: toml::Table = std::fs::read_to_string(bench.path("calibration/blue.toml")).unwrap().parse().unwrap();
     let calibrated = file["images"].as_array().unwrap();
     assert_eq!(calibrated.len(), together.len());
     for (entry, (image, score, _)) in calibrated.iter().zip(&together) {
         assert!(image.ends_with(entry["file"].as_str().unwrap()));
-        assert_eq!(entry["score"].as_float().unwrap() as f32, *score as f32);
+        let honest = entry["score"].as_float().unwrap();
+        assert!((honest - score).abs() < 0.1 * score.abs().max(1.0), "{honest} {score}");
     }
 }
 
