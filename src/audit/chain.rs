@@ -42,6 +42,7 @@ impl Link {
     /// Makes a line, with its line feed, of a JSON object, and moves on.
     pub(super) fn seal(&mut self, body: &str) -> String {
         let inner = body.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
+        // Cannot fail: only `Body` makes records, and each of them is a struct.
         let inner = inner.expect("every record is serialised from a struct, which gives a JSON object");
         let content = format!("{{\"seq\":{},\"prev\":\"{}\",{inner}", self.seq(), self.prev);
         let hash = Digest::of(&content);

@@ -266,6 +266,7 @@ impl Drop for Album {
 /// Whether SHA-256 of `RUN/PART`, read as a fraction by its first 8 bytes, is below `share`.
 fn is_sample(run: &str, part: PartId, share: f64) -> bool {
     let digest = Digest::of(format!("{run}/{part}"));
+    // Cannot fail: the digest is an array of 32 bytes, of which 8 are taken.
     let bytes = digest.as_bytes().first_chunk::<8>().expect("a SHA-256 has 32 bytes");
     // 53 bits are what a 64-bit float holds: 1 keeps every part, 0 none.
     ((u64::from_be_bytes(*bytes) >> 11) as f64 / (1u64 << 53) as f64) < share
