@@ -1,0 +1,93 @@
+//! 64-bit ARM's Advanced SIMD, which every such target has.
+
+use core::arch::aarch64::*;
+
+use super::Simd;
+
+/// Advanced SIMD.
+#[derive(Clone, Copy)]
+pub(crate) struct Neon;
+
+impl Simd for Neon {
+    const LANES: usize = 4;
+    const VECS: usize = 4;
+    const ROWS: usize = 6;
+    type V = float32x4_t;
+
+    #[inline(always)]
+    unsafe fn splat(x: f32) -> float32x4_t {
+        // SAFETY: as the trait's contract says.
+        unsafe { vdupq_n_f32(x) }
+    }
+    #[inline(always)]
+    unsafe fn load(p: *const f32) -> float32x4_t {
+        // SAFETY: as the trait's contract says.
+        unsafe { vld1q_f32(p) }
+    }
+    #[inline(always)]
+    unsafe fn store(p: *mut f32, v: float32x4_t) {
+        // SAFETY: as the trait's contract says.
+        unsafe { vst1q_f32(p, v) }
+    }
+    #[inline(always)]
+    unsafe fn add(a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        // SAFETY: as the trait's contract says.
+        unsafe { vaddq_f32(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn sub(a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        // SAFETY: as the trait's contract says.
+        unsafe { vsubq_f32(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn mul(a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        // SAFETY: as the trait's contract says.
+        unsafe { vmulq_f32(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn div(a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        // SAFETY: as the trait's contract says.
+        unsafe { vdivq_f32(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn fma(a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t {
+        // SAFETY: as the trait's contract says.
+        unsafe { vfmaq_f32(c, a, b) }
+    }
+    // The instructions return NaN when either operand is.
+    #[inline(always)]
+    unsafe fn clamp(v: float32x4_t, low: float32x4_t, high: float32x4_t) -> float32x4_t {
+        // SAFETY: as the trait's contract says.
+        unsafe { vminq_f32(vmaxq_f32(v, low), high) }
+    }
+    #[inline(always)]
+    unsafe fn round(v: float32x4_t) -> float32x4_t {
+        // SAFETY: as the trait's contract says.
+        unsafe { vrndnq_f32(v) }
+    }
+    #[inline(always)]
+    unsafe fn power_of_two(v: float32x4_t) -> float32x4_t {
+        // SAFETY: as the trait's contract says.
+        unsafe { vreinterpretq_f32_s32(vshlq_n_s32::<23>(vaddq_s32(vcvtnq_s32_f32(v), vdupq_n_s32(127)))) }
+    }
+    #[inline(always)]
+    unsafe fn abs(v: float32x4_t) -> float32x4_t {
+        // SAFETY: as the trait's contract says.
+        unsafe { vabsq_f32(v) }
+    }
+    #[inline(always)]
+    unsafe fn with_sign(a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        // SAFETY: as the trait's contract says.
+        unsafe { vbslq_f32(vdupq_n_u32(1 << 31), b, a) }
+    }
+    #[inline(always)]
+    unsafe fn where_less(a: float32x4_t, b: float32x4_t, x: float32x4_t, y: float32x4_t) -> float32x4_t {
+        // SAFETY: as the trait's contract says.
+        unsafe { vbslq_f32(vcltq_f32(a, b), x, y) }
+    }
+    #[inline(always)]
+    unsafe fn deinterleave(a: float32x4_t, b: float32x4_t) -> (float32x4_t, float32x4_t) {
+        // SAFETY: as the trait's contract says.
+        unsafe { (vuzp1q_f32(a, b), vuzp2q_f32(a, b)) }
+    }
+}
