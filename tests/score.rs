@@ -98,12 +98,74 @@ fn eval_tells_areas_and_rates_per_class_and_in_the_mean() {
     let counts = |figures: &Value| (figures["good"].as_u64(), figures["defective"].as_u64());
     assert_eq!(counts(&report["classes"]["blue"]), (Some(8), Some(8)));
     assert_eq!(counts(&report["mean"]), (Some(16), Some(16)));
+    for figures in [&report["classes"]["red"], &report["mean"]] {
+        for key in
+            ["image_ap", "image_f1_max", "miss_rate_at_frr_0.001", "miss_rate_at_frr_0.05", "pixel_ap", "pixel_aupro"]
+        {
+            let (value, interval) = (figures[key].as_f64().unwrap(), &figures["intervals"][key]);
+            let (low, high) = (interval[0].as_f64().unwrap(), interval[1].as_f64().unwrap());
+            assert!(low <= value + 1e-9 && value <= high + 1e-9, "{key}: {value} {interval}");
+        }
+    }
+    assert_eq!((&report["classes"]["red"]["masks"], &report["mean"]["regions"]), (&8.into(), &16.into()));
+    assert_eq!(report["resamples"]["count"], 1000);
+    assert!(err.contains("rest on 8 masks of 8 defective images"), "{err}");
     let (code, out, _) = run(&["eval", "--model", &model, "--calibration", &calibration, "--data", &data]);
     assert_eq!(code, 0);
+    assert!(out.lines().all(|line| line.contains(".png") || line.chars().count() <= 80), "{out}");
     let rows = out.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).collect::<Vec<_>>();
-    assert_eq!(rows[0][..3], ["class", "good", "defective"]);
-    assert_eq!(rows[1][..4], ["red", "8", "8", "1.0000"]);
+    assert_eq!(rows[0], ["images", "good", "defective", "AUROC", "AP", "F1-max"]);
+    assert_eq!(rows[1][..6], ["red", "8", "8", "1.0000", "[1.000,", "1.000]"]);
     assert_eq!(rows[3][..3], ["mean", "16", "16"]);
+    assert!(out.contains("0.1% false rejects") && out.contains("AUPRO"), "{out}");
+}
+
+#[test]
+fn eval_names_what_is_judged_wrongly_and_compares_two_bundles() {
+    let bench = Bench::new();
+    let (model, calibration, data) = (bench.text("bundle"), bench.text("calibration"), bench.text("data"));
+    // A threshold that lets all stains pass, and a stain called good that is rejected.
+    std::fs::create_dir(bench.path("lenient")).unwrap();
+    for class in ["red", "blue"] {
+        let strict = std::fs::read_to_string(bench.path("calibration").join(format!("{class}.toml"))).unwrap();
+        let threshold = strict.lines().find(|line| line.starts_with("threshold")).unwrap();
+        std::fs::write(bench.path(&format!("lenient/{class}.toml")), strict.replace(threshold, "threshold = 1e9"))
+            .unwrap();
+    }
+    std::fs::copy(bench.path("data/red/test/stain/003.png"), bench.path("data/red/test/good/odd.png")).unwrap();
+    let base =
+        ["eval", "--model", &model, "--data", &data, "--resamples", "200", "--misses-at", "0,0.2", "--calibration"];
+    let (code, out, err) = run(&[&base[..], &[&calibration]].concat());
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("red: rejected 1 of 9 good images") && out.contains("good/odd.png"), "{out}");
+    assert!(!out.contains("missed") && !out.contains("blue:"), "{out}");
+    let (_, out, _) = run(&[&base[..], &[&bench.text("lenient"), "--list", "2"]].concat());
+    assert!(out.contains("blue: missed 8 of 8 defective images") && out.contains("and 6 more (--list 8)"), "{out}");
+    assert_eq!(out.matches("test/stain/").count(), 4, "{out}");
+
+    let lenient = bench.text("lenient");
+    let against = ["--against", &model, "--against-calibration", &lenient];
+    let (code, out, err) = run(&[&base[..], &[&calibration], &against, &["--json"]].concat());
+    assert_eq!(code, 0, "{err}");
+    let report: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        report["classes"]["red"]["rejected"][0]["image"].as_str().unwrap(),
+        bench.text("data/red/test/good/odd.png")
+    );
+    let difference = &report["against"]["mean"]["difference"];
+    assert_eq!((&report["against"]["mean"]["miss_rate"], &difference["miss_rate"]), (&1.0.into(), &(-1.0).into()));
+    assert_eq!(difference["intervals"]["miss_rate"], serde_json::json!([-1.0, -1.0]));
+    assert_eq!(
+        difference["intervals"]["image_auroc"],
+        serde_json::json!([0.0, 0.0]),
+        "the same images, resampled alike"
+    );
+    assert_eq!(report["against"]["classes"]["blue"]["missed"].as_array().unwrap().len(), 8);
+    let (_, out, _) = run(&[&base[..], &[&calibration], &against].concat());
+    let misses = out.lines().find(|line| line.starts_with("misses, %  ") && line.contains("100.0")).unwrap();
+    assert!(misses.ends_with("better"), "{out}");
+    let (code, _, err) = run(&[&base[..], &[&calibration, "--against", &model]].concat());
+    assert!(code == 2 && err.contains("--against-calibration"), "{err}");
 }
 
 #[test]
