@@ -9,6 +9,7 @@ mod copier;
 mod desk;
 mod key;
 mod open;
+mod parts;
 mod pictures;
 mod pressure;
 mod proof;

@@ -37,7 +37,7 @@ impl Query {
         Query { kind: Some(kind.to_owned()), ..Query::default() }
     }
 
-    fn wants(&self, entry: &Entry) -> bool {
+    pub(super) fn wants(&self, entry: &Entry) -> bool {
         let is = |wanted: &Option<String>, found: &Option<String>| wanted.is_none() || wanted == found;
         self.kind.as_ref().is_none_or(|kind| *kind == entry.kind)
             && is(&self.class, &entry.class)

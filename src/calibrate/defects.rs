@@ -64,7 +64,7 @@ fn rejects(score: f32, threshold: f32) -> bool {
 }
 
 /// The exact interval of a rate of which `hits` of `of` trials hit.
-fn clopper_pearson(hits: usize, of: usize) -> (f64, f64) {
+pub(super) fn clopper_pearson(hits: usize, of: usize) -> (f64, f64) {
     let outside = (1.0 - INTERVAL) / 2.0;
     let quantile = |a: usize, b: usize, share: f64| Beta::new(a as f64, b as f64).map(|beta| beta.inverse_cdf(share));
     // A parameter of 0 stands for a bound that nothing is known of.

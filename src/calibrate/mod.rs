@@ -13,6 +13,7 @@ pub mod report;
 mod suitable;
 mod threshold;
 pub mod trial;
+pub mod what_if;
 
 use std::path::PathBuf;
 

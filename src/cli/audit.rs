@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
+pub(super) use self::again::pictures_folder;
+pub(super) use self::query::Moment;
 use crate::audit::{self, Signer, Trust, Verifier};
 use crate::{Error, Result, print};
 

@@ -25,25 +25,42 @@ pub fn for_each_image<T: Send>(
     images: &[PathBuf],
     work: impl Fn(&mut Inspector, usize, &[u8], RgbImage) -> Result<T> + Sync,
 ) -> Result<Vec<T>> {
-    let bar = progress_bar(title, images.len());
+    for_each(bundle, title, images, |inspector, index, path| {
+        let bytes = dataset::read_bytes(path)?;
+        let image = dataset::decode_rgb(path, &bytes)?;
+        work(inspector, index, &bytes, image)
+    })
+}
+
+/// Hands every item to `work`, with an inspector (one per core) and its index; the results come in the items' order.
+///
+/// A progress bar named `title` is shown on a terminal.
+///
+/// # Errors
+///
+/// The first failure stops the rest.
+pub fn for_each<I: Sync, T: Send>(
+    bundle: &Bundle,
+    title: &str,
+    items: &[I],
+    work: impl Fn(&mut Inspector, usize, &I) -> Result<T> + Sync,
+) -> Result<Vec<T>> {
+    let bar = progress_bar(title, items.len());
     let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
-    let outcomes = Mutex::new((0..images.len()).map(|_| None).collect::<Vec<Option<Result<T>>>>());
+    let outcomes = Mutex::new((0..items.len()).map(|_| None).collect::<Vec<Option<Result<T>>>>());
     let lane = || -> Result<()> {
         let mut inspector = Inspector::new(bundle)?;
         while !stop.load(Ordering::Relaxed) {
             let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(path) = images.get(index) else { break };
-            let outcome = dataset::read_bytes(path).and_then(|bytes| {
-                let image = dataset::decode_rgb(path, &bytes)?;
-                work(&mut inspector, index, &bytes, image)
-            });
+            let Some(item) = items.get(index) else { break };
+            let outcome = work(&mut inspector, index, item);
             stop.fetch_or(outcome.is_err(), Ordering::Relaxed);
             outcomes.lock().unwrap_or_else(std::sync::PoisonError::into_inner)[index] = Some(outcome);
             bar.inc(1);
         }
         Ok(())
     };
-    let cores = std::thread::available_parallelism().map_or(1, usize::from).min(images.len().max(1));
+    let cores = std::thread::available_parallelism().map_or(1, usize::from).min(items.len().max(1));
     std::thread::scope(|scope| {
         let lanes = (0..cores).map(|_| scope.spawn(lane)).collect::<Vec<_>>();
         lanes.into_iter().try_for_each(|lane| {
@@ -54,7 +71,7 @@ pub fn for_each_image<T: Send>(
     })?;
     bar.finish_and_clear();
     let outcomes = outcomes.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    // After a failure some images were never begun; the failure itself is among the rest.
+    // After a failure some items were never begun; the failure itself is among the rest.
     outcomes.into_iter().flatten().collect()
 }
 

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "every test program uses its own part of this")]
 
 pub mod beside;
+pub mod line;
 pub mod plc;
 pub mod terminal;
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::retention::Removed;
 use super::shelf::Shelf;
-use super::{Held, NONE, Outcome, Pictured, Tally, Why};
+use super::{Claim, Held, NO_ROOM, NONE, Outcome, Pictured, Tally};
 use crate::audit::record::{Body, PartContext};
 use crate::line::{PartId, PartRecord};
 use crate::time::Monotonic;
@@ -34,7 +34,7 @@ pub(super) struct Job {
 
 enum Wanted {
     Nothing,
-    Frame(Why, Held),
+    Frame(Claim, Held),
     Missing(Pictured),
 }
 
@@ -42,11 +42,11 @@ impl Job {
     pub(super) fn of(
         record: &PartRecord,
         context: PartContext,
-        picture: Option<std::result::Result<(Why, Held), Pictured>>,
+        picture: Option<std::result::Result<(Claim, Held), Pictured>>,
     ) -> Self {
         let picture = match picture {
             None => Wanted::Nothing,
-            Some(Ok((why, held))) => Wanted::Frame(why, held),
+            Some(Ok((claim, held))) => Wanted::Frame(claim, held),
             Some(Err(missing)) => Wanted::Missing(missing),
         };
         let (part, record) = (record.part, Some(Box::new((record.clone(), context))));
@@ -54,10 +54,10 @@ impl Job {
     }
 
     /// A picture whose part's record is written already.
-    pub(super) fn later(part: PartId, why: Why, held: Option<Held>) -> Self {
+    pub(super) fn later(part: PartId, claim: Claim, held: Option<Held>) -> Self {
         let picture = match held {
-            Some(held) => Wanted::Frame(why, held),
-            None => Wanted::Missing(Pictured::missing(why, "there was no room for it in memory")),
+            Some(held) => Wanted::Frame(claim, held),
+            None => Wanted::Missing(Pictured::missing(claim, NO_ROOM)),
         };
         Job { part, record: None, picture, since: Instant::now() }
     }
@@ -68,7 +68,7 @@ impl Job {
 struct InHand {
     part: PartId,
     record: Option<Box<(PartRecord, PartContext)>>,
-    why: Why,
+    claim: Claim,
     since: Instant,
 }
 
@@ -136,17 +136,17 @@ impl State {
         if oldest.is_none_or(|since| since.elapsed() < patience) {
             return;
         }
-        let late = |why| Some(Pictured::missing(why, "it is not on disk yet"));
+        let late = |claim| Some(Pictured::missing(claim, "it is not on disk yet"));
         if let Some(job) = &mut self.in_hand
             && let Some(record) = job.record.take()
         {
-            let (part, why) = (job.part, job.why);
-            self.tell_late(part, record, late(why));
+            let (part, claim) = (job.part, job.claim);
+            self.tell_late(part, record, late(claim));
         }
         for mut job in std::mem::take(&mut self.jobs) {
             match (job.record.take(), &job.picture) {
-                (Some(record), Wanted::Frame(why, _)) => {
-                    self.tell_late(job.part, record, late(*why));
+                (Some(record), Wanted::Frame(claim, _)) => {
+                    self.tell_late(job.part, record, late(*claim));
                     self.jobs.push_back(job);
                 }
                 (None, Wanted::Frame(..)) => self.jobs.push_back(job),
@@ -270,15 +270,18 @@ fn work(desk: &Desk, mut shelf: Shelf) {
             let removed = shelf.sweep();
             desk.state().finished.extend(removed.iter().map(Removed::record));
         }
-        let Some((part, why, held)) = next(desk) else { return };
-        let Some(held) = held else { continue };
-        let stored = shelf.store(part, why, &held.frame);
+        let (part, claim, held) = match next(desk) {
+            Next::Picture(part, claim, held) => (part, claim, held),
+            Next::Sweep => continue,
+            Next::End => return,
+        };
+        let stored = shelf.store(part, claim.why, &held.frame);
         drop(held);
         let mut state = desk.state();
         state.failure = stored.as_ref().err().map(|error| error.line());
         let picture = match stored {
-            Ok(kept) => Pictured { why, outcome: Outcome::Kept(kept) },
-            Err(error) => Pictured::missing(why, error.line()),
+            Ok(kept) => Pictured { claim, outcome: Outcome::Kept(kept) },
+            Err(error) => Pictured::missing(claim, error.line()),
         };
         state.done += 1;
         if let Some(InHand { part, record, .. }) = state.in_hand.take() {
@@ -290,22 +293,30 @@ fn work(desk: &Desk, mut shelf: Shelf) {
     }
 }
 
-/// The next picture to write; one without a frame when it is time to look for old ones. `None` at the end.
-fn next(desk: &Desk) -> Option<(PartId, Why, Option<Held>)> {
+/// What the thread does next.
+enum Next {
+    /// It writes a picture.
+    Picture(PartId, Claim, Held),
+    /// It looks for old ones.
+    Sweep,
+    End,
+}
+
+fn next(desk: &Desk) -> Next {
     let mut state = desk.state();
     loop {
         state.pass_on();
-        if let Some(Job { part, record, picture: Wanted::Frame(why, held), since }) = state.jobs.pop_front() {
-            state.in_hand = Some(InHand { part, record, why, since });
-            return Some((part, why, Some(held)));
+        if let Some(Job { part, record, picture: Wanted::Frame(claim, held), since }) = state.jobs.pop_front() {
+            state.in_hand = Some(InHand { part, record, claim, since });
+            return Next::Picture(part, claim, held);
         }
         if state.closing {
-            return None;
+            return Next::End;
         }
         let (after, waited) = desk.work.wait_timeout(state, SWEEP).unwrap_or_else(PoisonError::into_inner);
         state = after;
         if waited.timed_out() {
-            return Some((PartId(0), Why::Sample, None));
+            return Next::Sweep;
         }
     }
 }

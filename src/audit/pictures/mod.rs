@@ -30,6 +30,7 @@ const AWAITED: usize = 256;
 
 /// What is said of a picture that never was, or has not come yet.
 const NONE: &str = "there was none";
+const NO_ROOM: &str = "there was no room for it in memory";
 
 /// Why a part's picture is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -57,10 +58,19 @@ impl Why {
     }
 }
 
+/// Why a part's picture is kept, and what it may stand for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+struct Claim {
+    why: Why,
+    /// Whether the part is of the share that is kept whatever becomes of it: those parts are a fair sample of all.
+    sampled: bool,
+}
+
 /// What a record says of a part's picture.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Pictured {
-    why: Why,
+    #[serde(flatten)]
+    claim: Claim,
     #[serde(flatten)]
     outcome: Outcome,
 }
@@ -86,8 +96,8 @@ struct Kept {
 }
 
 impl Pictured {
-    fn missing(why: Why, reason: impl Into<String>) -> Self {
-        Pictured { why, outcome: Outcome::Missing { missing: reason.into() } }
+    fn missing(claim: Claim, reason: impl Into<String>) -> Self {
+        Pictured { claim, outcome: Outcome::Missing { missing: reason.into() } }
     }
 }
 
@@ -188,7 +198,7 @@ impl Album {
         }
         let Some(place) = front.awaited.iter().position(|(awaited, _)| *awaited == ticket) else { return };
         if let Some((_, part)) = front.awaited.remove(place) {
-            self.desk.put(Job::later(part, Why::Unknown, self.hold(frame)));
+            self.desk.put(Job::later(part, self.claim(part, Why::Unknown), self.hold(frame)));
         }
     }
 
@@ -204,12 +214,13 @@ impl Album {
             Verdict::Pass if is_after => Some(Why::Around),
             Verdict::Pass => self.is_sample(record.part).then_some(Why::Sample),
         };
-        let picture = match (why, seen) {
-            (Some(why), Some(Some(held))) => Some(Ok((why, held))),
-            (Some(why), Some(None)) => Some(Err(Pictured::missing(why, "there was no room for it in memory"))),
-            (Some(why), None) => {
+        let claim = why.map(|why| self.claim(record.part, why));
+        let picture = match (claim, seen) {
+            (Some(claim), Some(Some(held))) => Some(Ok((claim, held))),
+            (Some(claim), Some(None)) => Some(Err(Pictured::missing(claim, NO_ROOM))),
+            (Some(claim), None) => {
                 front.await_frame(record);
-                Some(Err(Pictured::missing(why, NONE)))
+                Some(Err(Pictured::missing(claim, NONE)))
             }
             (None, Some(Some(held))) => {
                 front.keep_before(record.part, held, self.around);
@@ -225,11 +236,15 @@ impl Album {
         let mut front = self.front();
         front.after = self.around;
         for (part, held) in std::mem::take(&mut front.before) {
-            self.desk.put(Job::later(part, Why::Around, Some(held)));
+            self.desk.put(Job::later(part, self.claim(part, Why::Around), Some(held)));
         }
     }
 
-    /// Whether a passed part is of the share that is kept: the same for everybody who knows the run and the part.
+    fn claim(&self, part: PartId, why: Why) -> Claim {
+        Claim { why, sampled: self.is_sample(part) }
+    }
+
+    /// Whether a part is of the share that is kept: the same for everybody who knows the run and the part.
     fn is_sample(&self, part: PartId) -> bool {
         is_sample(&self.run, part, self.sample)
     }

@@ -93,8 +93,24 @@ fn a_share_of_the_passes_is_kept_and_anybody_can_tell_which() {
     let kept = kept.collect::<Vec<_>>();
     assert_eq!(kept, (0..80).filter(|part| is_sample(&run, PartId(*part), 0.25)).collect::<Vec<_>>());
     assert!(!is_sample(&run, PartId(0), 0.0) && is_sample(&run, PartId(0), 1.0));
+    assert!(pictures.iter().all(|(_, picture)| picture.is_null() || picture["sampled"] == true));
     let of_many = (0..10_000).filter(|part| is_sample("20261124T162231.137055Z", PartId(*part), 0.01)).count();
     assert!((70..130).contains(&of_many), "{of_many}");
+}
+
+#[test]
+fn of_rejected_parts_too_it_is_said_whether_they_are_of_the_share() {
+    let bench = Bench::new(|pictures| pictures.sample = 0.25);
+    (0..80).for_each(|number| bench.part(number, Verdict::Reject, Some(&frame(number, None))));
+    let run = bench.log.run_name().to_owned();
+    let (_, pictures, _) = bench.close();
+    for (part, picture) in &pictures {
+        assert_eq!(
+            (&picture["why"], picture["sampled"].as_bool()),
+            (&"reject".into(), Some(is_sample(&run, PartId(*part), 0.25)))
+        );
+    }
+    assert!(pictures.len() == 80 && pictures.iter().any(|(_, picture)| picture["sampled"] == true));
 }
 
 #[test]

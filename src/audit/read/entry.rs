@@ -62,8 +62,23 @@ pub struct LatencyEntry {
 #[allow(missing_docs, reason = "the fields are those of docs/audit.md")]
 pub struct PictureEntry {
     pub why: String,
+    /// `None` in logs of before this was written.
+    pub sampled: Option<bool>,
     pub file: Option<String>,
     pub sha256: Option<Digest>,
     pub pixels_sha256: Option<Digest>,
     pub missing: Option<String>,
+}
+
+impl PictureEntry {
+    /// Whether the part belongs to the share of all parts whose pictures are kept, whatever their verdicts; `None` where
+    /// nobody knows any more.
+    pub fn is_sampled(&self) -> Option<bool> {
+        self.sampled.or((self.why == "sample").then_some(true))
+    }
+
+    /// The run that the part is of, which its file's name begins with.
+    pub fn run(&self) -> Option<&str> {
+        self.file.as_deref()?.split('/').next()
+    }
 }

@@ -1,6 +1,7 @@
 //! The report beside a calibration: one HTML page that needs nothing else.
 
 mod plot;
+pub mod what_if;
 
 use std::fmt::Write;
 
@@ -12,6 +13,7 @@ use image::{RgbImage, imageops};
 use super::comparison::Comparison;
 use super::defects::{Costs, Detection, roc};
 use super::threshold::INTERVAL;
+use super::what_if::WhatIf;
 use super::{Calibration, Portrait};
 use plot::Mark;
 
@@ -41,21 +43,15 @@ pub struct Report<'a> {
     pub defective: &'a [f32],
     /// What wrong decisions cost.
     pub costs: Option<Costs>,
+    /// What it would have done to parts that are on record.
+    pub what_if: Option<&'a WhatIf>,
 }
 
 impl Report<'_> {
     /// The page.
     pub fn html(&self) -> String {
         let c = self.calibration;
-        let class = escaped(&c.class);
-        let mut page = format!(
-            "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
-             <title>Calibration of {class}</title><style>{STYLE}</style><h1>Calibration of {class}</h1>\
-             <p class=\"muted\">{} &middot; {} &middot; model {}</p>",
-            escaped(&c.created),
-            escaped(&c.written_by),
-            c.bundle.short()
-        );
+        let mut page = head(&format!("Calibration of {}", c.class), c);
         if self.review {
             page += "<p class=\"warn\">For review: this calibration has not been written.</p>";
         }
@@ -65,6 +61,9 @@ impl Report<'_> {
         self.portraits(&mut page);
         self.left_out(&mut page);
         self.moved(&mut page);
+        if let Some(what_if) = self.what_if {
+            what_if::section(&mut page, what_if);
+        }
         page + "</html>\n"
     }
 
@@ -159,15 +158,7 @@ impl Report<'_> {
     fn portraits(&self, page: &mut String) {
         *page += "<h2>The most unusual normal images</h2><p class=\"muted\">Are these parts normal? Blue is below the threshold, \
                   yellow at it, red twice as high. Leave one out with <code>--drop FILE=REASON</code>.</p>";
-        for portrait in self.portraits {
-            let _ = write!(
-                page,
-                "<figure><img alt=\"\" src=\"data:image/jpeg;base64,{}\"><figcaption>{} &middot; score {:.3}</figcaption></figure>",
-                BASE64.encode(jpeg(&portrait.picture)),
-                escaped(&portrait.file),
-                portrait.score
-            );
-        }
+        figures(page, self.portraits);
     }
 
     fn left_out(&self, page: &mut String) {
@@ -195,6 +186,31 @@ impl Report<'_> {
         for line in told.lines().skip(comparison.rows.len()) {
             let _ = write!(page, "<p>{}.</p>", escaped(line));
         }
+    }
+}
+
+/// How a page about a calibration begins.
+fn head(title: &str, calibration: &Calibration) -> String {
+    let title = escaped(title);
+    format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
+         <title>{title}</title><style>{STYLE}</style><h1>{title}</h1>\
+         <p class=\"muted\">{} &middot; {} &middot; model {}</p>",
+        escaped(&calibration.created),
+        escaped(&calibration.written_by),
+        calibration.bundle.short()
+    )
+}
+
+fn figures(page: &mut String, portraits: &[Portrait]) {
+    for portrait in portraits {
+        let _ = write!(
+            page,
+            "<figure><img alt=\"\" src=\"data:image/jpeg;base64,{}\"><figcaption>{} &middot; score {:.3}</figcaption></figure>",
+            BASE64.encode(jpeg(&portrait.picture)),
+            escaped(&portrait.file),
+            portrait.score
+        );
     }
 }
 

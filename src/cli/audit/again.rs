@@ -88,6 +88,6 @@ impl Again {
 }
 
 /// The pictures' folder: the one that was given, or `pictures` beside the log.
-pub(super) fn pictures_folder(given: Option<&Path>, log: &Path) -> PathBuf {
+pub(in crate::cli) fn pictures_folder(given: Option<&Path>, log: &Path) -> PathBuf {
     given.map_or_else(|| log.with_file_name("pictures"), Path::to_owned)
 }

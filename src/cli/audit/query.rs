@@ -108,7 +108,7 @@ impl Which {
 
 /// A moment as people write it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Moment(pub(super) Timestamp);
+pub(in crate::cli) struct Moment(pub(in crate::cli) Timestamp);
 
 impl FromStr for Moment {
     type Err = String;

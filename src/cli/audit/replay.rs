@@ -1,6 +1,6 @@
 //! `hgad audit replay`.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::again::{Again, Sources, pictures_folder};
@@ -17,9 +17,6 @@ const EXAMPLES: &str = r"Examples:
   # On a machine of another architecture
   hgad audit replay audit.jsonl --model models/line3 \
     --calibration calibration/cap.toml --tolerance 1e-3";
-
-/// So many parts are remembered whose pictures have records of their own.
-const REMEMBERED: usize = 4096;
 
 /// Judge stored pictures again, and compare with what was decided then (exit code 1 on a difference)
 ///
@@ -85,28 +82,10 @@ pub(super) fn run(args: ReplayArgs) -> Result<()> {
         let (inspection, rejects) = again.judge(entry, &image)?;
         compare(row, entry, inspection.score, rejects, args.tolerance)
     };
-    // A picture that was stored later has a record of its own; the part's comes before.
-    let mut recent = VecDeque::<Entry>::new();
-    let which = args.which.query(None);
-    which.each(&args.file, |_, entry, _| {
-        match (entry.kind.as_str(), &entry.picture) {
-            ("start", _) => recent.clear(),
-            ("part", Some(picture)) if entry.score.is_some() && picture.file.is_some() => judged(entry, picture)?,
-            ("part", _) if entry.score.is_some() => {
-                recent.push_back(entry.clone());
-                if recent.len() > REMEMBERED {
-                    recent.pop_front();
-                }
-            }
-            ("picture", Some(picture)) => {
-                if let Some(part) = recent.iter().rposition(|part| part.part == entry.part) {
-                    let part = recent.remove(part).unwrap_or_else(|| entry.clone());
-                    judged(&part, picture)?;
-                }
-            }
-            _ => {}
-        }
-        Ok(true)
+    args.which.query(Some("part".into())).each_part(&args.file, |part, _| match &part.picture {
+        // What was never kept cannot be gone.
+        Some(picture) if part.score.is_some() && picture.file.is_some() => judged(part, picture),
+        _ => Ok(()),
     })?;
     table(&rows)?;
     conclude(&rows, refusal, args.tolerance)

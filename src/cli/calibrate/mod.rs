@@ -2,7 +2,9 @@
 
 mod diff;
 mod live;
+mod recorded;
 mod trial;
+mod what_if;
 
 use std::path::PathBuf;
 
@@ -14,8 +16,10 @@ use crate::calibrate::defects::{self, Costs, Detection};
 use crate::calibrate::report::Report;
 use crate::calibrate::{Aim, Calibrated, Calibration, Grouping, INTERVAL, Request, calibrate};
 use crate::dataset::{self, HoldOut};
+use crate::digest::Digest;
 use crate::inspect::Mask;
 use crate::{Error, Result, print};
+use recorded::Recorded;
 
 const EXAMPLES: &str = r"Examples:
   # From the images that training with --hold-out 5 left out
@@ -36,8 +40,11 @@ const EXAMPLES: &str = r"Examples:
   hgad calibrate --model models/line3 --class cap --images good-parts \
     --drop 017.png=oil --bad bad-parts --costs 50,1,0.01 --out calibration/cap.toml
 
-  # What changed, and what thresholds are worth on your own parts
+  # What changed, what it would have done last week, and what thresholds
+  # are worth on your own parts
   hgad calibrate diff before.toml calibration/cap.toml
+  hgad calibrate what-if calibration/cap.toml --audit audit.jsonl \
+    --model models/line3 --out what-if.html
   hgad calibrate trial --model models/line3 --data DATA --hold-out 5";
 
 /// Set a class's threshold from images of normal parts
@@ -63,6 +70,7 @@ pub struct CalibrateArgs {
 enum CalibrateCommand {
     Diff(diff::DiffArgs),
     Trial(trial::TrialArgs),
+    WhatIf(what_if::WhatIfArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -114,6 +122,13 @@ struct SetArgs {
     /// Set the cheapest threshold instead of the one that normal parts give
     #[arg(long, requires = "costs")]
     set_cheapest: bool,
+    /// The line's audit: the report tells what the calibration would have done to its parts of the last 7 days (hgad calibrate
+    /// what-if tells of other times)
+    #[arg(long, value_name = "LOG")]
+    audit: Option<PathBuf>,
+    /// The audit's pictures; without it, pictures beside the audit file
+    #[arg(long, value_name = "DIR", requires = "audit")]
+    pictures: Option<PathBuf>,
     /// Where to write the calibration; the report, an HTML page, is written beside it
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -145,6 +160,7 @@ pub fn run(args: CalibrateArgs) -> Result<()> {
     match (args.command, args.set) {
         (Some(CalibrateCommand::Diff(args)), _) => diff::run(&args),
         (Some(CalibrateCommand::Trial(args)), _) => trial::run(&args),
+        (Some(CalibrateCommand::WhatIf(args)), _) => what_if::run(&args),
         (None, Some(args)) => set(args),
         // clap asks for the arguments where there is no subcommand.
         (None, None) => Err(Error::usage("nothing to calibrate").advise("hgad calibrate --help")),
@@ -180,13 +196,17 @@ fn set(args: SetArgs) -> Result<()> {
     let calibration = &calibrated.calibration;
     let previous = previous(&args.out, calibration);
     let portraits = calibrated.portraits(PORTRAITS)?;
+    let recorded = Recorded::new(args.audit, args.pictures);
+    let what_if =
+        recorded.map(|recorded| recorded.what_if(&bundle, calibration, previous.as_ref())).transpose()?.flatten();
     let report = Report {
         calibration,
         review: args.review,
         portraits: &portraits,
-        previous: previous.as_ref(),
+        previous: previous.as_ref().map(|(previous, _)| previous),
         defective: &calibrated.defective,
         costs: args.costs,
+        what_if: what_if.as_ref(),
     };
     // What is to be looked at comes first.
     target::write(&page, &report.html())?;
@@ -204,6 +224,7 @@ fn set(args: SetArgs) -> Result<()> {
     }
     tell(calibration)?;
     tell_of_costs(&calibrated, args.costs)?;
+    what_if.as_ref().map_or(Ok(()), recorded::tell)?;
     print::line(format_args!("report      {}", page.display()))?;
     match args.review {
         true => print::line(
@@ -216,10 +237,10 @@ fn set(args: SetArgs) -> Result<()> {
 /// So many of the most unusual images are in the report.
 const PORTRAITS: usize = 10;
 
-/// The calibration that stands where this one goes, if it is one of the same product.
-fn previous(path: &std::path::Path, calibration: &Calibration) -> Option<Calibration> {
-    let (previous, _) = path.is_file().then(|| Calibration::open(path)).and_then(Result::ok)?;
-    (previous.class == calibration.class).then_some(previous)
+/// The calibration that stands where this one goes, if it is one of the same product, with its file's digest.
+fn previous(path: &std::path::Path, calibration: &Calibration) -> Option<(Calibration, Digest)> {
+    let previous = path.is_file().then(|| Calibration::open(path)).and_then(Result::ok)?;
+    (previous.0.class == calibration.class).then_some(previous)
 }
 
 fn tell_of_costs(calibrated: &Calibrated, costs: Option<Costs>) -> Result<()> {

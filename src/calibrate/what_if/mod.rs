@@ -1,0 +1,277 @@
+//! What a calibration would have done to parts whose decisions are on record.
+//!
+//! A recorded score counts where the same model and the same constants gave it. Other parts are scored again from their stored
+//! pictures. Rejected parts keep theirs, of passed ones only a share does: what that share says of all is told with an interval.
+
+mod told;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::Portrait;
+use super::defects::clopper_pearson;
+use super::file::Calibration;
+use crate::audit::{Entry, PictureEntry, Query, Range, Stored, read_picture};
+use crate::bundle::Bundle;
+use crate::digest::Digest;
+use crate::inspect::overlay::{Paint, beside};
+use crate::inspect::{Inspector, batch};
+use crate::picture::Statistics;
+use crate::{Error, Result, print};
+
+/// So many parts whose verdicts change are listed.
+const LISTED: usize = 500;
+/// And of so many the pictures are shown.
+const SHOWN: usize = 12;
+
+/// What is asked.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    /// The calibration that is asked about.
+    pub calibration: &'a Calibration,
+    /// Calibrations that were in use then, with the digests of their files.
+    pub was: &'a [(Digest, Calibration)],
+    /// The calibration's bundle, to score stored pictures again; without it recorded scores alone are used.
+    pub bundle: Option<&'a Bundle>,
+    /// The newest file of the audit.
+    pub log: &'a Path,
+    /// The pictures' folder.
+    pub pictures: &'a Path,
+    /// The time of the parts.
+    pub range: Range,
+}
+
+/// What would have become of the parts.
+#[derive(Debug, Clone, Default)]
+pub struct WhatIf {
+    /// The product.
+    pub class: String,
+    /// The calibration's threshold.
+    pub threshold: f32,
+    /// Parts whose verdict is known: `[rejected then][rejected now]`.
+    pub counts: [[u64; 2]; 2],
+    /// Parts that had a verdict and of which nothing can be said: `[rejected then]`.
+    pub untold: [u64; 2],
+    /// Parts without a verdict. They count as bad, whatever the calibration is.
+    pub unjudged: u64,
+    /// Parts that are known from their recorded scores.
+    pub recorded: u64,
+    /// Parts that are known from their stored pictures.
+    pub pictured: u64,
+    /// Pictures that were removed since, or are not what was written.
+    pub gone: u64,
+    /// Of the passed parts without a comparable score: those that were kept by chance, and so stand for all of them, and how many
+    /// of these are rejected now.
+    pub sample: (u64, u64),
+    /// The first of the parts whose verdict changes, in the order of the records.
+    pub changed: Vec<Changed>,
+    /// How many more there are.
+    pub more: u64,
+    /// Scores of the known parts under the calibration: `[rejected then]`.
+    pub scores: [Vec<f32>; 2],
+    /// Pictures of some of the parts whose verdict changes, beside their anomaly maps.
+    pub portraits: Vec<Portrait>,
+}
+
+/// A part whose verdict changes.
+#[derive(Debug, Clone)]
+pub struct Changed {
+    /// `RUN/PART`, or the number of its record where the run is not known.
+    pub id: String,
+    /// When it was captured.
+    pub time: String,
+    /// Its score then; `None` where it was not a number.
+    pub was: Option<f32>,
+    /// Its score under the calibration.
+    pub score: f32,
+    /// Whether it is rejected now; it was not then.
+    pub rejected: bool,
+    /// Why it is rejected, where that is not its score.
+    pub why: Option<String>,
+    picture: Option<PictureEntry>,
+}
+
+/// A part that had a verdict.
+struct Case {
+    seq: u64,
+    id: String,
+    time: String,
+    score: Option<f32>,
+    rejected: bool,
+    picture: Option<PictureEntry>,
+}
+
+/// What becomes of a part.
+struct Now {
+    score: f32,
+    rejected: bool,
+    why: Option<String>,
+}
+
+/// Answers the question.
+///
+/// # Errors
+///
+/// The audit or a picture cannot be read, the network fails, the bundle is not the calibration's, or nothing is known of any part.
+pub fn ask(question: &Question) -> Result<WhatIf> {
+    let calibration = question.calibration;
+    question.bundle.map_or(Ok(()), |bundle| calibration.check_bundle(bundle))?;
+    let same = question.was.iter().filter(|(_, was)| was.same_scores(calibration)).map(|(digest, _)| *digest);
+    let same = same.collect::<BTreeSet<_>>();
+    let (class, threshold) = (calibration.class.clone(), calibration.threshold);
+    let query = Query { class: Some(class.clone()), range: question.range, ..Query::of_kind("part") };
+    let mut answer = WhatIf { class, threshold, ..WhatIf::default() };
+    let mut known = Vec::new();
+    let mut stored = Vec::new();
+    query.each_part(question.log, |entry, run| {
+        let Some(case) = Case::of(entry, run) else {
+            answer.unjudged += 1;
+            return Ok(());
+        };
+        let is_comparable = entry.bundle == Some(calibration.bundle)
+            && entry.calibration.is_some_and(|calibration| same.contains(&calibration));
+        if is_comparable {
+            // A score that is not a number is not written down.
+            let score = entry.score.unwrap_or(f32::NAN);
+            answer.recorded += 1;
+            answer.count(&mut known, case, Now { score, rejected: calibration.rejects(score), why: None });
+        } else if question.bundle.is_some() && case.file().is_some() {
+            stored.push(case);
+        } else {
+            answer.untold[usize::from(case.rejected)] += 1;
+        }
+        Ok(())
+    })?;
+    if let Some(bundle) = question.bundle {
+        let again = again(question, bundle, &stored)?;
+        for (case, now) in stored.into_iter().zip(again) {
+            answer.count_again(&mut known, case, now);
+        }
+    }
+    answer.finish(known)?;
+    if let Some(bundle) = question.bundle {
+        answer.portraits = portraits(question, bundle, &answer.changed)?;
+    }
+    Ok(answer)
+}
+
+/// Scores stored pictures again; `None` for one that is not there any more.
+fn again(question: &Question, bundle: &Bundle, stored: &[Case]) -> Result<Vec<Option<Now>>> {
+    let calibration = question.calibration;
+    let class = bundle.manifest.class_index(&calibration.class)?;
+    batch::for_each(bundle, "stored pictures", stored, |inspector, _, case| {
+        let Some(picture) = &case.picture else { return Ok(None) };
+        let Stored::Whole(image) = read_picture(question.pictures, picture)? else { return Ok(None) };
+        if let Err(error) = calibration.check_frame(image.dimensions()) {
+            return Ok(Some(Now { score: f32::NAN, rejected: true, why: Some(error.line()) }));
+        }
+        let inspection = inspector.inspect(&image, class, &calibration.reference)?;
+        let fault = calibration.picture.and_then(|limits| limits.fault(&Statistics::of(&image)));
+        let other = inspection.resembles.map(|other| format!("it looks like '{}'", bundle.manifest.classes[other]));
+        let why = fault.map(|fault| fault.to_string()).or(other);
+        let rejected = why.is_some() || calibration.rejects(inspection.score);
+        Ok(Some(Now { score: inspection.score, rejected, why }))
+    })
+}
+
+fn portraits(question: &Question, bundle: &Bundle, changed: &[Changed]) -> Result<Vec<Portrait>> {
+    let class = bundle.manifest.class_index(&question.calibration.class)?;
+    let mut inspector = Inspector::new(bundle)?;
+    let mut portraits = Vec::new();
+    for part in changed {
+        let Some(picture) = part.picture.as_ref().filter(|_| portraits.len() < SHOWN) else { continue };
+        let Stored::Whole(image) = read_picture(question.pictures, picture)? else { continue };
+        let map = inspector.inspect(&image, class, &question.calibration.reference)?.map;
+        let paint = Paint { full: 2.0 * question.calibration.threshold, rejected: Some(part.rejected) };
+        portraits.push(Portrait { file: part.id.clone(), score: part.score, picture: beside(&image, &map, paint) });
+    }
+    Ok(portraits)
+}
+
+impl Case {
+    /// `None` for a part without a verdict.
+    fn of(entry: &Entry, run: Option<&str>) -> Option<Self> {
+        let rejected = match entry.verdict.as_deref() {
+            Some("pass") => false,
+            Some("reject") => true,
+            _ => return None,
+        };
+        let run = run.or_else(|| entry.picture.as_ref()?.run());
+        let id = match (run, entry.part) {
+            (Some(run), Some(part)) => format!("{run}/{part}"),
+            _ => format!("record {}", entry.seq),
+        };
+        let (time, picture) = (entry.time.clone(), entry.picture.clone());
+        Some(Case { seq: entry.seq, id, time, score: entry.score, rejected, picture })
+    }
+
+    fn file(&self) -> Option<&str> {
+        self.picture.as_ref()?.file.as_deref()
+    }
+
+    fn is_sampled_pass(&self) -> bool {
+        !self.rejected && self.picture.as_ref().and_then(PictureEntry::is_sampled) == Some(true)
+    }
+}
+
+impl WhatIf {
+    fn count(&mut self, changed: &mut Vec<(u64, Changed)>, case: Case, now: Now) {
+        self.counts[usize::from(case.rejected)][usize::from(now.rejected)] += 1;
+        self.scores[usize::from(case.rejected)].push(now.score);
+        if case.rejected != now.rejected {
+            let Case { seq, id, time, score: was, picture, .. } = case;
+            let Now { score, rejected, why } = now;
+            changed.push((seq, Changed { id, time, was, score, rejected, why, picture }));
+        }
+    }
+
+    fn count_again(&mut self, changed: &mut Vec<(u64, Changed)>, case: Case, now: Option<Now>) {
+        let Some(now) = now else {
+            self.gone += 1;
+            self.untold[usize::from(case.rejected)] += 1;
+            return;
+        };
+        self.pictured += 1;
+        if case.is_sampled_pass() {
+            self.sample = (self.sample.0 + 1, self.sample.1 + u64::from(now.rejected));
+        }
+        self.count(changed, case, now);
+    }
+
+    fn finish(&mut self, mut changed: Vec<(u64, Changed)>) -> Result<()> {
+        if self.known() == 0 {
+            return Err(Error::usage(format!(
+                "nothing can be told of {} of '{}'",
+                print::counted(self.untold.iter().sum::<u64>() + self.unjudged, "part"),
+                self.class
+            ))
+            .advise(
+                "name the calibrations that were in use then (--was), the model (--model) and the folder of the pictures \
+                 (--pictures), or another time",
+            ));
+        }
+        changed.sort_by_key(|(seq, _)| *seq);
+        self.more = changed.len().saturating_sub(LISTED) as u64;
+        self.changed = changed.into_iter().take(LISTED).map(|(_, part)| part).collect();
+        Ok(())
+    }
+
+    /// Parts whose verdict is known.
+    pub fn known(&self) -> u64 {
+        self.counts.iter().flatten().sum()
+    }
+
+    /// Shares of rejects among the known parts, then and now.
+    pub fn reject_rates(&self) -> (f64, f64) {
+        let [[_, caught], [released, kept]] = self.counts;
+        let share = |count: u64| count as f64 / self.known().max(1) as f64;
+        (share(released + kept), share(caught + kept))
+    }
+
+    /// Of the passed parts without a comparable score the share that is rejected now lies between these, with 95% confidence
+    /// (Clopper and Pearson); `None` where no picture was kept by chance.
+    pub fn rejected_passes(&self) -> Option<(f64, f64)> {
+        let (of, hits) = self.sample;
+        (of > 0).then(|| clopper_pearson(hits as usize, of as usize))
+    }
+}

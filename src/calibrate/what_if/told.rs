@@ -1,0 +1,82 @@
+//! The answer as text.
+
+use std::fmt;
+
+use super::{Changed, WhatIf};
+use crate::calibrate::threshold::INTERVAL;
+use crate::print;
+
+impl WhatIf {
+    /// What the counts are made of, in sentences.
+    pub fn remarks(&self) -> Vec<String> {
+        let (then, now) = self.reject_rates();
+        let parts = |count: u64| print::counted(count, "part");
+        let mut remarks = vec![
+            format!(
+                "of {} {:.2}% were rejected then, and {:.2}% with this calibration",
+                parts(self.known()),
+                100.0 * then,
+                100.0 * now
+            ),
+            format!(
+                "{} known by recorded scores, {} by stored pictures that were scored again",
+                parts(self.recorded),
+                self.pictured
+            ),
+        ];
+        let [passed, rejected] = self.untold;
+        if passed + rejected > 0 {
+            remarks.push(format!(
+                "nothing is known of {passed} passed and {} that another model or other constants judged, and of which no \
+                 picture is there",
+                print::counted(rejected, "rejected part")
+            ));
+        }
+        if self.gone > 0 {
+            remarks.push(format!(
+                "{} not there any more, or not what was written",
+                match self.gone {
+                    1 => "1 picture is".to_owned(),
+                    gone => format!("{gone} pictures are"),
+                }
+            ));
+        }
+        if let Some((low, high)) = self.rejected_passes() {
+            let (of, hits) = self.sample;
+            remarks.push(format!(
+                "{of} of the passed parts were kept by chance: {hits} of these would be rejected, so {:.2}% to {:.2}% of all \
+                 that passed ({}% confidence)",
+                100.0 * low,
+                100.0 * high,
+                100.0 * INTERVAL
+            ));
+        }
+        if self.unjudged > 0 {
+            remarks.push(format!("{} had no verdict, and would be bad again", parts(self.unjudged)));
+        }
+        remarks
+    }
+}
+
+impl fmt::Display for WhatIf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [[passes, caught], [released, rejects]] = self.counts;
+        let [passed, rejected] = self.untold;
+        writeln!(f, "{:14}{:>12}{:>14}{:>11}", "", "passes now", "rejected now", "not known")?;
+        writeln!(f, "{:14}{passes:>12}{caught:>14}{passed:>11}", "passed then")?;
+        writeln!(f, "{:14}{released:>12}{rejects:>14}{rejected:>11}", "rejected then")?;
+        let remarks = self.remarks();
+        remarks.iter().take(remarks.len() - 1).try_for_each(|remark| writeln!(f, "{remark}"))?;
+        // There are two remarks at least.
+        f.write_str(remarks.last().map_or("", String::as_str))
+    }
+}
+
+impl fmt::Display for Changed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = if self.rejected { "rejected" } else { "passes" };
+        let was = self.was.map_or_else(|| "-".to_owned(), |was| print::fitted(was, 3, 9));
+        write!(f, "{:<38}  {}  {was:>9}  {:>9}  {word}", self.id, self.time, print::fitted(self.score, 3, 9))?;
+        self.why.as_ref().map_or(Ok(()), |why| write!(f, " ({why})"))
+    }
+}

@@ -1,0 +1,154 @@
+//! Calibration and the line's audit: what another calibration would have done.
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use common::line::Line;
+use common::{normal_part, run};
+use hgad::calibrate::Calibration;
+use serde_json::Value;
+
+/// The line's calibration with another threshold, as `new.toml`.
+fn with_threshold(line: &Line, threshold: f32) -> String {
+    let (was, _) = Calibration::open(&line.bench.path("calibration/red.toml")).unwrap();
+    Calibration { threshold, ..was }.write(&line.bench.path("new.toml")).unwrap();
+    line.bench.text("new.toml")
+}
+
+fn what_if(line: &Line, calibration: &str, extra: &[&str]) -> (i32, String, String) {
+    run(&[&["calibrate", "what-if", calibration, "--audit", &line.log()][..], extra].concat())
+}
+
+/// The three numbers of a row of the table.
+fn row(out: &str, name: &str) -> Vec<usize> {
+    let line = out.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name}: {out}"));
+    line.split_whitespace().skip(2).map(|word| word.parse().unwrap()).collect()
+}
+
+fn score(part: &Value) -> f32 {
+    part["score"].as_f64().unwrap() as f32
+}
+
+/// Parts that had a verdict, of those that passed and those that were rejected.
+fn judged(line: &Line) -> [Vec<Value>; 2] {
+    let parts = line.parts();
+    ["pass", "reject"].map(|verdict| parts.iter().filter(|part| part["verdict"] == verdict).cloned().collect())
+}
+
+#[test]
+fn another_threshold_is_told_from_recorded_scores() {
+    let line = Line::after_a_run("");
+    let [passed, rejected] = judged(&line);
+    let mut scores = passed.iter().chain(&rejected).map(score).collect::<Vec<_>>();
+    scores.sort_by(f32::total_cmp);
+    // Half of what passed is above it, all of what was rejected.
+    let new = with_threshold(&line, scores[passed.len() / 2]);
+    let above = passed.len() - passed.len() / 2 - 1;
+    let was = line.bench.text("calibration/red.toml");
+    let (code, out, err) = what_if(&line, &new, &["--was", &was]);
+    assert_eq!(code, 0, "{out}{err}");
+    assert_eq!(row(&out, "passed then"), [passed.len() - above, above, 0], "{out}");
+    assert_eq!(row(&out, "rejected then"), [0, rejected.len(), 0], "{out}");
+    assert!(
+        out.contains(&format!("{} parts known by recorded scores, 0 by stored", passed.len() + rejected.len())),
+        "{out}"
+    );
+    let start = common::records(line.log().as_ref()).remove(0);
+    let changed = passed.iter().filter(|part| score(part) > scores[passed.len() / 2]);
+    for part in changed {
+        let id = format!("{}/{}", start["run"].as_str().unwrap(), part["part"]);
+        let told =
+            out.lines().find(|line| line.starts_with(&format!("{id} "))).unwrap_or_else(|| panic!("{id}: {out}"));
+        assert!(told.ends_with("rejected") && told.contains(part["time"].as_str().unwrap()), "{told}");
+    }
+    let (code, out, _) = what_if(&line, &new, &["--was", &was, "--list", "1"]);
+    assert!(code == 0 && out.contains(&format!("and {} more", above - 1)), "{out}");
+    // The threshold that was in use changes nothing.
+    let (code, out, _) = what_if(&line, &was, &[]);
+    assert!(code == 0 && out.contains("no verdict changes"), "{out}");
+    // Nobody can compare scores of constants that are not known.
+    let (code, out, err) = what_if(&line, &new, &[]);
+    assert!(code == 2 && err.contains("nothing can be told of") && err.contains("--was"), "{out}{err}");
+}
+
+#[test]
+fn other_constants_are_told_from_stored_pictures_and_a_share_stands_for_all_that_passed() {
+    let line = Line::after_a_run("sample = 0.6\n");
+    let bench = &line.bench;
+    (0..20).for_each(|seed| bench.save(&format!("normals/{seed:03}.png"), &normal_part(0, 500 + seed)));
+    let (model, images) = (bench.text("bundle"), bench.text("normals"));
+    let (code, _, err) = run(&[
+        "calibrate",
+        "--model",
+        &model,
+        "--class",
+        "red",
+        "--images",
+        &images,
+        "--target-frr",
+        "0.3",
+        "--out",
+        &bench.text("new.toml"),
+    ]);
+    assert_eq!(code, 0, "{err}");
+    // So that some of what passed is rejected.
+    let (mut new, _) = Calibration::open(&bench.path("new.toml")).unwrap();
+    new.threshold = new.images.iter().map(|image| image.score).fold(f32::INFINITY, f32::min);
+    new.write(&bench.path("new.toml")).unwrap();
+    let (new, frames) = (bench.text("new.toml"), bench.text("frames"));
+    let (_, scored, _) = run(&["score", "--model", &model, "--calibration", &new, "--class", "red", "--json", &frames]);
+    let verdict = |line: &str| {
+        let told: Value = serde_json::from_str(line).unwrap();
+        (told["image"].as_str().unwrap().rsplit('/').next().unwrap().to_owned(), told["verdict"] == "reject")
+    };
+    let rejects = scored.lines().map(verdict).collect::<BTreeMap<_, _>>();
+
+    let was = bench.text("calibration/red.toml");
+    let (code, _, err) = what_if(&line, &new, &["--was", &was]);
+    assert!(code == 2 && err.contains("--model"), "{err}");
+    let page = bench.text("what-if.html");
+    let (code, out, err) = what_if(&line, &new, &["--was", &was, "--model", &model, "--out", &page]);
+    assert_eq!(code, 0, "{out}{err}");
+    let [passed, rejected] = judged(&line);
+    let count = |parts: &[Value]| {
+        let kept = parts.iter().filter(|part| line.kept(part).is_some()).collect::<Vec<_>>();
+        let bad = kept.iter().filter(|part| rejects[part["origin"].as_str().unwrap()]).count();
+        [kept.len() - bad, bad, parts.len() - kept.len()]
+    };
+    assert_eq!(row(&out, "passed then"), count(&passed), "{out}");
+    assert_eq!(row(&out, "rejected then"), count(&rejected), "{out}");
+    let [good, bad, _] = count(&passed);
+    assert!(out.contains(&format!("{} of the passed parts were kept by chance: {bad} of these", good + bad)), "{out}");
+    let html = std::fs::read_to_string(&page).unwrap();
+    assert!(
+        html.contains("What it would have done") && !html.contains("http") && html.contains("aria-label=\"scores\"")
+    );
+    let pictures = html.matches("data:image/jpeg;base64,").count();
+    assert!(bad > 0, "{out}");
+    assert_eq!(pictures, bad + count(&rejected)[0], "of each part whose verdict changes");
+
+    std::fs::remove_file(line.picture(&rejected[0])).unwrap();
+    let (code, out, _) = what_if(&line, &new, &["--model", &model]);
+    assert!(code == 0 && out.contains("1 picture is not there any more"), "{out}");
+    assert_eq!(row(&out, "rejected then").iter().sum::<usize>(), rejected.len(), "{out}");
+
+    // The report of a calibration that is being made has it too.
+    let (code, out, err) = run(&[
+        "calibrate",
+        "--model",
+        &model,
+        "--class",
+        "red",
+        "--images",
+        &images,
+        "--target-frr",
+        "0.3",
+        "--audit",
+        &line.log(),
+        "--out",
+        &bench.text("newer.toml"),
+    ]);
+    assert!(code == 0 && out.contains("last 7 days"), "{out}{err}");
+    assert!(std::fs::read_to_string(bench.path("newer.html")).unwrap().contains("What it would have done"));
+}
