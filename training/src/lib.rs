@@ -7,6 +7,7 @@
 #![warn(missing_docs)]
 
 pub mod backbone;
+pub mod census;
 pub mod cli;
 pub mod export;
 pub mod features;

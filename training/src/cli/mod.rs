@@ -1,5 +1,6 @@
 //! The command line of the training program.
 
+mod data;
 mod pretrain;
 mod render;
 mod train;
@@ -25,6 +26,8 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Train(Box<train::TrainArgs>),
+    #[command(subcommand)]
+    Data(data::DataCommand),
     Render(render::RenderArgs),
     Pretrain(pretrain::PretrainArgs),
 }
@@ -34,6 +37,7 @@ pub fn main() -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info,tract=warn")).init();
     let result = match Cli::parse().command {
         Command::Train(args) => train::run(*args),
+        Command::Data(command) => data::run(command).map(|()| ExitCode::SUCCESS),
         Command::Render(args) => render::run(args).map(|()| ExitCode::SUCCESS),
         Command::Pretrain(args) => pretrain::run(args).map(|()| ExitCode::SUCCESS),
     };
