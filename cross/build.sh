@@ -28,4 +28,4 @@ fi
 upper=$(echo "$target" | tr a-z- A-Z_)
 export "CARGO_TARGET_${upper}_LINKER=$gcc" "CC_${target//-/_}=$gcc"
 [ $# -gt 0 ] || set -- --release -p hgad
-exec cargo build --target "$target" "$@"
+exec cargo "${CARGO_COMMAND:-build}" --target "$target" "$@"

@@ -124,14 +124,9 @@ impl Task for Run<'_> {
             for y in 0..of.output[0] {
                 let first = y * of.window.stride[0];
                 for channel in 0..of.inputs {
-                    let pixels = (self.image.as_ptr().add(channel * plane), self.image.len() - channel * plane);
                     let rows = self.scratch.add(channel * kernel * of.layout.pitch());
                     let span = (first, first + kernel);
-                    match of.window.stride[1] {
-                        1 => of.layout.fill_rows::<S, 1>(&of.window, pixels, span, rows, true),
-                        2 => of.layout.fill_rows::<S, 2>(&of.window, pixels, span, rows, true),
-                        _ => of.layout.fill_rows::<S, 0>(&of.window, pixels, span, rows, true),
-                    }
+                    of.layout.fill_rows::<S, _>(&of.window, (self.image, channel * plane), span, rows, true);
                 }
                 let at = y * of.output[1];
                 let residual = self.target.residual;

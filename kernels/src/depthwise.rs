@@ -2,7 +2,7 @@
 
 use crate::error::check_length;
 use crate::geometry::{Clamp, Window};
-use crate::rows::PhasedRow;
+use crate::rows::{PhasedRow, Pixels};
 use crate::scratch::Scratch;
 use crate::simd::{Simd, Task, dispatch, float_tier};
 use crate::{Error, Tier};
@@ -15,16 +15,9 @@ const STRIP: usize = 20 << 10;
 /// Windows of 3x3 and 5x5 with strides of 1 and 2 compute four rows at once from registers; all others take a general path.
 #[derive(Clone, Debug)]
 pub struct Depthwise {
-    tier: Tier,
-    channels: usize,
-    window: Window,
-    output: [usize; 2],
-    weights: Vec<f32>,
+    sweep: Sweep,
     bias: Vec<f32>,
     clamp: Clamp,
-    layout: PhasedRow,
-    /// Output rows of a strip.
-    strip: usize,
 }
 
 impl Depthwise {
@@ -42,44 +35,29 @@ impl Depthwise {
         bias: &[f32],
         clamp: Clamp,
     ) -> Result<Self, Error> {
-        let output = window.output()?;
-        check_length("weights", channels * window.kernel[0] * window.kernel[1], weights.len())?;
         check_length("bias", channels, bias.len())?;
-        let layout = PhasedRow::new(&window, output[1]);
-        let fitting = (STRIP / 4 / layout.pitch()).saturating_sub(window.kernel[0]) / window.stride[0];
-        // Whole groups of four rows, and at least one.
-        let strip = (fitting / 4 * 4).max(4).min(output[0]);
-        Ok(Self {
-            tier: float_tier(tier.checked()?, output[1]),
-            channels,
-            window,
-            output,
-            weights: weights.to_vec(),
-            bias: bias.to_vec(),
-            clamp: clamp.checked()?,
-            layout,
-            strip,
-        })
+        let sweep = Sweep::new(tier, channels, window, weights.to_vec())?;
+        Ok(Self { sweep, bias: bias.to_vec(), clamp: clamp.checked()? })
     }
 
     /// Elements of the input: channels, height, width.
     pub fn input_len(&self) -> usize {
-        self.channels * self.window.height * self.window.width
+        self.sweep.input_len()
     }
 
     /// Elements of the output.
     pub fn output_len(&self) -> usize {
-        self.channels * self.output[0] * self.output[1]
+        self.sweep.output_len()
     }
 
     /// Height and width of the output.
     pub fn output_size(&self) -> [usize; 2] {
-        self.output
+        self.sweep.output
     }
 
     /// Working memory that [`Depthwise::run`] uses, in bytes.
     pub fn scratch_bytes(&self) -> usize {
-        4 * self.strip_rows(self.strip) * self.layout.pitch()
+        self.sweep.scratch_bytes()
     }
 
     /// Convolves one image.
@@ -89,27 +67,115 @@ impl Depthwise {
     pub fn run(&self, image: &[f32], output: &mut [f32], scratch: &mut Scratch) -> Result<(), Error> {
         check_length("image", self.input_len(), image.len())?;
         check_length("output", self.output_len(), output.len())?;
-        let rows = scratch.bytes(self.scratch_bytes()).cast();
-        // SAFETY: `new` has checked that the CPU has the tier, and the lengths were checked above.
-        unsafe { dispatch(self.tier, Run { of: self, image, output, rows }) };
+        let finish = Biased { of: self, output: output.as_mut_ptr() };
+        // SAFETY: the lengths were checked above.
+        unsafe { self.sweep.run(image, finish, scratch) };
         Ok(())
+    }
+}
+
+/// What becomes of the sums of a depthwise convolution.
+pub(crate) trait Finish {
+    /// What the sums of a channel start from.
+    fn start(&self, channel: usize) -> f32;
+
+    /// Stores the first `count` sums of a vector as outputs from `at` on.
+    ///
+    /// # Safety
+    /// The CPU has the features of `S`; the outputs are there, and `count` is at most `LANES`.
+    unsafe fn store<S: Simd>(&self, channel: usize, sums: S::V, at: usize, count: usize);
+}
+
+/// Bias and clamp.
+struct Biased<'a> {
+    of: &'a Depthwise,
+    output: *mut f32,
+}
+
+impl Finish for Biased<'_> {
+    #[inline(always)]
+    fn start(&self, channel: usize) -> f32 {
+        self.of.bias[channel]
+    }
+
+    #[inline(always)]
+    unsafe fn store<S: Simd>(&self, _channel: usize, sums: S::V, at: usize, count: usize) {
+        // SAFETY: a full vector is stored only where there is room for it; `narrow` is as long as the widest.
+        unsafe {
+            let value = S::clamp(sums, S::splat(self.of.clamp.low), S::splat(self.of.clamp.high));
+            if count == S::LANES {
+                S::store(self.output.add(at), value);
+            } else {
+                let mut narrow = [0.0; 16];
+                S::store(narrow.as_mut_ptr(), value);
+                self.output.add(at).copy_from_nonoverlapping(narrow.as_ptr(), count);
+            }
+        }
+    }
+}
+
+/// The sums of a depthwise convolution in `f32`, strip by strip, whatever the pixels are and whatever becomes of the sums.
+#[derive(Clone, Debug)]
+pub(crate) struct Sweep {
+    tier: Tier,
+    channels: usize,
+    window: Window,
+    pub(crate) output: [usize; 2],
+    weights: Vec<f32>,
+    layout: PhasedRow,
+    /// Output rows of a strip.
+    strip: usize,
+}
+
+impl Sweep {
+    pub(crate) fn new(tier: Tier, channels: usize, window: Window, weights: Vec<f32>) -> Result<Self, Error> {
+        let output = window.output()?;
+        check_length("weights", channels * window.kernel[0] * window.kernel[1], weights.len())?;
+        let layout = PhasedRow::new(&window, output[1]);
+        let fitting = (STRIP / 4 / layout.pitch()).saturating_sub(window.kernel[0]) / window.stride[0];
+        // Whole groups of four rows, and at least one.
+        let strip = (fitting / 4 * 4).max(4).min(output[0]);
+        let tier = float_tier(tier.checked()?, output[1]);
+        Ok(Self { tier, channels, window, output, weights, layout, strip })
+    }
+
+    pub(crate) fn input_len(&self) -> usize {
+        self.channels * self.window.height * self.window.width
+    }
+
+    pub(crate) fn output_len(&self) -> usize {
+        self.channels * self.output[0] * self.output[1]
+    }
+
+    pub(crate) fn scratch_bytes(&self) -> usize {
+        4 * self.strip_rows(self.strip) * self.layout.pitch()
     }
 
     /// Input rows under so many output rows.
     fn strip_rows(&self, rows: usize) -> usize {
         (rows - 1) * self.window.stride[0] + self.window.kernel[0]
     }
+
+    /// Convolves one image.
+    ///
+    /// # Safety
+    /// `image` has `input_len` pixels, `finish` takes `output_len` outputs.
+    pub(crate) unsafe fn run<P: Pixels + ?Sized, F: Finish>(&self, image: &P, finish: F, scratch: &mut Scratch) {
+        let rows = scratch.bytes(self.scratch_bytes()).cast();
+        // SAFETY: `new` has checked that the CPU has the tier; the rest is the caller's.
+        unsafe { dispatch(self.tier, Run { of: self, image, finish, rows }) };
+    }
 }
 
 /// One run; `rows` are `scratch_bytes` of working memory.
-struct Run<'a> {
-    of: &'a Depthwise,
-    image: &'a [f32],
-    output: &'a mut [f32],
+struct Run<'a, P: ?Sized, F> {
+    of: &'a Sweep,
+    image: &'a P,
+    finish: F,
     rows: *mut f32,
 }
 
-impl Task for Run<'_> {
+impl<P: Pixels + ?Sized, F: Finish> Task for Run<'_, P, F> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         // SAFETY: passed on from the caller.
@@ -125,88 +191,74 @@ impl Task for Run<'_> {
     }
 }
 
-impl Run<'_> {
+impl<P: Pixels + ?Sized, F: Finish> Run<'_, P, F> {
     /// # Safety
-    /// The CPU has the features of `S`; slices and `rows` are as long as `of` says.
+    /// The CPU has the features of `S`; `image`, outputs and `rows` are as long as `of` says.
     #[inline(always)]
-    unsafe fn channels<S: Simd, B: Block>(self) {
+    unsafe fn channels<S: Simd, B: Block>(&self) {
         let of = self.of;
-        let (plane, area) = (of.window.height * of.window.width, of.output[0] * of.output[1]);
+        let plane = of.window.height * of.window.width;
         for channel in 0..of.channels {
+            // A plane in one strip lies where the one before it did, and so do the zeros around it.
+            let pads = channel == 0 || of.strip < of.output[0];
             let mut from = 0;
             while from < of.output[0] {
                 let to = (from + of.strip).min(of.output[0]);
                 let first = from * of.window.stride[0];
-                // SAFETY: channels and rows are within the slices, whose lengths `run` has checked.
+                let span = (first, first + of.strip_rows(to - from));
+                // SAFETY: channels and rows are within the image and the output.
                 unsafe {
-                    let pixels = (self.image.as_ptr().add(channel * plane), self.image.len() - channel * plane);
-                    let rows = (first, first + of.strip_rows(to - from));
-                    // A plane in one strip lies where the one before it did, and so do the zeros around it.
-                    let pads = channel == 0 || of.strip < of.output[0];
-                    match of.window.stride[1] {
-                        1 => of.layout.fill_rows::<S, 1>(&of.window, pixels, rows, self.rows, pads),
-                        2 => of.layout.fill_rows::<S, 2>(&of.window, pixels, rows, self.rows, pads),
-                        _ => of.layout.fill_rows::<S, 0>(&of.window, pixels, rows, self.rows, pads),
-                    }
-                    let out = self.output.as_mut_ptr().add(channel * area);
-                    of.strip_of::<S, B>(channel, self.rows, out.add(from * of.output[1]), to - from);
+                    of.layout.fill_rows::<S, P>(&of.window, (self.image, channel * plane), span, self.rows, pads);
+                    self.strip::<S, B>(channel, (from, to));
                 }
                 from = to;
             }
         }
     }
-}
 
-impl Depthwise {
-    /// Computes `count` output rows from the padded rows at `rows`.
+    /// Computes output rows `from..to` from the padded rows.
     ///
     /// # Safety
-    /// The CPU has the features of `S`; `rows` holds `strip_rows(count)` rows, `out` takes `count` of them.
+    /// As [`Run::channels`]; `rows` holds the `strip_rows` under these outputs.
     #[inline(always)]
-    unsafe fn strip_of<S: Simd, B: Block>(&self, channel: usize, rows: *const f32, out: *mut f32, count: usize) {
-        let step = self.window.stride[0] * self.layout.pitch();
-        // SAFETY: `y` counts rows below `count`.
+    unsafe fn strip<S: Simd, B: Block>(&self, channel: usize, (from, to): (usize, usize)) {
+        let step = self.of.window.stride[0] * self.of.layout.pitch();
+        // SAFETY: `y` is below `to`.
         unsafe {
-            let mut y = 0;
-            while y + 4 <= count {
-                self.rows_of::<S, B, 4>(channel, rows.add(y * step), out.add(y * self.output[1]));
+            let mut y = from;
+            while y + 4 <= to {
+                self.rows::<S, B, 4>(channel, self.rows.add((y - from) * step), y);
                 y += 4;
             }
-            while y < count {
-                self.rows_of::<S, B, 1>(channel, rows.add(y * step), out.add(y * self.output[1]));
+            while y < to {
+                self.rows::<S, B, 1>(channel, self.rows.add((y - from) * step), y);
                 y += 1;
             }
         }
     }
 
-    /// Computes `R` output rows.
+    /// Computes `R` output rows from row `y` on.
     ///
     /// # Safety
-    /// As [`Depthwise::strip_of`] with `R` rows.
+    /// As [`Run::strip`] with `R` rows; `rows` is the first padded row under them.
     #[inline(always)]
-    unsafe fn rows_of<S: Simd, B: Block, const R: usize>(&self, channel: usize, rows: *const f32, out: *mut f32) {
-        let columns = self.output[1];
-        let taps = self.window.kernel[0] * self.window.kernel[1];
-        // SAFETY: a full vector is stored only where `columns` has room for it; a row narrower than a vector goes through `narrow`.
-        // Reads beyond the last column stay within the slack of a phased row.
+    unsafe fn rows<S: Simd, B: Block, const R: usize>(&self, channel: usize, rows: *const f32, y: usize) {
+        let of = self.of;
+        let columns = of.output[1];
+        let taps = of.window.kernel[0] * of.window.kernel[1];
+        let first = (channel * of.output[0] + y) * columns;
+        // SAFETY: vectors lie within the row, or are cut off at its end. Reads beyond the last column stay within the slack of a
+        // phased row.
         unsafe {
-            let weights = self.weights.as_ptr().add(channel * taps);
-            let bias = S::splat(self.bias[channel]);
-            let (low, high) = (S::splat(self.clamp.low), S::splat(self.clamp.high));
+            let weights = of.weights.as_ptr().add(channel * taps);
+            let start = S::splat(self.finish.start(channel));
             let mut x = 0;
             while x < columns {
                 // The last vector overlaps the one before it.
                 let at = if x + S::LANES <= columns { x } else { columns.saturating_sub(S::LANES) };
-                let sums = B::compute::<S, R>(self, rows.add(at), weights, bias);
-                for (y, sum) in sums.into_iter().enumerate() {
-                    let value = S::clamp(sum, low, high);
-                    if columns >= S::LANES {
-                        S::store(out.add(y * columns + at), value);
-                    } else {
-                        let mut narrow = [0.0; 16];
-                        S::store(narrow.as_mut_ptr(), value);
-                        out.add(y * columns).copy_from_nonoverlapping(narrow.as_ptr(), columns);
-                    }
+                let sums = B::compute::<S, R>(of, rows.add(at), weights, start);
+                for y in 0..R {
+                    self.finish.store::<S>(channel, sums[y], first + y * columns + at, S::LANES.min(columns));
                 }
                 x += S::LANES;
             }
@@ -219,10 +271,10 @@ trait Block {
     /// # Safety
     /// The CPU has the features of `S`; `rows` points to the first column in the first of the padded rows, `weights` to a channel's.
     unsafe fn compute<S: Simd, const R: usize>(
-        of: &Depthwise,
+        of: &Sweep,
         rows: *const f32,
         weights: *const f32,
-        bias: S::V,
+        start: S::V,
     ) -> [S::V; R];
 }
 
@@ -232,17 +284,17 @@ struct Fixed<const K: usize, const T: usize>;
 impl<const K: usize, const T: usize> Block for Fixed<K, T> {
     #[inline(always)]
     unsafe fn compute<S: Simd, const R: usize>(
-        of: &Depthwise,
+        of: &Sweep,
         rows: *const f32,
         weights: *const f32,
-        bias: S::V,
+        start: S::V,
     ) -> [S::V; R] {
         let (pitch, phase) = (of.layout.pitch(), of.layout.offset(1 % T));
-        let mut sums = [bias; R];
+        let mut sums = [start; R];
         // SAFETY: the R rows of output lie over (R - 1) * T + K padded rows, and a column of the window within a phase's slack.
         unsafe {
             for kx in 0..K {
-                let mut column = [bias; K];
+                let mut column = [start; K];
                 for ky in 0..K {
                     column[ky] = S::splat(*weights.add(ky * K + kx));
                 }
@@ -268,14 +320,14 @@ struct Any;
 impl Block for Any {
     #[inline(always)]
     unsafe fn compute<S: Simd, const R: usize>(
-        of: &Depthwise,
+        of: &Sweep,
         rows: *const f32,
         weights: *const f32,
-        bias: S::V,
+        start: S::V,
     ) -> [S::V; R] {
         let [height, width] = of.window.kernel;
         let (pitch, step) = (of.layout.pitch(), of.window.stride[0]);
-        let mut sums = [bias; R];
+        let mut sums = [start; R];
         // SAFETY: as for `Fixed`.
         unsafe {
             for ky in 0..height {

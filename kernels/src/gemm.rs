@@ -53,7 +53,7 @@ pub(crate) struct Target {
 }
 
 /// Splits `extent` into the fewest parts of at most `most`, as equal as can be: `(start, length)`.
-fn evenly(extent: usize, most: usize) -> Vec<(usize, usize)> {
+pub(crate) fn evenly(extent: usize, most: usize) -> Vec<(usize, usize)> {
     let count = extent.div_ceil(most);
     let (each, extra) = (extent / count.max(1), extent % count.max(1));
     (0..count).map(|i| (i * each + i.min(extra), each + usize::from(i < extra))).collect()

@@ -7,6 +7,7 @@
 //! - [`Pointwise`]: 1x1 convolution, and any linear layer in `[channels, positions]` layout.
 //! - [`Convolution`]: dense windows; the first layer.
 //! - [`exp`], [`tanh`], [`couple`]: elementwise, with stated errors.
+//! - [`quantized`]: the same layers on 8-bit numbers.
 //!
 //! # Conventions
 //!
@@ -53,6 +54,8 @@ mod rows;
 mod scratch;
 mod simd;
 mod tier;
+
+pub mod quantized;
 
 pub use convolution::Convolution;
 pub use depthwise::Depthwise;

@@ -42,9 +42,16 @@ impl PhasedRow {
     /// Copies one row of pixels, and writes zeros beside them where `pads` says so.
     ///
     /// # Safety
-    /// The CPU has the features of `S`; `T` is the stride, or 0 for any; `pixels` has `readable >= width` elements, `row` has `pitch()`.
+    /// The CPU has the features of `S`; `T` is the stride, or 0 for any; `pixels` has a row from `start` on, `row` has `pitch()`.
     #[inline(always)]
-    unsafe fn fill<S: Simd, const T: usize>(&self, pixels: *const f32, readable: usize, row: *mut f32, pads: bool) {
+    unsafe fn fill<S: Simd, P: Pixels + ?Sized, const T: usize>(
+        &self,
+        pixels: &P,
+        start: usize,
+        row: *mut f32,
+        pads: bool,
+    ) {
+        let readable = pixels.len() - start;
         // SAFETY: vectors are read within `readable`; a vector that starts at a pixel of the row ends at most 16 elements
         // beyond the last pixel of its phase, which `phase` leaves room for.
         unsafe {
@@ -52,21 +59,21 @@ impl PhasedRow {
             if T == 1 {
                 let at = row.add(self.left);
                 while x < self.width && x + S::LANES <= readable {
-                    S::store(at.add(x), S::load(pixels.add(x)));
+                    S::store(at.add(x), pixels.load::<S>(start + x));
                     x += S::LANES;
                 }
             } else if T == 2 {
                 let even = row.add(self.left % 2 * self.phase + self.left / 2);
                 let odd = row.add((self.left + 1) % 2 * self.phase + self.left.div_ceil(2));
                 while x < self.width && x + 2 * S::LANES <= readable {
-                    let (a, b) = S::deinterleave(S::load(pixels.add(x)), S::load(pixels.add(x + S::LANES)));
+                    let (a, b) = S::deinterleave(pixels.load::<S>(start + x), pixels.load::<S>(start + x + S::LANES));
                     S::store(even.add(x / 2), a);
                     S::store(odd.add(x / 2), b);
                     x += 2 * S::LANES;
                 }
             }
             for x in x..self.width {
-                *row.add(self.offset(self.left + x)) = *pixels.add(x);
+                *row.add(self.offset(self.left + x)) = pixels.one(start + x);
             }
             if pads || !self.width.is_multiple_of(S::LANES * T.max(1)) {
                 for column in (0..self.left).chain(self.left + self.width..self.left + self.width + self.right) {
@@ -76,35 +83,121 @@ impl PhasedRow {
         }
     }
 
-    /// Copies rows `from..to` of a padded image into working memory.
+    /// Copies rows `from..to` of a padded image, which starts at `plane`, into working memory.
     ///
     /// Zeros around the image are written where `pads` says so: they stay from one image to the next when all rows lie as before.
     ///
     /// # Safety
-    /// The CPU has the features of `S`; `T` is the stride to the right, or 0 for any; `plane` has `readable >= height * width` elements,
-    /// `rows` has `(to - from) * pitch()`.
+    /// The CPU has the features of `S`; `pixels` has `height * width` elements from `plane` on, `rows` has `(to - from) * pitch()`.
     #[inline(always)]
-    pub(crate) unsafe fn fill_rows<S: Simd, const T: usize>(
+    pub(crate) unsafe fn fill_rows<S: Simd, P: Pixels + ?Sized>(
         &self,
         window: &Window,
-        (plane, readable): (*const f32, usize),
+        (pixels, plane): (&P, usize),
         (from, to): (usize, usize),
         rows: *mut f32,
         pads: bool,
     ) {
-        // SAFETY: rows above and below the image are not read; those within it end before `readable`.
+        // SAFETY: rows above and below the image are not read; those within it end before its end.
         unsafe {
             for (i, padded) in (from..to).enumerate() {
                 let row = rows.add(i * self.pitch());
                 match padded.checked_sub(window.padding.top) {
                     Some(y) if y < window.height => {
-                        let start = y * window.width;
-                        self.fill::<S, T>(plane.add(start), readable - start, row, pads);
+                        let start = plane + y * window.width;
+                        match self.stride {
+                            1 => self.fill::<S, P, 1>(pixels, start, row, pads),
+                            2 => self.fill::<S, P, 2>(pixels, start, row, pads),
+                            _ => self.fill::<S, P, 0>(pixels, start, row, pads),
+                        }
                     }
                     _ if pads => row.write_bytes(0, self.pitch()),
                     _ => {}
                 }
             }
         }
+    }
+
+    /// Copies rows `from..to` of one padded plane of bytes, with `zero` around it.
+    ///
+    /// # Safety
+    /// `rows` has `(to - from) * pitch()` bytes.
+    #[inline(always)]
+    pub(crate) unsafe fn fill_bytes(
+        &self,
+        window: &Window,
+        plane: &[u8],
+        (from, to): (usize, usize),
+        rows: *mut u8,
+        zero: u8,
+    ) {
+        for (i, padded) in (from..to).enumerate() {
+            // SAFETY: the caller's rows; they are initialised memory.
+            let row = unsafe { std::slice::from_raw_parts_mut(rows.add(i * self.pitch()), self.pitch()) };
+            row.fill(zero);
+            let Some(y) = padded.checked_sub(window.padding.top).filter(|&y| y < window.height) else { continue };
+            let pixels = &plane[y * self.width..][..self.width];
+            for first in 0..self.stride.min(self.width) {
+                let phase = &mut row[self.offset(self.left + first)..];
+                for (to, &pixel) in phase.iter_mut().zip(pixels[first..].iter().step_by(self.stride)) {
+                    *to = pixel;
+                }
+            }
+        }
+    }
+}
+
+/// Pixels that become `f32` as they are copied.
+pub(crate) trait Pixels {
+    /// How many there are.
+    fn len(&self) -> usize;
+
+    /// # Safety
+    /// The CPU has the features of `S`; there are `LANES` pixels from `at` on.
+    unsafe fn load<S: Simd>(&self, at: usize) -> S::V;
+
+    /// One pixel.
+    fn one(&self, at: usize) -> f32;
+}
+
+impl Pixels for [f32] {
+    fn len(&self) -> usize {
+        <[f32]>::len(self)
+    }
+
+    #[inline(always)]
+    unsafe fn load<S: Simd>(&self, at: usize) -> S::V {
+        // SAFETY: the caller's.
+        unsafe { S::load(self.as_ptr().add(at)) }
+    }
+
+    #[inline(always)]
+    fn one(&self, at: usize) -> f32 {
+        self[at]
+    }
+}
+
+/// Quantized pixels, from which their zero point is taken.
+pub(crate) struct Centred<'a> {
+    /// The pixels.
+    pub(crate) bytes: &'a [u8],
+    /// What stands for 0.
+    pub(crate) zero: u8,
+}
+
+impl Pixels for Centred<'_> {
+    fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    #[inline(always)]
+    unsafe fn load<S: Simd>(&self, at: usize) -> S::V {
+        // SAFETY: the caller's.
+        unsafe { S::sub(S::load_bytes(self.bytes.as_ptr().add(at)), S::splat(self.zero.into())) }
+    }
+
+    #[inline(always)]
+    fn one(&self, at: usize) -> f32 {
+        f32::from(self.bytes[at]) - f32::from(self.zero)
     }
 }

@@ -1,7 +1,9 @@
 //! Times every layer of MobileNetV2 at 256 pixels on every tier of this CPU, one thread.
 //!
 //!     cargo bench -p hgad-kernels                  # all tiers
-//!     cargo bench -p hgad-kernels -- avx2 --csv    # one tier, for a script
+//!     cargo bench -p hgad-kernels -- avx2          # one tier
+//!
+//! `--csv` and `--rounds N` are for `benches/peers/layers.py`, which holds the times against onnxruntime's.
 //!
 //! Tiers and layers take turns, round by round; the figures are medians of the thread's CPU time. The share is that of the tier's own
 //! peak of multiply-add, measured beside them.
@@ -14,7 +16,7 @@ use std::hint::black_box;
 use hgad_kernels::{Scratch, Tier};
 use network::{LAYERS, Layer, Made};
 
-/// Turns of every layer and tier.
+/// Turns of every layer and tier, when nothing else is asked for.
 const ROUNDS: usize = 11;
 
 /// CPU time of this thread in seconds.
@@ -52,10 +54,9 @@ fn main() {
     // cargo passes --bench; what else starts with a dash is ours.
     let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
     let csv = words.iter().any(|word| word == "--csv");
-    let named = |tier: &Tier| {
-        let mut tiers = words.iter().filter(|word| !word.starts_with('-')).peekable();
-        tiers.peek().is_none() || tiers.any(|word| word == tier.name())
-    };
+    let rounds = words.iter().find_map(|word| word.parse().ok()).unwrap_or(ROUNDS);
+    let asked: Vec<Tier> = words.iter().filter_map(|word| word.parse().ok()).collect();
+    let named = |tier: &Tier| asked.is_empty() || asked.contains(tier);
     // The others compute floats as these do.
     let tiers: Vec<Tier> = Tier::available()
         .filter(|tier| !matches!(tier, Tier::AvxVnni | Tier::Vnni | Tier::Dotprod))
@@ -67,7 +68,7 @@ fn main() {
     let mut peaks = vec![Vec::new(); tiers.len()];
     let mut scratch = Scratch::new();
     let mut output = vec![0.0f32; network::LARGEST];
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds {
         for (t, made) in layers.iter().enumerate() {
             peaks[t].push(peak::flops(tiers[t]));
             for (l, made) in made.iter().enumerate() {

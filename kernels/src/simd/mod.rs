@@ -48,6 +48,14 @@ pub(crate) trait Simd: Copy + 'static {
     unsafe fn where_less(a: Self::V, b: Self::V, x: Self::V, y: Self::V) -> Self::V;
     /// The elements of even and of odd index of `a` followed by `b`.
     unsafe fn deinterleave(a: Self::V, b: Self::V) -> (Self::V, Self::V);
+    /// `LANES` bytes as numbers.
+    unsafe fn load_bytes(p: *const u8) -> Self::V;
+    /// Stores integers in 0..=255 as bytes.
+    unsafe fn store_bytes(p: *mut u8, v: Self::V);
+    /// `v` brought into `low..=high`; NaN becomes `low`.
+    unsafe fn saturate(v: Self::V, low: Self::V, high: Self::V) -> Self::V;
+    /// The sum of integers below 2^24 and of `n`, exact in `i32` (wrapping), then rounded to `f32`.
+    unsafe fn add_integer(v: Self::V, n: i32) -> Self::V;
 }
 
 /// Work that is compiled for every tier.

@@ -90,4 +90,32 @@ impl Simd for Neon {
         // SAFETY: as the trait's contract says.
         unsafe { (vuzp1q_f32(a, b), vuzp2q_f32(a, b)) }
     }
+    #[inline(always)]
+    unsafe fn load_bytes(p: *const u8) -> float32x4_t {
+        // SAFETY: as the trait's contract says.
+        unsafe {
+            let four = vreinterpret_u8_u32(vdup_n_u32(p.cast::<u32>().read_unaligned()));
+            vcvtq_f32_u32(vmovl_u16(vget_low_u16(vmovl_u8(four))))
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_bytes(p: *mut u8, v: float32x4_t) {
+        // SAFETY: as the trait's contract says.
+        unsafe {
+            let words = vmovn_u32(vcvtnq_u32_f32(v));
+            let four = vmovn_u16(vcombine_u16(words, words));
+            p.cast::<u32>().write_unaligned(vget_lane_u32::<0>(vreinterpret_u32_u8(four)))
+        }
+    }
+    // maxnm returns the number when the other operand is NaN.
+    #[inline(always)]
+    unsafe fn saturate(v: float32x4_t, low: float32x4_t, high: float32x4_t) -> float32x4_t {
+        // SAFETY: as the trait's contract says.
+        unsafe { vminq_f32(vmaxnmq_f32(v, low), high) }
+    }
+    #[inline(always)]
+    unsafe fn add_integer(v: float32x4_t, n: i32) -> float32x4_t {
+        // SAFETY: as the trait's contract says.
+        unsafe { vcvtq_f32_s32(vaddq_s32(vcvtnq_s32_f32(v), vdupq_n_s32(n))) }
+    }
 }

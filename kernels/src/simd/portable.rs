@@ -87,4 +87,23 @@ impl Simd for Portable {
     unsafe fn deinterleave(a: [f32; 4], b: [f32; 4]) -> ([f32; 4], [f32; 4]) {
         ([a[0], a[2], b[0], b[2]], [a[1], a[3], b[1], b[3]])
     }
+    #[inline(always)]
+    unsafe fn load_bytes(p: *const u8) -> [f32; 4] {
+        // SAFETY: the trait asks for LANES readable bytes.
+        unsafe { p.cast::<[u8; 4]>().read().map(f32::from) }
+    }
+    #[inline(always)]
+    unsafe fn store_bytes(p: *mut u8, v: [f32; 4]) {
+        // SAFETY: the trait asks for LANES writable bytes.
+        unsafe { p.cast::<[u8; 4]>().write(v.map(|v| v as i32 as u8)) }
+    }
+    #[inline(always)]
+    unsafe fn saturate(v: [f32; 4], low: [f32; 4], high: [f32; 4]) -> [f32; 4] {
+        let floored = zip(v, low, |v, low| if v > low { v } else { low });
+        zip(floored, high, |v, high| if v < high { v } else { high })
+    }
+    #[inline(always)]
+    unsafe fn add_integer(v: [f32; 4], n: i32) -> [f32; 4] {
+        map(v, |v| (v as i32).wrapping_add(n) as f32)
+    }
 }

@@ -123,6 +123,31 @@ impl Simd for Avx2 {
             )
         }
     }
+    #[inline(always)]
+    unsafe fn load_bytes(p: *const u8) -> __m256 {
+        // SAFETY: as the trait's contract says.
+        unsafe { _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(p.cast()))) }
+    }
+    #[inline(always)]
+    unsafe fn store_bytes(p: *mut u8, v: __m256) {
+        // SAFETY: as the trait's contract says.
+        unsafe {
+            let v = _mm256_cvtps_epi32(v);
+            let words = _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256::<1>(v));
+            _mm_storel_epi64(p.cast(), _mm_packus_epi16(words, words))
+        }
+    }
+    // The instructions return their second operand when either is NaN.
+    #[inline(always)]
+    unsafe fn saturate(v: __m256, low: __m256, high: __m256) -> __m256 {
+        // SAFETY: as the trait's contract says.
+        unsafe { _mm256_min_ps(_mm256_max_ps(v, low), high) }
+    }
+    #[inline(always)]
+    unsafe fn add_integer(v: __m256, n: i32) -> __m256 {
+        // SAFETY: as the trait's contract says.
+        unsafe { _mm256_cvtepi32_ps(_mm256_add_epi32(_mm256_cvtps_epi32(v), _mm256_set1_epi32(n))) }
+    }
 }
 
 impl Simd for Avx512 {
@@ -218,5 +243,26 @@ impl Simd for Avx512 {
             let odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
             (_mm512_permutex2var_ps(a, even, b), _mm512_permutex2var_ps(a, odd, b))
         }
+    }
+    #[inline(always)]
+    unsafe fn load_bytes(p: *const u8) -> __m512 {
+        // SAFETY: as the trait's contract says.
+        unsafe { _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(p.cast()))) }
+    }
+    #[inline(always)]
+    unsafe fn store_bytes(p: *mut u8, v: __m512) {
+        // SAFETY: as the trait's contract says.
+        unsafe { _mm_storeu_si128(p.cast(), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v))) }
+    }
+    // The instructions return their second operand when either is NaN.
+    #[inline(always)]
+    unsafe fn saturate(v: __m512, low: __m512, high: __m512) -> __m512 {
+        // SAFETY: as the trait's contract says.
+        unsafe { _mm512_min_ps(_mm512_max_ps(v, low), high) }
+    }
+    #[inline(always)]
+    unsafe fn add_integer(v: __m512, n: i32) -> __m512 {
+        // SAFETY: as the trait's contract says.
+        unsafe { _mm512_cvtepi32_ps(_mm512_add_epi32(_mm512_cvtps_epi32(v), _mm512_set1_epi32(n))) }
     }
 }

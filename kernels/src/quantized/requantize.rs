@@ -1,0 +1,225 @@
+//! From exact sums to 8-bit outputs.
+
+use crate::Error;
+use crate::error::check_length;
+use crate::geometry::Clamp;
+use crate::simd::Simd;
+
+/// How a tensor's bytes stand for numbers: `real = scale * (q - zero)`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Quantization {
+    /// The real distance of two neighbouring bytes; positive and finite.
+    pub scale: f32,
+    /// The byte that stands for 0.
+    pub zero: u8,
+}
+
+impl Quantization {
+    /// Refuses a scale that is not a positive normal number.
+    pub(crate) fn checked(self) -> Result<Self, Error> {
+        if self.scale.is_normal() && self.scale > 0.0 {
+            Ok(self)
+        } else {
+            Err(Error::Parameter("a scale is not a positive normal number"))
+        }
+    }
+
+    /// The byte nearest to a number: ties to even, saturating, NaN to 0.
+    pub fn quantize(self, real: f32) -> u8 {
+        let zero = f32::from(self.zero);
+        let (low, high) = (-zero, 255.0 - zero);
+        let steps = real / self.scale;
+        let steps = if steps > low { steps.min(high) } else { low };
+        (steps.round_ties_even() + zero) as u8
+    }
+
+    /// The number that a byte stands for.
+    pub fn dequantize(self, q: u8) -> f32 {
+        (f32::from(q) - f32::from(self.zero)) * self.scale
+    }
+}
+
+/// Weights of a layer: per output channel symmetric `i8`, and the bias.
+#[derive(Clone, Copy, Debug)]
+pub struct Weights<'a> {
+    /// The weights, in the layout of the float layer's.
+    pub values: &'a [i8],
+    /// Their scale per output channel.
+    pub scales: &'a [f32],
+    /// The bias per output channel, in units of input scale times weight scale.
+    pub bias: &'a [i32],
+}
+
+/// What a layer's outputs are.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Output {
+    /// The quantization of the convolution's own result.
+    pub quantization: Quantization,
+    /// The range of that result, in real numbers.
+    pub clamp: Clamp,
+    /// What is added to it, if anything.
+    pub sum: Option<Sum>,
+}
+
+/// A residual addition.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sum {
+    /// The quantization of what is added.
+    pub residual: Quantization,
+    /// The quantization of the sum.
+    pub output: Quantization,
+    /// The range of the sum, in real numbers.
+    pub clamp: Clamp,
+}
+
+/// A zero point, and the range of bytes around it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Range {
+    low: f32,
+    high: f32,
+    zero: f32,
+}
+
+impl Range {
+    /// Clamping in real numbers is clamping of bytes, as quantizing keeps the order.
+    pub(crate) fn new(quantization: Quantization, clamp: Clamp) -> Result<Self, Error> {
+        let (quantization, clamp) = (quantization.checked()?, clamp.checked()?);
+        let zero = f32::from(quantization.zero);
+        let low = f32::from(quantization.quantize(clamp.low)) - zero;
+        let high = f32::from(quantization.quantize(clamp.high)) - zero;
+        Ok(Self { low, high, zero })
+    }
+
+    /// Steps from the zero point, in range and whole.
+    ///
+    /// # Safety
+    /// The CPU has the features of `S`.
+    #[inline(always)]
+    pub(crate) unsafe fn steps<S: Simd>(&self, v: S::V) -> S::V {
+        // SAFETY: the caller's features.
+        unsafe { S::round(S::saturate(v, S::splat(self.low), S::splat(self.high))) }
+    }
+
+    /// The byte of a number of steps, as a number.
+    ///
+    /// # Safety
+    /// The CPU has the features of `S`.
+    #[inline(always)]
+    pub(crate) unsafe fn byte<S: Simd>(&self, steps: S::V) -> S::V {
+        // SAFETY: the caller's features.
+        unsafe { S::add(steps, S::splat(self.zero)) }
+    }
+}
+
+/// Two quantized tensors' sum in a third quantization.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Added {
+    left: f32,
+    right: f32,
+    right_zero: f32,
+    range: Range,
+}
+
+impl Added {
+    pub(crate) fn new(
+        left: Quantization,
+        right: Quantization,
+        output: Quantization,
+        clamp: Clamp,
+    ) -> Result<Self, Error> {
+        let ratio = |scale: f32| (f64::from(scale) / f64::from(output.scale)) as f32;
+        Ok(Self {
+            left: ratio(left.checked()?.scale),
+            right: ratio(right.checked()?.scale),
+            right_zero: right.zero.into(),
+            range: Range::new(output, clamp)?,
+        })
+    }
+
+    /// The bytes of the sums of `left` steps and the bytes at `right`, as numbers.
+    ///
+    /// # Safety
+    /// The CPU has the features of `S`; `right` has `LANES` bytes.
+    #[inline(always)]
+    pub(crate) unsafe fn bytes<S: Simd>(&self, left: S::V, right: *const u8) -> S::V {
+        // SAFETY: the caller's features and bytes.
+        unsafe {
+            let right = S::mul(S::sub(S::load_bytes(right), S::splat(self.right_zero)), S::splat(self.right));
+            let sum = S::add(S::mul(left, S::splat(self.left)), right);
+            self.range.byte::<S>(self.range.steps::<S>(sum))
+        }
+    }
+}
+
+/// The finish of a quantized convolution; the module's documentation has the formulas.
+#[derive(Clone, Debug)]
+pub(crate) struct Requantize {
+    multipliers: Vec<f32>,
+    range: Range,
+    pub(crate) added: Option<Added>,
+}
+
+impl Requantize {
+    pub(crate) fn new(input: Quantization, weights: &Weights, output: Output) -> Result<Self, Error> {
+        check_length("bias", weights.scales.len(), weights.bias.len())?;
+        let (input, own) = (input.checked()?, output.quantization.checked()?);
+        let multiplier = |&scale: &f32| {
+            let multiplier = (f64::from(input.scale) * f64::from(scale) / f64::from(own.scale)) as f32;
+            if multiplier.is_finite() {
+                Ok(multiplier)
+            } else {
+                Err(Error::Parameter("a weight's scale is not finite"))
+            }
+        };
+        Ok(Self {
+            multipliers: weights.scales.iter().map(multiplier).collect::<Result<_, _>>()?,
+            range: Range::new(own, output.clamp)?,
+            added: output.sum.map(|sum| Added::new(own, sum.residual, sum.output, sum.clamp)).transpose()?,
+        })
+    }
+
+    /// Refuses a residual where none is added, and its absence where one is.
+    pub(crate) fn check_residual(&self, residual: Option<&[u8]>, outputs: usize) -> Result<(), Error> {
+        match (self.added, residual) {
+            (Some(_), Some(residual)) => check_length("residual", outputs, residual.len()),
+            (None, None) => Ok(()),
+            (Some(_), None) => Err(Error::Parameter("the layer adds a residual, and none is given")),
+            (None, Some(_)) => Err(Error::Parameter("a residual is given, and the layer adds none")),
+        }
+    }
+
+    /// Finishes a channel's sums and stores the first `count` of them.
+    ///
+    /// # Safety
+    /// The CPU has the features of `S`; `out`, and `residual` where something is added, have `count` bytes.
+    #[inline(always)]
+    pub(crate) unsafe fn store<S: Simd>(
+        &self,
+        channel: usize,
+        sums: S::V,
+        residual: *const u8,
+        out: *mut u8,
+        count: usize,
+    ) {
+        // SAFETY: whole vectors where there is room for them; else `narrow`, which is as long as the widest.
+        unsafe {
+            let whole = count == S::LANES;
+            let mut narrow = [0u8; 16];
+            let steps = self.range.steps::<S>(S::mul(sums, S::splat(self.multipliers[channel])));
+            let bytes = match &self.added {
+                None => self.range.byte::<S>(steps),
+                Some(added) if whole => added.bytes::<S>(steps, residual),
+                Some(added) => {
+                    narrow.as_mut_ptr().copy_from_nonoverlapping(residual, count);
+                    added.bytes::<S>(steps, narrow.as_ptr())
+                }
+            };
+            if whole {
+                S::store_bytes(out, bytes);
+            } else {
+                S::store_bytes(narrow.as_mut_ptr(), bytes);
+                out.copy_from_nonoverlapping(narrow.as_ptr(), count);
+            }
+        }
+    }
+}
