@@ -115,8 +115,7 @@ def kernels_turn(tier, times):
     command = ["cargo", "bench", "--quiet", "-p", "hgad-kernels", "--bench", "layers", "--", "--csv", "--rounds", "3"]
     lines = subprocess.run(command + tier, check=True, capture_output=True, text=True).stdout.splitlines()
     for line in lines:
-        name, count, value = line.split(",")[:4][1:]
-        tier = line.split(",")[0]
+        tier, name, count, value, _ = line.split(",")
         times[tier, name, int(count)].append(float(value))
 
 

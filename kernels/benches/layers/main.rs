@@ -14,7 +14,7 @@ mod peak;
 use std::hint::black_box;
 
 use hgad_kernels::{Scratch, Tier};
-use network::{LAYERS, Layer, Made};
+use network::LAYERS;
 
 /// Turns of every layer and tier, when nothing else is asked for.
 const ROUNDS: usize = 11;
@@ -57,55 +57,58 @@ fn main() {
     let rounds = words.iter().find_map(|word| word.parse().ok()).unwrap_or(ROUNDS);
     let asked: Vec<Tier> = words.iter().filter_map(|word| word.parse().ok()).collect();
     let named = |tier: &Tier| asked.is_empty() || asked.contains(tier);
-    // The others compute floats as these do.
-    let tiers: Vec<Tier> = Tier::available()
-        .filter(|tier| !matches!(tier, Tier::AvxVnni | Tier::Vnni | Tier::Dotprod))
-        .filter(named)
+    let tiers: Vec<Tier> = Tier::available().filter(named).collect();
+    let made: Vec<Vec<_>> = tiers
+        .iter()
+        .map(|&tier| LAYERS.iter().map(|layer| (layer.make(tier), layer.make_of_bytes(tier))).collect())
         .collect();
-    let layers: Vec<Vec<Made>> =
-        tiers.iter().map(|&tier| LAYERS.iter().map(|layer| layer.make(tier)).collect()).collect();
-    let mut times = vec![vec![Vec::new(); LAYERS.len()]; tiers.len()];
+    let mut times = vec![vec![[Vec::new(), Vec::new()]; LAYERS.len()]; tiers.len()];
     let mut peaks = vec![Vec::new(); tiers.len()];
     let mut scratch = Scratch::new();
-    let mut output = vec![0.0f32; network::LARGEST];
+    let (mut reals, mut bytes) = (vec![0.0f32; network::LARGEST], vec![0u8; network::LARGEST]);
     for _ in 0..rounds {
-        for (t, made) in layers.iter().enumerate() {
+        for (t, made) in made.iter().enumerate() {
             peaks[t].push(peak::flops(tiers[t]));
-            for (l, made) in made.iter().enumerate() {
-                times[t][l].push(seconds(|| made.run(black_box(&mut output), &mut scratch)));
+            for (l, (real, byte)) in made.iter().enumerate() {
+                times[t][l][0].push(seconds(|| real.run(black_box(&mut reals), &mut scratch)));
+                times[t][l][1].push(seconds(|| byte.run(black_box(&mut bytes), &mut scratch)));
             }
         }
     }
-    for (t, tier) in tiers.iter().enumerate() {
-        let peak = median(&mut peaks[t]);
-        report(*tier, peak, &LAYERS, times[t].iter_mut().map(|times| median(times)).collect(), csv);
+    for (t, &tier) in tiers.iter().enumerate() {
+        let times: Vec<[f64; 2]> = times[t].iter_mut().map(|[real, byte]| [median(real), median(byte)]).collect();
+        if csv { list(tier, &times) } else { report(tier, median(&mut peaks[t]), &times) }
     }
 }
 
-/// Prints one tier's table.
-fn report(tier: Tier, peak: f64, layers: &[Layer], times: Vec<f64>, csv: bool) {
-    if csv {
-        for (layer, time) in layers.iter().zip(times) {
-            println!("{tier},{},{},{:.3}", layer.name(), layer.times, time * 1e6);
-        }
-        return;
+/// Prints one tier's times for a script.
+fn list(tier: Tier, times: &[[f64; 2]]) {
+    for (layer, [real, byte]) in LAYERS.iter().zip(times) {
+        println!("{tier},{},{},{:.3},{:.3}", layer.name(), layer.times, real * 1e6, byte * 1e6);
     }
+}
+
+/// Prints one tier's table: the layers, then each kind of them and all as the network has them.
+fn report(tier: Tier, peak: f64, times: &[[f64; 2]]) {
     println!("\n{tier}: peak {:.1} GFLOP/s", peak * 1e-9);
-    println!("{:<32} {:>5} {:>10} {:>9} {:>6}", "layer", "times", "us", "GFLOP/s", "share");
-    let mut whole = [0.0; 2];
-    for (layer, time) in layers.iter().zip(times) {
-        let flops = 2.0 * layer.macs() as f64;
-        whole[0] += time * layer.times as f64;
-        whole[1] += flops * layer.times as f64;
-        let share = 100.0 * flops / time / peak;
-        println!(
-            "{:<32} {:>5} {:>10.1} {:>9.1} {share:>5.0}%",
-            layer.name(),
-            layer.times,
-            time * 1e6,
-            flops / time * 1e-9
-        );
+    println!(
+        "{:<32} {:>5} {:>10} {:>9} {:>6} {:>10} {:>10}",
+        "layer", "times", "f32 us", "GFLOP/s", "share", "8-bit us", "8-bit/f32"
+    );
+    let line = |name: &str, times: String, flops: f64, [real, byte]: [f64; 2]| {
+        let (rate, share) = (flops / real * 1e-9, 100.0 * flops / real / peak);
+        let (real_us, byte_us, ratio) = (real * 1e6, byte * 1e6, byte / real);
+        println!("{name:<32} {times:>5} {real_us:>10.1} {rate:>9.1} {share:>5.0}% {byte_us:>10.1} {ratio:>10.2}");
+    };
+    for (layer, &times) in LAYERS.iter().zip(times) {
+        line(&layer.name(), layer.times.to_string(), 2.0 * layer.macs() as f64, times);
     }
-    let rate = whole[1] / whole[0];
-    println!("{:<32} {:>5} {:>10.1} {:>9.1} {:>5.0}%", "all", "", whole[0] * 1e6, rate * 1e-9, 100.0 * rate / peak);
+    for kind in ["first", "depthwise", "pointwise", ""] {
+        let (mut flops, mut sums) = (0.0, [0.0; 2]);
+        for (layer, times) in LAYERS.iter().zip(times).filter(|(layer, _)| layer.name().starts_with(kind)) {
+            flops += 2.0 * (layer.macs() * layer.times) as f64;
+            sums = [0, 1].map(|i| sums[i] + times[i] * layer.times as f64);
+        }
+        line(if kind.is_empty() { "all" } else { kind }, String::new(), flops, sums);
+    }
 }

@@ -1,5 +1,6 @@
 //! The layers of MobileNetV2's features at 256 pixels.
 
+use hgad_kernels::quantized::{self, Output, Quantization, Sum, Weights};
 use hgad_kernels::{Clamp, Convolution, Depthwise, Padding, Pointwise, Scratch, Tier, Window};
 
 /// Elements of the largest output.
@@ -92,11 +93,18 @@ const fn depthwise_5x5(channels: usize, side: usize) -> Layer {
     depthwise(channels, side, 0, 0)
 }
 
-/// A kernel with its input.
+/// A float kernel with its input.
 pub enum Made {
     First(Convolution, Vec<f32>),
     Depthwise(Depthwise, Vec<f32>),
     Pointwise(Pointwise, Vec<f32>, Option<Vec<f32>>),
+}
+
+/// An 8-bit kernel with its input.
+pub enum MadeOfBytes {
+    First(quantized::Convolution, Vec<u8>),
+    Depthwise(quantized::Depthwise, Vec<u8>),
+    Pointwise(quantized::Pointwise, Vec<u8>, Option<Vec<u8>>),
 }
 
 impl Layer {
@@ -154,6 +162,59 @@ impl Layer {
             }
         };
         made.expect("the layers' shapes are right, and the tier is this CPU's")
+    }
+}
+
+impl Layer {
+    /// The layer's 8-bit kernel.
+    pub fn make_of_bytes(&self, tier: Tier) -> MadeOfBytes {
+        let Layer { inputs, outputs, side, .. } = *self;
+        let bytes = |len: usize| -> Vec<u8> { (0..len).map(|i| (i * 7 % 251) as u8).collect() };
+        let values: Vec<i8> = (0..inputs * outputs * 25).map(|i| (i * 37 % 255) as u8 as i8).collect();
+        let (scales, bias) = (vec![0.01; outputs], vec![7; outputs]);
+        let weights = |len: usize| Weights { values: &values[..len], scales: &scales, bias: &bias };
+        let input = Quantization { scale: 0.02, zero: 0 };
+        let output = Output { quantization: Quantization { scale: 0.03, zero: 9 }, clamp: Clamp::RELU6, sum: None };
+        let made = match self.kind {
+            Kind::First => {
+                let (window, len) = (Window::square(side, side, 3, 2, Padding::all(1)), inputs * outputs * 9);
+                quantized::Convolution::new(tier, (inputs, outputs), window, weights(len), input, output)
+                    .map(|kernel| MadeOfBytes::First(kernel, bytes(inputs * side * side)))
+            }
+            Kind::Depthwise(stride) => {
+                let (k, stride) = if stride == 0 { (5, 1) } else { (3, stride) };
+                let window = Window::square(side, side, k, stride, Padding::all(k / 2));
+                quantized::Depthwise::new(tier, inputs, window, weights(inputs * k * k), input, output)
+                    .map(|kernel| MadeOfBytes::Depthwise(kernel, bytes(inputs * side * side)))
+            }
+            Kind::Pointwise { clamped, residual } => {
+                let positions = self.positions();
+                let clamp = if clamped { Clamp::RELU6 } else { Clamp::NONE };
+                let sum = residual.then_some(Sum { residual: input, output: output.quantization, clamp: Clamp::NONE });
+                let output = Output { clamp, sum, ..output };
+                let added = residual.then(|| bytes(outputs * positions));
+                let shape = (inputs, outputs, positions);
+                quantized::Pointwise::new(tier, shape, weights(inputs * outputs), input, output)
+                    .map(|kernel| MadeOfBytes::Pointwise(kernel, bytes(inputs * positions), added))
+            }
+        };
+        made.expect("the layers' shapes are right, and the tier is this CPU's")
+    }
+}
+
+impl MadeOfBytes {
+    /// Runs the kernel once, into the start of `output`.
+    pub fn run(&self, output: &mut [u8], scratch: &mut Scratch) {
+        match self {
+            MadeOfBytes::First(kernel, image) => kernel.run(image, None, &mut output[..kernel.output_len()], scratch),
+            MadeOfBytes::Depthwise(kernel, image) => {
+                kernel.run(image, None, &mut output[..kernel.output_len()], scratch)
+            }
+            MadeOfBytes::Pointwise(kernel, image, residual) => {
+                kernel.run(image, residual.as_deref(), &mut output[..kernel.output_len()], scratch)
+            }
+        }
+        .expect("input and output have the kernel's lengths")
     }
 }
 
