@@ -12,6 +12,7 @@
 
 pub mod approval;
 pub mod audit;
+pub mod bench;
 pub mod bundle;
 pub mod calibrate;
 pub mod camera;

@@ -1,6 +1,7 @@
 //! The command line: one module per command, exit codes by kind of failure.
 
 mod audit;
+mod bench;
 mod calibrate;
 mod camera;
 mod demo;
@@ -43,6 +44,7 @@ enum Command {
     Score(score::ScoreArgs),
     Eval(eval::EvalArgs),
     Disturb(disturb::DisturbArgs),
+    Bench(bench::BenchArgs),
     Sign(sign::SignArgs),
     Audit(audit::AuditArgs),
     Camera(camera::CameraArgs),
@@ -62,6 +64,7 @@ pub fn main() -> ExitCode {
         Command::Calibrate(args) => calibrate::run(*args),
         Command::Score(args) => score::run(args),
         Command::Eval(args) => eval::run(args),
+        Command::Bench(args) => bench::run(&args),
         Command::Disturb(args) => disturb::run(&args),
         Command::Sign(args) => sign::run(&args),
         Command::Audit(args) => audit::run(args),

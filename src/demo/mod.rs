@@ -23,6 +23,7 @@ use crate::synthetic::{Conveyor, Product};
 use crate::{Error, Result};
 
 use gallery::Gallery;
+pub use model::bundle;
 pub use tally::{Score, Tally};
 use view::View;
 

@@ -21,7 +21,7 @@ const CALIBRATIONS: [&str; 3] = [
 ];
 
 /// The embedded bundle.
-pub(super) fn bundle() -> Result<Bundle> {
+pub fn bundle() -> Result<Bundle> {
     Bundle::read(ORIGIN, |name| {
         let file = FILES.iter().find(|(known, _)| *known == name);
         let missing = || Error::device(format!("{ORIGIN} has no file {name}"));

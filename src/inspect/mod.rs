@@ -22,6 +22,7 @@ use crate::Result;
 use crate::bundle::{Bundle, Centers, InputSize, Manifest, ScoreReference};
 use anomaly_map::MapComposer;
 pub use mask::Mask;
+pub use network::Layer;
 use network::Network;
 
 /// Nats per position by which another class must be likelier before a frame counts as showing it. Variants of one product,
@@ -101,6 +102,16 @@ impl Inspector {
     pub fn latents(&mut self, image: &RgbImage) -> Result<Latents> {
         let image = preprocess::resize(image, self.size)?;
         self.network.run(preprocess::to_tensor(&image))
+    }
+
+    /// Runs the network on one frame of any size `frames` times and tells how long each of its operators takes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Inspector::latents`].
+    pub fn profile(&mut self, image: &RgbImage, frames: usize) -> Result<Vec<Layer>> {
+        let image = preprocess::resize(image, self.size)?;
+        self.network.profile(&preprocess::to_tensor(&image), frames)
     }
 
     /// How far one frame lies from the centers of class `class` at every position, `(h, w)` per level: what

@@ -1,5 +1,7 @@
 //! The network: the bundle's ONNX graph, run by tract.
 
+mod profile;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -7,6 +9,7 @@ use ndarray::{Array4, Ix4};
 use tract_onnx::prelude::*;
 
 use super::Latents;
+pub use profile::Layer;
 use crate::bundle::{Manifest, admit_graph, parse_graph};
 use crate::{Error, Result, panic_text};
 

@@ -1,0 +1,286 @@
+//! What a frame costs on this machine: every stage, every operator of the network, the memory, one core and all of them.
+
+pub mod allocation;
+pub mod board;
+
+use std::sync::Barrier;
+use std::time::{Duration, Instant};
+
+use image::RgbImage;
+use image::imageops::FilterType;
+use ndarray::Array2;
+use serde::Serialize;
+
+use crate::bundle::Bundle;
+use crate::camera::pixels::{Layout, PixelFormat};
+use crate::inspect::{Inspection, Inspector, Layer};
+use crate::{Error, Result};
+use allocation::Allocations;
+use board::{Board, Condition};
+
+/// Frames that are not counted: caches, page tables and clocks settle.
+const WARM_UP: usize = 5;
+/// The side of the matrices whose product shows what a core can do.
+const PEAK_SIDE: usize = 512;
+/// How often it is computed; the fastest counts.
+const PEAK_ROUNDS: usize = 20;
+
+/// What to measure.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Frames of every measurement.
+    pub frames: usize,
+    /// The camera's width and height in pixels.
+    pub camera: (u32, u32),
+    /// How many frames are inspected at once.
+    pub lanes: Vec<usize>,
+}
+
+/// All that was measured.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// The machine.
+    pub board: Board,
+    /// What it was like when all was done.
+    pub condition: Condition,
+    /// From the bundle's bytes to the first score.
+    pub start: Start,
+    /// The stages of one frame, in their order, and at last the whole.
+    pub stages: Vec<Stage>,
+    /// What one frame asks of the allocator.
+    pub allocations: Allocations,
+    /// Multiply-adds of a frame's network.
+    pub multiply_adds: u64,
+    /// Multiply-adds a second that one core reaches in a product of large matrices.
+    pub peak: f64,
+    /// The network's operators, the longest first.
+    pub layers: Vec<Operator>,
+    /// Several frames at once.
+    pub lanes: Vec<Lanes>,
+}
+
+/// How long a start takes.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Start {
+    /// Admitting, loading and optimising the network, in ms.
+    pub load_ms: f64,
+    /// The parity gate over the bundle's golden frames, in ms.
+    pub parity_ms: f64,
+    /// The first frame, in ms.
+    pub first_ms: f64,
+}
+
+/// The times of one stage.
+#[derive(Debug, Clone, Serialize)]
+pub struct Stage {
+    /// What it does.
+    pub name: &'static str,
+    /// Half of the frames took no longer, in ms.
+    pub p50_ms: f64,
+    /// 99 of 100 frames took no longer, in ms.
+    pub p99_ms: f64,
+    /// The slowest frame, in ms.
+    pub max_ms: f64,
+}
+
+/// One operator of the network.
+#[derive(Debug, Clone, Serialize)]
+pub struct Operator {
+    /// Its name in the graph.
+    pub name: String,
+    /// What computes it.
+    pub operator: String,
+    /// The shape of its output.
+    pub shape: Vec<usize>,
+    /// The median, in ms.
+    pub ms: f64,
+    /// Its share of all operators' time.
+    pub share: f64,
+    /// Multiply-adds of a frame.
+    pub multiply_adds: u64,
+}
+
+/// Several frames at once, one core each.
+#[derive(Debug, Clone, Serialize)]
+pub struct Lanes {
+    /// How many at once.
+    pub lanes: usize,
+    /// Frames a minute, all together.
+    pub per_minute: f64,
+    /// What each of them took, from its pixels to its score.
+    pub frame: Stage,
+}
+
+/// Measures `bundle` on `picture` (a frame of the bundle's first golden class, of any size).
+///
+/// # Errors
+///
+/// The bundle does not load, does not pass its parity gate, or fails on the picture.
+pub fn measure(bundle: &Bundle, picture: &RgbImage, plan: &Plan) -> Result<Report> {
+    let (width, height) = plan.camera;
+    let camera = image::imageops::resize(picture, width, height, FilterType::Triangle);
+    let class = bundle.golden.frames[0].class;
+    let reference = &bundle.centers.references[class];
+    let (mut inspector, start) = start(bundle, &camera)?;
+    let inspect = |inspector: &mut Inspector| inspector.inspect(&camera, class, reference);
+    for _ in 0..WARM_UP {
+        inspect(&mut inspector)?;
+    }
+    let before = Allocations::now();
+    let inspections = (0..plan.frames).map(|_| timed(|| inspect(&mut inspector))).collect::<Result<Vec<_>>>()?;
+    let allocations = Allocations::since(before, plan.frames as u64);
+    let mut stages = vec![decode(&camera, plan.frames)?];
+    stages.extend(of_inspections(&inspections));
+    let (layers, multiply_adds) = operators(&mut inspector, &camera, plan.frames)?;
+    let lanes = plan.lanes.iter().map(|lanes| several(bundle, &camera, *lanes, plan.frames)).collect::<Result<_>>()?;
+    Ok(Report {
+        board: Board::look(),
+        condition: Condition::now(),
+        start,
+        stages,
+        allocations,
+        multiply_adds,
+        peak: peak(),
+        layers,
+        lanes,
+    })
+}
+
+fn start(bundle: &Bundle, camera: &RgbImage) -> Result<(Inspector, Start)> {
+    let begun = Instant::now();
+    let mut inspector = Inspector::new(bundle)?;
+    let loaded = Instant::now();
+    inspector.check_parity(bundle)?;
+    let checked = Instant::now();
+    let class = bundle.golden.frames[0].class;
+    inspector.inspect(camera, class, &bundle.centers.references[class])?;
+    let start = Start {
+        load_ms: ms(loaded - begun),
+        parity_ms: ms(checked - loaded),
+        first_ms: ms(checked.elapsed()),
+    };
+    Ok((inspector, start))
+}
+
+/// An inspection and how long it took in all.
+fn timed(inspect: impl FnOnce() -> Result<Inspection>) -> Result<(Inspection, Duration)> {
+    let begun = Instant::now();
+    let inspection = inspect()?;
+    Ok((inspection, begun.elapsed()))
+}
+
+/// What a camera that sends JPEG costs before all else.
+fn decode(camera: &RgbImage, frames: usize) -> Result<Stage> {
+    let mut bytes = Vec::new();
+    let encoder = image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, 90);
+    camera.write_with_encoder(encoder).map_err(|error| Error::device("the picture cannot be encoded").because(error))?;
+    let layout = Layout::unpadded(PixelFormat::Mjpg, camera.width(), camera.height());
+    let times = (0..frames).map(|_| {
+        let begun = Instant::now();
+        layout.to_rgb(&[&bytes])?;
+        Ok(begun.elapsed())
+    });
+    Ok(Stage::of("decode MJPG", times.collect::<Result<Vec<_>>>()?))
+}
+
+fn of_inspections(inspections: &[(Inspection, Duration)]) -> [Stage; 4] {
+    let stage = |name, of: fn(&(Inspection, Duration)) -> Duration| Stage::of(name, inspections.iter().map(of).collect());
+    [
+        stage("preprocess", |(inspection, _)| inspection.timings.preprocess),
+        stage("network", |(inspection, _)| inspection.timings.network),
+        stage("score", |(inspection, _)| inspection.timings.score),
+        stage("pixels to score", |(_, whole)| *whole),
+    ]
+}
+
+fn operators(inspector: &mut Inspector, camera: &RgbImage, frames: usize) -> Result<(Vec<Operator>, u64)> {
+    let layers = inspector.profile(camera, frames)?;
+    let whole = layers.iter().map(|layer| layer.time).sum::<Duration>();
+    let multiply_adds = layers.iter().map(|layer| layer.multiply_adds).sum();
+    let operator = |layer: Layer| Operator {
+        ms: ms(layer.time),
+        share: layer.time.as_secs_f64() / whole.as_secs_f64(),
+        name: layer.name,
+        operator: layer.operator,
+        shape: layer.shape,
+        multiply_adds: layer.multiply_adds,
+    };
+    let mut operators = layers.into_iter().map(operator).collect::<Vec<_>>();
+    operators.sort_by(|a, b| b.ms.total_cmp(&a.ms));
+    Ok((operators, multiply_adds))
+}
+
+/// `lanes` threads, each with a network of its own, inspect `frames` frames each, all at the same time.
+fn several(bundle: &Bundle, camera: &RgbImage, lanes: usize, frames: usize) -> Result<Lanes> {
+    let class = bundle.golden.frames[0].class;
+    let reference = &bundle.centers.references[class];
+    let ready = Barrier::new(lanes);
+    let lane = || -> Result<(Instant, Vec<Duration>)> {
+        let loaded = Inspector::new(bundle);
+        ready.wait();
+        let (mut inspector, begun) = (loaded?, Instant::now());
+        let times = (0..frames).map(|_| timed(|| inspector.inspect(camera, class, reference)).map(|(_, time)| time));
+        Ok((begun, times.collect::<Result<Vec<_>>>()?))
+    };
+    let (mut begun, mut times) = (Vec::new(), Vec::new());
+    std::thread::scope(|scope| {
+        let threads = (0..lanes).map(|_| scope.spawn(lane)).collect::<Vec<_>>();
+        threads.into_iter().try_for_each(|thread| {
+            let panicked = |_| Err(Error::device("an inspection panicked"));
+            let (start, of_lane) = thread.join().unwrap_or_else(panicked)?;
+            begun.push(start);
+            times.extend(of_lane);
+            Ok::<_, Error>(())
+        })
+    })?;
+    let took = begun.iter().min().map_or(0.0, |start| start.elapsed().as_secs_f64());
+    Ok(Lanes {
+        lanes,
+        per_minute: (lanes * frames) as f64 / took * 60.0,
+        frame: Stage::of("pixels to score", times),
+    })
+}
+
+/// Multiply-adds a second of the fastest of several products of large matrices, on one core.
+fn peak() -> f64 {
+    let side = |scale: f32| Array2::from_shape_fn((PEAK_SIDE, PEAK_SIDE), |(y, x)| ((y + 2 * x) % 7) as f32 * scale);
+    let (a, b) = (side(0.1), side(0.2));
+    let fastest = (0..PEAK_ROUNDS).map(|_| {
+        let begun = Instant::now();
+        std::hint::black_box(a.dot(std::hint::black_box(&b)));
+        begun.elapsed()
+    });
+    let fastest = fastest.min().unwrap_or(Duration::MAX);
+    (PEAK_SIDE as f64).powi(3) / fastest.as_secs_f64()
+}
+
+impl Stage {
+    /// From the times of one frame at least.
+    fn of(name: &'static str, mut times: Vec<Duration>) -> Self {
+        times.sort();
+        let at = |share: f64| ms(times[((times.len() - 1) as f64 * share).ceil() as usize]);
+        Stage { name, p50_ms: at(0.5), p99_ms: at(0.99), max_ms: at(1.0) }
+    }
+}
+
+fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stage_is_told_by_its_slow_frames_too() {
+        let stage = Stage::of("network", (1..=200).rev().map(Duration::from_millis).collect());
+        assert_eq!((stage.p50_ms, stage.p99_ms, stage.max_ms), (101.0, 199.0, 200.0));
+        let one = Stage::of("network", vec![Duration::from_millis(3)]);
+        assert_eq!((one.p50_ms, one.p99_ms, one.max_ms), (3.0, 3.0, 3.0));
+    }
+
+    #[test]
+    fn a_core_multiplies_and_adds() {
+        assert!(peak() > 1e6);
+    }
+}
