@@ -154,11 +154,7 @@ fn start(bundle: &Bundle, camera: &RgbImage) -> Result<(Inspector, Start)> {
     let checked = Instant::now();
     let class = bundle.golden.frames[0].class;
     inspector.inspect(camera, class, &bundle.centers.references[class])?;
-    let start = Start {
-        load_ms: ms(loaded - begun),
-        parity_ms: ms(checked - loaded),
-        first_ms: ms(checked.elapsed()),
-    };
+    let start = Start { load_ms: ms(loaded - begun), parity_ms: ms(checked - loaded), first_ms: ms(checked.elapsed()) };
     Ok((inspector, start))
 }
 
@@ -173,7 +169,9 @@ fn timed(inspect: impl FnOnce() -> Result<Inspection>) -> Result<(Inspection, Du
 fn decode(camera: &RgbImage, frames: usize) -> Result<Stage> {
     let mut bytes = Vec::new();
     let encoder = image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, 90);
-    camera.write_with_encoder(encoder).map_err(|error| Error::device("the picture cannot be encoded").because(error))?;
+    camera
+        .write_with_encoder(encoder)
+        .map_err(|error| Error::device("the picture cannot be encoded").because(error))?;
     let layout = Layout::unpadded(PixelFormat::Mjpg, camera.width(), camera.height());
     let times = (0..frames).map(|_| {
         let begun = Instant::now();
@@ -184,7 +182,8 @@ fn decode(camera: &RgbImage, frames: usize) -> Result<Stage> {
 }
 
 fn of_inspections(inspections: &[(Inspection, Duration)]) -> [Stage; 4] {
-    let stage = |name, of: fn(&(Inspection, Duration)) -> Duration| Stage::of(name, inspections.iter().map(of).collect());
+    let stage =
+        |name, of: fn(&(Inspection, Duration)) -> Duration| Stage::of(name, inspections.iter().map(of).collect());
     [
         stage("preprocess", |(inspection, _)| inspection.timings.preprocess),
         stage("network", |(inspection, _)| inspection.timings.network),
@@ -234,11 +233,7 @@ fn several(bundle: &Bundle, camera: &RgbImage, lanes: usize, frames: usize) -> R
         })
     })?;
     let took = begun.iter().min().map_or(0.0, |start| start.elapsed().as_secs_f64());
-    Ok(Lanes {
-        lanes,
-        per_minute: (lanes * frames) as f64 / took * 60.0,
-        frame: Stage::of("pixels to score", times),
-    })
+    Ok(Lanes { lanes, per_minute: (lanes * frames) as f64 / took * 60.0, frame: Stage::of("pixels to score", times) })
 }
 
 /// Multiply-adds a second of the fastest of several products of large matrices, on one core.

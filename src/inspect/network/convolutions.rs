@@ -16,7 +16,7 @@ use tract_onnx::tract_core::ops::nn::DataFormat;
 
 thread_local! {
     /// The kernels' working memory, which all networks of a thread share.
-    pub(super) static SCRATCH: RefCell<Scratch> = const { RefCell::new(Scratch::new()) };
+    pub(super) static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch::new());
 }
 
 /// Replaces every convolution of a fixed size with constant weights, and the clamp and sum behind it, in a model that has not been
@@ -226,7 +226,8 @@ impl EvalOp for Convolved {
         let residual = inputs.get(1).map(|value| value.try_as_plain_ram()?.as_slice::<f32>()).transpose()?;
         // SAFETY: the kernels write every element, and read none of them before.
         let mut output = unsafe { Tensor::uninitialized::<f32>(&self.output)? };
-        let values = output.try_as_plain_ram_mut()?.as_slice_mut::<f32>()?;
+        let mut plain = output.try_as_plain_ram_mut()?;
+        let values = plain.as_slice_mut::<f32>()?;
         SCRATCH.with_borrow_mut(|scratch| match &*self.kernel {
             Kernel::Depthwise(kernel) => kernel.run(image, values, scratch),
             Kernel::Pointwise(kernel) => kernel.run(image, residual, values, scratch),

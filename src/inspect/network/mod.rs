@@ -1,17 +1,20 @@
 //! The network: the bundle's ONNX graph, run by tract.
 
+mod convolutions;
+mod flow;
 mod profile;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use hgad_kernels::Tier;
 use ndarray::{Array4, Ix4};
 use tract_onnx::prelude::*;
 
 use super::Latents;
-pub use profile::Layer;
 use crate::bundle::{Manifest, admit_graph, parse_graph};
 use crate::{Error, Result, panic_text};
+pub use profile::Layer;
 
 /// No activation of a network that is let in may have more elements than this (256 MiB of floats).
 const MOST_ELEMENTS: usize = 64 << 20;
@@ -68,7 +71,7 @@ impl Network {
 
 fn build(manifest: &Manifest, proto: &tract_onnx::pb::ModelProto) -> TractResult<Plan> {
     let (width, height) = (manifest.input.width, manifest.input.height);
-    let model = tract_onnx::onnx()
+    let mut model = tract_onnx::onnx()
         .with_ignore_output_shapes(true)
         .with_ignore_value_info(true)
         .model_for_proto_model(proto)?
@@ -76,6 +79,11 @@ fn build(manifest: &Manifest, proto: &tract_onnx::pb::ModelProto) -> TractResult
         .into_typed()?;
     check_sizes(&model)?;
     check_outputs(manifest, &model)?;
+    // Weights that are stored in 8 bits become constants, so that they can be packed.
+    model.prop_consts()?;
+    let tier = Tier::detect()?;
+    flow::replace(&mut model, tier)?;
+    convolutions::replace(&mut model, tier)?;
     model.into_optimized()?.into_runnable()
 }
 

@@ -31,7 +31,8 @@ impl Network {
     ///
     /// As [`Network::run`].
     pub(in crate::inspect) fn profile(&mut self, input: &Array4<f32>, frames: usize) -> Result<Vec<Layer>> {
-        let failed = |error: TractError| Error::device("the network failed on this frame").because(format!("{error:#}"));
+        let failed =
+            |error: TractError| Error::device("the network failed on this frame").because(format!("{error:#}"));
         let mut times = vec![Vec::with_capacity(frames); self.state.model().nodes.len()];
         let mut order = Vec::new();
         for frame in 0..frames {

@@ -1,0 +1,280 @@
+//! A level's flow by our own kernels, as one operator of tract's graph.
+//!
+//! A flow is some twenty small operators a block, and every one of them goes over all positions of the grid. But no position needs
+//! another's values: [`Flow`] takes a tile of positions, which fits into a small core's cache, through all blocks before it turns to
+//! the next. [`replace`] recognises flows as `hgad-train` writes them, and leaves others to tract.
+
+mod pattern;
+
+use std::cell::RefCell;
+use std::fmt;
+use std::sync::Arc;
+
+use hgad_kernels::{Clamp, Pointwise, Tier, couple};
+use ndarray::{Array2, ArrayView2, s};
+use tract_onnx::tract_core::internal::*;
+
+use super::convolutions::SCRATCH;
+use pattern::{BlockWeights, FlowPattern};
+
+/// A tile has at most so many positions: a hidden layer of 128 channels then takes 128 KiB.
+const TILE: usize = 256;
+/// With fewer, the kernels' columns are mostly empty.
+const LEAST_TILE: usize = 64;
+/// Tiles of whole vectors are computed without a rest.
+const VECTOR: usize = 16;
+
+thread_local! {
+    /// A tile's values between the kernels, which all flows of a thread share.
+    static TILES: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Replaces the flows behind the model's outputs, a pair of latents and log-determinants for each.
+pub(super) fn replace(model: &mut TypedModel, tier: Tier) -> TractResult<()> {
+    for pair in model.outputs.clone().chunks_exact(2) {
+        let Some(found) = pattern::find(model, pair[0], pair[1]) else { continue };
+        let flow = Flow { kernel: Arc::new(FlowKernel::new(&found, tier)?) };
+        let mut patch = TypedModelPatch::new("a flow by our own kernels");
+        let tap = patch.tap_model(model, found.input)?;
+        let outputs = patch.wire_node(found.name.clone(), flow, &[tap])?;
+        patch.shunt_outside(model, found.z, outputs[0])?;
+        patch.shunt_outside(model, found.logdet, outputs[1])?;
+        patch.apply(model)?;
+    }
+    model.compact()
+}
+
+/// A flow, ready to run.
+struct FlowKernel {
+    tier: Tier,
+    /// Channels D.
+    channels: usize,
+    /// Positions P of the grid.
+    positions: usize,
+    /// Positions of a tile, a divisor of P.
+    tile: usize,
+    /// What a tap's channels are multiplied with, `D`.
+    factor: Vec<f32>,
+    /// What is added then, `D`.
+    shift: Vec<f32>,
+    blocks: Vec<Block>,
+    /// The log-determinant's constant part.
+    log_det: f32,
+}
+
+/// One coupling block; all its layers compute `[channels, tile]`.
+struct Block {
+    /// From the first part of the channels to the hidden layer H.
+    hidden: Pointwise,
+    /// What the position adds to the hidden layer, `[tiles, H, tile]`.
+    table: Vec<f32>,
+    /// From the hidden layer to scales and shifts of the second part.
+    affine: Pointwise,
+    /// The bound of the log-scales.
+    clamp: f32,
+    /// The mix of all channels behind the coupling.
+    mix: Pointwise,
+}
+
+impl FlowKernel {
+    fn new(found: &FlowPattern, tier: Tier) -> TractResult<Self> {
+        let (channels, positions) = (found.factor.len(), found.positions);
+        let tile = tile(positions);
+        let blocks =
+            found.blocks.iter().map(|block| Block::new(block, positions, tile, tier)).collect::<TractResult<_>>()?;
+        let (factor, shift) = (found.factor.clone(), found.shift.clone());
+        Ok(FlowKernel { tier, channels, positions, tile, factor, shift, blocks, log_det: found.log_det })
+    }
+
+    /// From a tap `[D, P]` to latents `[D, P]` and log-determinants `[P]`.
+    fn run(&self, image: &[f32], z: &mut [f32], logdet: &mut [f32]) -> TractResult<()> {
+        let most = self.blocks.iter().map(|block| block.hidden.output_len().max(block.affine.output_len())).max();
+        let (whole, hidden) = (self.channels * self.tile, most.unwrap_or(0));
+        TILES.with_borrow_mut(|values| {
+            values.resize(values.len().max(2 * whole + 2 * hidden), 0.0);
+            let (x, rest) = values.split_at_mut(whole);
+            let (joined, rest) = rest.split_at_mut(whole);
+            let (hidden, affine) = rest.split_at_mut(hidden);
+            let mut tile = Tile { x, joined, hidden, affine };
+            for number in 0..self.positions / self.tile {
+                self.load(image, number, tile.x);
+                let from = number * self.tile;
+                let logdet = &mut logdet[from..from + self.tile];
+                logdet.fill(self.log_det);
+                for block in &self.blocks {
+                    block.run(self.tier, number, &mut tile, logdet)?;
+                }
+                self.store(tile.x, number, z);
+            }
+            Ok(())
+        })
+    }
+
+    /// A tile of the tap, standardised, in `x` `[D, tile]`.
+    fn load(&self, image: &[f32], number: usize, x: &mut [f32]) {
+        let rows = image.chunks_exact(self.positions).zip(x.chunks_exact_mut(self.tile));
+        for ((row, x), (factor, shift)) in rows.zip(self.factor.iter().zip(&self.shift)) {
+            let from = number * self.tile;
+            for (x, value) in x.iter_mut().zip(&row[from..from + self.tile]) {
+                *x = value * factor + shift;
+            }
+        }
+    }
+
+    fn store(&self, x: &[f32], number: usize, z: &mut [f32]) {
+        let from = number * self.tile;
+        for (row, x) in z.chunks_exact_mut(self.positions).zip(x.chunks_exact(self.tile)) {
+            row[from..from + self.tile].copy_from_slice(x);
+        }
+    }
+
+    fn multiply_adds(&self) -> usize {
+        let of = |layer: &Pointwise, inputs: usize| layer.output_len() / self.tile * inputs * self.positions;
+        let each = |block: &Block| {
+            let hidden = block.hidden.output_len() / self.tile;
+            of(&block.hidden, self.channels - self.channels / 2)
+                + of(&block.affine, hidden)
+                + of(&block.mix, self.channels)
+        };
+        self.blocks.iter().map(each).sum()
+    }
+}
+
+/// The values of a tile while it goes through the blocks, each `[channels, tile]`.
+struct Tile<'v> {
+    x: &'v mut [f32],
+    joined: &'v mut [f32],
+    hidden: &'v mut [f32],
+    affine: &'v mut [f32],
+}
+
+impl Block {
+    fn new(weights: &BlockWeights, positions: usize, tile: usize, tier: Tier) -> TractResult<Self> {
+        let layer = |matrix: &Array2<f32>, bias: &[f32], clamp: Clamp| {
+            let (inputs, outputs) = matrix.dim();
+            let rows = matrix.t().iter().copied().collect::<Vec<_>>();
+            Pointwise::new(tier, (inputs, outputs, tile), &rows, bias, clamp)
+        };
+        let h = weights.w1.ncols();
+        Ok(Block {
+            hidden: layer(&weights.w1, &vec![0.0; h], Clamp::RELU)?,
+            table: tiled(weights.table.view(), positions, tile),
+            affine: layer(&weights.w2, &weights.b2, Clamp::NONE)?,
+            clamp: weights.clamp,
+            mix: layer(&weights.mix, &weights.offset, Clamp::NONE)?,
+        })
+    }
+
+    /// Takes tile `number` through the block, and adds its log-scales to `logdet` `[tile]`.
+    fn run(&self, tier: Tier, number: usize, tile: &mut Tile, logdet: &mut [f32]) -> TractResult<()> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let Tile { x, joined, hidden, affine } = tile;
+            let first = self.hidden.input_len();
+            let h = self.hidden.output_len();
+            let table = &self.table[number * h..(number + 1) * h];
+            self.hidden.run(&x[..first], Some(table), &mut hidden[..h], scratch)?;
+            let affine = &mut affine[..self.affine.output_len()];
+            self.affine.run(&hidden[..h], None, affine, scratch)?;
+            let (scales, shifts) = affine.split_at(affine.len() / 2);
+            let (kept, moved) = joined.split_at_mut(first);
+            kept.copy_from_slice(&x[..first]);
+            // The hidden layer has served; the log-scales take its place.
+            let log_scales = &mut hidden[..scales.len()];
+            couple(tier, self.clamp, (&x[first..], scales, shifts), moved, log_scales)?;
+            for row in log_scales.chunks_exact(logdet.len()) {
+                logdet.iter_mut().zip(row).for_each(|(sum, scale)| *sum += scale);
+            }
+            self.mix.run(joined, None, x, scratch)?;
+            Ok(())
+        })
+    }
+}
+
+/// From one row per position, `[P, H]`, to one matrix per tile, `[tiles, H, tile]`.
+fn tiled(table: ArrayView2<f32>, positions: usize, tile: usize) -> Vec<f32> {
+    let tiles =
+        (0..positions / tile).map(|number| table.slice(s![number * tile..(number + 1) * tile, ..]).reversed_axes());
+    tiles.flat_map(|tile| tile.iter().copied().collect::<Vec<_>>()).collect()
+}
+
+/// Positions of a tile: the largest divisor that makes whole vectors, else the largest one; all positions where no divisor will do.
+fn tile(positions: usize) -> usize {
+    let divisors = || (LEAST_TILE..=TILE.min(positions)).rev().filter(|tile| positions.is_multiple_of(*tile));
+    divisors().find(|tile| tile.is_multiple_of(VECTOR)).or_else(|| divisors().next()).unwrap_or(positions)
+}
+
+/// The flow of one level: its input is the tap `[1, D, h, w]` in any shape of as many elements, its outputs are the latents `[D, P]`
+/// and the log-determinants `[P, 1]`.
+#[derive(Clone)]
+struct Flow {
+    kernel: Arc<FlowKernel>,
+}
+
+impl fmt::Debug for Flow {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let FlowKernel { channels, positions, blocks, .. } = &*self.kernel;
+        write!(f, "a flow of {} blocks over {channels} channels at {positions} positions", blocks.len())
+    }
+}
+
+impl PartialEq for Flow {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.kernel, &other.kernel)
+    }
+}
+
+impl Eq for Flow {}
+
+impl Op for Flow {
+    fn name(&self) -> StaticName {
+        "flow".into()
+    }
+
+    op_as_typed_op!();
+}
+
+impl EvalOp for Flow {
+    op_out_of_plan!();
+
+    fn eval(&self, _context: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+        let FlowKernel { channels, positions, .. } = *self.kernel;
+        // SAFETY: every element of both is written before it is read.
+        let (mut z, mut logdet) = unsafe {
+            (Tensor::uninitialized::<f32>(&[channels, positions])?, Tensor::uninitialized::<f32>(&[positions, 1])?)
+        };
+        let image = inputs[0].try_as_plain_ram()?.as_slice::<f32>()?;
+        let (mut z_values, mut logdet_values) = (z.try_as_plain_ram_mut()?, logdet.try_as_plain_ram_mut()?);
+        self.kernel.run(image, z_values.as_slice_mut::<f32>()?, logdet_values.as_slice_mut::<f32>()?)?;
+        Ok(tvec!(z.into_tvalue(), logdet.into_tvalue()))
+    }
+}
+
+impl TypedOp for Flow {
+    fn output_facts(&self, _inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
+        let FlowKernel { channels, positions, .. } = *self.kernel;
+        Ok(tvec!(f32::fact([channels, positions]), f32::fact([positions, 1])))
+    }
+
+    fn cost(&self, _inputs: &[&TypedFact]) -> TractResult<TVec<(Cost, TDim)>> {
+        Ok(tvec!((Cost::FMA(f32::datum_type()), self.kernel.multiply_adds().to_dim())))
+    }
+
+    as_op!();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiles_are_whole_vectors_where_the_grid_allows() {
+        let grids = [48, 32, 24, 16, 12, 8, 28, 14, 7, 13];
+        assert_eq!(grids.map(|side| tile(side * side)), [256, 256, 192, 256, 144, 64, 112, 196, 49, 169]);
+    }
+
+    #[test]
+    fn a_table_is_cut_into_tiles_of_positions() {
+        let table = Array2::from_shape_fn((4, 3), |(p, h)| (10 * p + h) as f32);
+        assert_eq!(tiled(table.view(), 4, 2), [0., 10., 1., 11., 2., 12., 20., 30., 21., 31., 22., 32.]);
+    }
+}
