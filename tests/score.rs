@@ -249,3 +249,34 @@ fn without_a_calibration_there_is_a_score_but_no_verdict() {
     assert_eq!(code, 0);
     assert!(row["threshold"].is_null() && row["verdict"].is_null() && row["score"].is_number());
 }
+
+#[test]
+fn the_cost_of_a_frame_is_told_by_stage_operator_and_core() {
+    let bench = Bench::new();
+    let model = bench.text("bundle");
+    let base = ["bench", "--model", &model, "--frames", "10", "--camera", "320x240"];
+    let (code, out, err) = run(&[&base[..], &["--threads", "1,2", "--json"]].concat());
+    assert_eq!(code, 0, "{err}");
+    let report: Value = serde_json::from_str(&out).unwrap();
+    let stages = report["stages"].as_array().unwrap();
+    let names = stages.iter().map(|stage| stage["name"].as_str().unwrap()).collect::<Vec<_>>();
+    assert_eq!(names, ["decode MJPG", "preprocess", "network", "score", "pixels to score"]);
+    for stage in stages {
+        let [p50, p99, max] = ["p50_ms", "p99_ms", "max_ms"].map(|key| stage[key].as_f64().unwrap());
+        assert!(0.0 < p50 && p50 <= p99 && p99 <= max, "{stage}");
+    }
+    assert!(report["allocations"]["count"].as_u64() > Some(0), "the program counts what it asks for");
+    let layers = report["layers"].as_array().unwrap();
+    let all = layers.iter().map(|layer| layer["multiply_adds"].as_u64().unwrap()).sum::<u64>();
+    assert_eq!(report["multiply_adds"].as_u64(), Some(all));
+    let shares = layers.iter().map(|layer| layer["share"].as_f64().unwrap()).sum::<f64>();
+    assert!((shares - 1.0).abs() < 1e-6, "{shares}");
+    let lanes = report["lanes"].as_array().unwrap().iter().map(|lanes| lanes["lanes"].as_u64().unwrap());
+    assert_eq!(lanes.collect::<Vec<_>>(), [1, 2]);
+
+    let (code, out, err) = run(&base);
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("longest operators") && out.contains("parts a minute"), "{out}");
+    let (code, _, err) = run(&["bench", "--camera", "640"]);
+    assert_eq!((code, err.contains("like 1280x720")), (2, true), "{err}");
+}

@@ -1,8 +1,10 @@
-//! The network: the bundle's ONNX graph, run by tract.
+//! The network: the bundle's ONNX graph, run by tract, with operators of our own where those are faster.
 
 mod convolutions;
 mod flow;
 mod profile;
+#[cfg(test)]
+mod tests;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -70,8 +72,15 @@ impl Network {
 }
 
 fn build(manifest: &Manifest, proto: &tract_onnx::pb::ModelProto) -> TractResult<Plan> {
+    let mut model = typed(manifest, proto)?;
+    replace(&mut model, Tier::detect()?)?;
+    model.into_optimized()?.into_runnable()
+}
+
+/// The graph as tract reads it.
+fn typed(manifest: &Manifest, proto: &tract_onnx::pb::ModelProto) -> TractResult<TypedModel> {
     let (width, height) = (manifest.input.width, manifest.input.height);
-    let mut model = tract_onnx::onnx()
+    let model = tract_onnx::onnx()
         .with_ignore_output_shapes(true)
         .with_ignore_value_info(true)
         .model_for_proto_model(proto)?
@@ -79,12 +88,15 @@ fn build(manifest: &Manifest, proto: &tract_onnx::pb::ModelProto) -> TractResult
         .into_typed()?;
     check_sizes(&model)?;
     check_outputs(manifest, &model)?;
+    Ok(model)
+}
+
+/// Puts our own operators in the place of tract's, wherever they fit.
+fn replace(model: &mut TypedModel, tier: Tier) -> TractResult<()> {
     // Weights that are stored in 8 bits become constants, so that they can be packed.
     model.prop_consts()?;
-    let tier = Tier::detect()?;
-    flow::replace(&mut model, tier)?;
-    convolutions::replace(&mut model, tier)?;
-    model.into_optimized()?.into_runnable()
+    flow::replace(model, tier)?;
+    convolutions::replace(model, tier)
 }
 
 fn check_sizes(model: &TypedModel) -> TractResult<()> {
