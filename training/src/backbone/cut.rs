@@ -39,7 +39,7 @@ pub(super) fn declare_outputs(graph: &mut ModelProto, taps: &[Tap]) {
 }
 
 /// The nodes that `tensors` depend on, in the file's order, and the names of all tensors that these read.
-fn ancestors<'s>(source: &'s Source, tensors: &'s [String]) -> (Vec<&'s NodeProto>, HashSet<&'s str>) {
+pub(super) fn ancestors<'s>(source: &'s Source, tensors: &'s [String]) -> (Vec<&'s NodeProto>, HashSet<&'s str>) {
     let mut needed = tensors.iter().map(String::as_str).collect::<HashSet<_>>();
     let mut open = tensors.iter().map(String::as_str).collect::<Vec<_>>();
     while let Some(tensor) = open.pop() {

@@ -5,6 +5,7 @@
 //! graph later can collide with it.
 
 mod cut;
+mod inspect;
 mod normalise;
 mod opset;
 mod runner;
@@ -19,6 +20,7 @@ use hgad::digest::Digest;
 use hgad::{Error, Result};
 use tract_onnx::pb::ModelProto;
 
+pub use inspect::{Cost, Offer, Overview, inspect};
 pub use normalise::Normalise;
 pub use runner::Runner;
 pub use taps::{Tap, Taps};

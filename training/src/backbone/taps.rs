@@ -169,15 +169,15 @@ fn stride(size: InputSize, [height, width]: [usize; 2]) -> Option<usize> {
 }
 
 /// The shapes of a classifier's tensors at one input size, where they can be told.
-struct Shapes<'s> {
+pub(super) struct Shapes<'s> {
     source: &'s Source,
     size: InputSize,
     /// `[channels, height, width]`
-    known: HashMap<String, [usize; 3]>,
+    pub known: HashMap<String, [usize; 3]>,
 }
 
 impl<'s> Shapes<'s> {
-    fn infer(source: &'s Source, size: InputSize) -> Result<Self> {
+    pub fn infer(source: &'s Source, size: InputSize) -> Result<Self> {
         let graph = cut::cut(source, size, &Normalise::None, &admitted(source))?;
         let known = guarded(&source.origin, || {
             let parsed =
@@ -196,13 +196,18 @@ impl<'s> Shapes<'s> {
         Ok(Shapes { source, size, known })
     }
 
-    /// The last tensor at `stride` that is not the start of the next stage.
-    fn last_at(&self, wanted: usize) -> Result<String> {
-        let scores = class_scores(self.source);
-        let features = self.source.nodes.iter().rev().filter(|node| is_feature(node)).filter_map(|node| {
+    /// The tensors that may be taken as features, in the file's order, with their strides.
+    pub fn features(&self) -> impl DoubleEndedIterator<Item = (&'s str, usize)> {
+        self.source.nodes.iter().filter(|node| is_feature(node)).filter_map(|node| {
             let output = node.output.first()?.as_str();
-            (self.stride(output)? == wanted).then_some(output)
-        });
+            Some((output, self.stride(output)?))
+        })
+    }
+
+    /// The last tensor at `stride` that is not the start of the next stage.
+    pub fn last_at(&self, wanted: usize) -> Result<String> {
+        let scores = class_scores(self.source);
+        let features = self.features().rev().filter(|(_, stride)| *stride == wanted).map(|(output, _)| output);
         let features = features.collect::<Vec<_>>();
         // A network without a head ends in a pooling, too: then what is pooled are its features.
         let last = features.iter().find(|output| !scores.contains(**output)).or(features.first()).copied();

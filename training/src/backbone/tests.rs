@@ -153,6 +153,38 @@ fn the_cut_graph_computes_the_inner_tensors_of_the_whole_network() {
 }
 
 #[test]
+fn an_overview_has_the_taps_of_every_stride_with_their_costs() {
+    let folder = tempfile::tempdir().unwrap();
+    let overview = inspect(&write(folder.path(), &encode(&synthetic(13))), SMALL).unwrap();
+    assert_eq!((overview.opset, &overview.normalise), (13, &Normalise::Signed));
+    let automatic = overview.offers.iter().filter(|offer| offer.automatic);
+    let automatic = automatic.map(|offer| (offer.name.as_str(), offer.shape, offer.stride)).collect::<Vec<_>>();
+    let expected =
+        [("stem.norm", [8, 32, 48], 2), ("pool", [8, 16, 24], 4), ("sum", [12, 8, 12], 8), ("next", [20, 4, 6], 16)];
+    assert_eq!(automatic, expected);
+    let cost = |name: &str| overview.offers.iter().find(|offer| offer.name == name).unwrap().cost;
+    // The stem's kernel has 3 x 3 x 3 weights per output, a's 8, b's 3 x 3 x 8, the depthwise one's 3 x 3.
+    let macs = 8 * 32 * 48 * 27 + 6 * 8 * 12 * (8 + 72) + 12 * 8 * 12 * 9;
+    let weights = (216 + 8) + 4 * 8 + 2 + (48 + 6) + (432 + 6) + (108 + 12);
+    assert_eq!(cost("sum"), Cost { parameters: weights, macs });
+    assert_eq!(overview.default_taps, Some(cost("next")), "the finer tap lies on the way to the coarser one");
+    assert!(overview.offers.iter().any(|offer| offer.name == "wide" && !offer.automatic));
+    assert!(overview.offers.iter().all(|offer| offer.name != "mean" && offer.name != "dropped"));
+}
+
+#[test]
+fn real_backbones_cost_what_is_known_of_them() {
+    let Some(path) = real_backbone("mobilenet_v2_features.onnx") else { return };
+    let overview = inspect(&path, SIZE).unwrap();
+    let strides =
+        overview.offers.iter().filter(|offer| offer.automatic).map(|offer| (offer.name.as_str(), offer.stride));
+    assert_eq!(strides.collect::<Vec<_>>()[1..], [("t119", 4), ("t130", 8), ("t156", 16)], "{overview:?}");
+    let millions = overview.default_taps.unwrap().macs as f64 / 1e6;
+    // The whole network has 300 million at 224 px (Sandler et al., CVPR 2018, table 4): 392 at 256, a third of it behind t156.
+    assert!((240.0..300.0).contains(&millions), "{millions}");
+}
+
+#[test]
 fn what_is_asked_for_wrongly_is_explained() {
     let folder = tempfile::tempdir().unwrap();
     let path = write(folder.path(), &encode(&synthetic(13)));

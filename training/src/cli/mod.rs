@@ -1,5 +1,6 @@
 //! The command line of the training program.
 
+mod backbone;
 mod data;
 mod pretrain;
 mod render;
@@ -28,6 +29,8 @@ enum Command {
     Train(Box<train::TrainArgs>),
     #[command(subcommand)]
     Data(data::DataCommand),
+    #[command(subcommand)]
+    Backbone(backbone::BackboneCommand),
     Render(render::RenderArgs),
     Pretrain(pretrain::PretrainArgs),
 }
@@ -37,6 +40,7 @@ pub fn main() -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info,tract=warn")).init();
     let result = match Cli::parse().command {
         Command::Train(args) => train::run(*args),
+        Command::Backbone(command) => backbone::run(command).map(|()| ExitCode::SUCCESS),
         Command::Data(command) => data::run(command).map(|()| ExitCode::SUCCESS),
         Command::Render(args) => render::run(args).map(|()| ExitCode::SUCCESS),
         Command::Pretrain(args) => pretrain::run(args).map(|()| ExitCode::SUCCESS),

@@ -178,7 +178,7 @@ enum PrecisionArg {
     F32,
 }
 
-fn parse_size(text: &str) -> Result<InputSize, String> {
+pub fn parse_size(text: &str) -> Result<InputSize, String> {
     let side = |text: &str| text.parse::<usize>().ok().filter(|side| (1..=8192).contains(side));
     let size = match text.split_once('x') {
         None => side(text).map(|side| InputSize { width: side, height: side }),
