@@ -147,7 +147,12 @@ fn latency(folder: &Path, name: &str, sync: SyncPolicy) {
     std::fs::remove_file(&file).expect("it is there");
 }
 
-/// Bytes of memory that this process has had at most.
+/// From now on the peak of memory is that of what follows (proc(5), `clear_refs`).
+fn forget_peak_memory() {
+    std::fs::write("/proc/self/clear_refs", "5").expect("a process may reset its own peak");
+}
+
+/// Bytes of memory that this process has had at most, since that was reset.
 fn peak_memory() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or_default();
@@ -166,11 +171,14 @@ fn search(folder: &Path, count: u64) {
     let files = files(&file).expect("they can be listed");
     let bytes = files.iter().map(|file| file.path.metadata().map_or(0, |found| found.len())).sum::<u64>();
     println!("  {} files, {:.1} MB, {} bytes per part", files.len(), bytes as f64 / 1e6, bytes / count);
+    forget_peak_memory();
     let before = peak_memory();
     let start = Instant::now();
     let verified = verify(&file, &Trust::default()).expect("it is whole");
     let rate = verified.lines as f64 / start.elapsed().as_secs_f64();
     println!("verify: {rate:.0} records/s, {:.1} s", start.elapsed().as_secs_f64());
+    println!("  memory: {:.1} MB at most, {:.1} MB before", peak_memory() as f64 / 1e6, before as f64 / 1e6);
+    forget_peak_memory();
     let timed = |name: &str, query: &Query| {
         let (mut found, start) = (0, Instant::now());
         let looked = query.each(&file, |_, _, _| {
@@ -195,7 +203,7 @@ fn search(folder: &Path, count: u64) {
     let middle = first + length / 2;
     let range = Range { from: Some(middle), to: Some(middle + length / 1000) };
     timed("a thousandth of the time", &Query { range, ..Query::of_kind("part") });
-    println!("memory: {:.1} MB at most, {:.1} MB before", peak_memory() as f64 / 1e6, before as f64 / 1e6);
+    println!("  memory: {:.1} MB at most", peak_memory() as f64 / 1e6);
 }
 
 fn main() {

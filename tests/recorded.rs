@@ -1,4 +1,4 @@
-//! Calibration and the line's audit: what another calibration would have done.
+//! Calibration and the line's audit: what another calibration would have done, and normal parts from what was recorded.
 
 mod common;
 
@@ -151,4 +151,84 @@ fn other_constants_are_told_from_stored_pictures_and_a_share_stands_for_all_that
     ]);
     assert!(code == 0 && out.contains("last 7 days"), "{out}{err}");
     assert!(std::fs::read_to_string(bench.path("newer.html")).unwrap().contains("What it would have done"));
+}
+
+fn from_audit(line: &Line, images: &str) -> (i32, String, String) {
+    let (model, images, out) = (line.bench.text("bundle"), line.bench.text(images), line.bench.text("out/new.toml"));
+    let base =
+        ["calibrate", "--model", &model, "--class", "red", "--target-frr", "0.2", "--images", &images, "--out", &out];
+    run(&[&base[..], &["--audit", &line.log(), "--from-audit", "2026-01-01.."]].concat())
+}
+
+/// Whether the part is one of the line's defective ones.
+fn is_stained(part: &Value) -> bool {
+    part["origin"].as_str().unwrap()[..3].parse::<u32>().unwrap() % 3 == 1
+}
+
+#[test]
+fn normal_parts_from_the_audit_are_a_fair_sample_and_a_person_judges_its_rejects() {
+    let line = Line::after_a_run("sample = 1.0\n");
+    // A threshold that rejects good parts too: these are what passed parts alone would lack.
+    let [passed, _] = judged(&line);
+    let mut scores = passed.iter().map(score).collect::<Vec<_>>();
+    scores.sort_by(f32::total_cmp);
+    std::fs::copy(with_threshold(&line, scores[scores.len() / 2]), line.bench.path("calibration/red.toml")).unwrap();
+    line.run();
+    let [passed, rejected] = judged(&line);
+    let (stained, good) = rejected.iter().partition::<Vec<_>, _>(|part| is_stained(part));
+    assert!(!good.is_empty() && !stained.is_empty());
+
+    let (code, out, err) = from_audit(&line, "parts");
+    assert!(code == 2 && err.contains(&format!("of {} rejected parts in the sample", rejected.len())), "{out}{err}");
+    let list = line.bench.path("out/new.judged.txt");
+    let text = std::fs::read_to_string(&list).unwrap();
+    assert_eq!(text.matches(" ?  # ").count(), rejected.len(), "{text}");
+    assert!(!line.bench.path("parts").exists());
+    // Asked again without an answer, it asks for nothing new.
+    assert_eq!(from_audit(&line, "parts").0, 2);
+    assert_eq!(std::fs::read_to_string(&list).unwrap(), text);
+
+    let answer = |row: &str| {
+        let is_of = |part: &&&Value| {
+            let file = line.kept(part).unwrap()["file"].as_str().unwrap().to_owned();
+            row.ends_with(&file)
+        };
+        match good.iter().find(is_of) {
+            Some(_) => row.replace(" ? ", " good A. Smith: nothing is wrong with it "),
+            None => row.replace(" ? ", " bad "),
+        }
+    };
+    std::fs::write(&list, text.lines().map(|row| answer(row) + "\n").collect::<String>()).unwrap();
+    let (code, out, err) = from_audit(&line, "parts");
+    assert_eq!(code, 0, "{out}{err}");
+    let (calibration, _) = Calibration::open(&line.bench.path("out/new.toml")).unwrap();
+    let source = calibration.audit.unwrap();
+    let counts = (source.passed, source.rejected_good.len(), source.rejected_bad, source.gone);
+    assert_eq!(counts, (passed.len(), good.len(), stained.len(), 0));
+    assert_eq!(source.rejected_good[0].by, "A. Smith: nothing is wrong with it");
+    assert_eq!(calibration.images.len(), passed.len() + good.len());
+    // The files are those that the records name.
+    let digests = passed.iter().chain(good.iter().copied()).map(|part| line.kept(part).unwrap()["sha256"].clone());
+    let mut digests = digests.map(|digest| digest.as_str().unwrap().to_owned()).collect::<Vec<_>>();
+    let mut images = calibration.images.iter().map(|image| image.sha256.to_string()).collect::<Vec<_>>();
+    (digests.sort(), images.sort());
+    assert_eq!(images, digests);
+    assert!(std::fs::read_to_string(line.bench.path("out/new.html")).unwrap().contains("a chance sample of the parts"));
+    let (code, _, err) = from_audit(&line, "parts");
+    assert!(code == 2 && err.contains("holds files already"), "{err}");
+
+    // What retention took from the passed parts alone leaves no fair sample; what somebody exchanged is no picture of the part.
+    let gone = line.picture(&passed[0]);
+    let bytes = std::fs::read(&gone).unwrap();
+    (0..3).for_each(|number| std::fs::remove_file(line.picture(&passed[number])).unwrap());
+    let (code, _, err) = from_audit(&line, "again");
+    assert!(code == 2 && err.contains("pictures are gone"), "{err}");
+    std::fs::write(&gone, [bytes, b"more".to_vec()].concat()).unwrap();
+    let (code, _, err) = from_audit(&line, "once-more");
+    assert!(code == 1 && err.contains("is not the one that was judged"), "{err}");
+    // Records of an older program do not say which rejects belong to the sample.
+    let log = std::fs::read_to_string(line.log()).unwrap();
+    std::fs::write(line.log(), log.replace("\"sampled\":true,", "")).unwrap();
+    let (code, _, err) = from_audit(&line, "older");
+    assert!(code == 2 && err.contains("nobody knows whether they belong"), "{err}");
 }

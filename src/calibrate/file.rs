@@ -7,6 +7,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::defects::{Costs, Detection};
+use super::from_audit::FromAudit;
 use crate::bundle::{Bundle, ScoreReference};
 use crate::digest::Digest;
 use crate::picture::{Limits, Statistics};
@@ -59,6 +60,9 @@ pub struct Calibration {
     /// What pictures may be like; none in format 1, and then no picture is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub picture: Option<Limits>,
+    /// Where its images come from, when that is the line's audit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit: Option<FromAudit>,
     /// The score's constants.
     pub reference: ScoreReference,
     /// The normal images that it was made from.
@@ -265,6 +269,7 @@ impl Calibration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::calibrate::from_audit::Said;
 
     const PICTURE: Statistics =
         Statistics { brightness: 97.3, saturated: 0.001, sharpness: 0.123_456_7, red: 0.35, blue: 0.3 };
@@ -286,6 +291,15 @@ mod tests {
             costs: Some(Costs { miss: 50.0, false_reject: 1.0, defect_rate: 0.01 }),
             defects: Some(Detection::new(&[0.5], 0.1)),
             picture: Limits::fit(&[PICTURE]),
+            audit: Some(FromAudit {
+                log: "audit.jsonl".into(),
+                from: Some("2026-11-01T00:00:00.000000Z".into()),
+                to: None,
+                passed: 1,
+                rejected_bad: 0,
+                gone: 0,
+                rejected_good: vec![Said { part: "run/1".into(), by: "A. Smith: dust".into() }],
+            }),
             reference: ScoreReference::new(vec![-0.1, 1.0e-7], vec![1.5e-30, 1.999_999_9]),
             images: vec![CalibrationImage {
                 file: "000.png".into(),
@@ -338,13 +352,16 @@ mod tests {
             costs: None,
             defects: None,
             picture: None,
+            audit: None,
             dropped: Vec::new(),
             ..sample()
         };
         first.images.iter_mut().for_each(|image| image.picture = None);
         let first = toml::to_string_pretty(&first).unwrap();
         assert!(
-            ["folds", "picture", "brightness", "costs", "defects", "dropped"].iter().all(|key| !first.contains(key)),
+            ["folds", "picture", "brightness", "costs", "defects", "dropped", "audit"]
+                .iter()
+                .all(|key| !first.contains(key)),
             "{first}"
         );
         assert_eq!(Calibration::parse("f.toml", &first).unwrap().threshold, sample().threshold);

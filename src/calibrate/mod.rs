@@ -7,6 +7,7 @@ pub mod comparison;
 pub mod defects;
 mod file;
 mod fitting;
+pub mod from_audit;
 mod group;
 mod normals;
 pub mod report;
@@ -134,6 +135,7 @@ pub fn calibrate(bundle: &Bundle, request: &Request) -> Result<Calibrated> {
         costs: request.costs,
         defects: (!defective.is_empty()).then(|| Detection::new(&defective, threshold.value)),
         picture: Limits::fit(&samples.iter().map(|sample| sample.picture).collect::<Vec<_>>()),
+        audit: None,
         reference: fitted.reference,
         images: samples.iter().zip(&fitted.scores).map(|(sample, (_, score))| sample.entry(*score)).collect(),
         dropped,

@@ -230,6 +230,25 @@ mod tests {
     }
 
     #[test]
+    fn parts_that_passed_alone_set_a_threshold_that_rejects_more_each_time() {
+        // Scores are uniform on 0..1, so a threshold's rate is what is above it.
+        let mut random = ChaCha8Rng::seed_from_u64(2);
+        let aim = Aim { frr: 0.02, confidence: None };
+        let mut calibrated_again = |threshold: f32, is_censored: bool| {
+            let scores =
+                (0..20_000).map(|_| random.random::<f32>()).filter(|score| !is_censored || *score <= threshold);
+            aim.threshold(&scores.collect::<Vec<_>>()).unwrap().value
+        };
+        let (mut censored, mut fair) = (0.98, 0.98);
+        for _ in 0..5 {
+            (censored, fair) = (calibrated_again(censored, true), calibrated_again(fair, false));
+        }
+        // 1 - 0.98^6 and 0.02, with five standard deviations of each.
+        assert!((1.0 - censored - 0.114).abs() < 0.015, "{censored}");
+        assert!((1.0 - fair - 0.02).abs() < 0.005, "{fair}");
+    }
+
+    #[test]
     fn shares_that_are_none_are_refused() {
         for (frr, confidence) in [(0.0, None), (1.0, None), (f64::NAN, None), (0.01, Some(1.0)), (0.01, Some(95.0))] {
             assert_eq!(Aim { frr, confidence }.check().unwrap_err().kind().exit_code(), 2, "{frr} {confidence:?}");

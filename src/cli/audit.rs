@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 
 pub(super) use self::again::pictures_folder;
-pub(super) use self::query::Moment;
+pub(super) use self::query::{Moment, Span};
 use crate::audit::{self, Signer, Trust, Verifier};
 use crate::{Error, Result, print};
 

@@ -78,6 +78,19 @@ impl Report<'_> {
             ("Asked for", format!("at most {} false rejects {confidence}", percent(c.target_frr))),
             ("Set to", format!("{} on average", percent(c.promised_frr))),
         ];
+        rows.extend(c.audit.as_ref().map(|audit| {
+            let moment = |at: &Option<String>| at.as_deref().map_or_else(|| "-".to_owned(), escaped);
+            let told = format!(
+                "a chance sample of the parts in {} from {} to {}: {} passed, {} rejected and found good, {} rejected and found bad",
+                escaped(&audit.log),
+                moment(&audit.from),
+                moment(&audit.to),
+                audit.passed,
+                audit.rejected_good.len(),
+                audit.rejected_bad
+            );
+            ("Source", told)
+        }));
         rows.extend(c.realised_frr.map(|(low, high)| {
             let told = format!(
                 "{} to {}, with {}% probability, if its parts are like these",

@@ -122,6 +122,29 @@ impl FromStr for Moment {
     }
 }
 
+/// `FROM..TO`, where either may be left out.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::cli) struct Span {
+    from: Option<Moment>,
+    to: Option<Moment>,
+}
+
+impl Span {
+    pub(in crate::cli) fn range(self) -> Range {
+        Range { from: self.from.map(|moment| moment.0), to: self.to.map(|moment| moment.0) }
+    }
+}
+
+impl FromStr for Span {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let (from, to) = text.split_once("..").ok_or("write it as 2026-11-01.. or 2026-11-01..2026-11-08")?;
+        let moment = |text: &str| if text.is_empty() { Ok(None) } else { text.parse().map(Some) };
+        Ok(Span { from: moment(from)?, to: moment(to)? })
+    }
+}
+
 /// `A..B`, where either may be left out, or one value.
 #[derive(Debug, Clone)]
 struct Between<T>(RangeInclusive<T>);
@@ -277,6 +300,10 @@ mod tests {
         let moment = |text: &str| text.parse::<Moment>().map(|moment| moment.0.to_string());
         assert_eq!(moment("2026-11-24T05:00:00Z"), Ok("2026-11-24T05:00:00Z".into()));
         assert_eq!(moment("2026-11-24T05:00:00+02:00"), Ok("2026-11-24T03:00:00Z".into()));
+        let span = |text: &str| text.parse::<Span>().map(|span| span.range());
+        let whole = span("2026-11-24T05:00:00Z..").unwrap();
+        assert!(whole.from.is_some() && whole.to.is_none());
+        assert!(span("..2026-11-24").unwrap().from.is_none() && span("2026-11-24").is_err() && span("x..").is_err());
         assert!(moment("2026-11-24").is_ok() && moment("2026-11-24T06:00").is_ok() && moment("yesterday").is_err());
     }
 

@@ -20,16 +20,7 @@ const MOST_FAILURES: usize = 20;
 /// The folder holds files already or cannot be written, or the camera cannot be opened, fails again and again, or has no more
 /// pictures.
 pub(super) fn take(config: &Path, count: u64, folder: &Path) -> Result<Vec<PathBuf>> {
-    let failed = |error: std::io::Error| {
-        Error::device(format!("folder {} cannot be written", folder.display()))
-            .because(error)
-            .advise("name a folder that you may write, on a disk that is not full")
-    };
-    std::fs::create_dir_all(folder).map_err(failed)?;
-    if std::fs::read_dir(folder).map_err(failed)?.next().is_some() {
-        return Err(Error::usage(format!("folder {} holds files already", folder.display()))
-            .advise("name a new folder: the pictures are taken into it (to calibrate on a folder, leave --live out)"));
-    }
+    new_folder(folder)?;
     let config = LineConfig::open(config)?;
     let mut camera = crate::runtime::open_camera(&config.camera).map_err(|error| config.blame("camera", error))?;
     let bar = batch::progress_bar("pictures", count as usize);
@@ -53,6 +44,26 @@ pub(super) fn take(config: &Path, count: u64, folder: &Path) -> Result<Vec<PathB
     bar.finish_and_clear();
     print::line(format_args!("taken       {} into {}", print::counted(count, "picture"), folder.display()))?;
     Ok(taken)
+}
+
+/// Makes the folder that pictures are taken into.
+///
+/// # Errors
+///
+/// It holds files already, or cannot be made.
+pub(super) fn new_folder(folder: &Path) -> Result<()> {
+    let failed = |error: std::io::Error| {
+        Error::device(format!("folder {} cannot be written", folder.display()))
+            .because(error)
+            .advise("name a folder that you may write, on a disk that is not full")
+    };
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    match std::fs::read_dir(folder).map_err(failed)?.next() {
+        None => Ok(()),
+        Some(_) => Err(Error::usage(format!("folder {} holds files already", folder.display())).advise(
+            "name a new folder: the pictures are taken into it (to calibrate on a folder, leave --live or --from-audit out)",
+        )),
+    }
 }
 
 fn next(camera: &mut dyn Camera) -> Result<image::RgbImage> {

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
+use super::audit::Span;
 use super::target;
 use crate::bundle::Bundle;
 use crate::calibrate::defects::{self, Costs, Detection};
@@ -33,6 +34,10 @@ const EXAMPLES: &str = r"Examples:
   # From the line's own camera, while good parts pass
   hgad calibrate --model models/line3 --class cap --live 300 \
     --config line3.toml --images good-parts --out calibration/cap.toml
+
+  # From parts that the line kept pictures of by chance ([audit] sample)
+  hgad calibrate --model models/line3 --class cap --audit audit.jsonl \
+    --from-audit 2026-11-01.. --images good-parts --out calibration/cap.toml
 
   # Look first at what does not belong, then leave it out for a reason
   hgad calibrate --model models/line3 --class cap --images good-parts \
@@ -129,6 +134,16 @@ struct SetArgs {
     /// The audit's pictures; without it, pictures beside the audit file
     #[arg(long, value_name = "DIR", requires = "audit")]
     pictures: Option<PathBuf>,
+    /// First copy pictures of good parts out of the audit into the folder --images, which must be new: of the parts of this time
+    /// (2026-11-01.., or ..2026-11-08) those that [audit] sample chose by chance. Passed parts alone are censored: each lies below
+    /// the threshold of then, and a threshold set on them would reject more and more. So rejected parts belong to the sample too,
+    /// and a person says which of them were good (--judged)
+    #[arg(long, value_name = "FROM..TO", requires = "audit", conflicts_with_all = ["live", "hold_out"])]
+    from_audit: Option<Span>,
+    /// With --from-audit: what a person says of the sample's rejected parts; made, with a line for each, where it is missing.
+    /// Without it, the file beside --out that ends in .judged.txt
+    #[arg(long, value_name = "FILE", requires = "from_audit")]
+    judged: Option<PathBuf>,
     /// Where to write the calibration; the report, an HTML page, is written beside it
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -173,8 +188,16 @@ fn set(args: SetArgs) -> Result<()> {
     target::replaced_file(&page)?;
     let bundle = Bundle::open(&args.model)?;
     let selection = args.hold_out.map_or(HoldOut::All, |n| HoldOut::Held(n as usize));
-    let images = match (args.live, &args.config) {
-        (Some(count), Some(config)) => live::take(config, count, &args.images)?,
+    let recorded = Recorded::new(args.audit, args.pictures);
+    let mut source = None;
+    let images = match (args.live, &args.config, &recorded, args.from_audit) {
+        (Some(count), Some(config), ..) => live::take(config, count, &args.images)?,
+        (_, _, Some(recorded), Some(span)) => {
+            let judged = args.judged.unwrap_or_else(|| args.out.with_extension("judged.txt"));
+            let (images, from) = recorded.take(&args.class, span, &judged, &args.images)?;
+            source = Some(from);
+            images
+        }
         _ => selection.select(dataset::images(&args.images)?),
     };
     if images.is_empty() {
@@ -192,11 +215,11 @@ fn set(args: SetArgs) -> Result<()> {
         costs: args.costs.filter(|_| args.set_cheapest),
         ..Request::new(&args.class, &images, aim)
     };
-    let calibrated = calibrate(&bundle, &request)?;
+    let mut calibrated = calibrate(&bundle, &request)?;
+    calibrated.calibration.audit = source;
     let calibration = &calibrated.calibration;
     let previous = previous(&args.out, calibration);
     let portraits = calibrated.portraits(PORTRAITS)?;
-    let recorded = Recorded::new(args.audit, args.pictures);
     let what_if =
         recorded.map(|recorded| recorded.what_if(&bundle, calibration, previous.as_ref())).transpose()?.flatten();
     let report = Report {

@@ -1,14 +1,16 @@
 //! What the line's audit has to say about a calibration that is being made.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::live;
 use crate::audit::Range;
 use crate::bundle::Bundle;
 use crate::calibrate::Calibration;
+use crate::calibrate::from_audit::{FromAudit, Judged, Sample};
 use crate::calibrate::what_if::{Question, WhatIf, ask};
-use crate::cli::audit::pictures_folder;
+use crate::cli::audit::{Span, pictures_folder};
 use crate::digest::Digest;
 use crate::{Result, print};
 
@@ -27,6 +29,34 @@ impl Recorded {
         let log = log?;
         let pictures = pictures_folder(pictures.as_deref(), &log);
         Some(Recorded { log, pictures })
+    }
+
+    /// Copies pictures of good parts of `class` into the new folder `folder`; gives them, and where they come from. `judged` is the file in
+    /// which a person says which rejected parts were good.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sample::draw`] and [`Sample::copy`]; the folder is not new; or nobody has said it of a rejected part.
+    pub(super) fn take(
+        &self,
+        class: &str,
+        span: Span,
+        judged: &Path,
+        folder: &Path,
+    ) -> Result<(Vec<PathBuf>, FromAudit)> {
+        let sample = Sample::draw(&self.log, class, span.range())?;
+        let said = Judged::open(judged)?;
+        said.check(&sample, judged, &self.pictures)?;
+        live::new_folder(folder)?;
+        let (images, from) = sample.copy(&self.pictures, &said, folder)?;
+        print::line(format_args!(
+            "taken       {} of passed parts, {} of rejected ones that were good; {} were bad, {} not there",
+            print::counted(from.passed as u64, "picture"),
+            from.rejected_good.len(),
+            from.rejected_bad,
+            from.gone
+        ))?;
+        Ok((images, from))
     }
 
     /// What the calibration would have done lately; `previous` is the one whose place it takes. `None` where the audit

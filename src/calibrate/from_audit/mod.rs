@@ -1,0 +1,192 @@
+//! Normal parts from the line's own audit.
+//!
+//! Passed parts alone are censored: each lies below the threshold that let it pass. A threshold set on them rejects its own share
+//! of what the one before let through, so that with every calibration more good parts are rejected. What is fair is a sample that
+//! was drawn before anybody knew a verdict. The audit has one: whether a part is of the share `[audit] sample` is said by the hash of
+//! its name, of rejected parts too. Of those a person says which were good, and then all good parts of the sample are here, whatever
+//! became of them.
+
+mod judged;
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+pub use judged::{Judged, Said};
+
+use crate::audit::{PictureEntry, Query, Range, Stored, read_picture};
+use crate::inspect::batch;
+use crate::{Error, Result, dataset, print};
+
+/// More than one picture in so many must not be gone: what removes pictures removes those of passed parts first.
+const ONE_IN: u64 = 20;
+
+/// Where a calibration's images come from, when that is an audit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FromAudit {
+    /// The audit's newest file.
+    pub log: String,
+    /// The first moment that was asked for; `None`: from the beginning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// The moment after the last; `None`: to the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// Passed parts of the sample.
+    pub passed: usize,
+    /// Rejected parts of the sample that somebody found defective; they are not among the images.
+    pub rejected_bad: usize,
+    /// Parts of the sample whose pictures are not there.
+    pub gone: u64,
+    /// Rejected parts of the sample that somebody found good; they are among the images.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rejected_good: Vec<Said>,
+}
+
+/// A part of the sample whose picture was kept.
+#[derive(Debug, Clone)]
+pub struct Drawn {
+    /// `RUN/PART`.
+    pub id: String,
+    picture: PictureEntry,
+}
+
+impl Drawn {
+    /// The picture's file, below the pictures' folder.
+    pub fn file(&self) -> &str {
+        self.picture.file.as_deref().unwrap_or_default()
+    }
+}
+
+/// The parts of one product that were drawn by chance, whatever became of them.
+#[derive(Debug, Clone, Default)]
+pub struct Sample {
+    /// The audit's newest file, without its folder.
+    pub log: String,
+    /// Their time.
+    pub range: Range,
+    /// Those that passed.
+    pub passed: Vec<Drawn>,
+    /// Those that were rejected.
+    pub rejected: Vec<Drawn>,
+    /// Those whose pictures were never kept.
+    pub gone: u64,
+}
+
+impl Sample {
+    /// Draws it from the audit in `log`. Parts without a verdict are no part of it: that a frame was late, lost or broken has nothing
+    /// to do with how the part looked.
+    ///
+    /// # Errors
+    ///
+    /// The audit cannot be read, no passed part was kept by chance, or it does not say which rejected ones belong to the sample.
+    pub fn draw(log: &Path, class: &str, range: Range) -> Result<Self> {
+        let query = Query { class: Some(class.to_owned()), range, ..Query::of_kind("part") };
+        let name = log.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let (mut sample, mut unmarked) = (Sample { log: name, range, ..Sample::default() }, 0);
+        query.each_part(log, |part, _| {
+            let drawn = match (part.verdict.as_deref(), &part.picture) {
+                (Some("pass"), Some(picture)) => (&mut sample.passed, picture),
+                (Some("reject"), Some(picture)) => (&mut sample.rejected, picture),
+                _ => return Ok(()),
+            };
+            match (drawn.1.is_sampled(), drawn.1.run(), part.part) {
+                (Some(true), Some(run), Some(number)) => {
+                    drawn.0.push(Drawn { id: format!("{run}/{number}"), picture: drawn.1.clone() });
+                }
+                (Some(true), ..) => sample.gone += 1,
+                (None, ..) if part.verdict.as_deref() == Some("reject") => unmarked += 1,
+                _ => {}
+            }
+            Ok(())
+        })?;
+        if unmarked > 0 {
+            return Err(Error::usage(format!(
+                "of {} nobody knows whether they belong to the sample",
+                print::counted(unmarked, "rejected part")
+            ))
+            .because(
+                "an older program wrote their records, and passed parts alone are censored at the threshold of then",
+            )
+            .advise("ask for a later time, or calibrate on pictures of good parts (--images)"));
+        }
+        if sample.passed.is_empty() {
+            return Err(Error::usage(format!("no passed part of '{class}' was kept by chance"))
+                .advise("let the line keep a share of them: sample = 0.01 below [audit]; or ask for another time"));
+        }
+        Ok(sample)
+    }
+
+    /// Copies the pictures of passed parts, and of the rejected ones that were good, into `folder`; a picture that lacks what
+    /// image files have (MJPG frames may) becomes a PNG file of the same pixels. Gives the files, and what the calibration says of
+    /// them.
+    ///
+    /// # Errors
+    ///
+    /// A picture is not the one that was judged, too many are gone, or the folder cannot be written.
+    pub fn copy(&self, pictures: &Path, judged: &Judged, folder: &Path) -> Result<(Vec<PathBuf>, FromAudit)> {
+        let good = self.rejected.iter().filter_map(|drawn| judged.good(&drawn.id).map(|by| (drawn, by)));
+        let good = good.collect::<Vec<_>>();
+        let wanted = self.passed.iter().chain(good.iter().map(|(drawn, _)| *drawn));
+        let bar = batch::progress_bar("stored pictures", self.passed.len() + good.len());
+        let (mut copied, mut gone) = (Vec::new(), self.gone);
+        for drawn in wanted {
+            match copy(pictures, drawn, folder)? {
+                Some(path) => copied.push(path),
+                None => gone += 1,
+            }
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        if gone * ONE_IN > copied.len() as u64 + gone {
+            return Err(Error::usage(format!("{gone} of {} pictures are gone", copied.len() as u64 + gone))
+                .because("retention removes passed parts' pictures first, so what is left is no fair sample any more")
+                .advise(
+                    "ask for a later time; hgad audit query --kind pictures-removed tells which days were removed",
+                ));
+        }
+        copied.sort();
+        let said = |(drawn, by): &(&Drawn, &str)| Said { part: drawn.id.clone(), by: (*by).to_owned() };
+        let rejected_good = good.iter().map(said).collect::<Vec<_>>();
+        let source = FromAudit {
+            log: self.log.clone(),
+            from: self.range.from.map(|at| at.to_string()),
+            to: self.range.to.map(|at| at.to_string()),
+            passed: self.passed.len(),
+            rejected_bad: self.rejected.len() - rejected_good.len(),
+            gone,
+            rejected_good,
+        };
+        Ok((copied, source))
+    }
+}
+
+/// Copies a part's picture; `None` if it is not there any more.
+fn copy(pictures: &Path, drawn: &Drawn, folder: &Path) -> Result<Option<PathBuf>> {
+    let image = match read_picture(pictures, &drawn.picture)? {
+        Stored::Whole(image) => image,
+        Stored::Gone(why) => {
+            log::warn!("{}: {why}", drawn.id);
+            return Ok(None);
+        }
+        Stored::Changed(why) => {
+            return Err(Error::check(format!("the picture of {} is not the one that was judged", drawn.id))
+                .because(why)
+                .advise("keep it as evidence; hgad audit verify says whether the log is whole"));
+        }
+    };
+    let from = pictures.join(drawn.file());
+    let bytes = dataset::read_bytes(&from)?;
+    let is_image_file = dataset::decode_rgb(&from, &bytes).is_ok_and(|plain| plain == image);
+    let ending = if is_image_file { from.extension().and_then(|e| e.to_str()).unwrap_or("png") } else { "png" };
+    let to = folder.join(format!("{}.{ending}", drawn.id.replace('/', "-")));
+    let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
+        Error::device(format!("picture {} cannot be written", to.display())).because(error).advise("is the disk full?")
+    };
+    match is_image_file {
+        true => std::fs::write(&to, bytes).map_err(|error| failed(error.into()))?,
+        false => image.save(&to).map_err(|error| failed(error.into()))?,
+    }
+    Ok(Some(to))
+}
