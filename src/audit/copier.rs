@@ -1,11 +1,9 @@
-//! Keeps the newest checkpoint in a file somewhere else. That place may be slow, away or hung: the log does not wait for it.
+//! Keeps the newest checkpoint somewhere else. That place may be slow, away or hung: the log does not wait for it.
 
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::place::Place;
 use crate::{Error, Result};
 
 /// How often a place that failed is tried again.
@@ -23,7 +21,7 @@ struct State {
 
 #[derive(Debug)]
 struct Desk {
-    path: PathBuf,
+    place: Place,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -50,9 +48,9 @@ impl Copier {
     /// # Errors
     ///
     /// The system gives no thread.
-    pub(super) fn start(path: &Path) -> Result<Self> {
+    pub(super) fn start(place: Place) -> Result<Self> {
         let (state, changed) = (Mutex::default(), Condvar::default());
-        let desk = Arc::new(Desk { path: path.to_owned(), state, changed });
+        let desk = Arc::new(Desk { place, state, changed });
         let shared = desk.clone();
         let thread = std::thread::Builder::new().name("checkpoint".into()).spawn(move || work(&shared));
         thread.map_err(|error| Error::device("the system gives no thread for the checkpoint's copy").because(error))?;
@@ -76,7 +74,7 @@ impl Copier {
             Some(failure) => failure,
             None => return Ok(()),
         };
-        Err(format!("the checkpoint cannot be copied to {}: {why}", self.0.path.display()))
+        Err(format!("the checkpoint cannot be copied to {}: {why}", self.0.place))
     }
 
     /// Waits until the newest checkpoint is copied, for `patience` at most, and ends the thread.
@@ -113,7 +111,7 @@ fn work(desk: &Desk) {
         };
         state.copying_since = Some(Instant::now());
         drop(state);
-        let copied = replace(&desk.path, &note);
+        let copied = desk.place.put(&note);
         state = desk.state();
         state.copying_since = None;
         state.failure = copied.err().map(|error| error.to_string());
@@ -129,15 +127,6 @@ fn work(desk: &Desk) {
     }
 }
 
-/// Puts `text` in the place of the file at `path` in one step. Others may read it: it is what they check a log by.
-fn replace(path: &Path, text: &str) -> std::io::Result<()> {
-    let new = path.with_added_extension("new");
-    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&new)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    std::fs::rename(new, path)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,7 +138,7 @@ mod tests {
     fn the_newest_is_copied_at_the_latest_when_it_ends() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("copy");
-        let copier = Copier::start(&path).unwrap();
+        let copier = Copier::start(Place::File(path.clone())).unwrap();
         (0..100).for_each(|number| copier.copy(format!("note {number}\n")));
         copier.close(LONG).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "note 99\n");
@@ -160,7 +149,7 @@ mod tests {
     fn a_place_that_fails_is_told_of_and_tried_again() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("mounted/copy");
-        let copier = Copier::start(&path).unwrap();
+        let copier = Copier::start(Place::File(path.clone())).unwrap();
         copier.copy("note\n".into());
         while copier.health(LONG).is_ok() {
             std::thread::sleep(Duration::from_millis(1));
@@ -179,7 +168,7 @@ mod tests {
         // A pipe that nobody reads hangs whoever opens it to write.
         let pipe = std::process::Command::new("mkfifo").arg(path.with_added_extension("new")).status().unwrap();
         assert!(pipe.success());
-        let copier = Copier::start(&path).unwrap();
+        let copier = Copier::start(Place::File(path.clone())).unwrap();
         copier.copy("note\n".into());
         while copier.health(AT_ONCE).is_ok() {
             std::thread::sleep(Duration::from_millis(1));

@@ -1,25 +1,24 @@
 //! Opening an audit file: continuing what stands there, or refusing it.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::chain::Link;
 use super::clock::Clock;
 use super::copier::Copier;
+use super::deciders::Deciders;
 use super::desk::Refused;
-use super::key::{Signer, Verifier};
+use super::past::{self, Past, Signing};
 use super::pictures::Album;
-use super::record::{Body, Deciders, PartContext, RunStart, Setting, wall_time};
+use super::place::Place;
+use super::read;
+use super::record::{Body, PartContext, RunStart, Setting, wall_time};
 use super::rotation::{self, Rotation};
-use super::signatures::Trust;
 use super::tail::{End, Notary, Tail};
-use super::verify::Reading;
 use super::writer::Writer;
-use super::{read, verify};
 use crate::camera::Frame;
 use crate::config::{AuditConfig, FullPolicy, SigningConfig};
 use crate::line::{Counters, PartRecord, Ticket};
@@ -51,6 +50,70 @@ pub trait Store: Send {
 struct Newest {
     file: File,
     path: PathBuf,
+    /// Whether it is a file: a device or a pipe has no past, and nothing can be forced onto its disk.
+    is_regular: bool,
+}
+
+impl Newest {
+    /// Opens the file, or begins it, and holds it against other runs.
+    fn open(path: &Path, signing: Option<&Signing>) -> Result<(Self, Past)> {
+        let failed = |error| cannot_be_written(path, error);
+        rotation::recover(path, &read::files(path)?)?;
+        let file = OpenOptions::new().append(true).create(true).open(path).map_err(failed)?;
+        past::lock(&file, path)?;
+        rotation::tidy(path).map_err(failed)?;
+        let is_regular = file.metadata().map_err(failed)?.is_file();
+        let past = match is_regular {
+            true => past::past(path, signing)?,
+            false if signing.is_none() => Past::NONE,
+            false => {
+                return Err(Error::usage(format!("{} is no file: what is signed must have a past", path.display()))
+                    .advise("name a file, or leave [audit] key out"));
+            }
+        };
+        Ok((Newest { file, path: path.to_owned(), is_regular }, past))
+    }
+
+    /// Repairs what a power cut left, and puts the run's start on disk, with what is another than in the run before.
+    fn begin(&mut self, past: Past, started: Monotonic, run: &RunStart, setting: &Setting) -> Result<End> {
+        let Past { mut link, whole, tail, deciders: before } = past;
+        let path = self.path.clone();
+        let failed = |error| cannot_be_written(&path, error);
+        let mut lines = String::new();
+        if !tail.is_empty() {
+            log::warn!(
+                "audit file {}: the last line was unfinished (the machine lost power, or the program was killed); \
+                 its {} bytes are cut off",
+                path.display(),
+                tail.len()
+            );
+            self.truncate(whole).map_err(failed)?;
+            lines.push_str(&link.seal(&Body::repaired(Monotonic::now(), &tail).0));
+        }
+        lines.push_str(&link.seal(&Body::start(started, run, setting.clone()).0));
+        for change in before.iter().flat_map(|before| setting.deciders.changes(before)) {
+            log::warn!("since the run before: {change}");
+            lines.push_str(&link.seal(&Body::changed(Monotonic::now(), &change).0));
+        }
+        self.append(lines.as_bytes()).map_err(failed)?;
+        if self.is_regular {
+            self.sync().map_err(failed)?;
+            sync_folder(&path).map_err(failed)?;
+        }
+        Ok(End { link, length: whole + lines.len() as u64, signed: 0, signed_at: None })
+    }
+}
+
+fn cannot_be_written(path: &Path, error: std::io::Error) -> Error {
+    Error::device(format!("audit file {} cannot be written", path.display()))
+        .because(error)
+        .advise("check that its folder exists, that this user may write there, and that the disk has room")
+}
+
+/// Where checkpoints are kept.
+fn places_of(config: &SigningConfig) -> Vec<Place> {
+    let file = config.checkpoint_copy.clone().map(Place::File);
+    file.into_iter().chain(config.witness.as_deref().map(Place::witness)).collect()
 }
 
 impl Store for Newest {
@@ -88,7 +151,7 @@ pub struct AuditLog {
     path: PathBuf,
     run: String,
     writer: Writer,
-    copier: Option<Copier>,
+    copiers: Vec<Copier>,
     album: Option<Album>,
     when_full: FullPolicy,
     clock: Mutex<Clock>,
@@ -104,83 +167,33 @@ impl AuditLog {
     /// whatever was appended could not be trusted either.
     pub fn open(config: &AuditConfig, run: &RunStart) -> Result<Self> {
         let path = &config.file;
-        let signing = config.signing.as_ref().map(Signing::open).transpose()?;
-        let failed = |error| {
-            Error::device(format!("audit file {} cannot be written", path.display()))
-                .because(error)
-                .advise("check that its folder exists, that this user may write there, and that the disk has room")
-        };
         log::info!("opening the audit {}", path.display());
-        rotation::recover(path, &read::files(path)?)?;
-        let file = OpenOptions::new().append(true).create(true).open(path).map_err(failed)?;
-        lock(&file, path)?;
-        rotation::tidy(path).map_err(failed)?;
-        let mut file = Newest { file, path: path.clone() };
-        let is_regular = file.file.metadata().map_err(failed)?.is_file();
-        // A device or a pipe has no past that could be continued.
-        let Past { mut link, whole, tail, deciders: before } = match is_regular {
-            true => past(path, signing.as_ref())?,
-            false if signing.is_none() => Past { link: Link::START, whole: 0, tail: Vec::new(), deciders: None },
-            false => {
-                return Err(Error::usage(format!("{} is no file: what is signed must have a past", path.display()))
-                    .advise("name a file, or leave [audit] key out"));
-            }
-        };
+        let signing = config.signing.as_ref().map(Signing::open).transpose()?;
+        let (mut file, past) = Newest::open(path, signing.as_ref())?;
         let started = Monotonic::now();
         let name = run_name(started);
         let album = config.pictures.as_ref().map(|pictures| Album::open(pictures, &name)).transpose()?;
-        let public = signing.as_ref().map(|signing| signing.signer.verifier().to_string());
-        let copy = config.signing.as_ref().and_then(|signing| signing.checkpoint_copy.as_deref());
-        let mut lines = String::new();
-        if !tail.is_empty() {
-            log::warn!(
-                "audit file {}: the last line was unfinished (the machine lost power, or the program was killed); \
-                 its {} bytes are cut off",
-                path.display(),
-                tail.len()
-            );
-            file.truncate(whole).map_err(failed)?;
-            lines.push_str(&link.seal(&Body::repaired(Monotonic::now(), &tail).0));
-        }
+        let places = config.signing.as_ref();
         let setting = Setting {
             deciders: Deciders::of(run),
             run: name.clone(),
-            key: public,
-            checkpoint_copy: copy.is_some(),
+            key: signing.as_ref().map(|signing| signing.signer.verifier().to_string()),
+            checkpoint_copy: places.is_some_and(|places| places.checkpoint_copy.is_some()),
+            witness: places.and_then(|places| places.witness.clone()),
             pictures: config.pictures.is_some(),
         };
-        lines.push_str(&link.seal(&Body::start(started, run, setting.clone()).0));
-        for change in before.iter().flat_map(|before| setting.deciders.changes(before)) {
-            log::warn!("since the run before: {change}");
-            lines.push_str(&link.seal(&Body::changed(Monotonic::now(), &change).0));
-        }
-        file.append(lines.as_bytes()).map_err(failed)?;
-        if is_regular {
-            file.sync().map_err(failed)?;
-            sync_folder(path).map_err(failed)?;
-        }
-        let copier = copy.map(Copier::start).transpose()?;
-        let notary = signing.map(|Signing { signer, .. }| Notary { signer, copier: copier.clone() });
-        let end = End { link, length: whole + lines.len() as u64, signed: 0, signed_at: None };
-        let rotation = match is_regular && config.rotation.is_on() {
+        let end = file.begin(past, started, run, &setting)?;
+        let copiers = places.map(places_of).unwrap_or_default().into_iter().map(Copier::start);
+        let copiers = copiers.collect::<Result<Vec<_>>>()?;
+        let notary = signing.map(|Signing { signer, .. }| Notary { signer, copiers: copiers.clone() });
+        let rotation = match file.is_regular && config.rotation.is_on() {
             true => Some(Rotation::new(path, config.rotation, &read::files(path)?, setting)),
             false => None,
         };
-        let writer = Writer::start(
-            Tail::new(Box::new(file), end, notary, rotation),
-            config.sync,
-            config.keep_records,
-            PATIENCE,
-        )?;
-        Ok(AuditLog {
-            path: path.clone(),
-            run: name,
-            writer,
-            copier,
-            album,
-            when_full: config.when_full,
-            clock: Mutex::default(),
-        })
+        let tail = Tail::new(Box::new(file), end, notary, rotation);
+        let writer = Writer::start(tail, config.sync, config.keep_records, PATIENCE)?;
+        let (path, when_full) = (path.clone(), config.when_full);
+        Ok(AuditLog { path, run: name, writer, copiers, album, when_full, clock: Mutex::default() })
     }
 
     /// The file.
@@ -282,7 +295,7 @@ impl AuditLog {
     /// the newest checkpoint cannot be copied, or a picture was not kept.
     pub fn health(&self) -> std::result::Result<(), String> {
         self.writer.health()?;
-        self.copier.as_ref().map_or(Ok(()), |copier| copier.health(PATIENCE))?;
+        self.copiers.iter().try_for_each(|copier| copier.health(PATIENCE))?;
         self.album.as_ref().map_or(Ok(()), Album::health)
     }
 
@@ -297,10 +310,11 @@ impl AuditLog {
                 .because(lost.why)
                 .advise("check the disk and make room on it; the records that are missing are not in the file")
         })?;
-        self.copier.map_or(Ok(()), |copier| copier.close(PATIENCE)).map_err(|why| {
-            Error::device(format!("audit file {} is whole, and its copy is not the newest", self.path.display()))
-                .because(why)
-                .advise("mount the disk of [audit] checkpoint_copy; the next run brings the copy up to date")
+        self.copiers.iter().try_for_each(|copier| copier.close(PATIENCE)).map_err(|why| {
+            let what = "is whole, and its newest checkpoint is not everywhere where it is kept";
+            Error::device(format!("audit file {} {what}", self.path.display())).because(why).advise(
+                "mount the disk of [audit] checkpoint_copy, or bring its witness back; the next run brings them up to date",
+            )
         })
     }
 }
@@ -308,78 +322,6 @@ impl AuditLog {
 /// A run's name: when it began, in a form that file names may have.
 fn run_name(started: Monotonic) -> String {
     wall_time(started).chars().filter(|c| !matches!(c, '-' | ':')).collect()
-}
-
-fn lock(file: &File, path: &Path) -> Result<()> {
-    match file.try_lock() {
-        Ok(()) => Ok(()),
-        Err(TryLockError::WouldBlock) => Err(Error::device(format!("audit file {} is being written", path.display()))
-            .because("another run holds its lock")
-            .advise("stop the other run, or give this line an audit file of its own")),
-        // File systems without locks (some network ones) are no reason not to run.
-        Err(TryLockError::Error(error)) => {
-            log::warn!("audit file {} cannot be locked against a second run: {error}", path.display());
-            Ok(())
-        }
-    }
-}
-
-/// What a log is continued with.
-struct Signing {
-    signer: Signer,
-    trust: Trust,
-    /// The copy that checkpoints are kept in, where it is missing.
-    missing_copy: Option<PathBuf>,
-}
-
-impl Signing {
-    fn open(config: &SigningConfig) -> Result<Self> {
-        let signer = Signer::open(&config.key)?;
-        let former = config.former_keys.iter().map(|path| Verifier::open(path)).collect::<Result<Vec<_>>>()?;
-        let copy = config.checkpoint_copy.as_ref();
-        let (kept, missing_copy) = match copy.map(std::fs::read_to_string) {
-            Some(Ok(note)) => (Some(note), None),
-            Some(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => (None, copy.cloned()),
-            Some(Err(error)) => {
-                return Err(Error::device("the copy of the newest checkpoint cannot be read")
-                    .because(error)
-                    .advise("[audit] checkpoint_copy names it: mount its disk, or let this user read it"));
-            }
-            None => (None, None),
-        };
-        let trust = Trust { key: Some(signer.verifier()), former, kept };
-        Ok(Signing { signer, trust, missing_copy })
-    }
-}
-
-/// What stands in the newest file.
-struct Past {
-    /// What is continued.
-    link: Link,
-    /// Bytes of whole lines.
-    whole: u64,
-    /// An unfinished line.
-    tail: Vec<u8>,
-    /// What decided about parts in the run before.
-    deciders: Option<Deciders>,
-}
-
-fn past(path: &Path, signing: Option<&Signing>) -> Result<Past> {
-    let unsigned = Trust::default();
-    let reading = verify::read_newest(path, signing.map_or(&unsigned, |signing| &signing.trust)).map_err(|error| {
-        let advice = error.advice().unwrap_or("keep it as evidence: move it away, and the next run begins a new file");
-        let advice = advice.to_owned();
-        Error::device(format!("audit file {} cannot be continued", path.display())).because(error).advise(advice)
-    })?;
-    if let Some(copy) =
-        signing.and_then(|signing| signing.missing_copy.as_ref()).filter(|_| reading.signatures.keeps_copy)
-    {
-        return Err(Error::device(format!("the copy of the newest checkpoint is missing: {}", copy.display())).advise(
-            "mount its disk; if it is lost for good, run once without checkpoint_copy, which the audit then says",
-        ));
-    }
-    let Reading { link, whole, tail, deciders, .. } = reading;
-    Ok(Past { link, whole, tail, deciders })
 }
 
 /// A new file's name is on disk only when its folder is.

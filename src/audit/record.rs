@@ -1,15 +1,15 @@
 //! The records, field by field in the order in which they are written.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::OnceLock;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::FORMAT_VERSION;
 use super::checkpoint::base64;
 use super::clock::is_synchronised;
+use super::deciders::{Change, Deciders};
 use super::pictures::{Pictured, Tally};
 use super::tree::Tree;
 use crate::approval::Approval;
@@ -40,64 +40,6 @@ pub struct RunStart {
     pub approvals: Vec<Approval>,
 }
 
-/// What decides about parts.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub(super) struct Deciders {
-    /// The program's file.
-    pub(super) program_sha256: Option<Digest>,
-    pub(super) config: Option<Digest>,
-    pub(super) bundle: Option<Digest>,
-    #[serde(default)]
-    pub(super) calibrations: BTreeMap<String, Digest>,
-}
-
-/// What is another than in the run before.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(super) struct Change {
-    /// `program`, `configuration`, `model`, or `calibration of CLASS`.
-    what: String,
-    from: Option<Digest>,
-    to: Option<Digest>,
-}
-
-impl std::fmt::Display for Change {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let short = |digest: Option<Digest>| digest.map_or_else(|| "none".to_owned(), |digest| digest.short());
-        write!(f, "another {} ({}, and it was {})", self.what, short(self.to), short(self.from))
-    }
-}
-
-impl Deciders {
-    /// Those of a run.
-    pub(super) fn of(run: &RunStart) -> Self {
-        let (config, bundle, calibrations) = (run.config, Some(run.bundle), run.calibrations.clone());
-        Deciders { program_sha256: own_digest(), config, bundle, calibrations }
-    }
-
-    /// What is another here than in `before`. Logs of format 1 do not say which program it was.
-    pub(super) fn changes(&self, before: &Deciders) -> Vec<Change> {
-        let classes = self.calibrations.keys().chain(before.calibrations.keys()).collect::<BTreeSet<_>>();
-        let calibrations = classes.into_iter().map(|class| {
-            let of = |deciders: &Deciders| deciders.calibrations.get(class).copied();
-            (format!("calibration of {class}"), of(before), of(self))
-        });
-        let program = before.program_sha256.map(|from| ("program".into(), Some(from), self.program_sha256));
-        let fixed =
-            [("configuration".into(), before.config, self.config), ("model".into(), before.bundle, self.bundle)];
-        let all = program.into_iter().chain(fixed).chain(calibrations);
-        all.filter(|(_, from, to)| from != to).map(|(what, from, to)| Change { what, from, to }).collect()
-    }
-}
-
-/// The SHA-256 of the program's own file; `None` where it cannot be read.
-fn own_digest() -> Option<Digest> {
-    static OWN: OnceLock<Option<Digest>> = OnceLock::new();
-    *OWN.get_or_init(|| {
-        let file = std::fs::File::open("/proc/self/exe").ok()?;
-        Digest::of_all(file).ok()
-    })
-}
-
 /// How a run keeps its audit.
 #[derive(Debug, Clone)]
 pub(super) struct Setting {
@@ -108,6 +50,8 @@ pub(super) struct Setting {
     pub(super) key: Option<String>,
     /// Whether they are copied elsewhere.
     pub(super) checkpoint_copy: bool,
+    /// Who gets them by HTTP.
+    pub(super) witness: Option<String>,
     /// Whether pictures are kept.
     pub(super) pictures: bool,
 }
@@ -166,9 +110,11 @@ impl Body {
             approvals: &'a [Approval],
             key: Option<String>,
             checkpoint_copy: bool,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            witness: Option<String>,
             pictures: bool,
         }
-        let Setting { deciders, run: name, key, checkpoint_copy, pictures } = setting;
+        let Setting { deciders, run: name, key, checkpoint_copy, witness, pictures } = setting;
         // Monotonic time counts from the machine's start, so it can be compared within one boot only.
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let what = Start {
@@ -183,6 +129,7 @@ impl Body {
             approvals: &run.approvals,
             key,
             checkpoint_copy,
+            witness,
             pictures,
         };
         Self::event("start", at, what)

@@ -29,8 +29,8 @@ pub(super) struct End {
 /// Signs what is written, and tells somebody outside.
 pub(super) struct Notary {
     pub(super) signer: Signer,
-    /// Who copies the newest checkpoint.
-    pub(super) copier: Option<Copier>,
+    /// Who copies the newest checkpoint elsewhere.
+    pub(super) copiers: Vec<Copier>,
 }
 
 pub(super) struct Tail {
@@ -143,9 +143,8 @@ impl Tail {
     }
 
     fn publish(&mut self) {
-        let copier = self.notary.as_ref().and_then(|notary| notary.copier.as_ref());
-        if let (Some(note), Some(copier)) = (self.unpublished.take(), copier) {
-            copier.copy(note);
+        if let (Some(note), Some(notary)) = (self.unpublished.take(), &self.notary) {
+            notary.copiers.iter().for_each(|copier| copier.copy(note.clone()));
         }
     }
 }

@@ -7,8 +7,8 @@ use std::path::Path;
 use super::FORMAT_VERSION;
 use super::chain::{Break, Envelope, Link};
 use super::checkpoint::Checkpoint;
+use super::deciders::Deciders;
 use super::read::{LogFile, cannot_be_read, files, open};
-use super::record::Deciders;
 use super::signatures::{Doubt, Signatures, Trust};
 use crate::{Error, Result};
 

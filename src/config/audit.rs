@@ -71,6 +71,8 @@ pub struct SigningConfig {
     pub former_keys: Vec<PathBuf>,
     /// Where the newest checkpoint is copied to, out of reach of who may write the audit.
     pub checkpoint_copy: Option<PathBuf>,
+    /// Another machine that gets every checkpoint by HTTP: its URL.
+    pub witness: Option<String>,
 }
 
 /// What follows when the disk takes no records, and memory is full of them.
@@ -127,6 +129,7 @@ pub(super) struct AuditTyped {
     key: Option<Spanned<String>>,
     former_keys: Option<Spanned<Vec<Spanned<String>>>>,
     checkpoint_copy: Option<Spanned<String>>,
+    witness: Option<Spanned<String>>,
     pictures: Option<Spanned<String>>,
     sample: Option<Spanned<f64>>,
     around: Option<Spanned<u32>>,
@@ -160,7 +163,8 @@ impl AuditTyped {
     fn signing(&self, document: &Document, file: &Path) -> Checked<Option<SigningConfig>> {
         let Some(key) = &self.key else {
             let former = self.former_keys.as_ref().map(Spanned::span);
-            return match former.or(self.checkpoint_copy.as_ref().map(Spanned::span)) {
+            let elsewhere = self.checkpoint_copy.as_ref().or(self.witness.as_ref());
+            return match former.or(elsewhere.map(Spanned::span)) {
                 Some(place) => Err(Complaint::new(
                     place,
                     "nothing is signed without a key",
@@ -178,6 +182,7 @@ impl AuditTyped {
                 .as_ref()
                 .map(|typed| document.path("checkpoint_copy", typed))
                 .transpose()?,
+            witness: self.witness.as_ref().map(witness).transpose()?,
         };
         apart("key", key.span(), &signing.key, &[("file", file)])?;
         if let (Some(typed), Some(copy)) = (&self.checkpoint_copy, &signing.checkpoint_copy) {
@@ -223,6 +228,22 @@ impl AuditTyped {
             pictures.keep_bytes = Some((gigabytes * 1e9) as u64);
         }
         Ok(Some(pictures))
+    }
+}
+
+/// An address that can be asked over HTTP. There is no TLS: what is sent is signed, and no secret.
+fn witness(typed: &Spanned<String>) -> Checked<String> {
+    let url = typed.get_ref();
+    let is_url =
+        url.parse::<ureq::http::Uri>().is_ok_and(|uri| uri.scheme_str() == Some("http") && uri.host().is_some());
+    match is_url {
+        true => Ok(url.clone()),
+        false => {
+            let what = format!("witness '{url}' is no address that begins with http://");
+            let advice =
+                "name the machine that keeps checkpoints: witness = \"http://logs.factory.example:8080/line-3\"";
+            Err(Complaint::new(typed.span(), what, advice))
+        }
     }
 }
 
@@ -279,6 +300,20 @@ mod tests {
             Ok(AuditConfig::in_file("a.jsonl".into())),
             "without keys nothing more is kept or closed"
         );
+    }
+
+    #[test]
+    fn a_witness_is_an_address_and_wants_something_signed() {
+        let found = audit("key = \"line.key\"\nwitness = \"http://logs.example:8080/line-3\"\n").unwrap();
+        assert_eq!(found.signing.unwrap().witness.as_deref(), Some("http://logs.example:8080/line-3"));
+        for (keys, says) in [
+            ("witness = \"http://logs.example\"\n", "nothing is signed without a key"),
+            ("key = \"line.key\"\nwitness = \"https://logs.example\"\n", "begins with http://"),
+            ("key = \"line.key\"\nwitness = \"logs.example:80\"\n", "begins with http://"),
+        ] {
+            let report = audit(keys).unwrap_err();
+            assert!(report.contains(says) && report.contains("try: "), "{report}");
+        }
     }
 
     #[test]

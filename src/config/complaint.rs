@@ -155,6 +155,7 @@ pub(super) fn example(key: &str) -> String {
         "approved_by" => "[\"quality.key.pub\"]",
         "former_keys" => "[\"line-3.former.key.pub\"]",
         "checkpoint_copy" => "\"/mnt/usb/line-3.checkpoint\"",
+        "witness" => "\"http://logs.factory.example:8080/line-3\"",
         "fsync" => "\"group\"",
         "pictures" => "\"pictures\"",
         "sample" => "0.01",

@@ -14,6 +14,13 @@ pub struct Line {
 
 impl Line {
     pub fn after_a_run(audit: &str) -> Self {
+        let line = Line::new(audit);
+        line.run();
+        line
+    }
+
+    /// The same before its run; `audit` is added to its section of that name.
+    pub fn new(audit: &str) -> Self {
         let line = Line { bench: Bench::new() };
         std::fs::create_dir(line.bench.path("frames")).unwrap();
         for number in 0..12 {
@@ -28,7 +35,6 @@ impl Line {
             CLASSES[0]
         );
         std::fs::write(line.bench.path("line.toml"), text).unwrap();
-        line.run();
         line
     }
 

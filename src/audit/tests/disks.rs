@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use super::*;
 use crate::audit::copier::Copier;
-use crate::audit::record::{Deciders, Setting};
+use crate::audit::deciders::Deciders;
+use crate::audit::place::Place;
+use crate::audit::record::Setting;
 use crate::audit::tail::{End, Notary, Tail};
 use crate::audit::writer::Writer;
 
@@ -141,13 +143,14 @@ fn a_checkpoint_that_was_not_forced_onto_the_disk_is_signed_anew_and_only_then_p
     let copy = folder.0.path().join("checkpoint");
     let signer = Signer::generate("line-3").unwrap();
     let key = Some(signer.verifier());
-    let copier = Copier::start(&copy).unwrap();
-    let mut tail = disk.tail(Some(Notary { signer, copier: Some(copier.clone()) }));
+    let copier = Copier::start(Place::File(copy.clone())).unwrap();
+    let mut tail = disk.tail(Some(Notary { signer, copiers: vec![copier.clone()] }));
     let setting = Setting {
         deciders: Deciders::of(&run_start()),
         run: "r".into(),
         key: key.as_ref().map(Verifier::to_string),
         checkpoint_copy: true,
+        witness: None,
         pictures: false,
     };
     let start = Body::start(Monotonic::now(), &run_start(), setting);

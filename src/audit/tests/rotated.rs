@@ -16,7 +16,12 @@ impl Rotated {
         let folder = Folder::new();
         let key = folder.path("line.key");
         Signer::generate("line-3").unwrap().write(&key).unwrap();
-        let signing = SigningConfig { key, former_keys: Vec::new(), checkpoint_copy: Some(folder.path("checkpoint")) };
+        let signing = SigningConfig {
+            key,
+            former_keys: Vec::new(),
+            checkpoint_copy: Some(folder.path("checkpoint")),
+            witness: None,
+        };
         let rotation = RotationConfig { bytes: Some(bytes), daily: false };
         // Each record is forced onto the disk, so that files are closed where they are long enough.
         let sync = SyncPolicy::EveryRecord;

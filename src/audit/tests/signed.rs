@@ -27,7 +27,7 @@ impl Signed {
 
     fn signing(&self) -> SigningConfig {
         let (key, former_keys) = (self.key.clone(), Vec::new());
-        SigningConfig { key, former_keys, checkpoint_copy: Some(self.copy.clone()) }
+        SigningConfig { key, former_keys, checkpoint_copy: Some(self.copy.clone()), witness: None }
     }
 
     fn open(&self, signing: Option<SigningConfig>) -> crate::Result<AuditLog> {

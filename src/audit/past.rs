@@ -1,0 +1,99 @@
+//! What stands in a log that is continued: held against other runs, and believed only if it is what was written.
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use super::chain::Link;
+use super::deciders::Deciders;
+use super::key::{Signer, Verifier};
+use super::signatures::Trust;
+use super::verify::{self, Reading};
+use crate::config::SigningConfig;
+use crate::{Error, Result};
+
+/// Holds the file against a second run.
+///
+/// # Errors
+///
+/// Another run holds it.
+pub(super) fn lock(file: &File, path: &Path) -> Result<()> {
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => Err(Error::device(format!("audit file {} is being written", path.display()))
+            .because("another run holds its lock")
+            .advise("stop the other run, or give this line an audit file of its own")),
+        // File systems without locks (some network ones) are no reason not to run.
+        Err(TryLockError::Error(error)) => {
+            log::warn!("audit file {} cannot be locked against a second run: {error}", path.display());
+            Ok(())
+        }
+    }
+}
+
+/// What a log is continued with.
+pub(super) struct Signing {
+    pub(super) signer: Signer,
+    pub(super) trust: Trust,
+    /// The copy that checkpoints are kept in, where it is missing.
+    missing_copy: Option<PathBuf>,
+}
+
+impl Signing {
+    pub(super) fn open(config: &SigningConfig) -> Result<Self> {
+        let signer = Signer::open(&config.key)?;
+        let former = config.former_keys.iter().map(|path| Verifier::open(path)).collect::<Result<Vec<_>>>()?;
+        let copy = config.checkpoint_copy.as_ref();
+        let (kept, missing_copy) = match copy.map(std::fs::read_to_string) {
+            Some(Ok(note)) => (Some(note), None),
+            Some(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => (None, copy.cloned()),
+            Some(Err(error)) => {
+                return Err(Error::device("the copy of the newest checkpoint cannot be read")
+                    .because(error)
+                    .advise("[audit] checkpoint_copy names it: mount its disk, or let this user read it"));
+            }
+            None => (None, None),
+        };
+        let trust = Trust { key: Some(signer.verifier()), former, kept };
+        Ok(Signing { signer, trust, missing_copy })
+    }
+}
+
+/// What stands in the newest file.
+pub(super) struct Past {
+    /// What is continued.
+    pub(super) link: Link,
+    /// Bytes of whole lines.
+    pub(super) whole: u64,
+    /// An unfinished line.
+    pub(super) tail: Vec<u8>,
+    /// What decided about parts in the run before.
+    pub(super) deciders: Option<Deciders>,
+}
+
+impl Past {
+    /// Of a file that begins, or of what is no file.
+    pub(super) const NONE: Past = Past { link: Link::START, whole: 0, tail: Vec::new(), deciders: None };
+}
+
+/// Reads and checks the newest file of the log.
+///
+/// # Errors
+///
+/// It is not what was written, or its copy of the newest checkpoint is missing.
+pub(super) fn past(path: &Path, signing: Option<&Signing>) -> Result<Past> {
+    let unsigned = Trust::default();
+    let reading = verify::read_newest(path, signing.map_or(&unsigned, |signing| &signing.trust)).map_err(|error| {
+        let advice = error.advice().unwrap_or("keep it as evidence: move it away, and the next run begins a new file");
+        let advice = advice.to_owned();
+        Error::device(format!("audit file {} cannot be continued", path.display())).because(error).advise(advice)
+    })?;
+    if let Some(copy) =
+        signing.and_then(|signing| signing.missing_copy.as_ref()).filter(|_| reading.signatures.keeps_copy)
+    {
+        return Err(Error::device(format!("the copy of the newest checkpoint is missing: {}", copy.display())).advise(
+            "mount its disk; if it is lost for good, run once without checkpoint_copy, which the audit then says",
+        ));
+    }
+    let Reading { link, whole, tail, deciders, .. } = reading;
+    Ok(Past { link, whole, tail, deciders })
+}
