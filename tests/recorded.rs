@@ -211,7 +211,8 @@ fn normal_parts_from_the_audit_are_a_fair_sample_and_a_person_judges_its_rejects
     let digests = passed.iter().chain(good.iter().copied()).map(|part| line.kept(part).unwrap()["sha256"].clone());
     let mut digests = digests.map(|digest| digest.as_str().unwrap().to_owned()).collect::<Vec<_>>();
     let mut images = calibration.images.iter().map(|image| image.sha256.to_string()).collect::<Vec<_>>();
-    (digests.sort(), images.sort());
+    digests.sort();
+    images.sort();
     assert_eq!(images, digests);
     assert!(std::fs::read_to_string(line.bench.path("out/new.html")).unwrap().contains("a chance sample of the parts"));
     let (code, _, err) = from_audit(&line, "parts");
