@@ -71,7 +71,7 @@ fn a_witness_gets_every_checkpoint_and_convicts_who_cuts_the_end_off() {
     let notes = text.split_terminator('\0').collect::<Vec<_>>();
     let log = records(Path::new(&line.log()));
     let signed = log.iter().filter(|record| record["kind"] == "checkpoint").map(|record| &record["note"]);
-    assert_eq!(notes.last(), signed.clone().last().map(|note| note.as_str().unwrap()).as_ref());
+    assert_eq!(notes.last(), signed.clone().next_back().map(|note| note.as_str().unwrap()).as_ref());
     assert!(notes.iter().all(|note| signed.clone().any(|signed| signed == note)), "{notes:?}");
     assert_eq!(log[0]["witness"], format!("http://127.0.0.1:{}/line-3", witness.port));
 
