@@ -126,7 +126,7 @@ impl Task for Run<'_> {
                 for channel in 0..of.inputs {
                     let rows = self.scratch.add(channel * kernel * of.layout.pitch());
                     let span = (first, first + kernel);
-                    of.layout.fill_rows::<S, _>(&of.window, (self.image, channel * plane), span, rows, true);
+                    of.layout.fill_rows::<S, _>(of.window, (self.image, channel * plane), span, rows, true);
                 }
                 let at = y * of.output[1];
                 let residual = self.target.residual;

@@ -76,14 +76,34 @@ impl Depthwise {
 
 /// What becomes of the sums of a depthwise convolution.
 pub(crate) trait Finish {
+    /// What the outputs of a channel share, in registers.
+    type Channel<S: Simd>: Copy;
+
     /// What the sums of a channel start from.
     fn start(&self, channel: usize) -> f32;
+
+    /// # Safety
+    /// The CPU has the features of `S`.
+    unsafe fn channel<S: Simd>(&self, channel: usize) -> Self::Channel<S>;
 
     /// Stores the first `count` sums of a vector as outputs from `at` on.
     ///
     /// # Safety
     /// The CPU has the features of `S`; the outputs are there, and `count` is at most `LANES`.
-    unsafe fn store<S: Simd>(&self, channel: usize, sums: S::V, at: usize, count: usize);
+    unsafe fn store<S: Simd>(&self, channel: Self::Channel<S>, sums: S::V, at: usize, count: usize);
+
+    /// Stores two whole vectors, at `at` each.
+    ///
+    /// # Safety
+    /// As [`Finish::store`].
+    #[inline(always)]
+    unsafe fn store_pair<S: Simd>(&self, channel: Self::Channel<S>, sums: [S::V; 2], at: [usize; 2]) {
+        // SAFETY: the caller's.
+        unsafe {
+            self.store::<S>(channel, sums[0], at[0], S::LANES);
+            self.store::<S>(channel, sums[1], at[1], S::LANES);
+        }
+    }
 }
 
 /// Bias and clamp.
@@ -92,17 +112,32 @@ struct Biased<'a> {
     output: *mut f32,
 }
 
+/// Both ends of a clamp.
+#[derive(Clone, Copy)]
+struct Limits<S: Simd> {
+    low: S::V,
+    high: S::V,
+}
+
 impl Finish for Biased<'_> {
+    type Channel<S: Simd> = Limits<S>;
+
     #[inline(always)]
     fn start(&self, channel: usize) -> f32 {
         self.of.bias[channel]
     }
 
     #[inline(always)]
-    unsafe fn store<S: Simd>(&self, _channel: usize, sums: S::V, at: usize, count: usize) {
+    unsafe fn channel<S: Simd>(&self, _channel: usize) -> Limits<S> {
+        // SAFETY: the caller's features.
+        unsafe { Limits { low: S::splat(self.of.clamp.low), high: S::splat(self.of.clamp.high) } }
+    }
+
+    #[inline(always)]
+    unsafe fn store<S: Simd>(&self, limits: Limits<S>, sums: S::V, at: usize, count: usize) {
         // SAFETY: a full vector is stored only where there is room for it; `narrow` is as long as the widest.
         unsafe {
-            let value = S::clamp(sums, S::splat(self.of.clamp.low), S::splat(self.of.clamp.high));
+            let value = S::clamp(sums, limits.low, limits.high);
             if count == S::LANES {
                 S::store(self.output.add(at), value);
             } else {
@@ -148,7 +183,17 @@ impl Sweep {
     }
 
     pub(crate) fn scratch_bytes(&self) -> usize {
-        4 * self.strip_rows(self.strip) * self.layout.pitch()
+        4 * self.strip_len() * if self.is_whole() { 2 } else { 1 }
+    }
+
+    /// Elements of a strip's padded rows.
+    fn strip_len(&self) -> usize {
+        self.strip_rows(self.strip) * self.layout.pitch()
+    }
+
+    /// Whether a strip is a whole plane.
+    fn is_whole(&self) -> bool {
+        self.strip == self.output[0]
     }
 
     /// Input rows under so many output rows.
@@ -197,68 +242,107 @@ impl<P: Pixels + ?Sized, F: Finish> Run<'_, P, F> {
     #[inline(always)]
     unsafe fn channels<S: Simd, B: Block>(&self) {
         let of = self.of;
-        let plane = of.window.height * of.window.width;
-        for channel in 0..of.channels {
-            // A plane in one strip lies where the one before it did, and so do the zeros around it.
-            let pads = channel == 0 || of.strip < of.output[0];
-            let mut from = 0;
-            while from < of.output[0] {
-                let to = (from + of.strip).min(of.output[0]);
-                let first = from * of.window.stride[0];
-                let span = (first, first + of.strip_rows(to - from));
-                // SAFETY: channels and rows are within the image and the output.
-                unsafe {
-                    of.layout.fill_rows::<S, P>(&of.window, (self.image, channel * plane), span, self.rows, pads);
-                    self.strip::<S, B>(channel, (from, to));
+        let all = (0, of.output[0]);
+        // SAFETY: channels and rows are within the image and the output; there are two strips of `rows` for whole planes.
+        unsafe {
+            if !of.is_whole() {
+                for channel in 0..of.channels {
+                    for from in (0..of.output[0]).step_by(of.strip) {
+                        let span = (from, (from + of.strip).min(of.output[0]));
+                        self.fill::<S>(channel, span, self.rows, true);
+                        self.strip::<S, B>(channel, span, self.rows);
+                    }
                 }
-                from = to;
+                return;
+            }
+            // The next plane is copied before this one is computed: its rows have then left the store buffer when they are read at
+            // other offsets than those at which they were written. Planes lie where the one before the last did, and so do the zeros.
+            let planes = [self.rows, self.rows.add(of.strip_len())];
+            self.fill::<S>(0, all, planes[0], true);
+            for channel in 0..of.channels {
+                if channel + 1 < of.channels {
+                    self.fill::<S>(channel + 1, all, planes[(channel + 1) % 2], channel == 0);
+                }
+                self.strip::<S, B>(channel, all, planes[channel % 2]);
             }
         }
     }
 
-    /// Computes output rows `from..to` from the padded rows.
+    /// Copies the padded rows under output rows `from..to`.
     ///
     /// # Safety
-    /// As [`Run::channels`]; `rows` holds the `strip_rows` under these outputs.
+    /// As [`Run::channels`]; there is room for them at `rows`.
     #[inline(always)]
-    unsafe fn strip<S: Simd, B: Block>(&self, channel: usize, (from, to): (usize, usize)) {
-        let step = self.of.window.stride[0] * self.of.layout.pitch();
-        // SAFETY: `y` is below `to`.
+    unsafe fn fill<S: Simd>(&self, channel: usize, (from, to): (usize, usize), rows: *mut f32, pads: bool) {
+        let of = self.of;
+        let first = from * of.window.stride[0];
+        let span = (first, first + of.strip_rows(to - from));
+        let plane = channel * of.window.height * of.window.width;
+        // SAFETY: the channel is one of the image's.
+        unsafe { of.layout.fill_rows::<S, P>(of.window, (self.image, plane), span, rows, pads) }
+    }
+
+    /// Computes output rows `from..to` from the padded rows under them.
+    ///
+    /// # Safety
+    /// As [`Run::channels`].
+    #[inline(always)]
+    unsafe fn strip<S: Simd, B: Block>(&self, channel: usize, (from, to): (usize, usize), rows: *const f32) {
+        let of = self.of;
+        // Values of our own: what is stored through pointers cannot change them, so that they stay in registers.
+        let taps = Taps { window: of.window, pitch: of.layout.pitch(), layout: of.layout };
+        let step = of.window.stride[0] * taps.pitch;
+        let columns = of.output[1];
+        let area = of.window.kernel[0] * of.window.kernel[1];
+        let first = channel * of.output[0] * columns;
+        // SAFETY: `y` is below `to`; the weights are the channel's.
         unsafe {
+            let weights = B::weights::<S>(of.weights.as_ptr().add(channel * area));
+            let of_channel = (self.finish.channel::<S>(channel), S::splat(self.finish.start(channel)));
             let mut y = from;
             while y + 4 <= to {
-                self.rows::<S, B, 4>(channel, self.rows.add((y - from) * step), y);
+                let rows = rows.add((y - from) * step);
+                self.rows::<S, B, 4>(taps, weights, of_channel, rows, (first + y * columns, columns));
                 y += 4;
             }
             while y < to {
-                self.rows::<S, B, 1>(channel, self.rows.add((y - from) * step), y);
+                let rows = rows.add((y - from) * step);
+                self.rows::<S, B, 1>(taps, weights, of_channel, rows, (first + y * columns, columns));
                 y += 1;
             }
         }
     }
 
-    /// Computes `R` output rows from row `y` on.
+    /// Computes `R` output rows of `columns`, the first of which starts at `first`.
     ///
     /// # Safety
     /// As [`Run::strip`] with `R` rows; `rows` is the first padded row under them.
     #[inline(always)]
-    unsafe fn rows<S: Simd, B: Block, const R: usize>(&self, channel: usize, rows: *const f32, y: usize) {
-        let of = self.of;
-        let columns = of.output[1];
-        let taps = of.window.kernel[0] * of.window.kernel[1];
-        let first = (channel * of.output[0] + y) * columns;
+    unsafe fn rows<S: Simd, B: Block, const R: usize>(
+        &self,
+        taps: Taps,
+        weights: B::Weights<S>,
+        (channel, start): (F::Channel<S>, S::V),
+        rows: *const f32,
+        (first, columns): (usize, usize),
+    ) {
         // SAFETY: vectors lie within the row, or are cut off at its end. Reads beyond the last column stay within the slack of a
         // phased row.
         unsafe {
-            let weights = of.weights.as_ptr().add(channel * taps);
-            let start = S::splat(self.finish.start(channel));
             let mut x = 0;
             while x < columns {
                 // The last vector overlaps the one before it.
                 let at = if x + S::LANES <= columns { x } else { columns.saturating_sub(S::LANES) };
-                let sums = B::compute::<S, R>(of, rows.add(at), weights, start);
-                for y in 0..R {
-                    self.finish.store::<S>(channel, sums[y], first + y * columns + at, S::LANES.min(columns));
+                let sums = B::compute::<S, R>(taps, rows.add(at), weights, start);
+                if R > 1 && columns >= S::LANES {
+                    for y in (0..R - 1).step_by(2) {
+                        let at = first + y * columns + at;
+                        self.finish.store_pair::<S>(channel, [sums[y], sums[y + 1]], [at, at + columns]);
+                    }
+                } else {
+                    for y in 0..R {
+                        self.finish.store::<S>(channel, sums[y], first + y * columns + at, S::LANES.min(columns));
+                    }
                 }
                 x += S::LANES;
             }
@@ -266,14 +350,29 @@ impl<P: Pixels + ?Sized, F: Finish> Run<'_, P, F> {
     }
 }
 
+/// Where a window's pixels lie.
+#[derive(Clone, Copy)]
+struct Taps {
+    window: Window,
+    pitch: usize,
+    layout: PhasedRow,
+}
+
 /// How the sums of one vector of columns in `R` rows are computed.
 trait Block {
+    /// A channel's weights, in vectors where the window is small.
+    type Weights<S: Simd>: Copy;
+
     /// # Safety
-    /// The CPU has the features of `S`; `rows` points to the first column in the first of the padded rows, `weights` to a channel's.
+    /// The CPU has the features of `S`; `weights` points to a channel's.
+    unsafe fn weights<S: Simd>(weights: *const f32) -> Self::Weights<S>;
+
+    /// # Safety
+    /// The CPU has the features of `S`; `rows` points to the first column in the first of the padded rows.
     unsafe fn compute<S: Simd, const R: usize>(
-        of: &Sweep,
+        taps: Taps,
         rows: *const f32,
-        weights: *const f32,
+        weights: Self::Weights<S>,
         start: S::V,
     ) -> [S::V; R];
 }
@@ -282,29 +381,41 @@ trait Block {
 struct Fixed<const K: usize, const T: usize>;
 
 impl<const K: usize, const T: usize> Block for Fixed<K, T> {
+    type Weights<S: Simd> = [[S::V; K]; K];
+
+    #[inline(always)]
+    unsafe fn weights<S: Simd>(weights: *const f32) -> [[S::V; K]; K] {
+        // SAFETY: a channel has K * K weights.
+        unsafe {
+            let mut all = [[S::splat(0.0); K]; K];
+            for ky in 0..K {
+                for kx in 0..K {
+                    all[ky][kx] = S::splat(*weights.add(ky * K + kx));
+                }
+            }
+            all
+        }
+    }
+
     #[inline(always)]
     unsafe fn compute<S: Simd, const R: usize>(
-        of: &Sweep,
+        taps: Taps,
         rows: *const f32,
-        weights: *const f32,
+        weights: [[S::V; K]; K],
         start: S::V,
     ) -> [S::V; R] {
-        let (pitch, phase) = (of.layout.pitch(), of.layout.offset(1 % T));
+        let phase = taps.layout.offset(1 % T);
         let mut sums = [start; R];
         // SAFETY: the R rows of output lie over (R - 1) * T + K padded rows, and a column of the window within a phase's slack.
         unsafe {
             for kx in 0..K {
-                let mut column = [start; K];
-                for ky in 0..K {
-                    column[ky] = S::splat(*weights.add(ky * K + kx));
-                }
                 let at = rows.add(kx % T * phase + kx / T);
                 // Each padded row is loaded once, for all output rows over it.
                 for row in 0..(R - 1) * T + K {
-                    let pixels = S::load(at.add(row * pitch));
+                    let pixels = S::load(at.add(row * taps.pitch));
                     for y in 0..R {
                         if row >= y * T && row < y * T + K {
-                            sums[y] = S::fma(pixels, column[row - y * T], sums[y]);
+                            sums[y] = S::fma(pixels, weights[row - y * T][kx], sums[y]);
                         }
                     }
                 }
@@ -318,24 +429,31 @@ impl<const K: usize, const T: usize> Block for Fixed<K, T> {
 struct Any;
 
 impl Block for Any {
+    type Weights<S: Simd> = *const f32;
+
+    #[inline(always)]
+    unsafe fn weights<S: Simd>(weights: *const f32) -> *const f32 {
+        weights
+    }
+
     #[inline(always)]
     unsafe fn compute<S: Simd, const R: usize>(
-        of: &Sweep,
+        taps: Taps,
         rows: *const f32,
         weights: *const f32,
         start: S::V,
     ) -> [S::V; R] {
-        let [height, width] = of.window.kernel;
-        let (pitch, step) = (of.layout.pitch(), of.window.stride[0]);
+        let [height, width] = taps.window.kernel;
+        let step = taps.window.stride[0];
         let mut sums = [start; R];
         // SAFETY: as for `Fixed`.
         unsafe {
             for ky in 0..height {
                 for kx in 0..width {
                     let weight = S::splat(*weights.add(ky * width + kx));
-                    let at = rows.add(ky * pitch + of.layout.offset(kx));
+                    let at = rows.add(ky * taps.pitch + taps.layout.offset(kx));
                     for y in 0..R {
-                        sums[y] = S::fma(S::load(at.add(y * step * pitch)), weight, sums[y]);
+                        sums[y] = S::fma(S::load(at.add(y * step * taps.pitch)), weight, sums[y]);
                     }
                 }
             }

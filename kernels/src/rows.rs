@@ -66,7 +66,7 @@ impl PhasedRow {
                 let even = row.add(self.left % 2 * self.phase + self.left / 2);
                 let odd = row.add((self.left + 1) % 2 * self.phase + self.left.div_ceil(2));
                 while x < self.width && x + 2 * S::LANES <= readable {
-                    let (a, b) = S::deinterleave(pixels.load::<S>(start + x), pixels.load::<S>(start + x + S::LANES));
+                    let (a, b) = pixels.load_pairs::<S>(start + x);
                     S::store(even.add(x / 2), a);
                     S::store(odd.add(x / 2), b);
                     x += 2 * S::LANES;
@@ -91,8 +91,8 @@ impl PhasedRow {
     /// The CPU has the features of `S`; `pixels` has `height * width` elements from `plane` on, `rows` has `(to - from) * pitch()`.
     #[inline(always)]
     pub(crate) unsafe fn fill_rows<S: Simd, P: Pixels + ?Sized>(
-        &self,
-        window: &Window,
+        self,
+        window: Window,
         (pixels, plane): (&P, usize),
         (from, to): (usize, usize),
         rows: *mut f32,
@@ -134,16 +134,35 @@ impl PhasedRow {
         for (i, padded) in (from..to).enumerate() {
             // SAFETY: the caller's rows; they are initialised memory.
             let row = unsafe { std::slice::from_raw_parts_mut(rows.add(i * self.pitch()), self.pitch()) };
-            row.fill(zero);
-            let Some(y) = padded.checked_sub(window.padding.top).filter(|&y| y < window.height) else { continue };
+            let Some(y) = padded.checked_sub(window.padding.top).filter(|&y| y < window.height) else {
+                row.fill(zero);
+                continue;
+            };
             let pixels = &plane[y * self.width..][..self.width];
             for first in 0..self.stride.min(self.width) {
                 let phase = &mut row[self.offset(self.left + first)..];
-                for (to, &pixel) in phase.iter_mut().zip(pixels[first..].iter().step_by(self.stride)) {
-                    *to = pixel;
+                match self.stride {
+                    1 => phase[..self.width].copy_from_slice(pixels),
+                    2 => every::<2>(&pixels[first..], phase),
+                    stride => phase.iter_mut().zip(pixels[first..].iter().step_by(stride)).for_each(|(to, &p)| *to = p),
                 }
             }
+            for column in (0..self.left).chain(self.left + self.width..self.left + self.width + self.right) {
+                row[self.offset(column)] = zero;
+            }
         }
+    }
+}
+
+/// Copies every `T`-th byte: whole groups of them, which the compiler turns into vectors, and the last.
+#[inline(always)]
+fn every<const T: usize>(from: &[u8], to: &mut [u8]) {
+    let (groups, rest) = from.as_chunks::<T>();
+    for (to, group) in to.iter_mut().zip(groups) {
+        *to = group[0];
+    }
+    if let Some(&last) = rest.first() {
+        to[groups.len()] = last;
     }
 }
 
@@ -155,6 +174,12 @@ pub(crate) trait Pixels {
     /// # Safety
     /// The CPU has the features of `S`; there are `LANES` pixels from `at` on.
     unsafe fn load<S: Simd>(&self, at: usize) -> S::V;
+
+    /// The pixels of even and of odd index.
+    ///
+    /// # Safety
+    /// The CPU has the features of `S`; there are `2 * LANES` pixels from `at` on.
+    unsafe fn load_pairs<S: Simd>(&self, at: usize) -> (S::V, S::V);
 
     /// One pixel.
     fn one(&self, at: usize) -> f32;
@@ -169,6 +194,12 @@ impl Pixels for [f32] {
     unsafe fn load<S: Simd>(&self, at: usize) -> S::V {
         // SAFETY: the caller's.
         unsafe { S::load(self.as_ptr().add(at)) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_pairs<S: Simd>(&self, at: usize) -> (S::V, S::V) {
+        // SAFETY: the caller's.
+        unsafe { S::load_pairs(self.as_ptr().add(at)) }
     }
 
     #[inline(always)]
@@ -194,6 +225,16 @@ impl Pixels for Centred<'_> {
     unsafe fn load<S: Simd>(&self, at: usize) -> S::V {
         // SAFETY: the caller's.
         unsafe { S::sub(S::load_bytes(self.bytes.as_ptr().add(at)), S::splat(self.zero.into())) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_pairs<S: Simd>(&self, at: usize) -> (S::V, S::V) {
+        // SAFETY: the caller's.
+        unsafe {
+            let (even, odd) = S::load_byte_pairs(self.bytes.as_ptr().add(at));
+            let zero = S::splat(self.zero.into());
+            (S::sub(even, zero), S::sub(odd, zero))
+        }
     }
 
     #[inline(always)]

@@ -3,7 +3,7 @@
 //! The sums are computed in `f32`: a product of 9 and 8 bits is at most 255 * 128, so that the sum of up to 512 of them is exact. A window's
 //! nine products fill no 16- or 8-bit dot product well; what 8 bits save here is memory traffic, which is most of a depthwise layer's time.
 
-use super::requantize::{Output, Quantization, Requantize, Weights};
+use super::requantize::{Output, Quantization, Ready, Requantize, Weights};
 use crate::depthwise::{Finish, Sweep};
 use crate::error::check_length;
 use crate::geometry::Window;
@@ -15,12 +15,17 @@ use crate::{Error, Tier};
 /// Products whose sum is exact in `f32`: 2^24 / (255 * 128).
 const MOST_TAPS: usize = 512;
 
+/// Integers that are all exact in `f32`.
+const EXACT: u32 = 1 << 24;
+
 /// A depthwise convolution of 8-bit images; see the [module](super) for its arithmetic, and [`crate::Depthwise`].
 #[derive(Clone, Debug)]
 pub struct Depthwise {
     sweep: Sweep,
     zero: u8,
     bias: Vec<i32>,
+    /// Whether sums that start from the bias are exact in `f32` as well, which saves its addition afterwards.
+    starts_from_bias: bool,
     finish: Requantize,
 }
 
@@ -41,13 +46,16 @@ impl Depthwise {
         output: Output,
     ) -> Result<Self, Error> {
         check_length("scales", channels, weights.scales.len())?;
-        if window.kernel[0].saturating_mul(window.kernel[1]) > MOST_TAPS {
+        let taps = window.kernel[0].saturating_mul(window.kernel[1]);
+        if taps > MOST_TAPS {
             return Err(Error::Shape("a quantized depthwise window has more than 512 pixels"));
         }
         let finish = Requantize::new(input, &weights, output)?;
         let values = weights.values.iter().map(|&w| w.into()).collect();
         let sweep = Sweep::new(tier, channels, window, values)?;
-        Ok(Self { sweep, zero: input.zero, bias: weights.bias.to_vec(), finish })
+        let products = taps as u32 * 255 * 128;
+        let starts_from_bias = weights.bias.iter().all(|bias| bias.unsigned_abs() <= EXACT - products);
+        Ok(Self { sweep, zero: input.zero, bias: weights.bias.to_vec(), starts_from_bias, finish })
     }
 
     /// Elements of the input: channels, height, width.
@@ -100,18 +108,41 @@ struct Bytes<'a> {
 }
 
 impl Finish for Bytes<'_> {
+    type Channel<S: Simd> = (Ready<S>, i32);
+
     #[inline(always)]
-    fn start(&self, _channel: usize) -> f32 {
-        0.0
+    fn start(&self, channel: usize) -> f32 {
+        if self.of.starts_from_bias { self.of.bias[channel] as f32 } else { 0.0 }
     }
 
     #[inline(always)]
-    unsafe fn store<S: Simd>(&self, channel: usize, sums: S::V, at: usize, count: usize) {
+    unsafe fn channel<S: Simd>(&self, channel: usize) -> (Ready<S>, i32) {
+        // SAFETY: the caller's features.
+        (unsafe { self.of.finish.ready::<S>(channel) }, self.of.bias[channel])
+    }
+
+    #[inline(always)]
+    unsafe fn store<S: Simd>(&self, (ready, bias): (Ready<S>, i32), sums: S::V, at: usize, count: usize) {
         let residual = self.residual.wrapping_add(at);
         // SAFETY: the caller's outputs; `run` has checked the residual's length. A null residual is not read.
         unsafe {
-            let sums = S::add_integer(sums, self.of.bias[channel]);
-            self.of.finish.store::<S>(channel, sums, residual, self.output.add(at), count);
+            let sums = if self.of.starts_from_bias { sums } else { S::add_integer(sums, bias) };
+            self.of.finish.store::<S>(ready, sums, residual, self.output.add(at), count);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_pair<S: Simd>(&self, (ready, bias): (Ready<S>, i32), sums: [S::V; 2], at: [usize; 2]) {
+        let residual = at.map(|at| self.residual.wrapping_add(at));
+        let out = at.map(|at| self.output.wrapping_add(at));
+        // SAFETY: as for `store`.
+        unsafe {
+            let sums = if self.of.starts_from_bias {
+                sums
+            } else {
+                [S::add_integer(sums[0], bias), S::add_integer(sums[1], bias)]
+            };
+            self.of.finish.store_pair::<S>(ready, sums, residual, out);
         }
     }
 }

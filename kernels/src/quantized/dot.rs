@@ -1,8 +1,11 @@
 //! Exact products of bytes, one type per tier: `u8` activations times `i8` weights into `i32`.
 //!
-//! A vector of activations has 4 bytes per column: 4 steps of the depth as bytes, for CPUs with 8-bit dot products, or 2 steps as 16-bit numbers
-//! for those without. (AVX2's 8-bit multiply-add saturates at 16 bits; its 16-bit one is exact, and with 16 products per instruction still
-//! twice as wide as `f32`.)
+//! A vector of activations has 4 bytes per column: 4 steps of the depth as bytes, or 2 steps as 16-bit numbers.
+//!
+//! AVX2 and AVX-512 without VNNI have no 8-bit dot product, but an instruction that adds two products of bytes and saturates the sum at 16
+//! bits. It cannot saturate when two weights of one sign are together at most 128: 255 * 128 < 2^15. Pairs of larger weights are halved, and
+//! their second halves are multiplied in steps of their own ([`Panels`](super::gemm::Panels)): exact for all weights, and nearly free for
+//! those that networks have, of which few neighbours are both large and of one sign.
 
 #[cfg(target_arch = "aarch64")]
 mod neon;
@@ -28,6 +31,8 @@ pub(super) trait Dot: Copy + 'static {
     const STEP: usize;
     /// What is taken from each activation before it is multiplied (by instructions that want both sides signed).
     const SHIFT: i32 = 0;
+    /// Whether `dot` is exact only where two weights of one sign, at steps 0 and 1 or 2 and 3, are together at most 128.
+    const SATURATES: bool = false;
     /// Vectors side by side in a tile.
     const VECS: usize;
     /// Rows of a tile.
@@ -63,10 +68,19 @@ pub(super) fn dot_tier(tier: Tier, columns: usize) -> Tier {
     }
 }
 
-/// What [`Panels`](super::gemm::Panels) must know of a tier to pack for it: rows of a tile, `STEP` and `SHIFT`.
-pub(super) fn traits_of(tier: Tier) -> (usize, usize, i32) {
-    fn of<D: Dot>() -> (usize, usize, i32) {
-        (D::ROWS, D::STEP, D::SHIFT)
+/// What [`Panels`](super::gemm::Panels) must know of a tier to pack for it.
+#[derive(Clone, Copy)]
+pub(super) struct Packing {
+    pub(super) rows: usize,
+    pub(super) step: usize,
+    pub(super) shift: i32,
+    pub(super) saturates: bool,
+}
+
+/// The packing of a tier.
+pub(super) fn packing(tier: Tier) -> Packing {
+    fn of<D: Dot>() -> Packing {
+        Packing { rows: D::ROWS, step: D::STEP, shift: D::SHIFT, saturates: D::SATURATES }
     }
     match tier {
         #[cfg(target_arch = "x86_64")]

@@ -119,8 +119,7 @@ impl Task for Quantize<'_> {
         unsafe {
             for at in starts(self.reals.len(), S::LANES) {
                 let steps = S::div(S::load(self.reals.as_ptr().add(at)), S::splat(self.scale));
-                let bytes = self.range.byte::<S>(self.range.steps::<S>(steps));
-                S::store_bytes(self.bytes.as_mut_ptr().add(at), bytes);
+                self.range.store::<S>(self.bytes.as_mut_ptr().add(at), self.range.saturate::<S>(steps));
             }
         }
     }
@@ -161,8 +160,8 @@ impl Task for Add<'_> {
             for at in starts(self.left.len(), S::LANES) {
                 let left = S::load_bytes(self.left.as_ptr().add(at));
                 let steps = S::sub(left, S::splat(self.of.left_zero.into()));
-                let bytes = self.of.added.bytes::<S>(steps, self.right.as_ptr().add(at));
-                S::store_bytes(self.output.as_mut_ptr().add(at), bytes);
+                let sums = self.of.added.steps::<S>(steps, self.right.as_ptr().add(at));
+                self.of.added.range().store::<S>(self.output.as_mut_ptr().add(at), sums);
             }
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! Sums stay in registers over the whole depth: a tile of bytes is so small that no depth of a convolution needs blocks.
 
-use super::dot::{Dot, traits_of};
+use super::dot::{Dot, Packing, packing};
 use super::requantize::{Output, Quantization, Requantize, Weights};
 use crate::error::check_length;
 use crate::gemm::evenly;
@@ -22,13 +22,35 @@ pub(super) struct Panels {
     depth: usize,
     /// Groups of `STEP` steps of the depth.
     steps: usize,
-    /// Rows of each panel, `(first row, rows)`.
-    panels: Vec<(usize, usize)>,
-    /// For each panel: `[steps, rows of the panel, 4 bytes]`.
+    panels: Vec<Panel>,
+    /// For each panel: `[steps + its second halves, rows of the panel, 4 bytes]`.
     packed: Vec<u8>,
+    /// The groups of steps at which panels have second halves.
+    halves: Vec<usize>,
     /// What a row's sums start from: the bias, less the weights' sum times what the activations are off by.
     start: Vec<i32>,
     finish: Requantize,
+}
+
+/// Some rows of weights.
+#[derive(Clone, Copy, Debug)]
+struct Panel {
+    first: usize,
+    rows: usize,
+    /// Where its part of `halves` starts, and how many there are.
+    halves: (usize, usize),
+}
+
+/// A pair of weights in two parts, neither of which makes the sum of two products with bytes saturate at 16 bits.
+fn halved([a, b]: [i8; 2]) -> [[i8; 2]; 2] {
+    let (a, b) = (i16::from(a), i16::from(b));
+    let positive = a.max(0) + b.max(0);
+    let negative = a.min(0) + b.min(0);
+    if positive <= 128 && negative >= -128 {
+        return [[a as i8, b as i8], [0, 0]];
+    }
+    // Both are of one sign. Halves are within -64..=64, whichever way they are rounded.
+    [[(a / 2) as i8, (b / 2) as i8], [(a - a / 2) as i8, (b - b / 2) as i8]]
 }
 
 /// What gives the right side's columns.
@@ -65,29 +87,45 @@ impl Panels {
             return Err(Error::Shape("a convolution has no channels"));
         }
         let finish = Requantize::new(input, &weights, output)?;
-        let (most, step, shift) = traits_of(tier);
-        let (panels, steps) = (evenly(rows, most), depth.div_ceil(step));
-        let mut packed = Vec::with_capacity(4 * rows * steps);
-        for &(first, count) in &panels {
+        let Packing { rows: most, step, shift, saturates } = packing(tier);
+        let steps = depth.div_ceil(step);
+        let (mut panels, mut packed, mut halves) = (Vec::new(), Vec::with_capacity(4 * rows * steps), Vec::new());
+        for (first, count) in evenly(rows, most) {
+            let weight = |row: usize, k: usize| if k < depth { weights.values[row * depth + k] } else { 0 };
+            let mut second = Vec::new();
+            let start = halves.len();
             for group in 0..steps {
+                let mut any = false;
+                let mut rest = Vec::with_capacity(4 * count);
                 for row in first..first + count {
-                    let weight = |k: usize| if k < depth { weights.values[row * depth + k] } else { 0 };
-                    for k in group * step..(group + 1) * step {
-                        // Two 16-bit numbers or four 8-bit ones, as the CPU reads them.
-                        match step {
-                            2 => packed.extend(i16::from(weight(k)).to_ne_bytes()),
-                            _ => packed.extend(weight(k).to_ne_bytes()),
-                        }
+                    let at = |k: usize| weight(row, group * step + k);
+                    if step == 2 {
+                        // As the CPU reads them: the bytes are loaded as 16-bit numbers.
+                        packed.extend([at(0), at(1)].iter().flat_map(|&w| i16::from(w).to_ne_bytes()));
+                        continue;
+                    }
+                    for pair in [[at(0), at(1)], [at(2), at(3)]] {
+                        let [now, later] = if saturates { halved(pair) } else { [pair, [0, 0]] };
+                        packed.extend(now.map(|w| w as u8));
+                        rest.extend(later.map(|w| w as u8));
+                        any |= later != [0, 0];
                     }
                 }
+                if any {
+                    halves.push(group);
+                    second.extend(rest);
+                }
             }
+            packed.extend(second);
+            panels.push(Panel { first, rows: count, halves: (start, halves.len() - start) });
         }
         let off = i32::from(input.zero).wrapping_sub(shift);
         let start = weights.bias.iter().zip(weights.values.chunks(depth)).map(|(&bias, row)| {
             let sum = row.iter().fold(0i32, |sum, &w| sum.wrapping_add(w.into()));
             bias.wrapping_sub(sum.wrapping_mul(off))
         });
-        Ok(Self { rows, depth, steps, panels, packed, start: start.collect(), finish })
+        let start = start.collect();
+        Ok(Self { rows, depth, steps, panels, packed, halves, start, finish })
     }
 
     /// Refuses a residual where none is added, and its absence where one is.
@@ -170,11 +208,11 @@ impl Panels {
                 }
             }
             let mut weights = self.packed.as_ptr();
-            for &(row, count) in &self.panels {
+            for &panel in &self.panels {
                 for (i, column) in (from..to).step_by(width).enumerate() {
                     let tile = scratch.add(i * size);
-                    let panel = (weights, row);
-                    match count {
+                    let panel = (weights, panel);
+                    match panel.1.rows {
                         1 => self.micro::<D, 1, V>(panel, tile, target, column),
                         2 => self.micro::<D, 2, V>(panel, tile, target, column),
                         3 => self.micro::<D, 3, V>(panel, tile, target, column),
@@ -186,7 +224,7 @@ impl Panels {
                         _ => unreachable!("panels have at most D::ROWS rows"),
                     }
                 }
-                weights = weights.add(4 * count * self.steps);
+                weights = weights.add(4 * panel.rows * (self.steps + panel.halves.1));
             }
         }
     }
@@ -198,41 +236,45 @@ impl Panels {
     #[inline(always)]
     unsafe fn micro<D: Dot, const M: usize, const V: usize>(
         &self,
-        (mut weights, first): (*const u8, usize),
-        mut tile: *const u8,
+        (mut weights, panel): (*const u8, Panel),
+        tile: *const u8,
         target: Target,
         column: usize,
     ) {
         let lanes = D::S::LANES;
+        let first = panel.first;
         let start = &self.start[first..first + M];
+        let size = 4 * V * lanes;
         // SAFETY: the pointers stay within the extents that the caller promises.
         unsafe {
             let mut sums = [[D::splat(0); V]; M];
             for row in 0..M {
                 sums[row] = [D::splat(start[row]); V];
             }
-            for _ in 0..self.steps {
-                let mut right = [D::load(tile); V];
-                for v in 1..V {
-                    right[v] = D::load(tile.add(4 * v * lanes));
-                }
-                for row in 0..M {
-                    let weight = D::broadcast(weights.add(4 * row));
-                    for v in 0..V {
-                        sums[row][v] = D::dot(sums[row][v], right[v], weight);
-                    }
-                }
+            for group in 0..self.steps {
+                sums = step::<D, M, V>(sums, weights, tile.add(group * size));
                 weights = weights.add(4 * M);
-                tile = tile.add(4 * V * lanes);
             }
-            let count = lanes.min(target.columns);
+            if D::SATURATES {
+                for &group in &self.halves[panel.halves.0..][..panel.halves.1] {
+                    sums = step::<D, M, V>(sums, weights, tile.add(group * size));
+                    weights = weights.add(4 * M);
+                }
+            }
             for row in 0..M {
-                for v in 0..V {
-                    let at = (first + row) * target.pitch + column + v * lanes;
-                    let sums = D::float(sums[row][v]);
-                    // A null residual is not read.
-                    let residual = target.residual.wrapping_add(at);
-                    self.finish.store::<D::S>(first + row, sums, residual, target.out.add(at), count);
+                let ready = self.finish.ready::<D::S>(first + row);
+                let at = (first + row) * target.pitch + column;
+                // A null residual is not read.
+                let (residual, out) = (target.residual.wrapping_add(at), target.out.add(at));
+                if V == 1 {
+                    let count = lanes.min(target.columns);
+                    self.finish.store::<D::S>(ready, D::float(sums[row][0]), residual, out, count);
+                }
+                for v in (0..V - 1).step_by(2) {
+                    let sums = [D::float(sums[row][v]), D::float(sums[row][v + 1])];
+                    let at = [v * lanes, (v + 1) * lanes];
+                    let (residual, out) = (at.map(|at| residual.wrapping_add(at)), at.map(|at| out.wrapping_add(at)));
+                    self.finish.store_pair::<D::S>(ready, sums, residual, out);
                 }
             }
         }
@@ -241,5 +283,51 @@ impl Panels {
     /// Rows of the result.
     pub(super) fn rows(&self) -> usize {
         self.rows
+    }
+}
+
+/// Adds one group of steps.
+///
+/// # Safety
+/// The CPU has the features of `D`; there are `M` rows of 4 bytes at `weights`, and `V` vectors at `tile`.
+#[inline(always)]
+unsafe fn step<D: Dot, const M: usize, const V: usize>(
+    mut sums: [[D::A; V]; M],
+    weights: *const u8,
+    tile: *const u8,
+) -> [[D::A; V]; M] {
+    // SAFETY: the caller's extents.
+    unsafe {
+        let mut right = [D::load(tile); V];
+        for v in 1..V {
+            right[v] = D::load(tile.add(4 * v * D::S::LANES));
+        }
+        for row in 0..M {
+            let weight = D::broadcast(weights.add(4 * row));
+            for v in 0..V {
+                sums[row][v] = D::dot(sums[row][v], right[v], weight);
+            }
+        }
+    }
+    sums
+}
+
+#[cfg(test)]
+mod tests {
+    use super::halved;
+
+    #[test]
+    fn halves_add_up_and_do_not_saturate() {
+        for a in i8::MIN..=i8::MAX {
+            for b in i8::MIN..=i8::MAX {
+                let parts = halved([a, b]).map(|part| part.map(i32::from));
+                assert_eq!(parts[0][0] + parts[1][0], a.into());
+                assert_eq!(parts[0][1] + parts[1][1], b.into());
+                for [a, b] in parts {
+                    assert!(255 * (a.max(0) + b.max(0)) <= i16::MAX.into());
+                    assert!(255 * (a.min(0) + b.min(0)) >= i16::MIN.into());
+                }
+            }
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! The same layers on 8-bit numbers.
 //!
 //! An activation is a `u8` with a scale and a zero point per tensor: `real = scale * (q - zero)`. Weights are `i8`, symmetric, with a scale per
-//! output channel. Sums are exact in `i32` on every tier (no instruction that saturates is used), and all that follows is done in the
+//! output channel. Sums are exact in `i32` on every tier (no instruction saturates on the way), and all that follows is done in the
 //! same order in `f32`, so **every tier gives the same bits**.
 //!
 //! # From a sum to an output

@@ -77,7 +77,7 @@ pub struct Sum {
 pub(crate) struct Range {
     low: f32,
     high: f32,
-    zero: f32,
+    zero: i32,
 }
 
 impl Range {
@@ -87,27 +87,27 @@ impl Range {
         let zero = f32::from(quantization.zero);
         let low = f32::from(quantization.quantize(clamp.low)) - zero;
         let high = f32::from(quantization.quantize(clamp.high)) - zero;
-        Ok(Self { low, high, zero })
+        Ok(Self { low, high, zero: quantization.zero.into() })
     }
 
-    /// Steps from the zero point, in range and whole.
+    /// Steps from the zero point, in range and not yet whole.
     ///
     /// # Safety
     /// The CPU has the features of `S`.
     #[inline(always)]
-    pub(crate) unsafe fn steps<S: Simd>(&self, v: S::V) -> S::V {
+    pub(crate) unsafe fn saturate<S: Simd>(&self, v: S::V) -> S::V {
         // SAFETY: the caller's features.
-        unsafe { S::round(S::saturate(v, S::splat(self.low), S::splat(self.high))) }
+        unsafe { S::saturate(v, S::splat(self.low), S::splat(self.high)) }
     }
 
-    /// The byte of a number of steps, as a number.
+    /// Stores the bytes of so many steps.
     ///
     /// # Safety
-    /// The CPU has the features of `S`.
+    /// The CPU has the features of `S`; there are `LANES` bytes.
     #[inline(always)]
-    pub(crate) unsafe fn byte<S: Simd>(&self, steps: S::V) -> S::V {
-        // SAFETY: the caller's features.
-        unsafe { S::add(steps, S::splat(self.zero)) }
+    pub(crate) unsafe fn store<S: Simd>(&self, p: *mut u8, steps: S::V) {
+        // SAFETY: the caller's features and bytes.
+        unsafe { S::store_steps(p, steps, self.zero) }
     }
 }
 
@@ -136,18 +136,22 @@ impl Added {
         })
     }
 
-    /// The bytes of the sums of `left` steps and the bytes at `right`, as numbers.
+    /// The sums of whole `left` steps and the bytes at `right`, in steps of the output.
     ///
     /// # Safety
     /// The CPU has the features of `S`; `right` has `LANES` bytes.
     #[inline(always)]
-    pub(crate) unsafe fn bytes<S: Simd>(&self, left: S::V, right: *const u8) -> S::V {
+    pub(crate) unsafe fn steps<S: Simd>(&self, left: S::V, right: *const u8) -> S::V {
         // SAFETY: the caller's features and bytes.
         unsafe {
             let right = S::mul(S::sub(S::load_bytes(right), S::splat(self.right_zero)), S::splat(self.right));
-            let sum = S::add(S::mul(left, S::splat(self.left)), right);
-            self.range.byte::<S>(self.range.steps::<S>(sum))
+            self.range.saturate::<S>(S::add(S::mul(left, S::splat(self.left)), right))
         }
+    }
+
+    /// Where the sums' zero point is.
+    pub(crate) fn range(&self) -> &Range {
+        &self.range
     }
 }
 
@@ -188,6 +192,35 @@ impl Requantize {
         }
     }
 
+    /// Takes a channel's parameters into registers.
+    ///
+    /// # Safety
+    /// The CPU has the features of `S`.
+    #[inline(always)]
+    pub(crate) unsafe fn ready<S: Simd>(&self, channel: usize) -> Ready<S> {
+        let Range { low, high, .. } = self.range;
+        let multiplier = self.multipliers[channel];
+        let zero = self.added.as_ref().map_or(self.range.zero, |added| added.range.zero);
+        // SAFETY: the caller's features.
+        unsafe { Ready { multiplier: S::splat(multiplier), low: S::splat(low), high: S::splat(high), zero } }
+    }
+
+    /// The steps of an output's sums; `residual` is read where something is added.
+    ///
+    /// # Safety
+    /// The CPU has the features of `S`; `residual` has `LANES` bytes if something is added.
+    #[inline(always)]
+    unsafe fn steps<S: Simd>(&self, ready: Ready<S>, sums: S::V, residual: *const u8) -> S::V {
+        // SAFETY: the caller's features and bytes.
+        unsafe {
+            let steps = S::saturate(S::mul(sums, ready.multiplier), ready.low, ready.high);
+            match &self.added {
+                None => steps,
+                Some(added) => added.steps::<S>(S::round(steps), residual),
+            }
+        }
+    }
+
     /// Finishes a channel's sums and stores the first `count` of them.
     ///
     /// # Safety
@@ -195,7 +228,7 @@ impl Requantize {
     #[inline(always)]
     pub(crate) unsafe fn store<S: Simd>(
         &self,
-        channel: usize,
+        ready: Ready<S>,
         sums: S::V,
         residual: *const u8,
         out: *mut u8,
@@ -203,23 +236,43 @@ impl Requantize {
     ) {
         // SAFETY: whole vectors where there is room for them; else `narrow`, which is as long as the widest.
         unsafe {
-            let whole = count == S::LANES;
-            let mut narrow = [0u8; 16];
-            let steps = self.range.steps::<S>(S::mul(sums, S::splat(self.multipliers[channel])));
-            let bytes = match &self.added {
-                None => self.range.byte::<S>(steps),
-                Some(added) if whole => added.bytes::<S>(steps, residual),
-                Some(added) => {
-                    narrow.as_mut_ptr().copy_from_nonoverlapping(residual, count);
-                    added.bytes::<S>(steps, narrow.as_ptr())
-                }
-            };
-            if whole {
-                S::store_bytes(out, bytes);
-            } else {
-                S::store_bytes(narrow.as_mut_ptr(), bytes);
-                out.copy_from_nonoverlapping(narrow.as_ptr(), count);
+            if count == S::LANES {
+                return S::store_steps(out, self.steps(ready, sums, residual), ready.zero);
             }
+            let mut narrow = [0u8; 16];
+            if self.added.is_some() {
+                narrow.as_mut_ptr().copy_from_nonoverlapping(residual, count);
+            }
+            S::store_steps(narrow.as_mut_ptr(), self.steps(ready, sums, narrow.as_ptr()), ready.zero);
+            out.copy_from_nonoverlapping(narrow.as_ptr(), count);
         }
     }
+
+    /// Finishes and stores two whole vectors of one channel.
+    ///
+    /// # Safety
+    /// As [`Requantize::store`], for `LANES` bytes each.
+    #[inline(always)]
+    pub(crate) unsafe fn store_pair<S: Simd>(
+        &self,
+        ready: Ready<S>,
+        sums: [S::V; 2],
+        residual: [*const u8; 2],
+        out: [*mut u8; 2],
+    ) {
+        // SAFETY: the caller's features and bytes.
+        unsafe {
+            let steps = [self.steps(ready, sums[0], residual[0]), self.steps(ready, sums[1], residual[1])];
+            S::store_steps_pair(out, steps, ready.zero);
+        }
+    }
+}
+
+/// A channel's multiplier and the range of its outputs, in registers.
+#[derive(Clone, Copy)]
+pub(crate) struct Ready<S: Simd> {
+    multiplier: S::V,
+    low: S::V,
+    high: S::V,
+    zero: i32,
 }

@@ -46,12 +46,23 @@ pub(crate) trait Simd: Copy + 'static {
     unsafe fn with_sign(a: Self::V, b: Self::V) -> Self::V;
     /// `x` where `a < b`, else `y` (also where either is NaN).
     unsafe fn where_less(a: Self::V, b: Self::V, x: Self::V, y: Self::V) -> Self::V;
-    /// The elements of even and of odd index of `a` followed by `b`.
-    unsafe fn deinterleave(a: Self::V, b: Self::V) -> (Self::V, Self::V);
+    /// The elements of even and of odd index of `2 * LANES`.
+    unsafe fn load_pairs(p: *const f32) -> (Self::V, Self::V);
+    /// The same of bytes, as numbers.
+    unsafe fn load_byte_pairs(p: *const u8) -> (Self::V, Self::V);
     /// `LANES` bytes as numbers.
     unsafe fn load_bytes(p: *const u8) -> Self::V;
-    /// Stores integers in 0..=255 as bytes.
-    unsafe fn store_bytes(p: *mut u8, v: Self::V);
+    /// Stores `round(v) + zero` (ties to even), which is in 0..=255, as bytes.
+    unsafe fn store_steps(p: *mut u8, v: Self::V, zero: i32);
+    /// The same of two vectors, for which some CPUs need fewer instructions.
+    #[inline(always)]
+    unsafe fn store_steps_pair(p: [*mut u8; 2], v: [Self::V; 2], zero: i32) {
+        // SAFETY: the caller's features and bytes.
+        unsafe {
+            Self::store_steps(p[0], v[0], zero);
+            Self::store_steps(p[1], v[1], zero);
+        }
+    }
     /// `v` brought into `low..=high`; NaN becomes `low`.
     unsafe fn saturate(v: Self::V, low: Self::V, high: Self::V) -> Self::V;
     /// The sum of integers below 2^24 and of `n`, exact in `i32` (wrapping), then rounded to `f32`.

@@ -86,9 +86,21 @@ impl Simd for Neon {
         unsafe { vbslq_f32(vcltq_f32(a, b), x, y) }
     }
     #[inline(always)]
-    unsafe fn deinterleave(a: float32x4_t, b: float32x4_t) -> (float32x4_t, float32x4_t) {
+    unsafe fn load_pairs(p: *const f32) -> (float32x4_t, float32x4_t) {
         // SAFETY: as the trait's contract says.
-        unsafe { (vuzp1q_f32(a, b), vuzp2q_f32(a, b)) }
+        unsafe {
+            let pairs = vld2q_f32(p);
+            (pairs.0, pairs.1)
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_byte_pairs(p: *const u8) -> (float32x4_t, float32x4_t) {
+        // SAFETY: as the trait's contract says.
+        unsafe {
+            let v = vreinterpret_u16_u8(vld1_u8(p));
+            let (even, odd) = (vand_u16(v, vdup_n_u16(255)), vshr_n_u16::<8>(v));
+            (vcvtq_f32_u32(vmovl_u16(even)), vcvtq_f32_u32(vmovl_u16(odd)))
+        }
     }
     #[inline(always)]
     unsafe fn load_bytes(p: *const u8) -> float32x4_t {
@@ -99,10 +111,11 @@ impl Simd for Neon {
         }
     }
     #[inline(always)]
-    unsafe fn store_bytes(p: *mut u8, v: float32x4_t) {
+    unsafe fn store_steps(p: *mut u8, v: float32x4_t, zero: i32) {
         // SAFETY: as the trait's contract says.
         unsafe {
-            let words = vmovn_u32(vcvtnq_u32_f32(v));
+            let v = vreinterpretq_u32_s32(vaddq_s32(vcvtnq_s32_f32(v), vdupq_n_s32(zero)));
+            let words = vmovn_u32(v);
             let four = vmovn_u16(vcombine_u16(words, words));
             p.cast::<u32>().write_unaligned(vget_lane_u32::<0>(vreinterpret_u32_u8(four)))
         }

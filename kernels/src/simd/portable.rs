@@ -84,8 +84,16 @@ impl Simd for Portable {
         std::array::from_fn(|i| if a[i] < b[i] { x[i] } else { y[i] })
     }
     #[inline(always)]
-    unsafe fn deinterleave(a: [f32; 4], b: [f32; 4]) -> ([f32; 4], [f32; 4]) {
-        ([a[0], a[2], b[0], b[2]], [a[1], a[3], b[1], b[3]])
+    unsafe fn load_pairs(p: *const f32) -> ([f32; 4], [f32; 4]) {
+        // SAFETY: the trait asks for two vectors' elements.
+        let v = unsafe { p.cast::<[f32; 8]>().read_unaligned() };
+        ([v[0], v[2], v[4], v[6]], [v[1], v[3], v[5], v[7]])
+    }
+    #[inline(always)]
+    unsafe fn load_byte_pairs(p: *const u8) -> ([f32; 4], [f32; 4]) {
+        // SAFETY: the trait asks for two vectors' bytes.
+        let v = unsafe { p.cast::<[u8; 8]>().read() };
+        ([v[0], v[2], v[4], v[6]].map(f32::from), [v[1], v[3], v[5], v[7]].map(f32::from))
     }
     #[inline(always)]
     unsafe fn load_bytes(p: *const u8) -> [f32; 4] {
@@ -93,9 +101,9 @@ impl Simd for Portable {
         unsafe { p.cast::<[u8; 4]>().read().map(f32::from) }
     }
     #[inline(always)]
-    unsafe fn store_bytes(p: *mut u8, v: [f32; 4]) {
+    unsafe fn store_steps(p: *mut u8, v: [f32; 4], zero: i32) {
         // SAFETY: the trait asks for LANES writable bytes.
-        unsafe { p.cast::<[u8; 4]>().write(v.map(|v| v as i32 as u8)) }
+        unsafe { p.cast::<[u8; 4]>().write(Self::round(v).map(|v| (v as i32 + zero) as u8)) }
     }
     #[inline(always)]
     unsafe fn saturate(v: [f32; 4], low: [f32; 4], high: [f32; 4]) -> [f32; 4] {

@@ -112,15 +112,22 @@ impl Simd for Avx2 {
         unsafe { _mm256_blendv_ps(y, x, _mm256_cmp_ps::<_CMP_LT_OQ>(a, b)) }
     }
     #[inline(always)]
-    unsafe fn deinterleave(a: __m256, b: __m256) -> (__m256, __m256) {
+    unsafe fn load_pairs(p: *const f32) -> (__m256, __m256) {
         // SAFETY: as the trait's contract says.
         unsafe {
-            let even = _mm256_castps_pd(_mm256_shuffle_ps::<0x88>(a, b));
-            let odd = _mm256_castps_pd(_mm256_shuffle_ps::<0xDD>(a, b));
-            (
-                _mm256_castpd_ps(_mm256_permute4x64_pd::<0xD8>(even)),
-                _mm256_castpd_ps(_mm256_permute4x64_pd::<0xD8>(odd)),
-            )
+            let a = _mm256_set_m128(_mm_loadu_ps(p.add(8)), _mm_loadu_ps(p));
+            let b = _mm256_set_m128(_mm_loadu_ps(p.add(12)), _mm_loadu_ps(p.add(4)));
+            (_mm256_shuffle_ps::<0x88>(a, b), _mm256_shuffle_ps::<0xDD>(a, b))
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_byte_pairs(p: *const u8) -> (__m256, __m256) {
+        // SAFETY: as the trait's contract says.
+        unsafe {
+            let v = _mm_loadu_si128(p.cast());
+            let even = _mm256_cvtepu16_epi32(_mm_and_si128(v, _mm_set1_epi16(255)));
+            let odd = _mm256_cvtepu16_epi32(_mm_srli_epi16::<8>(v));
+            (_mm256_cvtepi32_ps(even), _mm256_cvtepi32_ps(odd))
         }
     }
     #[inline(always)]
@@ -129,12 +136,26 @@ impl Simd for Avx2 {
         unsafe { _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(p.cast()))) }
     }
     #[inline(always)]
-    unsafe fn store_bytes(p: *mut u8, v: __m256) {
+    unsafe fn store_steps(p: *mut u8, v: __m256, zero: i32) {
         // SAFETY: as the trait's contract says.
         unsafe {
             let v = _mm256_cvtps_epi32(v);
             let words = _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256::<1>(v));
+            let words = _mm_add_epi16(words, _mm_set1_epi16(zero as i16));
             _mm_storel_epi64(p.cast(), _mm_packus_epi16(words, words))
+        }
+    }
+    // Both are packed at once: the low halves of both, then the high halves, are put in order at the end.
+    #[inline(always)]
+    unsafe fn store_steps_pair(p: [*mut u8; 2], v: [__m256; 2], zero: i32) {
+        // SAFETY: as the trait's contract says.
+        unsafe {
+            let words = _mm256_packs_epi32(_mm256_cvtps_epi32(v[0]), _mm256_cvtps_epi32(v[1]));
+            let words = _mm256_add_epi16(words, _mm256_set1_epi16(zero as i16));
+            let bytes = _mm256_packus_epi16(words, words);
+            let both = _mm_unpacklo_epi32(_mm256_castsi256_si128(bytes), _mm256_extracti128_si256::<1>(bytes));
+            _mm_storel_epi64(p[0].cast(), both);
+            _mm_storel_epi64(p[1].cast(), _mm_unpackhi_epi64(both, both))
         }
     }
     // The instructions return their second operand when either is NaN.
@@ -236,12 +257,23 @@ impl Simd for Avx512 {
         unsafe { _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b), y, x) }
     }
     #[inline(always)]
-    unsafe fn deinterleave(a: __m512, b: __m512) -> (__m512, __m512) {
+    unsafe fn load_pairs(p: *const f32) -> (__m512, __m512) {
         // SAFETY: as the trait's contract says.
         unsafe {
+            let (a, b) = (_mm512_loadu_ps(p), _mm512_loadu_ps(p.add(16)));
             let even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
             let odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
             (_mm512_permutex2var_ps(a, even, b), _mm512_permutex2var_ps(a, odd, b))
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_byte_pairs(p: *const u8) -> (__m512, __m512) {
+        // SAFETY: as the trait's contract says.
+        unsafe {
+            let v = _mm256_loadu_si256(p.cast());
+            let even = _mm512_cvtepu16_epi32(_mm256_and_si256(v, _mm256_set1_epi16(255)));
+            let odd = _mm512_cvtepu16_epi32(_mm256_srli_epi16::<8>(v));
+            (_mm512_cvtepi32_ps(even), _mm512_cvtepi32_ps(odd))
         }
     }
     #[inline(always)]
@@ -250,9 +282,12 @@ impl Simd for Avx512 {
         unsafe { _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(p.cast()))) }
     }
     #[inline(always)]
-    unsafe fn store_bytes(p: *mut u8, v: __m512) {
+    unsafe fn store_steps(p: *mut u8, v: __m512, zero: i32) {
         // SAFETY: as the trait's contract says.
-        unsafe { _mm_storeu_si128(p.cast(), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v))) }
+        unsafe {
+            let v = _mm512_add_epi32(_mm512_cvtps_epi32(v), _mm512_set1_epi32(zero));
+            _mm_storeu_si128(p.cast(), _mm512_cvtepi32_epi8(v))
+        }
     }
     // The instructions return their second operand when either is NaN.
     #[inline(always)]

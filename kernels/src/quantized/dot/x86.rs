@@ -5,7 +5,7 @@ use core::arch::x86_64::*;
 use super::{Dot, Task};
 use crate::simd;
 
-/// AVX2: 16-bit multiply-add.
+/// AVX2: 8-bit multiply-add to 16 bits, where it saturates, and from there to 32.
 #[derive(Clone, Copy)]
 pub(super) struct Avx2;
 
@@ -13,7 +13,7 @@ pub(super) struct Avx2;
 #[derive(Clone, Copy)]
 pub(super) struct AvxVnni;
 
-/// AVX-512 BW: 16-bit multiply-add.
+/// AVX-512 BW: as AVX2.
 #[derive(Clone, Copy)]
 pub(super) struct Avx512;
 
@@ -53,7 +53,8 @@ impl Dot for Avx2 {
     type S = simd::Avx2;
     type X = __m256i;
     type A = __m256i;
-    const STEP: usize = 2;
+    const STEP: usize = 4;
+    const SATURATES: bool = true;
     const VECS: usize = 2;
     const ROWS: usize = 5;
 
@@ -75,7 +76,10 @@ impl Dot for Avx2 {
     #[inline(always)]
     unsafe fn dot(sums: __m256i, activations: __m256i, weights: __m256i) -> __m256i {
         // SAFETY: as the trait's contract says; no access needs alignment.
-        unsafe { _mm256_add_epi32(sums, _mm256_madd_epi16(activations, weights)) }
+        unsafe {
+            let pairs = _mm256_maddubs_epi16(activations, weights);
+            _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
+        }
     }
     #[inline(always)]
     unsafe fn float(sums: __m256i) -> __m256 {
@@ -86,8 +90,10 @@ impl Dot for Avx2 {
     unsafe fn interleave(rows: [*const u8; 4], to: *mut u8) {
         // SAFETY: as the trait's contract says; no access needs alignment.
         unsafe {
-            let pairs = _mm_unpacklo_epi8(_mm_loadl_epi64(rows[0].cast()), _mm_loadl_epi64(rows[1].cast()));
-            _mm256_storeu_si256(to.cast(), _mm256_cvtepu8_epi16(pairs))
+            let ab = _mm_unpacklo_epi8(_mm_loadl_epi64(rows[0].cast()), _mm_loadl_epi64(rows[1].cast()));
+            let cd = _mm_unpacklo_epi8(_mm_loadl_epi64(rows[2].cast()), _mm_loadl_epi64(rows[3].cast()));
+            _mm_storeu_si128(to.cast(), _mm_unpacklo_epi16(ab, cd));
+            _mm_storeu_si128(to.add(16).cast(), _mm_unpackhi_epi16(ab, cd))
         }
     }
 }
@@ -141,7 +147,8 @@ impl Dot for Avx512 {
     type S = simd::Avx512;
     type X = __m512i;
     type A = __m512i;
-    const STEP: usize = 2;
+    const STEP: usize = 4;
+    const SATURATES: bool = true;
     const VECS: usize = 2;
     const ROWS: usize = 8;
 
@@ -163,7 +170,10 @@ impl Dot for Avx512 {
     #[inline(always)]
     unsafe fn dot(sums: __m512i, activations: __m512i, weights: __m512i) -> __m512i {
         // SAFETY: as the trait's contract says; no access needs alignment.
-        unsafe { _mm512_add_epi32(sums, _mm512_madd_epi16(activations, weights)) }
+        unsafe {
+            let pairs = _mm512_maddubs_epi16(activations, weights);
+            _mm512_add_epi32(sums, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)))
+        }
     }
     #[inline(always)]
     unsafe fn float(sums: __m512i) -> __m512 {
@@ -174,9 +184,15 @@ impl Dot for Avx512 {
     unsafe fn interleave(rows: [*const u8; 4], to: *mut u8) {
         // SAFETY: as the trait's contract says; no access needs alignment.
         unsafe {
-            let (a, b) = (_mm_loadu_si128(rows[0].cast()), _mm_loadu_si128(rows[1].cast()));
-            let pairs = _mm256_set_m128i(_mm_unpackhi_epi8(a, b), _mm_unpacklo_epi8(a, b));
-            _mm512_storeu_si512(to.cast(), _mm512_cvtepu8_epi16(pairs))
+            let [a, b, c, d] = rows;
+            let (a, b) = (_mm_loadu_si128(a.cast()), _mm_loadu_si128(b.cast()));
+            let (c, d) = (_mm_loadu_si128(c.cast()), _mm_loadu_si128(d.cast()));
+            let (ab, cd) = (_mm_unpacklo_epi8(a, b), _mm_unpacklo_epi8(c, d));
+            _mm_storeu_si128(to.cast(), _mm_unpacklo_epi16(ab, cd));
+            _mm_storeu_si128(to.add(16).cast(), _mm_unpackhi_epi16(ab, cd));
+            let (ab, cd) = (_mm_unpackhi_epi8(a, b), _mm_unpackhi_epi8(c, d));
+            _mm_storeu_si128(to.add(32).cast(), _mm_unpacklo_epi16(ab, cd));
+            _mm_storeu_si128(to.add(48).cast(), _mm_unpackhi_epi16(ab, cd))
         }
     }
 }
