@@ -1,48 +1,12 @@
 //! The core itself: open parts, what they wait for, and what ends the wait.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
 use super::alarms::{Alarm, Alarms};
 use super::belt::{Belt, Length};
 use super::finding::Shelf;
 use super::limits::Watch;
+use super::open::{COMMIT, LEAD, OpenPart, OpenParts, UNLOCATED_PATIENCE, Wait};
 use super::{Action, Counters, Device, Event, Happening, PartId, PartRecord, Rules, Ticket};
 use crate::time::{Monotonic, StampSource};
-
-/// How long before its moment a part needs its verdict, so that the ejector can still be armed.
-pub(super) const LEAD: Duration = Duration::from_millis(5);
-/// On a belt that is measured an order is given so long before its moment: what the belt does until then is not foreseen.
-const COMMIT: Duration = Duration::from_millis(20);
-/// How long a part is open whose place nobody knows: then it is late.
-const UNLOCATED_PATIENCE: Duration = Duration::from_secs(10);
-
-/// What an open part waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wait {
-    /// Its frame.
-    Frame,
-    /// Its inspection.
-    Verdict,
-    /// The belt, which has to bring it before the ejector.
-    Place,
-    /// The report that the ejector acted, until this moment.
-    Firing(Monotonic),
-    /// The sensor that sees what was ejected, until this moment.
-    Confirmation(Monotonic),
-}
-
-/// A part on the belt.
-#[derive(Debug)]
-pub(super) struct OpenPart {
-    pub(super) record: PartRecord,
-    pub(super) wait: Wait,
-    /// Where the belt is when the part is before the camera; `None` where nobody knows.
-    pub(super) at_camera: Option<Length>,
-    /// Where the belt is when the part is before the ejector; `None` where nobody knows.
-    pub(super) at_ejector: Option<Length>,
-    opened: Monotonic,
-}
 
 /// Decides what happens to every part.
 #[derive(Debug)]
@@ -50,7 +14,7 @@ pub struct LineCore {
     pub(super) rules: Rules,
     pub(super) belt: Belt,
     next: u64,
-    pub(super) open: BTreeMap<PartId, OpenPart>,
+    pub(super) open: OpenParts,
     pub(super) newest: Option<(u64, Monotonic, StampSource)>,
     pub(super) shelf: Shelf,
     pub(super) eye: super::finding::Eye,
@@ -69,7 +33,7 @@ impl LineCore {
         LineCore {
             belt: Belt::new(rules.drive),
             next: 0,
-            open: BTreeMap::new(),
+            open: OpenParts::new(rules.ejector.delay),
             newest: None,
             shelf: Shelf::default(),
             eye: super::finding::Eye::default(),
@@ -115,13 +79,12 @@ impl LineCore {
 
     /// When [`Happening::Tick`] is due at the latest; `None` when the core waits for nothing but events.
     pub fn next_wakeup(&self) -> Option<Monotonic> {
-        let parts = self.open.values().filter_map(|open| self.due(open));
-        parts.chain(self.alarms.next_end()).min()
+        self.open.next_due(&self.belt, self.now).into_iter().chain(self.alarms.next_end()).min()
     }
 
     /// Whether the fate of a part of this frame is not settled yet.
     pub fn is_open(&self, ticket: Ticket) -> bool {
-        self.open.values().any(|open| open.record.ticket == Some(ticket))
+        self.open.iter().any(|(_, open)| open.record.ticket == Some(ticket))
     }
 
     /// Whether the fate of every part is settled.
@@ -145,27 +108,22 @@ impl LineCore {
         self.next += 1;
         let (wait, at_camera) = (part.wait, part.at_camera);
         let at_ejector = at_camera.map(|place| place + self.rules.ejector.distance);
-        let mut open = OpenPart { record: part.record(id), wait, at_camera, at_ejector, opened: at };
-        open.record.planned = self.planned(&open, at).unwrap_or(open.record.captured);
-        open.record.slack_ms = open.record.planned.millis_since(at);
-        self.open.insert(id, open);
+        let mut record = part.record(id);
+        record.planned = at_ejector.and_then(|place| self.planned(place, at)).unwrap_or(record.captured);
+        record.slack_ms = record.planned.millis_since(at);
+        self.open.insert(record, wait, at_camera, at_ejector, at);
         id
     }
 
-    /// When the ejector must be told to act on the part, as seen at `at`: `None` while the belt stands still before that, or
-    /// when nobody knows.
-    pub(super) fn planned(&self, open: &OpenPart, at: Monotonic) -> Option<Monotonic> {
-        Some(self.belt.when(open.at_ejector?, at)? - self.rules.ejector.delay)
+    /// When the ejector must be told to act on what is before it when the belt is at `place`, as seen at `at`: `None` while
+    /// the belt stands still before that, or when nobody knows.
+    fn planned(&self, place: Length, at: Monotonic) -> Option<Monotonic> {
+        Some(self.belt.when(place, at)? - self.rules.ejector.delay)
     }
 
-    /// When something must follow although nothing happened to the part.
-    fn due(&self, open: &OpenPart) -> Option<Monotonic> {
-        match open.wait {
-            Wait::Frame | Wait::Verdict if open.at_ejector.is_none() => Some(open.opened + UNLOCATED_PATIENCE),
-            Wait::Frame | Wait::Verdict => self.planned(open, self.now).map(|planned| planned - LEAD),
-            Wait::Place => self.planned(open, self.now).map(|planned| planned - COMMIT),
-            Wait::Firing(until) | Wait::Confirmation(until) => Some(until),
-        }
+    /// When the ejector must be told to act on the part: `None` also where nobody knows where it is.
+    pub(super) fn planned_for(&self, open: &OpenPart, at: Monotonic) -> Option<Monotonic> {
+        self.planned(open.at_ejector()?, at)
     }
 
     /// Whether the ejector can be told now: the part is near enough that the belt cannot surprise.
@@ -175,16 +133,14 @@ impl LineCore {
 
     /// Whether a verdict at `at` leaves time to arm the ejector.
     pub(super) fn is_in_time(&self, open: &OpenPart, at: Monotonic) -> bool {
-        match open.at_ejector {
-            None => at <= open.opened + UNLOCATED_PATIENCE,
-            Some(_) => self.planned(open, at).is_none_or(|planned| at <= planned - LEAD),
+        match open.at_ejector() {
+            None => at <= open.opened() + UNLOCATED_PATIENCE,
+            Some(place) => self.planned(place, at).is_none_or(|planned| at <= planned - LEAD),
         }
     }
 
     fn expire(&mut self, at: Monotonic, actions: &mut Vec<Action>) {
-        let is_due = |open: &OpenPart| self.due(open).is_some_and(|due| due <= at);
-        let due = self.open.iter().filter(|(_, open)| is_due(open)).map(|(part, open)| (*part, open.wait));
-        for (part, wait) in due.collect::<Vec<_>>() {
+        for (part, wait) in self.open.due(&self.belt, at) {
             self.waited_in_vain(part, wait, at, actions);
         }
         self.forget_frames(at, actions);

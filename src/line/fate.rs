@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::alarms::Alarm;
-use super::core::{LineCore, Wait};
+use super::core::LineCore;
+use super::open::Wait;
 use super::{Action, Fate, Judgement, Latency, PartId, SkippedPolicy, Ticket, Unknown, Verdict};
 use crate::time::{Monotonic, StampSource};
 
@@ -23,15 +24,13 @@ impl LineCore {
     pub(super) fn inspected(&mut self, ticket: Ticket, outcome: Outcome, at: Monotonic, actions: &mut Vec<Action>) {
         // Also of parts that were given up on: the record says what came too late to count. A part that is closed already has
         // its record.
-        let of_ticket = self.open.values_mut().filter(|open| open.record.ticket == Some(ticket));
-        for open in of_ticket {
-            if let Ok((judgement, latency)) = &outcome {
-                open.record.judgement = Some(judgement.clone());
-                open.record.latency = Some(*latency);
+        if let Ok((judgement, latency)) = &outcome {
+            for record in self.open.records().filter(|record| record.ticket == Some(ticket)) {
+                (record.judgement, record.latency) = (Some(judgement.clone()), Some(*latency));
             }
         }
         for part in self.waiting_for(ticket) {
-            let is_in_time = self.open.get(&part).is_some_and(|open| self.is_in_time(open, at));
+            let is_in_time = self.open.get(part).is_some_and(|open| self.is_in_time(open, at));
             match &outcome {
                 Ok((judgement, _)) if judgement.rejects => {
                     self.decide(part, Verdict::Reject, at);
@@ -50,7 +49,7 @@ impl LineCore {
     /// The parts of a frame that have no verdict yet.
     fn waiting_for(&self, ticket: Ticket) -> Vec<PartId> {
         let of_ticket = self.open.iter().filter(|(_, open)| open.record.ticket == Some(ticket));
-        of_ticket.filter(|(_, open)| open.wait == Wait::Verdict).map(|(part, _)| *part).collect()
+        of_ticket.filter(|(_, open)| open.wait() == Wait::Verdict).map(|(part, _)| part).collect()
     }
 
     pub(super) fn without_verdict(&mut self, part: PartId, why: Unknown, at: Monotonic, actions: &mut Vec<Action>) {
@@ -69,23 +68,24 @@ impl LineCore {
     }
 
     fn decide(&mut self, part: PartId, verdict: Verdict, at: Monotonic) {
-        let planned = self.open.get(&part).and_then(|open| self.planned(open, at));
-        if let Some(open) = self.open.get_mut(&part) {
-            open.record.verdict = verdict;
-            open.record.planned = planned.unwrap_or(open.record.planned);
-            open.record.slack_ms = open.record.planned.millis_since(at);
+        let planned = self.open.get(part).and_then(|open| self.planned_for(open, at));
+        if let Some(record) = self.open.record(part) {
+            record.verdict = verdict;
+            record.planned = planned.unwrap_or(record.planned);
+            record.slack_ms = record.planned.millis_since(at);
         }
     }
 
     /// Lets the ejector act when the part is before it, or says that this cannot be done any more.
     fn eject(&mut self, part: PartId, at: Monotonic, actions: &mut Vec<Action>) {
-        let Some(open) = self.open.get_mut(&part) else { return };
-        if open.record.stamp == StampSource::Doubtful || open.at_ejector.is_none() {
+        let Some(open) = self.open.get(part) else { return };
+        let planned = self.planned_for(open, at);
+        if open.record.stamp == StampSource::Doubtful || open.at_ejector().is_none() {
             let why = "nobody knows when it is before the ejector";
             return self.missed(part, why.into(), at, actions);
         }
-        open.wait = Wait::Place;
-        let Some(planned) = self.open.get(&part).and_then(|open| self.planned(open, at)) else {
+        self.open.wait_for(part, Wait::Place);
+        let Some(planned) = planned else {
             // The belt stands still, and brings it there when it moves again.
             return;
         };
@@ -111,13 +111,13 @@ impl LineCore {
             }
             self.orders.push_back(planned);
         }
-        let Some(open) = self.open.get_mut(&part) else { return };
+        let Some(record) = self.open.record(part) else { return };
         let ejector = self.rules.ejector;
         let latest = planned + ejector.tolerance;
-        open.record.planned = planned;
-        open.wait = Wait::Firing(latest.max(at) + REPORT_PATIENCE);
-        let class = open.record.class.clone();
-        let score = open.record.judgement.as_ref().map(|judgement| judgement.score);
+        record.planned = planned;
+        let class = record.class.clone();
+        let score = record.judgement.as_ref().map(|judgement| judgement.score);
+        self.open.wait_for(part, Wait::Firing(latest.max(at) + REPORT_PATIENCE));
         actions.push(Action::Fire(super::Order { part, class, score, at: planned, latest, pulse: ejector.dwell }));
     }
 
@@ -129,20 +129,23 @@ impl LineCore {
         actions: &mut Vec<Action>,
     ) {
         // A report after the patience has ended cannot change a fate that is written down.
-        let Some(open) = self.open.get_mut(&part).filter(|open| matches!(open.wait, Wait::Firing(_))) else {
+        let is_awaited = self.open.get(part).is_some_and(|open| matches!(open.wait(), Wait::Firing(_)));
+        let Some(record) = self.open.record(part).filter(|_| is_awaited) else {
             return actions.push(Action::Note(format!("a report about part {part} came after its fate was settled")));
         };
         let fired = match result {
             Ok(fired) => fired,
             Err(why) => return self.missed(part, format!("the ejector did not act: {why}"), at, actions),
         };
-        open.record.fired = Some(fired);
-        let late = fired.millis_since(open.record.planned);
-        if fired > open.record.planned + self.rules.ejector.tolerance {
+        record.fired = Some(fired);
+        let late = fired.millis_since(record.planned);
+        if fired > record.planned + self.rules.ejector.tolerance {
             return self.missed(part, format!("the ejector acted {late:.1} ms late"), at, actions);
         }
         match self.rules.confirm {
-            Some(confirm) => open.wait = Wait::Confirmation(fired + confirm.until + REPORT_PATIENCE / 10),
+            Some(confirm) => {
+                self.open.wait_for(part, Wait::Confirmation(fired + confirm.until + REPORT_PATIENCE / 10));
+            }
             None => self.close(part, Fate::Rejected, at, actions),
         }
     }
@@ -153,14 +156,14 @@ impl LineCore {
             return actions.push(Action::Note("a sensor confirms a reject, though none is configured".into()));
         };
         let fits = |fired: Monotonic| fired + confirm.from <= at && at <= fired + confirm.until;
-        let waiting = self.open.iter().filter(|(_, open)| matches!(open.wait, Wait::Confirmation(_)));
+        let waiting = self.open.iter().filter(|(_, open)| matches!(open.wait(), Wait::Confirmation(_)));
         let first =
-            waiting.filter_map(|(part, open)| Some((open.record.fired?, *part))).filter(|(fired, _)| fits(*fired));
+            waiting.filter_map(|(part, open)| Some((open.record.fired?, part))).filter(|(fired, _)| fits(*fired));
         let Some((_, part)) = first.min() else {
             return actions.push(Action::Note("something fell into the chute that was not ejected".into()));
         };
-        if let Some(open) = self.open.get_mut(&part) {
-            open.record.confirmed = Some(at);
+        if let Some(record) = self.open.record(part) {
+            record.confirmed = Some(at);
         }
         self.close(part, Fate::Rejected, at, actions);
     }
@@ -193,7 +196,7 @@ impl LineCore {
     }
 
     fn close(&mut self, part: PartId, fate: Fate, at: Monotonic, actions: &mut Vec<Action>) {
-        let Some(mut open) = self.open.remove(&part) else { return };
+        let Some(mut open) = self.open.remove(part) else { return };
         let is_bad = fate != Fate::Passed;
         open.record.fate = fate;
         self.counters.count(&open.record);
@@ -207,8 +210,7 @@ impl LineCore {
     /// Closes what is open: see [`super::Happening::Halt`].
     pub(super) fn halt(&mut self, at: Monotonic, actions: &mut Vec<Action>) {
         actions.push(Action::SetSafe);
-        for part in self.open.keys().copied().collect::<Vec<_>>() {
-            let Some(wait) = self.open.get(&part).map(|open| open.wait) else { continue };
+        for (part, wait) in self.open.iter().map(|(part, open)| (part, open.wait())).collect::<Vec<_>>() {
             if matches!(wait, Wait::Frame | Wait::Verdict) {
                 self.decide(part, Verdict::Unknown(Unknown::Stopped), at);
             }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::alarms::Alarm;
 use super::belt::{Belt, Length};
-use super::core::{LineCore, NewPart, Wait};
+use super::core::{LineCore, NewPart};
+use super::open::Wait;
 use super::{Action, Device, Find, PartId, PhotoEye, Sighting, Ticket, Unknown};
 use crate::time::{Monotonic, StampSource};
 
@@ -204,12 +205,10 @@ impl LineCore {
         self.eye.forget_place();
         self.shelf.0.drain(..).for_each(|shelved| actions.push(Action::Forget(shelved.sighting.ticket)));
         let is_lost = |wait: Wait| matches!(wait, Wait::Frame | Wait::Verdict | Wait::Place);
-        let lost = self.open.iter_mut().filter(|(_, open)| is_lost(open.wait) && open.at_ejector.is_some());
-        let lost = lost.map(|(part, open)| {
-            open.at_ejector = None;
-            (*part, open.wait)
-        });
-        for (part, wait) in lost.collect::<Vec<_>>() {
+        let lost = self.open.iter().filter(|(_, open)| is_lost(open.wait()) && open.at_ejector().is_some());
+        let lost = lost.map(|(part, open)| (part, open.wait())).collect::<Vec<_>>();
+        lost.iter().for_each(|(part, _)| self.open.lose_place(*part));
+        for (part, wait) in lost {
             match wait {
                 Wait::Place => self.missed(part, format!("nobody knows where it is: {why}"), at, actions),
                 _ => self.without_verdict(part, Unknown::Unlocated, at, actions),
@@ -233,8 +232,8 @@ impl LineCore {
         let Some(place) = place else {
             return actions.push(Action::Forget(sighting.ticket));
         };
-        let waiting = self.open.iter().filter(|(_, open)| open.wait == Wait::Frame);
-        let waiting = waiting.filter_map(|(part, open)| Some((*part, open.at_camera?))).collect::<Vec<_>>();
+        let waiting = self.open.iter().filter(|(_, open)| open.wait() == Wait::Frame);
+        let waiting = waiting.filter_map(|(part, open)| Some((part, open.at_camera()?))).collect::<Vec<_>>();
         let shelved = Shelved { sighting, broken, place };
         let mut is_taken = false;
         for (part, at_camera) in waiting {
@@ -275,12 +274,11 @@ impl LineCore {
 
     /// The frame is the part's; it may be that of two parts that lie close together, and is inspected once.
     fn take(&mut self, part: PartId, shelved: &Shelved, is_taken: &mut bool, at: Monotonic, actions: &mut Vec<Action>) {
-        let Some(open) = self.open.get_mut(&part) else { return };
+        let Some(record) = self.open.record(part) else { return };
         let Sighting { ticket, frame, captured, stamp, origin, class } = shelved.sighting.clone();
-        let record = &mut open.record;
         (record.ticket, record.frame, record.captured, record.stamp) = (Some(ticket), Some(frame), captured, stamp);
         (record.origin, record.class) = (origin, class);
-        open.wait = Wait::Verdict;
+        self.open.wait_for(part, Wait::Verdict);
         let is_first = !std::mem::replace(is_taken, true);
         match &shelved.broken {
             Some(why) => self.without_verdict(part, Unknown::Broken(why.clone()), at, actions),

@@ -20,6 +20,7 @@ mod core;
 mod fate;
 mod finding;
 mod limits;
+mod open;
 mod record;
 mod rules;
 #[cfg(test)]

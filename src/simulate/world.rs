@@ -38,7 +38,8 @@ struct Due {
 }
 
 enum What {
-    Tell(Event),
+    /// Boxed, since the queue moves what it holds, and is long.
+    Tell(Box<Event>),
     /// The part is before the ejector, as far as it depends on the belt.
     Passes(Piece),
     /// A spell begins for the process itself.
@@ -216,7 +217,7 @@ impl World {
                     self.queue.push(Reverse(Due { at: after, what: What::Tell(event), ..due }));
                     return Ok(());
                 }
-                self.tell(event)
+                self.tell(*event)
             }
             What::Kill => {
                 self.report.interrupted += self.open_parts();
@@ -250,7 +251,7 @@ impl World {
     }
 
     fn tell_at(&mut self, at: Monotonic, event: Event) {
-        self.push(at, What::Tell(event));
+        self.push(at, What::Tell(Box::new(event)));
     }
 
     fn tell_all(&mut self, events: impl IntoIterator<Item = (Monotonic, Happening)>) {

@@ -1,0 +1,198 @@
+//! The parts whose fate is not settled, what they wait for, and which of them must be looked at next.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::belt::{Belt, Length};
+use super::{PartId, PartRecord};
+use crate::time::Monotonic;
+
+/// How long before its moment a part needs its verdict, so that the ejector can still be armed.
+pub(super) const LEAD: Duration = Duration::from_millis(5);
+/// On a belt that is measured an order is given so long before its moment: what the belt does until then is not foreseen.
+pub(super) const COMMIT: Duration = Duration::from_millis(20);
+/// How long a part is open whose place nobody knows: then it is late.
+pub(super) const UNLOCATED_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What an open part waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// Its frame.
+    Frame,
+    /// Its inspection.
+    Verdict,
+    /// The belt, which has to bring it before the ejector.
+    Place,
+    /// The report that the ejector acted, until this moment.
+    Firing(Monotonic),
+    /// The sensor that sees what was ejected, until this moment.
+    Confirmation(Monotonic),
+}
+
+/// A part on the belt.
+#[derive(Debug)]
+pub(super) struct OpenPart {
+    pub(super) record: PartRecord,
+    wait: Wait,
+    /// Where the belt is when the part is before the camera; `None` where nobody knows.
+    at_camera: Option<Length>,
+    /// Where the belt is when the part is before the ejector; `None` where nobody knows.
+    at_ejector: Option<Length>,
+    opened: Monotonic,
+}
+
+impl OpenPart {
+    pub(super) fn wait(&self) -> Wait {
+        self.wait
+    }
+
+    pub(super) fn at_camera(&self) -> Option<Length> {
+        self.at_camera
+    }
+
+    pub(super) fn at_ejector(&self) -> Option<Length> {
+        self.at_ejector
+    }
+
+    pub(super) fn opened(&self) -> Monotonic {
+        self.opened
+    }
+
+    /// When something must follow although nothing happened to it.
+    fn due(&self) -> Option<Due> {
+        match (self.wait, self.at_ejector) {
+            (Wait::Firing(until) | Wait::Confirmation(until), _) => Some(Due::At(until)),
+            (Wait::Frame | Wait::Verdict, None) => Some(Due::At(self.opened + UNLOCATED_PATIENCE)),
+            (Wait::Frame | Wait::Verdict, Some(place)) => Some(Due::Before(LEAD, place)),
+            (Wait::Place, place) => Some(Due::Before(COMMIT, place?)),
+        }
+    }
+}
+
+/// A moment that is known, or so long before the one in which the ejector must act on what the belt brings to a place.
+enum Due {
+    At(Monotonic),
+    Before(Duration, Length),
+}
+
+/// The parts whose fate is not settled.
+///
+/// At each event the core asks which part is due next. A belt reaches places in their order, so of the parts that are due
+/// equally long before the ejector acts, the one whose place comes first is the first: only that one's moment is computed.
+#[derive(Debug)]
+pub(super) struct OpenParts {
+    parts: BTreeMap<PartId, OpenPart>,
+    times: BTreeSet<(Monotonic, PartId)>,
+    places: BTreeMap<Duration, BTreeSet<(Length, PartId)>>,
+    /// From the command to the moment at which the ejector acts.
+    delay: Duration,
+}
+
+impl OpenParts {
+    pub(super) fn new(delay: Duration) -> Self {
+        OpenParts { parts: BTreeMap::new(), times: BTreeSet::new(), places: BTreeMap::new(), delay }
+    }
+
+    /// Opens a part at `at`.
+    pub(super) fn insert(
+        &mut self,
+        record: PartRecord,
+        wait: Wait,
+        at_camera: Option<Length>,
+        at_ejector: Option<Length>,
+        at: Monotonic,
+    ) {
+        let part = record.part;
+        self.parts.insert(part, OpenPart { record, wait, at_camera, at_ejector, opened: at });
+        self.note(part);
+    }
+
+    /// Its fate is settled.
+    pub(super) fn remove(&mut self, part: PartId) -> Option<OpenPart> {
+        self.strike(part);
+        self.parts.remove(&part)
+    }
+
+    pub(super) fn wait_for(&mut self, part: PartId, wait: Wait) {
+        self.change(part, |open| open.wait = wait);
+    }
+
+    /// Nobody knows any more where it is.
+    pub(super) fn lose_place(&mut self, part: PartId) {
+        self.change(part, |open| open.at_ejector = None);
+    }
+
+    pub(super) fn get(&self, part: PartId) -> Option<&OpenPart> {
+        self.parts.get(&part)
+    }
+
+    pub(super) fn record(&mut self, part: PartId) -> Option<&mut PartRecord> {
+        self.parts.get_mut(&part).map(|open| &mut open.record)
+    }
+
+    pub(super) fn records(&mut self) -> impl Iterator<Item = &mut PartRecord> {
+        self.parts.values_mut().map(|open| &mut open.record)
+    }
+
+    /// In the order in which they were found.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (PartId, &OpenPart)> {
+        self.parts.iter().map(|(part, open)| (*part, open))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    /// When the first of them is due, as seen at `now`.
+    pub(super) fn next_due(&self, belt: &Belt, now: Monotonic) -> Option<Monotonic> {
+        let time = self.times.first().map(|(at, _)| *at);
+        let places = self.places.iter().filter_map(|(ahead, places)| {
+            let (place, _) = places.first()?;
+            Some(self.before(belt.when(*place, now)?, *ahead))
+        });
+        places.chain(time).min()
+    }
+
+    /// Those that are due at `now`, with what they wait for, in the order in which they were found.
+    pub(super) fn due(&self, belt: &Belt, now: Monotonic) -> Vec<(PartId, Wait)> {
+        let times = self.times.iter().take_while(|(at, _)| *at <= now).map(|(_, part)| *part);
+        let places = self.places.iter().flat_map(|(ahead, places)| {
+            let is_due = |place| belt.when(place, now).is_some_and(|when| self.before(when, *ahead) <= now);
+            places.iter().take_while(move |(place, _)| is_due(*place)).map(|(_, part)| *part)
+        });
+        let mut due = times.chain(places).filter_map(|part| Some((part, self.get(part)?.wait))).collect::<Vec<_>>();
+        due.sort_unstable_by_key(|(part, _)| *part);
+        due
+    }
+
+    /// So long before the ejector must be told to act on what is before it at `when`.
+    fn before(&self, when: Monotonic, ahead: Duration) -> Monotonic {
+        when - self.delay - ahead
+    }
+
+    fn change(&mut self, part: PartId, change: impl FnOnce(&mut OpenPart)) {
+        self.strike(part);
+        if let Some(open) = self.parts.get_mut(&part) {
+            change(open);
+        }
+        self.note(part);
+    }
+
+    fn note(&mut self, part: PartId) {
+        match self.get(part).and_then(OpenPart::due) {
+            Some(Due::At(at)) => drop(self.times.insert((at, part))),
+            Some(Due::Before(ahead, place)) => drop(self.places.entry(ahead).or_default().insert((place, part))),
+            None => {}
+        }
+    }
+
+    fn strike(&mut self, part: PartId) {
+        match self.get(part).and_then(OpenPart::due) {
+            Some(Due::At(at)) => drop(self.times.remove(&(at, part))),
+            Some(Due::Before(ahead, place)) => {
+                self.places.get_mut(&ahead).map(|places| places.remove(&(place, part)));
+            }
+            None => {}
+        }
+    }
+}
