@@ -16,6 +16,7 @@ pub mod bench;
 pub mod bundle;
 pub mod calibrate;
 pub mod camera;
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod dataset;

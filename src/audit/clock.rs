@@ -7,7 +7,7 @@ use crate::time::Monotonic;
 const STEP_MS: f64 = 100.0;
 
 /// Whether the kernel's clock is kept right by others, as NTP and PTP do (adjtimex(2)).
-pub(super) fn is_synchronised() -> bool {
+pub(crate) fn is_synchronised() -> bool {
     // SAFETY: all zeros are a valid `timex`, and ask for nothing to be changed.
     let (state, clock) = unsafe {
         let mut clock = std::mem::zeroed::<libc::timex>();

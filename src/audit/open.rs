@@ -2,7 +2,6 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,11 +13,11 @@ use super::desk::Refused;
 use super::past::{self, Past, Signing};
 use super::pictures::Album;
 use super::place::Place;
-use super::read;
 use super::record::{Body, PartContext, RunStart, Setting, wall_time};
 use super::rotation::{self, Rotation};
 use super::tail::{End, Notary, Tail};
 use super::writer::Writer;
+use super::{read, readiness};
 use crate::camera::Frame;
 use crate::config::{AuditConfig, FullPolicy, SigningConfig};
 use crate::line::{Counters, PartRecord, Ticket};
@@ -134,14 +133,8 @@ impl Store for Newest {
         Ok(())
     }
 
-    #[allow(clippy::unnecessary_cast, reason = "on 32-bit machines these have 32 bits")]
     fn free(&self) -> Option<u64> {
-        // SAFETY: all zeros are a valid `statvfs`, which the call fills; the descriptor is open as long as `self.file` is.
-        let (code, found) = unsafe {
-            let mut found = std::mem::zeroed::<libc::statvfs>();
-            (libc::fstatvfs(self.file.as_raw_fd(), &mut found), found)
-        };
-        (code == 0).then(|| (found.f_bavail as u64).saturating_mul(found.f_frsize as u64))
+        readiness::free(&self.file)
     }
 }
 

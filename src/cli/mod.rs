@@ -4,6 +4,7 @@ mod audit;
 mod bench;
 mod calibrate;
 mod camera;
+mod check;
 mod demo;
 mod disturb;
 mod eval;
@@ -40,6 +41,7 @@ struct Cli {
 enum Command {
     Demo(demo::DemoArgs),
     Run(run::RunArgs),
+    Check(check::CheckArgs),
     Calibrate(Box<calibrate::CalibrateArgs>),
     Score(score::ScoreArgs),
     Eval(eval::EvalArgs),
@@ -61,6 +63,7 @@ pub fn main() -> ExitCode {
     let result = match command {
         Command::Demo(args) => demo::run(args),
         Command::Run(args) => run::run(args),
+        Command::Check(args) => check::run(&args),
         Command::Calibrate(args) => calibrate::run(*args),
         Command::Score(args) => score::run(args),
         Command::Eval(args) => eval::run(args),

@@ -142,6 +142,15 @@ impl fmt::Display for OutputConfig {
     }
 }
 
+impl fmt::Display for InputConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            InputConfig::Gpio(settings) => write!(f, "gpio {} {}", settings.chip, settings.line),
+            InputConfig::Modbus(settings) => write!(f, "modbus {} {}", settings.server, settings.source),
+        }
+    }
+}
+
 /// A folder of images that is replayed in the order of their names.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FolderConfig {

@@ -4,6 +4,7 @@
 //! belongs on a GPIO line. A server that is lost ends the wait with an error; each further one asks it anew, and a level that
 //! has changed meanwhile is an edge then.
 
+use std::fmt;
 use std::time::Duration;
 
 use super::edges::EdgeDecoder;
@@ -19,6 +20,17 @@ pub enum Source {
     Bit(Bits, u16),
     /// A bit of a register, counted from 0, the lowest.
     OfRegister(Registers, u16, u8),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::Bit(Bits::Coils, address) => write!(f, "coil {address}"),
+            Source::Bit(Bits::DiscreteInputs, address) => write!(f, "discrete input {address}"),
+            Source::OfRegister(Registers::Holding, address, bit) => write!(f, "holding register {address} bit {bit}"),
+            Source::OfRegister(Registers::Input, address, bit) => write!(f, "input register {address} bit {bit}"),
+        }
+    }
 }
 
 /// What the configuration asks of an input over Modbus.

@@ -60,11 +60,11 @@ pub fn run(wiring: Wiring) -> Result<Summary> {
     let started = Monotonic::now();
     let (sender, messages) = sync_channel(ROOM);
     if wiring.realtime {
-        realtime::lock_memory();
+        realtime::lock_memory_or_say();
     }
-    let prepare = if wiring.realtime { realtime::schedule_first } else { || {} };
+    let prepare = if wiring.realtime { realtime::schedule_first_or_say } else { || {} };
     let firing = Firing::start(wiring.output, wiring.rules.ejector.gap, prepare, firing_reports(sender.clone()))?;
-    let beacons = Beacons::start(wiring.signals, if wiring.realtime { realtime::schedule_first } else { || {} })?;
+    let beacons = Beacons::start(wiring.signals, if wiring.realtime { realtime::schedule_first_or_say } else { || {} })?;
     let gallery = wiring.observer.map(|observer| Gallery::open(observer, wiring.pace)).transpose()?;
     let grab_stop = Arc::new(AtomicBool::new(false));
     let camera_health = Arc::new(Health::default());

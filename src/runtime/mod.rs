@@ -18,7 +18,7 @@ mod inspection;
 mod journal;
 mod ledger;
 mod observer;
-mod realtime;
+pub(crate) mod realtime;
 mod sensing;
 mod signals;
 mod slot;
@@ -34,7 +34,7 @@ pub use inspection::{Inspect, Judged, ModelInspector};
 pub use observer::{Finished, Observer, Picture};
 pub use signals::Signals;
 pub use summary::{Ending, Percentiles, Summary};
-pub(crate) use wiring::open_camera;
+pub(crate) use wiring::{Judges, camera_of, open_camera, open_encoder, open_input, open_output};
 
 use crate::audit::{AuditLog, PartContext};
 use crate::camera::Camera;

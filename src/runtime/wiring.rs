@@ -13,10 +13,10 @@ use crate::camera::folder::FolderCamera;
 use crate::camera::pipe::PipeCamera;
 use crate::camera::synthetic::SyntheticCamera;
 use crate::camera::v4l2::V4l2Camera;
-use crate::config::{AuditConfig, CameraConfig, InputConfig, LineConfig, OutputConfig};
+use crate::config::{AuditConfig, CameraConfig, EncoderSetting, InputConfig, LineConfig, OutputConfig};
 use crate::digest::Digest;
-use crate::inputs::{self, encoder};
-use crate::outputs::{self, Role};
+use crate::inputs::{self, Input, encoder};
+use crate::outputs::{self, Output, Role};
 use crate::synthetic::Conveyor;
 use crate::{Error, Result};
 
@@ -29,6 +29,57 @@ impl Wiring {
     /// A bundle or calibration that is not right, golden frames that come out different, a device that is not there,
     /// an audit that cannot be continued.
     pub fn open(config: &LineConfig) -> Result<Self> {
+        let Judges { inspector, bundle, approvals } = Judges::open(config)?;
+        let start = RunStart {
+            line: config.name.clone(),
+            config: Some(config.digest),
+            camera: config.camera.to_string(),
+            output: config.output.to_string(),
+            bundle,
+            calibrations: inspector.calibrations(),
+            approvals,
+        };
+        let camera = camera_of(config)?;
+        let output = open_output(config, "output", &config.output, Role::Reject)?;
+        let (sensors, signals) = (open_sensors(config)?, open_signals(config)?);
+        Ok(Wiring {
+            rules: config.rules.clone(),
+            class: config.class.clone(),
+            camera,
+            inspector: Box::new(inspector),
+            output,
+            sensors,
+            signals,
+            audit: AuditLog::open(&config.audit, &start)
+                .map_err(|error| config.blame(audit_key(&config.audit), error))?,
+            context: PartContext { bundle },
+            pace: Pace::NewestWins,
+            max_parts: None,
+            stop: Arc::new(AtomicBool::new(false)),
+            journal: true,
+            observer: None,
+            realtime: true,
+        })
+    }
+}
+
+/// What judges parts.
+pub(crate) struct Judges {
+    pub(crate) inspector: ModelInspector,
+    /// The bundle that it goes by.
+    pub(crate) bundle: Digest,
+    /// Who let bundle and calibrations into production.
+    pub(crate) approvals: Vec<Approval>,
+}
+
+impl Judges {
+    /// Loads the bundle and the calibrations that `config` names, and proves that this machine computes what the training
+    /// host did.
+    ///
+    /// # Errors
+    ///
+    /// One of them is not right, or not for this line; golden frames come out different.
+    pub(crate) fn open(config: &LineConfig) -> Result<Self> {
         let named = |key: &'static str| move |error| config.blame(key, error);
         let bundle = Bundle::open(&config.model).map_err(named("line.model"))?;
         bundle.manifest.class_index(&config.class).map_err(named("line.class"))?;
@@ -46,36 +97,7 @@ impl Wiring {
         }
         let approvals = approvals(config, &bundle, &calibrations).map_err(named("line.approved_by"))?;
         let inspector = ModelInspector::new(&bundle, calibrations)?;
-        let start = RunStart {
-            line: config.name.clone(),
-            config: Some(config.digest),
-            camera: config.camera.to_string(),
-            output: config.output.to_string(),
-            bundle: bundle.digest,
-            calibrations: inspector.calibrations(),
-            approvals,
-        };
-        let camera = open_camera(&config.camera).map_err(|error| config.blame(camera_key(&config.camera), error))?;
-        let output = outputs::open(&config.output, Role::Reject).map_err(named(output_key(&config.output)))?;
-        let (sensors, signals) = (open_sensors(config)?, open_signals(config)?);
-        Ok(Wiring {
-            rules: config.rules.clone(),
-            class: config.class.clone(),
-            camera,
-            inspector: Box::new(inspector),
-            output,
-            sensors,
-            signals,
-            audit: AuditLog::open(&config.audit, &start)
-                .map_err(|error| config.blame(audit_key(&config.audit), error))?,
-            context: PartContext { bundle: bundle.digest },
-            pace: Pace::NewestWins,
-            max_parts: None,
-            stop: Arc::new(AtomicBool::new(false)),
-            journal: true,
-            observer: None,
-            realtime: true,
-        })
+        Ok(Judges { inspector, bundle: bundle.digest, approvals })
     }
 }
 
@@ -113,16 +135,6 @@ fn camera_key(config: &CameraConfig) -> &'static str {
     }
 }
 
-/// The key to blame for an output that cannot be opened; its section where several keys could be wrong.
-fn output_key(config: &OutputConfig) -> &'static str {
-    match config {
-        OutputConfig::Serial(_) => "output.port",
-        // The chip or the server, or what it is asked for.
-        OutputConfig::Gpio(_) | OutputConfig::Modbus(_) => "output",
-        OutputConfig::None => "output.kind",
-    }
-}
-
 /// The key to blame for an audit that cannot be opened; its section where several keys could be wrong.
 fn audit_key(config: &AuditConfig) -> &'static str {
     match &config.signing {
@@ -136,27 +148,36 @@ fn audit_key(config: &AuditConfig) -> &'static str {
 
 fn open_sensors(config: &LineConfig) -> Result<Sensors> {
     let devices = &config.devices;
-    let input = |name: &'static str, setting: &Option<InputConfig>| {
-        let opened = setting.as_ref().map(|setting| inputs::open(name, setting));
-        opened.transpose().map_err(|error| config.blame(name, error))
+    let input = |section: &'static str, setting: &Option<InputConfig>| {
+        setting.as_ref().map(|setting| open_input(config, section, setting)).transpose()
     };
-    let encoder = devices
-        .encoder
-        .as_ref()
-        .map(|setting| Ok(Measure { encoder: encoder::open("belt", &setting.config)?, per_count: setting.per_count }));
     Ok(Sensors {
         photo_eye: input("photo_eye", &devices.photo_eye)?,
-        encoder: encoder.transpose().map_err(|error| config.blame("belt", error))?,
+        encoder: devices.encoder.as_ref().map(|setting| open_encoder(config, setting)).transpose()?,
         confirm: input("confirm", &devices.confirm)?,
         bin: input("bin", &devices.bin)?,
     })
 }
 
+/// Opens the input of that section.
+pub(crate) fn open_input(
+    config: &LineConfig,
+    section: &'static str,
+    setting: &InputConfig,
+) -> Result<Box<dyn Input>> {
+    inputs::open(section, setting).map_err(|error| config.blame(section, error))
+}
+
+/// Opens what measures the belt.
+pub(crate) fn open_encoder(config: &LineConfig, setting: &EncoderSetting) -> Result<Measure> {
+    let encoder = encoder::open("belt", &setting.config).map_err(|error| config.blame("belt", error))?;
+    Ok(Measure { encoder, per_count: setting.per_count })
+}
+
 fn open_signals(config: &LineConfig) -> Result<Signals> {
     let devices = &config.devices;
-    let output = |name: &'static str, setting: Option<&OutputConfig>, role| {
-        let opened = setting.map(|setting| outputs::open(setting, role));
-        opened.transpose().map_err(|error| config.blame(name, error))
+    let output = |section: &'static str, setting: Option<&OutputConfig>, role| {
+        setting.map(|setting| open_output(config, section, setting, role)).transpose()
     };
     let heartbeat = devices.heartbeat.as_ref();
     let beats = output("heartbeat", heartbeat.map(|setting| &setting.output), Role::Heartbeat)?;
@@ -165,6 +186,27 @@ fn open_signals(config: &LineConfig) -> Result<Signals> {
         alarm: output("alarm", devices.alarm.as_ref(), Role::Alarm)?,
         heartbeat: beats.zip(heartbeat.map(|setting| setting.period)),
     })
+}
+
+/// Opens the output of that section, which is at its role's safe level afterwards.
+pub(crate) fn open_output(
+    config: &LineConfig,
+    section: &'static str,
+    setting: &OutputConfig,
+    role: Role,
+) -> Result<Box<dyn Output>> {
+    let key = match setting {
+        OutputConfig::Serial(_) => format!("{section}.port"),
+        // The chip or the server, or what it is asked for.
+        OutputConfig::Gpio(_) | OutputConfig::Modbus(_) => section.to_owned(),
+        OutputConfig::None => format!("{section}.kind"),
+    };
+    outputs::open(setting, role).map_err(|error| config.blame(&key, error))
+}
+
+/// Opens the line's camera.
+pub(crate) fn camera_of(config: &LineConfig) -> Result<Box<dyn Camera>> {
+    open_camera(&config.camera).map_err(|error| config.blame(camera_key(&config.camera), error))
 }
 
 /// Opens the camera that a configuration names.

@@ -164,6 +164,11 @@ pub(super) struct Album {
     desk: Arc<Desk>,
 }
 
+/// Bytes of the pictures that lie in the folder.
+pub(super) fn kept(config: &PicturesConfig) -> std::io::Result<u64> {
+    Ok(retention::Stock::take(config)?.bytes())
+}
+
 impl Album {
     /// Opens the pictures' folder for the run of this name, and starts the thread.
     ///

@@ -93,6 +93,11 @@ impl Stock {
         self.bytes += bytes;
     }
 
+    /// Of all pictures.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     pub(super) fn is_over_full(&self) -> bool {
         self.keep_bytes.is_some_and(|most| self.bytes > most)
     }

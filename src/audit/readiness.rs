@@ -1,0 +1,108 @@
+//! Whether an audit could be written: looked at without writing a record.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::Write;
+use std::os::fd::AsRawFd;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::key::{Signer, Verifier};
+use super::pictures;
+use super::signatures::Trust;
+use super::verify::read_newest;
+use crate::config::AuditConfig;
+use crate::{Error, Result};
+
+/// What was found where the audit is to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Readiness {
+    /// Lines of the log that a run would continue; 0 where it would begin one.
+    pub lines: u64,
+    /// How long it takes until a few bytes are on the disk for certain.
+    pub sync: Duration,
+    /// Bytes that are free there; `None` where nobody knows.
+    pub free: Option<u64>,
+    /// Bytes of the pictures that are kept.
+    pub pictures: u64,
+}
+
+/// Looks whether a run could write the audit that `config` names.
+///
+/// # Errors
+///
+/// Its folder cannot be written, another run writes it, it is not what was written, or a key is missing.
+pub fn readiness(config: &AuditConfig) -> Result<Readiness> {
+    let path = &config.file;
+    let lines = match path.metadata() {
+        Ok(found) if found.is_file() => continued(config)?,
+        _ => {
+            keys(config)?;
+            0
+        }
+    };
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let sync = try_out(folder)?;
+    let pictures = match &config.pictures {
+        None => 0,
+        Some(settings) => {
+            std::fs::create_dir_all(&settings.folder).map_err(|error| cannot_be_written(&settings.folder, error))?;
+            try_out(&settings.folder)?;
+            pictures::kept(settings).map_err(|error| cannot_be_written(&settings.folder, error))?
+        }
+    };
+    Ok(Readiness { lines, sync, free: File::open(folder).ok().and_then(|folder| free(&folder)), pictures })
+}
+
+fn cannot_be_written(folder: &Path, error: std::io::Error) -> Error {
+    Error::device(format!("folder {} cannot be written", folder.display()))
+        .because(error)
+        .advise("make it, let this user write there, and see that the disk has room")
+}
+
+fn keys(config: &AuditConfig) -> Result<Trust> {
+    let Some(signing) = &config.signing else { return Ok(Trust::default()) };
+    let signer = Signer::open(&signing.key)?;
+    let former = signing.former_keys.iter().map(|path| Verifier::open(path)).collect::<Result<Vec<_>>>()?;
+    Ok(Trust { key: Some(signer.verifier()), former, kept: None })
+}
+
+/// The lines of a log that is whole, and that nobody writes.
+fn continued(config: &AuditConfig) -> Result<u64> {
+    let path = &config.file;
+    let file = OpenOptions::new().append(true).open(path).map_err(|error| {
+        Error::device(format!("audit file {} cannot be written", path.display()))
+            .because(error)
+            .advise("let this user write it")
+    })?;
+    if let Err(TryLockError::WouldBlock) = file.try_lock() {
+        return Err(Error::device(format!("audit file {} is being written", path.display()))
+            .because("another run holds its lock")
+            .advise("a line that runs holds its devices too: stop it, then check"));
+    }
+    Ok(read_newest(path, &keys(config)?)?.link.seq())
+}
+
+/// Writes a few bytes onto the disk, and removes them.
+fn try_out(folder: &Path) -> Result<Duration> {
+    let path = folder.join(format!(".hgad-check-{}", std::process::id()));
+    let begun = Instant::now();
+    let written = File::create_new(&path).and_then(|mut file| {
+        file.write_all(b"whether this folder can be written\n")?;
+        file.sync_data()
+    });
+    let took = begun.elapsed();
+    // What was never made cannot be removed.
+    let _ = std::fs::remove_file(&path);
+    written.map(|()| took).map_err(|error| cannot_be_written(folder, error))
+}
+
+/// Bytes that are free on the disk where `file` is; `None` where nobody knows.
+#[allow(clippy::unnecessary_cast, reason = "on 32-bit machines these have 32 bits")]
+pub(super) fn free(file: &File) -> Option<u64> {
+    // SAFETY: all zeros are a valid `statvfs`, which the call fills; the descriptor is open as long as `file` is.
+    let (code, found) = unsafe {
+        let mut found = std::mem::zeroed::<libc::statvfs>();
+        (libc::fstatvfs(file.as_raw_fd(), &mut found), found)
+    };
+    (code == 0).then(|| (found.f_bavail as u64).saturating_mul(found.f_frsize as u64))
+}

@@ -1,0 +1,94 @@
+//! Where decisions and pictures are kept.
+
+use super::Finding;
+use super::camera::View;
+use super::spread::ms;
+use crate::audit::{self, Readiness};
+use crate::config::AuditConfig;
+
+/// What a part's record takes, in bytes.
+const RECORD: f64 = 1000.0;
+/// A disk with less room than this is nearly full, as the running line says too.
+const LITTLE: u64 = 256 << 20;
+/// A disk that is full so soon wants a person now.
+const SOON: f64 = 7.0;
+const DAY: f64 = 86_400.0;
+const GB: f64 = 1e9;
+
+pub(super) fn check(config: &AuditConfig, view: Option<&View>, tell: &mut impl FnMut(Finding)) {
+    match audit::readiness(config) {
+        Err(error) => tell(Finding::failed("audit", &error)),
+        Ok(ready) => {
+            let lines = match ready.lines {
+                0 => "a new log".to_owned(),
+                lines => format!("a whole log of {lines} lines"),
+            };
+            let measured = format!("{}: {lines}; on disk within {} ms", config.file.display(), ms(ready.sync));
+            tell(Finding::ok("audit", measured));
+            tell(room(config, &ready, view.and_then(View::rate)));
+        }
+    }
+}
+
+/// Whether the disk has room for what is to be kept.
+fn room(config: &AuditConfig, ready: &Readiness, rate: Option<f64>) -> Finding {
+    let Some(free) = ready.free else {
+        return Finding::note("disk", "nobody knows how much is free", "watch it by hand");
+    };
+    let mut measured = format!("{:.1} GB free", free as f64 / GB);
+    if free < LITTLE {
+        return Finding::problem("disk", measured, "make room where the audit is, or name another disk");
+    }
+    if let Some(pictures) = &config.pictures {
+        measured.push_str(&format!(", {:.1} GB of pictures kept", ready.pictures as f64 / GB));
+        match pictures.keep_bytes {
+            None => {
+                let advice = "pictures are kept until the disk is full: set keep_gb in [audit]";
+                return Finding::note("disk", measured, advice);
+            }
+            Some(keep) if keep.saturating_sub(ready.pictures) > free - LITTLE => {
+                let advice =
+                    format!("there is no room for the {:.1} GB of keep_gb: make room or lower it", keep as f64 / GB);
+                return Finding::problem("disk", measured, advice);
+            }
+            Some(keep) => measured.push_str(&format!(" of {:.1} GB", keep as f64 / GB)),
+        }
+    }
+    let Some(rate) = rate else { return Finding::ok("disk", measured) };
+    let days = (free - LITTLE) as f64 / (rate * RECORD * DAY);
+    measured.push_str(&format!("; full of records after {days:.0} days of one part per frame"));
+    match days < SOON {
+        true => Finding::problem("disk", measured, "take a larger disk, or move closed files away (rotate_daily)"),
+        false => Finding::ok("disk", measured),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::check::State;
+    use crate::config::PicturesConfig;
+
+    fn found(free: u64, keep_gb: Option<f64>, rate: f64) -> Finding {
+        let mut config = AuditConfig::in_file("audit.jsonl".into());
+        config.pictures = keep_gb.map(|keep| {
+            let keep_bytes = (keep > 0.0).then_some((keep * GB) as u64);
+            PicturesConfig { keep_bytes, ..PicturesConfig::in_folder("pictures".into()) }
+        });
+        let ready = Readiness { lines: 0, sync: Duration::ZERO, free: Some(free), pictures: 1_000_000_000 };
+        room(&config, &ready, Some(rate))
+    }
+
+    #[test]
+    fn a_disk_has_room_for_what_is_to_be_kept_or_a_person_is_told() {
+        assert_eq!(found(100 << 20, None, 1.0).state.as_str(), "problem");
+        let roomy = found(100_000_000_000, Some(20.0), 10.0);
+        assert_eq!(roomy.state, State::Ok);
+        assert!(roomy.measured.contains("1.0 GB of pictures kept of 20.0 GB; full of records after 115 days"));
+        assert_eq!(found(10_000_000_000, Some(20.0), 10.0).state.as_str(), "problem");
+        assert_eq!(found(100_000_000_000, Some(0.0), 10.0).state.as_str(), "note");
+        assert_eq!(found(5_000_000_000, None, 20.0).state.as_str(), "problem", "full after three days");
+    }
+}

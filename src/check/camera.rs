@@ -1,0 +1,204 @@
+//! The camera, and the inspection of what it sees.
+
+use std::time::Duration;
+
+use super::Finding;
+use super::spread::{Spread, ms};
+use crate::Result;
+use crate::camera::{Camera, CameraCounts, Counted, Frame, Grab};
+use crate::config::{CameraConfig, LineConfig};
+use crate::line::{Drive, Find, Rules};
+use crate::print::counted;
+use crate::runtime::{Inspect, ModelInspector, camera_of};
+use crate::time::Monotonic;
+
+/// How long one grab may take.
+const PATIENCE: Duration = Duration::from_millis(100);
+/// So many frames are inspected.
+const INSPECTED: usize = 20;
+/// A camera may be slower than it was asked to be by so much.
+const TOLERATED: f64 = 0.9;
+/// So long before the ejector must be told to act a verdict is wanted.
+const LEAD: Duration = Duration::from_millis(5);
+
+/// What was seen.
+pub(super) struct View {
+    frames: Vec<Frame>,
+    /// From one frame to the next.
+    intervals: Spread,
+    /// From the stamp to when this program had the frame.
+    delivery: Spread,
+}
+
+impl View {
+    /// Frames per second.
+    pub(super) fn rate(&self) -> Option<f64> {
+        let interval = self.intervals.quantile(0.5).as_secs_f64();
+        (interval > 0.0).then(|| 1.0 / interval)
+    }
+}
+
+/// Opens the camera and takes frames for `time`.
+pub(super) fn watch(config: &LineConfig, time: Duration, tell: &mut impl FnMut(Finding)) -> Option<View> {
+    match camera_of(config).and_then(|camera| look(camera, time)) {
+        Err(error) => {
+            tell(Finding::failed("camera", &error));
+            None
+        }
+        Ok((view, counts)) => {
+            tell(judged(&config.camera, &view, &counts, time));
+            (!view.frames.is_empty()).then_some(view)
+        }
+    }
+}
+
+fn look(camera: Box<dyn Camera>, time: Duration) -> Result<(View, CameraCounts)> {
+    let mut camera = Counted::new(camera);
+    let (mut frames, mut stamps, mut delivery) = (Vec::new(), Vec::new(), Vec::new());
+    let ends = Monotonic::now() + time;
+    while Monotonic::now() < ends {
+        match camera.grab(PATIENCE)? {
+            Grab::Frame(frame) => {
+                stamps.push(frame.captured);
+                delivery.push(Monotonic::now().saturating_since(frame.captured));
+                // The first ones of a camera that still finds its exposure are not what a line sees.
+                if frames.len() == INSPECTED {
+                    frames.remove(0);
+                }
+                frames.push(frame);
+            }
+            Grab::Broken(_) | Grab::Timeout => {}
+            Grab::End => break,
+        }
+    }
+    let intervals = stamps.windows(2).map(|pair| pair[1].saturating_since(pair[0])).collect();
+    Ok((View { frames, intervals, delivery: delivery.into_iter().collect() }, camera.reader().read()))
+}
+
+fn judged(config: &CameraConfig, view: &View, counts: &CameraCounts, time: Duration) -> Finding {
+    if counts.frames == 0 {
+        let measured = format!("{config}: no frame within {:.1} s", time.as_secs_f64());
+        let advice =
+            "a camera that waits for a trigger needs one now; else look at its cable and at the lamp of its driver";
+        return Finding::problem("camera", measured, advice);
+    }
+    let rate = view.rate().unwrap_or_default();
+    let measured = format!(
+        "{config}: {counts} in {:.1} s, {rate:.1} per second; from one to the next {}; delivered after {}",
+        time.as_secs_f64(),
+        view.intervals,
+        view.delivery
+    );
+    if counts.doubtful > 0 {
+        let advice =
+            "the driver's time stamps cannot be right, and rejects would miss their parts: see docs/cameras.md";
+        return Finding::problem("camera", measured, advice);
+    }
+    if counts.damaged + counts.unreadable > 0 {
+        let advice = "look at the cable, the power of the USB port, and whether another camera shares its bandwidth";
+        return Finding::problem("camera", measured, advice);
+    }
+    match wanted(config) {
+        Some(wanted) if view.rate().is_some_and(|rate| rate < TOLERATED * wanted) => {
+            let advice = format!(
+                "{wanted} frames per second are asked for: shorten the exposure, choose a smaller size or another format"
+            );
+            Finding::problem("camera", measured, advice)
+        }
+        _ if counts.lost > 0 => Finding::note("camera", measured, "the machine was too busy to fetch every frame"),
+        _ => Finding::ok("camera", measured),
+    }
+}
+
+/// Frames per second that the configuration asks for.
+fn wanted(config: &CameraConfig) -> Option<f64> {
+    match config {
+        CameraConfig::V4l2(settings) => settings.fps,
+        CameraConfig::Folder(folder) => Some(folder.rate),
+        CameraConfig::Synthetic(synthetic) => Some(synthetic.rate),
+        CameraConfig::Pipe(_) => None,
+    }
+}
+
+/// Judges the frames, one after the other: whether pictures are like those of the calibration, and how long it takes.
+pub(super) fn inspect(
+    config: &LineConfig,
+    view: &View,
+    inspector: Option<ModelInspector>,
+    tell: &mut impl FnMut(Finding),
+) {
+    let Some(mut inspector) = inspector else { return };
+    let class = |frame: &Frame| frame.product.clone().unwrap_or_else(|| config.class.clone());
+    let fault = view.frames.iter().find_map(|frame| inspector.fault(frame, &class(frame)));
+    tell(match fault {
+        Some(fault) => Finding::problem("picture", fault.to_string(), fault.advice()),
+        None => Finding::ok("picture", "light and focus are as in the calibration"),
+    });
+    let (mut times, mut rejects) = (Vec::new(), 0);
+    for frame in &view.frames {
+        let begun = Monotonic::now();
+        match inspector.inspect(frame, &class(frame)) {
+            Ok(judged) => {
+                times.push(Monotonic::now().saturating_since(begun));
+                rejects += u64::from(judged.judgement.rejects);
+            }
+            Err(error) => return tell(Finding::failed("inspection", &error)),
+        }
+    }
+    // The first run of a network pays for memory that later ones have.
+    let times = times.into_iter().skip(usize::from(view.frames.len() > 1)).collect::<Spread>();
+    tell(in_time(&config.rules, view, &times, rejects));
+}
+
+fn in_time(rules: &Rules, view: &View, times: &Spread, rejects: u64) -> Finding {
+    let frames = counted(view.frames.len() as u64, "frame");
+    let mut measured = format!("{frames}, {rejects} of them rejected; each took {times}");
+    let slow = "train a smaller model (--size, --blocks, --hidden), or slow the belt down";
+    if let Some(way) = way(rules) {
+        let verdict = view.delivery.quantile(0.99) + times.quantile(0.99);
+        measured.push_str(&format!(
+            "; a verdict {} ms after the capture, and the way to the ejector takes {} ms",
+            ms(verdict),
+            ms(way)
+        ));
+        if verdict + LEAD > way {
+            let advice = format!("parts would pass the ejector before their verdict: move it farther away, or {slow}");
+            return Finding::problem("inspection", measured, advice);
+        }
+    }
+    match spacing(rules, view) {
+        None => Finding::note(
+            "inspection",
+            measured,
+            format!(
+                "the belt's speed is not known: it may bring a part every {} ms, no faster",
+                ms(times.quantile(0.99))
+            ),
+        ),
+        Some(spacing) => {
+            measured.push_str(&format!("; parts come every {} ms at the closest", ms(spacing)));
+            match times.quantile(0.99) > spacing {
+                true => Finding::problem("inspection", measured, format!("parts would be skipped: {slow}")),
+                false => Finding::ok("inspection", measured),
+            }
+        }
+    }
+}
+
+/// How long a part travels from its capture until the ejector must be told to act.
+fn way(rules: &Rules) -> Option<Duration> {
+    let Drive::Constant(speed) = rules.drive else { return None };
+    let travel = Duration::from_secs_f64(rules.ejector.distance.as_nm().max(0) as f64 / speed.max(1) as f64);
+    Some(travel.saturating_sub(rules.ejector.delay))
+}
+
+/// How close in time parts can follow each other.
+fn spacing(rules: &Rules, view: &View) -> Option<Duration> {
+    match (&rules.find, rules.drive) {
+        (Find::EveryFrame, _) => Some(view.intervals.quantile(0.5)).filter(|interval| !interval.is_zero()),
+        (Find::PhotoEye(eye), Drive::Constant(speed)) => {
+            Some(Duration::from_secs_f64(eye.pitch.as_nm().max(0) as f64 / speed.max(1) as f64))
+        }
+        (Find::PhotoEye(_), Drive::Encoder) => None,
+    }
+}

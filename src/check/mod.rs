@@ -1,0 +1,108 @@
+//! Whether a line can run: everything that its configuration names is opened and measured, and a person is told what to do.
+//!
+//! ```text
+//! model (bundle, calibration, golden frames) --+
+//! camera (rate, jitter, faults) ---------------+--> inference against the way to the ejector and the parts' spacing
+//! outputs, inputs, encoder          machine (disk, clock, scheduling)
+//! ```
+//!
+//! Nothing is fired unless that is asked for, and nothing is written into the audit.
+
+mod audit;
+mod camera;
+mod devices;
+mod machine;
+mod model;
+mod spread;
+
+use std::time::Duration;
+
+use crate::Error;
+use crate::config::LineConfig;
+
+/// How to check.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan {
+    /// For how long the camera and the encoder are watched.
+    pub watch: Duration,
+    /// Whether the ejector acts once.
+    pub fire: bool,
+}
+
+/// What was found of one thing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// The thing: `camera`, `ejector`.
+    pub what: String,
+    /// What was measured, or why that was not possible.
+    pub measured: String,
+    /// What follows.
+    pub state: State,
+}
+
+/// What follows from a finding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// It is as it should be.
+    Ok,
+    /// The line can run, and a person should know of this.
+    Note(String),
+    /// The line cannot run as it should, for as long as this is not done.
+    Problem(String),
+}
+
+impl State {
+    /// The state as one word.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            State::Ok => "ok",
+            State::Note(_) => "note",
+            State::Problem(_) => "problem",
+        }
+    }
+
+    /// What to do, or to know.
+    pub fn advice(&self) -> Option<&str> {
+        match self {
+            State::Ok => None,
+            State::Note(advice) | State::Problem(advice) => Some(advice),
+        }
+    }
+}
+
+impl Finding {
+    fn ok(what: &str, measured: impl Into<String>) -> Self {
+        Finding { what: what.into(), measured: measured.into(), state: State::Ok }
+    }
+
+    fn note(what: &str, measured: impl Into<String>, advice: impl Into<String>) -> Self {
+        Finding { what: what.into(), measured: measured.into(), state: State::Note(advice.into()) }
+    }
+
+    fn problem(what: &str, measured: impl Into<String>, advice: impl Into<String>) -> Self {
+        Finding { what: what.into(), measured: measured.into(), state: State::Problem(advice.into()) }
+    }
+
+    fn failed(what: &str, error: &Error) -> Self {
+        Self::problem(what, error.line(), error.advice().unwrap_or("mend this first, then check again"))
+    }
+
+    /// Whether the line cannot run as it should.
+    pub fn is_problem(&self) -> bool {
+        matches!(self.state, State::Problem(_))
+    }
+}
+
+/// Opens and measures all that `config` names, one thing after the other, and tells of each when it is known.
+pub fn check(config: &LineConfig, plan: Plan, mut tell: impl FnMut(Finding)) {
+    let (inspector, model) = model::load(config);
+    tell(model);
+    let view = camera::watch(config, plan.watch, &mut tell);
+    if let Some(view) = &view {
+        camera::inspect(config, view, inspector, &mut tell);
+    }
+    devices::outputs(config, plan.fire, &mut tell);
+    devices::inputs(config, plan.watch, &mut tell);
+    audit::check(&config.audit, view.as_ref(), &mut tell);
+    machine::check(&mut tell);
+}

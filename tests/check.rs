@@ -1,0 +1,168 @@
+//! `hgad check` through the real program: a folder or a pipe as the camera, a pseudo-terminal and a Modbus server as devices.
+
+mod common;
+
+use common::plc::Plc;
+use common::terminal::Terminal;
+use common::{Bench, normal_part, run};
+
+/// A line over the tiny bundle; `camera` and `rest` are whole sections.
+fn config(bench: &Bench, camera: &str, rest: &str) -> String {
+    let text = format!(
+        "format_version = 1\n[line]\nname = \"bench\"\nclass = \"red\"\nmodel = \"bundle\"\n\
+         calibration = \"calibration/red.toml\"\ntravel_ms = 3000\npulse_ms = 20\ntolerance_ms = 2000\n\
+         [camera]\n{camera}\n{rest}\n"
+    );
+    let path = bench.path("line.toml");
+    std::fs::write(&path, text).unwrap();
+    path.display().to_string()
+}
+
+/// So slow that a loaded machine keeps up.
+const FOLDER: &str = "kind = \"folder\"\npath = \"frames\"\nrate = 8\nrepeat = \"forever\"";
+const AUDIT: &str = "[audit]\nfile = \"audit.jsonl\"";
+
+fn bench() -> Bench {
+    let bench = Bench::new();
+    for number in 0..8 {
+        bench.save(&format!("frames/{number:03}.png"), &normal_part(0, 300 + number));
+    }
+    bench
+}
+
+/// The row of what was checked: its state, and what was measured, with the advice below.
+fn row(table: &str, what: &str) -> (String, String) {
+    let mut lines = table.lines().skip_while(|line| !line.starts_with(&format!("{what:<14} ")));
+    let first = lines.next().unwrap_or_else(|| panic!("no row '{what}' in:\n{table}"));
+    let advice = lines.next().filter(|line| line.starts_with(' ')).unwrap_or_default();
+    (first[15..23].trim().to_owned(), format!("{} {}", &first[24..], advice.trim()))
+}
+
+/// What has a problem. How much room the machine has is not for a test to judge.
+fn problems(table: &str) -> Vec<&str> {
+    let rows = table.lines().filter(|line| !line.starts_with(' ') && line[15..].starts_with("problem"));
+    rows.map(|line| line[..14].trim()).filter(|what| *what != "disk").collect()
+}
+
+fn state(table: &str, what: &str) -> String {
+    row(table, what).0
+}
+
+#[test]
+fn a_line_that_can_run_is_measured_and_nothing_is_fired_or_written() {
+    let bench = bench();
+    let (terminal, plc) = (Terminal::open(), Plc::start());
+    let rest = format!(
+        "[output]\nkind = \"serial\"\nport = \"{}\"\nmessage = \"R\"\nrelease = \"-\"\n\
+         [stop_line]\nkind = \"modbus\"\nserver = \"{plc}\"\ncoil = 3\ntimeout_ms = 5000\n\
+         [bin]\nkind = \"modbus\"\nserver = \"{plc}\"\ndiscrete_input = 1\ntimeout_ms = 5000\n{AUDIT}",
+        terminal.path,
+        plc = plc.address
+    );
+    let config = config(&bench, FOLDER, &rest);
+    let (_, table, stderr) = run(&["check", "--config", &config, "--seconds", "1"]);
+    assert_eq!(problems(&table), [""; 0], "{table}{stderr}");
+    for what in ["model", "picture", "stop line", "bin switch", "audit"] {
+        assert_eq!(state(&table, what), "ok", "{table}");
+    }
+    let (_, camera) = row(&table, "camera");
+    assert!(camera.contains("folder") && camera.contains("per second") && camera.contains("p99"), "{camera}");
+    let (state, ejector) = row(&table, "ejector");
+    assert!(state == "note" && ejector.contains("nobody answers on this port"), "{ejector}");
+    assert!(plc.writes().iter().all(|write| *write == (5, 3, 1)), "the belt is stopped, as before a run");
+    assert!(!plc.writes().is_empty() && !bench.path("audit.jsonl").exists());
+    let said = terminal.received().iter().map(|(_, byte)| char::from(*byte)).collect::<String>();
+    assert!(said.chars().all(|byte| byte == '-'), "nothing is fired: {said}");
+    let left = std::fs::read_dir(bench.path(".")).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(left.into_iter().all(|name| !name.to_string_lossy().starts_with(".hgad")), "nothing is left behind");
+}
+
+#[test]
+fn the_ejector_fires_once_when_it_is_asked_for() {
+    let bench = bench();
+    let plc = Plc::start();
+    let rest =
+        format!("[output]\nkind = \"modbus\"\nserver = \"{}\"\ncoil = 7\ntimeout_ms = 5000\n{AUDIT}", plc.address);
+    let config = config(&bench, FOLDER, &rest);
+    let (_, table, stderr) = run(&["check", "--config", &config, "--seconds", "0.5", "--fire"]);
+    assert_eq!(problems(&table), [""; 0], "{table}{stderr}");
+    assert_eq!(state(&table, "ejector"), "ok", "{table}");
+    assert_eq!(state(&table, "ejector fires"), "note", "{table}");
+    let levels = plc.writes().into_iter().map(|(_, _, level)| level).collect::<Vec<_>>();
+    assert_eq!(levels.iter().filter(|level| **level == 1).count(), 1, "{levels:?}");
+    assert_eq!(levels.last(), Some(&0), "{levels:?}");
+}
+
+#[test]
+fn frames_of_another_program_are_measured_too() {
+    let bench = bench();
+    let program = "for round in 1 2 3 4 5 6 7 8 9; do for file in frames/*.png; do cat $file; done; sleep 0.1; done";
+    let frame = normal_part(0, 1);
+    let ppm = |seed: u32| {
+        let image = normal_part(0, seed);
+        [format!("P6 {} {} 255\n", frame.width(), frame.height()).as_bytes(), image.as_raw()].concat()
+    };
+    for number in 0..8 {
+        std::fs::write(bench.path(&format!("frames/{number:03}.png")), ppm(300 + number)).unwrap();
+    }
+    let folder = bench.text("frames");
+    let camera = format!(
+        "kind = \"pipe\"\ncommand = [\"/bin/sh\", \"-c\", \"{}\"]\nformat = \"PNM\"\nwidth = {}\nheight = {}",
+        program.replace("frames/", &format!("{folder}/")),
+        frame.width(),
+        frame.height()
+    );
+    let config = config(&bench, &camera, &format!("[output]\nkind = \"none\"\n{AUDIT}"));
+    let (_, table, stderr) = run(&["check", "--config", &config, "--seconds", "0.6"]);
+    let (state, camera) = row(&table, "camera");
+    assert!(["ok", "note"].contains(&state.as_str()) && camera.contains("pipe /bin/sh"), "{table}{stderr}");
+    assert_eq!(row(&table, "ejector").0, "note", "{table}");
+}
+
+#[test]
+fn what_is_missing_is_a_problem_each_with_its_place_in_the_file_and_what_to_do() {
+    let bench = bench();
+    std::fs::remove_dir_all(bench.path("bundle")).unwrap();
+    let plc = Plc::start();
+    plc.tables(|tables| rmodbus::server::context::ModbusContext::set_discrete(tables, 1, true).unwrap());
+    let rest = format!(
+        "[output]\nkind = \"serial\"\nport = \"/dev/nothing-here\"\nmessage = \"R\"\n\
+         [alarm]\nkind = \"modbus\"\nserver = \"127.0.0.1:1\"\ncoil = 3\n\
+         [bin]\nkind = \"modbus\"\nserver = \"{}\"\ndiscrete_input = 1\ntimeout_ms = 5000\n\
+         [audit]\nfile = \"no-such-folder/audit.jsonl\"",
+        plc.address
+    );
+    let config = config(&bench, "kind = \"v4l2\"\ndevice = \"/dev/no-camera\"\nwidth = 64\nheight = 64", &rest);
+    let (code, table, stderr) = run(&["check", "--config", &config, "--seconds", "0.2"]);
+    assert_eq!(code, 1, "{table}{stderr}");
+    assert_eq!(problems(&table).len(), 6, "{table}{stderr}");
+    for (what, told) in [
+        ("model", "line.toml:"),
+        ("camera", "line.toml:"),
+        ("ejector", "/dev/nothing-here"),
+        ("alarm", "127.0.0.1:1"),
+        ("bin switch", "empty it"),
+        ("audit", "no-such-folder"),
+    ] {
+        let (state, text) = row(&table, what);
+        assert!(state == "problem" && text.contains(told) && text.contains("-> "), "{what}: {text}");
+    }
+}
+
+#[test]
+fn pictures_that_are_too_dark_and_a_log_that_was_changed_are_problems() {
+    let bench = Bench::new();
+    for number in 0..4 {
+        let dark = image::RgbImage::from_fn(64, 64, |x, y| {
+            image::Rgb(normal_part(0, number).get_pixel(x, y).0.map(|value| value / 8))
+        });
+        bench.save(&format!("frames/{number:03}.png"), &dark);
+    }
+    std::fs::write(bench.path("audit.jsonl"), "{\"seq\":0,\"kind\":\"start\"}\n").unwrap();
+    let config = config(&bench, FOLDER, &format!("[output]\nkind = \"none\"\n{AUDIT}"));
+    let (code, table, stderr) = run(&["check", "--config", &config, "--seconds", "0.3"]);
+    assert_eq!(code, 1, "{table}{stderr}");
+    let (picture, advice) = row(&table, "picture");
+    assert!(picture == "problem" && advice.contains("too dark") && advice.contains("lamp"), "{table}");
+    assert_eq!(state(&table, "audit"), "problem", "{table}");
+}
