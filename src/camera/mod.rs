@@ -1,7 +1,6 @@
 //! Where frames come from: a V4L2 camera, another program, a folder of images that is replayed, or the synthetic conveyor.
 
 mod counting;
-mod figures;
 pub mod folder;
 mod numbers;
 mod pacing;
@@ -15,7 +14,6 @@ use std::time::Duration;
 use image::RgbImage;
 
 pub use counting::{CameraCounts, Counted, CountsReader};
-pub use figures::Figures;
 
 use crate::Result;
 use crate::time::{Monotonic, StampSource};

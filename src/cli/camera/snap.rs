@@ -7,9 +7,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::camera::pixels::PixelFormat;
 use crate::camera::v4l2::{ControlValue, Controls, Settings, V4l2Camera};
-use crate::camera::{Camera, Counted, Figures, Frame, Grab};
+use crate::camera::{Camera, Counted, Frame, Grab};
 use crate::config::LineConfig;
-
+use crate::picture::Statistics;
 use crate::runtime::open_camera;
 use crate::time::Monotonic;
 use crate::{Error, Result, print};
@@ -32,8 +32,9 @@ const EXAMPLES: &str = r"Examples:
 
 /// Take pictures and save the last one, as the line would see it
 ///
-/// It tells the picture's brightness (mean luma, 0 to 255), the share of saturated pixels, and its sharpness: 0 without detail, about
-/// 1 for noise. The sharpness does not change with the light; of two pictures of the same scene, the one in better focus has more.
+/// It tells the picture's brightness (mean luma, 0 to 255), the share of saturated pixels, and its sharpness, 0 without detail: the
+/// numbers that a calibration holds pictures against. The sharpness does not change with the light; of two pictures of the same scene,
+/// the one in better focus has more.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct SnapArgs {
@@ -103,11 +104,11 @@ fn snap(camera: &mut Counted, args: &SnapArgs) -> Result<()> {
         counts.read(),
         last.stamp
     ))?;
-    print::line(figures(&Figures::of(&last.image)))
+    print::line(figures(&Statistics::of(&last.image)))
 }
 
-fn figures(picture: &Figures) -> String {
-    let Figures { brightness, saturated, sharpness } = picture;
+fn figures(picture: &Statistics) -> String {
+    let Statistics { brightness, saturated, sharpness, .. } = picture;
     format!("brightness {brightness:.0} of 255, {:.1} % saturated, sharpness {sharpness:.4}", saturated * 100.0)
 }
 
@@ -117,7 +118,7 @@ fn watch(camera: &mut Counted, frames: Option<u32>) -> Result<()> {
         .with_style(ProgressStyle::with_template("{msg}").unwrap_or(ProgressStyle::default_bar()));
     let (mut best, mut told, mut count) = (0f32, None::<Instant>, 0);
     while frames.is_none_or(|frames| count < frames) {
-        let picture = Figures::of(&take(camera)?.image);
+        let picture = Statistics::of(&take(camera)?.image);
         count += 1;
         best = best.max(picture.sharpness);
         let text = format!("{}   {}", figures(&picture), of_best(picture.sharpness, best));
