@@ -91,6 +91,9 @@ pub(super) struct Envelope {
     pub(super) time: String,
     #[serde(default)]
     pub(super) format_version: Option<u32>,
+    /// The part that a `part` record is of.
+    #[serde(default)]
+    pub(super) part: Option<u64>,
     /// How many records a `lost` record stands for.
     #[serde(default)]
     pub(super) records: Option<u64>,

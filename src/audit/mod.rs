@@ -8,6 +8,7 @@ mod clock;
 mod copier;
 mod deciders;
 mod desk;
+mod interruption;
 mod key;
 mod open;
 mod parts;

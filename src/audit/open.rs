@@ -75,7 +75,7 @@ impl Newest {
 
     /// Repairs what a power cut left, and puts the run's start on disk, with what is another than in the run before.
     fn begin(&mut self, past: Past, started: Monotonic, run: &RunStart, setting: &Setting) -> Result<End> {
-        let Past { mut link, whole, tail, deciders: before } = past;
+        let Past { mut link, whole, tail, deciders: before, interrupted } = past;
         let path = self.path.clone();
         let failed = |error| cannot_be_written(&path, error);
         let mut lines = String::new();
@@ -90,6 +90,10 @@ impl Newest {
             lines.push_str(&link.seal(&Body::repaired(Monotonic::now(), &tail).0));
         }
         lines.push_str(&link.seal(&Body::start(started, run, setting.clone()).0));
+        if let Some(interruption) = &interrupted {
+            log::warn!("{}", interruption.told());
+            lines.push_str(&link.seal(&Body::interrupted(Monotonic::now(), interruption).0));
+        }
         for change in before.iter().flat_map(|before| setting.deciders.changes(before)) {
             log::warn!("since the run before: {change}");
             lines.push_str(&link.seal(&Body::changed(Monotonic::now(), &change).0));

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::chain::Link;
 use super::deciders::Deciders;
+use super::interruption::Interruption;
 use super::key::{Signer, Verifier};
 use super::signatures::Trust;
 use super::verify::{self, Reading};
@@ -68,11 +69,14 @@ pub(super) struct Past {
     pub(super) tail: Vec<u8>,
     /// What decided about parts in the run before.
     pub(super) deciders: Option<Deciders>,
+    /// The run before, if it ended without a word.
+    pub(super) interrupted: Option<Interruption>,
 }
 
 impl Past {
     /// Of a file that begins, or of what is no file.
-    pub(super) const NONE: Past = Past { link: Link::START, whole: 0, tail: Vec::new(), deciders: None };
+    pub(super) const NONE: Past =
+        Past { link: Link::START, whole: 0, tail: Vec::new(), deciders: None, interrupted: None };
 }
 
 /// Reads and checks the newest file of the log.
@@ -94,6 +98,6 @@ pub(super) fn past(path: &Path, signing: Option<&Signing>) -> Result<Past> {
             "mount its disk; if it is lost for good, run once without checkpoint_copy, which the audit then says",
         ));
     }
-    let Reading { link, whole, tail, deciders, .. } = reading;
-    Ok(Past { link, whole, tail, deciders })
+    let Reading { link, whole, tail, deciders, newest, .. } = reading;
+    Ok(Past { link, whole, tail, deciders, interrupted: newest.interruption() })
 }

@@ -48,6 +48,7 @@ pub(super) fn settled(number: u64) -> PartRecord {
         slack_ms: 1.23456,
         fired: Some(Monotonic::from_nanos(2_100)),
         confirmed: None,
+        challenge: false,
         fate: Fate::Rejected,
     }
 }
@@ -220,10 +221,14 @@ fn a_removed_tail_is_a_warning_and_a_torn_one_is_repaired() {
 
     folder.run(1);
     let verified = verify(&folder.file(), &Trust::default()).unwrap();
-    assert_eq!((verified.lines, verified.runs), (8, 2));
+    assert_eq!((verified.lines, verified.runs), (9, 2));
     let repaired: serde_json::Value = serde_json::from_str(&folder.lines()[4]).unwrap();
     assert_eq!((&repaired["kind"], &repaired["cut_bytes"]), (&"repaired".into(), &40.into()));
     assert_eq!(repaired["cut_sha256"], Digest::of(&lines[4].as_bytes()[..40]).to_string());
+    let interrupted: serde_json::Value = serde_json::from_str(&folder.lines()[6]).unwrap();
+    assert_eq!((&interrupted["kind"], &interrupted["line"]), (&"interrupted".into(), &1.into()));
+    let last: serde_json::Value = serde_json::from_str(&lines[3]).unwrap();
+    assert_eq!(interrupted["last"], last["time"], "the last record before");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use super::FORMAT_VERSION;
 use super::chain::{Break, Envelope, Link};
 use super::checkpoint::Checkpoint;
 use super::deciders::Deciders;
+use super::interruption::Following;
 use super::read::{LogFile, cannot_be_read, files, open};
 use super::signatures::{Doubt, Signatures, Trust};
 use crate::{Error, Result};
@@ -51,6 +52,8 @@ pub(super) struct Reading<'t> {
     /// What follows the last line feed: an unfinished line.
     pub(super) tail: Vec<u8>,
     running: Option<u64>,
+    /// The newest run.
+    pub(super) newest: Following,
 }
 
 /// Checks the audit in `path`, and the files of the same log that were closed before: its chain, its checkpoints, and what `trust` says of it from outside.
@@ -140,6 +143,7 @@ fn read_files<'t>(files: &[LogFile], trust: &'t Trust) -> Result<Reading<'t>> {
         whole: 0,
         tail: Vec::new(),
         running: None,
+        newest: Following::default(),
     };
     let first = files.first().map(first_link).transpose()?.flatten();
     if let Some(link) = first.filter(|link| link.seq() > 0) {
@@ -222,13 +226,23 @@ impl Reading<'_> {
         self.verified.lines += 1;
         let line = self.link.seq();
         match envelope.kind.as_str() {
-            "part" => self.verified.parts += 1,
+            "part" => {
+                self.verified.parts += 1;
+                envelope.part.into_iter().for_each(|part| self.newest.part(part));
+            }
             "start" => self.start(path, line, envelope.format_version)?,
-            "continued" => known_version(path, line, envelope.format_version)?,
-            "stop" => self.running = None,
+            "continued" => {
+                known_version(path, line, envelope.format_version)?;
+                self.newest.go_on(line);
+            }
+            "stop" => {
+                self.running = None;
+                self.newest.stop();
+            }
             "lost" => self.lose(line, envelope.records.unwrap_or_default()),
             _ => {}
         }
+        self.newest.record(&envelope.time);
         self.verified.between = Some(match self.verified.between.take() {
             Some((first, _)) => (first, envelope.time),
             None => (envelope.time.clone(), envelope.time),
@@ -246,6 +260,7 @@ impl Reading<'_> {
     fn start(&mut self, path: &Path, line: u64, version: Option<u32>) -> Result<()> {
         known_version(path, line, version)?;
         self.verified.runs += 1;
+        self.newest.start(line);
         if let Some(before) = self.running.replace(line) {
             self.verified.warnings.push(format!(
                 "the run that started on line {before} has no stop record: it was killed, or its end was removed"

@@ -12,7 +12,7 @@ use super::{Measure, Sensors};
 use crate::Result;
 use crate::health::Health;
 use crate::inputs::encoder::Doubts;
-use crate::inputs::{Input, Sense};
+use crate::inputs::{Edge, Input, Sense};
 use crate::line::{Device, Event, Happening, Length};
 use crate::time::Monotonic;
 
@@ -77,7 +77,7 @@ pub(super) fn start(sensors: Sensors, messages: &SyncSender<Message>, stop: &Arc
         begin(Device::Encoder, "encoder", Box::new(move |teller| follow(measure, teller)))?;
     }
     if let Some(eye) = sensors.photo_eye {
-        begin(Device::PhotoEye, "photo-eye", Box::new(move |teller| watch(eye, teller, Happening::Eye)))?;
+        begin(Device::PhotoEye, "photo-eye", Box::new(move |teller| watch_level(eye, false, teller, Happening::Eye)))?;
     }
     if let Some(confirm) = sensors.confirm {
         let what = |_| Happening::Confirmed;
@@ -86,12 +86,11 @@ pub(super) fn start(sensors: Sensors, messages: &SyncSender<Message>, stop: &Arc
     if let Some(mut bin) = sensors.bin {
         let work = move |teller: &Teller| {
             // A bin that is full already shows no edge.
-            match bin.level() {
-                Ok(true) => drop(teller.tell(Monotonic::now(), Happening::Bin(true))),
-                Ok(false) => {}
-                Err(error) => teller.failed(&error),
+            let is_full = bin.level().inspect_err(|error| teller.failed(error)).unwrap_or_default();
+            if is_full {
+                teller.tell(Monotonic::now(), Happening::Bin(true));
             }
-            watch(bin, teller, Happening::Bin);
+            watch_level(bin, is_full, teller, Happening::Bin);
         };
         begin(Device::BinSensor, "bin", Box::new(work))?;
     }
@@ -114,19 +113,58 @@ impl Sensor {
 fn watch(mut input: Box<dyn Input>, teller: &Teller, what: impl Fn(bool) -> Happening) {
     while teller.goes_on() {
         let is_heard = match teller.health.watch(|| input.wait(PATIENCE)) {
-            Ok(Sense::Edge(edge)) => {
-                teller.health.works();
-                teller.tell(edge.at, what(edge.active))
-            }
-            Ok(Sense::Nothing) => {
-                teller.health.works();
+            Ok(sense) => heard(sense, teller, &what),
+            Err(error) => {
+                teller.failed(&error);
                 true
             }
-            Ok(Sense::Lost(edges)) => {
-                teller.health.failed(format!("{edges} edges came faster than they were read, and are lost"));
-                true
+        };
+        if !is_heard {
+            return;
+        }
+    }
+}
+
+/// Tells what an input said; whether anybody listens still.
+fn heard(sense: Sense, teller: &Teller, what: &impl Fn(bool) -> Happening) -> bool {
+    match sense {
+        Sense::Edge(edge) => {
+            teller.health.works();
+            teller.tell(edge.at, what(edge.active))
+        }
+        Sense::Nothing => {
+            teller.health.works();
+            true
+        }
+        Sense::Lost(edges) => {
+            teller.health.failed(format!("{edges} edges came faster than they were read, and are lost"));
+            true
+        }
+    }
+}
+
+/// Tells each edge of a sensor whose level matters for as long as it lasts. A level that changed unseen, while its device was
+/// away or its edges were lost, is told when that is over: it is that since then, as far as anybody knows.
+fn watch_level(mut input: Box<dyn Input>, mut told: bool, teller: &Teller, what: impl Fn(bool) -> Happening) {
+    let mut is_doubted = false;
+    while teller.goes_on() {
+        let sensed = teller.health.watch(|| {
+            let sense = input.wait(PATIENCE)?;
+            let asks = is_doubted && sense == Sense::Nothing;
+            Ok((sense, asks.then(|| input.level()).transpose()?))
+        });
+        let is_heard = match sensed {
+            Ok((sense, level)) => {
+                is_doubted = matches!(sense, Sense::Lost(_));
+                let edge = level.filter(|level| *level != told).map(|active| Edge { at: Monotonic::now(), active });
+                let sense = edge.map_or(sense, Sense::Edge);
+                if let Sense::Edge(edge) = sense {
+                    told = edge.active;
+                }
+                heard(sense, teller, &what)
             }
             Err(error) => {
+                is_doubted = true;
                 teller.failed(&error);
                 true
             }
@@ -171,5 +209,63 @@ fn follow(measure: Measure, teller: &Teller) {
         if !is_heard {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::sync_channel;
+
+    use super::*;
+    use crate::Error;
+
+    /// An input that says what it is told to, and then ends the run.
+    struct Scripted {
+        says: std::vec::IntoIter<Result<Sense>>,
+        level: bool,
+        stop: Arc<AtomicBool>,
+    }
+
+    impl Input for Scripted {
+        fn name(&self) -> &str {
+            "scripted"
+        }
+
+        fn wait(&mut self, _: Duration) -> Result<Sense> {
+            self.says.next().unwrap_or_else(|| {
+                self.stop.store(true, Ordering::Relaxed);
+                Ok(Sense::Nothing)
+            })
+        }
+
+        fn level(&mut self) -> Result<bool> {
+            Ok(self.level)
+        }
+    }
+
+    /// The levels that are told of a sensor that was inactive at first and is at `level` when it is asked.
+    fn told(says: Vec<Result<Sense>>, level: bool) -> Vec<bool> {
+        let (messages, heard) = sync_channel(16);
+        let stop = Arc::new(AtomicBool::new(false));
+        let teller = Teller { messages, stop: stop.clone(), health: Arc::default() };
+        let input = Scripted { says: says.into_iter(), level, stop };
+        watch_level(Box::new(input), false, &teller, Happening::Bin);
+        drop(teller);
+        let level = |message| match message {
+            Message::Event(Event { what: Happening::Bin(level), .. }) => level,
+            _ => panic!("something else was told"),
+        };
+        heard.iter().map(level).collect()
+    }
+
+    #[test]
+    fn a_level_that_changed_while_its_device_was_away_is_told_when_it_is_back() {
+        let edge = |active| Ok(Sense::Edge(Edge { at: Monotonic::now(), active }));
+        let gone = || Err(Error::device("unplugged"));
+        assert_eq!(told(vec![edge(true), gone(), Ok(Sense::Nothing)], false), [true, false]);
+        assert_eq!(told(vec![edge(true), gone(), gone(), Ok(Sense::Nothing)], true), [true], "as it was");
+        assert_eq!(told(vec![Ok(Sense::Lost(3)), Ok(Sense::Nothing)], true), [true]);
+        assert_eq!(told(vec![gone(), edge(true), edge(false)], false), [true, false], "an edge says it itself");
+        assert_eq!(told(vec![Ok(Sense::Nothing)], true), [true; 0], "it is asked after a fault alone");
     }
 }
