@@ -41,6 +41,7 @@ fn part(number: u64) -> PartRecord {
         slack_ms: 330.0 + f64::from(score),
         fired: rejects.then_some(captured + ms(350)),
         confirmed: None,
+        challenge: false,
         fate: if rejects { Fate::Rejected } else { Fate::Passed },
     }
 }

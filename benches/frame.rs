@@ -150,6 +150,7 @@ fn record(calibration: Digest) -> PartRecord {
         slack_ms: 330.123,
         fired: Some(captured + travel),
         confirmed: None,
+        challenge: false,
         fate: Fate::Rejected,
     }
 }

@@ -42,6 +42,7 @@ fn part(number: u64) -> PartRecord {
         slack_ms: 1.0,
         fired: None,
         confirmed: None,
+        challenge: false,
         fate: Fate::Passed,
     }
 }

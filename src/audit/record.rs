@@ -10,11 +10,12 @@ use super::FORMAT_VERSION;
 use super::checkpoint::base64;
 use super::clock::is_synchronised;
 use super::deciders::{Change, Deciders};
+use super::interruption::Interruption;
 use super::pictures::{Pictured, Tally};
 use super::tree::Tree;
 use crate::approval::Approval;
 use crate::digest::Digest;
-use crate::line::{Alarm, Counters, Device, Fate, PartId, PartRecord, Verdict};
+use crate::line::{Alarm, Challenge, ChallengeNews, Counters, Device, Fate, PartId, PartRecord, Verdict};
 use crate::time::{Monotonic, StampSource};
 
 /// A record that waits for its place in the chain.
@@ -195,6 +196,49 @@ impl Body {
         Self::event("alarm", at, Raised { alarm: alarm.to_string(), raised: raised.is_some(), why: raised })
     }
 
+    /// A challenge began or is over; `None` for news that have records of their own, or none.
+    pub fn challenge(at: Monotonic, news: &ChallengeNews) -> Option<Self> {
+        #[derive(Serialize)]
+        struct Begun<'a> {
+            by: &'a str,
+            pieces: u32,
+            within_s: u64,
+        }
+        #[derive(Serialize)]
+        struct Ended<'a> {
+            by: &'a str,
+            pieces: u32,
+            passed: bool,
+            caught: Vec<u64>,
+            missed: Vec<Missed<'a>>,
+            absent: u32,
+        }
+        #[derive(Serialize)]
+        struct Missed<'a> {
+            part: u64,
+            why: &'a str,
+        }
+        match news {
+            ChallengeNews::Begun(Challenge { by, pieces, within }) => {
+                let what = Begun { by, pieces: *pieces, within_s: within.as_secs() };
+                Some(Self::event("challenge-begun", at, what))
+            }
+            ChallengeNews::Ended(Challenge { by, pieces, .. }, outcome) => {
+                let missed = outcome.missed.iter().map(|(part, why)| Missed { part: part.0, why });
+                let what = Ended {
+                    by,
+                    pieces: *pieces,
+                    passed: outcome.is_passed(),
+                    caught: outcome.caught.iter().map(|part| part.0).collect(),
+                    missed: missed.collect(),
+                    absent: outcome.absent,
+                };
+                Some(Self::event("challenge", at, what))
+            }
+            ChallengeNews::Refused(..) | ChallengeNews::Piece(..) => None,
+        }
+    }
+
     /// Something else that a reader should know.
     pub fn note(at: Monotonic, text: &str) -> Self {
         #[derive(Serialize)]
@@ -212,6 +256,11 @@ impl Body {
             cut_sha256: Digest,
         }
         Self::event("repaired", at, Repaired { cut_bytes: cut.len(), cut_sha256: Digest::of(cut) })
+    }
+
+    /// The run before ended without a word.
+    pub(super) fn interrupted(at: Monotonic, interruption: &Interruption) -> Self {
+        Self::event("interrupted", at, interruption)
     }
 
     /// There is little room where the log is, or enough again.
@@ -310,6 +359,8 @@ impl Body {
             fired_ns: Option<u64>,
             #[serde(skip_serializing_if = "Option::is_none")]
             confirmed_ns: Option<u64>,
+            #[serde(skip_serializing_if = "std::ops::Not::not")]
+            challenge: bool,
             slack_ms: f64,
             latency_ms: Option<Stages>,
             bundle: Digest,
@@ -355,6 +406,7 @@ impl Body {
             planned_ns: record.planned.as_nanos(),
             fired_ns: record.fired.map(Monotonic::as_nanos),
             confirmed_ns: record.confirmed.map(Monotonic::as_nanos),
+            challenge: record.challenge,
             slack_ms: to_microseconds(record.slack_ms),
             latency_ms: record.latency.map(|latency| Stages {
                 wait: millis(latency.wait),

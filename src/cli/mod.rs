@@ -4,6 +4,7 @@ mod audit;
 mod bench;
 mod calibrate;
 mod camera;
+mod challenge;
 mod check;
 mod demo;
 mod disturb;
@@ -42,6 +43,7 @@ enum Command {
     Demo(demo::DemoArgs),
     Run(run::RunArgs),
     Check(check::CheckArgs),
+    Challenge(challenge::ChallengeArgs),
     Calibrate(Box<calibrate::CalibrateArgs>),
     Score(score::ScoreArgs),
     Eval(eval::EvalArgs),
@@ -64,6 +66,7 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => demo::run(args),
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::run(&args),
+        Command::Challenge(args) => challenge::run(&args),
         Command::Calibrate(args) => calibrate::run(*args),
         Command::Score(args) => score::run(args),
         Command::Eval(args) => eval::run(args),

@@ -22,6 +22,8 @@ pub enum Alarm {
     BinFull,
     /// A device does not work.
     Faulty(Device),
+    /// A known bad piece was not caught, and no challenge was passed since.
+    Challenge,
     /// What is seen is no longer like what the line was calibrated on.
     Drift,
 }
@@ -35,6 +37,7 @@ impl fmt::Display for Alarm {
             Alarm::ManyRejects => f.write_str("many-rejects"),
             Alarm::BinFull => f.write_str("bin-full"),
             Alarm::Faulty(device) => write!(f, "{device}-fault"),
+            Alarm::Challenge => f.write_str("challenge-failed"),
             Alarm::Drift => f.write_str("drift"),
         }
     }

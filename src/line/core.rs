@@ -2,6 +2,7 @@
 
 use super::alarms::{Alarm, Alarms};
 use super::belt::{Belt, Length};
+use super::challenge::Trial;
 use super::finding::Shelf;
 use super::limits::Watch;
 use super::open::{COMMIT, LEAD, OpenPart, OpenParts, UNLOCATED_PATIENCE, Wait};
@@ -13,13 +14,14 @@ use crate::time::{Monotonic, StampSource};
 pub struct LineCore {
     pub(super) rules: Rules,
     pub(super) belt: Belt,
-    next: u64,
+    pub(super) next: u64,
     pub(super) open: OpenParts,
     pub(super) newest: Option<(u64, Monotonic, StampSource)>,
     pub(super) shelf: Shelf,
     pub(super) eye: super::finding::Eye,
     pub(super) alarms: Alarms,
     pub(super) watch: Watch,
+    pub(super) trial: Option<Trial>,
     /// When the ejector was told to act, of late.
     pub(super) orders: std::collections::VecDeque<Monotonic>,
     /// The latest moment of which the core was told.
@@ -39,6 +41,7 @@ impl LineCore {
             eye: super::finding::Eye::default(),
             alarms: Alarms::new(rules.quiet),
             watch: Watch::new(rules.limits),
+            trial: None,
             orders: std::collections::VecDeque::new(),
             now: Monotonic::default(),
             counters: Counters::default(),
@@ -71,6 +74,8 @@ impl LineCore {
             Happening::AuditLost => {
                 actions.push(Action::StopLine("decisions can no longer be written down".into()));
             }
+            Happening::Challenged(challenge) => self.challenge(challenge, at, actions),
+            Happening::NoMoreParts => self.expect_no_more_pieces(at, actions),
             Happening::Tick => {}
             Happening::Halt => self.halt(at, actions),
         }
@@ -79,7 +84,8 @@ impl LineCore {
 
     /// When [`Happening::Tick`] is due at the latest; `None` when the core waits for nothing but events.
     pub fn next_wakeup(&self) -> Option<Monotonic> {
-        self.open.next_due(&self.belt, self.now).into_iter().chain(self.alarms.next_end()).min()
+        let others = self.alarms.next_end().into_iter().chain(self.trial.as_ref().map(Trial::until));
+        self.open.next_due(&self.belt, self.now).into_iter().chain(others).min()
     }
 
     /// Whether the fate of a part of this frame is not settled yet.
@@ -109,6 +115,7 @@ impl LineCore {
         let (wait, at_camera) = (part.wait, part.at_camera);
         let at_ejector = at_camera.map(|place| place + self.rules.ejector.distance);
         let mut record = part.record(id);
+        record.challenge = self.trial.as_mut().is_some_and(Trial::takes);
         record.planned = at_ejector.and_then(|place| self.planned(place, at)).unwrap_or(record.captured);
         record.slack_ms = record.planned.millis_since(at);
         self.open.insert(record, wait, at_camera, at_ejector, at);
@@ -142,6 +149,9 @@ impl LineCore {
     fn expire(&mut self, at: Monotonic, actions: &mut Vec<Action>) {
         for (part, wait) in self.open.due(&self.belt, at) {
             self.waited_in_vain(part, wait, at, actions);
+        }
+        if self.trial.as_ref().is_some_and(|trial| trial.until() <= at) {
+            self.end_challenge(at, actions);
         }
         self.forget_frames(at, actions);
         self.alarms.expire(at, actions);
@@ -227,6 +237,7 @@ impl NewPart {
             slack_ms: 0.0,
             fired: None,
             confirmed: None,
+            challenge: false,
             fate: super::Fate::Passed,
         }
     }

@@ -199,8 +199,13 @@ impl LineCore {
         let Some(mut open) = self.open.remove(part) else { return };
         let is_bad = fate != Fate::Passed;
         open.record.fate = fate;
-        self.counters.count(&open.record);
-        actions.push(Action::Record(Box::new(open.record)));
+        let record = open.record;
+        self.counters.count(&record);
+        actions.push(Action::Record(Box::new(record.clone())));
+        if record.challenge {
+            // That it is bad says nothing of the process.
+            return self.challenged(&record, at, actions);
+        }
         if let Some(text) = self.watch.add(is_bad) {
             self.alarms.happened(Alarm::ManyRejects, text.clone(), at, actions);
             self.follow(self.rules.limits.exceeded, text, actions);
@@ -221,5 +226,6 @@ impl LineCore {
             self.alarms.happened(Alarm::MissedReject, format!("part {part} was not rejected: {why}"), at, actions);
             self.close(part, Fate::Unaccounted(why.into()), at, actions);
         }
+        self.end_challenge(at, actions);
     }
 }

@@ -16,6 +16,7 @@
 
 mod alarms;
 mod belt;
+mod challenge;
 mod core;
 mod fate;
 mod finding;
@@ -32,6 +33,7 @@ use std::time::Duration;
 pub use self::core::LineCore;
 pub use alarms::Alarm;
 pub use belt::{Drive, Length};
+pub use challenge::{Challenge, ChallengeNews, Outcome};
 pub use record::{Counters, Evidence, Fate, Judgement, Latency, PartRecord, Unknown, Verdict};
 pub use rules::{Confirm, Consequence, Ejector, Find, Limits, PhotoEye, Rules, Share, SkippedPolicy};
 
@@ -151,6 +153,10 @@ pub enum Happening {
     Drift(String),
     /// The decisions can no longer be written down, and no more of them can be kept.
     AuditLost,
+    /// A person announces known bad pieces: the next parts that are found.
+    Challenged(Challenge),
+    /// The run ends: no further part will be found, and those on the belt still get their fates.
+    NoMoreParts,
     /// Time passed; see [`LineCore::next_wakeup`].
     Tick,
     /// Nothing is left to wait for: whatever is still open is closed as unaccounted.
@@ -191,6 +197,8 @@ pub enum Action {
     ClearAlarm(Alarm),
     /// A device's health changed: it fails for the reason given, or has worked again for a while.
     Health(Device, Result<(), String>),
+    /// How a challenge goes.
+    Challenge(ChallengeNews),
     /// Something else to write down.
     Note(String),
     /// Write down what became of a part. Each part has exactly one such record.

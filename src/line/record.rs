@@ -164,6 +164,8 @@ pub struct PartRecord {
     pub fired: Option<Monotonic>,
     /// When the sensor in the chute saw it, where there is one.
     pub confirmed: Option<Monotonic>,
+    /// Whether it is a known bad piece, which a person sent to see whether it is rejected.
+    pub challenge: bool,
     /// The one fate.
     pub fate: Fate,
 }

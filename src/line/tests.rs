@@ -7,38 +7,38 @@ use crate::digest::Digest;
 use crate::time::StampSource;
 
 /// 150 ms from the camera to the ejector.
-fn rules() -> Rules {
+pub(super) fn rules() -> Rules {
     let ms = Duration::from_millis;
     Rules::timed(ms(150), ms(30), ms(20))
 }
 
-fn at_ms(ms: u64) -> Monotonic {
+pub(super) fn at_ms(ms: u64) -> Monotonic {
     Monotonic::from_nanos(ms * 1_000_000)
 }
 
 /// A core, what it did, and a shorter way to tell it things.
-struct Bench {
-    core: LineCore,
+pub(super) struct Bench {
+    pub(super) core: LineCore,
     actions: Vec<Action>,
 }
 
 impl Bench {
-    fn new(rules: Rules) -> Self {
+    pub(super) fn new(rules: Rules) -> Self {
         Bench { core: LineCore::new(rules), actions: Vec::new() }
     }
 
     /// Tells what happened at `ms`, and gives what followed.
-    fn tell(&mut self, ms: u64, what: Happening) -> Vec<Action> {
+    pub(super) fn tell(&mut self, ms: u64, what: Happening) -> Vec<Action> {
         self.actions.clear();
         self.core.handle(Event { at: at_ms(ms), what }, &mut self.actions);
         self.actions.clone()
     }
 
-    fn frame(&mut self, ticket: u64, ms: u64) -> Vec<Action> {
+    pub(super) fn frame(&mut self, ticket: u64, ms: u64) -> Vec<Action> {
         self.tell(ms, Happening::Captured(sighting(ticket, ms)))
     }
 
-    fn judged(&mut self, ticket: u64, ms: u64, rejects: bool) -> Vec<Action> {
+    pub(super) fn judged(&mut self, ticket: u64, ms: u64, rejects: bool) -> Vec<Action> {
         let judgement = Judgement {
             score: 0.0,
             threshold: 1.0,

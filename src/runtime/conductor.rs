@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
 use super::condition::Condition;
+use super::control::{Asked, Control};
 use super::grabbing::Grabbing;
 use super::inspection::{Waiting, judge};
 use super::journal::Journal;
@@ -22,7 +23,7 @@ use crate::Result;
 use crate::audit::{Body, PartContext};
 use crate::camera::Counted;
 use crate::health::Health;
-use crate::line::{Action, Device, Event, Find, Happening, LineCore, PartRecord, Ticket};
+use crate::line::{Action, ChallengeNews, Device, Event, Find, Happening, LineCore, PartRecord, Ticket};
 use crate::outputs::firing::{self, Firing};
 use crate::time::Monotonic;
 
@@ -46,6 +47,8 @@ pub(super) enum Message {
     },
     /// The camera's thread gives no more frames, by an end of the run or a panic.
     CameraDone(Result<Ending, String>),
+    /// Somebody outside asked for something.
+    Asked(Asked),
     /// The inspection's thread judges no more, or panicked.
     InspectionDone(Result<(), String>),
 }
@@ -64,12 +67,14 @@ pub fn run(wiring: Wiring) -> Result<Summary> {
     }
     let prepare = if wiring.realtime { realtime::schedule_first_or_say } else { || {} };
     let firing = Firing::start(wiring.output, wiring.rules.ejector.gap, prepare, firing_reports(sender.clone()))?;
-    let beacons = Beacons::start(wiring.signals, if wiring.realtime { realtime::schedule_first_or_say } else { || {} })?;
+    let beacons =
+        Beacons::start(wiring.signals, if wiring.realtime { realtime::schedule_first_or_say } else { || {} })?;
     let gallery = wiring.observer.map(|observer| Gallery::open(observer, wiring.pace)).transpose()?;
-    let grab_stop = Arc::new(AtomicBool::new(false));
+    let (grab_stop, control_stop) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
     let camera_health = Arc::new(Health::default());
     let slot = Arc::new(Slot::new(wiring.pace));
     let sensors = sensing::start(wiring.sensors, &sender, &grab_stop)?;
+    let control = Control::start(wiring.audit.path(), &sender, &control_stop);
     let finds_frames = wiring.rules.find == Find::EveryFrame;
     let (frames, parts) = match finds_frames {
         true => (wiring.max_parts, None),
@@ -109,6 +114,9 @@ pub fn run(wiring: Wiring) -> Result<Summary> {
         beacons: Some(beacons),
         sensors,
         parts,
+        control,
+        control_stop,
+        challenger: None,
         audit: Ledger::new(wiring.audit),
         gallery,
         tally: Tally::of(camera_counts),
@@ -152,6 +160,10 @@ struct Conductor {
     sensors: Vec<Sensor>,
     /// The run ends after so many parts, where they are not frames.
     parts: Option<u64>,
+    control: Option<Control>,
+    control_stop: Arc<AtomicBool>,
+    /// Who wants to hear how the challenge goes.
+    challenger: Option<SyncSender<ChallengeNews>>,
     audit: Ledger,
     gallery: Option<Gallery>,
     tally: Tally,
@@ -182,7 +194,8 @@ impl Conductor {
             let now = Monotonic::now();
             self.look_after_devices(now);
             if self.is_over(now) {
-                return;
+                // What followed from the end of the camera.
+                return self.tick();
             }
             self.journal.state(now, self.core.counters(), &self.tally);
             if let Some(beacons) = &self.beacons {
@@ -249,6 +262,10 @@ impl Conductor {
                     Err(why) => self.died("camera", &why),
                 }
             }
+            Message::Asked(Asked { challenge, news }) => {
+                self.challenger = Some(news);
+                self.handle(Event { at: Monotonic::now(), what: Happening::Challenged(challenge) });
+            }
             Message::InspectionDone(ended) => {
                 self.inspection.is_done = true;
                 if let Err(why) = ended {
@@ -280,6 +297,7 @@ impl Conductor {
         log::info!("the run ends: {ending}");
         self.ending = Some(ending);
         self.grab_stop.store(true, Ordering::Relaxed);
+        self.outcomes.push_back(Happening::NoMoreParts);
         let longest = self.core.rules().longest_way();
         self.halt_at.get_or_insert_with(|| Monotonic::now() + longest + GRACE);
     }
@@ -320,6 +338,7 @@ impl Conductor {
                 }
                 self.audit.write(Body::health(at, device, &health));
             }
+            Action::Challenge(news) => self.challenge(&news, at),
             Action::Note(text) => {
                 log::warn!("{text}");
                 self.audit.write(Body::note(at, &text));
@@ -340,6 +359,22 @@ impl Conductor {
                 let why = "its frame was gone before it could be inspected".to_owned();
                 self.outcomes.push_back(Happening::Inspected(ticket, Err(why)));
             }
+        }
+    }
+
+    fn challenge(&mut self, news: &ChallengeNews, at: Monotonic) {
+        match news {
+            ChallengeNews::Begun(challenge) => {
+                log::info!("{} sends {} known bad pieces", challenge.by, challenge.pieces);
+            }
+            ChallengeNews::Ended(_, outcome) if outcome.is_passed() => log::info!("the challenge is passed"),
+            ChallengeNews::Ended(..) => log::error!("the challenge is not passed"),
+            ChallengeNews::Refused(..) | ChallengeNews::Piece(..) => {}
+        }
+        Body::challenge(at, news).into_iter().for_each(|body| self.audit.write(body));
+        if let Some(challenger) = &self.challenger {
+            // Who went away, or does not read, misses it; the audit has it.
+            let _ = challenger.try_send(news.clone());
         }
     }
 
@@ -365,6 +400,8 @@ impl Conductor {
             log::error!("{device}: {why}");
             self.audit.write(Body::health(Monotonic::now(), device, &Err(why)));
         }
+        self.control_stop.store(true, Ordering::Relaxed);
+        self.control.take().into_iter().for_each(Control::leave);
         self.slot.end();
         self.sensors.drain(..).for_each(Sensor::leave);
         self.camera.leave("the camera's driver does not come back");

@@ -96,6 +96,7 @@ mod tests {
             slack_ms: 0.0,
             fired: None,
             confirmed: None,
+            challenge: false,
             fate: Fate::Rejected,
         };
         assert_eq!(told(&record), "part 7 (lid.png): reject, score 1.500 (threshold 1.250) -> rejected");

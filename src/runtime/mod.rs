@@ -12,6 +12,7 @@
 
 mod condition;
 mod conductor;
+pub(crate) mod control;
 mod grabbing;
 mod histogram;
 mod inspection;

@@ -160,11 +160,7 @@ fn open_sensors(config: &LineConfig) -> Result<Sensors> {
 }
 
 /// Opens the input of that section.
-pub(crate) fn open_input(
-    config: &LineConfig,
-    section: &'static str,
-    setting: &InputConfig,
-) -> Result<Box<dyn Input>> {
+pub(crate) fn open_input(config: &LineConfig, section: &'static str, setting: &InputConfig) -> Result<Box<dyn Input>> {
     inputs::open(section, setting).map_err(|error| config.blame(section, error))
 }
 

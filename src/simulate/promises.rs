@@ -4,8 +4,8 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 
 use crate::line::{
-    Action, Alarm, Consequence, Drive, Event, Fate, Happening, Order, PartId, PartRecord, Rules, Ticket, Unknown,
-    Verdict,
+    Action, Alarm, Challenge, ChallengeNews, Consequence, Drive, Event, Fate, Happening, Order, PartId, PartRecord,
+    Rules, Ticket, Unknown, Verdict,
 };
 use crate::time::{Monotonic, StampSource};
 
@@ -42,6 +42,10 @@ pub(super) struct Promises {
     orders: HashMap<PartId, Order>,
     fired: HashMap<PartId, Option<Monotonic>>,
     recorded: HashSet<PartId>,
+    /// The challenge that is under way.
+    challenge: Option<Challenge>,
+    /// Known bad pieces that are on record as found bad and ejected.
+    caught: HashSet<PartId>,
 }
 
 type Held = Result<(), String>;
@@ -55,6 +59,8 @@ impl Promises {
             orders: HashMap::new(),
             fired: HashMap::new(),
             recorded: HashSet::new(),
+            challenge: None,
+            caught: HashSet::new(),
         }
     }
 
@@ -80,6 +86,7 @@ impl Promises {
                     return Err(format!("alarm {alarm} ends, and was not raised"));
                 }
                 Action::Fire(order) => self.ordered(order)?,
+                Action::Challenge(news) => self.challenged(news)?,
                 Action::Record(record) => {
                     self.recorded(record)?;
                     if is_missed(record) && must_stop && !stops {
@@ -107,6 +114,9 @@ impl Promises {
         if !self.recorded.insert(part) {
             return Err(format!("part {part} has two records"));
         }
+        if record.challenge && (&record.verdict, &record.fate) == (&Verdict::Reject, &Fate::Rejected) {
+            self.caught.insert(part);
+        }
         let order = self.orders.remove(&part);
         let fired = self.fired.remove(&part);
         let said = record.ticket.and_then(|ticket| self.said.get(&ticket).copied());
@@ -116,6 +126,31 @@ impl Promises {
             (verdict, Fate::Passed) => Err(format!("part {part}, {}, was passed", verdict.as_str())),
             (_, Fate::Rejected) => self.rejected(record, order, fired.flatten()),
             (_, Fate::Unaccounted(_)) => self.unaccounted(record),
+        }
+    }
+
+    /// A challenge has one end, which says of each piece what its record does, or an alarm stands.
+    fn challenged(&mut self, news: &ChallengeNews) -> Held {
+        match news {
+            ChallengeNews::Begun(challenge) => match self.challenge.replace(challenge.clone()) {
+                Some(_) => Err("a challenge begins while another is under way".into()),
+                None => Ok(()),
+            },
+            ChallengeNews::Ended(challenge, outcome) => {
+                if self.challenge.take().as_ref() != Some(challenge) {
+                    return Err("a challenge ends that did not begin".into());
+                }
+                let pieces = outcome.caught.len() + outcome.missed.len() + outcome.absent as usize;
+                if pieces != challenge.pieces as usize || outcome.caught.iter().any(|part| !self.caught.contains(part))
+                {
+                    return Err("a challenge does not end as its pieces' records say".into());
+                }
+                match outcome.is_passed() || self.alarms.contains(&Alarm::Challenge) {
+                    true => Ok(()),
+                    false => Err("a challenge is not passed, and no alarm stands".into()),
+                }
+            }
+            ChallengeNews::Refused(..) | ChallengeNews::Piece(..) => Ok(()),
         }
     }
 
@@ -161,6 +196,7 @@ impl Promises {
     /// Nothing is left to happen.
     pub(super) fn ended(&self, is_idle: bool) -> Held {
         match is_idle {
+            true if self.challenge.is_some() => Err("a challenge has no end".into()),
             true => Ok(()),
             false => Err("parts are left without a fate".into()),
         }

@@ -77,10 +77,15 @@ impl Valve {
             false => now + trouble.millis(0.0, 0.5),
         };
         self.schedule.hold(fired + order.pulse);
+        let off_by = Some(fired + order.pulse + self.ejector.gap);
+        if self.off_by.is_some() {
+            // It blows already, and goes on for this part.
+            self.off_by = self.off_by.max(off_by);
+        }
         if self.is_lost || trouble.strikes("failed ejector") {
             return Err("no port".into());
         }
-        self.off_by = Some(fired + order.pulse + self.ejector.gap);
+        self.off_by = self.off_by.max(off_by);
         if self.blown.back().is_none_or(|(_, ended)| ended.is_some()) {
             self.blown.push_back((place(fired + self.ejector.delay), None));
         }

@@ -4,7 +4,9 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::time::Duration;
 
-use crate::line::{Action, Confirm, Device, Event, Fate, Find, Happening, Length, LineCore, Sighting, Ticket};
+use crate::line::{
+    Action, Challenge, Confirm, Device, Event, Fate, Find, Happening, Length, LineCore, Sighting, Ticket,
+};
 use crate::time::{Monotonic, StampSource};
 
 use super::belt::{Piece, Stretch, TrueBelt};
@@ -26,6 +28,8 @@ const FRAME: Duration = Duration::from_millis(20);
 const OVERDUE: Duration = Duration::from_millis(10);
 /// So many events of a core are remembered, to be searched when a promise is broken.
 const REMEMBERED: usize = 20_000;
+/// How often a person sends known bad pieces in a stretch of the belt; those that follow are bad now and then.
+const CHALLENGES: f64 = 0.02;
 /// How long a part falls until the sensor in the chute sees it.
 const FALL: Duration = Duration::from_millis(60);
 
@@ -182,6 +186,7 @@ impl World {
             Some(2) => {
                 let stretch = self.belt.now;
                 let place = |at: Monotonic| stretch.position(at.min(stretch.ends));
+                self.valve.is_lost = self.is(Spell::OutputLost, self.now);
                 if let Some((part, result)) = self.valve.step(self.now, place, &mut self.trouble)
                     && !self.trouble.strikes("lost report")
                 {
@@ -207,7 +212,9 @@ impl World {
         if let What::Passes(piece) = due.what {
             return self.passes(&piece);
         }
-        if due.life != self.life {
+        // An encoder counts for whoever listens; a new core would else take the belt to stand still for a while.
+        let is_count = matches!(&due.what, What::Tell(event) if matches!(event.what, Happening::Moved(_)));
+        if due.life != self.life && !is_count {
             return Ok(());
         }
         match due.what {
@@ -376,6 +383,12 @@ impl World {
             self.begin_spell(spell, from, from + lasts);
         }
         self.counts(stretch);
+        if self.trouble.chance(CHALLENGES) {
+            let (pieces, within) = (1 + self.trouble.number(0.0, 4.0) as u32, self.trouble.between(10.0, 300.0));
+            let challenge = Challenge { pieces, within, by: "somebody".into() };
+            let at = stretch.begins + self.trouble.between(0.0, 1.0);
+            self.tell_at(at, Event { at, what: Happening::Challenged(challenge) });
+        }
         if let Find::PhotoEye(_) = self.plan.rules.find {
             self.edges();
         }
