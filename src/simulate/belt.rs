@@ -36,6 +36,11 @@ impl Stretch {
         self.from + Length::from_nm(moved as i64)
     }
 
+    /// How long the belt takes for so much of its way.
+    pub(super) fn takes(&self, way: Length) -> Duration {
+        Duration::from_nanos((i128::from(way.as_nm()) * 1_000_000_000 / i128::from(self.speed.max(1))) as u64)
+    }
+
     /// When the belt is at `place`, if it is within.
     pub(super) fn when(&self, place: Length) -> Option<Monotonic> {
         if place < self.from || place >= self.position(self.ends) {

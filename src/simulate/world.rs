@@ -30,6 +30,8 @@ const OVERDUE: Duration = Duration::from_millis(10);
 const REMEMBERED: usize = 20_000;
 /// How often a person sends known bad pieces in a stretch of the belt; those that follow are bad now and then.
 const CHALLENGES: f64 = 0.02;
+/// A thread that sleeps until a moment is woken so long after it.
+const WAKING: Duration = Duration::from_millis(3);
 /// How long a part falls until the sensor in the chute sees it.
 const FALL: Duration = Duration::from_millis(60);
 
@@ -173,10 +175,10 @@ impl World {
     /// The next thing that happens: the belt's next stretch, the core's wake-up, the valve, the network, or what is queued.
     fn step(&mut self) -> Result<(), String> {
         let wakeup = self.core.next_wakeup().filter(|_| self.begins_again.is_none());
-        let wakeup = wakeup.map(|at| self.after_stall(at.max(self.now)));
+        let wakeup = wakeup.map(|at| self.after_stall((at + WAKING).max(self.now)));
         let queued = self.queue.peek().map(|due| due.0.at);
         let times =
-            [Some(self.belt.now.ends), self.begins_again, self.valve.next(), self.network.next(), wakeup, queued];
+            [Some(self.belt.now.ends), self.begins_again, self.valve.next(), self.network.next(), queued, wakeup];
         let Some(at) = times.iter().flatten().min().copied() else { return Ok(()) };
         self.now = self.now.max(at);
         let which = times.iter().position(|time| *time == Some(at));
@@ -198,8 +200,9 @@ impl World {
                 let next = self.network.go_on(self.now, &mut self.trouble);
                 self.tell_all(next);
             }
-            Some(4) => self.tell(tick(self.now))?,
-            _ => self.take_from_queue()?,
+            // As in a run: what was told is heard before the core is woken.
+            Some(4) => self.take_from_queue()?,
+            _ => self.tell(tick(self.now))?,
         }
         match self.valve.overdue(self.now) {
             overdue if overdue > OVERDUE => Err(format!("the ejector blows {overdue:?} longer than it was told to")),
@@ -395,7 +398,9 @@ impl World {
         for (at, piece) in self.belt.passing(1) {
             self.expose(at, &piece);
         }
+        // As late as the ejector may be, and as far as the encoder is coarse: on a slow belt that takes long.
         let late = self.plan.rules.ejector.tolerance + Duration::from_millis(60);
+        let late = late + stretch.takes(Length::from_nm(2 * STEP));
         for (at, piece) in self.belt.passing(2) {
             self.push(at + late, What::Passes(piece));
         }
