@@ -260,9 +260,36 @@ fn a_power_cut_loses_nothing_that_was_on_disk() {
     }
 }
 
-/// A line on a file system of half a megabyte that is full but for a few kilobytes; `script` runs beside it, with `$D` the file
-/// system and `$PID` the line. Gives the exit code, the log and stderr; `None` where file systems cannot be mounted.
-fn on_a_small_disk(audit: &str, frames: u32, script: &str) -> Option<(i32, Vec<serde_json::Value>, String)> {
+/// A file system on which a line keeps its audit.
+struct Disk {
+    /// Mounts it at `$D`; ends with 77 where that cannot be.
+    mount: &'static str,
+    /// How to be allowed to.
+    unshare: &'static [&'static str],
+}
+
+/// Half a megabyte that is full but for a few kilobytes.
+const FULL: Disk = Disk {
+    mount: "mount -t tmpfs -o size=512k none $D || exit 77\nhead -c 480k /dev/zero > $D/ballast\n",
+    unshare: &["--map-root-user", "--mount"],
+};
+
+/// An ext4 that becomes read-only at the first error, as that of a failing card does; `$SICK` is what brings it one.
+const FAILING: Disk = Disk {
+    mount: "head -c 8M /dev/zero > $D.img\nmkfs.ext4 -q $D.img || exit 77\n\
+            mount -o loop,errors=remount-ro $D.img $D || exit 77\n\
+            SICK=/sys/fs/ext4/$(basename $(findmnt -no SOURCE $D))/trigger_fs_error\n[ -w $SICK ] || exit 77\n",
+    unshare: &["--mount"],
+};
+
+/// A line on such a disk; `script` runs beside it, with `$D` the file system and `$PID` the line. Gives the exit code, the log and
+/// stderr; `None` where file systems cannot be mounted.
+fn on_a_small_disk(
+    disk: &Disk,
+    audit: &str,
+    frames: u32,
+    script: &str,
+) -> Option<(i32, Vec<serde_json::Value>, String)> {
     let bench = common::Bench::new();
     std::fs::create_dir(bench.path("frames")).unwrap();
     std::fs::create_dir(bench.path("disk")).unwrap();
@@ -276,13 +303,14 @@ fn on_a_small_disk(audit: &str, frames: u32, script: &str) -> Option<(i32, Vec<s
     );
     std::fs::write(bench.path("line.toml"), config).unwrap();
     let whole = format!(
-        "D={0}/disk\nmount -t tmpfs -o size=512k none $D || exit 77\nhead -c 480k /dev/zero > $D/ballast\n\
+        "D={0}/disk\n{2}\
          {1} run --config {0}/line.toml > {0}/out 2> {0}/err &\nPID=$!\n{script}\nwait $PID\nCODE=$?\n\
          cp $D/audit.jsonl {0}/copy.jsonl\nexit $CODE\n",
         bench.path("").display(),
-        env!("CARGO_BIN_EXE_hgad")
+        env!("CARGO_BIN_EXE_hgad"),
+        disk.mount
     );
-    let output = Command::new("unshare").args(["--map-root-user", "--mount", "sh", "-c", &whole]).output();
+    let output = Command::new("unshare").args(disk.unshare).args(["sh", "-c", &whole]).output();
     let output = match output {
         Ok(output) if !matches!(output.status.code(), Some(77 | 1) if !bench.path("copy.jsonl").exists()) => output,
         _ => {
@@ -304,7 +332,7 @@ fn count(records: &[serde_json::Value], kind: &str) -> usize {
 #[test]
 fn a_full_disk_is_an_alarm_and_nothing_is_lost_once_there_is_room() {
     let script = format!("{UNTIL_ALARMED}sleep 0.5\nrm $D/ballast");
-    let Some((code, records, stderr)) = on_a_small_disk("", 200, &script) else { return };
+    let Some((code, records, stderr)) = on_a_small_disk(&FULL, "", 200, &script) else { return };
     assert_eq!(code, 0, "{stderr}");
     assert!(stderr.contains("No space left"), "{stderr}");
     assert_eq!((count(&records, "part"), count(&records, "lost")), (200, 0));
@@ -314,7 +342,7 @@ fn a_full_disk_is_an_alarm_and_nothing_is_lost_once_there_is_room() {
 
 #[test]
 fn a_disk_that_stays_full_stops_the_line_after_so_many_records() {
-    let Some((code, records, stderr)) = on_a_small_disk("keep_records = 40\n", 2000, "") else { return };
+    let Some((code, records, stderr)) = on_a_small_disk(&FULL, "keep_records = 40\n", 2000, "") else { return };
     assert_eq!(code, 3, "{stderr}");
     assert!(stderr.contains("the line stops: decisions can no longer be written down"), "{stderr}");
     let written = count(&records, "part");
@@ -325,7 +353,7 @@ fn a_disk_that_stays_full_stops_the_line_after_so_many_records() {
 fn a_line_that_may_go_on_counts_what_it_lost() {
     let script = format!("{UNTIL_ALARMED}sleep 2\nrm $D/ballast");
     let audit = "keep_records = 20\nwhen_full = \"count\"\n";
-    let Some((code, records, stderr)) = on_a_small_disk(audit, 400, &script) else { return };
+    let Some((code, records, stderr)) = on_a_small_disk(&FULL, audit, 400, &script) else { return };
     assert_eq!(code, 3, "records were lost: {stderr}");
     let lost =
         records.iter().filter(|record| record["kind"] == "lost").map(|record| record["records"].as_u64().unwrap());
@@ -333,4 +361,18 @@ fn a_line_that_may_go_on_counts_what_it_lost() {
     assert!(lost > 0, "{stderr}");
     let parts = count(&records, "part") as u64;
     assert!(parts < 400 && parts + lost >= 400, "{parts} written, {lost} lost");
+}
+
+#[test]
+fn a_disk_that_becomes_read_only_is_an_alarm_and_stops_the_line_after_so_many_records() {
+    let script = "while kill -0 $PID && ! tail -n +22 $D/audit.jsonl 2> $D.none | grep -q .; do sleep 0.05; done\n\
+                  echo 1 > $SICK\n";
+    let Some((code, records, stderr)) = on_a_small_disk(&FAILING, "keep_records = 40\n", 2000, script) else { return };
+    assert_eq!(code, 3, "{stderr}");
+    assert!(stderr.contains("Read-only file system") && stderr.contains("alarm audit-fault"), "{stderr}");
+    assert!(stderr.contains("the line stops: decisions can no longer be written down"), "{stderr}");
+    // What was on disk is there, line by line; what came after it was kept in memory, and is counted in the error.
+    let written = count(&records, "part");
+    assert!((20..1000).contains(&written), "{written}");
+    assert!(records.iter().enumerate().all(|(place, record)| record["seq"] == place), "the chain has no gap");
 }
