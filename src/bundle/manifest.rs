@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::{Error, Result};
 
-/// The newest bundle format that this program reads and the one that it writes.
-pub const FORMAT_VERSION: u32 = 1;
+/// The newest bundle format that this program reads; it reads all up to this one.
+pub const FORMAT_VERSION: u32 = 2;
 
 /// A bound of the parity gate above this would let any board through.
 const LARGEST_BOUND: f32 = 1.0;
@@ -27,6 +27,9 @@ pub struct Manifest {
     pub classes: Vec<String>,
     /// How the network's weights are stored.
     pub precision: Precision,
+    /// What the backbone computes in.
+    #[serde(default, skip_serializing_if = "Arithmetic::is_float")]
+    pub arithmetic: Arithmetic,
     /// The network's input.
     pub input: InputSize,
     /// How far a board's outputs for the golden frames may lie from the training host's.
@@ -75,6 +78,33 @@ pub enum Precision {
     WeightsInt8,
 }
 
+/// What the backbone computes in. The flows compute in floats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Arithmetic {
+    /// 32-bit floats.
+    #[default]
+    Float,
+    /// Activations have 8-bit codes and layers multiply whole numbers, but for those that were kept in floats
+    /// (`docs/bundle.md`, "Arithmetic in 8 bits").
+    Int8,
+}
+
+impl Arithmetic {
+    /// The oldest bundle format that can say so: what a bundle with this arithmetic is written as, so that programs that
+    /// know no other still read the bundles that they can run.
+    pub fn format_version(self) -> u32 {
+        match self {
+            Arithmetic::Float => 1,
+            Arithmetic::Int8 => 2,
+        }
+    }
+
+    fn is_float(&self) -> bool {
+        *self == Arithmetic::Float
+    }
+}
+
 /// How far a board's outputs for the golden frames may lie from the training host's, as largest absolute differences.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -116,11 +146,11 @@ impl Manifest {
         // The version is looked at first: a newer format may have keys that this program does not know.
         let table: toml::Table = text.parse().map_err(|error: toml::de::Error| malformed(error.to_string()))?;
         match table.get("format_version").and_then(toml::Value::as_integer) {
-            Some(version) if version == i64::from(FORMAT_VERSION) => {}
+            Some(version) if (1..=i64::from(FORMAT_VERSION)).contains(&version) => {}
             Some(version) => {
                 return Err(Error::device(format!("{origin}: bundle format {version} is unknown to this program"))
                     .advise(format!(
-                        "this program reads format {FORMAT_VERSION}: update hgad, or export the model again"
+                        "this program reads formats up to {FORMAT_VERSION}: update hgad, or export the model again"
                     )));
             }
             None => return Err(malformed("format_version is missing".into())),
@@ -136,6 +166,9 @@ impl Manifest {
             value if value > most => Err(format!("{name} is {value}, more than {most}")),
             _ => Ok(()),
         };
+        if self.format_version < self.arithmetic.format_version() {
+            return Err(format!("format {} has no arithmetic but float", self.format_version));
+        }
         plausible("input.width", self.input.width, 8192)?;
         plausible("input.height", self.input.height, 8192)?;
         plausible("the number of classes", self.classes.len(), 4096)?;

@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 pub use admission::{admit_graph, parse_graph};
 pub use centers::{Centers, DistanceProfile, LevelCenters, ScoreReference};
 pub use golden::{Golden, GoldenFrame};
-pub use manifest::{FORMAT_VERSION, InputSize, Level, Manifest, ParityBound, Precision};
+pub use manifest::{Arithmetic, FORMAT_VERSION, InputSize, Level, Manifest, ParityBound, Precision};
 
 use crate::digest::Digest;
 use crate::{Error, Result};

@@ -16,6 +16,7 @@ pub mod flow;
 pub mod onnx;
 pub mod pretrain;
 mod progress;
+pub mod quantize;
 pub mod render;
 
 #[cfg(test)]

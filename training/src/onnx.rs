@@ -68,6 +68,17 @@ impl GraphWriter {
         self.constant(name, DataType::Int8, shape, bytes)
     }
 
+    /// Adds a uint8 constant, and returns its name.
+    pub fn u8(&mut self, name: impl Into<String>, shape: &[usize], values: &[u8]) -> String {
+        self.constant(name, DataType::Uint8, shape, values.to_vec())
+    }
+
+    /// Adds an int32 constant, and returns its name.
+    pub fn i32(&mut self, name: impl Into<String>, shape: &[usize], values: &[i32]) -> String {
+        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        self.constant(name, DataType::Int32, shape, bytes)
+    }
+
     /// Adds a vector of integers (a shape, axes, bounds), and returns its name.
     pub fn i64(&mut self, name: impl Into<String>, values: &[i64]) -> String {
         let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();

@@ -1,9 +1,10 @@
 """Holds a bundle's network under onnxruntime against the outputs that tract computed for its golden frames.
 
-    python onnxruntime_parity.py BUNDLE [BOUND]
+    python onnxruntime_parity.py BUNDLE [BOUND] [plain]
 
 Prints the largest difference of every output as JSON: absolute where the value is below 1, else relative to the value.
 Exits with 1 when one is above BOUND (default 1e-3).
+With `plain`, onnxruntime runs every node as it is written: on a processor without VNNI, its own 8-bit kernels saturate.
 Needs the packages numpy and onnxruntime.
 """
 
@@ -29,10 +30,12 @@ def read_safetensors(path):
     return tensors
 
 
-def main(bundle, bound=1e-3):
+def main(bundle, bound=1e-3, mode=""):
     bundle = pathlib.Path(bundle)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
+    if mode == "plain":
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(bundle / "model.onnx", options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     golden = read_safetensors(bundle / "golden.safetensors")

@@ -26,7 +26,7 @@ const NEGLIGIBLE: f32 = 1e-4;
 
 /// A matrix or kernel in 8 bits: `value = code * scale` of its channel.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Quantised {
+pub(crate) struct Quantised {
     pub codes: Vec<i8>,
     pub scales: Vec<f32>,
 }
@@ -136,7 +136,7 @@ fn elements(shape: &[usize]) -> usize {
 }
 
 /// Codes and scales of `values`, which must be finite, with one scale for each index along `axis`: the largest magnitude becomes 127.
-pub(super) fn quantise(values: &[f32], shape: &[usize], axis: usize) -> Quantised {
+pub(crate) fn quantise(values: &[f32], shape: &[usize], axis: usize) -> Quantised {
     let inner = shape[axis + 1..].iter().product::<usize>();
     let channel = |i: usize| i / inner % shape[axis];
     let mut largest = vec![0f32; shape[axis]];

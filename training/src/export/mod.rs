@@ -6,13 +6,13 @@
 mod fidelity;
 mod fold;
 mod graph;
-mod int8;
-mod normals;
+pub(crate) mod int8;
+pub(crate) mod normals;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use hgad::bundle::{Bundle, Centers, Draft, FORMAT_VERSION, Golden, Level, Manifest, ParityBound, Precision};
+use hgad::bundle::{Arithmetic, Bundle, Centers, Draft, Golden, Level, Manifest, ParityBound, Precision};
 use hgad::digest::Digest;
 use hgad::{Error, Result};
 
@@ -22,6 +22,14 @@ use crate::flow::LevelWeights;
 use crate::onnx;
 
 pub use fidelity::{LevelError, WeightError};
+
+/// What manifests say of this program.
+pub(crate) const WRITTEN_BY: &str = concat!("hgad-train ", env!("CARGO_PKG_VERSION"));
+
+/// The time, as manifests tell it.
+pub(crate) fn now() -> String {
+    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
 
 /// What goes into a bundle.
 #[derive(Debug, Clone, Copy)]
@@ -149,11 +157,12 @@ fn in_memory(request: &ExportRequest, model: Vec<u8>) -> Bundle {
     training.insert("backbone".to_owned(), provenance(request.backbone).into());
     Bundle {
         manifest: Manifest {
-            format_version: FORMAT_VERSION,
-            created: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-            written_by: concat!("hgad-train ", env!("CARGO_PKG_VERSION")).to_owned(),
+            format_version: Arithmetic::Float.format_version(),
+            created: now(),
+            written_by: WRITTEN_BY.to_owned(),
             classes: request.classes.to_vec(),
             precision: request.precision,
+            arithmetic: Arithmetic::Float,
             input: request.backbone.size,
             parity: ParityBound::default(),
             levels: levels.collect(),

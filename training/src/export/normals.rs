@@ -19,7 +19,7 @@ const PROFILE_IMAGES: usize = 400;
 const GOLDEN_CLASSES: usize = 3;
 
 /// What is usual at every position, one profile per level, from the images that every class was trained on.
-pub(super) fn fit_profiles(bundle: &Bundle, trained_on: &[Vec<ImageFile>]) -> Result<Vec<DistanceProfile>> {
+pub(crate) fn fit_profiles(bundle: &Bundle, trained_on: &[Vec<ImageFile>]) -> Result<Vec<DistanceProfile>> {
     let distances_of = |(class, images): (usize, &Vec<ImageFile>)| {
         let stride = images.len().div_ceil(PROFILE_IMAGES).max(1);
         let some = images.iter().step_by(stride).map(|image| image.path.clone()).collect::<Vec<_>>();
@@ -33,7 +33,7 @@ pub(super) fn fit_profiles(bundle: &Bundle, trained_on: &[Vec<ImageFile>]) -> Re
 }
 
 /// The reference constants of every class, from its normal images.
-pub(super) fn fit_references(bundle: &Bundle, normals: &[Vec<PathBuf>]) -> Result<Vec<ScoreReference>> {
+pub(crate) fn fit_references(bundle: &Bundle, normals: &[Vec<PathBuf>]) -> Result<Vec<ScoreReference>> {
     let fit = |(class, images): (usize, &Vec<PathBuf>)| {
         let maps =
             for_each_image(bundle, "references", images, |inspector, _, _, image| inspector.level_maps(&image, class))?;
@@ -43,7 +43,7 @@ pub(super) fn fit_references(bundle: &Bundle, normals: &[Vec<PathBuf>]) -> Resul
 }
 
 /// The first normal image of up to three classes, with what this host computes for it.
-pub(super) fn golden(bundle: &Bundle, normals: &[Vec<PathBuf>]) -> Result<Golden> {
+pub(crate) fn golden(bundle: &Bundle, normals: &[Vec<PathBuf>]) -> Result<Golden> {
     let mut inspector = Inspector::new(bundle)?;
     let mut frame = |(class, images): (usize, &Vec<PathBuf>)| {
         let image = preprocess::resize(&read_rgb(&images[0])?, bundle.manifest.input)?;

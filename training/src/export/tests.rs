@@ -1,6 +1,7 @@
 //! The exported graph against the formulas, on synthetic levels and a synthetic backbone.
 
 use hgad::bundle::{InputSize, LevelCenters};
+use hgad::dataset::HoldOut;
 use ndarray::{Array1, Array2, Array3, Array4, Axis, concatenate, s};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -350,8 +351,63 @@ fn onnxruntime_computes_what_tract_computes() {
     }
 }
 
+/// A bundle of the products below `root` with random flows behind every tap; every `hold_out`-th image was held out.
+pub(crate) fn export_backbone(
+    backbone: &Backbone,
+    root: &Path,
+    classes: [&str; 2],
+    hold_out: usize,
+    precision: Precision,
+    out: &Path,
+) -> Bundle {
+    let products = hgad::dataset::products(root, Some(&classes.map(str::to_owned))).unwrap();
+    let images = |part: HoldOut| products.iter().map(|p| part.select(p.train().unwrap())).collect::<Vec<_>>();
+    let (kept, held) = (images(HoldOut::Kept(hold_out)), images(HoldOut::Held(hold_out)));
+    let mut levels = random_levels(backbone, &kept);
+    // Both products lie around the same centers, so that no frame of one looks like the other.
+    for centers in levels.iter_mut().map(|level| &mut level.centers) {
+        for class in 1..classes.len() {
+            let (first, dmu) = (centers.mu.row(0).to_owned(), centers.dmu.index_axis(Axis(0), 0).to_owned());
+            centers.mu.row_mut(class).assign(&first);
+            centers.dmu.index_axis_mut(Axis(0), class).assign(&dmu);
+            centers.psi[class] = centers.psi[0];
+            let psi_in = centers.psi_in.row(0).to_owned();
+            centers.psi_in.row_mut(class).assign(&psi_in);
+        }
+    }
+    export_bundle(ExportRequest {
+        backbone,
+        levels: &levels,
+        classes: &classes.map(str::to_owned),
+        trained_on: &files(&kept),
+        normals: &held,
+        precision,
+        training: &toml::Table::new(),
+        out,
+    })
+    .unwrap()
+    .bundle
+}
+
 /// A bundle with random flows of 12 blocks behind every tap of `backbone`, which see standardised features.
 fn export_random(backbone: &Backbone, normals: &[Vec<PathBuf>], precision: Precision, out: &Path) -> Exported {
+    let levels = random_levels(backbone, normals);
+    let classes = (0..normals.len()).map(|class| class.to_string()).collect::<Vec<_>>();
+    let training = toml::Table::new();
+    export_bundle(ExportRequest {
+        backbone,
+        levels: &levels,
+        classes: &classes,
+        trained_on: &files(normals),
+        normals,
+        precision,
+        training: &training,
+        out,
+    })
+    .unwrap()
+}
+
+fn random_levels(backbone: &Backbone, normals: &[Vec<PathBuf>]) -> Vec<LevelWeights> {
     let images = normals.iter().flatten().map(|path| {
         let image = hgad::dataset::read_rgb(path).unwrap();
         hgad::inspect::preprocess::to_tensor(&hgad::inspect::preprocess::resize(&image, backbone.size).unwrap())
@@ -370,18 +426,5 @@ fn export_random(backbone: &Backbone, normals: &[Vec<PathBuf>], precision: Preci
             ..random_level(&tap.name, sizes, l as u64)
         }
     };
-    let levels = backbone.taps.iter().enumerate().map(level).collect::<Vec<_>>();
-    let classes = (0..normals.len()).map(|class| class.to_string()).collect::<Vec<_>>();
-    let training = toml::Table::new();
-    export_bundle(ExportRequest {
-        backbone,
-        levels: &levels,
-        classes: &classes,
-        trained_on: &files(normals),
-        normals,
-        precision,
-        training: &training,
-        out,
-    })
-    .unwrap()
+    backbone.taps.iter().enumerate().map(level).collect()
 }

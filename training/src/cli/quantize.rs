@@ -1,0 +1,138 @@
+//! `hgad-train quantize`.
+
+use std::path::PathBuf;
+
+use hgad::Result;
+use hgad::bundle::{Bundle, Draft};
+use hgad::dataset::products;
+
+use crate::quantize::{Bounds, Figures, Quantised, Request, Split, Verdict, quantise_bundle};
+
+const EXAMPLES: &str = r"Examples:
+  # With the data that the model was trained on, judged on its test images, too
+  hgad-train quantize models/line1 --images parts --test parts \
+    --out models/line1-int8
+
+  # Nothing kept in floats; written although it may be worse
+  hgad-train quantize models/line1 --images parts --float-share 0 \
+    --anyway new-board --out models/trial
+
+Exit codes: 0 done, 1 worse than the bounds and not written, 2 wrong use, 3 a
+device or file failed.";
+
+/// Turn a model bundle into one whose backbone computes in 8 bits.
+///
+/// Normal images show which values every tensor of the backbone takes; weights, activations and biases become whole numbers,
+/// written as standard ONNX (QuantizeLinear and DequantizeLinear), while the flows stay in floats. The layers that hurt
+/// most are kept in floats, too. A table tells of every layer; then both models are calibrated on the normal images that training
+/// did not see, and their verdicts compared. A model that is worse than the bounds is not written. The new bundle has a digest of
+/// its own: calibrate every product again.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct QuantizeArgs {
+    /// The bundle in float arithmetic: a folder that hgad-train train wrote.
+    #[arg(value_name = "BUNDLE")]
+    bundle: PathBuf,
+    /// The folder that the model was trained from: one folder per product, each with train/good.
+    #[arg(long, value_name = "DIR")]
+    images: PathBuf,
+    /// A folder with one folder per product, each with test/good and test/KIND-OF-DEFECT: then AUROCs are compared, too.
+    #[arg(long, value_name = "DIR")]
+    test: Option<PathBuf>,
+    /// The bundle to write: a directory; one that stands there is replaced.
+    #[arg(long, value_name = "BUNDLE")]
+    out: PathBuf,
+    /// Every N-th normal image was left out of training, where the bundle itself does not tell.
+    #[arg(allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(2..))]
+    hold_out: Option<u16>,
+    /// Images per product that ranges are taken from.
+    #[arg(allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
+    frames: u16,
+    /// Layers with at most this share of the backbone's multiplications stay in floats, those that hurt most first.
+    #[arg(allow_negative_numbers = true)]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.1, value_parser = share)]
+    float_share: f64,
+    /// The false-reject rate of the thresholds at which verdicts are compared.
+    #[arg(allow_negative_numbers = true)]
+    #[arg(long, value_name = "RATE", default_value_t = 0.01)]
+    target_frr: f64,
+    /// How much image and pixel AUROC may lose, mean over the products.
+    #[arg(allow_negative_numbers = true)]
+    #[arg(long, value_name = "LOSS", default_value_t = 0.002, value_parser = share)]
+    max_auroc_loss: f64,
+    /// Share of the images whose verdict may flip.
+    #[arg(allow_negative_numbers = true)]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.002, value_parser = share)]
+    max_flips: f64,
+    /// Write the bundle although it is worse than that; the reason goes into its manifest.
+    #[arg(long, value_name = "REASON", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    anyway: Option<String>,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err(format!("'{text}' is not a number from 0 to 1")),
+    }
+}
+
+pub fn run(args: &QuantizeArgs) -> Result<()> {
+    Draft::check_place(&args.out)?;
+    let bundle = Bundle::open(&args.bundle)?;
+    let images = Split::of(&bundle, &args.images, args.hold_out.map(usize::from))?;
+    let tests = match &args.test {
+        Some(root) => {
+            let products = products(root, Some(&bundle.manifest.classes))?;
+            products.iter().map(|product| product.test()).collect::<Result<Vec<_>>>()?
+        }
+        None => vec![Vec::new(); bundle.manifest.classes.len()],
+    };
+    let Quantised { written, table, verdict } = quantise_bundle(&Request {
+        bundle: &bundle,
+        images: &images,
+        tests: &tests,
+        frames: args.frames.into(),
+        float_share: args.float_share,
+        frr: args.target_frr,
+        bounds: Bounds { auroc: args.max_auroc_loss, flips: args.max_flips },
+        anyway: args.anyway.as_deref(),
+        out: &args.out,
+    })?;
+    hgad::print::line(format_args!("{table}\n"))?;
+    print(&verdict)?;
+    let written = written?;
+    hgad::print::line(format_args!(
+        "\n{}: bundle {}, model.onnx {:.2} MB; calibrate every product with it",
+        args.out.display(),
+        written.digest.short(),
+        written.model.len() as f64 / 1e6
+    ))
+}
+
+fn print(verdict: &Verdict) -> Result<()> {
+    let width = verdict.classes.iter().map(|class| class.class.chars().count()).max().unwrap_or(0).max(5);
+    hgad::print::line(format_args!(
+        "{:width$}  images  flips  correlation  image AUROC        pixel AUROC        misses",
+        "class"
+    ))?;
+    for class in &verdict.classes {
+        let counts = format!("{:6}  {:5}  {:11.5}", class.images, class.flips, class.correlation);
+        hgad::print::line(format_args!("{:width$}  {counts}  {}", class.class, pairs(class.figures)))?;
+    }
+    let (flips, images) = verdict.flips();
+    hgad::print::line(format_args!("{:width$}  {images:6}  {flips:5}  {:11}  {}", "all", "", pairs(verdict.mean())))
+}
+
+/// Figures in floats and in 8 bits.
+fn pairs(figures: Option<[Figures; 2]>) -> String {
+    let Some([float, int8]) = figures else { return String::new() };
+    let pair = |of: fn(&Figures) -> Option<f64>| match (of(&float), of(&int8)) {
+        (Some(float), Some(int8)) => format!("{float:.4} -> {int8:.4}"),
+        _ => format!("{:16}", "-"),
+    };
+    let misses = |figures: &Figures| figures.misses.map_or("-".to_owned(), |rate| format!("{:.1}%", 100.0 * rate));
+    let misses = format!("{} -> {}", misses(&float), misses(&int8));
+    format!("{}   {}   {misses}", pair(|f| f.image_auroc), pair(|f| f.pixel_auroc))
+}

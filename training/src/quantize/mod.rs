@@ -1,0 +1,234 @@
+//! From a bundle in float arithmetic to one whose backbone computes in 8 bits.
+//!
+//! ```text
+//! layers --> ranges (histograms, methods) --> plan (layers kept in floats) --> qdq (graph) --> verdict --> bundle
+//! ```
+//!
+//! Everything is chosen by what it changes at the tensors that the flows read, on frames of normal parts; whether the result is
+//! written depends on what it changes of decisions about parts that training did not see.
+
+mod code;
+mod gauge;
+mod layers;
+mod network;
+mod plan;
+mod qdq;
+mod range;
+mod split;
+mod table;
+mod verdict;
+mod weights;
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use hgad::bundle::{Arithmetic, Bundle, Draft, ParityBound, Precision, parse_graph};
+use hgad::dataset::{TestImage, read_rgb};
+use hgad::inspect::{Inspector, preprocess};
+use hgad::{Error, Result};
+use rayon::prelude::*;
+use tract_onnx::pb::ModelProto;
+use tract_onnx::prelude::Tensor;
+
+use crate::export::{WRITTEN_BY, normals, now};
+use crate::onnx;
+use gauge::Gauge;
+use layers::{Kind, Layers};
+use network::{Coded, Frame, Network};
+
+pub use code::Code;
+pub use gauge::decibels;
+pub use range::Method;
+pub use split::Split;
+pub use table::{LayerRow, Table};
+pub use verdict::{Bounds, ClassVerdict, Figures, Verdict};
+
+/// Frames per class that errors are measured on: their tensors are kept in memory.
+const MEASURED: usize = 4;
+
+/// The parity gate's bounds are so many times what the last bits of sums change on the golden frames.
+const PARITY_MARGIN: f32 = 4.0;
+/// The largest bound that a manifest may have.
+const LARGEST_PARITY: f32 = 1.0;
+/// By so much sums of floats differ, relative to their own size, when they are added up in another order.
+const ROUNDING: f32 = 1e-6;
+
+/// What to quantise, and how far it may go.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The bundle in floats.
+    pub bundle: &'a Bundle,
+    /// Its normal images.
+    pub images: &'a Split,
+    /// Test images of every class; empty lists where there are none.
+    pub tests: &'a [Vec<TestImage>],
+    /// Images of every class that ranges are taken from.
+    pub frames: usize,
+    /// Share of the multiplications that layers kept in floats may have, those that hurt most first.
+    pub float_share: f64,
+    /// The false-reject rate that thresholds are compared at.
+    pub frr: f64,
+    /// How much worse the result may be.
+    pub bounds: Bounds,
+    /// Why it is to be written although it is worse.
+    pub anyway: Option<&'a str>,
+    /// The bundle's directory; one that stands there is replaced.
+    pub out: &'a Path,
+}
+
+/// A bundle in 8 bits, and what was measured of it.
+#[derive(Debug)]
+pub struct Quantised {
+    /// The bundle, as read back; the failed check where it is worse than the bounds.
+    pub written: Result<Bundle>,
+    /// What became of every layer.
+    pub table: Table,
+    /// What became of decisions.
+    pub verdict: Verdict,
+}
+
+/// Quantises the bundle's backbone, measures what that changes, and writes the result if it is within the bounds.
+///
+/// # Errors
+///
+/// A bundle that already computes in 8 bits or whose graph has no backbone that can be quantised, a class without images
+/// (usage errors); images that cannot be read, a bundle that cannot be written (device errors).
+pub fn quantise_bundle(request: &Request) -> Result<Quantised> {
+    let Request { bundle: float, images, .. } = *request;
+    if float.manifest.arithmetic != Arithmetic::Float {
+        return Err(
+            Error::usage("the bundle already computes in 8 bits").advise("give the bundle that it was made from")
+        );
+    }
+    let model = parse_graph("the bundle's model.onnx", &float.model)?;
+    let network = network_of(float, &model)?;
+    let frames = frames(float, &network, &images.sample(MEASURED))?;
+    let gauge = Gauge::new(&network, &frames)?;
+    log::info!("looking for the range of every tensor");
+    let histograms = plan::histograms(&network, &tensors(float, &images.sample(request.frames))?)?;
+    let ranges = plan::ranges(&network, &gauge, &histograms)?;
+    log::info!("measuring every layer by itself");
+    let alone = plan::alone(&network, &gauge, &ranges)?;
+    let kept = kept_in_floats(&network, &alone, request.float_share);
+    let int8 = |l: usize| alone[l].is_some() && !kept.contains(&l);
+    let coded = plan::coded(&network, &ranges, int8)?;
+    let table = Table::new(&coded, &gauge, &ranges, &alone)?;
+
+    let mut bundle = in_memory(float, onnx::encode(&qdq::write(&model, &coded)));
+    log::info!("measuring what is usual of normal parts");
+    if images.all_trained {
+        bundle.centers.profiles = normals::fit_profiles(&bundle, &images.trained)?;
+    }
+    bundle.centers.references = normals::fit_references(&bundle, &images.held)?;
+    bundle.golden = normals::golden(&bundle, &images.held)?;
+    bundle.manifest.parity = parity(&bundle, &model, &coded)?;
+    log::info!("comparing decisions with those in floats");
+    let verdict = verdict::compare([float, &bundle], &images.held, request.tests, request.frr)?;
+    let checked = verdict.check(request.bounds);
+    bundle.manifest.training.insert("quantised".to_owned(), record(request, &table, &verdict, checked.is_err()).into());
+    let written = match (checked, request.anyway) {
+        (Err(error), None) => Err(error),
+        _ => {
+            let Bundle { manifest, model, centers, golden, trained_on, .. } = bundle;
+            Ok(Draft { manifest, model, centers, golden, trained_on }.write(request.out)?)
+        }
+    };
+    Ok(Quantised { written, table, verdict })
+}
+
+fn network_of(bundle: &Bundle, model: &ModelProto) -> Result<Network> {
+    let layers = Layers::of(&model.graph.clone().unwrap_or_default())?;
+    if layers.layers.iter().all(|layer| matches!(layer.kind, Kind::Other)) {
+        return Err(Error::usage("the bundle's backbone has no layer that can be quantised"));
+    }
+    let opset = model.opset_import.first().map_or(onnx::OPSET, |set| set.version);
+    Network::new(layers, bundle.manifest.input, opset)
+}
+
+/// The network's input for every image.
+fn tensors(bundle: &Bundle, images: &[PathBuf]) -> Result<Vec<Arc<Tensor>>> {
+    let tensor = |path: &PathBuf| {
+        let image = preprocess::resize(&read_rgb(path)?, bundle.manifest.input)?;
+        Ok(Arc::new(Tensor::from(preprocess::to_tensor(&image))))
+    };
+    images.par_iter().map(tensor).collect()
+}
+
+fn frames(bundle: &Bundle, network: &Network, images: &[PathBuf]) -> Result<Vec<Frame>> {
+    tensors(bundle, images)?.par_iter().map(|image| network.run(Tensor::clone(image))).collect()
+}
+
+/// The layers that disturb the taps most, as long as they have no more than `share` of all multiplications together.
+fn kept_in_floats(network: &Network, alone: &[Option<f64>], share: f64) -> HashSet<usize> {
+    let total = (0..alone.len()).map(|l| network.multiplications(l)).sum::<usize>() as f64;
+    let mut order = (0..alone.len()).filter_map(|l| Some((alone[l]?, l))).collect::<Vec<_>>();
+    order.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+    let mut spent = 0.0;
+    let fits = order.into_iter().map(|(_, l)| l).take_while(|&l| {
+        spent += network.multiplications(l) as f64 / total.max(1.0);
+        spent <= share
+    });
+    if share > 0.0 { fits.collect() } else { HashSet::new() }
+}
+
+/// The bundle before anything was measured on it.
+fn in_memory(float: &Bundle, model: Vec<u8>) -> Bundle {
+    let mut bundle = Bundle { model, ..float.clone() };
+    bundle.manifest.format_version = Arithmetic::Int8.format_version();
+    bundle.manifest.arithmetic = Arithmetic::Int8;
+    bundle.manifest.precision = Precision::WeightsInt8;
+    bundle.manifest.created = now();
+    bundle.manifest.written_by = WRITTEN_BY.to_owned();
+    bundle
+}
+
+/// Bounds for boards that compute the backbone in whole numbers, for boards that round every product in floats, and all
+/// between: a sum that lies halfway between two codes becomes either, and what is behind it differs by a step. How much that
+/// is in the end is seen when the scales are shifted by as little as floats round.
+fn parity(bundle: &Bundle, model: &ModelProto, coded: &Coded) -> Result<ParityBound> {
+    let mut seen = ParityBound { z: 0.0, logdet: 0.0, score: 0.0 };
+    for shifted in [coded.shifted(ROUNDING), coded.shifted(-ROUNDING)] {
+        let mut shifted = Bundle { model: onnx::encode(&qdq::write(model, &shifted)), ..bundle.clone() };
+        shifted.manifest.parity = ParityBound { z: f32::MAX, logdet: f32::MAX, score: f32::MAX };
+        let other = Inspector::new(&shifted)?.check_parity(&shifted)?;
+        seen = ParityBound {
+            z: seen.z.max(other.z),
+            logdet: seen.logdet.max(other.logdet),
+            score: seen.score.max(other.score),
+        };
+    }
+    log::info!("a last bit's difference moves latents by {:e}, a score by {:e}", seen.z, seen.score);
+    let bound = |seen: f32, least: f32| (PARITY_MARGIN * seen).clamp(least, LARGEST_PARITY);
+    let least = ParityBound::default();
+    Ok(ParityBound {
+        z: bound(seen.z, least.z),
+        logdet: bound(seen.logdet, least.logdet),
+        score: bound(seen.score, least.score),
+    })
+}
+
+/// What the manifest tells of it.
+fn record(request: &Request, table: &Table, verdict: &Verdict, worse: bool) -> toml::Table {
+    let mut told = toml::Table::new();
+    let mut tell = |key: &str, value: toml::Value| _ = told.insert(key.to_owned(), value);
+    let in_floats = table.layers.iter().filter(|layer| layer.in_floats).map(|layer| layer.tensor.clone());
+    tell("from", request.bundle.digest.to_string().into());
+    tell("in_floats", in_floats.collect::<Vec<_>>().into());
+    tell("taps_sqnr_db", table.taps.into());
+    let (flips, images) = verdict.flips();
+    tell("images", (images as i64).into());
+    tell("flips", (flips as i64).into());
+    for (key, loss) in ["image_auroc_loss", "pixel_auroc_loss"].into_iter().zip(verdict.auroc_loss()) {
+        if let Some(loss) = loss {
+            tell(key, loss.into());
+        }
+    }
+    if let Some(reason) = request.anyway.filter(|_| worse) {
+        tell("worse_than_allowed", reason.into());
+    }
+    told
+}
+
+#[cfg(test)]
+mod tests;
