@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use hgad::bundle::{
-    Arithmetic, Bundle, Centers, Draft, FORMAT_VERSION, Golden, GoldenFrame, InputSize, Level, LevelCenters, Manifest,
-    ParityBound, Precision,
+    Arithmetic, Bundle, Centers, Draft, Golden, GoldenFrame, InputSize, Level, LevelCenters, Manifest, ParityBound,
+    Precision,
 };
 use hgad::digest::Digest;
 use hgad::inspect::{Inspector, score};
@@ -49,8 +49,8 @@ pub fn defective_part(class: usize, seed: u32) -> RgbImage {
 /// Writes the tiny bundle as `directory`.
 pub fn write_bundle(directory: &Path) -> Bundle {
     let manifest = Manifest {
-        format_version: FORMAT_VERSION,
-        arithmetic: Arithmetic::default(),
+        format_version: Arithmetic::Float.format_version(),
+        arithmetic: Arithmetic::Float,
         created: "2026-01-01T00:00:00Z".into(),
         written_by: "test".into(),
         classes: CLASSES.map(str::to_owned).to_vec(),
