@@ -22,6 +22,7 @@ lab=$(cd "$lab" && pwd)
 vivid=${VIVID:-n_devs=2 node_types=0x1,0x1 num_inputs=1,1 input_types=0x0,0x0 multiplanar=1,2}
 
 die() { echo "guest.sh: $*" >&2; exit 3; }
+. "$here/../private-apt.sh"
 
 setup() {
     apt-get update -q
@@ -29,41 +30,12 @@ setup() {
         qemu-system-x86 busybox-static cpio kmod xz-utils zstd
 }
 
-# A private apt: it knows the backports, and changes nothing of this machine's own lists.
-use_private_apt() {
-    local apt=$lab/apt mirror
-    mirror=$(grep -hE '^(deb |URIs:)' /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null |
-        grep -oE 'https?://[^ ]+/debian/?( |$)' | head -n 1 || true)
-    mirror=${mirror%% *}
-    [ -n "$mirror" ] || die "no Debian mirror in /etc/apt; the guest's kernel is a Debian package"
-    mkdir -p "$apt"/{lists/partial,cache/archives/partial,parts}
-    touch "$apt/status"
-    echo "deb [arch=amd64 signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror trixie-backports main" > "$apt/sources.list"
-    cat > "$apt/apt.conf" <<EOF
-APT::Architecture "amd64";
-APT::Architectures { "amd64"; };
-APT::Sandbox::User "root";
-Acquire::Languages "none";
-Acquire::Retries "3";
-Dir::Etc::sourcelist "$apt/sources.list";
-Dir::Etc::sourceparts "$apt/parts";
-Dir::Etc::preferencesparts "$apt/parts";
-Dir::State "$apt";
-Dir::State::Lists "$apt/lists";
-Dir::State::status "$apt/status";
-Dir::Cache "$apt/cache";
-EOF
-    export APT_CONFIG=$apt/apt.conf
-}
-
 # Debian's 6.1 and 6.12 kernels come without gpio-sim; the backported ones have it.
 fetch_kernel() {
     [ -e "$lab/kernel/complete" ] && return
-    use_private_apt
-    apt-get update -q > "$lab/apt.log" 2>&1 || { cat "$lab/apt.log" >&2; die "the package lists cannot be read"; }
+    private_apt "$lab/apt" trixie-backports amd64
     local packages
-    packages=$(apt-cache depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks --no-replaces \
-        --no-enhances linux-image-amd64 | grep -E '^linux-(image|binary|modules)-[0-9]' | sort -u)
+    packages=$(dependencies linux-image-amd64 | grep -E '^linux-(image|binary|modules)-[0-9]')
     [ -n "$packages" ] || die "no kernel package in the backports"
     rm -rf "$lab/kernel" "$lab/packages"
     mkdir -p "$lab/kernel" "$lab/packages"

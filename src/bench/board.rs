@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use hgad_kernels::Tier;
 use serde::Serialize;
 
 /// The machine.
@@ -15,6 +16,8 @@ pub struct Board {
     pub cores: usize,
     /// What the processor offers beyond its architecture's least, of what the kernels know.
     pub features: Vec<&'static str>,
+    /// The instructions that the network's kernels use: the best of them, or what `HGAD_KERNELS` names. `None` if that names none.
+    pub kernels: Option<&'static str>,
     /// Memory in all, in bytes.
     pub memory: Option<u64>,
 }
@@ -29,6 +32,7 @@ impl Board {
             architecture: std::env::consts::ARCH,
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             features: features(),
+            kernels: Tier::detect().ok().map(Tier::name),
             memory: field("/proc/meminfo", "MemTotal").and_then(|text| kibibytes(&text)),
         }
     }

@@ -27,6 +27,9 @@ const BAR: f64 = 24.0;
 /// Runs a golden frame of the model (or --image) through every stage, again and again: how long each stage takes, which
 /// operators of the network take longest and how near they come to what a core can do, what a frame asks of the allocator,
 /// and how many parts a minute one core and all cores inspect. Nothing else should run meanwhile.
+///
+/// The network's kernels use the best instructions that the processor has; the variable HGAD_KERNELS chooses others
+/// (portable, avx2, avxvnni, avx512, vnni; on ARM neon, dotprod).
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct BenchArgs {
@@ -121,6 +124,7 @@ fn board(board: &Board) -> String {
     if !board.features.is_empty() {
         parts.push(board.features.join(" "));
     }
+    parts.extend(board.kernels.map(|kernels| format!("{kernels} kernels")));
     parts.extend(board.memory.map(|bytes| format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30))));
     parts.join("; ")
 }

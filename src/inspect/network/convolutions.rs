@@ -1,11 +1,9 @@
 //! Convolutions by our own kernels, inside tract's graph.
 //!
 //! tract runs a convolution, the clamp behind it and the sum with a skip connection as operators of their own, each of which reads and
-//! writes the whole image; its depthwise convolutions are scalar where the stride is 2. [`replace`] puts [`Convolved`] in the place of
-//! all three. What it does not recognise stays tract's.
+//! writes the whole image; its depthwise convolutions are scalar where the stride is 2. [`replace`] puts one [`Operator`] in the place
+//! of all three. What it does not recognise stays tract's.
 
-use std::cell::RefCell;
-use std::fmt;
 use std::sync::Arc;
 
 use hgad_kernels::{Clamp, Convolution, Depthwise, Padding, Pointwise, Scratch, Tier, Window};
@@ -14,10 +12,7 @@ use tract_onnx::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_core::ops::cnn::{Conv, KernelFormat};
 use tract_onnx::tract_core::ops::nn::DataFormat;
 
-thread_local! {
-    /// The kernels' working memory, which all networks of a thread share.
-    pub(super) static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch::new());
-}
+use super::operator::{Kernel, Operator};
 
 /// Replaces every convolution of a fixed size with constant weights, and the clamp and sum behind it, in a model that has not been
 /// optimised yet: tract turns 1x1 convolutions into matrix products of any layout later on.
@@ -42,11 +37,18 @@ struct Found {
 }
 
 /// What a convolution is.
-struct Shape {
-    inputs: usize,
-    outputs: usize,
+pub(super) struct Shape {
+    pub(super) inputs: usize,
+    pub(super) outputs: usize,
     groups: usize,
-    window: Window,
+    pub(super) window: Window,
+}
+
+/// Which kernel computes a convolution.
+pub(super) enum Form {
+    Depthwise,
+    Pointwise { positions: usize },
+    Dense,
 }
 
 impl Found {
@@ -70,14 +72,13 @@ impl Found {
 
     /// Takes `next`, which alone reads what came last, into the convolution, if it is a clamp or the sum with a skip connection.
     fn takes(&mut self, model: &TypedModel, next: &TypedNode) -> TractResult<bool> {
-        let Some(operator) = next.op_as::<TypedBinOp>() else { return Ok(false) };
-        let Some(&other) = next.inputs.iter().find(|input| **input != self.last) else { return Ok(false) };
-        let bound = constant(model, other).filter(|tensor| tensor.len() == 1);
-        let bound = bound.map(|tensor| tensor.cast_to_scalar::<f32>()).transpose()?;
-        match (operator.0.name(), bound) {
-            ("Max", Some(low)) if low <= self.clamp.high => self.clamp.low = self.clamp.low.max(low),
-            ("Min", Some(high)) if high >= self.clamp.low => self.clamp.high = self.clamp.high.min(high),
-            ("Add", None) if self.may_add(model, next, other)? => self.residual = Some(other),
+        if let Some(clamp) = narrowed(self.clamp, model, next, self.last)? {
+            self.clamp = clamp;
+            return Ok(true);
+        }
+        let adds = next.op_as::<TypedBinOp>().is_some_and(|operator| operator.0.name() == "Add");
+        match next.inputs.iter().find(|input| **input != self.last) {
+            Some(&other) if adds && self.may_add(model, next, other)? => self.residual = Some(other),
             _ => return Ok(false),
         }
         Ok(true)
@@ -98,11 +99,9 @@ impl Found {
             [one] => vec![*one; self.shape.outputs],
             bias => bias.to_vec(),
         };
-        let operator = Convolved {
-            kernel: Arc::new(self.shape.kernel(tier, weights, &bias, self.clamp)?),
-            output: model.outlet_fact(self.last)?.shape.as_concrete().context("the shape is fixed")?.into(),
-            multiply_adds: self.shape.multiply_adds()?,
-        };
+        let output = model.outlet_fact(self.last)?.shape.as_concrete().context("the shape is fixed")?;
+        let layer = self.shape.layer(tier, weights, &bias, self.clamp)?;
+        let operator = Operator::new(layer, output, self.shape.multiply_adds()?);
         let inputs = std::iter::once(node.inputs[0]).chain(self.residual).collect::<TVec<_>>();
         let mut patch = TypedModelPatch::new("a convolution by our own kernels");
         let taps = patch.taps(model, &inputs)?;
@@ -114,7 +113,7 @@ impl Found {
 
 impl Shape {
     /// `None` for what the kernels cannot compute.
-    fn of(model: &TypedModel, node: &TypedNode, conv: &Conv) -> TractResult<Option<Self>> {
+    pub(super) fn of(model: &TypedModel, node: &TypedNode, conv: &Conv) -> TractResult<Option<Self>> {
         let pool = &conv.pool_spec;
         let fact = model.outlet_fact(node.inputs[0])?;
         let Some(&[1, inputs, height, width]) = fact.shape.as_concrete() else { return Ok(None) };
@@ -144,19 +143,29 @@ impl Shape {
         Ok(Some(Shape { inputs, outputs: pool.output_channels, groups: conv.group, window }))
     }
 
-    fn kernel(&self, tier: Tier, weights: &[f32], bias: &[f32], clamp: Clamp) -> TractResult<Kernel> {
+    pub(super) fn form(&self) -> Form {
         let Window { height, width, kernel, stride, padding } = self.window;
-        Ok(if self.groups > 1 || self.inputs == 1 && self.outputs == 1 {
-            Kernel::Depthwise(Depthwise::new(tier, self.outputs, self.window, weights, bias, clamp)?)
+        if self.groups > 1 || self.inputs == 1 && self.outputs == 1 {
+            Form::Depthwise
         } else if kernel == [1, 1] && stride == [1, 1] && padding == Padding::all(0) {
-            Kernel::Pointwise(Pointwise::new(tier, (self.inputs, self.outputs, height * width), weights, bias, clamp)?)
+            Form::Pointwise { positions: height * width }
         } else {
-            let channels = (self.inputs, self.outputs);
-            Kernel::Dense(Convolution::new(tier, channels, self.window, weights, bias, clamp)?)
+            Form::Dense
+        }
+    }
+
+    fn layer(&self, tier: Tier, weights: &[f32], bias: &[f32], clamp: Clamp) -> TractResult<Layer> {
+        let (inputs, outputs, window) = (self.inputs, self.outputs, self.window);
+        Ok(match self.form() {
+            Form::Depthwise => Layer::Depthwise(Depthwise::new(tier, outputs, window, weights, bias, clamp)?),
+            Form::Pointwise { positions } => {
+                Layer::Pointwise(Pointwise::new(tier, (inputs, outputs, positions), weights, bias, clamp)?)
+            }
+            Form::Dense => Layer::Dense(Convolution::new(tier, (inputs, outputs), window, weights, bias, clamp)?),
         })
     }
 
-    fn multiply_adds(&self) -> TractResult<usize> {
+    pub(super) fn multiply_adds(&self) -> TractResult<usize> {
         let [height, width] = self.window.output()?;
         let [kernel_height, kernel_width] = self.window.kernel;
         Ok(self.outputs * self.inputs / self.groups * kernel_height * kernel_width * height * width)
@@ -164,7 +173,7 @@ impl Shape {
 }
 
 /// The only reader of `outlet`, unless the model's user reads it too.
-fn follower(model: &TypedModel, outlet: OutletId) -> Option<&TypedNode> {
+pub(super) fn follower(model: &TypedModel, outlet: OutletId) -> Option<&TypedNode> {
     match model.outlet_successors(outlet) {
         [one] if !model.outputs.contains(&outlet) => Some(model.node(one.node)),
         _ => None,
@@ -175,76 +184,54 @@ pub(super) fn constant(model: &TypedModel, outlet: OutletId) -> Option<&Arc<Tens
     model.outlet_fact(outlet).ok().and_then(|fact| fact.konst.as_ref())
 }
 
-enum Kernel {
+/// `clamp` narrowed by `next`, if that is a bound on what `last` gives.
+pub(super) fn narrowed(
+    clamp: Clamp,
+    model: &TypedModel,
+    next: &TypedNode,
+    last: OutletId,
+) -> TractResult<Option<Clamp>> {
+    let Some(operator) = next.op_as::<TypedBinOp>() else { return Ok(None) };
+    let other = next.inputs.iter().find(|input| **input != last);
+    let bound = other.and_then(|other| constant(model, *other)).filter(|tensor| tensor.len() == 1);
+    let bound = bound.map(|tensor| tensor.cast_to_scalar::<f32>()).transpose()?;
+    let Clamp { low, high } = clamp;
+    Ok(match (operator.0.name(), bound) {
+        ("Max", Some(bound)) if bound <= high => Some(Clamp { low: low.max(bound), high }),
+        ("Min", Some(bound)) if bound >= low => Some(Clamp { low, high: high.min(bound) }),
+        _ => None,
+    })
+}
+
+enum Layer {
     Depthwise(Depthwise),
     Pointwise(Pointwise),
     Dense(Convolution),
 }
 
-/// A convolution with bias, clamp and, where it has a second input, what is added before the clamp.
-#[derive(Clone)]
-struct Convolved {
-    kernel: Arc<Kernel>,
-    /// `[1, channels, height, width]`.
-    output: TVec<usize>,
-    multiply_adds: usize,
-}
+impl Kernel for Layer {
+    type Input = f32;
+    type Output = f32;
 
-impl fmt::Debug for Convolved {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "{} to {:?}", self.name(), self.output)
-    }
-}
-
-/// The same one: kernels are not compared, as no two nodes share one.
-impl PartialEq for Convolved {
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.kernel, &other.kernel)
-    }
-}
-
-impl Eq for Convolved {}
-
-impl Op for Convolved {
-    fn name(&self) -> StaticName {
-        match *self.kernel {
-            Kernel::Depthwise(_) => "depthwise",
-            Kernel::Pointwise(_) => "pointwise",
-            Kernel::Dense(_) => "convolution",
+    fn name(&self) -> &'static str {
+        match self {
+            Layer::Depthwise(_) => "depthwise",
+            Layer::Pointwise(_) => "pointwise",
+            Layer::Dense(_) => "convolution",
         }
-        .into()
     }
 
-    op_as_typed_op!();
-}
-
-impl EvalOp for Convolved {
-    op_out_of_plan!();
-
-    fn eval(&self, _context: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
-        let image = inputs[0].try_as_plain_ram()?.as_slice::<f32>()?;
-        let residual = inputs.get(1).map(|value| value.try_as_plain_ram()?.as_slice::<f32>()).transpose()?;
-        // SAFETY: the kernels write every element, and read none of them before.
-        let mut output = unsafe { Tensor::uninitialized::<f32>(&self.output)? };
-        let mut plain = output.try_as_plain_ram_mut()?;
-        let values = plain.as_slice_mut::<f32>()?;
-        SCRATCH.with_borrow_mut(|scratch| match &*self.kernel {
-            Kernel::Depthwise(kernel) => kernel.run(image, values, scratch),
-            Kernel::Pointwise(kernel) => kernel.run(image, residual, values, scratch),
-            Kernel::Dense(kernel) => kernel.run(image, residual, values, scratch),
-        })?;
-        Ok(tvec!(output.into_tvalue()))
+    fn run(
+        &self,
+        image: &[f32],
+        residual: Option<&[f32]>,
+        output: &mut [f32],
+        scratch: &mut Scratch,
+    ) -> std::result::Result<(), hgad_kernels::Error> {
+        match self {
+            Layer::Depthwise(kernel) => kernel.run(image, output, scratch),
+            Layer::Pointwise(kernel) => kernel.run(image, residual, output, scratch),
+            Layer::Dense(kernel) => kernel.run(image, residual, output, scratch),
+        }
     }
-}
-
-impl TypedOp for Convolved {
-    fn output_facts(&self, _inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
-        Ok(tvec!(f32::fact(&self.output)))
-    }
-
-    fn cost(&self, _inputs: &[&TypedFact]) -> TractResult<TVec<(Cost, TDim)>> {
-        Ok(tvec!((Cost::FMA(f32::datum_type()), self.multiply_adds.to_dim())))
-    }
-
-    as_op!();
 }

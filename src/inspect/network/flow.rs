@@ -14,7 +14,7 @@ use hgad_kernels::{Clamp, Pointwise, Tier, couple};
 use ndarray::{Array2, ArrayView2, s};
 use tract_onnx::tract_core::internal::*;
 
-use super::convolutions::SCRATCH;
+use super::operator::SCRATCH;
 use pattern::{BlockWeights, FlowPattern};
 
 /// A tile has at most so many positions: a hidden layer of 128 channels then takes 128 KiB.

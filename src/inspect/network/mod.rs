@@ -2,7 +2,9 @@
 
 mod convolutions;
 mod flow;
+mod operator;
 mod profile;
+mod quantised;
 #[cfg(test)]
 mod tests;
 
@@ -93,7 +95,8 @@ fn typed(manifest: &Manifest, proto: &tract_onnx::pb::ModelProto) -> TractResult
 
 /// Puts our own operators in the place of tract's, wherever they fit.
 fn replace(model: &mut TypedModel, tier: Tier) -> TractResult<()> {
-    // Weights that are stored in 8 bits become constants, so that they can be packed.
+    quantised::replace(model, tier)?;
+    // Weights that are stored in 8 bits and computed with in floats become constants, so that they can be packed.
     model.prop_consts()?;
     flow::replace(model, tier)?;
     convolutions::replace(model, tier)

@@ -2,9 +2,11 @@
 
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
+use tract_onnx::tract_core::ops::cast::cast;
 use tract_onnx::tract_core::ops::cnn::{Conv, KernelFormat, PaddingSpec, PoolSpec};
-use tract_onnx::tract_core::ops::math::{add, max, min};
+use tract_onnx::tract_core::ops::math::{add, max, min, mul, sub};
 use tract_onnx::tract_core::ops::nn::DataFormat;
+use tract_onnx::tract_core::ops::quant::{DequantizeLinearF32, quantize_linear_u8};
 
 use super::*;
 use crate::bundle::InputSize;
@@ -21,20 +23,22 @@ fn numbers(shape: &[usize], seed: usize) -> Tensor {
 struct Chain {
     model: TypedModel,
     last: OutletId,
+    /// Of the code that was written last.
+    scale: f32,
 }
 
 impl Chain {
     fn new(shape: [usize; 4]) -> Self {
         let mut model = TypedModel::default();
         let last = model.add_source("image", f32::fact(shape)).unwrap();
-        Chain { model, last }
+        Chain { model, last, scale: 0.0 }
     }
 
     fn name(&self) -> String {
         format!("n{}", self.model.nodes.len())
     }
 
-    fn convolve(&mut self, outputs: usize, group: usize, kernel: usize, stride: usize) {
+    fn convolution(&self, outputs: usize, group: usize, kernel: usize, stride: usize) -> Conv {
         let inputs = self.model.outlet_fact(self.last).unwrap().shape.as_concrete().unwrap()[1];
         let pad = kernel / 2;
         let pool_spec = PoolSpec {
@@ -46,10 +50,14 @@ impl Chain {
             input_channels: inputs,
             output_channels: outputs,
         };
-        let weights = numbers(&[outputs, inputs / group, kernel, kernel], self.model.nodes.len());
-        let weights = self.model.add_const(self.name(), weights).unwrap();
+        Conv { pool_spec, kernel_fmt: KernelFormat::OIHW, group, q_params: None }
+    }
+
+    fn convolve(&mut self, outputs: usize, group: usize, kernel: usize, stride: usize) {
+        let conv = self.convolution(outputs, group, kernel, stride);
+        let shape = [outputs, conv.pool_spec.input_channels / group, kernel, kernel];
+        let weights = self.model.add_const(self.name(), numbers(&shape, self.model.nodes.len())).unwrap();
         let bias = self.model.add_const(self.name(), numbers(&[outputs], 7)).unwrap();
-        let conv = Conv { pool_spec, kernel_fmt: KernelFormat::OIHW, group, q_params: None };
         self.last = self.model.wire_node(self.name(), conv, &[self.last, weights, bias]).unwrap()[0];
     }
 
@@ -65,6 +73,44 @@ impl Chain {
 
     fn add(&mut self, other: OutletId) {
         self.last = self.model.wire_node(self.name(), add(), &[other, self.last]).unwrap()[0];
+    }
+
+    /// Puts a code behind what came last, and gives the numbers that it stands for.
+    fn code(&mut self, scale: f32, zero: u8) {
+        let shape = self.model.outlet_fact(self.last).unwrap().shape.to_tvec();
+        self.last = self.model.wire_node(self.name(), quantize_linear_u8(scale.recip(), zero), &[self.last]).unwrap()[0];
+        let numbers = DequantizeLinearF32::new(scale, zero.into());
+        self.last = self.model.wire_node(self.name(), numbers, &[self.last]).unwrap()[0];
+        assert_eq!(self.model.outlet_fact(self.last).unwrap().shape.to_tvec(), shape);
+        self.scale = scale;
+    }
+
+    /// Whole numbers with a scale per channel, as tract reads a `DequantizeLinear` along the first axis.
+    fn whole(&mut self, values: Tensor, scales: &[f32]) -> OutletId {
+        let mut shape = tvec![1; values.rank()];
+        shape[0] = scales.len();
+        let scales = Tensor::from_shape(&shape, scales).unwrap();
+        let zeros = Tensor::zero::<f32>(&shape).unwrap();
+        let mut last = self.model.add_const(self.name(), values).unwrap();
+        last = self.model.wire_node(self.name(), cast(f32::datum_type()), &[last]).unwrap()[0];
+        for (operator, by) in [(sub(), zeros), (mul(), scales)] {
+            let by = self.model.add_const(self.name(), by).unwrap();
+            last = self.model.wire_node(self.name(), operator, &[last, by]).unwrap()[0];
+        }
+        last
+    }
+
+    /// A convolution of codes, which has no code of its own yet.
+    fn convolve_codes(&mut self, outputs: usize, group: usize, kernel: usize, stride: usize) {
+        let floats = self.convolution(outputs, group, kernel, stride);
+        let weights = numbers(&[outputs, floats.pool_spec.input_channels / group, kernel, kernel], self.model.nodes.len());
+        let fan_in = weights.len() / outputs;
+        let codes = weights.to_plain_array_view::<f32>().unwrap().mapv(|w| (127.0 * w) as i8).into_tensor();
+        let scales = (0..outputs).map(|o| (1.0 + o as f32 / 10.0) / (127.0 * (fan_in as f32).sqrt())).collect::<Vec<_>>();
+        let units = scales.iter().map(|scale| self.scale * scale).collect::<Vec<_>>();
+        let bias = (0..outputs).map(|o| o as i32 * 37 - 100).collect::<Vec<_>>();
+        let (weights, bias) = (self.whole(codes, &scales), self.whole(tensor1(&bias), &units));
+        self.last = self.model.wire_node(self.name(), floats, &[self.last, weights, bias]).unwrap()[0];
     }
 
     fn finish(mut self) -> TypedModel {
@@ -156,6 +202,97 @@ fn a_bundle_s_flows_are_one_operator_each_and_give_what_tract_gives() {
         for (ours, tracts) in run(model, &input).iter().zip(&before) {
             let difference = largest_difference(ours, tracts);
             assert!(difference < 1e-4, "{tier:?}: {difference}");
+        }
+    }
+}
+
+/// [`backbone`] in 8 bits but for its last layer, with a sum of two tensors that others read, too.
+fn coded_backbone() -> TypedModel {
+    let mut chain = Chain::new([1, 3, 37, 50]);
+    chain.code(2.0 / 255.0, 128);
+    chain.convolve_codes(8, 1, 3, 2);
+    chain.relu6();
+    chain.code(3.0 / 255.0, 0);
+    let (skipped, scale) = (chain.last, chain.scale);
+    chain.convolve_codes(24, 1, 1, 1);
+    chain.relu6();
+    chain.code(3.0 / 255.0, 0);
+    chain.convolve_codes(24, 24, 3, 1);
+    chain.code(8.0 / 255.0, 100);
+    chain.convolve_codes(8, 1, 1, 1);
+    chain.code(6.0 / 255.0, 120);
+    chain.add(skipped);
+    chain.bound(max(), -0.5);
+    chain.code(7.0 / 255.0, 60);
+    let fine = chain.last;
+    chain.scale = scale;
+    chain.last = skipped;
+    chain.convolve_codes(8, 1, 3, 1);
+    chain.code(5.0 / 255.0, 110);
+    let other = chain.last;
+    chain.add(fine);
+    chain.code(9.0 / 255.0, 90);
+    chain.convolve(8, 8, 5, 2);
+    let last = chain.last;
+    let mut model = chain.finish();
+    model.select_output_outlets(&[fine, other, last]).unwrap();
+    model
+}
+
+#[test]
+fn layers_in_8_bits_compute_in_8_bits_and_give_what_the_written_graph_says() {
+    let input = numbers(&[1, 3, 37, 50], 1);
+    let before = run(coded_backbone(), &input);
+    let mut first: Option<TVec<TValue>> = None;
+    for tier in Tier::available() {
+        let mut model = coded_backbone();
+        replace(&mut model, tier).unwrap();
+        let mut found = operators(&model);
+        found.sort();
+        let coded = ["convolution 8-bit", "convolution 8-bit", "depthwise", "depthwise 8-bit"];
+        let around = ["dequantise", "dequantise", "dequantise", "pointwise 8-bit", "pointwise 8-bit", "quantise"];
+        let expected = coded.into_iter().chain(around).chain(["sum 8-bit"]).collect::<Vec<_>>();
+        assert_eq!(found, expected, "{tier:?}");
+        let outputs = run(model, &input);
+        for ((ours, tracts), step) in outputs.iter().zip(&before).zip([7.0 / 255.0, 5.0 / 255.0]) {
+            let (ours, tracts) = (ours.to_plain_array_view::<f32>().unwrap(), tracts.to_plain_array_view::<f32>().unwrap());
+            let off = ours.iter().zip(&tracts).map(|(ours, tracts)| ((ours - tracts) / step).abs().round());
+            let off = off.filter(|steps| *steps > 0.0).collect::<Vec<_>>();
+            // A sum that lies halfway between two codes may become the one or the other.
+            assert!(off.iter().all(|steps| *steps == 1.0) && off.len() * 50 < ours.len(), "{tier:?}: {off:?}");
+            assert!(tracts.iter().any(|value| *value != tracts[[0, 0, 0, 0]]));
+        }
+        let floats = |outputs: &TVec<TValue>| outputs[..2].iter().map(|o| o.to_plain_array_view::<f32>().unwrap().to_owned()).collect::<Vec<_>>();
+        assert!(first.as_ref().is_none_or(|first| floats(first) == floats(&outputs)), "{tier:?} differs from another");
+        first = Some(outputs);
+    }
+}
+
+#[test]
+fn codes_that_do_not_fit_the_pattern_stay_in_floats() {
+    // The convolution's own numbers are read beside their code; the bias is not in units of the products.
+    let mut seen = Chain::new([1, 4, 9, 9]);
+    seen.code(0.01, 128);
+    seen.convolve_codes(16, 1, 3, 1);
+    let plain = seen.last;
+    seen.code(0.02, 128);
+    let last = seen.last;
+    let mut seen = seen.finish();
+    seen.select_output_outlets(&[plain, last]).unwrap();
+    let mut odd = Chain::new([1, 4, 9, 9]);
+    odd.code(0.01, 128);
+    odd.scale *= 1.25;
+    odd.convolve_codes(16, 1, 3, 1);
+    odd.code(0.02, 128);
+    let odd = odd.finish();
+    let input = numbers(&[1, 4, 9, 9], 3);
+    for model in [seen, odd] {
+        let before = run(model.clone(), &input);
+        let mut ours = model;
+        replace(&mut ours, Tier::Portable).unwrap();
+        assert!(operators(&ours).contains(&"convolution".to_owned()), "{:?}", operators(&ours));
+        for (ours, tracts) in run(ours, &input).iter().zip(&before) {
+            assert!(largest_difference(ours, tracts) < 0.03);
         }
     }
 }

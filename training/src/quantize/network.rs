@@ -80,6 +80,14 @@ impl Network {
         output.map(Arc::new).ok_or_else(|| Error::device("a layer without an output"))
     }
 
+    /// What convolution `l` makes of its input in each of the frames, before its activation.
+    pub fn convolved(&self, l: usize, frames: &[Frame]) -> Result<Vec<Arc<Tensor>>> {
+        let layer = &self.layers.layers[l];
+        let constants = layer.nodes[0].input.iter().filter_map(|name| self.layers.constants.get(name)).cloned();
+        let plan = self.plan(l, vec![layer.nodes[0].clone()], constants.collect())?;
+        frames.iter().map(|frame| self.run_plan(l, &plan, vec![frame[layer.inputs[0]].clone()])).collect()
+    }
+
     /// All tensors of an image `[1, 3, H, W]`, RGB, 0..255.
     pub fn run(&self, image: Tensor) -> Result<Frame> {
         let mut frame = vec![Arc::new(image)];
@@ -116,7 +124,7 @@ pub(super) fn values(tensor: &Tensor) -> Result<&[f32]> {
 }
 
 /// A tensor of the same shape, value by value.
-fn mapped(tensor: &Tensor, f: impl Fn(f32) -> f32) -> Result<Arc<Tensor>> {
+pub(super) fn mapped(tensor: &Tensor, f: impl Fn(f32) -> f32) -> Result<Arc<Tensor>> {
     let values = values(tensor)?.iter().map(|&value| f(value)).collect::<Vec<_>>();
     tensor_of(tensor.shape(), &values)
 }
@@ -172,6 +180,18 @@ impl Int8Conv {
         node.input[1] = name;
         let plan = network.plan(l, vec![node], constants.constants)?;
         Ok(Int8Conv { shape: conv.weights.shape.clone(), weights, scales, bias, plan })
+    }
+
+    /// What it makes of a tensor's codes less their zero point, before its activation; `scale` is the tensor's.
+    pub fn run(&self, network: &Network, l: usize, levels: Arc<Tensor>, scale: f32) -> Result<Arc<Tensor>> {
+        let sums = network.run_plan(l, &self.plan, vec![levels])?;
+        let inner = sums.shape()[2..].iter().product::<usize>().max(1);
+        let planes = values(&sums)?.chunks_exact(inner).zip(self.scales.iter().zip(&self.bias));
+        let numbers = planes.flat_map(|(plane, (weights, &bias))| {
+            let (unit, bias) = (scale * weights, bias as f32);
+            plane.iter().map(move |sum| (sum + bias) * unit)
+        });
+        tensor_of(sums.shape(), &numbers.collect::<Vec<_>>())
     }
 }
 
@@ -261,15 +281,8 @@ impl<'n> Coded<'n> {
         match (&self.layers[l], &layer.kind) {
             (Some(Int8::Conv(int8)), Kind::Conv(conv)) => {
                 let (levels, scale) = level(0)?;
-                let sums = self.network.run_plan(l, &int8.plan, vec![levels])?;
-                let inner = sums.shape()[2..].iter().product::<usize>().max(1);
-                let channels = int8.scales.iter().zip(&int8.bias);
-                let planes = values(&sums)?.chunks_exact(inner).zip(channels);
-                let output = planes.flat_map(|(plane, (weights, &bias))| {
-                    let (unit, bias) = (scale * weights, bias as f32);
-                    plane.iter().map(move |sum| ((sum + bias) * unit).clamp(conv.bounds.0, conv.bounds.1))
-                });
-                tensor_of(sums.shape(), &output.collect::<Vec<_>>())
+                let numbers = int8.run(self.network, l, levels, scale)?;
+                mapped(&numbers, |number| number.clamp(conv.bounds.0, conv.bounds.1))
             }
             (Some(Int8::Add), Kind::Add { bounds }) => {
                 let ((a, a_scale), (b, b_scale)) = (level(0)?, level(1)?);

@@ -8,10 +8,10 @@ use tract_onnx::prelude::Tensor;
 
 use super::code::Code;
 use super::gauge::Gauge;
-use super::layers::Kind;
-use super::network::{Coded, Int8, Network, values};
+use super::layers::{Kind, Layer};
+use super::network::{Coded, Frame, Int8, Network, values};
 use super::range::{Extent, Histogram, Method};
-use super::weights::int8_conv;
+use super::weights::{int8_conv, mean_error};
 use crate::progress::Progress;
 
 /// The code of a tensor, and how its range was found.
@@ -75,10 +75,22 @@ fn least_disturbing(network: &Network, gauge: &Gauge, t: usize, histogram: &Hist
     Ok(best.map(|(_, range)| range))
 }
 
-/// The network with some layers in 8-bit arithmetic, and with the codes that these read and write.
+/// Per layer what its bias has to take back when it computes in 8 bits; empty for what is no convolution.
+pub(super) fn corrections(network: &Network, frames: &[Frame], ranges: &[Option<Range>]) -> Result<Vec<Vec<f32>>> {
+    let layers = network.layers.layers.par_iter().enumerate();
+    let correction = |(l, layer): (usize, &Layer)| match (&layer.kind, ranges[layer.inputs[0]]) {
+        (Kind::Conv(conv), Some(input)) => mean_error(network, l, conv, input.code, frames),
+        _ => Ok(Vec::new()),
+    };
+    layers.map(correction).collect()
+}
+
+/// The network with some layers in 8-bit arithmetic, and with the codes that these read and write. `corrections` are those of
+/// [`corrections`], or empty.
 pub(super) fn coded<'n>(
     network: &'n Network,
     ranges: &[Option<Range>],
+    corrections: &[Vec<f32>],
     int8: impl Fn(usize) -> bool,
 ) -> Result<Coded<'n>> {
     let mut coded = Coded::floats(network);
@@ -87,7 +99,10 @@ pub(super) fn coded<'n>(
             coded.codes[t] = ranges[t].map(|range| range.code);
         }
         coded.layers[l] = match (&layer.kind, coded.codes[layer.inputs[0]]) {
-            (Kind::Conv(conv), Some(input)) => Some(Int8::Conv(Box::new(int8_conv(network, l, conv, input)?))),
+            (Kind::Conv(conv), Some(input)) => {
+                let correction = corrections.get(l).map_or(&[][..], Vec::as_slice);
+                Some(Int8::Conv(Box::new(int8_conv(network, l, conv, input, correction)?)))
+            }
             (Kind::Add { .. }, Some(_)) => Some(Int8::Add),
             _ => None,
         };
@@ -101,7 +116,7 @@ pub(super) fn alone(network: &Network, gauge: &Gauge, ranges: &[Option<Range>]) 
     let mut progress = Progress::start("sensitivity", "layers", 0, count);
     let mut errors = Vec::new();
     for (l, layer) in network.layers.layers.iter().enumerate() {
-        let error = || gauge.error(&coded(network, ranges, |other| other == l)?);
+        let error = || gauge.error(&coded(network, ranges, &[], |other| other == l)?);
         errors.push((!matches!(layer.kind, Kind::Other)).then(error).transpose()?);
         progress.at(l + 1, || layer.output.clone());
     }

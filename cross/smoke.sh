@@ -1,0 +1,100 @@
+#!/bin/bash
+# Runs the whole program as a 64-bit ARM board would, interpreted by qemu-user, and holds it against this machine's own.
+#
+#   smoke.sh setup                        installs what this machine needs (Debian, as root)
+#   smoke.sh run FOLDER HOST [CPU...]     FOLDER has this machine's hgad and hgad-train (target/release), HOST is where to work;
+#                                         default CPUs: cortex-a72 (as the Raspberry Pi 4) and max (all that ARM has)
+#
+# This machine inspects rendered parts and keeps their pictures; the ARM program then judges them again (`hgad audit replay`), verifies the
+# log, runs the demo, and measures itself. Scores may differ by the rounding of sums that are added up in another order.
+#
+# environment
+#   RUSTC     a compiler with the board's standard library (default: fetched by debian-rust.sh into HOST/rust)
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+project=$(cd "$here/.." && pwd)
+
+# The largest difference of two scores that is rounding.
+tolerance=1e-3
+parts=24
+
+die() { echo "smoke.sh: $*" >&2; exit 3; }
+
+setup() {
+    apt-get update -q
+    DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends \
+        gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
+}
+
+# A line over rendered parts of one product, every tenth with a defect, that keeps all pictures.
+write_line() {
+    cat > "$1/line.toml" <<EOF
+format_version = 1
+[line]
+name = "smoke"
+class = "gear"
+model = "$project/models/demo"
+calibration = "$project/calibration/demo-gear.toml"
+travel_ms = 1000
+pulse_ms = 20
+[camera]
+kind = "folder"
+path = "frames"
+rate = 5
+[output]
+kind = "none"
+[audit]
+file = "audit.jsonl"
+pictures = "pictures"
+sample = 1.0
+EOF
+}
+
+run() {
+    local programs=$1 work=$2 cpu passed=0 failed=0
+    shift 2
+    [ $# -gt 0 ] || set -- cortex-a72 max
+    command -v qemu-aarch64 > /dev/null || die "qemu-aarch64 is missing; install all that is needed with: $0 setup"
+    programs=$(cd "$programs" && pwd)
+    mkdir -p "$work"
+    work=$(cd "$work" && pwd)
+    if [ -z "${RUSTC:-}" ]; then
+        "$here/debian-rust.sh" "$work/rust"
+        export RUSTC=$work/rust/rustc
+    fi
+    "$here/build.sh" aarch64 --release --quiet -p hgad --bin hgad
+    local arm=${CARGO_TARGET_DIR:-$project/target}/aarch64-unknown-linux-gnu/release/hgad
+
+    local line=$work/line
+    rm -rf "$line"
+    mkdir -p "$line/frames"
+    "$programs/hgad-train" render --out "$line/parts" --seed 77 --train 4 --test $parts > /dev/null 2>&1
+    find "$line/parts/gear/test" -name '*.png' | sort | head -n $parts | while read -r picture; do
+        cp "$picture" "$line/frames/$(basename "$(dirname "$picture")")-$(basename "$picture")"
+    done
+    write_line "$line"
+    RUST_LOG=warn "$programs/hgad" run --config "$line/line.toml"
+
+    check() {
+        local what=$1
+        shift
+        echo "== $cpu: $what"
+        if "$@"; then passed=$((passed + 1)); else failed=$((failed + 1)); echo "FAILED: $what as $cpu"; fi
+    }
+    for cpu in "$@"; do
+        local board=(env RUST_LOG=warn qemu-aarch64 -cpu "$cpu" -L /usr/aarch64-linux-gnu "$arm")
+        check "the log of this machine verifies" "${board[@]}" audit verify "$line/audit.jsonl"
+        check "parts that this machine inspected are judged alike" "${board[@]}" audit replay "$line/audit.jsonl" \
+            --model "$project/models/demo" --calibration "$project/calibration/demo-gear.toml" --tolerance $tolerance
+        check "the demo runs to its end" "${board[@]}" demo --parts 12 --max-speed --out "$line/demo-$cpu"
+        check "the board measures itself" "${board[@]}" bench --frames 10
+    done
+    echo "$passed passed, $failed failed"
+    [ $failed = 0 ]
+}
+
+case ${1:-} in
+    setup) setup ;;
+    run) shift; [ $# -ge 2 ] || die "run with which programs, and where?"; run "$@" ;;
+    *) sed -n '2,/^set /{s/^# \{0,1\}//p}' "$0"; exit 2 ;;
+esac
