@@ -1,15 +1,15 @@
 #!/bin/bash
 # Runs the whole program as a 64-bit ARM board would, interpreted by qemu-user, and holds it against this machine's own.
 #
-#   smoke.sh setup                        installs what this machine needs (Debian, as root)
-#   smoke.sh run FOLDER HOST [CPU...]     FOLDER has this machine's hgad and hgad-train (target/release), HOST is where to work;
+#   smoke.sh setup WORK                   installs what this machine needs (Debian, as root), and fetches a compiler into WORK
+#   smoke.sh run PROGRAMS WORK [CPU...]   PROGRAMS has this machine's hgad and hgad-train (target/release);
 #                                         default CPUs: cortex-a72 (as the Raspberry Pi 4) and max (all that ARM has)
 #
 # This machine inspects rendered parts and keeps their pictures; the ARM program then judges them again (`hgad audit replay`), verifies the
 # log, runs the demo, and measures itself. Scores may differ by the rounding of sums that are added up in another order.
 #
 # environment
-#   RUSTC     a compiler with the board's standard library (default: fetched by debian-rust.sh into HOST/rust)
+#   RUSTC     a compiler with the board's standard library (default: the one that setup fetched)
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 project=$(cd "$here/.." && pwd)
@@ -24,6 +24,7 @@ setup() {
     apt-get update -q
     DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends \
         gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
+    "$here/debian-rust.sh" "$1/rust"
 }
 
 # A line over rendered parts of one product, every tenth with a defect, that keeps all pictures.
@@ -51,17 +52,16 @@ EOF
 }
 
 run() {
-    local programs=$1 work=$2 cpu passed=0 failed=0
+    local programs=$1 work=$2 tool cpu passed=0 failed=0
     shift 2
     [ $# -gt 0 ] || set -- cortex-a72 max
-    command -v qemu-aarch64 > /dev/null || die "qemu-aarch64 is missing; install all that is needed with: $0 setup"
     programs=$(cd "$programs" && pwd)
     mkdir -p "$work"
     work=$(cd "$work" && pwd)
-    if [ -z "${RUSTC:-}" ]; then
-        "$here/debian-rust.sh" "$work/rust"
-        export RUSTC=$work/rust/rustc
-    fi
+    export RUSTC=${RUSTC:-$work/rust/rustc}
+    for tool in qemu-aarch64 aarch64-linux-gnu-gcc "$RUSTC"; do
+        command -v "$tool" > /dev/null || die "$tool is missing; install all that is needed with: $0 setup $work"
+    done
     "$here/build.sh" aarch64 --release --quiet -p hgad --bin hgad
     local arm=${CARGO_TARGET_DIR:-$project/target}/aarch64-unknown-linux-gnu/release/hgad
 
@@ -94,7 +94,7 @@ run() {
 }
 
 case ${1:-} in
-    setup) setup ;;
+    setup) [ $# -eq 2 ] || die "setup with which folder?"; setup "$2" ;;
     run) shift; [ $# -ge 2 ] || die "run with which programs, and where?"; run "$@" ;;
     *) sed -n '2,/^set /{s/^# \{0,1\}//p}' "$0"; exit 2 ;;
 esac

@@ -78,16 +78,20 @@ impl Found {
         }
         let adds = next.op_as::<TypedBinOp>().is_some_and(|operator| operator.0.name() == "Add");
         match next.inputs.iter().find(|input| **input != self.last) {
-            Some(&other) if adds && self.may_add(model, next, other)? => self.residual = Some(other),
+            Some(&other) if adds && self.may_add(model, next, other) => self.residual = Some(other),
             _ => return Ok(false),
         }
         Ok(true)
     }
 
-    fn may_add(&self, model: &TypedModel, sum: &TypedNode, other: OutletId) -> TractResult<bool> {
-        let unclamped = self.clamp == Clamp::NONE && self.residual.is_none() && self.shape.groups == 1;
-        let whole = model.outlet_fact(other)?.shape == sum.outputs[0].fact.shape;
-        Ok(unclamped && whole)
+    /// Kernels of depthwise convolutions add nothing, and none repeats a summand over positions or channels.
+    fn may_add(&self, model: &TypedModel, sum: &TypedNode, other: OutletId) -> bool {
+        let unclamped = self.clamp == Clamp::NONE && self.residual.is_none();
+        let adding = !matches!(self.shape.form(), Form::Depthwise);
+        let whole = [other, self.last]
+            .into_iter()
+            .all(|summand| model.outlet_fact(summand).is_ok_and(|fact| fact.shape == sum.outputs[0].fact.shape));
+        unclamped && adding && whole
     }
 
     fn patch(&self, model: &TypedModel, tier: Tier) -> TractResult<TypedModelPatch> {

@@ -8,6 +8,7 @@ mod quantised;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ use super::Latents;
 use crate::bundle::{Manifest, admit_graph, parse_graph};
 use crate::{Error, Result, panic_text};
 pub use profile::Layer;
+use quantised::Constants;
 
 /// No activation of a network that is let in may have more elements than this (256 MiB of floats).
 const MOST_ELEMENTS: usize = 64 << 20;
@@ -75,7 +77,7 @@ impl Network {
 
 fn build(manifest: &Manifest, proto: &tract_onnx::pb::ModelProto) -> TractResult<Plan> {
     let mut model = typed(manifest, proto)?;
-    replace(&mut model, Tier::detect()?)?;
+    replace(&mut model, &Constants::read(proto)?, Tier::detect()?)?;
     model.into_optimized()?.into_runnable()
 }
 
@@ -93,11 +95,11 @@ fn typed(manifest: &Manifest, proto: &tract_onnx::pb::ModelProto) -> TractResult
     Ok(model)
 }
 
-/// Puts our own operators in the place of tract's, wherever they fit.
-fn replace(model: &mut TypedModel, tier: Tier) -> TractResult<()> {
-    quantised::replace(model, tier)?;
+/// Puts our own operators in the place of tract's, wherever they fit. `constants` are those of convolutions in 8 bits.
+fn replace(model: &mut TypedModel, constants: &HashMap<String, Constants>, tier: Tier) -> TractResult<()> {
     // Weights that are stored in 8 bits and computed with in floats become constants, so that they can be packed.
     model.prop_consts()?;
+    quantised::replace(model, constants, tier)?;
     flow::replace(model, tier)?;
     convolutions::replace(model, tier)
 }

@@ -4,13 +4,17 @@
 //! than the network in floats. [`replace`] puts one [`Operator`] that computes in whole numbers in the place of each layer with its
 //! codes around it. The pattern is the one of `docs/bundle.md`, "Arithmetic in 8 bits"; a layer that does not fit it stays in floats.
 
+use std::collections::HashMap;
+
 use hgad_kernels::quantized::{
     Addition, Convolution, Depthwise, Output, Pointwise, Quantization, Sum, Weights, dequantize, quantize,
 };
 use hgad_kernels::{Clamp, Scratch, Tier};
+use tract_onnx::data_resolver::FopenDataResolver;
+use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, TensorProto};
+use tract_onnx::tensor::load_tensor;
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
-use tract_onnx::tract_core::ops::cast::Cast;
 use tract_onnx::tract_core::ops::cnn::Conv;
 use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
 use tract_onnx::tract_core::ops::quant::{DequantizeLinearF32, QuantizeLinearU8};
@@ -18,30 +22,46 @@ use tract_onnx::tract_core::ops::quant::{DequantizeLinearF32, QuantizeLinearU8};
 use super::convolutions::{Form, Shape, constant, follower, narrowed};
 use super::operator::{Kernel, Operator};
 
-/// Replaces layers in 8 bits, and what is left of codes around layers in floats, in a model whose constants have not been folded yet:
-/// folding makes floats of the weights' codes.
-pub(super) fn replace(model: &mut TypedModel, tier: Tier) -> TractResult<()> {
+/// Replaces layers in 8 bits, and what is left of codes around layers in floats. Constants have been folded.
+pub(super) fn replace(model: &mut TypedModel, constants: &HashMap<String, Constants>, tier: Tier) -> TractResult<()> {
     // Convolutions before sums, for they take the sum behind them along.
-    for found in [codes, convolution, addition, numbers] {
-        for id in 0..model.nodes.len() {
-            if let Some(patch) = found(model, id, tier)? {
-                patch.apply(model)?;
-            }
+    each_node(model, |model, id| codes(model, id, tier))?;
+    each_node(model, |model, id| match constants.get(&model.node(id).name) {
+        Some(constants) => convolution(model, id, constants, tier),
+        None => Ok(None),
+    })?;
+    each_node(model, |model, id| addition(model, id, tier))?;
+    each_node(model, |model, id| numbers(model, id, tier))
+}
+
+fn each_node(
+    model: &mut TypedModel,
+    found: impl Fn(&TypedModel, usize) -> TractResult<Option<TypedModelPatch>>,
+) -> TractResult<()> {
+    for id in 0..model.nodes.len() {
+        if let Some(patch) = found(model, id)? {
+            patch.apply(model)?;
         }
-        model.compact()?;
     }
-    Ok(())
+    model.compact()
 }
 
 /// The patch for node `id`, if that is a convolution of codes.
-fn convolution(model: &TypedModel, id: usize, tier: Tier) -> TractResult<Option<TypedModelPatch>> {
+fn convolution(
+    model: &TypedModel,
+    id: usize,
+    constants: &Constants,
+    tier: Tier,
+) -> TractResult<Option<TypedModelPatch>> {
     let node = model.node(id);
     let Some(shape) = node.op_as::<Conv>().map(|conv| Shape::of(model, node, conv)).transpose()?.flatten() else {
         return Ok(None);
     };
     let Some((image, input)) = coded(model, node.inputs[0])? else { return Ok(None) };
-    let Some(constants) = Constants::of(model, node, input)? else { return Ok(None) };
     let Some(own) = Coding::behind(model, id.into())? else { return Ok(None) };
+    if !constants.are_of(model, node, input)? {
+        return Ok(None);
+    }
 
     let mut output = Output { quantization: own.code, clamp: own.clamp, sum: None };
     let (mut inputs, mut last) = (tvec!(image), own.codes);
@@ -50,8 +70,13 @@ fn convolution(model: &TypedModel, id: usize, tier: Tier) -> TractResult<Option<
         inputs.push(residual);
         last = codes;
     }
-    let layer = Layer::convolution(tier, &shape, constants.weights(), input, output)?;
-    patch(model, layer, shape.multiply_adds()?, &inputs, last).map(Some)
+    match Layer::convolution(tier, &shape, constants, input, output) {
+        Ok(layer) => patch(model, layer, shape.multiply_adds()?, &inputs, last).map(Some),
+        Err(error) => {
+            log::debug!("{} stays in floats: {error}", node.name);
+            Ok(None)
+        }
+    }
 }
 
 /// The patch for node `id`, if that is a sum of codes.
@@ -59,8 +84,13 @@ fn addition(model: &TypedModel, id: usize, tier: Tier) -> TractResult<Option<Typ
     let node = model.node(id);
     let Some([left, right]) = summands(model, node)? else { return Ok(None) };
     let Some(Coding { clamp, code, codes }) = Coding::behind(model, id.into())? else { return Ok(None) };
-    let layer = Layer::Sum(Addition::new(tier, (left.1, right.1), code, clamp)?);
-    patch(model, layer, 0, &[left.0, right.0], codes).map(Some)
+    match Addition::new(tier, (left.1, right.1), code, clamp) {
+        Ok(layer) => patch(model, Layer::Sum(layer), 0, &[left.0, right.0], codes).map(Some),
+        Err(error) => {
+            log::debug!("{} stays in floats: {error}", node.name);
+            Ok(None)
+        }
+    }
 }
 
 /// The patch for node `id`, if that makes codes of numbers: tract does so one by one, and multiplies where the standard divides.
@@ -160,82 +190,100 @@ fn sum_behind(model: &TypedModel, own: OutletId) -> TractResult<Option<(OutletId
     Ok(other.map(|(residual, quantization)| (residual, Sum { residual: quantization, output: code, clamp }, codes)))
 }
 
-/// The constants of a convolution of codes.
-struct Constants {
-    values: Vec<i8>,
-    scales: Vec<f32>,
-    bias: Vec<i32>,
+/// The whole numbers of a convolution of codes.
+#[derive(Clone)]
+pub(super) struct Constants {
+    pub(super) weights: Whole,
+    pub(super) bias: Whole,
 }
 
 impl Constants {
-    /// `None` where they are not whole numbers, in units that fit together.
-    fn of(model: &TypedModel, node: &TypedNode, input: Quantization) -> TractResult<Option<Self>> {
-        let Some(Whole { values, scales }) = Whole::of(model, node.inputs[1])? else { return Ok(None) };
-        let Some(values) = values.iter().map(|value| i8::try_from(*value).ok()).collect() else { return Ok(None) };
-        let units = scales.iter().map(|scale| input.scale * scale).collect::<Vec<_>>();
-        let bias = match constant(model, node.inputs[2]) {
-            Some(folded) => multiples(folded, &units)?,
-            None => Whole::of(model, node.inputs[2])?.filter(|bias| bias.scales == units).map(|bias| bias.values),
-        };
-        Ok(bias.map(|bias| Constants { values, scales, bias }))
+    /// Those of every convolution that has them, by its name. tract has made floats of them when it gives its graph.
+    pub(super) fn read(proto: &ModelProto) -> TractResult<HashMap<String, Self>> {
+        let Some(graph) = &proto.graph else { return Ok(HashMap::new()) };
+        let constants = Stored::of(graph);
+        let mut found = HashMap::new();
+        for node in graph.node.iter().filter(|node| node.op_type == "Conv" && !node.name.is_empty()) {
+            let [_, weights, bias] = &node.input[..] else { continue };
+            if let (Some(weights), Some(bias)) = (constants.whole(weights)?, constants.whole(bias)?)
+                && weights.values.iter().all(|value| i8::try_from(*value).is_ok())
+            {
+                found.insert(node.name.clone(), Constants { weights, bias });
+            }
+        }
+        Ok(found)
     }
 
-    fn weights(&self) -> Weights<'_> {
-        Weights { values: &self.values, scales: &self.scales, bias: &self.bias }
+    /// Whether they are what the convolution `node` computes with, and the bias is in units of the products.
+    fn are_of(&self, model: &TypedModel, node: &TypedNode, input: Quantization) -> TractResult<bool> {
+        let units = self.weights.scales.iter().map(|scale| input.scale * scale);
+        Ok(units.eq(self.bias.scales.iter().copied())
+            && self.weights.is(constant(model, node.inputs[1]))?
+            && self.bias.is(constant(model, node.inputs[2]))?)
     }
 }
 
 /// Whole numbers with a scale per channel: what a `DequantizeLinear` along the first axis reads.
-struct Whole {
-    values: Vec<i32>,
-    scales: Vec<f32>,
+#[derive(Clone)]
+pub(super) struct Whole {
+    pub(super) values: Vec<i32>,
+    pub(super) scales: Vec<f32>,
 }
 
 impl Whole {
-    /// tract writes it as `(cast(values) - zeros) * scales`, small constants already computed.
-    fn of(model: &TypedModel, mut outlet: OutletId) -> TractResult<Option<Self>> {
-        let mut scales = None;
-        loop {
-            let node = model.node(outlet.node);
-            if let Some(values) = constant(model, outlet) {
-                return Ok(scales.zip(integers(values)?).map(|(scales, values)| Whole { values, scales }));
-            }
-            let factor = node.inputs.get(1).and_then(|input| constant(model, *input));
-            let along_first = factor.is_some_and(|factor| factor.shape().first() == Some(&factor.len()));
-            let operator = node.op_as::<TypedBinOp>().map(|operator| operator.0.name());
-            match (operator, factor) {
-                (Some("Mul"), Some(factor)) if scales.is_none() && along_first => {
-                    scales = Some(factor.cast_to::<f32>()?.try_as_plain_ram()?.as_slice::<f32>()?.to_vec());
-                }
-                (Some("Sub"), Some(zeros)) if integers(zeros)?.is_some_and(|zeros| zeros.iter().all(|z| *z == 0)) => {}
-                _ if node.op_is::<Cast>() => {}
-                _ => return Ok(None),
-            }
-            outlet = node.inputs[0];
+    /// The numbers that they stand for.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = f32> {
+        let inner = self.values.len() / self.scales.len().max(1);
+        let scales = self.scales.iter().flat_map(move |scale| std::iter::repeat_n(scale, inner));
+        self.values.iter().zip(scales).map(|(value, scale)| *value as f32 * scale)
+    }
+
+    /// Whether `floats` are their numbers.
+    fn is(&self, floats: Option<&Arc<Tensor>>) -> TractResult<bool> {
+        let Some(floats) = floats else { return Ok(false) };
+        let floats = floats.cast_to::<f32>()?;
+        let floats = floats.try_as_plain_ram()?;
+        Ok(self.numbers().eq(floats.as_slice::<f32>()?.iter().copied()))
+    }
+}
+
+/// A graph's constants.
+struct Stored<'g> {
+    tensors: HashMap<&'g str, &'g TensorProto>,
+    numbers: HashMap<&'g str, &'g NodeProto>,
+}
+
+impl<'g> Stored<'g> {
+    fn of(graph: &'g GraphProto) -> Self {
+        let numbers = graph.node.iter().filter(|node| node.op_type == "DequantizeLinear" && !node.output.is_empty());
+        Stored {
+            tensors: graph.initializer.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect(),
+            numbers: numbers.map(|node| (node.output[0].as_str(), node)).collect(),
         }
     }
-}
 
-/// Which multiples of `units` the values are, if they are just that: tract makes floats of a bias of few channels when it reads it.
-fn multiples(values: &Tensor, units: &[f32]) -> TractResult<Option<Vec<i32>>> {
-    let values = values.cast_to::<f32>()?;
-    let values = values.try_as_plain_ram()?;
-    let values = values.as_slice::<f32>()?;
-    let multiple = |(value, unit): (&f32, &f32)| {
-        let times = (value / unit).round();
-        (times * unit == *value).then_some(times as i32)
-    };
-    Ok(if values.len() == units.len() { values.iter().zip(units).map(multiple).collect() } else { None })
-}
-
-/// The values, if all are whole.
-fn integers(tensor: &Tensor) -> TractResult<Option<Vec<i32>>> {
-    if !tensor.datum_type().is_float() {
-        return Ok(Some(tensor.cast_to::<i32>()?.try_as_plain_ram()?.as_slice::<i32>()?.to_vec()));
+    /// What `name` is made of, if that is a `DequantizeLinear` of signed constants along the first axis, with zero points of 0.
+    fn whole(&self, name: &str) -> TractResult<Option<Whole>> {
+        let Some(node) = self.numbers.get(name) else { return Ok(None) };
+        let along_first = node.attribute.iter().any(|attribute| attribute.name == "axis" && attribute.i == 0);
+        let inputs = node.input.iter().map(|input| self.tensors.get(input.as_str()));
+        let Some(inputs) = inputs.collect::<Option<Vec<_>>>().filter(|_| along_first) else { return Ok(None) };
+        let inputs = inputs.into_iter().map(|tensor| load_tensor(&FopenDataResolver, tensor, None));
+        let inputs = inputs.collect::<TractResult<Vec<_>>>()?;
+        let [values, scales, zeros @ ..] = &inputs[..] else { return Ok(None) };
+        let signed = [i8::datum_type(), i32::datum_type()].contains(&values.datum_type());
+        if !signed || scales.datum_type() != f32::datum_type() || values.shape().first() != Some(&scales.len()) {
+            return Ok(None);
+        }
+        let centred = zeros.iter().map(|zeros| Ok(whole_numbers(zeros)?.iter().all(|zero| *zero == 0)));
+        let whole =
+            Whole { values: whole_numbers(values)?, scales: scales.try_as_plain_ram()?.as_slice::<f32>()?.to_vec() };
+        Ok(centred.collect::<TractResult<Vec<_>>>()?.iter().all(|centred| *centred).then_some(whole))
     }
-    let floats = tensor.cast_to::<f32>()?;
-    let floats = floats.try_as_plain_ram()?;
-    Ok(floats.as_slice::<f32>()?.iter().map(|float| (float.fract() == 0.0).then_some(*float as i32)).collect())
+}
+
+fn whole_numbers(tensor: &Tensor) -> TractResult<Vec<i32>> {
+    Ok(tensor.cast_to::<i32>()?.try_as_plain_ram()?.as_slice::<i32>()?.to_vec())
 }
 
 enum Layer {
@@ -249,10 +297,12 @@ impl Layer {
     fn convolution(
         tier: Tier,
         shape: &Shape,
-        weights: Weights,
+        constants: &Constants,
         input: Quantization,
         output: Output,
-    ) -> TractResult<Self> {
+    ) -> std::result::Result<Self, hgad_kernels::Error> {
+        let values = constants.weights.values.iter().map(|value| *value as i8).collect::<Vec<_>>();
+        let weights = Weights { values: &values, scales: &constants.weights.scales, bias: &constants.bias.values };
         let (inputs, outputs, window) = (shape.inputs, shape.outputs, shape.window);
         Ok(match shape.form() {
             Form::Depthwise => Layer::Depthwise(Depthwise::new(tier, outputs, window, weights, input, output)?),
@@ -313,6 +363,10 @@ impl Kernel for Quantise {
         output: &mut [u8],
         _: &mut Scratch,
     ) -> std::result::Result<(), hgad_kernels::Error> {
+        // A code has no value for what is not finite: a frame on which the network fails would look like any other.
+        if !image.iter().all(|value| value.is_finite()) {
+            return Err(hgad_kernels::Error::Parameter("a layer in floats gave what is not finite"));
+        }
         quantize(self.tier, self.code, image, output)
     }
 }

@@ -147,7 +147,12 @@ fn the_written_bundle_opens_everywhere_and_its_table_is_what_the_graphs_give() {
         assert_eq!(written.digest, Bundle::open(&bench.folder.path().join("int8")).unwrap().digest);
         assert_ne!(written.digest, bench.float.digest);
         hgad::bundle::admit_graph("int8", &graph_of(&written)).unwrap();
-        Inspector::new(&written).unwrap().check_parity(&written).unwrap();
+        let mut inspector = Inspector::new(&written).unwrap();
+        inspector.check_parity(&written).unwrap();
+        let operators = inspector.profile(&written.golden.frames[0].image, 1).unwrap();
+        let in_8_bits = operators.iter().filter(|operator| operator.operator.ends_with("8-bit")).count();
+        // All layers; the sum is one operator with the convolution before it.
+        assert_eq!(in_8_bits, 7, "{operators:?}");
         let from = written.manifest.training["quantised"]["from"].as_str();
         assert_eq!(from, Some(&*bench.float.digest.to_string()));
         assert!(verdict.classes.iter().all(|class| class.images == 9 && class.figures.is_some()));

@@ -18,13 +18,7 @@ const BIAS_OF_NOTHING: f32 = (1 << 20) as f32;
 /// # Errors
 ///
 /// Weights or bias are not finite.
-pub(super) fn int8_conv(
-    network: &Network,
-    l: usize,
-    conv: &Conv,
-    input: Code,
-    correction: &[f32],
-) -> Result<Int8Conv> {
+pub(super) fn int8_conv(network: &Network, l: usize, conv: &Conv, input: Code, correction: &[f32]) -> Result<Int8Conv> {
     let corrections = correction.iter().copied().chain(std::iter::repeat(0.0));
     let bias = &conv.bias.iter().zip(corrections).map(|(bias, correction)| bias + correction).collect::<Vec<_>>();
     if !conv.weights.values.iter().chain(bias).all(|value| value.is_finite()) {
@@ -55,13 +49,7 @@ pub(super) fn int8_conv(
 /// # Errors
 ///
 /// As [`int8_conv`].
-pub(super) fn mean_error(
-    network: &Network,
-    l: usize,
-    conv: &Conv,
-    input: Code,
-    frames: &[Frame],
-) -> Result<Vec<f32>> {
+pub(super) fn mean_error(network: &Network, l: usize, conv: &Conv, input: Code, frames: &[Frame]) -> Result<Vec<f32>> {
     let int8 = int8_conv(network, l, conv, input, &[])?;
     let mut sums = vec![0f64; int8.scales.len()];
     let mut count = 0;
