@@ -126,6 +126,24 @@ fn a_piece_that_passes_is_an_alarm() {
 }
 
 #[test]
+fn who_goes_away_ends_the_challenge_and_a_second_one_is_refused_meanwhile() {
+    let mut line = Line::start();
+    let mut first = line.ask(3);
+    line.wait_for(|records| !of_kind(records, "challenge-begun").is_empty());
+    let (code, _, stderr) = run(&["challenge", "--config", &line.config, "--parts", "2", "--by", "Bob"]);
+    assert!(code == 3 && stderr.contains("one by Anna is under way"), "{stderr}");
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let records = line.wait_for(|records| !of_kind(records, "challenge").is_empty());
+    assert_eq!(of_kind(&records, "challenge")[0]["absent"], 3);
+    line.send(false);
+    let records = line.wait_for(|records| of_kind(records, "part").len() == 2);
+    assert!(of_kind(&records, "part")[1].get("challenge").is_none(), "what comes then is no piece");
+    let (code, said) = line.challenge(&[true]);
+    assert_eq!(code, 0, "{said}");
+}
+
+#[test]
 fn a_line_that_ends_says_that_pieces_were_not_seen_and_one_that_does_not_run_cannot_be_asked() {
     let mut line = Line::start();
     let mut asking = line.ask(2);

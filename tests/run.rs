@@ -263,10 +263,17 @@ fn a_killed_run_leaves_an_audit_that_the_next_run_continues() {
     assert!(stderr.contains("the last line was unfinished"), "{stderr}");
     assert!(line.records().iter().any(|record| record["kind"] == "repaired"));
     let interrupted = line.records().into_iter().find(|record| record["kind"] == "interrupted").unwrap();
-    assert!(interrupted["line"] == 1 && stderr.contains("look at what lay between camera and ejector"), "{stderr}");
+    assert!(
+        interrupted["from_line"] == 1 && stderr.contains("look at what lay between camera and ejector"),
+        "{stderr}"
+    );
     let (code, stdout, stderr) = line.verify();
     assert_eq!(code, 0, "{stderr}");
     assert!(stdout.contains("2 runs") && stdout.contains("it was killed"), "{stdout}");
+    // It is no hindrance to readers.
+    let audit = line.audit();
+    let (code, stdout, stderr) = run(&["audit", "query", audit.to_str().unwrap(), "--kind", "interrupted"]);
+    assert!(code == 0 && stdout.contains("interrupted"), "{stdout} {stderr}");
 }
 
 #[test]

@@ -4,15 +4,18 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
+/// So many parts without a record are kept in mind: a number that leaps, in a log that somebody wrote, makes no list without end.
+const MOST_MISSING: usize = 1000;
+
 /// What the log knows of such a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Interruption {
-    /// The run's first line in the file, counted from 1.
-    line: u64,
+    /// The run's first line in the file, counted from 1. (`line` is the name of a production line in a record.)
+    from_line: u64,
     /// The wall time of its last record.
     last: String,
     /// Parts that were on the belt for certain: one that was captured after each of them has a record, and they have none.
-    /// Nobody knows how many came after those.
+    /// Nobody knows how many came after those. At most [`MOST_MISSING`] are told of.
     open_parts: Vec<u64>,
 }
 
@@ -24,8 +27,8 @@ impl Interruption {
             count => format!(", {count} for certain"),
         };
         format!(
-            "the run before ended without a word, after {}: parts that were on the belt then{parts}, have no record and were \
-             not rejected; look at what lay between camera and ejector",
+            "the run before ended without a word, after {}: parts that were on the belt then{parts}, have no record, and nobody \
+             knows whether they were rejected; look at what lay between camera and ejector",
             self.last
         )
     }
@@ -57,8 +60,8 @@ impl Following {
     pub(super) fn part(&mut self, part: u64) {
         let next = self.next.unwrap_or(part);
         self.missing.remove(&part);
-        self.missing.extend(next..part);
-        self.next = Some(next.max(part + 1));
+        self.missing.extend((next..part).take(MOST_MISSING.saturating_sub(self.missing.len())));
+        self.next = Some(next.max(part.saturating_add(1)));
     }
 
     /// Any record.
@@ -74,7 +77,7 @@ impl Following {
     /// What is known of the run, if it has no end.
     pub(super) fn interruption(self) -> Option<Interruption> {
         let open_parts = self.missing.into_iter().collect();
-        Some(Interruption { line: self.line?, last: self.last, open_parts })
+        Some(Interruption { from_line: self.line?, last: self.last, open_parts })
     }
 }
 
@@ -93,11 +96,17 @@ mod tests {
     #[test]
     fn parts_without_a_record_before_others_with_one_were_on_the_belt() {
         let found = followed(&[0, 2, 1, 5, 3]).interruption().unwrap();
-        assert_eq!(found, Interruption { line: 7, last: "then".into(), open_parts: vec![4] });
+        assert_eq!(found, Interruption { from_line: 7, last: "then".into(), open_parts: vec![4] });
         assert!(found.told().contains("after then: parts that were on the belt then, 1 for certain, have no record"));
         let mut ended = followed(&[0, 2]);
         ended.stop();
         assert_eq!(ended.interruption(), None);
+    }
+
+    #[test]
+    fn a_number_that_leaps_makes_no_endless_list() {
+        let found = followed(&[0, u64::MAX, 3]).interruption().unwrap();
+        assert_eq!((found.open_parts.len(), found.open_parts[0], found.open_parts[1]), (MOST_MISSING - 1, 1, 2));
     }
 
     #[test]

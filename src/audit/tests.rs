@@ -226,7 +226,7 @@ fn a_removed_tail_is_a_warning_and_a_torn_one_is_repaired() {
     assert_eq!((&repaired["kind"], &repaired["cut_bytes"]), (&"repaired".into(), &40.into()));
     assert_eq!(repaired["cut_sha256"], Digest::of(&lines[4].as_bytes()[..40]).to_string());
     let interrupted: serde_json::Value = serde_json::from_str(&folder.lines()[6]).unwrap();
-    assert_eq!((&interrupted["kind"], &interrupted["line"]), (&"interrupted".into(), &1.into()));
+    assert_eq!((&interrupted["kind"], &interrupted["from_line"]), (&"interrupted".into(), &1.into()));
     let last: serde_json::Value = serde_json::from_str(&lines[3]).unwrap();
     assert_eq!(interrupted["last"], last["time"], "the last record before");
 }

@@ -20,7 +20,8 @@ const EXAMPLES: &str = r"Examples:
 /// who did it and what came of it into its audit, and marks the pieces' records (`challenge`). A piece that is missed, or does not
 /// come in time, raises the alarm `challenge-failed`, which stands until a challenge is passed (exit code 1).
 ///
-/// The line is asked through a socket beside its audit: who may write that file may ask.
+/// Ctrl-C ends the challenge: the pieces that have not come count as not seen. The line is asked through a socket beside its
+/// audit: who may write that file may ask.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct ChallengeArgs {
@@ -31,7 +32,7 @@ pub struct ChallengeArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     parts: u32,
     /// Who sends them; left out: the variable USER. The record also has the user id that the kernel tells
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = control::sender)]
     by: Option<String>,
     /// How long the pieces are waited for
     #[arg(long, value_name = "MINUTES", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1440))]
@@ -40,7 +41,8 @@ pub struct ChallengeArgs {
 
 pub fn run(args: &ChallengeArgs) -> Result<()> {
     let config = LineConfig::open(&args.config)?;
-    let by = args.by.clone().or_else(|| std::env::var("USER").ok()).unwrap_or_else(|| "somebody".into());
+    let user = || std::env::var("USER").ok().and_then(|user| control::sender(&user).ok());
+    let by = args.by.clone().or_else(user).unwrap_or_else(|| "somebody".into());
     let request = Request::Challenge { pieces: args.parts, within_s: 60 * args.within, by };
     let (mut settled, mut refused, mut failed) = (0, None, None);
     control::ask(&config.audit.file, &request, |answer| match answer {

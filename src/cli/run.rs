@@ -48,6 +48,9 @@ pub struct RunArgs {
 pub fn run(args: RunArgs) -> Result<()> {
     args.json.as_deref().map_or(Ok(()), target::file)?;
     let mut config = LineConfig::open(&args.config)?;
+    if args.json.as_ref().is_some_and(|json| *json == config.audit.file) {
+        return Err(Error::usage("--json names the line's audit").advise("name another file for the summary"));
+    }
     if args.dry_run {
         config.leave_outputs_alone();
         log::warn!("this is a dry run: no output is driven, and bad parts stay on the belt");

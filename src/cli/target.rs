@@ -1,7 +1,7 @@
 //! What a command will write when its work is done: whether that can be is asked before the work begins.
 
-use std::fs::OpenOptions;
-use std::io;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
 use std::path::Path;
 
 use crate::{Error, Result};
@@ -20,12 +20,37 @@ pub fn folder(path: &Path) -> Result<()> {
     })
 }
 
+/// What the first line of every audit begins with.
+const AUDIT: &[u8] = b"{\"seq\":";
+
+/// Makes sure that nothing is lost that cannot be made again when `path` is replaced: a slip of the hand puts the log where the report
+/// belongs.
+///
+/// # Errors
+///
+/// It is an audit, or a file of a bundle.
+pub fn no_evidence(path: &Path) -> Result<()> {
+    let mut start = [0; AUDIT.len()];
+    let is_audit = path.is_file()
+        && File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok_and(|()| start == *AUDIT);
+    let folder = folder_of(path);
+    let is_of_bundle = path.is_file() && ["manifest.toml", "model.onnx"].iter().all(|name| folder.join(name).is_file());
+    let what = match (is_audit, is_of_bundle) {
+        (true, _) => "an audit",
+        (_, true) => "a file of a bundle",
+        _ => return Ok(()),
+    };
+    Err(Error::usage(format!("{} is {what}: it is not overwritten", path.display()))
+        .advise("name another file to write"))
+}
+
 /// Makes sure that `path` can be written, and makes its folder; a file that stands there is left as it is.
 ///
 /// # Errors
 ///
-/// It cannot be written.
+/// It cannot be written, or must not ([`no_evidence`]).
 pub fn file(path: &Path) -> Result<()> {
+    no_evidence(path)?;
     match path.metadata() {
         Ok(found) if found.is_dir() => Err(failed(path, io::ErrorKind::IsADirectory.into())),
         Ok(found) if found.is_file() => {
@@ -46,8 +71,9 @@ fn folder_of(path: &Path) -> &Path {
 ///
 /// # Errors
 ///
-/// The folder cannot be written, or what stands there is no file that could be replaced.
+/// The folder cannot be written, or what stands there is no file that could be replaced, or must not be ([`no_evidence`]).
 pub fn replaced_file(path: &Path) -> Result<()> {
+    no_evidence(path)?;
     match path.metadata() {
         Ok(found) if found.is_dir() => Err(failed(path, io::ErrorKind::IsADirectory.into())),
         Ok(found) if !found.is_file() => Err(failed(path, io::Error::other("it is a pipe or a device, and no file"))),
@@ -89,6 +115,24 @@ mod tests {
             assert!(error.kind().exit_code() == 3 && error.report().contains("try: "), "{}", error.report());
         }
         assert!(folder(&at("there")).is_err());
+    }
+
+    #[test]
+    fn audits_and_bundles_are_not_overwritten() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |name: &str| root.path().join(name);
+        std::fs::write(at("audit.jsonl"), "{\"seq\":0,\"prev\":\"00\"}\n").unwrap();
+        std::fs::create_dir(at("bundle")).unwrap();
+        ["bundle/manifest.toml", "bundle/model.onnx"].iter().for_each(|name| std::fs::write(at(name), "x").unwrap());
+        for name in ["audit.jsonl", "bundle/manifest.toml", "bundle/model.onnx"] {
+            for refused in [file(&at(name)), replaced_file(&at(name))] {
+                let error = refused.unwrap_err();
+                assert!(error.kind().exit_code() == 2 && error.report().contains("not overwritten"), "{name}");
+            }
+        }
+        std::fs::write(at("summary.json"), "{}").unwrap();
+        file(&at("summary.json")).unwrap();
+        replaced_file(&at("bundle/new.toml")).unwrap();
     }
 
     #[test]

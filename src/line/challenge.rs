@@ -96,19 +96,21 @@ fn caught(record: &PartRecord) -> Result<(), String> {
 impl LineCore {
     /// A person announces bad pieces.
     pub(super) fn challenge(&mut self, challenge: Challenge, at: Monotonic, actions: &mut Vec<Action>) {
-        if let Some(trial) = &self.trial {
-            let why = format!(
-                "one by {} is under way: {} of its {} pieces have their fate",
-                trial.challenge.by,
-                trial.settled(),
-                trial.challenge.pieces
-            );
+        if let Some(why) = self.refuses_challenge() {
             return actions.push(Action::Challenge(ChallengeNews::Refused(challenge, why)));
         }
         actions.push(Action::Challenge(ChallengeNews::Begun(challenge.clone())));
         let until = at + challenge.within;
         let (first, awaited) = (PartId(self.next), challenge.pieces);
         self.trial = Some(Trial { challenge, until, first, awaited, outcome: Outcome::default() });
+    }
+
+    fn refuses_challenge(&self) -> Option<String> {
+        let under_way = |trial: &Trial| {
+            let (by, pieces) = (&trial.challenge.by, trial.challenge.pieces);
+            format!("one by {by} is under way: {} of its {pieces} pieces have their fate", trial.settled())
+        };
+        self.trial.as_ref().map(under_way).or_else(|| self.is_closing.then(|| "the run ends".into()))
     }
 
     /// A piece has its fate.
@@ -253,5 +255,22 @@ mod tests {
         let told = bench.tell(350, Happening::Fired(PartId(0), Ok(at_ms(350))));
         let Some(ChallengeNews::Ended(_, outcome)) = news(&told).pop() else { panic!("it has no end") };
         assert_eq!((outcome.caught.len(), outcome.absent), (1, 2));
+        assert!(matches!(begin(&mut bench, 400, 1)[..], [ChallengeNews::Refused(..)]), "no part will come");
+    }
+
+    #[test]
+    fn a_challenge_whose_sender_went_away_takes_no_further_part() {
+        let mut bench = bench();
+        begin(&mut bench, 0, 3);
+        bench.frame(0, 200);
+        bench.tell(210, Happening::Withdrawn);
+        bench.frame(1, 220);
+        bench.judged(0, 230, true);
+        let told = bench.tell(350, Happening::Fired(PartId(0), Ok(at_ms(350))));
+        let Some(ChallengeNews::Ended(_, outcome)) = news(&told).pop() else { panic!("it has no end") };
+        assert_eq!((outcome.caught, outcome.absent), (vec![PartId(0)], 2));
+        assert_eq!(alarms(&told), [Alarm::Challenge]);
+        assert!(matches!(begin(&mut bench, 400, 1)[..], [ChallengeNews::Begun(_)]), "another can follow");
+        assert_eq!(news(&bench.tell(500, Happening::Withdrawn)).len(), 1);
     }
 }

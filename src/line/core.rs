@@ -22,6 +22,8 @@ pub struct LineCore {
     pub(super) alarms: Alarms,
     pub(super) watch: Watch,
     pub(super) trial: Option<Trial>,
+    /// Whether no further part will be found.
+    pub(super) is_closing: bool,
     /// When the ejector was told to act, of late.
     pub(super) orders: std::collections::VecDeque<Monotonic>,
     /// The latest moment of which the core was told.
@@ -42,6 +44,7 @@ impl LineCore {
             alarms: Alarms::new(rules.quiet),
             watch: Watch::new(rules.limits),
             trial: None,
+            is_closing: false,
             orders: std::collections::VecDeque::new(),
             now: Monotonic::default(),
             counters: Counters::default(),
@@ -75,7 +78,11 @@ impl LineCore {
                 actions.push(Action::StopLine("decisions can no longer be written down".into()));
             }
             Happening::Challenged(challenge) => self.challenge(challenge, at, actions),
-            Happening::NoMoreParts => self.expect_no_more_pieces(at, actions),
+            Happening::Withdrawn => self.expect_no_more_pieces(at, actions),
+            Happening::NoMoreParts => {
+                self.is_closing = true;
+                self.expect_no_more_pieces(at, actions);
+            }
             Happening::Tick => {}
             Happening::Halt => self.halt(at, actions),
         }

@@ -155,6 +155,8 @@ pub enum Happening {
     AuditLost,
     /// A person announces known bad pieces: the next parts that are found.
     Challenged(Challenge),
+    /// Who announced the pieces of the challenge that is under way has gone away: no more of them come.
+    Withdrawn,
     /// The run ends: no further part will be found, and those on the belt still get their fates.
     NoMoreParts,
     /// Time passed; see [`LineCore::next_wakeup`].

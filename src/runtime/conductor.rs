@@ -49,6 +49,8 @@ pub(super) enum Message {
     CameraDone(Result<Ending, String>),
     /// Somebody outside asked for something.
     Asked(Asked),
+    /// Who asked went away before the end.
+    Left,
     /// The inspection's thread judges no more, or panicked.
     InspectionDone(Result<(), String>),
 }
@@ -265,6 +267,10 @@ impl Conductor {
             Message::Asked(Asked { challenge, news }) => {
                 self.challenger = Some(news);
                 self.handle(Event { at: Monotonic::now(), what: Happening::Challenged(challenge) });
+            }
+            Message::Left => {
+                self.challenger = None;
+                self.handle(Event { at: Monotonic::now(), what: Happening::Withdrawn });
             }
             Message::InspectionDone(ended) => {
                 self.inspection.is_done = true;

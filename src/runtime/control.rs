@@ -1,7 +1,8 @@
 //! What a running line is told from outside, through a Unix socket beside its audit.
 //!
 //! Who may connect is what the socket's permissions say; who did is what the kernel says (`SO_PEERCRED`). One request is one
-//! line of JSON, and is answered with lines of JSON until what was asked for is over.
+//! line of JSON, and is answered with lines of JSON until what was asked for is over, or until who asked is gone: nobody would
+//! know then that the line still takes parts for known bad ones.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::AsRawFd;
@@ -27,6 +28,12 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const LONGEST: u64 = 4096;
 /// News that may wait to be sent.
 const ROOM: usize = 1024;
+/// A challenge has no more pieces, and lasts no longer: its pieces are not counted as what the process makes.
+const MOST_PIECES: u32 = 1000;
+/// One day.
+const LONGEST_CHALLENGE_S: u32 = 24 * 3600;
+/// Letters of a name.
+const LONGEST_NAME: usize = 100;
 
 /// What is asked of a running line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +48,26 @@ pub(crate) enum Request {
         /// Who sends them, as they say themselves.
         by: String,
     },
+}
+
+impl Request {
+    /// What is wrong with it: not only our own command can ask.
+    fn refusal(&self) -> Option<String> {
+        let Request::Challenge { pieces, within_s, by, .. } = self;
+        if !(1..=MOST_PIECES).contains(pieces) || !(1..=LONGEST_CHALLENGE_S).contains(within_s) {
+            return Some(format!("a challenge has 1 to {MOST_PIECES} pieces, and lasts a day at most"));
+        }
+        sender(by).err()
+    }
+}
+
+/// The name of who sends the pieces, as it goes on record.
+pub(crate) fn sender(name: &str) -> std::result::Result<String, String> {
+    let name = name.trim();
+    match name.is_empty() || name.chars().count() > LONGEST_NAME || name.chars().any(char::is_control) {
+        true => Err(format!("who sends the pieces goes on record: give a name of at most {LONGEST_NAME} letters")),
+        false => Ok(name.to_owned()),
+    }
 }
 
 /// What the line answers.
@@ -125,7 +152,7 @@ pub(crate) fn ask(audit: &Path, request: &Request, mut answered: impl FnMut(Answ
     Err(ended(std::io::Error::from(std::io::ErrorKind::UnexpectedEof)))
 }
 
-/// The thread that listens. Dropping it removes the socket.
+/// The thread that listens.
 pub(super) struct Control {
     stage: Stage,
     path: PathBuf,
@@ -173,7 +200,7 @@ impl Control {
         Ok(Some(Control { stage, path }))
     }
 
-    /// Waits for the end of its thread.
+    /// Removes the socket and waits for the end of its thread.
     pub(super) fn leave(self) {
         let _ = std::fs::remove_file(&self.path);
         self.stage.leave("the control socket's thread does not end");
@@ -184,7 +211,8 @@ fn serve(listener: &UnixListener, messages: &SyncSender<Message>, stop: &AtomicB
     while !stop.load(Ordering::Relaxed) {
         match listener.accept() {
             Ok((stream, _)) => {
-                if let Err(error) = converse(stream, messages, stop) {
+                let conversation = Conversation { listener, messages, stop };
+                if let Err(error) = conversation.hold(stream) {
                     log::info!("who asked at the control socket: {error}");
                 }
             }
@@ -194,36 +222,92 @@ fn serve(listener: &UnixListener, messages: &SyncSender<Message>, stop: &AtomicB
     }
 }
 
-fn converse(mut stream: UnixStream, messages: &SyncSender<Message>, stop: &AtomicBool) -> std::io::Result<()> {
+/// With one who asks; others are refused meanwhile.
+struct Conversation<'a> {
+    listener: &'a UnixListener,
+    messages: &'a SyncSender<Message>,
+    stop: &'a AtomicBool,
+}
+
+impl Conversation<'_> {
+    fn hold(&self, mut stream: UnixStream) -> std::io::Result<()> {
+        let user = user(&stream)?;
+        let request = heard(&stream)?;
+        if let Some(why) = request.refusal() {
+            return say(&mut stream, &Answer::Refused { why });
+        }
+        // Who asked and did not wait for the answer wants none.
+        if is_gone(&stream)? {
+            return Ok(());
+        }
+        let Request::Challenge { pieces, within_s, by } = request;
+        let (news, received) = sync_channel(ROOM);
+        let within = Duration::from_secs(u64::from(within_s));
+        let challenge = Challenge { pieces, within, by: format!("{by} (user id {user})") };
+        if self.messages.send(Message::Asked(Asked { challenge, news })).is_err() {
+            return Ok(());
+        }
+        let handed_on = self.hand_on(&received, &mut stream, &by);
+        if !matches!(handed_on, Ok(true)) && !self.stop.load(Ordering::Relaxed) {
+            log::warn!("{by}, who sends known bad pieces, went away: the challenge ends");
+            let _ = self.messages.send(Message::Left);
+        }
+        handed_on.map(drop)
+    }
+
+    /// Whether the last news came, and was sent.
+    fn hand_on(&self, news: &Receiver<ChallengeNews>, stream: &mut UnixStream, by: &str) -> std::io::Result<bool> {
+        loop {
+            match news.recv_timeout(GLANCE) {
+                Ok(news) => {
+                    let answer = Answer::of(&news);
+                    say(stream, &answer)?;
+                    if answer.is_last() {
+                        return Ok(true);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) if !self.stop.load(Ordering::Relaxed) => {
+                    if is_gone(stream)? {
+                        return Ok(false);
+                    }
+                    self.refuse_others(by);
+                }
+                Err(_) => return Ok(false),
+            }
+        }
+    }
+
+    fn refuse_others(&self, by: &str) {
+        while let Ok((mut other, _)) = self.listener.accept() {
+            let why = format!("one by {by} is under way");
+            // Read before it is answered: what lies unread at the end would reach the other side as an error.
+            if heard(&other).is_ok() {
+                let _ = say(&mut other, &Answer::Refused { why });
+            }
+        }
+    }
+}
+
+fn heard(stream: &UnixStream) -> std::io::Result<Request> {
     stream.set_nonblocking(false)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    let user = user(&stream)?;
     let mut line = String::new();
     BufReader::new(stream.try_clone()?).take(LONGEST).read_line(&mut line)?;
-    let Request::Challenge { pieces, within_s, by } = serde_json::from_str(&line)?;
-    let (news, received) = sync_channel(ROOM);
-    let within = Duration::from_secs(u64::from(within_s));
-    let challenge = Challenge { pieces: pieces.max(1), within, by: format!("{by} (user id {user})") };
-    if messages.send(Message::Asked(Asked { challenge, news })).is_err() {
-        return Ok(());
-    }
-    hand_on(&received, &mut stream, stop)
+    Ok(serde_json::from_str(&line)?)
 }
 
-fn hand_on(news: &Receiver<ChallengeNews>, stream: &mut UnixStream, stop: &AtomicBool) -> std::io::Result<()> {
-    loop {
-        match news.recv_timeout(GLANCE) {
-            Ok(news) => {
-                let answer = Answer::of(&news);
-                stream.write_all(format!("{}\n", serde_json::to_string(&answer)?).as_bytes())?;
-                if answer.is_last() {
-                    return Ok(());
-                }
-            }
-            Err(RecvTimeoutError::Timeout) if !stop.load(Ordering::Relaxed) => {}
-            Err(_) => return Ok(()),
-        }
+fn say(stream: &mut UnixStream, answer: &Answer) -> std::io::Result<()> {
+    stream.write_all(format!("{}\n", serde_json::to_string(answer)?).as_bytes())
+}
+
+/// Whether the other side has closed the connection, or died.
+fn is_gone(stream: &UnixStream) -> std::io::Result<bool> {
+    let mut poll = libc::pollfd { fd: stream.as_raw_fd(), events: libc::POLLRDHUP, revents: 0 };
+    // SAFETY: `poll` is one valid and writable entry, and the descriptor is open.
+    match unsafe { libc::poll(&mut poll, 1, 0) } {
+        -1 => Err(std::io::Error::last_os_error()),
+        found => Ok(found > 0),
     }
 }
 

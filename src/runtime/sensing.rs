@@ -77,22 +77,14 @@ pub(super) fn start(sensors: Sensors, messages: &SyncSender<Message>, stop: &Arc
         begin(Device::Encoder, "encoder", Box::new(move |teller| follow(measure, teller)))?;
     }
     if let Some(eye) = sensors.photo_eye {
-        begin(Device::PhotoEye, "photo-eye", Box::new(move |teller| watch_level(eye, false, teller, Happening::Eye)))?;
+        begin(Device::PhotoEye, "photo-eye", Box::new(move |teller| watch_level(eye, teller, Happening::Eye)))?;
     }
     if let Some(confirm) = sensors.confirm {
         let what = |_| Happening::Confirmed;
         begin(Device::ConfirmSensor, "confirm", Box::new(move |teller| watch(confirm, teller, what)))?;
     }
-    if let Some(mut bin) = sensors.bin {
-        let work = move |teller: &Teller| {
-            // A bin that is full already shows no edge.
-            let is_full = bin.level().inspect_err(|error| teller.failed(error)).unwrap_or_default();
-            if is_full {
-                teller.tell(Monotonic::now(), Happening::Bin(true));
-            }
-            watch_level(bin, is_full, teller, Happening::Bin);
-        };
-        begin(Device::BinSensor, "bin", Box::new(work))?;
+    if let Some(bin) = sensors.bin {
+        begin(Device::BinSensor, "bin", Box::new(move |teller| watch_level(bin, teller, Happening::Bin)))?;
     }
     Ok(started)
 }
@@ -143,10 +135,11 @@ fn heard(sense: Sense, teller: &Teller, what: &impl Fn(bool) -> Happening) -> bo
     }
 }
 
-/// Tells each edge of a sensor whose level matters for as long as it lasts. A level that changed unseen, while its device was
-/// away or its edges were lost, is told when that is over: it is that since then, as far as anybody knows.
-fn watch_level(mut input: Box<dyn Input>, mut told: bool, teller: &Teller, what: impl Fn(bool) -> Happening) {
-    let mut is_doubted = false;
+/// Tells each edge of a sensor whose level matters for as long as it lasts. A level that changed unseen, before the run, while its
+/// device was away or its edges were lost, is told when that is over: it is that since then, as far as anybody knows. So an eye that
+/// is dark when the run starts, as a blocked one is, and a bin that is full already, which show no edge.
+fn watch_level(mut input: Box<dyn Input>, teller: &Teller, what: impl Fn(bool) -> Happening) {
+    let (mut told, mut is_doubted) = (false, true);
     while teller.goes_on() {
         let sensed = teller.health.watch(|| {
             let sense = input.wait(PATIENCE)?;
@@ -249,7 +242,7 @@ mod tests {
         let stop = Arc::new(AtomicBool::new(false));
         let teller = Teller { messages, stop: stop.clone(), health: Arc::default() };
         let input = Scripted { says: says.into_iter(), level, stop };
-        watch_level(Box::new(input), false, &teller, Happening::Bin);
+        watch_level(Box::new(input), &teller, Happening::Bin);
         drop(teller);
         let level = |message| match message {
             Message::Event(Event { what: Happening::Bin(level), .. }) => level,
@@ -266,6 +259,7 @@ mod tests {
         assert_eq!(told(vec![edge(true), gone(), gone(), Ok(Sense::Nothing)], true), [true], "as it was");
         assert_eq!(told(vec![Ok(Sense::Lost(3)), Ok(Sense::Nothing)], true), [true]);
         assert_eq!(told(vec![gone(), edge(true), edge(false)], false), [true, false], "an edge says it itself");
-        assert_eq!(told(vec![Ok(Sense::Nothing)], true), [true; 0], "it is asked after a fault alone");
+        assert_eq!(told(vec![Ok(Sense::Nothing)], true), [true], "as it was when the run began");
+        assert_eq!(told(vec![edge(true), edge(false), Ok(Sense::Nothing)], true), [true, false], "edges say it");
     }
 }

@@ -30,6 +30,8 @@ const OVERDUE: Duration = Duration::from_millis(10);
 const REMEMBERED: usize = 20_000;
 /// How often a person sends known bad pieces in a stretch of the belt; those that follow are bad now and then.
 const CHALLENGES: f64 = 0.02;
+/// How many of them go away before all pieces came.
+const WITHDRAWN: f64 = 0.3;
 /// A thread that sleeps until a moment is woken so long after it.
 const WAKING: Duration = Duration::from_millis(3);
 /// How long a part falls until the sensor in the chute sees it.
@@ -391,6 +393,10 @@ impl World {
             let challenge = Challenge { pieces, within, by: "somebody".into() };
             let at = stretch.begins + self.trouble.between(0.0, 1.0);
             self.tell_at(at, Event { at, what: Happening::Challenged(challenge) });
+            if self.trouble.chance(WITHDRAWN) {
+                let at = at + self.trouble.between(0.0, 60.0);
+                self.tell_at(at, Event { at, what: Happening::Withdrawn });
+            }
         }
         if let Find::PhotoEye(_) = self.plan.rules.find {
             self.edges();

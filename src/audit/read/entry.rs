@@ -1,6 +1,6 @@
 //! A line, as far as readers look at it.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use crate::digest::Digest;
 
@@ -15,6 +15,7 @@ pub struct Entry {
     pub monotonic_ns: u64,
     // A start.
     pub run: Option<String>,
+    #[serde(default, deserialize_with = "name")]
     pub line: Option<String>,
     pub program: Option<String>,
     // A part.
@@ -44,6 +45,11 @@ pub struct Entry {
     pub why: Option<String>,
     pub text: Option<String>,
     pub records: Option<u64>,
+}
+
+/// The first programs that told of interrupted runs put a number there.
+fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(serde_json::Value::deserialize(deserializer)?.as_str().map(str::to_owned))
 }
 
 /// Where a part's time went, in milliseconds.

@@ -61,6 +61,17 @@ impl FromStr for Id {
     }
 }
 
+/// Refuses to write among the pictures that the audit tells of.
+fn not_a_stored_picture(out: &Path, pictures: &Path) -> Result<()> {
+    match (out.canonicalize(), pictures.canonicalize()) {
+        (Ok(out), Ok(pictures)) if out.starts_with(&pictures) => {
+            Err(Error::usage(format!("{} is a picture that the audit tells of: it is not overwritten", out.display()))
+                .advise("name another file with --out"))
+        }
+        _ => Ok(()),
+    }
+}
+
 pub(super) fn run(args: &ShowArgs) -> Result<()> {
     target::file(&args.out)?;
     let (entry, picture) = find(args)?;
@@ -70,6 +81,7 @@ pub(super) fn run(args: &ShowArgs) -> Result<()> {
             .advise("pictures of rejects are; of passes those that [audit] sample and around ask for")
     })?;
     let folder = pictures_folder(args.pictures.as_deref(), &args.file);
+    not_a_stored_picture(&args.out, &folder)?;
     let image = match read_picture(&folder, &picture)? {
         Stored::Whole(image) => image,
         Stored::Gone(why) => {

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use hgad::Result;
 use hgad::bundle::{Bundle, Draft};
 use hgad::dataset::products;
+use hgad::{Error, Result};
 
 use crate::quantize::{Bounds, Figures, Quantised, Request, Split, Verdict, quantise_bundle};
 
@@ -80,6 +80,10 @@ fn share(text: &str) -> Result<f64, String> {
 
 pub fn run(args: &QuantizeArgs) -> Result<()> {
     Draft::check_place(&args.out)?;
+    if args.out.canonicalize().is_ok_and(|out| args.bundle.canonicalize().is_ok_and(|bundle| out == bundle)) {
+        return Err(Error::usage("--out is the bundle that is quantised: its floats would be lost")
+            .advise("name another folder; calibrations belong to one bundle"));
+    }
     let bundle = Bundle::open(&args.bundle)?;
     let images = Split::of(&bundle, &args.images, args.hold_out.map(usize::from))?;
     let tests = match &args.test {
