@@ -2,7 +2,7 @@
 
 use crate::error::check_length;
 use crate::gemm::{Columns, Panels, Target};
-use crate::geometry::{Clamp, Window};
+use crate::geometry::{Clamp, Window, elements};
 use crate::rows::PhasedRow;
 use crate::scratch::Scratch;
 use crate::simd::{Simd, Task, dispatch, float_tier};
@@ -39,12 +39,15 @@ impl Convolution {
         clamp: Clamp,
     ) -> Result<Self, Error> {
         let output = window.output()?;
-        let depth = inputs * window.kernel[0] * window.kernel[1];
+        elements(&[inputs, window.height, window.width])?;
+        elements(&[outputs, output[0], output[1]])?;
+        let depth = elements(&[inputs, window.kernel[0], window.kernel[1]])?;
         check_length("weights", outputs * depth, weights.len())?;
         check_length("bias", outputs, bias.len())?;
         let tier = float_tier(tier.checked()?, output[1]);
         let panels = Panels::new(tier, (outputs, depth), weights, bias, clamp)?;
         let layout = PhasedRow::new(&window, output[1]);
+        elements(&[inputs, window.kernel[0], layout.pitch()])?;
         let rows = 0..inputs * window.kernel[0];
         let taps = rows.flat_map(|row| (0..window.kernel[1]).map(move |kx| row * layout.pitch() + layout.offset(kx)));
         let taps = taps.collect();

@@ -1,7 +1,7 @@
 //! Depthwise convolution: one window per channel.
 
 use crate::error::check_length;
-use crate::geometry::{Clamp, Window};
+use crate::geometry::{Clamp, Window, elements};
 use crate::rows::{PhasedRow, Pixels};
 use crate::scratch::Scratch;
 use crate::simd::{Simd, Task, dispatch, float_tier};
@@ -165,8 +165,11 @@ pub(crate) struct Sweep {
 impl Sweep {
     pub(crate) fn new(tier: Tier, channels: usize, window: Window, weights: Vec<f32>) -> Result<Self, Error> {
         let output = window.output()?;
+        elements(&[channels, window.height, window.width])?;
+        elements(&[channels, output[0], output[1]])?;
         check_length("weights", channels * window.kernel[0] * window.kernel[1], weights.len())?;
         let layout = PhasedRow::new(&window, output[1]);
+        elements(&[2, window.height + window.padding.top + window.padding.bottom, layout.pitch()])?;
         let fitting = (STRIP / 4 / layout.pitch()).saturating_sub(window.kernel[0]) / window.stride[0];
         // Whole groups of four rows, and at least one.
         let strip = (fitting / 4 * 4).max(4).min(output[0]);

@@ -46,7 +46,7 @@ impl Window {
     /// Height and width of the output.
     ///
     /// # Errors
-    /// An extent or a stride is 0, or the window is larger than the padded image.
+    /// An extent or a stride is 0, the window is larger than the padded image, or the image or the stride is too large to compute with.
     pub fn output(&self) -> Result<[usize; 2], Error> {
         let Window { height, width, kernel, stride, padding } = *self;
         if [height, width, kernel[0], kernel[1], stride[0], stride[1]].contains(&0) {
@@ -56,6 +56,12 @@ impl Window {
             let padded = extent.checked_add(before)?.checked_add(after)?;
             Some(padded.checked_sub(kernel)? / stride + 1)
         };
+        // A row in working memory has room for a vector behind the pixels of each phase of the stride (see `PhasedRow`).
+        let widest = stride[1].saturating_mul(64).saturating_add(width);
+        elements(&[
+            height.saturating_add(padding.top).saturating_add(padding.bottom),
+            widest.saturating_add(padding.left).saturating_add(padding.right),
+        ])?;
         match (
             along(height, padding.top, padding.bottom, kernel[0], stride[0]),
             along(width, padding.left, padding.right, kernel[1], stride[1]),
@@ -64,6 +70,20 @@ impl Window {
             _ => Err(Error::Shape("a window is larger than its padded image")),
         }
     }
+}
+
+/// No tensor and no working memory has more elements, so that lengths in bytes can be computed on every machine.
+const MOST_ELEMENTS: usize = 1 << 28;
+
+/// The elements of a tensor of these extents.
+///
+/// # Errors
+/// An extent is 0, or there are more than [`MOST_ELEMENTS`].
+pub(crate) fn elements(extents: &[usize]) -> Result<usize, Error> {
+    let product = extents.iter().try_fold(1usize, |product, extent| product.checked_mul(*extent));
+    product
+        .filter(|product| (1..=MOST_ELEMENTS).contains(product))
+        .ok_or(Error::Shape("a tensor is empty, or has more than 2^28 elements"))
 }
 
 /// The range that outputs are brought into. NaN stays NaN.
@@ -105,5 +125,10 @@ mod tests {
         }
         assert!(Window::square(2, 8, 3, 1, Padding::all(0)).output().is_err());
         assert!(Window::square(8, 8, 3, 0, Padding::all(0)).output().is_err());
+        for (width, stride, padding) in
+            [(8, usize::MAX / 2, 0), (8, 1 << 60, 0), (usize::MAX, 1, 1), (8, 1, usize::MAX)]
+        {
+            assert!(Window::square(8, width, 1, stride, Padding::all(padding)).output().is_err(), "{width} {stride}");
+        }
     }
 }

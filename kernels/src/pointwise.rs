@@ -2,7 +2,7 @@
 
 use crate::error::check_length;
 use crate::gemm::{Columns, Panels, Target};
-use crate::geometry::Clamp;
+use crate::geometry::{Clamp, elements};
 use crate::scratch::Scratch;
 use crate::simd::{Simd, Task, dispatch, float_tier};
 use crate::{Error, Tier};
@@ -31,9 +31,8 @@ impl Pointwise {
         bias: &[f32],
         clamp: Clamp,
     ) -> Result<Self, Error> {
-        if positions == 0 {
-            return Err(Error::Shape("an image has no pixels"));
-        }
+        elements(&[inputs, positions])?;
+        elements(&[outputs, positions])?;
         check_length("weights", outputs * inputs, weights.len())?;
         check_length("bias", outputs, bias.len())?;
         let tier = float_tier(tier.checked()?, positions);

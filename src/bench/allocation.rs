@@ -56,10 +56,10 @@ impl Allocations {
         Allocations { count: COUNT.load(Ordering::Relaxed), bytes: BYTES.load(Ordering::Relaxed) }
     }
 
-    /// What came since `earlier`, for each of `frames`.
-    pub fn since(earlier: Self, frames: u64) -> Self {
+    /// What has come since then, for each of `frames`, rounded.
+    pub fn until_now(self, frames: u64) -> Self {
         let now = Self::now();
-        let each = |now: u64, then: u64| (now - then) / frames.max(1);
-        Allocations { count: each(now.count, earlier.count), bytes: each(now.bytes, earlier.bytes) }
+        let each = |now: u64, then: u64| (now - then + frames / 2) / frames.max(1);
+        Allocations { count: each(now.count, self.count), bytes: each(now.bytes, self.bytes) }
     }
 }

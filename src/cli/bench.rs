@@ -101,7 +101,7 @@ fn text(args: &BenchArgs, report: &Report, bundle: &Bundle) -> String {
     lines.extend(report.layers.iter().take(SHOWN).map(|layer| operator_line(layer, report.peak)));
     let network = report.multiply_adds as f64 / report.layers.iter().map(|layer| layer.ms * 1e-3).sum::<f64>();
     lines.push(format!(
-        "all {} of them: {:.1} GMAC/s, {:.0}% of the {:.1} that one core reaches in a product of large matrices",
+        "all {} of them: {:.1} GMAC/s, {:.0}% of the {:.1} that one core reaches in a product of large matrices of floats",
         report.layers.len(),
         network * 1e-9,
         100.0 * network / report.peak,

@@ -4,7 +4,7 @@ use super::dot::{Dot, Task, dispatch, dot_tier};
 use super::gemm::{Columns, Panels, Target};
 use super::requantize::{Output, Quantization, Weights};
 use crate::error::check_length;
-use crate::geometry::Window;
+use crate::geometry::{Window, elements};
 use crate::rows::PhasedRow;
 use crate::scratch::Scratch;
 use crate::{Error, Tier};
@@ -39,10 +39,13 @@ impl Convolution {
         output: Output,
     ) -> Result<Self, Error> {
         let size = window.output()?;
-        let depth = inputs * window.kernel[0] * window.kernel[1];
+        elements(&[inputs, window.height, window.width])?;
+        elements(&[outputs, size[0], size[1]])?;
+        let depth = elements(&[inputs, window.kernel[0], window.kernel[1]])?;
         let tier = dot_tier(tier.checked()?, size[1]);
         let panels = Panels::new(tier, (outputs, depth), weights, input, output)?;
         let layout = PhasedRow::new(&window, size[1]);
+        elements(&[inputs, window.kernel[0], layout.pitch()])?;
         let rows = 0..inputs * window.kernel[0];
         let taps = rows.flat_map(|row| (0..window.kernel[1]).map(move |kx| row * layout.pitch() + layout.offset(kx)));
         let taps = taps.collect();

@@ -4,6 +4,7 @@ use super::dot::{Dot, Task, dispatch, dot_tier};
 use super::gemm::{Columns, Panels, Target};
 use super::requantize::{Output, Quantization, Weights};
 use crate::error::check_length;
+use crate::geometry::elements;
 use crate::scratch::Scratch;
 use crate::{Error, Tier};
 
@@ -31,9 +32,8 @@ impl Pointwise {
         input: Quantization,
         output: Output,
     ) -> Result<Self, Error> {
-        if positions == 0 {
-            return Err(Error::Shape("an image has no pixels"));
-        }
+        elements(&[inputs, positions])?;
+        elements(&[outputs, positions])?;
         let tier = dot_tier(tier.checked()?, positions);
         Ok(Self { tier, inputs, positions, panels: Panels::new(tier, (outputs, inputs), weights, input, output)? })
     }

@@ -127,10 +127,17 @@ impl Added {
         output: Quantization,
         clamp: Clamp,
     ) -> Result<Self, Error> {
-        let ratio = |scale: f32| (f64::from(scale) / f64::from(output.scale)) as f32;
+        let ratio = |summand: Quantization| {
+            let ratio = (f64::from(summand.checked()?.scale) / f64::from(output.checked()?.scale)) as f32;
+            if ratio.is_finite() {
+                Ok(ratio)
+            } else {
+                Err(Error::Parameter("a summand's scale is too large beside the sum's"))
+            }
+        };
         Ok(Self {
-            left: ratio(left.checked()?.scale),
-            right: ratio(right.checked()?.scale),
+            left: ratio(left)?,
+            right: ratio(right)?,
             right_zero: right.zero.into(),
             range: Range::new(output, clamp)?,
         })
@@ -155,6 +162,19 @@ impl Added {
     }
 }
 
+/// Refuses weights and biases with which some image's sum would not fit into 32 bits: an activation is at most 255 steps from its zero.
+fn fit_into_32_bits(weights: &Weights) -> Result<(), Error> {
+    let depth = (weights.values.len() / weights.scales.len().max(1)).max(1);
+    let largest = weights.values.chunks(depth).zip(weights.bias).map(|(row, bias)| {
+        let products = row.iter().map(|weight| 255 * u64::from(weight.unsigned_abs())).sum::<u64>();
+        u64::from(bias.unsigned_abs()) + products
+    });
+    match largest.max() {
+        Some(largest) if largest > i32::MAX as u64 => Err(Error::Parameter("a channel's sums do not fit into 32 bits")),
+        _ => Ok(()),
+    }
+}
+
 /// The finish of a quantized convolution; the module's documentation has the formulas.
 #[derive(Clone, Debug)]
 pub(crate) struct Requantize {
@@ -167,12 +187,15 @@ impl Requantize {
     pub(crate) fn new(input: Quantization, weights: &Weights, output: Output) -> Result<Self, Error> {
         check_length("bias", weights.scales.len(), weights.bias.len())?;
         let (input, own) = (input.checked()?, output.quantization.checked()?);
+        fit_into_32_bits(weights)?;
         let multiplier = |&scale: &f32| {
             let multiplier = (f64::from(input.scale) * f64::from(scale) / f64::from(own.scale)) as f32;
-            if multiplier.is_finite() {
+            if multiplier.is_finite() && scale.is_normal() && scale > 0.0 {
                 Ok(multiplier)
             } else {
-                Err(Error::Parameter("a weight's scale is not finite"))
+                Err(Error::Parameter(
+                    "a weight's scale is not a positive normal number, or too large beside the output's",
+                ))
             }
         };
         Ok(Self {

@@ -93,8 +93,10 @@ impl Layers {
                 match (reader.constant_tensor(input), numbers.get(input)) {
                     (Some(tensor), _) => _ = found.constants.insert(input.clone(), tensor),
                     (None, Some(&number)) => inputs.push(number),
-                    // The output of the layer's own first node.
-                    (None, None) => {}
+                    (None, None) if *input == nodes[0].output[0] => {}
+                    (None, None) => {
+                        return Err(foreign(format!("{input}, which {} reads, is computed from constants", node.name)));
+                    }
                 }
             }
             if let Some(activation) = activation {
@@ -187,11 +189,16 @@ impl<'g> Reader<'g> {
         let constant = |input: usize| node.input.get(input).and_then(|name| self.constant(name));
         match node.op_type.as_str() {
             "Conv" => match constant(1).filter(|weights| weights.shape.len() == 4) {
-                Some(weights) => {
-                    let zeros = || vec![0.0; weights.shape[0]];
-                    let bias = constant(2).map_or_else(zeros, |bias| bias.values);
-                    (Kind::Conv(Conv { weights, bias, bounds }), activation)
-                }
+                Some(weights) => match node.input.get(2).filter(|name| !name.is_empty()) {
+                    None => {
+                        let bias = vec![0.0; weights.shape[0]];
+                        (Kind::Conv(Conv { weights, bias, bounds }), activation)
+                    }
+                    Some(_) => match constant(2) {
+                        Some(Constant { values: bias, .. }) => (Kind::Conv(Conv { weights, bias, bounds }), activation),
+                        None => (Kind::Other, None),
+                    },
+                },
                 None => (Kind::Other, None),
             },
             "Add" if !node.input.iter().any(|input| self.is_constant(input)) => (Kind::Add { bounds }, activation),
@@ -250,6 +257,7 @@ impl<'g> Reader<'g> {
                 let values = a.values.iter().zip(&b.values).map(|(a, b)| a + b).collect();
                 (a.shape == b.shape).then_some(Constant { shape: a.shape, values })
             }
+            "Identity" => self.constant(node.input.first()?),
             _ => None,
         }
     }

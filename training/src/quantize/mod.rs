@@ -23,7 +23,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hgad::bundle::{Arithmetic, Bundle, Draft, ParityBound, Precision, parse_graph};
+use hgad::bundle::{Arithmetic, Bundle, Draft, ParityBound, parse_graph};
 use hgad::dataset::{TestImage, read_rgb};
 use hgad::inspect::{Inspector, preprocess};
 use hgad::{Error, Result};
@@ -196,7 +196,6 @@ fn in_memory(float: &Bundle, model: Vec<u8>) -> Bundle {
     let mut bundle = Bundle { model, ..float.clone() };
     bundle.manifest.format_version = Arithmetic::Int8.format_version();
     bundle.manifest.arithmetic = Arithmetic::Int8;
-    bundle.manifest.precision = Precision::WeightsInt8;
     bundle.manifest.created = now();
     bundle.manifest.written_by = WRITTEN_BY.to_owned();
     bundle

@@ -45,8 +45,18 @@ impl Network {
             let output = network.run_layer(l, &probe)?;
             network.shapes.push(output.shape().to_vec());
             probe.push(output);
+            network.leave_broadcasts(l);
         }
         Ok(network)
+    }
+
+    /// A sum that repeats one side over positions or channels has no code: the 8-bit sum adds two images of one shape.
+    fn leave_broadcasts(&mut self, l: usize) {
+        let layer = &mut self.layers.layers[l];
+        let one_shape = layer.inputs.iter().all(|&input| self.shapes[input] == self.shapes[l + 1]);
+        if matches!(layer.kind, Kind::Add { .. }) && !one_shape {
+            layer.kind = Kind::Other;
+        }
     }
 
     /// The plan of some nodes that read what layer `l` reads and write what it writes.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use hgad::bundle::{InputSize, ParityBound};
+use hgad::bundle::{InputSize, ParityBound, Precision};
 use hgad::dataset::GOOD;
 
 use super::*;
