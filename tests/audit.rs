@@ -66,6 +66,52 @@ fn a_replay_finds_what_was_changed_and_refuses_what_did_not_judge() {
     assert!(code == 2 && stderr.contains("was judged by another calibration"), "{stdout}{stderr}");
 }
 
+/// Calibrates the line's class with a mask that is black where `is_ignored`.
+fn mask(line: &Line, is_ignored: impl Fn(u32, u32) -> bool) {
+    let mask = image::GrayImage::from_fn(64, 64, |x, y| image::Luma([if is_ignored(x, y) { 0 } else { 255 }]));
+    mask.save(line.bench.path("mask.png")).unwrap();
+    let text = |inside: &str| line.bench.text(inside);
+    let (model, images, mask, out) =
+        (text("bundle"), text("data/red/train/good"), text("mask.png"), text("calibration/red.toml"));
+    let base = ["calibrate", "--model", &model, "--class", "red", "--images", &images, "--target-frr", "0.05"];
+    let (code, _, err) = run(&[&base[..], &["--mask", &mask, "--out", &out]].concat());
+    assert_eq!(code, 0, "{err}");
+}
+
+#[test]
+fn a_line_with_a_mask_looks_at_the_rest_alone_and_its_parts_come_out_the_same_again() {
+    let line = Line::new("sample = 1\n");
+    // All stains of this line lie here.
+    mask(&line, |x, y| x < 32 && y < 32);
+    line.run();
+    let parts = line.parts();
+    let judged = parts.iter().filter(|part| part["score"].is_number()).collect::<Vec<_>>();
+    assert!(judged.len() >= 8 && judged.iter().all(|part| is(part, "pass")), "{parts:?}");
+    for part in &judged {
+        let place = part["place"].as_array().unwrap().iter().map(|share| share.as_f64().unwrap());
+        assert!(place.into_iter().any(|share| share > 0.5), "never where nobody looks: {part}");
+    }
+    let (code, stdout, stderr) = line.judged("replay", &[]);
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    let row = stdout.lines().find(|line| line.starts_with("red")).unwrap().split_whitespace().collect::<Vec<_>>();
+    assert_eq!(row, ["red", &judged.len().to_string(), "0", "0", "0", "0", "0", "0.000e0"], "{stdout}");
+
+    let out = line.bench.text("shown.png");
+    let id = judged[1]["seq"].to_string();
+    let (code, stdout, stderr) = line.judged("show", &[&id, "--out", &out]);
+    assert!(code == 0 && stdout.contains("what is hatched was ignored"), "{stdout}{stderr}");
+    let shown = image::open(&out).unwrap().to_rgb8();
+    assert_ne!(shown.get_pixel(70, 10), shown.get_pixel(6, 10), "hatched");
+    // The upper right is below the threshold: the part's red stays above the rest.
+    let [red, green, _] = shown.get_pixel(64 + 50, 10).0;
+    assert!(red > green, "{:?}", shown.get_pixel(64 + 50, 10));
+
+    // A threshold of one mask is never used with another: mask and threshold are one file, and its digest is in the record.
+    mask(&line, |x, _| x < 32);
+    let (code, stdout, stderr) = line.judged("replay", &[]);
+    assert!(code == 2 && stderr.contains("was judged by another calibration"), "{stdout}{stderr}");
+}
+
 #[test]
 fn show_says_why_and_paints_what_the_model_saw() {
     let line = Line::after_a_run("");

@@ -148,10 +148,10 @@ fn no_part_has_a_share_in_the_constants_that_it_is_measured_with() {
     let bundle = Bundle::open(&bench.path("bundle")).unwrap();
     let mut inspector = Inspector::new(&bundle).unwrap();
     let maps = images.iter().map(|image| inspector.level_maps(image, 0).unwrap()).collect::<Vec<_>>();
-    let others = score::fit_reference(&[&maps[0][..], &maps[2][..]]);
+    let others = score::fit_reference(&[&maps[0][..], &maps[2][..]], None);
     assert_eq!(calibration.images[1].score, inspector.score_maps(&maps[1], &others).0);
     // What is to come is measured with constants from all.
-    assert_eq!(calibration.reference, score::fit_reference(&maps));
+    assert_eq!(calibration.reference, score::fit_reference(&maps, None));
 }
 
 #[test]
@@ -267,11 +267,17 @@ fn known_defects_tell_how_many_are_found_and_move_nothing_unless_asked() {
     }
 }
 
-#[test]
-fn what_a_mask_covers_counts_nowhere() {
-    let bench = with_an_odd_one();
-    let mask = image::GrayImage::from_fn(128, 128, |_, y| image::Luma([if y < 64 { 255 } else { 0 }]));
+/// A mask of the bench's pictures, twice their size: black, so ignored, above row 64.
+fn lower_half(bench: &Bench) -> String {
+    let mask = image::GrayImage::from_fn(128, 128, |_, y| image::Luma([if y < 64 { 0 } else { 255 }]));
     mask.save(bench.path("mask.png")).unwrap();
+    bench.text("mask.png")
+}
+
+#[test]
+fn what_a_mask_ignores_counts_nowhere() {
+    let bench = with_an_odd_one();
+    let mask = lower_half(&bench);
     let mut stained = normal_part(0, 998);
     (20..44).for_each(|x| (2..12).for_each(|y| stained.put_pixel(x, y, image::Rgb([40, 220, 40]))));
     bench.save("new/000.png", &stained);
@@ -283,17 +289,87 @@ fn what_a_mask_covers_counts_nowhere() {
         out
     };
     assert_eq!(asked(&bench, &[]).0, 0);
+    std::fs::copy(&red, bench.path("whole.toml")).unwrap();
+    assert!(std::fs::read_to_string(&red).unwrap().contains("format_version = 2\n"), "as older programs read it");
     assert!(score("whole").contains("\"reject\""), "{}", score("whole"));
-    let (code, out, err) = asked(&bench, &["--mask", &bench.text("mask.png")]);
-    assert!(code == 0 && out.contains("50.0% of the picture does not count"), "{out}{err}");
+    let (code, out, err) = asked(&bench, &["--mask", &mask]);
+    assert!(code == 0 && out.contains("50.0% of the picture is ignored"), "{out}{err}");
+    // The odd one is so in the upper half.
+    assert!(!out.contains("look at     odd.png"), "{out}");
     assert!(score("half").contains("\"pass\""), "{}", score("half"));
-    // Nor is it painted: beside the stain lies the same stain.
     let painted = image::open(bench.path("half/000.png.png")).unwrap().to_rgb8();
-    assert_eq!(painted.get_pixel(30, 6), painted.get_pixel(30 + 64, 6));
-    let black = image::GrayImage::new(8, 8);
-    black.save(bench.path("black.png")).unwrap();
-    let (code, _, err) = asked(&bench, &["--mask", &bench.text("black.png")]);
-    assert!(code == 2 && err.contains("everything counts"), "{err}");
+    let is_grey = |x: u32, y: u32| {
+        let [red, green, blue] = painted.get_pixel(x + 64, y).0.map(i32::from);
+        (red - green).abs() < 60 && (green - blue).abs() < 60
+    };
+    assert!(is_grey(30, 6) && is_grey(30, 20) && !is_grey(30, 50), "hatched above, the part's red below");
+    let page = std::fs::read_to_string(bench.path("red.html")).unwrap();
+    assert!(page.contains("<th>Mask<td>50.0% of the picture is ignored"), "{page}");
+    let (_, out, _) = run(&["calibrate", "diff", &bench.text("whole.toml"), &red]);
+    let row = out.lines().find(|line| line.starts_with("* mask")).unwrap_or_else(|| panic!("{out}"));
+    assert!(row.contains("none") && row.contains("50.0% ignored ("), "{row}");
+}
+
+#[test]
+fn eval_counts_no_defect_where_nobody_looks() {
+    let bench = with_an_odd_one();
+    let mask = lower_half(&bench);
+    assert_eq!(asked(&bench, &["--mask", &mask]).0, 0);
+    std::fs::rename(bench.path("red.toml"), bench.path("calibration/red.toml")).unwrap();
+    // One stain above, one below.
+    for (seed, top) in [(0, 4), (1, 40)] {
+        let (mut part, mut truth) = (normal_part(0, 501 + seed), image::RgbImage::new(64, 64));
+        for (x, y) in (20..40).flat_map(|x| (top..top + 16).map(move |y| (x, y))) {
+            part.put_pixel(x, y, image::Rgb([40, 220, 40]));
+            truth.put_pixel(x, y, image::Rgb([255; 3]));
+        }
+        bench.save(&format!("masked/red/test/good/{seed:03}.png"), &normal_part(0, 503 + seed));
+        bench.save(&format!("masked/red/test/stain/{seed:03}.png"), &part);
+        bench.save(&format!("masked/red/ground_truth/stain/{seed:03}_mask.png"), &truth);
+    }
+    let (model, calibration, data) = (bench.text("bundle"), bench.text("calibration"), bench.text("masked"));
+    let eval = |extra: &[&str]| {
+        let base = ["eval", "--model", &model, "--calibration", &calibration, "--data", &data, "--classes", "red"];
+        let (code, out, err) = run(&[&base[..], extra].concat());
+        assert_eq!(code, 0, "{out}{err}");
+        out
+    };
+    let report: serde_json::Value = serde_json::from_str(&eval(&["--json"])).unwrap();
+    let red = &report["classes"]["red"];
+    assert_eq!((&red["masks"], &red["empty_masks"], &red["regions"]), (&1.into(), &1.into(), &1.into()), "{red}");
+    let out = eval(&[]);
+    assert!(out.contains("stain/000.png") && !out.contains("stain/001.png"), "the upper one is missed: {out}");
+}
+
+#[test]
+fn a_mask_that_is_not_clear_or_of_another_shape_is_refused_before_anything_is_written() {
+    let bench = with_an_odd_one();
+    let refused = |width: u32, height: u32, value: &dyn Fn(u32) -> u8| {
+        image::GrayImage::from_fn(width, height, |x, _| image::Luma([value(x)])).save(bench.path("bad.png")).unwrap();
+        let (code, _, err) = asked(&bench, &["--mask", &bench.text("bad.png")]);
+        assert!(code == 2 && !bench.path("red.toml").exists() && !bench.path("red.html").exists(), "{err}");
+        err
+    };
+    let half = |x: u32| if x < 20 { 0 } else { 255 };
+    assert!(refused(64, 64, &|x| if x == 9 { 128 } else { half(x) }).contains("column 9, row 0 (red 128"));
+    assert!(refused(64, 64, &|_| 0).contains("nothing is left"));
+    let shape = refused(64, 48, &half);
+    assert!(shape.contains("64x48") && shape.contains(".png is 64x64"), "{shape}");
+    let (code, _, err) = asked(&bench, &["--mask", &bench.text("gone.png")]);
+    assert!(code == 3 && err.contains("gone.png"), "{err}");
+}
+
+#[test]
+fn masks_of_the_format_before_are_refused_by_name() {
+    let bench = with_an_odd_one();
+    assert_eq!(asked(&bench, &["--mask", &lower_half(&bench)]).0, 0);
+    let path = bench.path("red.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.contains("format_version = 3\n"), "{text}");
+    std::fs::write(&path, text.replace("format_version = 3", "format_version = 2").replace("mask =", "ignored ="))
+        .unwrap();
+    let report = Calibration::open(&path).unwrap_err().report();
+    assert!(report.contains("its mask is of another kind") && report.contains("calibrate again"), "{report}");
 }
 
 #[test]

@@ -54,15 +54,15 @@ pub struct ScoreReference {
     pub mean: Vec<f32>,
     /// Per level: its standard deviation, above 0.
     pub deviation: Vec<f32>,
-    /// Areas of the picture that do not count.
+    /// Where the picture is looked at; none: everywhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ignored: Option<Mask>,
+    pub mask: Option<Mask>,
 }
 
 impl ScoreReference {
     /// Constants of each level, for the whole picture.
     pub fn new(mean: Vec<f32>, deviation: Vec<f32>) -> Self {
-        ScoreReference { mean, deviation, ignored: None }
+        ScoreReference { mean, deviation, mask: None }
     }
 
     /// Whether it has constants for `levels` levels, and a frame can be measured by them.

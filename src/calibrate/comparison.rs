@@ -38,6 +38,12 @@ impl Comparison {
             row("scores, median / 95%", &spread),
             row("constants, mean", &|c| numbers(&c.reference.mean)),
             row("constants, deviation", &|c| numbers(&c.reference.deviation)),
+            row("mask", &|c| {
+                let mask = c.reference.mask.as_ref();
+                mask.map_or("none".into(), |mask| {
+                    format!("{:.1}% ignored ({})", 100.0 * mask.ignored_share(), mask.digest().short())
+                })
+            }),
             row("brightness allowed", &|c| {
                 c.picture.map_or("-".into(), |p| format!("{:.1} to {:.1}", p.brightness.0, p.brightness.1))
             }),

@@ -13,8 +13,10 @@ use crate::digest::Digest;
 use crate::picture::{Limits, Statistics};
 use crate::{Error, Result};
 
-/// The calibration format that this program writes; it reads all up to this one.
-pub const FORMAT_VERSION: u32 = 2;
+/// The newest calibration format; this program reads all up to it, and writes the oldest that can hold a calibration.
+pub const FORMAT_VERSION: u32 = 3;
+/// The format without a mask.
+const UNMASKED: u32 = 2;
 
 /// One class's calibration: the score's constants and a threshold, and what they were made from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -163,6 +165,13 @@ impl Calibration {
             }
             None => return Err(malformed("format_version is missing".into())),
         }
+        let reference = table.get("reference").and_then(toml::Value::as_table);
+        if reference.is_some_and(|reference| reference.contains_key("ignored")) {
+            return Err(Error::usage(format!(
+                "{origin}: its mask is of another kind: it was applied to the map alone"
+            ))
+            .advise("calibrate again, with a --mask that is white where the part is looked at"));
+        }
         let calibration: Calibration = toml::from_str(text).map_err(|error| malformed(error.to_string()))?;
         if !calibration.threshold.is_finite() {
             return Err(malformed(format!("its threshold is {}", calibration.threshold)));
@@ -192,6 +201,11 @@ impl Calibration {
         file.write_all(text.as_bytes()).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
         file.persist(path).map_err(|error| failed(error.error))?;
         Ok(())
+    }
+
+    /// The oldest format that can hold a calibration with these constants.
+    pub(super) fn format_of(reference: &ScoreReference) -> u32 {
+        if reference.mask.is_some() { FORMAT_VERSION } else { UNMASKED }
     }
 
     /// How many independent parts its images show.
@@ -232,9 +246,9 @@ impl Calibration {
             ))
             .advise("calibrate again with this model"));
         }
-        match &self.reference.ignored {
+        match &self.reference.mask {
             Some(mask) if !mask.fits(bundle.manifest.input) => Err(Error::usage(format!(
-                "the mask in the calibration of '{}' is not of the size that the model sees",
+                "the mask in the calibration of '{}' is not of the size that the model sees, or ignores all of it",
                 self.class
             ))
             .advise("calibrate again with this model")),
@@ -331,8 +345,8 @@ mod tests {
     fn other_formats_unknown_keys_and_odd_thresholds_are_refused() {
         let text = toml::to_string_pretty(&sample()).unwrap();
         let cases = [
-            (text.replace("format_version = 2", "format_version = 3"), "format 3"),
-            (text.replace("format_version = 2", ""), "format_version is missing"),
+            (text.replace("format_version = 3", "format_version = 4"), "format 4"),
+            (text.replace("format_version = 3", ""), "format_version is missing"),
             (text.replace("target_frr", "target_fr"), "target_fr"),
             (text.replace("threshold = 0.12345679", "threshold = nan"), "threshold is NaN"),
             (text.replace("height = 480", "height = 0"), "nonzero"),

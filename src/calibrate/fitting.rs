@@ -38,7 +38,8 @@ pub(super) struct Fitted {
 
 impl Fitting {
     /// Fits constants to `maps[i][l]`, level l of image i, and scores the images. `parts[i]` numbers the part that image i
-    /// shows, from 0 and without gaps; a part alone is measured with `elsewhere`, the constants of other parts. What `elsewhere` ignores does not count.
+    /// shows, from 0 and without gaps; a part alone is measured with `elsewhere`, the constants of other parts. Where its mask says
+    /// so the pictures are looked at.
     pub(super) fn fit<M: Borrow<[Array2<f32>]>>(
         self,
         inspector: &Inspector,
@@ -51,7 +52,7 @@ impl Fitting {
             let kept = maps.iter().zip(parts).filter(|(_, part)| keep(**part)).map(|(maps, _)| maps.borrow());
             match kept.collect::<Vec<_>>() {
                 none if none.is_empty() => elsewhere.clone(),
-                kept => ScoreReference { ignored: elsewhere.ignored.clone(), ..score::fit_reference(&kept) },
+                kept => score::fit_reference(&kept, elsewhere.mask.as_ref()),
             }
         };
         let score =

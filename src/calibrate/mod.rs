@@ -45,8 +45,8 @@ pub struct Request<'a> {
     pub grouping: Option<&'a Grouping>,
     /// What the threshold is to achieve.
     pub aim: Aim,
-    /// Areas of the picture that do not count.
-    pub ignored: Option<&'a Mask>,
+    /// Where the pictures are looked at; without it, everywhere.
+    pub mask: Option<&'a Mask>,
     /// Images that somebody left out, by their files' names, and why.
     pub drop: &'a [(String, String)],
     /// Images of parts that are known to be defective. They are told of, and move nothing.
@@ -58,7 +58,7 @@ pub struct Request<'a> {
 impl<'a> Request<'a> {
     /// From normal images alone.
     pub fn new(class: &'a str, images: &'a [PathBuf], aim: Aim) -> Self {
-        Request { class, images, grouping: None, aim, ignored: None, drop: &[], defective: &[], costs: None }
+        Request { class, images, grouping: None, aim, mask: None, drop: &[], defective: &[], costs: None }
     }
 }
 
@@ -90,17 +90,18 @@ pub struct Portrait {
 ///
 /// The bundle does not know the class, an image cannot be read or belongs to no group, the network fails, the bundle tells
 /// that it was trained on one of the images, more than one in twenty of them clearly shows another class, there are too few
-/// parts for the confidence that is aimed at, or an image that is to be left out is not there.
+/// parts for the confidence that is aimed at, an image that is to be left out is not there, or an image has not the mask's shape.
 pub fn calibrate(bundle: &Bundle, request: &Request) -> Result<Calibrated> {
     let Request { class, images, grouping, aim, .. } = *request;
     aim.check()?;
     let index = bundle.manifest.class_index(class)?;
     let (kept, dropped) = leave_out(images, request.drop)?;
-    let samples = normals::examine(bundle, class, &kept, grouping)?;
+    let samples = normals::examine(bundle, class, &kept, grouping, request.mask)?;
+    let mask = request.mask.map(|mask| mask.resized(bundle.manifest.input));
     let maps = samples.iter().map(|sample| &sample.maps[..]).collect::<Vec<_>>();
     let parts = normals::parts_of(samples.iter().map(|sample| sample.group.as_ref()));
     let inspector = Inspector::new(bundle)?;
-    let elsewhere = ScoreReference { ignored: request.ignored.cloned(), ..bundle.centers.references[index].clone() };
+    let elsewhere = ScoreReference { mask, ..bundle.centers.references[index].clone() };
     let fitted = Fitting::Crossed.fit(&inspector, &maps, &parts, &elsewhere);
     suitable::like_normal_parts(class, &fitted.reference)?;
     let of_parts = normals::highest(&fitted.scores, &parts);
@@ -120,7 +121,7 @@ pub fn calibrate(bundle: &Bundle, request: &Request) -> Result<Calibrated> {
         Some(cheapest) => Threshold::of_another(&of_parts, cheapest.threshold),
     };
     let calibration = Calibration {
-        format_version: FORMAT_VERSION,
+        format_version: Calibration::format_of(&fitted.reference),
         class: class.to_owned(),
         bundle: bundle.digest,
         created: jiff::Timestamp::now().to_string(),
@@ -131,7 +132,8 @@ pub fn calibrate(bundle: &Bundle, request: &Request) -> Result<Calibrated> {
         realised_frr: cheapest.is_none().then_some(threshold.interval),
         threshold: threshold.value,
         folds: fitted.folds,
-        frame: normals::common_size(&samples),
+        // Whatever their sizes: a mask is for pictures of one shape.
+        frame: normals::common_size(&samples).or_else(|| request.mask.and_then(|_| FrameSize::new(samples[0].size))),
         costs: request.costs,
         defects: (!defective.is_empty()).then(|| Detection::new(&defective, threshold.value)),
         picture: Limits::fit(&samples.iter().map(|sample| sample.picture).collect::<Vec<_>>()),

@@ -9,7 +9,7 @@ use super::file::{CalibrationImage, FrameSize};
 use super::{Grouping, suitable};
 use crate::bundle::Bundle;
 use crate::digest::Digest;
-use crate::inspect::batch;
+use crate::inspect::{Mask, batch};
 use crate::picture::Statistics;
 use crate::{Error, Result};
 
@@ -34,7 +34,7 @@ impl Sample {
     }
 }
 
-/// Runs the network on `images`, and leaves out single ones that clearly show another class.
+/// Runs the network on `images`, which are looked at where `mask` says, and leaves out single ones that clearly show another class.
 ///
 /// # Errors
 ///
@@ -44,6 +44,7 @@ pub(super) fn examine(
     class: &str,
     images: &[PathBuf],
     grouping: Option<&Grouping>,
+    mask: Option<&Mask>,
 ) -> Result<Vec<Sample>> {
     let groups = grouping.map(|grouping| images.iter().map(|path| grouping.of(path)).collect::<Result<Vec<_>>>());
     let groups = groups.transpose()?;
@@ -51,14 +52,16 @@ pub(super) fn examine(
     if images.is_empty() {
         return Err(Error::usage(format!("no image to calibrate '{class}' on")));
     }
+    let small = mask.map(|mask| mask.resized(bundle.manifest.input));
     let samples = batch::for_each_image(bundle, class, images, |inspector, number, bytes, image| {
         let digest = Digest::of(bytes);
         if bundle.trained_on.as_ref().is_some_and(|seen| seen.contains(&digest)) {
             return Ok(None);
         }
-        let (maps, resembles) = inspector.examine(&image, index)?;
+        mask.map_or(Ok(()), |mask| mask.check_shape(&images[number], image.dimensions()))?;
+        let (maps, resembles) = inspector.examine(&image, index, small.as_ref())?;
         let (path, group) = (images[number].clone(), groups.as_ref().map(|groups| groups[number].clone()));
-        let (size, picture) = (image.dimensions(), Statistics::of(&image));
+        let (size, picture) = (image.dimensions(), Statistics::of(&image, small.as_ref()));
         Ok(Some(Sample { path, group, size, picture, maps, digest, resembles }))
     })?;
     suitable::of_product(bundle, class, suitable::unseen(bundle, images, samples)?)
@@ -117,7 +120,7 @@ mod tests {
                 path: PathBuf::new(),
                 group: None,
                 size: *size,
-                picture: Statistics::of(&image::RgbImage::new(0, 0)),
+                picture: Statistics::of(&image::RgbImage::new(0, 0), None),
                 maps: vec![],
                 digest: Digest::zero(),
                 resembles: None,

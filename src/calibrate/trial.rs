@@ -85,7 +85,7 @@ pub fn trial(
 ) -> Result<Vec<Trial>> {
     plan.aims.iter().try_for_each(Aim::check)?;
     let index = bundle.manifest.class_index(class)?;
-    let samples = normals::examine(bundle, class, images, grouping)?;
+    let samples = normals::examine(bundle, class, images, grouping, None)?;
     let parts = normals::parts_of(samples.iter().map(|sample| sample.group.as_ref()));
     let mut pool = Pool {
         maps: samples.into_iter().map(|sample| sample.maps).collect(),

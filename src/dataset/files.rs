@@ -70,6 +70,15 @@ pub fn read_rgb(path: &Path) -> Result<RgbImage> {
     decode_rgb(path, &read_bytes(path)?)
 }
 
+/// Reads an image with the colours that its file has.
+///
+/// # Errors
+///
+/// The file cannot be read or is not an image.
+pub fn read_picture(path: &Path) -> Result<image::DynamicImage> {
+    decode(path, &read_bytes(path)?)
+}
+
 /// Reads an image file as it is.
 ///
 /// # Errors
@@ -115,7 +124,7 @@ pub fn check_header(path: &Path, bytes: &[u8]) -> Result<()> {
 ///
 /// The file cannot be read or is not an image.
 pub fn read_mask(path: &Path) -> Result<GrayImage> {
-    let mask = decode(path, &read_bytes(path)?)?.to_rgba16();
+    let mask = read_picture(path)?.to_rgba16();
     let defect = |[red, green, blue, alpha]: [u16; 4]| alpha > 0 && (red | green | blue) > 0;
     Ok(GrayImage::from_fn(mask.width(), mask.height(), |x, y| {
         Luma([if defect(mask.get_pixel(x, y).0) { 255 } else { 0 }])

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 use crate::{Error, Result};
 use files::folder_names;
-pub use files::{check_header, decode_rgb, images, read_bytes, read_mask, read_rgb, sample_mask};
+pub use files::{check_header, decode_rgb, images, read_bytes, read_mask, read_picture, read_rgb, sample_mask};
 use folders::Folders;
 
 /// The kind of test image that has no defect.

@@ -60,7 +60,8 @@ pub struct Faults {
 pub fn faults(bundle: &Bundle, calibration: &Calibration, images: &[PathBuf]) -> Result<Option<Faults>> {
     let Some(limits) = calibration.picture else { return Ok(None) };
     let found = batch::for_each_image(bundle, &calibration.class, images, |_, _, _, image| {
-        let refused = |image: &image::RgbImage| usize::from(limits.fault(&Statistics::of(image)).is_some());
+        let mask = calibration.reference.mask.as_ref();
+        let refused = |image: &image::RgbImage| usize::from(limits.fault(&Statistics::of(image, mask)).is_some());
         let begun = Instant::now();
         let normal = refused(&image);
         let look = begun.elapsed();
@@ -106,7 +107,7 @@ pub fn notice(
     let seen = batch::for_each_image(bundle, disturbance.name(), &shown, |inspector, index, _, image| {
         let image = disturbance.of(&image, index + 1);
         let inspection = inspector.inspect(&image, class, &calibration.reference)?;
-        Ok((inspection.score, Some(Statistics::of(&image))))
+        Ok((inspection.score, Some(Statistics::of(&image, calibration.reference.mask.as_ref()))))
     })?;
     let refused = |picture: &Option<Statistics>| calibration.picture.zip(*picture).and_then(|(l, p)| l.fault(&p));
     let mut noticed = Noticed { disturbance, alarm: None, fault: None, rejected: 0 };
@@ -154,6 +155,6 @@ fn see(bundle: &Bundle, calibration: &Calibration, images: &[PathBuf]) -> Result
     let class = bundle.manifest.class_index(&calibration.class)?;
     batch::for_each_image(bundle, &calibration.class, images, |inspector, _, _, image| {
         let inspection = inspector.inspect(&image, class, &calibration.reference)?;
-        Ok((inspection.score, Some(Statistics::of(&image))))
+        Ok((inspection.score, Some(Statistics::of(&image, calibration.reference.mask.as_ref()))))
     })
 }

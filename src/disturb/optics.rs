@@ -83,8 +83,8 @@ mod tests {
     #[test]
     fn each_does_what_it_says() {
         let image = RgbImage::from_fn(64, 48, |x, y| Rgb([if (x / 2 + y / 2) % 2 == 0 { 200 } else { 40 }; 3]));
-        let before = Statistics::of(&image);
-        let after = |disturbance: Disturbance, number| Statistics::of(&disturbance.of(&image, number));
+        let before = Statistics::of(&image, None);
+        let after = |disturbance: Disturbance, number| Statistics::of(&disturbance.of(&image, number), None);
         let dimmed = after(Disturbance::Dimming, 100);
         assert!((dimmed.brightness / before.brightness - 0.905).abs() < 0.01);
         assert!(after(Disturbance::Defocus, 800).sharpness < 0.8 * before.sharpness);

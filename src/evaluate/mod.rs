@@ -160,7 +160,8 @@ fn pixel_figure(figure: Figure) -> Option<usize> {
 /// Judges the `test` images of the calibration's class.
 ///
 /// Pixels count at the network's input size. The good images and the defective ones with a mask count for the figures of
-/// pixels; a defective image without a mask, or with an empty one, counts for those of images only.
+/// pixels; a defective image without a mask, or with an empty one, counts for those of images only. Pixels that the calibration ignores
+/// count for none, and a defect that lies there as a whole is as one of an empty mask.
 ///
 /// # Errors
 ///
@@ -176,7 +177,7 @@ pub fn evaluate(bundle: &Bundle, calibration: &Calibration, test: &[TestImage]) 
             warning.call_once(|| log::warn!("{}: {}", images[index].display(), error.report()));
         }
         let inspection = inspector.inspect(&image, class, &calibration.reference)?;
-        if let Some(regions) = regions_of(&test[index], inspection.map.dim())? {
+        if let Some(regions) = regions_of(&test[index], &inspection.map)? {
             let mut pixels = pixels.lock().unwrap_or_else(PoisonError::into_inner);
             let (spool, masks) = &mut *pixels;
             masks.count(test[index].is_defective(), &regions);
@@ -205,12 +206,15 @@ impl Masks {
     }
 }
 
-/// The defects on the map's `(H, W)` grid; none where they are not known.
-fn regions_of(test: &TestImage, grid: (usize, usize)) -> Result<Option<Regions>> {
-    match &test.mask {
-        Some(path) => Ok(Some(Regions::of(&dataset::sample_mask(&dataset::read_mask(path)?, grid)))),
-        None => Ok((!test.is_defective()).then(|| Regions::of(&Array2::from_elem(grid, false)))),
-    }
+/// The defects on the map's `(H, W)` grid, as far as they are looked at; none where they are not known.
+fn regions_of(test: &TestImage, map: &Array2<f32>) -> Result<Option<Regions>> {
+    let grid = map.dim();
+    let Some(path) = &test.mask else {
+        return Ok((!test.is_defective()).then(|| Regions::of(&Array2::from_elem(grid, false))));
+    };
+    let mut defects = dataset::sample_mask(&dataset::read_mask(path)?, grid);
+    defects.zip_mut_with(map, |is_defect, value| *is_defect &= !value.is_nan());
+    Ok(Some(Regions::of(&defects)))
 }
 
 #[cfg(test)]

@@ -51,7 +51,8 @@ impl Spool {
         Ok(Spool { good: BufWriter::new(file), images: Vec::new() })
     }
 
-    /// Adds the map `(H, W)` of image number `index`, whose defects are `regions` on the same grid.
+    /// Adds the map `(H, W)` of image number `index`, whose defects are `regions` on the same grid. Where the map is no number nothing
+    /// counts.
     ///
     /// # Errors
     ///
@@ -59,7 +60,7 @@ impl Spool {
     pub fn push(&mut self, index: usize, map: &Array2<f32>, regions: &Regions) -> Result<()> {
         let mut image = Image { index, good: 0, defective: Vec::new() };
         let mut bytes = Vec::with_capacity(4 * map.len());
-        for (value, label) in map.iter().zip(&regions.labels) {
+        for (value, label) in map.iter().zip(&regions.labels).filter(|(value, _)| !value.is_nan()) {
             match label {
                 0 => bytes.extend_from_slice(&key(*value).to_le_bytes()),
                 label => image.defective.push((key(*value), regions.sizes[*label as usize - 1])),

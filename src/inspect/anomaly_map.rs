@@ -1,6 +1,6 @@
 //! From per-level maps on the feature grids to one anomaly map at the input's size.
 
-use ndarray::{Array1, Array2, Axis, concatenate, s};
+use ndarray::{Array1, Array2, Axis, Zip, concatenate, s};
 
 use crate::bundle::{InputSize, ScoreReference};
 
@@ -41,7 +41,16 @@ impl MapComposer {
         let mut row = 0;
         for ((map, columns), (mean, deviation)) in levels.iter().zip(&self.columns).zip(constants) {
             let share = 1.0 / (deviation * levels.len() as f32);
-            let standardised = map.mapv(|value| (value - mean) * share);
+            let mut standardised = map.mapv(|value| (value - mean) * share);
+            if let Some(mask) = &reference.mask {
+                // What is ignored is as usual as can be, or it would reach over the edge of the ignored area when it is smoothed.
+                let counts = mask.on(map.dim());
+                Zip::from(&mut standardised).and(&counts).for_each(|value, counts| {
+                    if !counts {
+                        *value = 0.0;
+                    }
+                });
+            }
             stacked.slice_mut(s![row..row + map.nrows(), ..]).assign(&standardised.dot(columns));
             row += map.nrows();
         }
@@ -83,6 +92,7 @@ pub(super) fn gaussian(n: usize, sigma: f64) -> Array2<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inspect::mask::tests::mask;
 
     #[test]
     fn interpolation_and_blur_keep_constants() {
@@ -110,6 +120,21 @@ mod tests {
         let (peak, _) = map.indexed_iter().max_by(|a, b| a.1.total_cmp(b.1)).unwrap();
         assert!((8..16).contains(&peak.0) && (48..56).contains(&peak.1), "{peak:?}");
         assert!(map[[30, 2]].abs() < 1e-6);
+    }
+
+    #[test]
+    fn what_is_ignored_does_not_reach_over_its_edge() {
+        let composer = MapComposer::new(InputSize { width: 64, height: 32 }, &[(8, 16)]);
+        // Column 7 of the level lies in the ignored half, one position from its edge.
+        let mut level = Array2::from_elem((8, 16), 1.0);
+        level[[4, 7]] = 1000.0;
+        let whole = ScoreReference::new(vec![1.0], vec![1.0]);
+        let right = ScoreReference { mask: Some(mask((32, 64), |x, _| x >= 32)), ..whole.clone() };
+        let seen = |reference: &ScoreReference| composer.compose(&[level.clone()], reference)[[18, 33]];
+        assert!(seen(&whole) > 10.0 && seen(&right) == 0.0, "{} {}", seen(&whole), seen(&right));
+        // What lies on the edge is looked at.
+        let edge = ScoreReference { mask: Some(mask((32, 64), |x, _| x >= 31)), ..whole };
+        assert!(seen(&edge) > 10.0);
     }
 
     #[test]

@@ -35,9 +35,9 @@ pub fn distance(z: ArrayView3<f32>, centers: &LevelCenters, class: usize) -> Arr
     distance.into_shape_with_order((h, w)).expect("one distance for each position")
 }
 
-/// How likely each class is, from all positions: the mean over positions of `log p(y|z)`, with
-/// `p(y|z) = softmax_y(-|z - mu_y|^2 / 2)`. `z` is `(D, h, w)`.
-pub fn class_evidence(z: ArrayView3<f32>, centers: &LevelCenters) -> Vec<f32> {
+/// How likely each class is: the mean over positions of `log p(y|z)`, with `p(y|z) = softmax_y(-|z - mu_y|^2 / 2)`. `z` is
+/// `(D, h, w)`. All positions count, or those that `counts` `(h, w)` names.
+pub fn class_evidence(z: ArrayView3<f32>, centers: &LevelCenters, counts: Option<&Array2<bool>>) -> Vec<f32> {
     let (d, h, w) = z.dim();
     let z = z.to_shape((d, h * w)).expect("a grid's rows follow one another");
     // `|z|^2` is the same for all classes and falls out of the softmax.
@@ -46,7 +46,16 @@ pub fn class_evidence(z: ArrayView3<f32>, centers: &LevelCenters) -> Vec<f32> {
         logits -= 0.5 * mu.dot(&mu);
     }
     let totals = logits.map_axis(Axis(0), log_sum_exp);
-    logits.outer_iter().map(|logits| (&logits - &totals).mean().unwrap_or(f32::NAN)).collect()
+    let Some(counts) = counts else {
+        return logits.outer_iter().map(|logits| (&logits - &totals).mean().unwrap_or(f32::NAN)).collect();
+    };
+    let mean = |logits: ArrayView1<f32>| {
+        let values = logits.iter().zip(&totals).zip(counts).filter(|(_, counts)| **counts);
+        let (sum, count) =
+            values.fold((0.0, 0.0), |(sum, count), ((logit, total), _)| (sum + logit - total, count + 1.0));
+        sum / count
+    };
+    logits.outer_iter().map(mean).collect()
 }
 
 /// In how many standard deviations `distance` exceeds what is usual at each position; both `(h, w)`.
@@ -111,7 +120,7 @@ mod tests {
     #[test]
     fn the_class_whose_center_is_near_has_the_evidence() {
         let z = Array3::from_shape_vec((2, 1, 2), vec![4.0, 2.0, 0.0, 0.0]).unwrap();
-        let evidence = class_evidence(z.view(), &two_classes());
+        let evidence = class_evidence(z.view(), &two_classes(), None);
         // Position 0 lies on the second center, 8 nats from the first; position 1 half way.
         let (far, near) = (-(1.0 + 8f32.exp()).ln(), -(1.0 + (-8f32).exp()).ln());
         let half = -std::f32::consts::LN_2;

@@ -19,9 +19,11 @@ use image::RgbImage;
 use ndarray::{Array2, Array3, Axis};
 
 use crate::Result;
-use crate::bundle::{Bundle, Centers, InputSize, Manifest, ScoreReference};
+use crate::bundle::{Bundle, Centers, InputSize, LevelCenters, Manifest, ScoreReference};
 use anomaly_map::MapComposer;
 pub use mask::Mask;
+#[cfg(test)]
+pub(crate) use mask::tests;
 pub use network::Layer;
 use network::Network;
 
@@ -55,11 +57,11 @@ pub struct Inspection {
     /// How unlike a normal part the frame is, in standard deviations; larger is worse. Compared with the calibrated
     /// threshold.
     pub score: f32,
-    /// The highest value of every level, in standard deviations of normal parts on this line.
+    /// The highest value of every level where the part is looked at, in standard deviations of normal parts on this line.
     pub levels: Vec<f32>,
     /// Another class, if the frame clearly shows one: then the score says nothing about the part.
     pub resembles: Option<usize>,
-    /// The anomaly map at the network's input size `(H, W)`; larger is worse.
+    /// The anomaly map at the network's input size `(H, W)`; larger is worse, and what is ignored is no number.
     pub map: Array2<f32>,
     /// Where the time went.
     pub timings: Timings,
@@ -135,14 +137,19 @@ impl Inspector {
         Ok(self.level_maps_of(&latents, class))
     }
 
-    /// The same, and the other class that the frame clearly shows, if it does.
+    /// The same, and the other class that the frame clearly shows where it is looked at, if it does.
     ///
     /// # Errors
     ///
     /// As [`Inspector::latents`].
-    pub fn examine(&mut self, image: &RgbImage, class: usize) -> Result<(Vec<Array2<f32>>, Option<usize>)> {
+    pub fn examine(
+        &mut self,
+        image: &RgbImage,
+        class: usize,
+        mask: Option<&Mask>,
+    ) -> Result<(Vec<Array2<f32>>, Option<usize>)> {
         let latents = self.latents(image)?;
-        Ok((self.level_maps_of(&latents, class), self.resembles(&latents, class)))
+        Ok((self.level_maps_of(&latents, class), self.resembles(&latents, class, mask)))
     }
 
     /// Scores one frame of any size as class `class` (an index into the manifest's classes) against `reference`.
@@ -159,7 +166,7 @@ impl Inspector {
         let maps = self.level_maps_of(&latents, class);
         let levels = score::levels(&maps, reference);
         let (score, map) = self.score_maps(&maps, reference);
-        let resembles = self.resembles(&latents, class);
+        let resembles = self.resembles(&latents, class, reference.mask.as_ref());
         let timings = Timings { preprocess: preprocessed - start, network: run - preprocessed, score: run.elapsed() };
         Ok(Inspection { score, levels, resembles, map, timings })
     }
@@ -167,7 +174,7 @@ impl Inspector {
     /// The score and the anomaly map `(H, W)` of a frame whose level maps are known: calibration has them already.
     pub fn score_maps(&self, levels: &[Array2<f32>], reference: &ScoreReference) -> (f32, Array2<f32>) {
         let mut map = self.composer.compose(levels, reference);
-        let counted = match &reference.ignored {
+        let counted = match &reference.mask {
             Some(mask) => mask.apply(&mut map),
             None => map.iter().copied().collect(),
         };
@@ -176,9 +183,13 @@ impl Inspector {
 
     /// The likeliest class, if it is another one and clearly likelier. Evidence that is no number is evidence of nothing,
     /// and the score is none either then.
-    fn resembles(&self, latents: &Latents, class: usize) -> Option<usize> {
+    fn resembles(&self, latents: &Latents, class: usize, mask: Option<&Mask>) -> Option<usize> {
         let levels = latents.z.iter().zip(&self.centers.levels);
-        let levels = levels.map(|(z, centers)| mixture::class_evidence(z.view(), centers)).collect::<Vec<_>>();
+        let evidence = |(z, centers): (&Array3<f32>, &LevelCenters)| {
+            let counts = mask.map(|mask| mask.on((z.dim().1, z.dim().2)));
+            mixture::class_evidence(z.view(), centers, counts.as_ref())
+        };
+        let levels = levels.map(evidence).collect::<Vec<_>>();
         let mean = |y: usize| levels.iter().map(|evidence| evidence[y]).sum::<f32>() / levels.len() as f32;
         let classes = 0..self.centers.references.len();
         let likeliest = classes.max_by(|a, b| mean(*a).total_cmp(&mean(*b)))?;

@@ -14,7 +14,8 @@ pub struct Paint {
     pub rejected: Option<bool>,
 }
 
-/// Paints the map over the image (any size; the map is stretched to it). Normal regions keep their colours.
+/// Paints the map over the image (any size; the map is stretched to it). Normal regions keep their colours; what is ignored, where
+/// the map is no number, is hatched.
 pub fn overlay(image: &RgbImage, map: &Array2<f32>, paint: Paint) -> RgbImage {
     let (width, height) = image.dimensions();
     let border = (width.min(height) / 64).max(2);
@@ -25,8 +26,12 @@ pub fn overlay(image: &RgbImage, map: &Array2<f32>, paint: Paint) -> RgbImage {
         }
         let row = (y as usize * map.nrows() / height as usize).min(map.nrows() - 1);
         let column = (x as usize * map.ncols() / width as usize).min(map.ncols() - 1);
-        let heat = (map[[row, column]] / paint.full.max(f32::MIN_POSITIVE)).clamp(0.0, 1.0);
-        blend(*image.get_pixel(x, y), colour(heat), (heat * 1.4).min(0.65))
+        let (pixel, value) = (*image.get_pixel(x, y), map[[row, column]]);
+        if value.is_nan() {
+            return hatched(pixel, (x + y) / border);
+        }
+        let heat = (value / paint.full.max(f32::MIN_POSITIVE)).clamp(0.0, 1.0);
+        blend(pixel, colour(heat), (heat * 1.4).min(0.65))
     })
 }
 
@@ -36,6 +41,12 @@ pub fn beside(image: &RgbImage, map: &Array2<f32>, paint: Paint) -> RgbImage {
     replace(&mut pair, image, 0, 0);
     replace(&mut pair, &overlay(image, map, paint), i64::from(image.width()), 0);
     pair
+}
+
+/// A pixel of stripe `stripe`: grey and dark in turns, with the picture still to be seen below.
+fn hatched(pixel: Rgb<u8>, stripe: u32) -> Rgb<u8> {
+    let grey = if stripe.is_multiple_of(2) { 150 } else { 60 };
+    blend(pixel, Rgb([grey; 3]), 0.7)
 }
 
 fn blend(under: Rgb<u8>, over: Rgb<u8>, opacity: f32) -> Rgb<u8> {
@@ -71,6 +82,10 @@ mod tests {
         assert_eq!(picture.get_pixel(10, 10), &Rgb([100, 100, 100]));
         let hot = picture.get_pixel(33, 33).0;
         assert!(hot[0] > 150 && hot[1] < 100 && hot[2] < 100, "{hot:?}");
+        map[[8, 8]] = f32::NAN;
+        let ignored = overlay(&image, &map, Paint { full: 5.0, rejected: None });
+        let shades = (16..18).flat_map(|y| (16..18).map(move |x| (x, y))).map(|(x, y)| ignored.get_pixel(x, y).0);
+        assert!(shades.clone().all(|shade| shade == [135; 3] || shade == [72; 3]), "{:?}", shades.collect::<Vec<_>>());
         let pair = beside(&image, &map, Paint { full: 5.0, rejected: Some(true) });
         assert_eq!(pair.dimensions(), (128, 64));
         assert_eq!((pair.get_pixel(33, 33).0, pair.get_pixel(64 + 33, 33).0), ([100; 3], hot));

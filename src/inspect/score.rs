@@ -7,8 +7,9 @@
 
 use std::borrow::Borrow;
 
-use ndarray::{Array2, Array3, ArrayView2, s};
+use ndarray::{Array2, Array3, s};
 
+use super::Mask;
 use super::anomaly_map::gaussian;
 use crate::bundle::{DistanceProfile, ScoreReference};
 
@@ -32,10 +33,13 @@ pub(super) fn score(mut values: Vec<f32>) -> f32 {
     (values[..count].iter().map(|value| f64::from(*value)).sum::<f64>() / count as f64) as f32
 }
 
-/// The highest value of every level's map `(h, w)`, in standard deviations of normal parts on this line.
+/// The highest value of every level's map `(h, w)` where it counts, in standard deviations of normal parts on this line.
 pub(super) fn levels(maps: &[Array2<f32>], reference: &ScoreReference) -> Vec<f32> {
     let constants = reference.mean.iter().zip(&reference.deviation);
-    let highest = |map: &Array2<f32>| map.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let highest = |map: &Array2<f32>| {
+        let counts = counts_on(reference.mask.as_ref(), map);
+        counted(map, counts.as_ref()).fold(f32::NEG_INFINITY, f32::max)
+    };
     maps.iter().zip(constants).map(|(map, (mean, deviation))| (highest(map) - mean) / deviation).collect()
 }
 
@@ -62,7 +66,7 @@ pub fn fit_profile(distances: &[Vec<Array2<f32>>]) -> DistanceProfile {
         let mean = maps.iter().fold(Array2::zeros((h, w)), |sum, map| sum + map.mapv(f64::from)) / n;
         let squares =
             maps.iter().fold(Array2::zeros((h, w)), |sum, map| sum + (map.mapv(f64::from) - &mean).mapv(|d| d * d));
-        let (_, whole) = moments(maps.iter().map(|map| map.view()));
+        let (_, whole) = moments(maps.iter().flatten().copied());
         let deviation = smooth((squares / n).mapv(f64::sqrt));
         profile.deviation.slice_mut(s![class, .., ..]).assign(&deviation.mapv(|d| d.max(LEAST_DEVIATION * whole)));
         profile.mean.slice_mut(s![class, .., ..]).assign(&smooth(mean));
@@ -71,16 +75,29 @@ pub fn fit_profile(distances: &[Vec<Array2<f32>>]) -> DistanceProfile {
 }
 
 /// The constants of one class, from the standardised distances of normal frames: `frames[i][l]` is level l of frame i,
-/// `(h, w)`. At least one frame is needed.
-pub fn fit_reference(frames: &[impl Borrow<[Array2<f32>]>]) -> ScoreReference {
-    let levels = 0..frames[0].borrow().len();
-    let (mean, deviation) = levels.map(|l| moments(frames.iter().map(|frame| frame.borrow()[l].view()))).unzip();
-    ScoreReference::new(mean, deviation)
+/// `(h, w)`. At least one frame is needed. What `mask` ignores does not count: a chain that moves beside the part says nothing of
+/// parts.
+pub fn fit_reference(frames: &[impl Borrow<[Array2<f32>]>], mask: Option<&Mask>) -> ScoreReference {
+    let level = |l: usize| {
+        let counts = counts_on(mask, &frames[0].borrow()[l]);
+        moments(frames.iter().flat_map(|frame| counted(&frame.borrow()[l], counts.as_ref())))
+    };
+    let (mean, deviation) = (0..frames[0].borrow().len()).map(level).unzip();
+    ScoreReference { mask: mask.cloned(), ..ScoreReference::new(mean, deviation) }
 }
 
-/// Mean and standard deviation over all values of all maps.
-fn moments<'a>(maps: impl Iterator<Item = ArrayView2<'a, f32>> + Clone) -> (f32, f32) {
-    let values = || maps.clone().flat_map(|map| map.into_iter().map(|value| f64::from(*value)));
+/// Which positions of a map count; none: all.
+fn counts_on(mask: Option<&Mask>, map: &Array2<f32>) -> Option<Array2<bool>> {
+    mask.map(|mask| mask.on(map.dim()))
+}
+
+fn counted<'a>(map: &'a Array2<f32>, counts: Option<&'a Array2<bool>>) -> impl Iterator<Item = f32> + Clone {
+    map.indexed_iter().filter(move |(at, _)| counts.is_none_or(|counts| counts[*at])).map(|(_, value)| *value)
+}
+
+/// Mean and standard deviation of values, of which there is one at least.
+fn moments(values: impl Iterator<Item = f32> + Clone) -> (f32, f32) {
+    let values = || values.clone().map(f64::from);
     let (count, sum) = values().fold((0.0, 0.0), |(count, sum), value| (count + 1.0, sum + value));
     let mean = sum / count;
     let variance = values().map(|value| (value - mean).powi(2)).sum::<f64>() / count;
@@ -90,6 +107,7 @@ fn moments<'a>(maps: impl Iterator<Item = ArrayView2<'a, f32>> + Clone) -> (f32,
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inspect::mask::tests::mask;
     use ndarray::{Axis, array};
 
     #[test]
@@ -115,7 +133,7 @@ mod tests {
         let first = vec![array![[1.0, 5.0], [1.0, 1.0]], array![[3.0, 5.0], [1.0, 1.0]]];
         let profile = fit_profile(&[first, vec![array![[0.0, 0.0], [0.0, 0.0]]]]);
         assert_eq!(profile.mean.index_axis(Axis(0), 0), array![[2.0, 5.0], [1.0, 1.0]]);
-        let whole = moments([array![[1.0, 5.0, 1.0, 1.0, 3.0, 5.0, 1.0, 1.0]].view()].into_iter()).1;
+        let whole = moments([1.0, 5.0, 1.0, 1.0, 3.0, 5.0, 1.0, 1.0].into_iter()).1;
         let least = LEAST_DEVIATION * whole;
         assert_eq!(profile.deviation.index_axis(Axis(0), 0), array![[1.0, least], [least, least]]);
         assert!(profile.deviation.iter().all(|deviation| *deviation > 0.0), "also where all parts are alike");
@@ -124,8 +142,18 @@ mod tests {
     #[test]
     fn a_reference_is_each_level_s_mean_and_deviation() {
         let frames = [vec![array![[1.0, 2.0]], array![[7.0]]], vec![array![[3.0, 4.0]], array![[7.0]]]];
-        let reference = fit_reference(&frames);
+        let reference = fit_reference(&frames, None);
         assert_eq!(reference.mean, [2.5, 7.0]);
         assert_eq!(reference.deviation, [1.25f32.sqrt(), NO_DEVIATION]);
+    }
+
+    #[test]
+    fn what_is_ignored_moves_neither_constants_nor_levels() {
+        let left = mask((8, 16), |x, _| x < 8);
+        let frame = vec![array![[1.0, 900.0]], array![[1.0, 2.0, 3.0, 900.0], [4.0, 5.0, 600.0, 700.0]]];
+        let reference = fit_reference(std::slice::from_ref(&frame), Some(&left));
+        assert_eq!((reference.mean[0], reference.mean[1], &reference.mask), (1.0, 3.0, &Some(left)));
+        let constants = ScoreReference { mean: vec![0.0; 2], deviation: vec![1.0; 2], ..reference };
+        assert_eq!(levels(&frame, &constants), [1.0, 5.0]);
     }
 }

@@ -5,10 +5,14 @@
 
 mod limits;
 
+use std::ops::Range;
+
 use image::RgbImage;
 use serde::{Deserialize, Serialize};
 
 pub use limits::{Fault, Limits};
+
+use crate::inspect::Mask;
 
 /// At most so many pixels are looked at, whatever the picture's size: in bands of whole rows, evenly over its height.
 const MOST_PIXELS: usize = 1 << 16;
@@ -35,27 +39,55 @@ pub struct Statistics {
 }
 
 impl Statistics {
-    /// Of a picture; of one without pixels all are 0.
-    pub fn of(image: &RgbImage) -> Self {
+    /// Of a picture, where `mask` says that it is looked at; without pixels all are 0.
+    pub fn of(image: &RgbImage, mask: Option<&Mask>) -> Self {
         let (width, height) = (image.width() as usize, image.height() as usize);
         if width == 0 || height == 0 {
             return Statistics { brightness: 0.0, saturated: 0.0, sharpness: 0.0, red: 0.0, blue: 0.0 };
         }
         let mut sums = Sums::default();
-        let (mut above, mut luma) = (vec![0u8; width], vec![0u8; width]);
+        let (mut above, mut luma) = (Row::new(width), Row::new(width));
         for (first, rows) in bands(width, height) {
             for row in first..first + rows {
+                luma.runs.clear();
+                match mask {
+                    Some(mask) => luma.runs.extend(mask.runs(row, (width, height))),
+                    None => luma.runs.push(0..width),
+                }
                 let pixels = &image.as_raw()[3 * width * row..3 * width * (row + 1)];
-                sums.colours(pixels, &mut luma);
-                sums.differences(&luma[1..], &luma[..width - 1]);
+                for run in &luma.runs {
+                    sums.colours(&pixels[3 * run.start..3 * run.end], &mut luma.luma[run.clone()]);
+                    sums.differences(&luma.luma[run.start + 1..run.end], &luma.luma[run.start..run.end - 1]);
+                }
                 if row > first {
-                    sums.differences(&luma, &above);
+                    for both in common(&above.runs, &luma.runs) {
+                        sums.differences(&luma.luma[both.clone()], &above.luma[both]);
+                    }
                 }
                 std::mem::swap(&mut above, &mut luma);
             }
         }
         sums.finish()
     }
+}
+
+/// A row of a picture.
+struct Row {
+    luma: Vec<u8>,
+    /// The pixels that are looked at.
+    runs: Vec<Range<usize>>,
+}
+
+impl Row {
+    fn new(width: usize) -> Self {
+        Row { luma: vec![0; width], runs: Vec::new() }
+    }
+}
+
+/// The pixels that are in both, each of which rises.
+fn common<'a>(a: &'a [Range<usize>], b: &'a [Range<usize>]) -> impl Iterator<Item = Range<usize>> {
+    let shared = |a: &Range<usize>, b: &Range<usize>| a.start.max(b.start)..a.end.min(b.end);
+    a.iter().flat_map(move |a| b.iter().map(move |b| shared(a, b))).filter(|both| !both.is_empty())
 }
 
 /// All pixels of a picture in one number: pictures of which a byte differs have other numbers, but for one in 2^64.
@@ -140,6 +172,7 @@ mod tests {
     use image::{Rgb, imageops};
 
     use super::*;
+    use crate::inspect::tests::mask;
 
     fn noise(width: u32, height: u32) -> RgbImage {
         let mut state = 1u32;
@@ -152,23 +185,38 @@ mod tests {
     #[test]
     fn numbers_are_those_of_the_picture() {
         let checks = RgbImage::from_fn(64, 64, |x, y| if (x + y) % 2 == 0 { Rgb([255; 3]) } else { Rgb([0; 3]) });
-        let found = Statistics::of(&checks);
+        let found = Statistics::of(&checks, None);
         assert_eq!((found.brightness, found.saturated, found.sharpness), (127.5, 0.5, 4.0));
-        let colour = Statistics::of(&RgbImage::from_pixel(8, 8, Rgb([10, 20, 10])));
+        let colour = Statistics::of(&RgbImage::from_pixel(8, 8, Rgb([10, 20, 10])), None);
         assert_eq!((colour.red, colour.blue, colour.sharpness), (0.25, 0.25, 0.0));
         // Twice the variance of numbers from 0 to 127, over the square of their mean.
-        assert!((Statistics::of(&noise(256, 256)).sharpness - 0.677).abs() < 0.03);
-        assert_eq!(Statistics::of(&RgbImage::new(0, 5)).brightness, 0.0);
-        assert_eq!(Statistics::of(&RgbImage::new(1, 1)).sharpness, 0.0);
+        assert!((Statistics::of(&noise(256, 256), None).sharpness - 0.677).abs() < 0.03);
+        assert_eq!(Statistics::of(&RgbImage::new(0, 5), None).brightness, 0.0);
+        assert_eq!(Statistics::of(&RgbImage::new(1, 1), None).sharpness, 0.0);
     }
 
     #[test]
     fn sharpness_falls_with_the_focus_and_not_with_the_light() {
         let sharp = imageops::blur(&noise(200, 150), 1.0);
         let dim = RgbImage::from_fn(200, 150, |x, y| Rgb(sharp.get_pixel(x, y).0.map(|value| value / 2)));
-        let of = |image: &RgbImage| Statistics::of(image).sharpness;
+        let of = |image: &RgbImage| Statistics::of(image, None).sharpness;
         assert!(of(&imageops::blur(&sharp, 2.0)) < 0.5 * of(&sharp));
         assert!((of(&dim) / of(&sharp) - 1.0).abs() < 0.1);
+    }
+
+    #[test]
+    fn what_is_ignored_counts_for_no_number() {
+        let noise = noise(64, 64);
+        let glare = |x: u32, y: u32| if x < 32 { *noise.get_pixel(x, y) } else { Rgb([255; 3]) };
+        let image = RgbImage::from_fn(64, 64, glare);
+        let left = imageops::crop_imm(&image, 0, 0, 32, 64).to_image();
+        assert_eq!(Statistics::of(&image, Some(&mask((4, 4), |x, _| x < 2))), Statistics::of(&left, None));
+        // Of neighbours one above the other both must count: here rows are looked at in turns.
+        let stripes = RgbImage::from_fn(8, 8, |_, y| Rgb([if y % 2 == 0 { 200 } else { 0 }; 3]));
+        let found = Statistics::of(&stripes, Some(&mask((8, 8), |_, y| y % 2 == 0)));
+        assert_eq!((found.brightness, found.sharpness), (200.0, 0.0));
+        let none = Statistics::of(&stripes, Some(&mask((1, 8), |x, _| x == 9)));
+        assert_eq!((none.brightness, none.sharpness), (0.0, 0.0));
     }
 
     #[test]

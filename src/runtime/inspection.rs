@@ -77,6 +77,12 @@ impl ModelInspector {
             calibration.check_bundle(bundle)?;
             let index = bundle.manifest.class_index(&calibration.class)?;
             let class = calibration.class.clone();
+            if let Some(mask) = &calibration.reference.mask {
+                log::info!(
+                    "'{class}': {:.1}% of the picture is ignored, by the calibration's mask",
+                    100.0 * mask.ignored_share()
+                );
+            }
             let drift = calibration.picture.map(|_| Drift::new(&calibration));
             if products.insert(class.clone(), Product { index, calibration, digest, drift }).is_some() {
                 return Err(Error::usage(format!("two calibrations are of the class '{class}'"))
@@ -108,8 +114,10 @@ impl ModelInspector {
 
 impl Inspect for ModelInspector {
     fn fault(&mut self, frame: &Frame, class: &str) -> Option<picture::Fault> {
-        let limits = self.products.get(class)?.calibration.picture?;
-        let (statistics, pixels) = (Statistics::of(&frame.image), picture::fingerprint(&frame.image));
+        let calibration = &self.products.get(class)?.calibration;
+        let limits = calibration.picture?;
+        let statistics = Statistics::of(&frame.image, calibration.reference.mask.as_ref());
+        let pixels = picture::fingerprint(&frame.image);
         let before = self.last.replace((statistics, pixels));
         // A live camera's noise never comes twice.
         let frozen = before.is_some_and(|(_, before)| before == pixels);

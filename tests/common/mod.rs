@@ -71,7 +71,7 @@ pub fn write_bundle(directory: &Path) -> Bundle {
     let mut inspector = Inspector::from_parts(&manifest, &model, &centers).unwrap();
     let reference = |class: usize| {
         let maps = (0..20).map(|seed| inspector.level_maps(&normal_part(class, seed), class).unwrap());
-        score::fit_reference(&maps.collect::<Vec<_>>())
+        score::fit_reference(&maps.collect::<Vec<_>>(), None)
     };
     centers.references = [0, 1].map(reference).to_vec();
     let mut inspector = Inspector::from_parts(&manifest, &model, &centers).unwrap();

@@ -105,6 +105,16 @@ impl Report<'_> {
             let sharp = picture.sharpness;
             ("Pictures", format!("mean brightness {dark:.0} to {bright:.0}, sharpness from {sharp:.4}; others are faults of the camera"))
         }));
+        rows.extend(c.reference.mask.as_ref().map(|mask| {
+            let ignored = 100.0 * mask.ignored_share();
+            (
+                "Mask",
+                format!(
+                    "{ignored:.1}% of the picture is ignored: what is hatched below (mask {})",
+                    mask.digest().short()
+                ),
+            )
+        }));
         *page += "<table>";
         for (name, value) in rows {
             let _ = write!(page, "<tr><th>{name}<td>{value}");

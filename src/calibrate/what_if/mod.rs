@@ -166,7 +166,9 @@ fn again(question: &Question, bundle: &Bundle, stored: &[Case]) -> Result<Vec<Op
             return Ok(Some(Now { score: f32::NAN, rejected: true, why: Some(error.line()) }));
         }
         let inspection = inspector.inspect(&image, class, &calibration.reference)?;
-        let fault = calibration.picture.and_then(|limits| limits.fault(&Statistics::of(&image)));
+        let fault = calibration
+            .picture
+            .and_then(|limits| limits.fault(&Statistics::of(&image, calibration.reference.mask.as_ref())));
         let other = inspection.resembles.map(|other| format!("it looks like '{}'", bundle.manifest.classes[other]));
         let why = fault.map(|fault| fault.to_string()).or(other);
         let rejected = why.is_some() || calibration.rejects(inspection.score);

@@ -103,7 +103,9 @@ pub(super) fn run(args: &ShowArgs) -> Result<()> {
         true => "the score comes out the same, bit for bit".to_owned(),
         false => format!("the score comes out as {} on this machine", inspection.score),
     };
-    print::line(format_args!("judged again, {again}; picture and map are in {}", args.out.display()))
+    let hatched = inspection.map.iter().any(|value| value.is_nan());
+    let ignored = if hatched { "; what is hatched was ignored" } else { "" };
+    print::line(format_args!("judged again, {again}; picture and map are in {}{ignored}", args.out.display()))
 }
 
 fn unwritten(path: &Path, error: image::ImageError) -> Error {

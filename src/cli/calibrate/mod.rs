@@ -45,6 +45,10 @@ const EXAMPLES: &str = r"Examples:
   hgad calibrate --model models/line3 --class cap --images good-parts \
     --drop 017.png=oil --bad bad-parts --costs 50,1,0.01 --out calibration/cap.toml
 
+  # Look at the part alone: white in the mask, black beside it
+  hgad calibrate --model models/line3 --class cap --images good-parts \
+    --mask cap-mask.png --out calibration/cap.toml
+
   # What changed, what it would have done last week, and what thresholds
   # are worth on your own parts
   hgad calibrate diff before.toml calibration/cap.toml
@@ -109,7 +113,8 @@ struct SetArgs {
     /// of one part, or of one minute, are no independent evidence
     #[arg(long, value_name = "PATTERN")]
     group: Option<String>,
-    /// A picture of a frame's shape, white where nothing counts (a clamp, a chain); stored in the calibration
+    /// A picture of the images' shape, white where they are looked at, black where they are ignored (a clamp, a chain), nothing
+    /// between; it becomes part of the calibration
     #[arg(long, value_name = "PNG")]
     mask: Option<PathBuf>,
     /// Write the report alone, for a look at what does not belong among normal parts
@@ -206,9 +211,9 @@ fn set(args: SetArgs) -> Result<()> {
     let defective = args.bad.as_deref().map_or(Ok(Vec::new()), dataset::images)?;
     let aim = Aim { frr: args.target_frr, confidence: args.confidence };
     let grouping = args.group.as_deref().map(Grouping::new).transpose()?;
-    let mask = args.mask.as_deref().map(|path| Mask::open(path, bundle.manifest.input)).transpose()?;
+    let mask = args.mask.as_deref().map(Mask::open).transpose()?;
     let request = Request {
-        ignored: mask.as_ref(),
+        mask: mask.as_ref(),
         grouping: grouping.as_ref(),
         drop: &args.drop,
         defective: &defective,
@@ -303,8 +308,8 @@ fn tell(calibration: &Calibration) -> Result<()> {
             100.0 * INTERVAL
         ))?;
     }
-    if let Some(mask) = &calibration.reference.ignored {
-        print::line(format_args!("mask        {:.1}% of the picture does not count", 100.0 * mask.share()))?;
+    if let Some(mask) = &calibration.reference.mask {
+        print::line(format_args!("mask        {:.1}% of the picture is ignored", 100.0 * mask.ignored_share()))?;
     }
     if let Some(Detection { images, detected, rate: (low, high) }) = calibration.defects {
         print::line(format_args!(

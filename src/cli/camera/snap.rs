@@ -104,7 +104,7 @@ fn snap(camera: &mut Counted, args: &SnapArgs) -> Result<()> {
         counts.read(),
         last.stamp
     ))?;
-    print::line(figures(&Statistics::of(&last.image)))
+    print::line(figures(&Statistics::of(&last.image, None)))
 }
 
 fn figures(picture: &Statistics) -> String {
@@ -118,7 +118,7 @@ fn watch(camera: &mut Counted, frames: Option<u32>) -> Result<()> {
         .with_style(ProgressStyle::with_template("{msg}").unwrap_or(ProgressStyle::default_bar()));
     let (mut best, mut told, mut count) = (0f32, None::<Instant>, 0);
     while frames.is_none_or(|frames| count < frames) {
-        let picture = Statistics::of(&take(camera)?.image);
+        let picture = Statistics::of(&take(camera)?.image, None);
         count += 1;
         best = best.max(picture.sharpness);
         let text = format!("{}   {}", figures(&picture), of_best(picture.sharpness, best));

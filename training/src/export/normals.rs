@@ -37,7 +37,7 @@ pub(crate) fn fit_references(bundle: &Bundle, normals: &[Vec<PathBuf>]) -> Resul
     let fit = |(class, images): (usize, &Vec<PathBuf>)| {
         let maps =
             for_each_image(bundle, "references", images, |inspector, _, _, image| inspector.level_maps(&image, class))?;
-        Ok(score::fit_reference(&maps))
+        Ok(score::fit_reference(&maps, None))
     };
     normals.iter().enumerate().map(fit).collect()
 }
