@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::clock::Clock;
@@ -18,7 +18,7 @@ use super::rotation::{self, Rotation};
 use super::tail::{End, Notary, Tail};
 use super::writer::Writer;
 use super::{read, readiness};
-use crate::camera::Frame;
+use crate::camera::Shot;
 use crate::config::{AuditConfig, FullPolicy, SigningConfig};
 use crate::line::{Counters, PartRecord, Ticket};
 use crate::time::Monotonic;
@@ -239,10 +239,19 @@ impl AuditLog {
         self.tend()
     }
 
-    /// A frame that is, or was, inspected: its picture may have to be kept. `is_open` says whether its part has no fate yet.
-    pub fn saw(&self, ticket: Ticket, is_open: bool, frame: &Arc<Frame>) {
+    /// A frame whose picture may have to be kept: it was inspected, lost its place to another, or cannot be judged. `is_open` says whether
+    /// its part has no fate yet. One of which there is nothing is none.
+    pub fn saw(&self, ticket: Ticket, is_open: bool, shot: impl Into<Shot>) {
+        let shot = shot.into();
+        if let Some(album) = self.album.as_ref().filter(|_| shot.size() > 0) {
+            album.saw(ticket, is_open, shot);
+        }
+    }
+
+    /// A frame that shows no part after all.
+    pub fn forget(&self, ticket: Ticket) {
         if let Some(album) = &self.album {
-            album.saw(ticket, is_open, frame);
+            album.forget(ticket);
         }
     }
 

@@ -16,6 +16,8 @@ pub enum Stored {
     Whole(RgbImage),
     /// There is no such file: it was removed since, or never written.
     Gone(String),
+    /// It is the file that was written, of which the line could make no picture either.
+    Unreadable(String),
     /// It is another file, or shows other pixels, than the record says.
     Changed(String),
 }
@@ -47,6 +49,9 @@ pub fn read_picture(folder: &Path, picture: &PictureEntry) -> Result<Stored> {
     };
     if Some(Digest::of(&bytes)) != picture.sha256 {
         return Ok(Stored::Changed(format!("{} is not the file that was written", path.display())));
+    }
+    if picture.pixels_sha256.is_none() {
+        return Ok(Stored::Unreadable(format!("{} is kept as it came, and could not be read then", path.display())));
     }
     Ok(match decode(&path, &bytes, picture.pixels_sha256) {
         Ok(image) => Stored::Whole(image),

@@ -133,7 +133,7 @@ fn add(counter: &AtomicU64, count: u64) {
 mod tests {
     use super::*;
     use crate::Error;
-    use crate::camera::{BrokenFrame, Frame};
+    use crate::camera::{BrokenFrame, Frame, Remains};
     use crate::time::{Monotonic, StampSource};
 
     /// Says what it is told to, one thing per grab.
@@ -164,7 +164,8 @@ mod tests {
 
     fn broken(number: u64, flaw: Flaw) -> Result<Grab> {
         let (captured, stamp, origin, why) = (Monotonic::now(), StampSource::Received, String::new(), String::new());
-        Ok(Grab::Broken(BrokenFrame { number, captured, stamp, origin, flaw, why }))
+        let remains = Remains::default();
+        Ok(Grab::Broken(BrokenFrame { number, captured, stamp, origin, flaw, why, remains }))
     }
 
     #[test]

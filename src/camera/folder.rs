@@ -6,7 +6,7 @@ use std::time::Duration;
 use image::RgbImage;
 
 use super::pacing::Pacing;
-use super::{BrokenFrame, Camera, Flaw, Frame, Grab, Original};
+use super::{BrokenFrame, Camera, Flaw, Frame, Grab, Original, Remains};
 use crate::config::FolderConfig;
 use crate::time::{Monotonic, StampSource};
 use crate::{Result, dataset};
@@ -21,7 +21,7 @@ pub struct FolderCamera {
     frames: Option<u64>,
     next: u64,
     /// The next image, read ahead of its time so that reading does not delay it.
-    waiting: Option<Result<(RgbImage, Original)>>,
+    waiting: Option<Picture>,
 }
 
 impl FolderCamera {
@@ -68,20 +68,28 @@ impl Camera for FolderCamera {
         self.next += 1;
         let origin = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
         Ok(match image {
-            Ok((image, original)) => {
+            Ok((Ok(image), original)) => {
                 Grab::Frame(Frame { number, captured, stamp, origin, product: None, image, original: Some(original) })
             }
-            Err(error) => {
+            Ok((Err(error), original)) => {
                 let (flaw, why) = (Flaw::Unreadable, error.line());
-                Grab::Broken(BrokenFrame { number, captured, stamp, origin, flaw, why })
+                let remains = Remains { image: None, original: Some(original) };
+                Grab::Broken(BrokenFrame { number, captured, stamp, origin, flaw, why, remains })
+            }
+            Err(error) => {
+                let (flaw, why, remains) = (Flaw::Unreadable, error.line(), Remains::default());
+                Grab::Broken(BrokenFrame { number, captured, stamp, origin, flaw, why, remains })
             }
         })
     }
 }
 
-fn read(path: &Path) -> Result<(RgbImage, Original)> {
+/// What a file holds, and the file: it may be no image.
+type Picture = Result<(Result<RgbImage>, Original)>;
+
+fn read(path: &Path) -> Picture {
     let bytes = dataset::read_bytes(path)?;
-    let image = dataset::decode_rgb(path, &bytes)?;
+    let image = dataset::decode_rgb(path, &bytes);
     let ending = path.extension().map_or_else(String::new, |ending| ending.to_string_lossy().to_ascii_lowercase());
     Ok((image, Original { bytes, ending }))
 }
@@ -105,6 +113,7 @@ mod tests {
                 Grab::Frame(frame) => seen.push((frame.number, frame.origin)),
                 Grab::Broken(broken) => {
                     assert!(broken.why.contains("not an image"), "{}", broken.why);
+                    assert_eq!(broken.remains.original.unwrap().bytes, b"no image");
                     seen.push((broken.number, broken.origin));
                 }
                 Grab::Timeout => {}

@@ -9,6 +9,7 @@ pub mod pixels;
 pub mod synthetic;
 pub mod v4l2;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use image::RgbImage;
@@ -37,13 +38,6 @@ pub struct Frame {
     pub original: Option<Original>,
 }
 
-impl Frame {
-    /// Bytes of memory that its pictures take.
-    pub fn size(&self) -> usize {
-        self.image.as_raw().len() + self.original.as_ref().map_or(0, |original| original.bytes.len())
-    }
-}
-
 /// A picture as it came, before it was decoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Original {
@@ -68,6 +62,64 @@ pub struct BrokenFrame {
     pub flaw: Flaw,
     /// Why it cannot be read.
     pub why: String,
+    /// What there is of the picture.
+    pub remains: Remains,
+}
+
+/// What there is of a picture that no part can be judged by.
+#[derive(Debug, Default)]
+pub struct Remains {
+    /// Its pixels, where they can be read all the same.
+    pub image: Option<RgbImage>,
+    /// It as it came, where it came as a file of its own.
+    pub original: Option<Original>,
+}
+
+/// A frame, whether a part can be judged by it or not.
+#[derive(Debug, Clone)]
+pub enum Shot {
+    /// It can.
+    Whole(Arc<Frame>),
+    /// It cannot.
+    Broken(Arc<BrokenFrame>),
+}
+
+impl Shot {
+    /// When it was captured.
+    pub fn captured(&self) -> Monotonic {
+        match self {
+            Shot::Whole(frame) => frame.captured,
+            Shot::Broken(frame) => frame.captured,
+        }
+    }
+
+    /// Its pixels, where there are any.
+    pub fn image(&self) -> Option<&RgbImage> {
+        match self {
+            Shot::Whole(frame) => Some(&frame.image),
+            Shot::Broken(frame) => frame.remains.image.as_ref(),
+        }
+    }
+
+    /// The picture as it came, where it came as a file of its own.
+    pub fn original(&self) -> Option<&Original> {
+        match self {
+            Shot::Whole(frame) => frame.original.as_ref(),
+            Shot::Broken(frame) => frame.remains.original.as_ref(),
+        }
+    }
+
+    /// Bytes of memory that its pictures take; 0 where there is nothing of it.
+    pub fn size(&self) -> usize {
+        self.image().map_or(0, |image| image.as_raw().len())
+            + self.original().map_or(0, |original| original.bytes.len())
+    }
+}
+
+impl From<&Arc<Frame>> for Shot {
+    fn from(frame: &Arc<Frame>) -> Self {
+        Shot::Whole(frame.clone())
+    }
 }
 
 /// What is wrong with a frame.

@@ -21,7 +21,7 @@ use super::summary::{self, Ending, Summary, Tally};
 use super::{Wiring, realtime};
 use crate::Result;
 use crate::audit::{Body, PartContext};
-use crate::camera::Counted;
+use crate::camera::{BrokenFrame, Counted, Shot};
 use crate::health::Health;
 use crate::line::{Action, ChallengeNews, Device, Event, Find, Happening, LineCore, PartRecord, Ticket};
 use crate::outputs::firing::{self, Firing};
@@ -44,6 +44,12 @@ pub(super) enum Message {
         ticket: Ticket,
         event: Event,
         picture: Box<Picture>,
+    },
+    /// A frame that no part can be judged by.
+    Broken {
+        ticket: Ticket,
+        event: Event,
+        frame: Arc<BrokenFrame>,
     },
     /// The camera's thread gives no more frames, by an end of the run or a panic.
     CameraDone(Result<Ending, String>),
@@ -211,13 +217,13 @@ impl Conductor {
             }
             if self.halt_at.is_some_and(|halt| halt <= now) {
                 log::warn!("not everything ended in time; what is open is written down as unaccounted");
-                return self.handle(Event { at: now, what: Happening::Halt });
+                return self.halt(now);
             }
             let left = self.core.next_wakeup().map_or(GLANCE, |at| at.saturating_since(now).min(GLANCE));
             match messages.recv_timeout(left) {
                 Ok(message) => self.take(message),
                 Err(RecvTimeoutError::Timeout) => self.tick(),
-                Err(RecvTimeoutError::Disconnected) => return self.handle(Event { at: now, what: Happening::Halt }),
+                Err(RecvTimeoutError::Disconnected) => return self.halt(now),
             }
         }
     }
@@ -255,6 +261,11 @@ impl Conductor {
                 if self.gallery.is_some() && self.core.is_open(ticket) {
                     self.pictures.insert(ticket, *picture);
                 }
+                self.handle(event);
+            }
+            Message::Broken { ticket, event, frame } => {
+                // It is open before the core has heard of it: what it may come to at once is settled with its picture.
+                self.audit.saw(ticket, true, Shot::Broken(frame));
                 self.handle(event);
             }
             Message::CameraDone(ended) => {
@@ -324,7 +335,10 @@ impl Conductor {
     fn act(&mut self, action: Action, at: Monotonic) {
         match action {
             Action::Inspect(ticket) => self.inspect(ticket),
-            Action::Forget(ticket) => self.slot.forget(ticket),
+            Action::Forget(ticket) => {
+                self.slot.forget(ticket);
+                self.audit.forget(ticket);
+            }
             Action::Fire(order) => self.firing.fire(order),
             Action::SetSafe => self.firing.set_safe(),
             Action::RaiseAlarm(alarm, why) => {
@@ -360,12 +374,25 @@ impl Conductor {
 
     fn inspect(&mut self, ticket: Ticket) {
         match self.slot.choose(ticket) {
-            Choice::Waits(skipped) => self.outcomes.extend(skipped.into_iter().map(Happening::Skipped)),
+            Choice::Waits(skipped) => {
+                for (ticket, waiting) in skipped {
+                    leave(&self.audit, &self.core, ticket, waiting);
+                    self.outcomes.push_back(Happening::Skipped(ticket));
+                }
+            }
             Choice::Gone => {
                 let why = "its frame was gone before it could be inspected".to_owned();
                 self.outcomes.push_back(Happening::Inspected(ticket, Err(why)));
             }
         }
+    }
+
+    /// The core closes what is open; frames that still wait are left.
+    fn halt(&mut self, at: Monotonic) {
+        for (ticket, waiting) in self.slot.end() {
+            leave(&self.audit, &self.core, ticket, waiting);
+        }
+        self.handle(Event { at, what: Happening::Halt });
     }
 
     fn challenge(&mut self, news: &ChallengeNews, at: Monotonic) {
@@ -408,7 +435,9 @@ impl Conductor {
         }
         self.control_stop.store(true, Ordering::Relaxed);
         self.control.take().into_iter().for_each(Control::leave);
-        self.slot.end();
+        for (ticket, waiting) in self.slot.end() {
+            leave(&self.audit, &self.core, ticket, waiting);
+        }
         self.sensors.drain(..).for_each(Sensor::leave);
         self.camera.leave("the camera's driver does not come back");
         self.inspection.leave("the inspection still computes, in vain: its part has its fate");
@@ -430,4 +459,9 @@ impl Conductor {
         let took = Monotonic::now().saturating_since(started);
         Ok(self.tally.summary(ending, counters, took, unreleased, unobserved, file))
     }
+}
+
+/// A frame that nobody will inspect: its picture is all that tells of its part.
+fn leave(audit: &Ledger, core: &LineCore, ticket: Ticket, waiting: Waiting) {
+    audit.saw(ticket, core.is_open(ticket), &Arc::new(waiting.frame));
 }

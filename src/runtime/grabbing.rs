@@ -1,6 +1,7 @@
 //! The camera's thread.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use super::conductor::Message;
 use super::inspection::Waiting;
 use super::slot::Slot;
 use super::summary::Ending;
-use crate::camera::{Camera, Frame, Grab};
+use crate::camera::{BrokenFrame, Camera, Frame, Grab};
 use crate::health::Health;
 use crate::line::{Event, Happening, Sighting, Ticket};
 use crate::time::Monotonic;
@@ -57,16 +58,8 @@ impl Grabbing<'_> {
                 Ok(Grab::Timeout) => Ok(()),
                 Ok(Grab::Frame(frame)) => self.frame(counted(&mut next), frame),
                 Ok(Grab::Broken(broken)) => {
-                    let sighting = Sighting {
-                        ticket: counted(&mut next),
-                        frame: broken.number,
-                        captured: broken.captured,
-                        stamp: broken.stamp,
-                        origin: broken.origin,
-                        class: self.class.clone(),
-                    };
                     self.count();
-                    self.tell(Happening::Broken(sighting, broken.why))
+                    self.broken(counted(&mut next), broken)
                 }
                 Err(error) => {
                     if self.health.failed(error.line()) {
@@ -99,6 +92,20 @@ impl Grabbing<'_> {
         self.tell(Happening::Captured(sighting))?;
         self.slot.wait_for_room();
         Ok(())
+    }
+
+    fn broken(&self, ticket: Ticket, frame: BrokenFrame) -> Result<(), RunIsOver> {
+        let sighting = Sighting {
+            ticket,
+            frame: frame.number,
+            captured: frame.captured,
+            stamp: frame.stamp,
+            origin: frame.origin.clone(),
+            class: self.class.clone(),
+        };
+        let what = Happening::Broken(sighting, frame.why.clone());
+        let event = Event { at: Monotonic::now(), what };
+        self.messages.send(Message::Broken { ticket, event, frame: Arc::new(frame) }).map_err(|_| RunIsOver)
     }
 
     fn count(&mut self) {

@@ -1,12 +1,11 @@
 //! The audit as the conductor sees it: it takes records, and has to be looked after.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use super::condition::Condition;
 use crate::Result;
 use crate::audit::{AuditLog, Body, PartContext};
-use crate::camera::Frame;
+use crate::camera::Shot;
 use crate::line::{Alarm, Counters, Device, Happening, PartRecord, Ticket};
 use crate::time::Monotonic;
 
@@ -28,9 +27,14 @@ impl Ledger {
         self.refused |= self.audit.write(body).is_err();
     }
 
-    /// A frame that was inspected, or had to make room for another.
-    pub(super) fn saw(&self, ticket: Ticket, is_open: bool, frame: &Arc<Frame>) {
-        self.audit.saw(ticket, is_open, frame);
+    /// A frame that was inspected, had to make room for another, or cannot be judged.
+    pub(super) fn saw(&self, ticket: Ticket, is_open: bool, shot: impl Into<Shot>) {
+        self.audit.saw(ticket, is_open, shot);
+    }
+
+    /// A frame that shows no part.
+    pub(super) fn forget(&self, ticket: Ticket) {
+        self.audit.forget(ticket);
     }
 
     pub(super) fn part(&mut self, record: &PartRecord, context: PartContext) {

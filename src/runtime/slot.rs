@@ -28,9 +28,9 @@ struct State<T> {
 
 /// What became of a choice.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Choice {
+pub(super) enum Choice<T> {
     /// The frame waits for its inspection; these, which waited before it, lost their place to it.
-    Waits(Vec<Ticket>),
+    Waits(Vec<(Ticket, T)>),
     /// There is no such frame.
     Gone,
 }
@@ -68,11 +68,11 @@ impl<T> Slot<T> {
     }
 
     /// The frame is to be inspected.
-    pub(super) fn choose(&self, ticket: Ticket) -> Choice {
+    pub(super) fn choose(&self, ticket: Ticket) -> Choice<T> {
         let mut state = self.state();
         let Some(frame) = state.remove(ticket) else { return Choice::Gone };
         let skipped = match self.pace {
-            Pace::NewestWins => state.chosen.drain(..).map(|(ticket, _)| ticket).collect(),
+            Pace::NewestWins => state.chosen.drain(..).collect(),
             Pace::EveryFrame => Vec::new(),
         };
         state.chosen.push_back((ticket, frame));
@@ -106,13 +106,15 @@ impl<T> Slot<T> {
         self.changed.notify_all();
     }
 
-    /// Nor will one be chosen; those that are can still be taken.
-    pub(super) fn end(&self) {
+    /// Nor will one be chosen or taken; gives those that were chosen.
+    pub(super) fn end(&self) -> Vec<(Ticket, T)> {
         let mut state = self.state();
         state.waiting.clear();
         state.closed = true;
+        let chosen = state.chosen.drain(..).collect();
         drop(state);
         self.changed.notify_all();
+        chosen
     }
 }
 
@@ -133,7 +135,7 @@ mod tests {
         let slot = Slot::new(Pace::NewestWins);
         (1..4).for_each(|k| slot.put(Ticket(k), k));
         assert_eq!(slot.choose(Ticket(1)), Choice::Waits(vec![]));
-        assert_eq!(slot.choose(Ticket(3)), Choice::Waits(vec![Ticket(1)]));
+        assert_eq!(slot.choose(Ticket(3)), Choice::Waits(vec![(Ticket(1), 1)]));
         slot.forget(Ticket(2));
         assert_eq!(slot.choose(Ticket(2)), Choice::Gone);
         slot.close();
@@ -151,7 +153,9 @@ mod tests {
         slot.choose(Ticket(1));
         assert_eq!(thread.join().unwrap(), (Some((Ticket(1), 1)), None));
         slot.put(Ticket(2), 2);
-        slot.end();
+        slot.put(Ticket(3), 3);
+        slot.choose(Ticket(3));
+        assert_eq!(slot.end(), [(Ticket(3), 3)]);
         assert_eq!(slot.take(), None);
     }
 

@@ -9,8 +9,8 @@ use ndarray::Array2;
 
 use super::*;
 use crate::audit::{self, RunStart};
-use crate::camera::{BrokenFrame, Flaw, Frame, Grab};
-use crate::config::AuditConfig;
+use crate::camera::{BrokenFrame, Flaw, Frame, Grab, Original, Remains};
+use crate::config::{AuditConfig, PicturesConfig};
 use crate::digest::Digest;
 use crate::health;
 use crate::inspect::{Inspection, Timings};
@@ -80,6 +80,10 @@ fn broken() -> Box<dyn FnMut(u64) -> Result<Grab> + Send> {
             origin,
             flaw: Flaw::Damaged,
             why: "no picture".into(),
+            remains: Remains {
+                image: None,
+                original: Some(Original { bytes: b"half a picture".to_vec(), ending: "jpg".into() }),
+            },
         }))
     })
 }
@@ -173,7 +177,7 @@ impl Output for ScriptedOutput {
     }
 }
 
-fn open_audit(file: &Path) -> AuditLog {
+fn open_audit(config: &AuditConfig) -> AuditLog {
     let start = RunStart {
         line: "bench".into(),
         config: None,
@@ -183,7 +187,7 @@ fn open_audit(file: &Path) -> AuditLog {
         approvals: Vec::new(),
         calibrations: BTreeMap::new(),
     };
-    AuditLog::open(&AuditConfig::in_file(file.to_owned()), &start).unwrap()
+    AuditLog::open(config, &start).unwrap()
 }
 
 struct Bench {
@@ -219,7 +223,7 @@ impl Bench {
             output: Box::new(ScriptedOutput(self.calls.clone())),
             sensors: Sensors::default(),
             signals: Signals::default(),
-            audit: open_audit(&self.audit_file()),
+            audit: open_audit(&AuditConfig::in_file(self.audit_file())),
             context: PartContext { bundle: Digest::zero() },
             pace: Pace::EveryFrame,
             max_parts: None,
@@ -302,6 +306,63 @@ fn an_inspection_that_is_too_slow_is_a_reject_and_frames_behind_it_are_skipped()
     assert_eq!(summary.counters.parts, 11);
     assert_eq!(bench.calls.lock().unwrap().activated as u64, summary.counters.rejected);
     assert_eq!(summary.counters.unaccounted, 0);
+}
+
+/// What became of the pictures of parts without a verdict, by the reason: the files' bytes.
+fn pictures_of_unknown(folder: &Path, log: &Path) -> Vec<(String, Vec<u8>)> {
+    let records = events(log, &["part", "picture"]);
+    let unknown = records.iter().filter(|record| record["verdict"] == "unknown");
+    let picture = |part: &serde_json::Value| {
+        let of_part = records.iter().filter(|record| record["part"] == part["part"]);
+        let file = of_part.filter_map(|record| record["picture"]["file"].as_str()).next();
+        file.map(|file| std::fs::read(folder.join("pictures").join(file)).unwrap()).unwrap_or_default()
+    };
+    unknown.map(|part| (part["reason"].as_str().unwrap().to_owned(), picture(part))).collect()
+}
+
+#[test]
+fn what_nobody_could_judge_keeps_what_picture_there_is() {
+    let bench = Bench::new();
+    let begun = Arc::new(AtomicBool::new(false));
+    let mut wiring = bench.wiring(Vec::new());
+    let log = bench.folder.path().join("kept.jsonl");
+    let pictures = PicturesConfig::in_folder(bench.folder.path().join("pictures"));
+    wiring.audit = open_audit(&AuditConfig { pictures: Some(pictures), ..AuditConfig::in_file(log.clone()) });
+    wiring.inspector = Box::new(ScriptedInspector { begun: begun.clone() });
+    let mut behind = frame(part::GOOD);
+    let behind: Box<dyn FnMut(u64) -> Result<Grab> + Send> = Box::new(move |number| {
+        while !begun.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        behind(number)
+    });
+    let until_told = nothing_until(log.clone(), "picture");
+    let script = [frame(part::SLOW), behind, frame(part::GOOD), broken(), frame(part::GOOD), until_told];
+    wiring.camera = Box::new(ScriptedCamera {
+        script: script.into_iter().collect(),
+        number: 0,
+        interval: Duration::from_millis(5),
+    });
+    wiring.pace = Pace::NewestWins;
+    run(wiring).unwrap();
+    let pictures = pictures_of_unknown(bench.folder.path(), &log);
+    let mut reasons = pictures.iter().map(|(reason, _)| reason.as_str()).collect::<Vec<_>>();
+    reasons.sort_unstable();
+    assert_eq!(reasons, ["broken", "late", "late", "skipped", "skipped"], "{pictures:?}");
+    for (reason, bytes) in &pictures {
+        match reason.as_str() {
+            "broken" => assert_eq!(bytes, b"half a picture", "as it came"),
+            reason => {
+                let image =
+                    image::load_from_memory(bytes).unwrap_or_else(|error| panic!("{reason}: {error}")).to_rgb8();
+                let kind = image.get_pixel(0, 0).0[0];
+                let expected = [("late", part::SLOW), ("late", part::GOOD), ("skipped", part::GOOD)];
+                assert!(expected.contains(&(reason, kind)), "{reason}: {kind}");
+            }
+        }
+    }
+    let unreadable = events(&log, &["part"]).into_iter().find(|part| part["reason"] == "broken").unwrap();
+    assert!(unreadable["picture"]["pixels_sha256"].is_null(), "{unreadable}");
 }
 
 fn events(file: &Path, kinds: &[&str]) -> Vec<serde_json::Value> {
@@ -444,7 +505,7 @@ fn an_audit_that_hangs_stops_the_line_and_does_not_keep_it() {
     let _reader = std::fs::OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
     const FRAMES: usize = 30_000;
     let mut wiring = bench.wiring(Vec::new());
-    wiring.audit = open_audit(&pipe);
+    wiring.audit = open_audit(&AuditConfig::in_file(pipe.clone()));
     wiring.rules.ejector.distance = Length::at_one_metre_per_second(Duration::from_millis(20));
     wiring.camera = Box::new(ScriptedCamera {
         script: (0..FRAMES).map(|_| frame(part::GOOD)).collect(),

@@ -275,7 +275,7 @@ fn work(desk: &Desk, mut shelf: Shelf) {
             Next::Sweep => continue,
             Next::End => return,
         };
-        let stored = shelf.store(part, claim.why, &held.frame);
+        let stored = shelf.store(part, claim.why, &held.shot);
         drop(held);
         let mut state = desk.state();
         state.failure = stored.as_ref().err().map(|error| error.line());

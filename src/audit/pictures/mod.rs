@@ -18,7 +18,7 @@ use self::desk::{Desk, Job};
 use self::shelf::Shelf;
 use super::record::{Body, PartContext};
 use crate::Result;
-use crate::camera::Frame;
+use crate::camera::Shot;
 use crate::config::PicturesConfig;
 use crate::digest::Digest;
 use crate::line::{PartId, PartRecord, Ticket, Verdict};
@@ -91,8 +91,8 @@ struct Kept {
     file: String,
     /// Of the file's bytes.
     sha256: Digest,
-    /// Of the 8-bit RGB pixels that were scored, row by row.
-    pixels_sha256: Digest,
+    /// Of its 8-bit RGB pixels, which are those that were scored, row by row; none of what cannot be read.
+    pixels_sha256: Option<Digest>,
 }
 
 impl Pictured {
@@ -104,7 +104,7 @@ impl Pictured {
 /// A frame that takes of the room.
 #[derive(Debug)]
 struct Held {
-    frame: Arc<Frame>,
+    shot: Shot,
     taken: Arc<AtomicUsize>,
     size: usize,
 }
@@ -187,24 +187,29 @@ impl Album {
         self.front.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn hold(&self, frame: &Arc<Frame>) -> Option<Held> {
-        let size = frame.size();
+    fn hold(&self, shot: Shot) -> Option<Held> {
+        let size = shot.size();
         let before = self.taken.fetch_add(size, Ordering::Relaxed);
-        let held = Held { frame: frame.clone(), taken: self.taken.clone(), size };
+        let held = Held { shot, taken: self.taken.clone(), size };
         (before + size <= ROOM).then_some(held)
     }
 
     /// The frame of a part came, which is still open or not.
-    pub(super) fn saw(&self, ticket: Ticket, is_open: bool, frame: &Arc<Frame>) {
+    pub(super) fn saw(&self, ticket: Ticket, is_open: bool, shot: Shot) {
         let mut front = self.front();
         if is_open {
-            front.seen.insert(ticket, self.hold(frame));
+            front.seen.insert(ticket, self.hold(shot));
             return;
         }
         let Some(place) = front.awaited.iter().position(|(awaited, _)| *awaited == ticket) else { return };
         if let Some((_, part)) = front.awaited.remove(place) {
-            self.desk.put(Job::later(part, self.claim(part, Why::Unknown), self.hold(frame)));
+            self.desk.put(Job::later(part, self.claim(part, Why::Unknown), self.hold(shot)));
         }
+    }
+
+    /// The frame shows no part.
+    pub(super) fn forget(&self, ticket: Ticket) {
+        self.front().seen.remove(&ticket);
     }
 
     /// A part's fate is settled. Its record comes out of [`Album::finished`], in the order in which parts are given here.

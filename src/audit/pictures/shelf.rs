@@ -5,12 +5,12 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
-use image::{ExtendedColorType, ImageEncoder};
+use image::{ExtendedColorType, ImageEncoder, RgbImage};
 
 use super::retention::{Removed, Stock};
 use super::{Kept, Why};
 use crate::audit::record::wall_time;
-use crate::camera::Frame;
+use crate::camera::Shot;
 use crate::config::PicturesConfig;
 use crate::digest::Digest;
 use crate::line::PartId;
@@ -48,21 +48,23 @@ impl Shelf {
     /// # Errors
     ///
     /// The file cannot be written.
-    pub(super) fn store(&mut self, part: PartId, why: Why, frame: &Frame) -> Result<Kept> {
+    pub(super) fn store(&mut self, part: PartId, why: Why, shot: &Shot) -> Result<Kept> {
         let encoded;
-        let (bytes, ending) = match &frame.original {
-            Some(original) => (original.bytes.as_slice(), original.ending.as_str()),
-            None => {
-                encoded = png(frame)?;
+        let (bytes, ending) = match (shot.original(), shot.image()) {
+            (Some(original), _) => (original.bytes.as_slice(), original.ending.as_str()),
+            (None, None) => return Err(Error::device("there is nothing of the picture")),
+            (None, Some(image)) => {
+                encoded = png(image)?;
                 (encoded.as_slice(), "png")
             }
         };
-        let day = wall_time(frame.captured)[..10].to_owned();
+        let day = wall_time(shot.captured())[..10].to_owned();
         let file = format!("{}/{day}/{:08}-{}.{ending}", self.run, part.0, why.as_str());
         let failed = |error| Error::device(format!("picture {file} cannot be written")).because(error);
         write(&self.folder.join(&self.run), &day, &self.folder.join(&file), bytes).map_err(failed)?;
         self.stock.add(why, &day, &self.run, bytes.len() as u64);
-        Ok(Kept { sha256: Digest::of(bytes), pixels_sha256: Digest::of(frame.image.as_raw()), file })
+        let pixels_sha256 = shot.image().map(|image| Digest::of(image.as_raw()));
+        Ok(Kept { sha256: Digest::of(bytes), pixels_sha256, file })
     }
 
     pub(super) fn is_over_full(&self) -> bool {
@@ -77,8 +79,7 @@ impl Shelf {
 }
 
 /// The pixels as a PNG file, which gives exactly them again.
-fn png(frame: &Frame) -> Result<Vec<u8>> {
-    let image = &frame.image;
+fn png(image: &RgbImage) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let encoder = PngEncoder::new_with_quality(&mut bytes, CompressionType::Fast, FilterType::Sub);
     let encoded = encoder.write_image(image.as_raw(), image.width(), image.height(), ExtendedColorType::Rgb8);

@@ -4,7 +4,7 @@ use serde_json::Value;
 use super::*;
 use crate::audit::AuditLog;
 use crate::audit::tests::{Folder, run_start, settled};
-use crate::camera::Original;
+use crate::camera::{Frame, Original};
 use crate::config::AuditConfig;
 use crate::line::{Counters, Unknown};
 use crate::time::{Monotonic, StampSource};

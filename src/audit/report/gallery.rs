@@ -46,7 +46,7 @@ impl Gallery {
             None => Err("it was not kept".to_owned()),
             Some(picture) => match read_picture(&self.folder, picture)? {
                 Stored::Whole(image) => Ok(small(image)?),
-                Stored::Gone(why) | Stored::Changed(why) => Err(why),
+                Stored::Gone(why) | Stored::Unreadable(why) | Stored::Changed(why) => Err(why),
             },
         };
         Ok(Shown { bad, picture })

@@ -166,7 +166,7 @@ impl Sample {
 fn copy(pictures: &Path, drawn: &Drawn, folder: &Path) -> Result<Option<PathBuf>> {
     let image = match read_picture(pictures, &drawn.picture)? {
         Stored::Whole(image) => image,
-        Stored::Gone(why) => {
+        Stored::Gone(why) | Stored::Unreadable(why) => {
             log::warn!("{}: {why}", drawn.id);
             return Ok(None);
         }

@@ -18,8 +18,8 @@ const HEADER: usize = 4096;
 pub(super) enum Piece {
     /// A picture and how it lies in these bytes.
     Picture(Layout, Vec<u8>),
-    /// A picture was here that is not whole.
-    Broken(String),
+    /// A picture was here that is not whole; why, and what there is of it.
+    Broken(String, Vec<u8>),
 }
 
 /// What the bytes in hand begin with.
@@ -85,7 +85,7 @@ impl Splitter {
                     range.end
                 }
                 Step::Broken(count, why) => {
-                    take(Piece::Broken(why));
+                    take(Piece::Broken(why, rest[..count].to_vec()));
                     count
                 }
             };
@@ -284,7 +284,11 @@ mod tests {
             let whole = |bytes: &Vec<u8>| Piece::Picture(layout, bytes.clone());
             assert_eq!(pieces.len(), 5, "in steps of {step}");
             assert_eq!([&pieces[0], &pieces[1]], [&whole(&first), &whole(&second)], "in steps of {step}");
-            assert!(matches!(&pieces[2], Piece::Broken(why) if why.contains("next one begins")), "{:?}", pieces[2]);
+            assert!(
+                matches!(&pieces[2], Piece::Broken(why, bytes) if why.contains("next one begins") && bytes == cut_off),
+                "{:?}",
+                pieces[2]
+            );
             assert_eq!([&pieces[3], &pieces[4]], [&whole(&second), &whole(&first)], "in steps of {step}");
         }
     }
@@ -296,7 +300,7 @@ mod tests {
         let endless = vec![7; 4 * JPEG_EXTRA];
         let stream = [&picture[..picture.len() - 2], &endless, &picture].concat();
         let pieces = split(Format::Pixels(PixelFormat::Mjpg), layout, &stream, 65_536).unwrap();
-        assert!(matches!(&pieces[0], Piece::Broken(why) if why.contains("no end")), "{:?}", pieces[0]);
+        assert!(matches!(&pieces[0], Piece::Broken(why, _) if why.contains("no end")), "{:?}", pieces[0]);
         assert_eq!(pieces[1..], [Piece::Picture(layout, picture)]);
     }
 

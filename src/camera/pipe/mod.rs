@@ -22,7 +22,7 @@ use self::framing::{Piece, Splitter};
 use self::process::{Arrived, News, Process};
 use super::numbers::Numbers;
 use super::pixels::{Layout, PixelFormat};
-use super::{BrokenFrame, Camera, Flaw, Frame, Grab};
+use super::{BrokenFrame, Camera, Flaw, Frame, Grab, Remains};
 use crate::time::StampSource;
 use crate::{Error, Result};
 
@@ -185,17 +185,18 @@ impl PipeCamera {
     fn grabbed(&mut self, Arrived { sequence, received, piece }: Arrived) -> Grab {
         let number = self.numbers.next(sequence);
         let (origin, captured, stamp) = (self.name.clone(), received, StampSource::Received);
-        let read = match piece {
+        let (read, original) = match piece {
             Piece::Picture(layout, bytes) => {
-                layout.to_rgb(&[&bytes]).map(|image| (image, layout.original(&bytes))).map_err(|error| error.line())
+                (layout.to_rgb(&[&bytes]).map_err(|error| error.line()), layout.original(&bytes))
             }
-            Piece::Broken(why) => Err(why),
+            Piece::Broken(why, bytes) => (Err(why), self.settings.layout().original(&bytes)),
         };
         match read {
-            Ok((image, original)) => {
-                Grab::Frame(Frame { number, captured, stamp, origin, product: None, image, original })
+            Ok(image) => Grab::Frame(Frame { number, captured, stamp, origin, product: None, image, original }),
+            Err(why) => {
+                let (flaw, remains) = (Flaw::Unreadable, Remains { image: None, original });
+                Grab::Broken(BrokenFrame { number, captured, stamp, origin, flaw, why, remains })
             }
-            Err(why) => Grab::Broken(BrokenFrame { number, captured, stamp, origin, flaw: Flaw::Unreadable, why }),
         }
     }
 }

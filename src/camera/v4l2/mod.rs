@@ -31,7 +31,7 @@ use self::stamps::{Stamped, Stamps};
 use self::stream::{Filled, Stream};
 use super::numbers::Numbers;
 use super::pixels::{Layout, PixelFormat};
-use super::{BrokenFrame, Camera, Flaw, Frame, Grab, Original};
+use super::{BrokenFrame, Camera, Flaw, Frame, Grab, Original, Remains};
 use crate::time::{Monotonic, StampSource};
 use crate::{Error, Result};
 
@@ -108,7 +108,9 @@ impl V4l2Camera {
 
 /// What is kept of a buffer once it was given back.
 struct Copied {
-    image: Result<image::RgbImage, (Flaw, String)>,
+    image: Result<image::RgbImage, String>,
+    /// Whether the driver says that the picture is damaged; it may look whole all the same.
+    damaged: bool,
     original: Option<Original>,
     sequence: u32,
     stamp: Option<(Monotonic, StampSource)>,
@@ -142,14 +144,19 @@ impl Camera for V4l2Camera {
         let number = self.numbers.next(copied.sequence);
         let origin = self.settings.device.display().to_string();
         let Stamped { captured, source: stamp, doubt } = self.stamps.read(&origin, copied.stamp, copied.received);
-        let doubt = doubt.map(|why| (Flaw::Doubtful, why));
-        let image = copied.image.and_then(|image| doubt.map_or(Ok(image), Err));
-        Ok(match image {
-            Ok(image) => {
-                let original = copied.original;
+        let damage = copied.damaged.then(|| "the driver says that the picture is damaged".to_owned());
+        let unreadable = copied.image.as_ref().err().map(|why| (Flaw::Unreadable, why.clone()));
+        let flaw = damage.map(|why| (Flaw::Damaged, why)).or(unreadable).or(doubt.map(|why| (Flaw::Doubtful, why)));
+        let (image, original) = (copied.image.ok(), copied.original);
+        Ok(match (flaw, image) {
+            (None, Some(image)) => {
                 Grab::Frame(Frame { number, captured, stamp, origin, product: None, image, original })
             }
-            Err((flaw, why)) => Grab::Broken(BrokenFrame { number, captured, stamp, origin, flaw, why }),
+            (flaw, image) => {
+                let (flaw, why) = flaw.unwrap_or((Flaw::Unreadable, "there is no picture".into()));
+                let remains = Remains { image, original };
+                Grab::Broken(BrokenFrame { number, captured, stamp, origin, flaw, why, remains })
+            }
         })
     }
 }
@@ -170,10 +177,8 @@ impl Running {
     fn next(&mut self, patience: Duration) -> io::Result<Option<Copied>> {
         let layout = self.layout;
         let copied = self.stream.newest(patience, |filled: Filled<'_>| Copied {
-            image: match filled.damaged {
-                true => Err((Flaw::Damaged, "the driver says that the picture is damaged".into())),
-                false => layout.to_rgb(filled.buffers).map_err(|error| (Flaw::Unreadable, error.line())),
-            },
+            image: layout.to_rgb(filled.buffers).map_err(|error| error.line()),
+            damaged: filled.damaged,
             original: filled.buffers.first().and_then(|bytes| layout.original(bytes)),
             sequence: filled.sequence,
             stamp: filled.stamp,

@@ -69,7 +69,7 @@ pub(super) fn run(args: ReplayArgs) -> Result<()> {
         }
         let image = match read_picture(&folder, picture)? {
             Stored::Whole(image) => image,
-            Stored::Gone(why) => {
+            Stored::Gone(why) | Stored::Unreadable(why) => {
                 log::debug!("record {}: {why}", entry.seq);
                 row.gone += 1;
                 return Ok(());

@@ -89,6 +89,7 @@ pub(super) fn run(args: &ShowArgs) -> Result<()> {
                 .because(why)
                 .advise("records of the kind pictures-removed say which were removed; --pictures names their folder"));
         }
+        Stored::Unreadable(why) => return print::line(format_args!("there is nothing to show: {why}")),
         Stored::Changed(why) => return Err(Error::check("its picture is not the one that was judged").because(why)),
     };
     if entry.calibration.is_none() {
