@@ -54,6 +54,7 @@ fn open(folder: &Path, change: impl FnOnce(&mut AuditConfig)) -> (AuditLog, Path
         output: "none".into(),
         bundle: Digest::zero(),
         approvals: Vec::new(),
+        drift: Default::default(),
         calibrations: Default::default(),
     };
     let mut config = AuditConfig::in_file(folder.join("audit.jsonl"));

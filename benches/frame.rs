@@ -76,6 +76,7 @@ impl Line {
             output: "none".into(),
             bundle: bundle.digest,
             approvals: Vec::new(),
+            drift: Default::default(),
             calibrations,
         };
         let log = AuditLog::open(&config, &start).expect("the audit can be written");

@@ -58,6 +58,7 @@ fn a_child_writes_until_it_is_killed() {
         output: "none".into(),
         bundle: Digest::zero(),
         approvals: Vec::new(),
+        drift: Default::default(),
         calibrations: Default::default(),
     };
     let config = AuditConfig {

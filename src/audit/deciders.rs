@@ -6,7 +6,11 @@ use std::sync::OnceLock;
 use serde::{Deserialize, Serialize};
 
 use super::record::RunStart;
+use crate::approval::Approval;
 use crate::digest::Digest;
+
+const MODEL: &str = "model";
+const CALIBRATION: &str = "calibration";
 
 /// What decides about parts.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -35,6 +39,18 @@ impl std::fmt::Display for Change {
     }
 }
 
+impl Change {
+    /// Whether a person is to answer for it: for a model or a calibration that decides from now on.
+    pub(super) fn wants_a_name(&self) -> bool {
+        self.to.is_some() && (self.what == MODEL || self.what.starts_with(CALIBRATION))
+    }
+
+    /// Who did.
+    pub(super) fn approval<'a>(&self, approvals: &'a [Approval]) -> Option<&'a Approval> {
+        approvals.iter().filter(|_| self.wants_a_name()).find(|approval| Some(approval.sha256) == self.to)
+    }
+}
+
 impl Deciders {
     /// Those of a run.
     pub(super) fn of(run: &RunStart) -> Self {
@@ -47,11 +63,10 @@ impl Deciders {
         let classes = self.calibrations.keys().chain(before.calibrations.keys()).collect::<BTreeSet<_>>();
         let calibrations = classes.into_iter().map(|class| {
             let of = |deciders: &Deciders| deciders.calibrations.get(class).copied();
-            (format!("calibration of {class}"), of(before), of(self))
+            (format!("{CALIBRATION} of {class}"), of(before), of(self))
         });
         let program = before.program_sha256.map(|from| ("program".into(), Some(from), self.program_sha256));
-        let fixed =
-            [("configuration".into(), before.config, self.config), ("model".into(), before.bundle, self.bundle)];
+        let fixed = [("configuration".into(), before.config, self.config), (MODEL.into(), before.bundle, self.bundle)];
         let all = program.into_iter().chain(fixed).chain(calibrations);
         all.filter(|(_, from, to)| from != to).map(|(what, from, to)| Change { what, from, to }).collect()
     }

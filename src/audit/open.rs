@@ -27,6 +27,9 @@ use crate::{Error, Result};
 /// A record that is not on disk after so long is a fault: a disk may hang without ever failing.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// What is said of a model or a calibration that nobody signed for.
+const UNNAMED: &str = "nobody's name and reason are on record, since [line] approved_by names no key (hgad sign)";
+
 /// Where lines end up: a file, or something that fails on demand.
 pub trait Store: Send {
     /// Appends all of `bytes`, or an unknown part of them and an error.
@@ -96,7 +99,19 @@ impl Newest {
         }
         for change in before.iter().flat_map(|before| setting.deciders.changes(before)) {
             log::warn!("since the run before: {change}");
-            lines.push_str(&link.seal(&Body::changed(Monotonic::now(), &change).0));
+            let approval = change.approval(&run.approvals);
+            lines.push_str(&link.seal(&Body::changed(Monotonic::now(), &change, approval).0));
+            if change.wants_a_name() && approval.is_none() {
+                log::warn!("that is a change without a name: {UNNAMED}");
+                lines.push_str(&link.seal(&Body::unnamed_change(Monotonic::now(), &change, UNNAMED).0));
+            }
+        }
+        for (class, parts) in &run.drift {
+            let restarted = before.is_some();
+            if restarted {
+                log::info!("the test for drift of '{class}' begins anew, with {parts} parts of its calibration");
+            }
+            lines.push_str(&link.seal(&Body::drift_begun(Monotonic::now(), class, *parts, restarted).0));
         }
         self.append(lines.as_bytes()).map_err(failed)?;
         if self.is_regular {

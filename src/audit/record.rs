@@ -39,6 +39,8 @@ pub struct RunStart {
     pub calibrations: BTreeMap<String, Digest>,
     /// Who let them into production, where the configuration asks for that.
     pub approvals: Vec<Approval>,
+    /// From how many of a calibration's parts the test for drift begins, by class.
+    pub drift: BTreeMap<String, u64>,
 }
 
 /// How a run keeps its audit.
@@ -282,9 +284,44 @@ impl Body {
         Self::event("clock-step", at, Step { by_ms: to_microseconds(by_ms) })
     }
 
-    /// Something that decides about parts is another than in the run before.
-    pub(super) fn changed(at: Monotonic, change: &Change) -> Self {
-        Self::event("changed", at, change)
+    /// Something that decides about parts is another than in the run before; who let it into production, where that is known.
+    pub(super) fn changed(at: Monotonic, change: &Change, approval: Option<&Approval>) -> Self {
+        #[derive(Serialize)]
+        struct Changed<'a> {
+            #[serde(flatten)]
+            change: &'a Change,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            by: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            reason: Option<&'a str>,
+        }
+        let (by, reason) = approval.map(|approval| (approval.by.as_str(), approval.reason.as_str())).unzip();
+        Self::event("changed", at, Changed { change, by, reason })
+    }
+
+    /// A change for which nobody gave a name and a reason.
+    pub(super) fn unnamed_change(at: Monotonic, change: &Change, why: &str) -> Self {
+        #[derive(Serialize)]
+        struct Unnamed<'a> {
+            #[serde(flatten)]
+            change: &'a Change,
+            why: &'a str,
+        }
+        Self::event("unnamed-change", at, Unnamed { change, why })
+    }
+
+    /// The test for drift of a class begins with so many parts of its calibration; `restarted`: a run before had followed drift.
+    pub(super) fn drift_begun(at: Monotonic, class: &str, parts: u64, restarted: bool) -> Self {
+        #[derive(Serialize)]
+        struct Begun<'a> {
+            class: &'a str,
+            parts: u64,
+            restarted: bool,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            why: Option<&'static str>,
+        }
+        let why = restarted.then_some("the test begins anew: what the run before had seen does not count any more");
+        Self::event("drift-begun", at, Begun { class, parts, restarted, why })
     }
 
     /// The lines before this one, signed (C2SP tlog-checkpoint).

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::chain::Link;
 use super::tree::Tree;
 use super::*;
+use crate::approval::Approval;
 use crate::config::{AuditConfig, SyncPolicy};
 use crate::digest::Digest;
 use crate::line::{Counters, Evidence, Fate, Judgement, Latency, PartId, PartRecord, Verdict};
@@ -19,6 +20,7 @@ pub(super) fn run_start() -> RunStart {
         output: "none".into(),
         bundle: Digest::of("bundle"),
         approvals: Vec::new(),
+        drift: Default::default(),
         calibrations,
     }
 }
@@ -150,6 +152,45 @@ fn a_chain_goes_on_over_runs_and_verifies() {
 }
 
 #[test]
+fn a_change_that_somebody_answers_for_has_name_and_reason() {
+    let folder = Folder::new();
+    folder.run(1);
+    let mut run = run_start();
+    run.calibrations.insert("nut".into(), Digest::of("new"));
+    let signed = |sha256| Approval {
+        sha256,
+        by: "A. Smith".into(),
+        reason: "new lamp".into(),
+        time: "2026-11-24T15:04:05Z".into(),
+        key: "quality".into(),
+    };
+    run.approvals = vec![signed(run.bundle), signed(Digest::of("new"))];
+    AuditLog::open(&AuditConfig::in_file(folder.file()), &run).unwrap().close().unwrap();
+    let lines = folder.lines();
+    let changed = lines.iter().find(|line| line.contains("\"kind\":\"changed\"")).unwrap();
+    assert!(
+        changed.contains("\"what\":\"calibration of nut\"")
+            && changed.contains("\"by\":\"A. Smith\",\"reason\":\"new lamp\""),
+        "{changed}"
+    );
+    assert!(!lines.iter().any(|line| line.contains("unnamed-change")));
+}
+
+#[test]
+fn every_start_says_that_the_test_for_drift_begins_anew() {
+    let folder = Folder::new();
+    let run = RunStart { drift: [("nut".to_owned(), 95)].into(), ..run_start() };
+    (0..2).for_each(|_| AuditLog::open(&AuditConfig::in_file(folder.file()), &run).unwrap().close().unwrap());
+    let lines = folder.lines();
+    let begun = lines.iter().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let begun = begun.filter(|record| record["kind"] == "drift-begun").collect::<Vec<_>>();
+    let said =
+        begun.iter().map(|record| (&record["class"], &record["parts"], &record["restarted"])).collect::<Vec<_>>();
+    assert_eq!(said, [(&"nut".into(), &95.into(), &false.into()), (&"nut".into(), &95.into(), &true.into())]);
+    assert!(begun[0]["why"].is_null() && begun[1]["why"].as_str().unwrap().contains("does not count any more"));
+}
+
+#[test]
 fn what_decides_otherwise_than_in_the_run_before_is_written_down() {
     let folder = Folder::new();
     folder.run(1);
@@ -165,6 +206,10 @@ fn what_decides_otherwise_than_in_the_run_before_is_written_down() {
     assert_eq!(what, ["configuration", "calibration of nut", "configuration", "calibration of nut"]);
     assert_eq!((&changed[1]["from"], &changed[3]["to"]), (&serde_json::Value::Null, &serde_json::Value::Null));
     assert_eq!(changed[0]["to"], Digest::of("edited").to_string());
+    // Nobody asked for names: what decides from now on was changed without one. What is gone decides nothing.
+    let unnamed = records.iter().filter(|record| record["kind"] == "unnamed-change").collect::<Vec<_>>();
+    assert_eq!(unnamed.iter().map(|record| &record["what"]).collect::<Vec<_>>(), ["calibration of nut"]);
+    assert!(unnamed[0]["to"] == changed[1]["to"] && unnamed[0]["why"].as_str().unwrap().contains("approved_by"));
     let own = records[0]["program_sha256"].as_str().unwrap();
     assert_eq!(own, Digest::of(std::fs::read("/proc/self/exe").unwrap()).to_string());
 }

@@ -87,6 +87,7 @@ pub fn run(request: &Request, stop: Arc<AtomicBool>) -> Result<Report> {
         output: "none".into(),
         bundle: bundle.digest,
         approvals: Vec::new(),
+        drift: Default::default(),
         calibrations: inspector.calibrations(),
     };
     let wiring = Wiring {

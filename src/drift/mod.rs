@@ -146,6 +146,8 @@ pub struct Drift {
     random: ChaCha8Rng,
     /// A stream's capital that raises an alarm.
     enough: f64,
+    /// The calibration's parts.
+    parts: usize,
 }
 
 /// One number that is followed.
@@ -189,7 +191,12 @@ impl Drift {
         // The mean of the streams' capitals is t on average, too, and is as large as is asked for when one of them is so many
         // times as large.
         let enough = PARTS_PER_FALSE_ALARM * streams.len() as f64;
-        Drift { streams, random: ChaCha8Rng::seed_from_u64(seed), enough }
+        Drift { streams, random: ChaCha8Rng::seed_from_u64(seed), enough, parts: normal.len() }
+    }
+
+    /// With so many parts of the calibration it began.
+    pub fn begins_with(&self) -> usize {
+        self.parts
     }
 
     /// Takes note of an accepted part, which is called `name`. Each number raises an alarm once.

@@ -106,6 +106,12 @@ impl ModelInspector {
         })
     }
 
+    /// From how many of a calibration's parts the test for drift begins, for each class that is followed.
+    pub fn drift_begins(&self) -> BTreeMap<String, u64> {
+        let parts = |product: &Product| Some(product.drift.as_ref()?.begins_with() as u64);
+        self.products.iter().filter_map(|(class, product)| Some((class.clone(), parts(product)?))).collect()
+    }
+
     /// The calibration of every class.
     pub fn calibrations(&self) -> BTreeMap<String, Digest> {
         self.products.iter().map(|(class, product)| (class.clone(), product.digest)).collect()

@@ -185,6 +185,7 @@ fn open_audit(config: &AuditConfig) -> AuditLog {
         output: "scripted".into(),
         bundle: Digest::zero(),
         approvals: Vec::new(),
+        drift: Default::default(),
         calibrations: BTreeMap::new(),
     };
     AuditLog::open(config, &start).unwrap()

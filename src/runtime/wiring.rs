@@ -38,6 +38,7 @@ impl Wiring {
             bundle,
             calibrations: inspector.calibrations(),
             approvals,
+            drift: inspector.drift_begins(),
         };
         let camera = camera_of(config)?;
         let output = open_output(config, "output", &config.output, Role::Reject)?;
