@@ -1,12 +1,10 @@
 //! Files of a log that are closed when they are long enough or a day is over, and compressed then.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{BufReader, Write};
 use std::path::{Path, PathBuf};
 
-use flate2::Compression;
 use flate2::bufread::MultiGzDecoder;
-use flate2::write::GzEncoder;
 
 use super::open::sync_folder;
 use super::read::{self, LogFile};
@@ -17,8 +15,6 @@ use crate::digest::Digest;
 use crate::time::Monotonic;
 use crate::{Error, Result};
 
-/// Level 3 of gzip takes twice the time of level 1 and a fifth less space; what comes after it takes more time and little less.
-const LEVEL: u32 = 3;
 /// How nice the thread is that compresses: whoever decides about parts comes first.
 const NICE: libc::c_int = 10;
 
@@ -145,10 +141,10 @@ fn compress(files: Vec<PathBuf>) {
 /// The file is removed once another was read back that holds the same.
 pub(super) fn compress_one(path: &Path) -> std::io::Result<()> {
     let (whole, partial) = (path.with_added_extension("gz"), path.with_added_extension("gz.partial"));
-    let mut gzip = GzEncoder::new(File::create(&partial)?, Compression::new(LEVEL));
-    std::io::copy(&mut File::open(path)?, &mut gzip)?;
-    gzip.finish()?.sync_all()?;
-    let packed = std::io::BufReader::new(File::open(&partial)?);
+    let mut out = File::create(&partial)?;
+    read::pack(BufReader::new(File::open(path)?), &mut out)?;
+    out.sync_all()?;
+    let packed = BufReader::new(File::open(&partial)?);
     if Digest::of_all(MultiGzDecoder::new(packed))? != Digest::of_all(File::open(path)?)? {
         return Err(std::io::Error::other("what was written is not what was read"));
     }

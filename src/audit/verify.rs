@@ -9,7 +9,7 @@ use super::chain::{Break, Envelope, Link};
 use super::checkpoint::Checkpoint;
 use super::deciders::Deciders;
 use super::interruption::Following;
-use super::read::{LogFile, cannot_be_read, files, open};
+use super::read::{LogFile, Member, cannot_be_read, files, members, open};
 use super::signatures::{Doubt, Signatures, Trust};
 use crate::{Error, Result};
 
@@ -183,17 +183,57 @@ fn doubted(path: &Path, doubt: Doubt) -> Error {
     Error::check(format!("{}: {}", path.display(), doubt.why)).advise(doubt.advice)
 }
 
+/// What a compressed file tells of the times of its lines, held against them.
+struct Told {
+    members: std::iter::Peekable<std::vec::IntoIter<Member>>,
+    /// Where the first one that is left ends among the lines.
+    end: u64,
+    is_wrong: bool,
+}
+
+impl Told {
+    fn of(path: &Path) -> Result<Self> {
+        let told = if path.is_file() { members(path).map_err(|error| cannot_be_read(path, error))? } else { None };
+        let mut members = told.unwrap_or_default().into_iter().peekable();
+        let end = members.peek().map_or(0, |member| u64::from(member.length));
+        Ok(Told { members, end, is_wrong: false })
+    }
+
+    /// The line that begins at `place`.
+    fn line(&mut self, place: u64, time: &str) {
+        if place >= self.end && self.members.next().is_some() {
+            self.end += self.members.peek().map_or(0, |member| u64::from(member.length));
+        }
+        self.is_wrong |= self.members.peek().is_some_and(|member| place >= self.end || !member.may_hold(time));
+    }
+
+    /// What is to be said of a file whose lines end at `end`.
+    fn doubt(&self, end: u64, path: &Path) -> Option<String> {
+        (self.is_wrong || self.end > 0 && self.end != end).then(|| {
+            format!(
+                "{} says other times of its lines than they have: somebody changed that, and queries of a range miss lines unless \
+                 they are given --scan",
+                path.display()
+            )
+        })
+    }
+}
+
 impl Reading<'_> {
     fn file(&mut self, path: &Path) -> Result<()> {
         let failed = |error| cannot_be_read(path, error);
         let mut file = open(path)?;
+        let mut told = Told::of(path)?;
         let mut line = Vec::new();
         self.whole = 0;
         loop {
             line.clear();
             file.read_until(b'\n', &mut line).map_err(failed)?;
             match line.split_last() {
-                None => return Ok(()),
+                None => {
+                    self.verified.warnings.extend(told.doubt(self.whole, path));
+                    return Ok(());
+                }
                 Some((b'\n', content)) => {
                     let envelope = Envelope::open(content)
                         .and_then(|envelope| self.link.check(&envelope).map(|()| envelope))
@@ -208,6 +248,7 @@ impl Reading<'_> {
                     let signed = self.signatures.follow(self.link.tree(), &envelope);
                     signed.map_err(|doubt| doubted(path, doubt))?;
                     self.link.advance(envelope.hash, content);
+                    told.line(self.whole, &envelope.time);
                     self.whole += line.len() as u64;
                     if matches!(envelope.kind.as_str(), "start" | "continued") {
                         self.deciders = serde_json::from_slice(content).ok();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
 
-use super::{cannot_be_read, seek};
+use super::{cannot_be_read, index, seek};
 use crate::Result;
 
 /// What a gzip file begins with (RFC 1952, 2.3.1).
@@ -24,8 +24,18 @@ pub struct LogFile {
 }
 
 impl LogFile {
-    /// The time of its first line; `None` when it has none.
+    /// Whether its name says that it is compressed.
+    pub(super) fn is_compressed(&self) -> bool {
+        self.path.extension().is_some_and(|ending| ending == "gz")
+    }
+
+    /// The time of its first line, or the least one of its first lines where a compressed file tells it; `None` when it has none.
     pub(in crate::audit) fn first_time(&self) -> Result<Option<String>> {
+        if self.is_compressed()
+            && let Some(least) = index::first_time(&self.path).map_err(|error| cannot_be_read(&self.path, error))?
+        {
+            return Ok(Some(least));
+        }
         let mut line = Vec::new();
         let read = open(&self.path)?.read_until(b'\n', &mut line);
         read.map_err(|error| cannot_be_read(&self.path, error))?;

@@ -2,11 +2,13 @@
 
 mod entry;
 mod files;
+mod index;
 mod seek;
 
 pub use entry::{Entry, LatencyEntry, PictureEntry};
 pub use files::{LogFile, files};
 pub(super) use files::{closed_name, open};
+pub(super) use index::{Member, members, pack};
 
 use std::io::BufRead;
 use std::path::Path;
@@ -41,8 +43,9 @@ fn shifted(at: Timestamp, by: SignedDuration) -> String {
 /// Shows `look` every line of the log in `path` whose time is in `range`, in the order in which they were written. `look` says
 /// whether to go on.
 ///
-/// What lies outside the range is not read: files of the log, and parts of a file that is not compressed, are left out by the
-/// times of their lines. Where the machine's clock was set back by more than two hours, `scan` finds what that misses.
+/// What lies outside the range is not read: files of the log, and parts of a file, are left out by the times of their lines. Where the
+/// machine's clock was set back by more than two hours, or somebody changed what a compressed file says of its own times, `scan`
+/// finds what that misses.
 ///
 /// # Errors
 ///
@@ -64,7 +67,7 @@ pub fn each(path: &Path, range: &Range, scan: bool, mut look: impl FnMut(&[u8], 
         }
         let failed = |error| cannot_be_read(&file.path, error);
         let mut lines = match early.is_some() || late.is_some() {
-            true => seek::from(file, early.as_deref())?,
+            true => seek::from(file, early.as_deref(), (from.as_deref(), to.as_deref()))?,
             false => Place { lines: open(&file.path)?, number: 0, rises: false },
         };
         let mut line = Vec::new();

@@ -3,8 +3,8 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, Seek, SeekFrom};
 
-use super::cannot_be_read;
 use super::files::{LogFile, open};
+use super::{cannot_be_read, index};
 use crate::Result;
 
 /// The search ends when so few bytes are left; they are read.
@@ -21,14 +21,20 @@ pub(super) struct Place {
     pub(super) rises: bool,
 }
 
-/// The lines of `file` from a place on that lies before the first one of the moment `from` (`None`: from its beginning). A
-/// compressed file is read from its beginning, and so is one whose times do not rise: the clock was set back.
-pub(super) fn from(file: &LogFile, from: Option<&str>) -> Result<Place> {
+/// The lines of `file` from a place on that lies before the first one of the moment `from` (`None`: from its beginning). A file whose
+/// times do not rise is read from its beginning: the clock was set back. Of a compressed one that tells its times those pieces are
+/// read that may hold lines of `exactly` this range, and otherwise all.
+pub(super) fn from(file: &LogFile, from: Option<&str>, exactly: (Option<&str>, Option<&str>)) -> Result<Place> {
+    let failed = |error| cannot_be_read(&file.path, error);
     let whole = || Ok(Place { lines: open(&file.path)?, number: 0, rises: false });
-    if file.path.extension().is_some_and(|ending| ending == "gz") || !file.path.is_file() {
+    if !file.path.is_file() {
         return whole();
     }
-    let failed = |error| cannot_be_read(&file.path, error);
+    if file.is_compressed() {
+        let Some(members) = index::members(&file.path).map_err(failed)? else { return whole() };
+        let lines = index::within(&file.path, members, exactly.0, exactly.1).map_err(failed)?;
+        return Ok(Place { lines: Box::new(lines), number: 0, rises: false });
+    }
     let length = file.path.metadata().map_err(failed)?.len();
     let mut lines = BufReader::new(File::open(&file.path).map_err(failed)?);
     let mut time_at = |place: u64| time_after(&mut lines, place).map_err(failed);

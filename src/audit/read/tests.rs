@@ -87,3 +87,101 @@ fn an_unfinished_line_is_left_out_and_compressed_files_are_read() {
     let error = each(&folder.path().join("gone.jsonl"), &Range::default(), false, |_, _| Ok(true)).unwrap_err();
     assert_eq!(error.kind().exit_code(), 3);
 }
+
+/// The same log, closed and compressed, with nothing after it.
+fn packed(lines: u64) -> (tempfile::TempDir, PathBuf, PathBuf) {
+    let (folder, path) = log(lines);
+    let closed = folder.path().join("audit.000001.jsonl");
+    std::fs::rename(&path, &closed).unwrap();
+    crate::audit::rotation::compress_one(&closed).unwrap();
+    std::fs::write(&path, "").unwrap();
+    (folder, path, closed.with_added_extension("gz"))
+}
+
+#[test]
+fn of_a_compressed_file_only_what_may_hold_the_range_is_unpacked() {
+    let (_folder, path, gz) = packed(30_000);
+    let expected = (14_400..14_460).collect::<Vec<_>>();
+    let range = between("2026-12-04T00:00:00Z", "2026-12-04T01:00:00Z");
+    assert_eq!((found(&path, &range, false), found(&path, &range, true)), (expected.clone(), expected.clone()));
+    assert_eq!(found(&path, &Range::default(), false).len(), 30_000, "any gzip reads it as one file");
+    let pieces = members(&gz).unwrap().unwrap();
+    assert!(pieces.len() > 3, "{pieces:?}");
+    // Nobody looks at what does not matter: the end of the first piece is no gzip any more.
+    let mut bytes = std::fs::read(&gz).unwrap();
+    bytes[1000..2000].fill(0xaa);
+    std::fs::write(&gz, &bytes).unwrap();
+    assert_eq!(found(&path, &range, false), expected);
+    assert!(each(&path, &range, true, |_, _| Ok(true)).is_err());
+}
+
+#[test]
+fn a_range_at_the_border_of_two_pieces_is_found_whole_and_so_is_a_clock_that_was_set_back() {
+    let (_folder, path, gz) = packed(30_000);
+    let start: Timestamp = "2026-11-24T00:00:00Z".parse().unwrap();
+    let minute = |number: u64| start + SignedDuration::from_mins(number as i64);
+    // Every piece's first and last line, and the ranges that begin or end with them.
+    let mut first = 0;
+    for piece in members(&gz).unwrap().unwrap() {
+        let count = (0..30_000).skip(first).take_while(|seq| piece.may_hold(&text(minute(*seq)))).count();
+        for (from, to) in [(first, first + 1), (first + count - 1, first + count), (first, first + count)] {
+            let range = Range { from: Some(minute(from as u64)), to: Some(minute(to as u64)) };
+            assert_eq!(found(&path, &range, false), (from as u64..to as u64).collect::<Vec<_>>());
+        }
+        first += count;
+    }
+    assert_eq!(first, 30_000);
+    let (folder, path) = log(2_000);
+    let closed = folder.path().join("audit.000001.jsonl");
+    let lines = (0..2_000).chain(0..1_000).enumerate();
+    let set_back = lines.map(|(seq, at)| line(seq as u64, &text(minute(at))) + "\n").collect::<String>();
+    std::fs::write(&closed, set_back).unwrap();
+    crate::audit::rotation::compress_one(&closed).unwrap();
+    std::fs::write(&path, "").unwrap();
+    let range = Range { from: Some(minute(500)), to: Some(minute(502)) };
+    assert_eq!(found(&path, &range, false), [500, 501, 2_500, 2_501]);
+}
+
+#[test]
+fn a_compressed_file_that_does_not_tell_its_times_is_read_as_a_whole() {
+    let range = between("2026-12-04T00:00:00Z", "2026-12-04T01:00:00Z");
+    let expected = (14_400..14_460).collect::<Vec<_>>();
+    let repacked = |change: &dyn Fn(Vec<u8>, Vec<Member>) -> Vec<u8>| {
+        let (folder, path, gz) = packed(30_000);
+        let pieces = members(&gz).unwrap().unwrap();
+        std::fs::write(&gz, change(std::fs::read(&gz).unwrap(), pieces)).unwrap();
+        assert_eq!(members(&gz).unwrap(), None);
+        let seen = found(&path, &range, false);
+        drop(folder);
+        seen
+    };
+    // Another program packed it; a piece was packed by another program; a length was changed; a line has no time.
+    let plain = |bytes: &[u8]| {
+        let mut text = Vec::new();
+        std::io::Read::read_to_end(&mut flate2::bufread::MultiGzDecoder::new(bytes), &mut text).unwrap();
+        text
+    };
+    let by_another = |text: &[u8]| {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(text).unwrap();
+        gzip.finish().unwrap()
+    };
+    assert_eq!(repacked(&|bytes, _| by_another(&plain(&bytes))), expected);
+    assert_eq!(
+        repacked(&|bytes, _| {
+            let half = plain(&bytes);
+            let cut = half[..half.len() / 2].iter().rposition(|byte| *byte == b'\n').unwrap() + 1;
+            let mut mixed = Vec::new();
+            pack(&half[..cut], &mut mixed).unwrap();
+            [mixed, by_another(&half[cut..])].concat()
+        }),
+        expected
+    );
+    assert_eq!(
+        repacked(&|mut bytes, _| {
+            bytes[16] ^= 1;
+            bytes
+        }),
+        expected
+    );
+}

@@ -160,3 +160,35 @@ fn a_header_that_lies_about_the_files_before_it_is_found() {
     log.closed().iter().for_each(|file| std::fs::remove_file(file).unwrap());
     assert!(log.verify().is_err());
 }
+
+#[test]
+fn whoever_changes_what_a_compressed_file_tells_of_its_times_is_found_out() {
+    let rotated = Rotated::new(10_000);
+    rotated.run(60);
+    assert!(!rotated.verify().unwrap().warnings.iter().any(|warning| warning.contains("other times")));
+    let seen = |scan: bool| {
+        let mut seen = 0;
+        let range = Range { from: Some("2000-01-01T00:00:00Z".parse().unwrap()), to: None };
+        let query = Query { range, scan, ..Query::of_kind("part") };
+        query
+            .each(&rotated.folder.file(), |_, _, _| {
+                seen += 1;
+                Ok(true)
+            })
+            .unwrap();
+        seen
+    };
+    assert_eq!((seen(false), seen(true)), (60, 60));
+    let first = rotated.closed().remove(0);
+    let mut bytes = std::fs::read(&first).unwrap();
+    // Both times, of which each begins with its year: another century.
+    assert_eq!((&bytes[24..26], &bytes[51..53]), (&b"20"[..], &b"20"[..]));
+    (bytes[24], bytes[51]) = (b'1', b'1');
+    std::fs::write(&first, bytes).unwrap();
+    assert!(seen(false) < 60 && seen(true) == 60);
+    let warnings = rotated.verify().unwrap().warnings;
+    assert!(
+        warnings.iter().any(|warning| warning.contains("other times") && warning.contains("--scan")),
+        "{warnings:?}"
+    );
+}

@@ -1,0 +1,219 @@
+//! Which times lie where in a compressed file, so that what lies outside a range need not be unpacked.
+//!
+//! A closed file is packed as several gzip members, one after the other, as RFC 1952 allows: any gzip reads them as one file. Each
+//! member has an extra field in its header that says how long it is, packed and unpacked, and between which times its lines lie, as
+//! the BGZF format of genomics has it for places ("The SAM/BAM Format Specification", section 4.1). What wrote the file wrote this,
+//! and it can be wrong only where somebody changed it: [`crate::audit::verify`] holds it against the lines. A file without it, such
+//! as one that was packed by another program, is read as a whole.
+
+use std::fs::File;
+use std::io::{BufRead, Cursor, Read, Seek, SeekFrom, Write};
+use std::path::Path;
+
+use flate2::bufread::GzDecoder;
+use flate2::{Compression, GzBuilder};
+
+use super::seek::time_of;
+
+/// Level 3 of gzip takes twice the time of level 1 and a fifth less space; what comes after it takes more time and little less.
+const LEVEL: u32 = 3;
+/// A member ends with the line that makes it so long, before it is packed.
+const MEMBER: usize = 2 << 20;
+
+/// A gzip header without a time, of an unknown system, with an extra field and nothing else.
+const HEADER: [u8; 4] = [0x1f, 0x8b, 8, 4];
+/// Where the length of the extra field stands; this follows it: our name for the subfield and its length.
+const EXTRA: usize = 10;
+const NAME: [u8; 2] = *b"HG";
+/// Two lengths of four bytes, and two times as texts.
+const DATA: usize = 8 + 2 * TIME;
+/// A time as records write it.
+const TIME: usize = "2026-11-24T16:22:31.137055Z".len();
+/// All of a header.
+const WHOLE: usize = EXTRA + 2 + 4 + DATA;
+
+/// A piece of a compressed file that can be unpacked alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::audit) struct Member {
+    /// Where it begins in the file.
+    place: u64,
+    /// Its bytes there.
+    size: u32,
+    /// Its bytes when it is unpacked, whole lines.
+    pub(in crate::audit) length: u32,
+    /// The least and the greatest time of its lines.
+    least: String,
+    greatest: String,
+}
+
+impl Member {
+    /// Whether a line of that time may be in it.
+    pub(in crate::audit) fn may_hold(&self, time: &str) -> bool {
+        (self.least.as_str()..=self.greatest.as_str()).contains(&time)
+    }
+
+    /// Whether none of its lines lies from `from` on, and before `to`.
+    fn is_outside(&self, from: Option<&str>, to: Option<&str>) -> bool {
+        from.is_some_and(|from| self.greatest.as_str() < from) || to.is_some_and(|to| self.least.as_str() >= to)
+    }
+
+    /// What a header says; `None` where it is none of ours.
+    fn parse(place: u64, header: &[u8; WHOLE]) -> Option<Self> {
+        let (start, extra) = header.split_at(EXTRA);
+        let number = |bytes: &[u8]| bytes.try_into().ok().map(u32::from_le_bytes);
+        let text = |bytes: &[u8]| std::str::from_utf8(bytes).ok().filter(|text| text.is_ascii()).map(str::to_owned);
+        let ours = start.starts_with(&HEADER) && extra[..6] == extra_start();
+        let data = ours.then_some(&extra[6..])?;
+        let (least, greatest) = (text(&data[8..8 + TIME])?, text(&data[8 + TIME..])?);
+        let (size, length) = (number(&data[..4])?, number(&data[4..8])?);
+        (least <= greatest).then_some(Member { place, size, length, least, greatest })
+    }
+}
+
+/// The length of the extra field, and the name and length of what is in it.
+fn extra_start() -> [u8; 6] {
+    let (whole, data) = ((4 + DATA as u16).to_le_bytes(), (DATA as u16).to_le_bytes());
+    [whole[0], whole[1], NAME[0], NAME[1], data[0], data[1]]
+}
+
+/// Packs the lines of a file.
+///
+/// # Errors
+///
+/// They cannot be read, or what is packed cannot be written.
+pub(in crate::audit) fn pack(mut lines: impl BufRead, out: &mut impl Write) -> std::io::Result<()> {
+    let mut content = Vec::with_capacity(MEMBER + (MEMBER >> 4));
+    loop {
+        content.clear();
+        let mut times = Some(None::<(String, String)>);
+        while content.len() < MEMBER {
+            let before = content.len();
+            if lines.read_until(b'\n', &mut content)? == 0 {
+                break;
+            }
+            times = times.zip(time_of(&content[before..])).map(|(between, time)| Some(widened(between, time)));
+        }
+        if content.is_empty() {
+            return Ok(());
+        }
+        out.write_all(&packed(&content, times.flatten())?)?;
+    }
+}
+
+fn widened(between: Option<(String, String)>, time: &str) -> (String, String) {
+    match between {
+        None => (time.to_owned(), time.to_owned()),
+        Some((least, greatest)) if time < least.as_str() => (time.to_owned(), greatest),
+        Some((least, greatest)) if time > greatest.as_str() => (least, time.to_owned()),
+        Some(between) => between,
+    }
+}
+
+/// One member; it says its times where they are known.
+fn packed(content: &[u8], between: Option<(String, String)>) -> std::io::Result<Vec<u8>> {
+    let between = between.filter(|(least, greatest)| [least, greatest].iter().all(|time| time.len() == TIME));
+    let Some((least, greatest)) = between else { return compressed(GzBuilder::new(), content) };
+    let length = u32::try_from(content.len()).map_err(std::io::Error::other)?;
+    let mut extra = extra_start()[2..].to_vec();
+    // The packed length is known when it is packed: no checksum covers a header.
+    extra.extend_from_slice(&0u32.to_le_bytes());
+    extra.extend_from_slice(&length.to_le_bytes());
+    extra.extend_from_slice(least.as_bytes());
+    extra.extend_from_slice(greatest.as_bytes());
+    let mut member = compressed(GzBuilder::new().extra(extra), content)?;
+    let size = u32::try_from(member.len()).map_err(std::io::Error::other)?;
+    member[EXTRA + 6..EXTRA + 10].copy_from_slice(&size.to_le_bytes());
+    Ok(member)
+}
+
+fn compressed(header: GzBuilder, content: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut gzip = header.write(Vec::new(), Compression::new(LEVEL));
+    gzip.write_all(content)?;
+    gzip.finish()
+}
+
+/// The members of a compressed file; `None` where not all of it is told of.
+///
+/// # Errors
+///
+/// The file cannot be read.
+pub(in crate::audit) fn members(path: &Path) -> std::io::Result<Option<Vec<Member>>> {
+    let mut file = File::open(path)?;
+    let end = file.metadata()?.len();
+    let mut members = Vec::new();
+    let mut place = 0;
+    while place < end {
+        let Some(member) = member_at(&mut file, place)? else { return Ok(None) };
+        place += u64::from(member.size).max(WHOLE as u64);
+        members.push(member);
+    }
+    Ok((place == end && !members.is_empty()).then_some(members))
+}
+
+/// The least time of the first member, if it tells it.
+///
+/// # Errors
+///
+/// The file cannot be read.
+pub(super) fn first_time(path: &Path) -> std::io::Result<Option<String>> {
+    Ok(member_at(&mut File::open(path)?, 0)?.map(|member| member.least))
+}
+
+fn member_at(file: &mut File, place: u64) -> std::io::Result<Option<Member>> {
+    let mut header = [0; WHOLE];
+    file.seek(SeekFrom::Start(place))?;
+    match file.read_exact(&mut header) {
+        Ok(()) => Ok(Member::parse(place, &header)),
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The lines of those members that may hold lines from `from` on, and before `to`.
+///
+/// # Errors
+///
+/// The file cannot be opened.
+pub(super) fn within(
+    path: &Path,
+    members: Vec<Member>,
+    from: Option<&str>,
+    to: Option<&str>,
+) -> std::io::Result<impl BufRead + use<>> {
+    let wanted = members.into_iter().filter(|member| !member.is_outside(from, to)).collect::<Vec<_>>();
+    Ok(Lines { file: File::open(path)?, wanted: wanted.into_iter(), unpacked: Cursor::default() })
+}
+
+/// Members, unpacked one after the other.
+struct Lines {
+    file: File,
+    wanted: std::vec::IntoIter<Member>,
+    unpacked: Cursor<Vec<u8>>,
+}
+
+impl Read for Lines {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        self.fill_buf()?;
+        self.unpacked.read(into)
+    }
+}
+
+impl BufRead for Lines {
+    fn fill_buf(&mut self) -> std::io::Result<&[u8]> {
+        while self.unpacked.position() == self.unpacked.get_ref().len() as u64
+            && let Some(member) = self.wanted.next()
+        {
+            let mut packed = vec![0; member.size as usize];
+            self.file.seek(SeekFrom::Start(member.place))?;
+            self.file.read_exact(&mut packed)?;
+            self.unpacked.set_position(0);
+            self.unpacked.get_mut().clear();
+            GzDecoder::new(packed.as_slice()).read_to_end(self.unpacked.get_mut())?;
+        }
+        self.unpacked.fill_buf()
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.unpacked.consume(count);
+    }
+}
