@@ -142,7 +142,21 @@ pub fn calibrate(bundle: &Bundle, request: &Request) -> Result<Calibrated> {
         images: samples.iter().zip(&fitted.scores).map(|(sample, (_, score))| sample.entry(*score)).collect(),
         dropped,
     };
+    warn_of_odd_pictures(&calibration);
     Ok(Calibrated { calibration, defective, inspector, samples })
+}
+
+/// Names images that the line would take for a fault of its camera.
+fn warn_of_odd_pictures(calibration: &Calibration) {
+    let fault = |image: &CalibrationImage| Some((image.file.clone(), calibration.picture?.fault(&image.picture?)?));
+    let odd = calibration.images.iter().filter_map(fault).collect::<Vec<_>>();
+    if let Some((file, fault)) = odd.first() {
+        log::warn!(
+            "{} of the calibration would be a fault of the camera, {file} first: {fault}; look at the light, and leave out (--drop) what \
+             does not belong",
+            crate::print::counted(odd.len() as u64, "image")
+        );
+    }
 }
 
 /// An image that is left out, and why.

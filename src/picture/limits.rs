@@ -6,12 +6,14 @@ use serde::{Deserialize, Serialize};
 
 use super::Statistics;
 
-/// The range of the normals' pictures is widened by so many times its own width at each end: few pictures do not show all
-/// that is normal.
-const WIDENED: f32 = 1.0;
-/// And at least to these shares of its ends: light and focus may change a little from day to day.
+/// What is normal ends where so large a share of the normals' pictures lies beyond it. The last ones of few pictures say little of
+/// those to come, and much of the one among them that was dark.
+const TAIL: f64 = 0.05;
+/// A limit lies as far beyond that end as the end lies from the median: of values whose logarithms are normally distributed one in
+/// two thousand is beyond a limit. But it lies at least at these shares of the end, since light and focus may change a little from
+/// day to day.
 const LEAST_DARKER: f32 = 0.75;
-const LEAST_BRIGHTER: f32 = 1.25;
+const LEAST_BRIGHTER: f32 = 1.0 / LEAST_DARKER;
 const LEAST_BLURRED: f32 = 0.6;
 /// Beyond what is normal, so large a share of the pixels may be saturated.
 const LEAST_SATURATED: f32 = 0.1;
@@ -44,27 +46,30 @@ pub enum Fault {
 }
 
 impl Limits {
-    /// Limits that all of these pictures of normal parts keep; none without a picture.
+    /// Limits for pictures that are as these of normal parts; none without a picture. A single one of them that is not like the
+    /// others may lie outside.
     pub fn fit(normals: &[Statistics]) -> Option<Self> {
-        let (dark, bright) = range(normals, |picture| picture.brightness)?;
-        let (_, saturated) = range(normals, |picture| picture.saturated)?;
-        // Focus acts as a factor, so its range is one of ratios.
-        let (blurred, sharp) = range(normals, |picture| picture.sharpness.max(f32::MIN_POSITIVE).ln())?;
-        let widened = WIDENED * (bright - dark);
+        // Light and focus act as factors, so their spread is one of ratios.
+        let light = Spread::of(normals, |picture| picture.brightness.max(f32::MIN_POSITIVE).ln())?;
+        let focus = Spread::of(normals, |picture| picture.sharpness.max(f32::MIN_POSITIVE).ln())?;
+        let saturated = Spread::of(normals, |picture| picture.saturated)?;
         Some(Limits {
-            brightness: (
-                (dark - widened).min(LEAST_DARKER * dark).max(0.0),
-                (bright + widened).max(LEAST_BRIGHTER * bright),
-            ),
-            saturated: saturated + LEAST_SATURATED,
-            sharpness: (blurred - WIDENED * (sharp - blurred)).min(blurred + LEAST_BLURRED.ln()).exp(),
+            brightness: (light.lower(-LEAST_DARKER.ln()).exp(), light.upper(LEAST_BRIGHTER.ln()).exp()),
+            saturated: saturated.upper(LEAST_SATURATED),
+            sharpness: focus.lower(-LEAST_BLURRED.ln()).exp(),
         })
+    }
+
+    /// The share of these pictures that would be too dark with so large a share of their light.
+    pub fn would_see(&self, light: f32, pictures: &[Statistics]) -> f64 {
+        let dark = pictures.iter().filter(|picture| light * picture.brightness < self.brightness.0);
+        dark.count() as f64 / pictures.len().max(1) as f64
     }
 
     /// What is wrong with a picture.
     pub fn fault(&self, picture: &Statistics) -> Option<Fault> {
         let (dark, bright) = self.brightness;
-        if picture.brightness < dark {
+        if picture.brightness.max(f32::MIN_POSITIVE) < dark {
             return Some(Fault::TooDark(picture.brightness, dark));
         }
         if picture.brightness > bright {
@@ -73,13 +78,35 @@ impl Limits {
         if picture.saturated > self.saturated {
             return Some(Fault::Overexposed(picture.saturated, self.saturated));
         }
-        (picture.sharpness < self.sharpness).then_some(Fault::OutOfFocus(picture.sharpness, self.sharpness))
+        (picture.sharpness.max(f32::MIN_POSITIVE) < self.sharpness)
+            .then_some(Fault::OutOfFocus(picture.sharpness, self.sharpness))
     }
 }
 
-fn range(pictures: &[Statistics], value: impl Fn(&Statistics) -> f32) -> Option<(f32, f32)> {
-    let values = || pictures.iter().map(&value);
-    values().min_by(f32::total_cmp).zip(values().max_by(f32::total_cmp))
+/// How a number of normal pictures spreads.
+struct Spread {
+    low: f32,
+    median: f32,
+    high: f32,
+}
+
+impl Spread {
+    fn of(pictures: &[Statistics], value: impl Fn(&Statistics) -> f32) -> Option<Self> {
+        let mut values = pictures.iter().map(value).collect::<Vec<_>>();
+        values.sort_by(f32::total_cmp);
+        let last = values.len().checked_sub(1)?;
+        let beyond = (TAIL * last as f64) as usize;
+        Some(Spread { low: values[beyond], median: values[last / 2], high: values[last - beyond] })
+    }
+
+    /// The limit below, at least so far below what is normal.
+    fn lower(&self, least: f32) -> f32 {
+        self.low - (self.median - self.low).max(least)
+    }
+
+    fn upper(&self, least: f32) -> f32 {
+        self.high + (self.high - self.median).max(least)
+    }
 }
 
 impl Fault {
@@ -142,18 +169,51 @@ mod tests {
         assert_eq!(limits.fault(&NORMAL).or(limits.fault(&other)), None);
         let says = |picture: Statistics| limits.fault(&picture).map(|fault| fault.to_string()).unwrap_or_default();
         assert!(says(Statistics { brightness: 74.0, ..NORMAL }).contains("too dark: its mean is 74.0"));
-        assert!(says(Statistics { brightness: 131.0, ..NORMAL }).contains("at most 130.0"));
+        assert!(says(Statistics { brightness: 139.0, ..NORMAL }).contains("at most 138.7"));
         assert!(says(Statistics { saturated: 0.2, ..NORMAL }).contains("20.0% of it is saturated"));
         assert!(says(Statistics { sharpness: 0.11, ..NORMAL }).contains("out of focus"));
         assert_eq!(says(Statistics { sharpness: 0.13, brightness: 80.0, ..NORMAL }), "");
         assert_eq!(Limits::fit(&[]), None);
     }
 
+    /// Pictures whose brightness and sharpness spread over a factor of `spread`, evenly by ratios.
+    fn spread(spread: f32, count: usize) -> Vec<Statistics> {
+        let factor = |k: usize| spread.powf(k as f32 / (count - 1) as f32 - 0.5);
+        let picture = |k| Statistics { brightness: 100.0 * factor(k), sharpness: 0.2 * factor(k), ..NORMAL };
+        (0..count).map(picture).collect()
+    }
+
     #[test]
     fn the_more_normals_differ_the_wider_are_the_limits() {
-        let dark = Statistics { brightness: 50.0, sharpness: 0.1, ..NORMAL };
-        let limits = Limits::fit(&[NORMAL, dark]).unwrap();
-        assert_eq!(limits.brightness, (0.0, 150.0));
-        assert!((limits.sharpness - 0.05).abs() < 1e-6);
+        let limits = Limits::fit(&spread(4.0, 101)).unwrap();
+        // From the median to the 5% quantile the logarithm falls by 0.45 ln 4, and as much from there to the limit.
+        let reach = 4f32.powf(0.9);
+        let (dark, bright) = limits.brightness;
+        assert!((dark - 100.0 / reach).abs() < 0.1 && (bright - 100.0 * reach).abs() < 1.0, "{limits:?}");
+        assert!((limits.sharpness - 0.2 / reach).abs() < 1e-3, "{limits:?}");
+        // Half light is seen where the product itself varies less than that.
+        let alike = spread(1.2, 101);
+        assert_eq!(Limits::fit(&alike).unwrap().would_see(0.5, &alike), 1.0);
+        assert!(limits.would_see(0.5, &spread(4.0, 101)) < 0.4);
+    }
+
+    #[test]
+    fn one_picture_that_is_not_like_the_others_does_not_move_the_limits() {
+        let mut normals = spread(1.2, 100);
+        let before = Limits::fit(&normals).unwrap();
+        normals.push(Statistics { brightness: 5.0, sharpness: 0.001, saturated: 0.9, ..NORMAL });
+        let after = Limits::fit(&normals).unwrap();
+        assert!((after.brightness.0 / before.brightness.0 - 1.0).abs() < 0.02, "{before:?} {after:?}");
+        assert!((after.saturated, (after.sharpness / before.sharpness - 1.0).abs() < 0.02) == (0.1, true));
+        assert!(matches!(after.fault(normals.last().unwrap()), Some(Fault::TooDark(..))));
+    }
+
+    #[test]
+    fn few_pictures_and_pictures_without_light_have_limits_that_they_keep() {
+        let black = Statistics { brightness: 0.0, sharpness: 0.0, ..NORMAL };
+        for normals in [vec![NORMAL], vec![black], spread(9.0, 3)] {
+            let limits = Limits::fit(&normals).unwrap();
+            assert!(normals.iter().all(|picture| limits.fault(picture).is_none()), "{limits:?}");
+        }
     }
 }

@@ -103,7 +103,13 @@ impl Report<'_> {
         rows.extend(c.picture.map(|picture| {
             let (dark, bright) = picture.brightness;
             let sharp = picture.sharpness;
-            ("Pictures", format!("mean brightness {dark:.0} to {bright:.0}, sharpness from {sharp:.4}; others are faults of the camera"))
+            let pictures = c.images.iter().filter_map(|image| image.picture).collect::<Vec<_>>();
+            let seen = 100.0 * picture.would_see(0.5, &pictures);
+            let told = format!(
+                "mean brightness {dark:.0} to {bright:.0}, sharpness from {sharp:.4}; others are faults of the camera. Half of the \
+                 light would be seen at once in {seen:.0}% of these pictures"
+            );
+            ("Pictures", told)
         }));
         rows.extend(c.reference.mask.as_ref().map(|mask| {
             let ignored = 100.0 * mask.ignored_share();
