@@ -1,5 +1,6 @@
 //! A line, as far as readers look at it.
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 
 use crate::digest::Digest;
@@ -15,7 +16,7 @@ pub struct Entry {
     pub monotonic_ns: u64,
     // A start.
     pub run: Option<String>,
-    #[serde(default, deserialize_with = "name")]
+    #[serde(default, deserialize_with = "fitting")]
     pub line: Option<String>,
     pub program: Option<String>,
     // A part.
@@ -38,6 +39,7 @@ pub struct Entry {
     pub bundle: Option<Digest>,
     pub calibration: Option<Digest>,
     pub picture: Option<PictureEntry>,
+    pub challenge: Option<bool>,
     // Events.
     pub device: Option<String>,
     pub alarm: Option<String>,
@@ -45,11 +47,49 @@ pub struct Entry {
     pub why: Option<String>,
     pub text: Option<String>,
     pub records: Option<u64>,
+    // A challenge; other kinds may have other things of these names.
+    #[serde(default, deserialize_with = "fitting")]
+    pub by: Option<String>,
+    #[serde(default, deserialize_with = "fitting")]
+    pub pieces: Option<u64>,
+    #[serde(default, deserialize_with = "fitting")]
+    pub passed: Option<bool>,
+    #[serde(default, deserialize_with = "fitting")]
+    pub caught: Option<Vec<u64>>,
+    #[serde(default, deserialize_with = "fitting")]
+    pub missed: Option<Vec<serde_json::Value>>,
+    #[serde(default, deserialize_with = "fitting")]
+    pub absent: Option<u64>,
 }
 
-/// The first programs that told of interrupted runs put a number there.
-fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    Ok(serde_json::Value::deserialize(deserializer)?.as_str().map(str::to_owned))
+impl Entry {
+    /// Whether the part was a known bad piece of a challenge: it says nothing of what the process makes.
+    pub fn is_known_bad(&self) -> bool {
+        self.challenge == Some(true)
+    }
+
+    /// What the record of a challenge says, for people.
+    pub fn challenge_told(&self) -> Option<String> {
+        let (by, pieces) = (self.by.as_deref()?, self.pieces?);
+        let count = |found: usize, what: &str| (found > 0).then(|| format!("{found} {what}"));
+        match (self.kind.as_str(), self.passed) {
+            ("challenge-begun", _) => Some(format!("{by} sends {pieces} known bad pieces")),
+            ("challenge", Some(passed)) => {
+                let missed = self.missed.as_ref().map_or(0, Vec::len);
+                let caught = format!("{} caught", self.caught.as_ref().map_or(0, Vec::len));
+                let others = [count(missed, "MISSED"), count(self.absent.unwrap_or(0) as usize, "not seen")];
+                let counts = std::iter::once(caught).chain(others.into_iter().flatten()).collect::<Vec<_>>().join(", ");
+                let verdict = if passed { "passed" } else { "NOT PASSED" };
+                Some(format!("{verdict}: of {pieces} known bad pieces that {by} sent {counts}"))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What has another type is left out: names mean other things in records of other kinds.
+fn fitting<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
+    Ok(serde_json::from_value(serde_json::Value::deserialize(deserializer)?).ok())
 }
 
 /// Where a part's time went, in milliseconds.

@@ -81,6 +81,8 @@ struct Bad {
 struct Facts {
     lines: BTreeMap<String, u64>,
     parts: u64,
+    /// Known bad pieces of challenges, which count as no parts.
+    pieces: u64,
     classes: BTreeMap<String, ClassCount>,
     fates: BTreeMap<String, u64>,
     /// Why parts were bad, and how many.
@@ -125,6 +127,7 @@ impl Facts {
     fn add(&mut self, entry: &Entry, run: Option<&str>, shift: &Shift) {
         let why = |entry: &Entry| entry.why.clone().or(entry.text.clone()).unwrap_or_default();
         match entry.kind.as_str() {
+            "part" if entry.is_known_bad() => self.pieces += 1,
             "part" => self.part(entry, run, shift),
             "picture" => self.picture(entry, run),
             "alarm" => self.alarm(entry),
@@ -135,6 +138,10 @@ impl Facts {
             }
             "stop" => self.event(entry, format!("the run ended: {}", entry.reason.as_deref().unwrap_or("-"))),
             "checkpoint" => {}
+            kind if kind.starts_with("challenge") => {
+                let told = entry.challenge_told().unwrap_or_default();
+                self.event(entry, format!("{kind}: {told}"));
+            }
             kind => {
                 let device = entry.device.as_ref().map_or_else(String::new, |device| format!(" of the {device}"));
                 let records = entry.records.map_or_else(String::new, |records| format!(" ({records} records)"));

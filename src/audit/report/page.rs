@@ -246,6 +246,13 @@ fn provenance(facts: &Facts, origin: &Origin) -> String {
     for (model, parts) in &facts.models {
         let _ = write!(html, "<p class=\"note\">{parts} parts were judged by {}.</p>", escaped(model));
     }
+    if facts.pieces > 0 {
+        let _ = write!(
+            html,
+            "<p class=\"note\">{} known bad pieces of challenges are not among the parts of this page.</p>",
+            facts.pieces
+        );
+    }
     if facts.untold > 0 {
         let _ = write!(html, "<p class=\"note\">{} more events are in the log and not listed here.</p>", facts.untold);
     }

@@ -80,12 +80,18 @@ impl Sample {
     ///
     /// # Errors
     ///
-    /// The audit cannot be read, no passed part was kept by chance, or it does not say which rejected ones belong to the sample.
+    /// The audit cannot be read, no passed part was kept by chance, it does not say which rejected ones belong to the sample, or more than
+    /// one in twenty of these has no picture.
     pub fn draw(log: &Path, class: &str, range: Range) -> Result<Self> {
         let query = Query { class: Some(class.to_owned()), range, ..Query::of_kind("part") };
         let name = log.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let (mut sample, mut unmarked) = (Sample { log: name, range, ..Sample::default() }, 0);
+        let (mut unmarked, mut rejects_gone) = (0, 0);
+        let mut sample = Sample { log: name, range, ..Sample::default() };
         query.each_part(log, |part, _| {
+            // What passed though it is known to be bad is no normal part.
+            if part.is_known_bad() {
+                return Ok(());
+            }
             let drawn = match (part.verdict.as_deref(), &part.picture) {
                 (Some("pass"), Some(picture)) => (&mut sample.passed, picture),
                 (Some("reject"), Some(picture)) => (&mut sample.rejected, picture),
@@ -95,6 +101,7 @@ impl Sample {
                 (Some(true), Some(run), Some(number)) => {
                     drawn.0.push(Drawn { id: format!("{run}/{number}"), picture: drawn.1.clone() });
                 }
+                (Some(true), ..) if part.verdict.as_deref() == Some("reject") => rejects_gone += 1,
                 (Some(true), ..) => sample.gone += 1,
                 (None, ..) if part.verdict.as_deref() == Some("reject") => unmarked += 1,
                 _ => {}
@@ -111,6 +118,18 @@ impl Sample {
             )
             .advise("ask for a later time, or calibrate on pictures of good parts (--images)"));
         }
+        let rejects = rejects_gone + sample.rejected.len() as u64;
+        if rejects_gone * ONE_IN > rejects {
+            return Err(Error::usage(format!(
+                "of {} that belong to the sample {rejects_gone} have no picture",
+                print::counted(rejects, "rejected part")
+            ))
+            .because(
+                "nobody can say which of them were good, and passed parts alone are censored at the threshold of then",
+            )
+            .advise("ask for another time"));
+        }
+        sample.gone += rejects_gone;
         if sample.passed.is_empty() {
             return Err(Error::usage(format!("no passed part of '{class}' was kept by chance"))
                 .advise("let the line keep a share of them: sample = 0.01 below [audit]; or ask for another time"));

@@ -124,6 +124,9 @@ pub fn ask(question: &Question) -> Result<WhatIf> {
     let mut known = Vec::new();
     let mut stored = Vec::new();
     query.each_part(question.log, |entry, run| {
+        if entry.is_known_bad() {
+            return Ok(());
+        }
         let Some(case) = Case::of(entry, run) else {
             answer.unjudged += 1;
             return Ok(());

@@ -52,7 +52,8 @@ impl WhatIf {
             ));
         }
         if self.unjudged > 0 {
-            remarks.push(format!("{} had no verdict, and would be bad again", parts(self.unjudged)));
+            remarks
+                .push(format!("{} had no verdict, and nobody knows whether they would have one", parts(self.unjudged)));
         }
         remarks
     }

@@ -66,14 +66,14 @@ pub(super) struct Which {
     /// Parts of this class
     #[arg(long, value_name = "NAME")]
     class: Option<String>,
-    /// Parts with this verdict: pass, reject, unknown
-    #[arg(long)]
+    /// Parts with this verdict
+    #[arg(long, value_parser = ["pass", "reject", "unknown"])]
     verdict: Option<String>,
     /// Parts without a verdict for this reason: skipped, lost, broken, faulted, late, stopped
     #[arg(long)]
     reason: Option<String>,
-    /// Parts with this fate: passed, rejected, unaccounted
-    #[arg(long)]
+    /// Parts with this fate
+    #[arg(long, value_parser = ["passed", "rejected", "unaccounted"])]
     fate: Option<String>,
     /// Parts with a score in this range: 2.5..2.9, 2.5.., ..1
     #[arg(long, value_name = "FROM..TO")]
@@ -227,12 +227,15 @@ fn table_row(row: &mut String, entry: &Entry) {
     if entry.kind != "part" {
         let what = [&entry.device, &entry.alarm, &entry.why, &entry.reason, &entry.text, &entry.run];
         let mut words = what.iter().filter_map(|word| word.as_deref()).collect::<Vec<_>>();
+        let challenge = entry.challenge_told();
+        words.extend(challenge.as_deref());
         words.extend(entry.raised.map(|raised| if raised { "raised" } else { "over" }));
         let _ = write!(row, "{part:<9}  {}: {}", entry.kind, words.join(", "));
         return;
     }
     let why = [&entry.reason, &entry.detail, &entry.fate_reason];
-    let why = why.iter().filter_map(|why| why.as_deref()).collect::<Vec<_>>().join(", ");
+    let piece = entry.is_known_bad().then_some("a known bad piece");
+    let why = why.iter().filter_map(|why| why.as_deref()).chain(piece).collect::<Vec<_>>().join(", ");
     let _ = write!(
         row,
         "{part:<9}  {:<12}  {:<7}  {:>9}  {:>9}  {:<11}  {why}",
