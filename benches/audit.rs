@@ -27,6 +27,7 @@ fn part(number: u64) -> PartRecord {
     let evidence = Evidence { levels: vec![score, score * 1.1, score * 0.7], place: Some((0.25, 0.75)) };
     PartRecord {
         part: PartId(number),
+        lane: None,
         ticket: None,
         seen: None,
         frame: Some(number),

@@ -137,6 +137,7 @@ fn record(calibration: Digest) -> PartRecord {
     let evidence = Evidence { levels: vec![7.5, 8.25, 6.125], place: Some((0.25, 0.75)) };
     PartRecord {
         part: PartId(123_456),
+        lane: None,
         ticket: None,
         frame: Some(123_456),
         seen: None,

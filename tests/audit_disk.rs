@@ -28,6 +28,7 @@ fn kills() -> usize {
 fn part(number: u64) -> PartRecord {
     PartRecord {
         part: PartId(number),
+        lane: None,
         ticket: None,
         seen: None,
         frame: Some(number),

@@ -22,10 +22,13 @@ while IFS='|' read -r what file substitution; do
   fi
 done <<'MUTANTS'
 a good verdict that comes too late passes its part|src/line/fate.rs|s/Ok\(_\) if is_in_time =>/Ok(_) =>/
-an ejector that acted too late counts as a reject|src/line/fate.rs|s/if fired > record\.planned \+ self\.rules\.ejector\.tolerance/if false/
+an ejector that acted too late counts as a reject|src/line/fate.rs|s/if fired > record\.planned \+ tolerance/if false/
 any fall into the chute confirms any reject|src/line/fate.rs|s/fired \+ confirm\.from <= at && at <= fired \+ confirm\.until/fired <= at || fired > at/
 a missed bad piece raises no alarm|src/line/challenge.rs|s/let text = format!\("a known bad piece was not caught.*?actions\);//s
 a missed reject stops no line|src/line/fate.rs|s/self\.follow\(self\.rules\.late, text, actions\);//
 a part without a verdict goes on|src/line/fate.rs|s/Wait::Verdict => self\.without_verdict\(part, Unknown::Late, at, actions\)/Wait::Verdict => self.close(part, Fate::Passed, at, actions)/
+a bad part fires the ejector of the lane beside its own|src/line/fate.rs|s/Order \{ part, lane, class/Order { part, lane: Lane((lane.0 + 1) % self.rules.lanes.len()), class/
+a part is held to lie in the lane beside its own|src/line/finding.rs|s/let Sighting \{ lane, (.*?) \} = sighting;/let Sighting { lane, $1 } = sighting;\n        let lane = Lane((lane.0 + 1) % self.rules.lanes.len());/
+a fall into any lane's chute confirms a reject|src/line/fate.rs|s/open\.lane\(\) == lane && //
 MUTANTS
 exit $unnoticed

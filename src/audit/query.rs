@@ -19,6 +19,8 @@ pub struct Query {
     pub run: Option<String>,
     /// Part numbers.
     pub parts: Option<RangeInclusive<u64>>,
+    /// The name of the lane.
+    pub lane: Option<String>,
     /// The class.
     pub class: Option<String>,
     /// The verdict.
@@ -40,6 +42,7 @@ impl Query {
     pub(super) fn wants(&self, entry: &Entry) -> bool {
         let is = |wanted: &Option<String>, found: &Option<String>| wanted.is_none() || wanted == found;
         self.kind.as_ref().is_none_or(|kind| *kind == entry.kind)
+            && is(&self.lane, &entry.lane)
             && is(&self.class, &entry.class)
             && is(&self.verdict, &entry.verdict)
             && is(&self.reason, &entry.reason)

@@ -204,12 +204,16 @@ impl Body {
         struct Begun<'a> {
             by: &'a str,
             pieces: u32,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            lane: Option<&'a str>,
             within_s: u64,
         }
         #[derive(Serialize)]
         struct Ended<'a> {
             by: &'a str,
             pieces: u32,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            lane: Option<&'a str>,
             passed: bool,
             caught: Vec<u64>,
             missed: Vec<Missed<'a>>,
@@ -221,15 +225,16 @@ impl Body {
             why: &'a str,
         }
         match news {
-            ChallengeNews::Begun(Challenge { by, pieces, within }) => {
-                let what = Begun { by, pieces: *pieces, within_s: within.as_secs() };
+            ChallengeNews::Begun(Challenge { by, pieces, lane, within }) => {
+                let what = Begun { by, pieces: *pieces, lane: lane.as_deref(), within_s: within.as_secs() };
                 Some(Self::event("challenge-begun", at, what))
             }
-            ChallengeNews::Ended(Challenge { by, pieces, .. }, outcome) => {
+            ChallengeNews::Ended(Challenge { by, pieces, lane, .. }, outcome) => {
                 let missed = outcome.missed.iter().map(|(part, why)| Missed { part: part.0, why });
                 let what = Ended {
                     by,
                     pieces: *pieces,
+                    lane: lane.as_deref(),
                     passed: outcome.is_passed(),
                     caught: outcome.caught.iter().map(|part| part.0).collect(),
                     missed: missed.collect(),
@@ -380,6 +385,8 @@ impl Body {
             seen_ns: Option<u64>,
             stamp: StampSource,
             part: u64,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            lane: Option<&'a str>,
             frame: Option<u64>,
             origin: &'a str,
             class: &'a str,
@@ -425,6 +432,7 @@ impl Body {
             seen_ns: record.seen.map(Monotonic::as_nanos),
             stamp: record.stamp,
             part: record.part.0,
+            lane: record.lane.as_deref(),
             frame: record.frame,
             origin: &record.origin,
             class: &record.class,

@@ -30,6 +30,7 @@ pub(super) fn settled(number: u64) -> PartRecord {
     let evidence = Evidence { levels: vec![1.5, 2.0], place: Some((0.25, 0.33333)) };
     PartRecord {
         part: PartId(number),
+        lane: None,
         ticket: None,
         frame: Some(number),
         seen: None,

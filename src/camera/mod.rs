@@ -6,6 +6,7 @@ mod numbers;
 mod pacing;
 pub mod pipe;
 pub mod pixels;
+mod region;
 pub mod synthetic;
 pub mod v4l2;
 
@@ -15,6 +16,7 @@ use std::time::Duration;
 use image::RgbImage;
 
 pub use counting::{CameraCounts, Counted, CountsReader};
+pub use region::Region;
 
 use crate::Result;
 use crate::time::{Monotonic, StampSource};

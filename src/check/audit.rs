@@ -15,7 +15,8 @@ const SOON: f64 = 7.0;
 const DAY: f64 = 86_400.0;
 const GB: f64 = 1e9;
 
-pub(super) fn check(config: &AuditConfig, view: Option<&View>, tell: &mut impl FnMut(Finding)) {
+/// Checks the audit of a line whose frames are a part of each of so many lanes at most.
+pub(super) fn check(config: &AuditConfig, lanes: usize, view: Option<&View>, tell: &mut impl FnMut(Finding)) {
     match audit::readiness(config) {
         Err(error) => tell(Finding::failed("audit", &error)),
         Ok(ready) => {
@@ -25,13 +26,13 @@ pub(super) fn check(config: &AuditConfig, view: Option<&View>, tell: &mut impl F
             };
             let measured = format!("{}: {lines}; on disk within {} ms", config.file.display(), ms(ready.sync));
             tell(Finding::ok("audit", measured));
-            tell(room(config, &ready, view.and_then(View::rate)));
+            tell(room(config, &ready, lanes, view.and_then(View::rate)));
         }
     }
 }
 
 /// Whether the disk has room for what is to be kept.
-fn room(config: &AuditConfig, ready: &Readiness, rate: Option<f64>) -> Finding {
+fn room(config: &AuditConfig, ready: &Readiness, lanes: usize, rate: Option<f64>) -> Finding {
     let Some(free) = ready.free else {
         return Finding::note("disk", "nobody knows how much is free", "watch it by hand");
     };
@@ -55,8 +56,9 @@ fn room(config: &AuditConfig, ready: &Readiness, rate: Option<f64>) -> Finding {
         }
     }
     let Some(rate) = rate else { return Finding::ok("disk", measured) };
-    let days = (free - LITTLE) as f64 / (rate * RECORD * DAY);
-    measured.push_str(&format!("; full of records after {days:.0} days of one part per frame"));
+    let days = (free - LITTLE) as f64 / (rate * lanes as f64 * RECORD * DAY);
+    let parts = if lanes == 1 { "one part".to_owned() } else { format!("{lanes} parts") };
+    measured.push_str(&format!("; full of records after {days:.0} days of {parts} per frame"));
     match days < SOON {
         true => Finding::problem("disk", measured, "take a larger disk, or move closed files away (rotate_daily)"),
         false => Finding::ok("disk", measured),
@@ -71,24 +73,26 @@ mod tests {
     use crate::check::State;
     use crate::config::PicturesConfig;
 
-    fn found(free: u64, keep_gb: Option<f64>, rate: f64) -> Finding {
+    fn found(free: u64, keep_gb: Option<f64>, lanes: usize, rate: f64) -> Finding {
         let mut config = AuditConfig::in_file("audit.jsonl".into());
         config.pictures = keep_gb.map(|keep| {
             let keep_bytes = (keep > 0.0).then_some((keep * GB) as u64);
             PicturesConfig { keep_bytes, ..PicturesConfig::in_folder("pictures".into()) }
         });
         let ready = Readiness { lines: 0, sync: Duration::ZERO, free: Some(free), pictures: 1_000_000_000 };
-        room(&config, &ready, Some(rate))
+        room(&config, &ready, lanes, Some(rate))
     }
 
     #[test]
     fn a_disk_has_room_for_what_is_to_be_kept_or_a_person_is_told() {
-        assert_eq!(found(100 << 20, None, 1.0).state.as_str(), "problem");
-        let roomy = found(100_000_000_000, Some(20.0), 10.0);
+        assert_eq!(found(100 << 20, None, 1, 1.0).state.as_str(), "problem");
+        let roomy = found(100_000_000_000, Some(20.0), 1, 10.0);
         assert_eq!(roomy.state, State::Ok);
         assert!(roomy.measured.contains("1.0 GB of pictures kept of 20.0 GB; full of records after 115 days"));
-        assert_eq!(found(10_000_000_000, Some(20.0), 10.0).state.as_str(), "problem");
-        assert_eq!(found(100_000_000_000, Some(0.0), 10.0).state.as_str(), "note");
-        assert_eq!(found(5_000_000_000, None, 20.0).state.as_str(), "problem", "full after three days");
+        let laned = found(100_000_000_000, Some(20.0), 4, 10.0);
+        assert!(laned.measured.contains("after 29 days of 4 parts per frame"), "{}", laned.measured);
+        assert_eq!(found(10_000_000_000, Some(20.0), 1, 10.0).state.as_str(), "problem");
+        assert_eq!(found(100_000_000_000, Some(0.0), 1, 10.0).state.as_str(), "note");
+        assert_eq!(found(5_000_000_000, None, 1, 20.0).state.as_str(), "problem", "full after three days");
     }
 }

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use super::Finding;
 use super::spread::{Spread, ms};
-use crate::Result;
 use crate::camera::{Camera, CameraCounts, Counted, Frame, Grab};
-use crate::config::{CameraConfig, LineConfig};
-use crate::line::{Drive, Find, Rules};
+use crate::config::{CameraConfig, LaneConfig, LineConfig};
+use crate::line::{Drive, Find, Lane, LaneRules, Rules};
 use crate::print::counted;
 use crate::runtime::{Inspect, ModelInspector, camera_of};
 use crate::time::Monotonic;
+use crate::{Error, Result};
 
 /// How long one grab may take.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -128,31 +128,72 @@ pub(super) fn inspect(
     tell: &mut impl FnMut(Finding),
 ) {
     let Some(mut inspector) = inspector else { return };
-    let class = |frame: &Frame| frame.product.clone().unwrap_or_else(|| config.class.clone());
-    let fault = view.frames.iter().find_map(|frame| inspector.fault(frame, &class(frame)));
-    tell(match fault {
-        Some(fault) => Finding::problem("picture", fault.to_string(), fault.advice()),
-        None => Finding::ok("picture", "light and focus are as in the calibration"),
-    });
-    let (mut times, mut rejects) = (Vec::new(), 0);
-    for frame in &view.frames {
-        let begun = Monotonic::now();
-        match inspector.inspect(frame, &class(frame)) {
-            Ok(judged) => {
-                times.push(Monotonic::now().saturating_since(begun));
-                rejects += u64::from(judged.judgement.rejects);
-            }
-            Err(error) => return tell(Finding::failed("inspection", &error)),
+    let mut found = Inspected::default();
+    for (k, lane) in config.lanes.iter().enumerate() {
+        let seen = match lane.region {
+            None => Ok(view.frames.clone()),
+            Some(region) => view.frames.iter().map(|frame| region.of(frame)).collect::<Result<Vec<_>, _>>(),
+        };
+        let inspected = seen.map_err(|why| config.blame(&lane.key("width"), Error::usage(why)));
+        match inspected.and_then(|frames| inspect_lane((Lane(k), lane), &frames, &mut inspector, tell)) {
+            Ok(inspected) => found.add(inspected),
+            Err(error) => return tell(Finding::failed(&lane.thing("inspection"), &error)),
         }
     }
-    // The first run of a network pays for memory that later ones have.
-    let times = times.into_iter().skip(usize::from(view.frames.len() > 1)).collect::<Spread>();
-    tell(in_time(&config.rules, view, &times, rejects));
+    tell(in_time(&config.rules, view, found));
 }
 
-fn in_time(rules: &Rules, view: &View, times: &Spread, rejects: u64) -> Finding {
+/// How long inspections took, one lane after the other, and what came of them.
+#[derive(Default)]
+struct Inspected {
+    /// Of each frame, all lanes together.
+    times: Vec<Duration>,
+    frames: u64,
+    rejects: u64,
+}
+
+impl Inspected {
+    fn add(&mut self, lane: Inspected) {
+        self.times.resize(lane.times.len(), Duration::ZERO);
+        self.times.iter_mut().zip(&lane.times).for_each(|(sum, time)| *sum += *time);
+        (self.frames, self.rejects) = (self.frames + lane.frames, self.rejects + lane.rejects);
+    }
+}
+
+fn inspect_lane(
+    (lane, config): (Lane, &LaneConfig),
+    frames: &[Frame],
+    inspector: &mut ModelInspector,
+    tell: &mut impl FnMut(Finding),
+) -> Result<Inspected> {
+    let class = |frame: &Frame| frame.product.clone().unwrap_or_else(|| config.class.clone());
+    let fault = frames.iter().find_map(|frame| inspector.fault(frame, lane, &class(frame)));
+    let what = config.thing("picture");
+    tell(match fault {
+        Some(fault) => Finding::problem(&what, fault.to_string(), fault.advice()),
+        None => Finding::ok(&what, "light and focus are as in the calibration"),
+    });
+    let mut found = Inspected { frames: frames.len() as u64, ..Inspected::default() };
+    for frame in frames {
+        let begun = Monotonic::now();
+        let judged = inspector.inspect(frame, lane, &class(frame))?;
+        found.times.push(Monotonic::now().saturating_since(begun));
+        found.rejects += u64::from(judged.judgement.rejects);
+    }
+    Ok(found)
+}
+
+fn in_time(rules: &Rules, view: &View, found: Inspected) -> Finding {
+    // The first run of a network pays for memory that later ones have.
+    let times = found.times.into_iter().skip(usize::from(view.frames.len() > 1)).collect::<Spread>();
     let frames = counted(view.frames.len() as u64, "frame");
-    let mut measured = format!("{frames}, {rejects} of them rejected; each took {times}");
+    let mut measured = match rules.lanes.len() {
+        1 => format!("{frames}, {} of them rejected; each took {times}", found.rejects),
+        lanes => {
+            let parts = counted(found.frames, "part");
+            format!("{frames} of {lanes} lanes, {} of {parts} rejected; each frame took {times}", found.rejects)
+        }
+    };
     let slow = "train a smaller model (--size, --blocks, --hidden), or slow the belt down";
     if let Some(way) = way(rules) {
         let verdict = view.delivery.quantile(0.99) + times.quantile(0.99);
@@ -185,20 +226,24 @@ fn in_time(rules: &Rules, view: &View, times: &Spread, rejects: u64) -> Finding 
     }
 }
 
-/// How long a part travels from its capture until the ejector must be told to act.
+/// How long a part travels from its capture until its ejector must be told to act, in the lane in which it is shortest.
 fn way(rules: &Rules) -> Option<Duration> {
     let Drive::Constant(speed) = rules.drive else { return None };
-    let travel = Duration::from_secs_f64(rules.ejector.distance.as_nm().max(0) as f64 / speed.max(1) as f64);
-    Some(travel.saturating_sub(rules.ejector.delay))
+    let of_lane = |lane: &LaneRules| {
+        let travel = Duration::from_secs_f64(lane.ejector.distance.as_nm().max(0) as f64 / speed.max(1) as f64);
+        travel.saturating_sub(lane.ejector.delay)
+    };
+    rules.lanes.iter().map(of_lane).min()
 }
 
-/// How close in time parts can follow each other.
+/// How close in time parts can follow each other in a lane.
 fn spacing(rules: &Rules, view: &View) -> Option<Duration> {
-    match (&rules.find, rules.drive) {
+    let of_lane = |lane: &LaneRules| match (lane.find, rules.drive) {
         (Find::EveryFrame, _) => Some(view.intervals.quantile(0.5)).filter(|interval| !interval.is_zero()),
         (Find::PhotoEye(eye), Drive::Constant(speed)) => {
             Some(Duration::from_secs_f64(eye.pitch.as_nm().max(0) as f64 / speed.max(1) as f64))
         }
         (Find::PhotoEye(_), Drive::Encoder) => None,
-    }
+    };
+    rules.lanes.iter().filter_map(of_lane).min()
 }

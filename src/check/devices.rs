@@ -21,13 +21,18 @@ const LOOK: Duration = Duration::from_millis(100);
 pub(super) fn outputs(config: &LineConfig, fire: bool, tell: &mut impl FnMut(Finding)) {
     let devices = &config.devices;
     let heartbeat = devices.heartbeat.as_ref().map(|heartbeat| &heartbeat.output);
-    let all = [
-        ("ejector", "output", Some(&config.output), Role::Reject),
+    let ejectors = config.lanes.iter().zip(&config.rules.lanes).map(|(lane, rules)| {
+        (lane.thing("ejector"), lane.key("output"), Some(&lane.output), Role::Reject, rules.ejector)
+    });
+    let signals = [
         ("stop line", "stop_line", devices.stop_line.as_ref(), Role::StopLine),
         ("alarm", "alarm", devices.alarm.as_ref(), Role::Alarm),
         ("heartbeat", "heartbeat", heartbeat, Role::Heartbeat),
     ];
-    for (what, key, setting, role) in all {
+    let first = config.rules.lanes[0].ejector;
+    let signals = signals.map(|(what, key, setting, role)| (what.to_owned(), key.to_owned(), setting, role, first));
+    for (what, key, setting, role, ejector) in ejectors.chain(signals) {
+        let (what, key) = (what.as_str(), key.as_str());
         let Some(setting) = setting else { continue };
         if *setting == OutputConfig::None {
             tell(Finding::note(what, "none", "what it would do is only written down"));
@@ -35,9 +40,9 @@ pub(super) fn outputs(config: &LineConfig, fire: bool, tell: &mut impl FnMut(Fin
         }
         let found = open_output(config, key, setting, role).and_then(|mut output| {
             let round_trip = round_trip(&mut *output)?;
-            tell(punctual(config, what, setting, role, &round_trip));
+            tell(punctual(ejector.tolerance, what, setting, role, &round_trip));
             if fire && role == Role::Reject {
-                tell(fired(&mut *output, config.rules.ejector.dwell)?);
+                tell(fired(what, &mut *output, ejector.dwell)?);
             }
             Ok(())
         });
@@ -59,10 +64,9 @@ fn round_trip(output: &mut dyn Output) -> Result<Spread> {
     Ok(times.into_iter().collect())
 }
 
-fn punctual(config: &LineConfig, what: &str, setting: &OutputConfig, role: Role, round_trip: &Spread) -> Finding {
+fn punctual(tolerance: Duration, what: &str, setting: &OutputConfig, role: Role, round_trip: &Spread) -> Finding {
     let level = if role.is_active_when_safe() { "active" } else { "released" };
     let measured = format!("{setting}: {level}; told so again within {round_trip}");
-    let tolerance = config.rules.ejector.tolerance;
     if role == Role::Reject && round_trip.max() > tolerance {
         let advice = format!(
             "a reject may be {} ms late at most (tolerance_ms): look at the network, or lengthen the pulse and tolerance_ms",
@@ -80,7 +84,7 @@ fn punctual(config: &LineConfig, what: &str, setting: &OutputConfig, role: Role,
     }
 }
 
-fn fired(output: &mut dyn Output, dwell: Duration) -> Result<Finding> {
+fn fired(what: &str, output: &mut dyn Output, dwell: Duration) -> Result<Finding> {
     let begun = Monotonic::now();
     let result = output.activate(&Occasion::default());
     let took = Monotonic::now().saturating_since(begun);
@@ -89,22 +93,23 @@ fn fired(output: &mut dyn Output, dwell: Duration) -> Result<Finding> {
     output.release()?;
     result?;
     let measured = format!("told to act within {} ms, and for {} ms", ms(took), ms(dwell));
-    Ok(Finding::note("ejector fires", measured, "only you can see whether it did"))
+    Ok(Finding::note(&what.replacen("ejector", "ejector fires", 1), measured, "only you can see whether it did"))
 }
 
 /// Asks every sensor for its level, and watches the encoder for `time`.
 pub(super) fn inputs(config: &LineConfig, time: Duration, tell: &mut impl FnMut(Finding)) {
     let devices = &config.devices;
-    let all = [
-        ("photo-eye", "photo_eye", &devices.photo_eye),
-        ("chute sensor", "confirm", &devices.confirm),
-        ("bin switch", "bin", &devices.bin),
-    ];
-    for (what, key, setting) in all {
+    let of_lanes = config.lanes.iter().flat_map(|lane| {
+        let all = [("photo-eye", "photo_eye", &lane.photo_eye), ("chute sensor", "confirm", &lane.confirm)];
+        all.map(|(what, section, setting)| (lane.thing(what), lane.key(section), section, setting))
+    });
+    let common = [("photo-eye", "photo_eye", &devices.photo_eye), ("bin switch", "bin", &devices.bin)];
+    let common = common.map(|(what, section, setting)| (what.to_owned(), section.to_owned(), section, setting));
+    for (what, key, section, setting) in common.into_iter().chain(of_lanes) {
         let Some(setting) = setting else { continue };
-        match open_input(config, key, setting).and_then(|mut input| input.level()) {
-            Ok(is_active) => tell(level(what, key, setting, is_active)),
-            Err(error) => tell(Finding::failed(what, &error)),
+        match open_input(config, &key, setting).and_then(|mut input| input.level()) {
+            Ok(is_active) => tell(level(&what, section, setting, is_active)),
+            Err(error) => tell(Finding::failed(&what, &error)),
         }
     }
     if let Some(setting) = &devices.encoder {
@@ -116,9 +121,9 @@ pub(super) fn inputs(config: &LineConfig, time: Duration, tell: &mut impl FnMut(
     }
 }
 
-fn level(what: &str, key: &str, setting: &InputConfig, is_active: bool) -> Finding {
+fn level(what: &str, section: &str, setting: &InputConfig, is_active: bool) -> Finding {
     let measured = format!("{setting}: {}", if is_active { "active" } else { "inactive" });
-    match (key, is_active) {
+    match (section, is_active) {
         ("bin", true) => Finding::problem(what, measured, "the bin for rejected parts is full: empty it"),
         ("photo_eye", true) => Finding::note(what, measured, "something is before it now; if not, set active_low"),
         ("confirm", true) => Finding::note(what, measured, "something lies before it now; if not, set active_low"),

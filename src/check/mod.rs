@@ -103,6 +103,6 @@ pub fn check(config: &LineConfig, plan: Plan, mut tell: impl FnMut(Finding)) {
     }
     devices::outputs(config, plan.fire, &mut tell);
     devices::inputs(config, plan.watch, &mut tell);
-    audit::check(&config.audit, view.as_ref(), &mut tell);
+    audit::check(&config.audit, config.lanes.len(), view.as_ref(), &mut tell);
     machine::check(&mut tell);
 }

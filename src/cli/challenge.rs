@@ -10,6 +10,9 @@ const EXAMPLES: &str = r"Examples:
   # At the beginning of a shift: five pieces with known defects
   hgad challenge --config line3.toml --parts 5 --by Anna
 
+  # In one lane of a belt with several
+  hgad challenge --config line3.toml --parts 5 --lane left
+
   # Ten pieces, for which the line waits for half an hour
   hgad challenge --config line3.toml --parts 10 --within 30";
 
@@ -31,6 +34,9 @@ pub struct ChallengeArgs {
     /// How many bad pieces
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     parts: u32,
+    /// The lane in which they are laid; left out: parts of all lanes count
+    #[arg(long, value_name = "NAME")]
+    lane: Option<String>,
     /// Who sends them; left out: the variable USER. The record also has the user id that the kernel tells
     #[arg(long, value_name = "NAME", value_parser = control::sender)]
     by: Option<String>,
@@ -43,7 +49,7 @@ pub fn run(args: &ChallengeArgs) -> Result<()> {
     let config = LineConfig::open(&args.config)?;
     let user = || std::env::var("USER").ok().and_then(|user| control::sender(&user).ok());
     let by = args.by.clone().or_else(user).unwrap_or_else(|| "somebody".into());
-    let request = Request::Challenge { pieces: args.parts, within_s: 60 * args.within, by };
+    let request = Request::Challenge { pieces: args.parts, lane: args.lane.clone(), within_s: 60 * args.within, by };
     let (mut settled, mut refused, mut failed) = (0, None, None);
     control::ask(&config.audit.file, &request, |answer| match answer {
         Answer::Begun => {

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::target;
-use crate::config::LineConfig;
+use crate::config::{LaneConfig, LineConfig};
 use crate::runtime::{self, Summary, Wiring};
 use crate::{Error, Result, print};
 
@@ -59,7 +59,7 @@ pub fn run(args: RunArgs) -> Result<()> {
     // device may hang.
     let opened = Wiring::open(&config)?;
     let wiring = Wiring { max_parts: args.max_parts, stop: stop_on_signals()?, ..opened };
-    log::info!("line '{}' is armed; parts are inspected as '{}'", config.name, config.class);
+    log::info!("line '{}' is armed; {}", config.name, inspected(&config));
     let summary = runtime::run(wiring)?;
     let printed = print::line(&summary);
     if let Some(error) = hurried(&config, &summary) {
@@ -69,6 +69,15 @@ pub fn run(args: RunArgs) -> Result<()> {
     // What the machine is like comes before what became of the summary.
     summary.check()?;
     written.unwrap_or(Ok(())).and(printed)
+}
+
+/// As what parts are inspected.
+fn inspected(config: &LineConfig) -> String {
+    let of_lane = |lane: &LaneConfig| match &lane.name {
+        Some(name) => format!("parts of lane {name} are inspected as '{}'", lane.class),
+        None => format!("parts are inspected as '{}'", lane.class),
+    };
+    config.lanes.iter().map(of_lane).collect::<Vec<_>>().join(", ")
 }
 
 /// What to do about a belt that is faster than the inspections.

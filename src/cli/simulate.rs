@@ -17,7 +17,8 @@ const EXAMPLES: &str = r"Examples:
   # A thousand hours of this line with every fault
   hgad simulate --config line3.toml --hours 1000
 
-  # A hundred lines that are drawn from seeds 1 to 100, ten hours of each
+  # A hundred lines drawn from seeds 1 to 100, half of them with lanes, ten
+  # hours of each
   hgad simulate --seed 1 --seeds 100 --hours 10
 
   # With nothing going wrong
@@ -27,7 +28,7 @@ const EXAMPLES: &str = r"Examples:
 ///
 /// The line core and the ejector's schedule are those of `hgad run`; belt, camera, network and sensors are simulated, years in
 /// minutes. After every event it is checked that no bad or unknown part was passed in silence, that every part has one record,
-/// that a part on record as rejected was hit, and that no output stays on. The first breach ends the simulation with its seed
+/// that a part on record as rejected was hit, by its own lane's ejector, and that no output stays on. The first breach ends the simulation with its seed
 /// and the shortest list of events that shows it (exit code 1).
 ///
 /// Faults: lost, broken and doubtful frames, a lost camera, failed, slow and hung inspections, an ejector that fails, is late or

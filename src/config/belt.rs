@@ -7,9 +7,9 @@ use toml::Spanned;
 
 use super::complaint::Complaint;
 use super::typed::{Checked, Document, at_most, milliseconds, positive, typed};
-use super::{Devices, EncoderSetting, HeartbeatSetting, OutputConfig};
+use super::{Devices, EncoderSetting, HeartbeatSetting, InputConfig, OutputConfig};
 use crate::inputs::Edges;
-use crate::line::{Confirm, Consequence, Drive, Find, Length, Limits, PhotoEye, Rules, Share};
+use crate::line::{Confirm, Consequence, Drive, Length, Limits, PhotoEye, Rules, Share};
 
 /// No belt that this is for is faster, in mm/s; and none is longer, in mm.
 const MOST: f64 = 1e6;
@@ -39,18 +39,8 @@ impl Document<'_> {
     }
 
     /// The other sections about the belt, all of which may be missing: devices, and what of the rules they say.
-    pub(super) fn beside(&mut self, rules: &mut Rules, encoder: Option<EncoderSetting>) -> Checked<Devices> {
-        let mut devices = Devices { encoder, ..Devices::default() };
-        if self.has("photo_eye") {
-            let eye: EyeTyped = self.pick("photo_eye", &["to_camera_mm", "window_mm", "pitch_mm", "longest_mm"])?;
-            rules.find = Find::PhotoEye(eye.validate(rules.drive)?);
-            devices.photo_eye = Some(self.input("photo_eye", Edges::Both)?);
-        }
-        if self.has("confirm") {
-            let confirm: ConfirmTyped = self.pick("confirm", &["from_ms", "until_ms", "missing"])?;
-            rules.confirm = Some(confirm.validate()?);
-            devices.confirm = Some(self.input("confirm", Edges::Active)?);
-        }
+    pub(super) fn beside(&mut self, rules: &mut Rules) -> Checked<Devices> {
+        let mut devices = Devices::default();
         if self.has("bin") {
             let bin: BinTyped = self.pick("bin", &["full"])?;
             rules.bin_full = bin.full.unwrap_or_default();
@@ -65,8 +55,26 @@ impl Document<'_> {
         Ok(devices)
     }
 
+    /// The section `[photo_eye]`, of a lane where the eye is its own.
+    pub(super) fn photo_eye(&mut self, belt: Option<Drive>, own: bool) -> Checked<Option<(PhotoEye, InputConfig)>> {
+        if !self.has("photo_eye") {
+            return Ok(None);
+        }
+        let eye: EyeTyped = self.pick("photo_eye", &["to_camera_mm", "window_mm", "pitch_mm", "longest_mm"])?;
+        Ok(Some((eye.validate(belt, own)?, self.input("photo_eye", Edges::Both)?)))
+    }
+
+    /// The section `[confirm]`.
+    pub(super) fn confirm(&mut self) -> Checked<Option<(Confirm, InputConfig)>> {
+        if !self.has("confirm") {
+            return Ok(None);
+        }
+        let confirm: ConfirmTyped = self.pick("confirm", &["from_ms", "until_ms", "missing"])?;
+        Ok(Some((confirm.validate()?, self.input("confirm", Edges::Active)?)))
+    }
+
     fn signal(&mut self, section: &str, rules: &Rules) -> Checked<Option<OutputConfig>> {
-        self.has(section).then(|| self.output(section, rules)).transpose()
+        self.has(section).then(|| self.output(section, rules.lanes[0].ejector.tolerance)).transpose()
     }
 
     fn heartbeat(&mut self, rules: &Rules) -> Checked<Option<HeartbeatSetting>> {
@@ -76,7 +84,7 @@ impl Document<'_> {
         let own: HeartbeatTyped = self.pick("heartbeat", &["period_ms"])?;
         let period =
             own.period_ms.as_ref().map_or(Ok(HeartbeatTyped::PERIOD), |typed| milliseconds("period_ms", typed))?;
-        Ok(Some(HeartbeatSetting { output: self.output("heartbeat", rules)?, period }))
+        Ok(Some(HeartbeatSetting { output: self.output("heartbeat", rules.lanes[0].ejector.tolerance)?, period }))
     }
 }
 
@@ -112,13 +120,13 @@ struct EyeTyped {
 }
 
 impl EyeTyped {
-    fn validate(&self, drive: Drive) -> Checked<PhotoEye> {
+    fn validate(&self, belt: Option<Drive>, own: bool) -> Checked<PhotoEye> {
         let pitch = millimetres("pitch_mm", &self.pitch_mm)?;
         let window = match &self.window_mm {
             Some(typed) => millimetres("window_mm", typed)?,
             None => Length::from_nm(pitch.as_nm() / 2),
         };
-        if drive == Drive::ONE_METRE_PER_SECOND {
+        if belt.is_none() {
             let advice = "say how the belt moves in a section [belt]: kind = \"speed\" or an encoder";
             let what = "a photo-eye's distances mean nothing without the belt's speed";
             return Err(Complaint::new(self.to_camera_mm.span(), what, advice));
@@ -127,7 +135,7 @@ impl EyeTyped {
             0.0 => Length::default(),
             _ => millimetres("to_camera_mm", &self.to_camera_mm)?,
         };
-        Ok(PhotoEye { to_camera, window, pitch, longest: millimetres("longest_mm", &self.longest_mm)? })
+        Ok(PhotoEye { own, to_camera, window, pitch, longest: millimetres("longest_mm", &self.longest_mm)? })
     }
 }
 

@@ -15,7 +15,7 @@ use super::{Ack, EncoderConfig, InputConfig, OutputConfig, SerialConfig};
 use crate::gpio::Bias;
 use crate::inputs::encoder::{self, RegisterSettings, Resolution, Width};
 use crate::inputs::{self, Edges};
-use crate::line::{PartId, Rules};
+use crate::line::PartId;
 use crate::modbus::{Bits, Registers, Server};
 use crate::outputs::{Occasion, Template, gpio, modbus};
 
@@ -25,10 +25,13 @@ const DEBOUNCE: Duration = Duration::from_millis(1);
 const PERIOD: Duration = Duration::from_millis(10);
 
 impl Document<'_> {
-    pub(super) fn output(&mut self, section: &str, rules: &Rules) -> Checked<OutputConfig> {
+    /// The section of an output; a message over a serial port must be sent within `tolerance`.
+    pub(super) fn output(&mut self, section: &str, tolerance: Duration) -> Checked<OutputConfig> {
         let (kind, table, place) = self.kind(section, &["serial", "gpio", "modbus", "none"])?;
         match kind.as_str() {
-            "serial" => typed::<SerialTyped>(section, table, place)?.validate(self, rules).map(OutputConfig::Serial),
+            "serial" => {
+                typed::<SerialTyped>(section, table, place)?.validate(self, tolerance).map(OutputConfig::Serial)
+            }
             "gpio" => typed::<GpioTyped>(section, table, place)?.validate().map(OutputConfig::Gpio),
             "modbus" => typed::<ModbusTyped>(section, table, place)?.validate().map(OutputConfig::Modbus),
             _ => typed::<NoneTyped>(section, table, place).map(|NoneTyped {}| OutputConfig::None),
@@ -71,7 +74,7 @@ impl SerialTyped {
     const BAUD: u32 = 115_200;
     const ACK_TIMEOUT: Duration = Duration::from_millis(50);
 
-    fn validate(&self, document: &Document, rules: &Rules) -> Checked<SerialConfig> {
+    fn validate(&self, document: &Document, tolerance: Duration) -> Checked<SerialConfig> {
         let config = SerialConfig {
             port: document.path("port", &self.port)?,
             baud: self.baud.as_ref().map_or(Ok(Self::BAUD), |baud| positive("baud", baud))?,
@@ -83,14 +86,14 @@ impl SerialTyped {
         for (key, template, typed) in std::iter::once(("message", &config.message, &self.message)).chain(release) {
             let sending = config.sending(&template.fill(&a_long_story(), jiff::Timestamp::UNIX_EPOCH));
             // While the end of one pulse is sent, no other part can be rejected.
-            if sending >= rules.ejector.tolerance {
+            if sending >= tolerance {
                 return Err(Complaint::new(
                     typed.span(),
                     format!(
                         "the {key} takes {:.1} ms at {} baud, and after {:.1} ms (tolerance_ms) a reject is too late for its part",
                         sending.as_secs_f64() * 1e3,
                         config.baud,
-                        rules.ejector.tolerance.as_secs_f64() * 1e3
+                        tolerance.as_secs_f64() * 1e3
                     ),
                     "a shorter one, a higher baud, or a longer tolerance_ms in [line]",
                 ));

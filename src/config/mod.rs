@@ -8,6 +8,7 @@ mod belt;
 mod cameras;
 mod complaint;
 mod devices;
+mod lanes;
 mod typed;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use self::audit::{AuditConfig, FullPolicy, PicturesConfig, RotationConfig, SigningConfig, SyncPolicy};
+pub use self::lanes::LaneConfig;
 
 use crate::camera::{pipe, v4l2};
 use crate::digest::Digest;
@@ -37,11 +39,9 @@ pub struct LineConfig {
     pub digest: Digest,
     /// The line's name, for people and records.
     pub name: String,
-    /// The product of a frame that does not say what it is.
-    pub class: String,
     /// The bundle's directory.
     pub model: PathBuf,
-    /// Calibration files; each names its class.
+    /// Calibration files for every lane; each names its class.
     pub calibrations: Vec<PathBuf>,
     /// Public keys, of which one must have signed the bundle and each calibration; any are loaded where there is none.
     pub approved_by: Vec<PathBuf>,
@@ -49,9 +49,9 @@ pub struct LineConfig {
     pub rules: Rules,
     /// Where frames come from.
     pub camera: CameraConfig,
-    /// What ejects.
-    pub output: OutputConfig,
-    /// What senses and signals beside camera and ejector.
+    /// The lanes of the belt, as many as the rules have: at least one.
+    pub lanes: Vec<LaneConfig>,
+    /// What senses and signals beside camera and ejectors.
     pub devices: Devices,
     /// Where decisions are written down.
     pub audit: AuditConfig,
@@ -59,15 +59,13 @@ pub struct LineConfig {
     places: BTreeMap<String, String>,
 }
 
-/// What senses and signals beside camera and ejector; none of it must be there.
+/// What senses and signals beside camera and ejectors; none of it must be there.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Devices {
     /// What measures the belt.
     pub encoder: Option<EncoderSetting>,
-    /// What sees parts before the camera does.
+    /// What sees parts before the camera does, in every lane that has no photo-eye of its own.
     pub photo_eye: Option<InputConfig>,
-    /// What sees ejected parts.
-    pub confirm: Option<InputConfig>,
     /// What sees that the bin is full.
     pub bin: Option<InputConfig>,
     /// What stops the belt.
@@ -263,8 +261,25 @@ impl LineConfig {
 
     /// Takes away every output, for a run that only watches.
     pub fn leave_outputs_alone(&mut self) {
-        self.output = OutputConfig::None;
+        self.lanes.iter_mut().for_each(|lane| lane.output = OutputConfig::None);
         (self.devices.stop_line, self.devices.alarm, self.devices.heartbeat) = (None, None, None);
+    }
+
+    /// The lane of that name.
+    ///
+    /// # Errors
+    ///
+    /// There is none.
+    pub fn lane(&self, name: &str) -> Result<&LaneConfig> {
+        let named = |lane: &&LaneConfig| lane.name.as_deref() == Some(name);
+        self.lanes.iter().find(named).ok_or_else(|| {
+            let known = self.lanes.iter().filter_map(|lane| lane.name.as_deref()).collect::<Vec<_>>();
+            let advice = match known.is_empty() {
+                true => "it has no section [[lane]]: leave --lane out".to_owned(),
+                false => format!("its lanes are: {}", known.join(", ")),
+            };
+            Error::usage(format!("{} has no lane '{name}'", self.path.display())).advise(advice)
+        })
     }
 
     /// Says of an error that comes from what `key` (as in `line.model`), or one of a section's keys (`line`), names where in

@@ -40,12 +40,12 @@ fn a_whole_file_is_read() {
     assert_eq!(config.model, Path::new("etc/models/demo"), "paths start from the file");
     assert_eq!(config.calibrations, [Path::new("etc/washer.toml")]);
     assert_eq!(config.audit.file, Path::new("/var/log/audit.jsonl"));
-    assert_eq!(config.rules.ejector.dwell, Duration::from_micros(30_500));
-    assert_eq!(config.rules.ejector.tolerance, config.rules.ejector.dwell / 2);
+    assert_eq!(config.rules.lanes[0].ejector.dwell, Duration::from_micros(30_500));
+    assert_eq!(config.rules.lanes[0].ejector.tolerance, config.rules.lanes[0].ejector.dwell / 2);
     assert_eq!((config.rules.late, config.rules.skipped), (Consequence::StopLine, SkippedPolicy::Reject));
     let CameraConfig::Folder(folder) = config.camera else { panic!("not a folder") };
     assert_eq!((folder.rate, folder.repeat), (10.0, Some(1)));
-    let OutputConfig::Serial(serial) = config.output else { panic!("not serial") };
+    let OutputConfig::Serial(serial) = config.lanes[0].output.clone() else { panic!("not serial") };
     let message = Template::parse("REJECT\r\n").unwrap();
     assert_eq!((serial.baud, serial.message, serial.release, serial.ack), (115_200, message, None, None));
 }
@@ -58,7 +58,7 @@ fn other_kinds_and_forms_are_read() {
         .replace("rate = 10", "rate = 0.5\nrepeat = \"forever\"");
     let config = parse(&text).unwrap();
     assert_eq!(config.calibrations.len(), 2);
-    let OutputConfig::Serial(serial) = config.output else { panic!("not serial") };
+    let OutputConfig::Serial(serial) = config.lanes[0].output.clone() else { panic!("not serial") };
     let release = Template::parse("\x02OFF").unwrap();
     assert_eq!((serial.message, serial.release), (Template::verbatim(&[2, 255, 3]), Some(release)));
     let CameraConfig::Folder(folder) = config.camera else { panic!("not a folder") };
@@ -73,7 +73,7 @@ fn other_kinds_and_forms_are_read() {
     let config = parse(&other).unwrap();
     let CameraConfig::V4l2(camera) = config.camera else { panic!("not v4l2") };
     assert_eq!((camera.format, camera.fps, camera.silence.as_millis()), (Some(PixelFormat::Mjpg), None, 2000));
-    let OutputConfig::Gpio(gpio) = config.output else { panic!("not gpio") };
+    let OutputConfig::Gpio(gpio) = config.lanes[0].output.clone() else { panic!("not gpio") };
     assert!(gpio.active_low && gpio.line == "GPIO17");
     assert_eq!(config.audit.sync, SyncPolicy::EveryRecord);
 }

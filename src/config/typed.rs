@@ -13,20 +13,22 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use super::audit::AuditTyped;
-use super::belt::{self, BeltSection};
+use super::belt;
 use super::cameras::{PipeTyped, V4l2Typed};
 use super::complaint::{self, Complaint};
-use super::{CameraConfig, FORMAT_VERSION, FolderConfig, LineConfig, SyntheticConfig};
+use super::lanes::Lanes;
+use super::{CameraConfig, Devices, FORMAT_VERSION, FolderConfig, LineConfig, SyntheticConfig};
 use crate::digest::Digest;
-use crate::line::{Consequence, Ejector, Length, Rules, SkippedPolicy};
+use crate::line::{Consequence, Drive, Ejector, LaneRules, Length, Rules, SkippedPolicy};
 
 pub(super) type Checked<T> = Result<T, Complaint>;
 
-const SECTIONS: [&str; 13] = [
+const SECTIONS: [&str; 14] = [
     "format_version",
     "line",
     "camera",
     "output",
+    "lane",
     "audit",
     "belt",
     "photo_eye",
@@ -47,22 +49,21 @@ pub(super) fn read(path: &Path, text: &str) -> Checked<LineConfig> {
     }
     let line: LineTyped = document.section("line")?;
     let camera = document.camera()?;
-    let belt = document.belt()?;
-    let mut rules = line.rules(belt.as_ref())?;
-    let devices = document.beside(&mut rules, belt.and_then(|belt| belt.encoder))?;
-    let output = document.output("output", &rules)?;
+    let (belt, encoder) = document.belt()?.map_or((None, None), |belt| (Some(belt.drive), belt.encoder));
+    let Lanes { rules, configs: lanes, photo_eye } = document.lanes(&line, belt, &camera)?;
+    let mut rules = line.rules(belt.unwrap_or(Drive::ONE_METRE_PER_SECOND), rules);
+    let devices = Devices { photo_eye, encoder, ..document.beside(&mut rules)? };
     let audit: AuditTyped = document.section("audit")?;
     Ok(LineConfig {
         path: path.to_owned(),
         digest: Digest::of(text),
         name: not_empty("name", &line.name)?,
-        class: not_empty("class", &line.class)?,
         model: document.path("model", &line.model)?,
         calibrations: document.calibrations(&line.calibration)?,
         approved_by: document.keys("approved_by", line.approved_by.as_ref())?,
         rules,
         camera,
-        output,
+        lanes,
         devices,
         audit: audit.validate(&document)?,
         places,
@@ -104,18 +105,12 @@ impl<'t> Document<'t> {
         }
     }
 
-    /// Where every section begins, and where every key of one has its value: `line` at `:3:1`, `line.model` at `:6:9`.
+    /// Where every section begins, and where every key of one has its value: `line` at `:3:1`, `line.model` at `:6:9`,
+    /// `lane.2.output` at `:30:1`.
     fn places(&self, text: &str) -> BTreeMap<String, String> {
-        let sections = self.root.iter().filter_map(|(name, value)| Some((name, value.get_ref().as_table()?)));
-        let keys = sections.flat_map(|(name, table)| table.iter().map(move |(key, value)| (name, key, value.span())));
-        let place = |(name, key, span): (&Spanned<_>, &Spanned<_>, Range<usize>)| {
-            (format!("{}.{}", name.get_ref(), key.get_ref()), complaint::position(text, span.start))
-        };
-        let begins = self
-            .root
-            .iter()
-            .map(|(name, value)| (name.get_ref().to_string(), complaint::position(text, value.span().start)));
-        keys.map(place).chain(begins).collect()
+        let mut places = BTreeMap::new();
+        note_places("", &self.root, text, &mut places);
+        places
     }
 
     fn table(&mut self, name: &str) -> Checked<(DeTable<'t>, Range<usize>)> {
@@ -132,6 +127,32 @@ impl<'t> Document<'t> {
                 format!("write [{name}] on a line of its own, and its keys below"),
             )),
         }
+    }
+
+    /// Part of this file, as one of its own.
+    pub(super) fn part(&self, root: DeTable<'t>) -> Self {
+        Document { root, base: self.base.clone() }
+    }
+
+    /// Takes out what stands under that name.
+    pub(super) fn take(&mut self, name: &str) -> Option<Spanned<DeValue<'t>>> {
+        self.root.remove(name)
+    }
+
+    /// Takes out all that is still there.
+    pub(super) fn take_all(&mut self) -> DeTable<'t> {
+        std::mem::take(&mut self.root)
+    }
+
+    /// Puts back what was taken out.
+    pub(super) fn put(&mut self, name: &'static str, value: Spanned<DeValue<'t>>) -> &mut Self {
+        self.root.insert(Spanned::new(value.span(), name.into()), value);
+        self
+    }
+
+    /// Where what has that name begins, if it is there.
+    pub(super) fn place(&self, name: &str) -> Option<Range<usize>> {
+        self.root.get(name).map(Spanned::span)
     }
 
     /// Whether the file has that section.
@@ -201,13 +222,30 @@ impl<'t> Document<'t> {
         typed.iter().flat_map(|keys| keys.get_ref()).map(|path| self.path(key, path)).collect()
     }
 
-    fn calibrations(&self, typed: &Spanned<OneOrMore>) -> Checked<Vec<PathBuf>> {
+    pub(super) fn calibrations(&self, typed: &Spanned<OneOrMore>) -> Checked<Vec<PathBuf>> {
         let files = &typed.get_ref().0;
         if files.is_empty() || files.iter().any(String::is_empty) {
             let advice = "make one with: hgad calibrate --model BUNDLE --class NAME --images DIR --out FILE";
             return Err(Complaint::new(typed.span(), "calibration names no file", advice));
         }
         Ok(files.iter().map(|file| self.base.join(file)).collect())
+    }
+}
+
+/// Notes where each value stands whose name begins with `prefix`; of a list of sections, by the number of each, from 1.
+fn note_places(prefix: &str, table: &DeTable, text: &str, places: &mut BTreeMap<String, String>) {
+    for (key, value) in table {
+        let name = format!("{prefix}{}", key.get_ref());
+        match value.get_ref() {
+            DeValue::Table(table) => note_places(&format!("{name}."), table, text, places),
+            DeValue::Array(list) => {
+                let tables =
+                    list.iter().enumerate().filter_map(|(k, value)| Some((k + 1, value.get_ref().as_table()?)));
+                tables.for_each(|(k, table)| note_places(&format!("{name}.{k}."), table, text, places));
+            }
+            _ => {}
+        }
+        places.insert(name, complaint::position(text, value.span().start));
     }
 }
 
@@ -219,9 +257,9 @@ pub(super) fn typed<'t, T: DeserializeOwned>(section: &str, table: DeTable<'t>, 
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct LineTyped {
+pub(super) struct LineTyped {
     name: Spanned<String>,
-    class: Spanned<String>,
+    pub(super) class: Spanned<String>,
     model: Spanned<String>,
     calibration: Spanned<OneOrMore>,
     approved_by: Option<Spanned<Vec<Spanned<String>>>>,
@@ -237,36 +275,73 @@ struct LineTyped {
 }
 
 impl LineTyped {
-    fn rules(&self, belt: Option<&BeltSection>) -> Checked<Rules> {
-        let pulse = milliseconds("pulse_ms", &self.pulse_ms)?;
-        let tolerance =
-            self.tolerance_ms.as_ref().map_or(Ok(pulse / 2), |typed| milliseconds("tolerance_ms", typed))?;
-        let timed = Rules::timed(Duration::ZERO, pulse, tolerance);
+    fn rules(&self, drive: Drive, lanes: Vec<LaneRules>) -> Rules {
+        let (late, skipped) = (self.late.unwrap_or_default(), self.skipped.unwrap_or_default());
+        Rules { lanes, drive, late, skipped, ..Rules::timed(Duration::ZERO, Duration::ZERO, Duration::ZERO) }
+    }
+
+    pub(super) fn ejector(&self) -> EjectorTyped {
+        EjectorTyped {
+            travel_ms: self.travel_ms.clone(),
+            travel_mm: self.travel_mm.clone(),
+            pulse_ms: Some(self.pulse_ms.clone()),
+            tolerance_ms: self.tolerance_ms.clone(),
+            delay_ms: self.delay_ms.clone(),
+            gap_ms: self.gap_ms.clone(),
+            most_per_second: self.most_per_second.clone(),
+        }
+    }
+}
+
+/// What a section says of an ejector.
+pub(super) struct EjectorTyped {
+    pub(super) travel_ms: Option<Spanned<f64>>,
+    pub(super) travel_mm: Option<Spanned<f64>>,
+    pub(super) pulse_ms: Option<Spanned<f64>>,
+    pub(super) tolerance_ms: Option<Spanned<f64>>,
+    pub(super) delay_ms: Option<Spanned<f64>>,
+    pub(super) gap_ms: Option<Spanned<f64>>,
+    pub(super) most_per_second: Option<Spanned<u32>>,
+}
+
+impl EjectorTyped {
+    /// What this section does not say, `other` does.
+    pub(super) fn or(self, other: EjectorTyped) -> Self {
+        EjectorTyped {
+            travel_ms: self.travel_ms.or(other.travel_ms),
+            travel_mm: self.travel_mm.or(other.travel_mm),
+            pulse_ms: self.pulse_ms.or(other.pulse_ms),
+            tolerance_ms: self.tolerance_ms.or(other.tolerance_ms),
+            delay_ms: self.delay_ms.or(other.delay_ms),
+            gap_ms: self.gap_ms.or(other.gap_ms),
+            most_per_second: self.most_per_second.or(other.most_per_second),
+        }
+    }
+
+    /// The ejector beside a belt of which the file says how it moves, or nothing.
+    pub(super) fn validate(&self, belt: Option<Drive>) -> Checked<Ejector> {
         let spare = |key, typed: &Option<Spanned<f64>>| {
             typed.as_ref().map_or(Ok(Duration::ZERO), |typed| milliseconds(key, typed))
         };
+        let pulse = spare("pulse_ms", &self.pulse_ms)?;
+        let tolerance =
+            self.tolerance_ms.as_ref().map_or(Ok(pulse / 2), |typed| milliseconds("tolerance_ms", typed))?;
         let most = self.most_per_second.as_ref().map(|typed| positive("most_per_second", typed)).transpose()?;
-        let ejector = Ejector {
-            distance: self.distance(belt, pulse)?,
+        Ok(Ejector {
+            distance: self.distance(belt.is_some(), pulse)?,
             delay: spare("delay_ms", &self.delay_ms)?,
+            dwell: pulse,
             gap: spare("gap_ms", &self.gap_ms)?,
+            tolerance,
             most_per_second: most,
-            ..timed.ejector
-        };
-        Ok(Rules {
-            drive: belt.map_or(timed.drive, |belt| belt.drive),
-            ejector,
-            late: self.late.unwrap_or_default(),
-            skipped: self.skipped.unwrap_or_default(),
-            ..timed
         })
     }
 
     /// From the camera to the ejector: in millimetres along a belt that the file knows, or in milliseconds.
-    fn distance(&self, belt: Option<&BeltSection>, pulse: Duration) -> Checked<Length> {
-        match (&self.travel_ms, &self.travel_mm, belt) {
-            (None, Some(travel), Some(_)) => belt::millimetres("travel_mm", travel),
-            (Some(typed), None, None) => {
+    fn distance(&self, has_belt: bool, pulse: Duration) -> Checked<Length> {
+        match (&self.travel_ms, &self.travel_mm, has_belt) {
+            (None, Some(travel), true) => belt::millimetres("travel_mm", travel),
+            (Some(typed), None, false) => {
                 let travel = milliseconds("travel_ms", typed)?;
                 if travel <= pulse {
                     return Err(Complaint::new(
@@ -274,25 +349,25 @@ impl LineTyped {
                         format!(
                             "travel_ms ({}) is not longer than pulse_ms ({})",
                             typed.get_ref(),
-                            self.pulse_ms.get_ref()
+                            self.pulse_ms.as_ref().map_or(0.0, |typed| *typed.get_ref())
                         ),
                         "travel_ms is the time from the exposure to the ejector, pulse_ms how long the ejector acts",
                     ));
                 }
                 Ok(Length::at_one_metre_per_second(travel))
             }
-            (Some(typed), _, Some(_)) => Err(Complaint::new(
+            (Some(typed), _, true) => Err(Complaint::new(
                 typed.span(),
                 "travel_ms is for a line without a section [belt]",
                 "give the distance from the camera to the ejector instead: travel_mm",
             )),
-            (_, Some(typed), None) => Err(Complaint::new(
+            (_, Some(typed), false) => Err(Complaint::new(
                 typed.span(),
                 "travel_mm needs a section [belt], which says how the belt moves",
                 "add [belt] with kind = \"speed\" or an encoder, or give travel_ms instead",
             )),
             (None, None, _) => Err(Complaint::new(
-                self.pulse_ms.span(),
+                self.pulse_ms.as_ref().map(Spanned::span).unwrap_or_default(),
                 "the key 'travel_ms' (or travel_mm, with a section [belt]) is missing in [line]",
                 format!("add a line such as: {}", complaint::example("travel_ms")),
             )),
@@ -401,7 +476,7 @@ pub(super) fn milliseconds(key: &str, typed: &Spanned<f64>) -> Checked<Duration>
 }
 
 /// One text or a list of them.
-struct OneOrMore(Vec<String>);
+pub(super) struct OneOrMore(Vec<String>);
 
 impl<'de> Deserialize<'de> for OneOrMore {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -18,7 +18,7 @@ use crate::config::AuditConfig;
 use crate::line::Rules;
 use crate::outputs::NoOutput;
 use crate::print::counted;
-use crate::runtime::{self, Finished, ModelInspector, Pace, Sensors, Signals, Summary, Wiring};
+use crate::runtime::{self, Finished, LaneView, ModelInspector, Pace, Sensors, Signals, Summary, Wiring};
 use crate::synthetic::{Conveyor, Product};
 use crate::{Error, Result};
 
@@ -92,10 +92,10 @@ pub fn run(request: &Request, stop: Arc<AtomicBool>) -> Result<Report> {
     };
     let wiring = Wiring {
         rules: rules(),
-        class: Product::ALL[0].name().to_owned(),
+        views: vec![LaneView { region: None, class: Product::ALL[0].name().to_owned() }],
         camera: Box::new(SyntheticCamera::new(conveyor, Some(request.parts), request.rate)),
         inspector: Box::new(inspector),
-        output: Box::new(NoOutput),
+        outputs: vec![Box::new(NoOutput)],
         sensors: Sensors::default(),
         signals: Signals::default(),
         audit: AuditLog::open(&audit, &start)?,

@@ -1,5 +1,6 @@
 //! Known bad pieces that a person sends past the camera, to see whether the line still rejects them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::alarms::Alarm;
@@ -12,6 +13,8 @@ use crate::time::Monotonic;
 pub struct Challenge {
     /// How many.
     pub pieces: u32,
+    /// The lane in which they are sent; `None`: whichever they come in.
+    pub lane: Option<Arc<str>>,
     /// Those that did not come within this time were not seen.
     pub within: Duration,
     /// Who says so.
@@ -66,9 +69,9 @@ impl Trial {
         self.until
     }
 
-    /// Whether a part that is found now is one of its pieces.
-    pub(super) fn takes(&mut self) -> bool {
-        let takes = self.awaited > 0;
+    /// Whether a part that is found now in that lane is one of its pieces.
+    pub(super) fn takes(&mut self, lane: Option<&Arc<str>>) -> bool {
+        let takes = self.awaited > 0 && self.challenge.lane.as_ref().is_none_or(|own| Some(own) == lane);
         self.awaited -= u32::from(takes);
         takes
     }
@@ -97,6 +100,15 @@ impl LineCore {
     /// A person announces bad pieces.
     pub(super) fn challenge(&mut self, challenge: Challenge, at: Monotonic, actions: &mut Vec<Action>) {
         if let Some(why) = self.refuses_challenge() {
+            return actions.push(Action::Challenge(ChallengeNews::Refused(challenge, why)));
+        }
+        let names = self.rules.lanes.iter().filter_map(|lane| lane.name.as_ref()).collect::<Vec<_>>();
+        if let Some(lane) = challenge.lane.as_ref().filter(|lane| !names.contains(lane)) {
+            let known = names.iter().map(|name| &***name).collect::<Vec<_>>().join(", ");
+            let why = match known.as_str() {
+                "" => format!("there is no lane '{lane}': this belt has none"),
+                known => format!("there is no lane '{lane}', only: {known}"),
+            };
             return actions.push(Action::Challenge(ChallengeNews::Refused(challenge, why)));
         }
         actions.push(Action::Challenge(ChallengeNews::Begun(challenge.clone())));
@@ -170,7 +182,7 @@ mod tests {
 
     fn begin(bench: &mut Bench, ms: u64, pieces: u32) -> Vec<ChallengeNews> {
         let within = Duration::from_secs(60);
-        news(&bench.tell(ms, Happening::Challenged(Challenge { pieces, within, by: "Anna".into() })))
+        news(&bench.tell(ms, Happening::Challenged(Challenge { pieces, lane: None, within, by: "Anna".into() })))
     }
 
     fn news(actions: &[Action]) -> Vec<ChallengeNews> {

@@ -1,12 +1,15 @@
 //! The core itself: open parts, what they wait for, and what ends the wait.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
+
 use super::alarms::{Alarm, Alarms};
 use super::belt::{Belt, Length};
 use super::challenge::Trial;
-use super::finding::Shelf;
+use super::finding::{Eye, Shelf};
 use super::limits::Watch;
 use super::open::{COMMIT, LEAD, OpenPart, OpenParts, UNLOCATED_PATIENCE, Wait};
-use super::{Action, Counters, Device, Event, Happening, PartId, PartRecord, Rules, Ticket};
+use super::{Action, Counters, Device, Event, Happening, Lane, LaneRules, Limits, PartId, PartRecord, Rules, Ticket};
 use crate::time::{Monotonic, StampSource};
 
 /// Decides what happens to every part.
@@ -16,19 +19,36 @@ pub struct LineCore {
     pub(super) belt: Belt,
     pub(super) next: u64,
     pub(super) open: OpenParts,
-    pub(super) newest: Option<(u64, Monotonic, StampSource)>,
-    pub(super) shelf: Shelf,
-    pub(super) eye: super::finding::Eye,
+    /// As many as the rules have.
+    pub(super) lanes: Vec<LaneState>,
+    /// The first place that an encoder told after it was found to be at fault.
+    pub(super) moving_from: Option<Length>,
     pub(super) alarms: Alarms,
-    pub(super) watch: Watch,
     pub(super) trial: Option<Trial>,
     /// Whether no further part will be found.
     pub(super) is_closing: bool,
-    /// When the ejector was told to act, of late.
-    pub(super) orders: std::collections::VecDeque<Monotonic>,
     /// The latest moment of which the core was told.
     now: Monotonic,
     pub(super) counters: Counters,
+}
+
+/// What is known of one lane.
+#[derive(Debug)]
+pub(super) struct LaneState {
+    /// Its newest frame.
+    pub(super) newest: Option<(u64, Monotonic, StampSource)>,
+    pub(super) shelf: Shelf,
+    pub(super) eye: Eye,
+    pub(super) watch: Watch,
+    /// When its ejector was told to act, of late.
+    pub(super) orders: VecDeque<Monotonic>,
+}
+
+impl LaneState {
+    fn new(limits: Limits) -> Self {
+        let (shelf, eye, watch) = (Shelf::default(), Eye::default(), Watch::new(limits));
+        LaneState { newest: None, shelf, eye, watch, orders: VecDeque::new() }
+    }
 }
 
 impl LineCore {
@@ -37,15 +57,12 @@ impl LineCore {
         LineCore {
             belt: Belt::new(rules.drive),
             next: 0,
-            open: OpenParts::new(rules.ejector.delay),
-            newest: None,
-            shelf: Shelf::default(),
-            eye: super::finding::Eye::default(),
+            open: OpenParts::default(),
+            lanes: rules.lanes.iter().map(|_| LaneState::new(rules.limits)).collect(),
+            moving_from: None,
             alarms: Alarms::new(rules.quiet),
-            watch: Watch::new(rules.limits),
             trial: None,
             is_closing: false,
-            orders: std::collections::VecDeque::new(),
             now: Monotonic::default(),
             counters: Counters::default(),
             rules,
@@ -59,12 +76,12 @@ impl LineCore {
         match event.what {
             Happening::Captured(sighting) => self.captured(sighting, at, actions),
             Happening::Broken(sighting, why) => self.broken(sighting, why, at, actions),
-            Happening::Eye(is_dark) => self.eye(is_dark, at, actions),
+            Happening::Eye(lane, is_dark) => self.eye(lane, is_dark, at, actions),
             Happening::Moved(place) => self.moved(place, at, actions),
             Happening::Skipped(ticket) => self.skipped(ticket, at, actions),
             Happening::Inspected(ticket, outcome) => self.inspected(ticket, outcome, at, actions),
             Happening::Fired(part, result) => self.fired(part, result, at, actions),
-            Happening::Confirmed => self.confirmed(at, actions),
+            Happening::Confirmed(lane) => self.confirmed(lane, at, actions),
             Happening::Bin(is_full) => self.bin(is_full, at, actions),
             Happening::Fault(device, why) => self.fault(device, why, at, actions),
             Happening::Recovered(device) => self.recovered(device, at),
@@ -119,25 +136,31 @@ impl LineCore {
     pub(super) fn add(&mut self, part: NewPart, at: Monotonic) -> PartId {
         let id = PartId(self.next);
         self.next += 1;
-        let (wait, at_camera) = (part.wait, part.at_camera);
-        let at_ejector = at_camera.map(|place| place + self.rules.ejector.distance);
-        let mut record = part.record(id);
-        record.challenge = self.trial.as_mut().is_some_and(Trial::takes);
-        record.planned = at_ejector.and_then(|place| self.planned(place, at)).unwrap_or(record.captured);
-        record.slack_ms = record.planned.millis_since(at);
-        self.open.insert(record, wait, at_camera, at_ejector, at);
+        let (lane, wait, at_camera) = (part.lane, part.wait, part.at_camera);
+        let LaneRules { name, ejector, .. } = &self.rules.lanes[lane.0];
+        let mut record = part.record(id, name.clone());
+        record.challenge = self.trial.as_mut().is_some_and(|trial| trial.takes(name.as_ref()));
+        self.open.insert(record, (lane, ejector), wait, at_camera, at);
+        let planned = self.open.get(id).and_then(|open| self.planned_for(open, at));
+        if let Some(record) = self.open.record(id) {
+            record.planned = planned.unwrap_or(record.captured);
+            record.slack_ms = record.planned.millis_since(at);
+        }
         id
     }
 
-    /// When the ejector must be told to act on what is before it when the belt is at `place`, as seen at `at`: `None` while
-    /// the belt stands still before that, or when nobody knows.
-    fn planned(&self, place: Length, at: Monotonic) -> Option<Monotonic> {
-        Some(self.belt.when(place, at)? - self.rules.ejector.delay)
+    /// When its lane's ejector must be told to act on the part, as seen at `at`: `None` while the belt stands still before that,
+    /// or when nobody knows where belt or part are.
+    pub(super) fn planned_for(&self, open: &OpenPart, at: Monotonic) -> Option<Monotonic> {
+        Some(self.belt.when(open.at_ejector()?, at)? - self.rules.lanes[open.lane().0].ejector.delay)
     }
 
-    /// When the ejector must be told to act on the part: `None` also where nobody knows where it is.
-    pub(super) fn planned_for(&self, open: &OpenPart, at: Monotonic) -> Option<Monotonic> {
-        self.planned(open.at_ejector()?, at)
+    /// The part as alarms name it.
+    pub(super) fn named(&self, part: PartId) -> String {
+        match self.open.get(part).and_then(|open| open.record.lane.as_deref()) {
+            Some(lane) => format!("part {part} of lane {lane}"),
+            None => format!("part {part}"),
+        }
     }
 
     /// Whether the ejector can be told now: the part is near enough that the belt cannot surprise.
@@ -149,7 +172,7 @@ impl LineCore {
     pub(super) fn is_in_time(&self, open: &OpenPart, at: Monotonic) -> bool {
         match open.at_ejector() {
             None => at <= open.opened() + UNLOCATED_PATIENCE,
-            Some(place) => self.planned(place, at).is_none_or(|planned| at <= planned - LEAD),
+            Some(_) => self.planned_for(open, at).is_none_or(|planned| at <= planned - LEAD),
         }
     }
 
@@ -165,17 +188,40 @@ impl LineCore {
     }
 
     fn moved(&mut self, place: Length, at: Monotonic, actions: &mut Vec<Action>) {
-        let Belt::Measured(track) = &mut self.belt else {
-            return actions.push(Action::Note("an encoder counts, though the belt's speed is configured".into()));
+        let is_lost = match &self.belt {
+            Belt::Measured(track) => track.is_lost(),
+            Belt::Constant(_) => {
+                return actions.push(Action::Note("an encoder counts, though the belt's speed is configured".into()));
+            }
         };
-        if track.is_lost() && self.eye.moved_again(place) {
-            track.find();
+        let is_found = is_lost && self.moved_again(place);
+        if is_found {
             self.alarms.is_over(Alarm::Faulty(Device::Encoder), at);
         }
         let Belt::Measured(track) = &mut self.belt else { return };
+        if is_found {
+            track.find();
+        }
         if !track.is_lost() {
             track.moved(at, place);
         }
+    }
+
+    /// Whether an encoder that is not believed has moved by a part's length since.
+    fn moved_again(&mut self, place: Length) -> bool {
+        let from = *self.moving_from.get_or_insert(place);
+        let pitch = self.lanes.iter().map(|lane| lane.eye.pitch()).max().unwrap_or_default();
+        let moves = place - from > pitch;
+        if moves {
+            self.forget_places();
+        }
+        moves
+    }
+
+    /// Where parts were seen last says nothing any more.
+    pub(super) fn forget_places(&mut self) {
+        self.moving_from = None;
+        self.lanes.iter_mut().for_each(|lane| lane.eye.forget_place());
     }
 
     fn bin(&mut self, is_full: bool, at: Monotonic, actions: &mut Vec<Action>) {
@@ -201,7 +247,7 @@ impl LineCore {
         self.alarms.is_over(Alarm::Faulty(device), at);
         if let (Device::Encoder, Belt::Measured(track)) = (device, &mut self.belt) {
             track.find();
-            self.eye.forget_place();
+            self.forget_places();
         }
     }
 
@@ -215,6 +261,7 @@ impl LineCore {
 
 /// What is known of a part when it is found.
 pub(super) struct NewPart {
+    pub(super) lane: Lane,
     pub(super) ticket: Option<Ticket>,
     pub(super) frame: Option<u64>,
     pub(super) origin: String,
@@ -227,9 +274,10 @@ pub(super) struct NewPart {
 }
 
 impl NewPart {
-    fn record(self, part: PartId) -> PartRecord {
+    fn record(self, part: PartId, lane: Option<Arc<str>>) -> PartRecord {
         PartRecord {
             part,
+            lane,
             ticket: self.ticket,
             frame: self.frame,
             origin: self.origin,

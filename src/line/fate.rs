@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::alarms::Alarm;
 use super::core::LineCore;
-use super::open::Wait;
-use super::{Action, Fate, Judgement, Latency, PartId, SkippedPolicy, Ticket, Unknown, Verdict};
+use super::open::{OpenPart, Wait};
+use super::{Action, Fate, Judgement, Lane, LaneRules, Latency, PartId, SkippedPolicy, Ticket, Unknown, Verdict};
 use crate::time::{Monotonic, StampSource};
 
 /// How long after its latest moment a report of an ejector or a sensor is waited for.
@@ -46,6 +46,10 @@ impl LineCore {
         }
     }
 
+    fn lane_of(&self, open: &OpenPart) -> &LaneRules {
+        &self.rules.lanes[open.lane().0]
+    }
+
     /// The parts of a frame that have no verdict yet.
     fn waiting_for(&self, ticket: Ticket) -> Vec<PartId> {
         let of_ticket = self.open.iter().filter(|(_, open)| open.record.ticket == Some(ticket));
@@ -54,9 +58,10 @@ impl LineCore {
 
     pub(super) fn without_verdict(&mut self, part: PartId, why: Unknown, at: Monotonic, actions: &mut Vec<Action>) {
         let uninspected = matches!(why, Unknown::Skipped | Unknown::Lost);
+        let named = self.named(part);
         let text = match why.detail() {
-            Some(detail) => format!("part {part} has no verdict: {} ({detail})", why.as_str()),
-            None => format!("part {part} has no verdict: {}", why.as_str()),
+            Some(detail) => format!("{named} has no verdict: {} ({detail})", why.as_str()),
+            None => format!("{named} has no verdict: {}", why.as_str()),
         };
         self.alarms.happened(Alarm::Uninspected, text, at, actions);
         self.decide(part, Verdict::Unknown(why), at);
@@ -79,7 +84,7 @@ impl LineCore {
     /// Lets the ejector act when the part is before it, or says that this cannot be done any more.
     fn eject(&mut self, part: PartId, at: Monotonic, actions: &mut Vec<Action>) {
         let Some(open) = self.open.get(part) else { return };
-        let planned = self.planned_for(open, at);
+        let (planned, tolerance) = (self.planned_for(open, at), self.lane_of(open).ejector.tolerance);
         if open.record.stamp == StampSource::Doubtful || open.at_ejector().is_none() {
             let why = "nobody knows when it is before the ejector";
             return self.missed(part, why.into(), at, actions);
@@ -89,7 +94,7 @@ impl LineCore {
             // The belt stands still, and brings it there when it moves again.
             return;
         };
-        if at > planned + self.rules.ejector.tolerance {
+        if at > planned + tolerance {
             let late = at.millis_since(planned);
             return self.missed(
                 part,
@@ -104,21 +109,24 @@ impl LineCore {
     }
 
     fn order(&mut self, part: PartId, planned: Monotonic, at: Monotonic, actions: &mut Vec<Action>) {
-        if let Some(most) = self.rules.ejector.most_per_second {
-            self.orders.retain(|order| planned.saturating_since(*order) < Duration::from_secs(1));
-            if self.orders.len() >= most as usize {
+        let Some(open) = self.open.get(part) else { return };
+        let (lane, ejector) = (open.lane(), self.lane_of(open).ejector);
+        if let Some(most) = ejector.most_per_second {
+            let orders = &mut self.lanes[lane.0].orders;
+            orders.retain(|order| planned.saturating_since(*order) < Duration::from_secs(1));
+            if orders.len() >= most as usize {
                 return self.missed(part, format!("the ejector acts at most {most} times in a second"), at, actions);
             }
-            self.orders.push_back(planned);
+            orders.push_back(planned);
         }
         let Some(record) = self.open.record(part) else { return };
-        let ejector = self.rules.ejector;
         let latest = planned + ejector.tolerance;
         record.planned = planned;
         let class = record.class.clone();
         let score = record.judgement.as_ref().map(|judgement| judgement.score);
         self.open.wait_for(part, Wait::Firing(latest.max(at) + REPORT_PATIENCE));
-        actions.push(Action::Fire(super::Order { part, class, score, at: planned, latest, pulse: ejector.dwell }));
+        let pulse = ejector.dwell;
+        actions.push(Action::Fire(super::Order { part, lane, class, score, at: planned, latest, pulse }));
     }
 
     pub(super) fn fired(
@@ -129,8 +137,9 @@ impl LineCore {
         actions: &mut Vec<Action>,
     ) {
         // A report after the patience has ended cannot change a fate that is written down.
-        let is_awaited = self.open.get(part).is_some_and(|open| matches!(open.wait(), Wait::Firing(_)));
-        let Some(record) = self.open.record(part).filter(|_| is_awaited) else {
+        let awaited = self.open.get(part).filter(|open| matches!(open.wait(), Wait::Firing(_)));
+        let rules = awaited.map(|open| (self.lane_of(open).ejector.tolerance, self.lane_of(open).confirm));
+        let (Some(record), Some((tolerance, confirm))) = (self.open.record(part), rules) else {
             return actions.push(Action::Note(format!("a report about part {part} came after its fate was settled")));
         };
         let fired = match result {
@@ -139,10 +148,10 @@ impl LineCore {
         };
         record.fired = Some(fired);
         let late = fired.millis_since(record.planned);
-        if fired > record.planned + self.rules.ejector.tolerance {
+        if fired > record.planned + tolerance {
             return self.missed(part, format!("the ejector acted {late:.1} ms late"), at, actions);
         }
-        match self.rules.confirm {
+        match confirm {
             Some(confirm) => {
                 self.open.wait_for(part, Wait::Confirmation(fired + confirm.until + REPORT_PATIENCE / 10));
             }
@@ -150,13 +159,14 @@ impl LineCore {
         }
     }
 
-    /// The sensor in the chute saw something at `at`.
-    pub(super) fn confirmed(&mut self, at: Monotonic, actions: &mut Vec<Action>) {
-        let Some(confirm) = self.rules.confirm else {
+    /// The sensor in the lane's chute saw something at `at`.
+    pub(super) fn confirmed(&mut self, lane: Lane, at: Monotonic, actions: &mut Vec<Action>) {
+        let Some(confirm) = self.rules.lanes[lane.0].confirm else {
             return actions.push(Action::Note("a sensor confirms a reject, though none is configured".into()));
         };
         let fits = |fired: Monotonic| fired + confirm.from <= at && at <= fired + confirm.until;
-        let waiting = self.open.iter().filter(|(_, open)| matches!(open.wait(), Wait::Confirmation(_)));
+        let waits = |open: &OpenPart| open.lane() == lane && matches!(open.wait(), Wait::Confirmation(_));
+        let waiting = self.open.iter().filter(|(_, open)| waits(open));
         let first =
             waiting.filter_map(|(part, open)| Some((open.record.fired?, part))).filter(|(fired, _)| fits(*fired));
         let Some((_, part)) = first.min() else {
@@ -181,15 +191,16 @@ impl LineCore {
 
     fn unconfirmed(&mut self, part: PartId, at: Monotonic, actions: &mut Vec<Action>) {
         let why = "the ejector acted, but the sensor in the chute saw nothing fall".to_owned();
-        let text = format!("part {part}: {why}");
+        let text = format!("{}: {why}", self.named(part));
         self.alarms.happened(Alarm::Unconfirmed, text.clone(), at, actions);
-        let missing = self.rules.confirm.map(|confirm| confirm.missing).unwrap_or_default();
+        let confirm = self.open.get(part).and_then(|open| self.lane_of(open).confirm);
+        let missing = confirm.map(|confirm| confirm.missing).unwrap_or_default();
         self.close(part, Fate::Unaccounted(why), at, actions);
         self.follow(missing, text, actions);
     }
 
     pub(super) fn missed(&mut self, part: PartId, why: String, at: Monotonic, actions: &mut Vec<Action>) {
-        let text = format!("part {part} was not rejected: {why}");
+        let text = format!("{} was not rejected: {why}", self.named(part));
         self.alarms.happened(Alarm::MissedReject, text.clone(), at, actions);
         self.close(part, Fate::Unaccounted(why), at, actions);
         self.follow(self.rules.late, text, actions);
@@ -197,7 +208,7 @@ impl LineCore {
 
     fn close(&mut self, part: PartId, fate: Fate, at: Monotonic, actions: &mut Vec<Action>) {
         let Some(mut open) = self.open.remove(part) else { return };
-        let is_bad = fate != Fate::Passed;
+        let (lane, is_bad) = (open.lane(), fate != Fate::Passed);
         open.record.fate = fate;
         let record = open.record;
         self.counters.count(&record);
@@ -206,7 +217,8 @@ impl LineCore {
             // That it is bad says nothing of the process.
             return self.challenged(&record, at, actions);
         }
-        if let Some(text) = self.watch.add(is_bad) {
+        if let Some(text) = self.lanes[lane.0].watch.add(is_bad) {
+            let text = record.lane.map_or_else(|| text.clone(), |lane| format!("lane {lane}: {text}"));
             self.alarms.happened(Alarm::ManyRejects, text.clone(), at, actions);
             self.follow(self.rules.limits.exceeded, text, actions);
         }
@@ -223,7 +235,8 @@ impl LineCore {
                 Wait::Confirmation(_) => "the run ended before the sensor in the chute saw it",
                 _ => "the run ended before the ejector could act on it",
             };
-            self.alarms.happened(Alarm::MissedReject, format!("part {part} was not rejected: {why}"), at, actions);
+            let text = format!("{} was not rejected: {why}", self.named(part));
+            self.alarms.happened(Alarm::MissedReject, text, at, actions);
             self.close(part, Fate::Unaccounted(why.into()), at, actions);
         }
         self.end_challenge(at, actions);

@@ -7,7 +7,7 @@ use super::alarms::Alarm;
 use super::belt::{Belt, Length};
 use super::core::{LineCore, NewPart};
 use super::open::Wait;
-use super::{Action, Device, Find, PartId, PhotoEye, Sighting, Ticket, Unknown};
+use super::{Action, Device, Find, Lane, PartId, PhotoEye, Sighting, Ticket, Unknown};
 use crate::time::{Monotonic, StampSource};
 
 /// So many frames that were lost at once get a record each; more are not a belt that goes on.
@@ -19,7 +19,7 @@ const SHELF: usize = 8;
 /// A belt that moved by less than this fraction of the parts' pitch from one edge to the next stood still between them.
 const STANDSTILL: i64 = 10;
 
-/// Frames for which no part is known yet, the oldest first.
+/// A lane's frames for which no part is known yet, the oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Shelf(VecDeque<Shelved>);
 
@@ -32,37 +32,30 @@ struct Shelved {
     place: Length,
 }
 
-/// What the photo-eye saw last.
+/// What the photo-eye saw last in a lane.
 #[derive(Debug, Default)]
 pub(super) struct Eye {
     /// Where the belt was when the part before came.
     newest: Option<Length>,
     /// Where the belt was when it became dark, while it is.
     dark_since: Option<Length>,
-    /// The first place that an encoder told after it was found to be at fault.
-    moving_from: Option<Length>,
     pitch: Length,
 }
 
 impl Eye {
-    /// Whether an encoder that is not believed has moved by a part's length since.
-    pub(super) fn moved_again(&mut self, place: Length) -> bool {
-        let from = *self.moving_from.get_or_insert(place);
-        let moves = place - from > self.pitch;
-        if moves {
-            self.forget_place();
-        }
-        moves
+    /// Two of the parts that it saw are at least so far apart.
+    pub(super) fn pitch(&self) -> Length {
+        self.pitch
     }
 
     pub(super) fn forget_place(&mut self) {
-        (self.newest, self.dark_since, self.moving_from) = (None, None, None);
+        (self.newest, self.dark_since) = (None, None);
     }
 }
 
 impl LineCore {
     pub(super) fn captured(&mut self, sighting: Sighting, at: Monotonic, actions: &mut Vec<Action>) {
-        match self.rules.find {
+        match self.rules.lanes[sighting.lane.0].find {
             Find::EveryFrame => {
                 self.close_gap(&sighting, at, actions);
                 let ticket = sighting.ticket;
@@ -74,7 +67,7 @@ impl LineCore {
     }
 
     pub(super) fn broken(&mut self, sighting: Sighting, why: String, at: Monotonic, actions: &mut Vec<Action>) {
-        match self.rules.find {
+        match self.rules.lanes[sighting.lane.0].find {
             Find::EveryFrame => {
                 self.close_gap(&sighting, at, actions);
                 let part = self.open_frame(sighting, at, actions);
@@ -86,7 +79,7 @@ impl LineCore {
 
     /// A part that is its frame.
     fn open_frame(&mut self, sighting: Sighting, at: Monotonic, actions: &mut Vec<Action>) -> PartId {
-        self.newest = Some((sighting.frame, sighting.captured, sighting.stamp));
+        self.lanes[sighting.lane.0].newest = Some((sighting.frame, sighting.captured, sighting.stamp));
         let ticket = sighting.ticket;
         self.found(sighting, Some(ticket), at, actions)
     }
@@ -98,21 +91,21 @@ impl LineCore {
         at: Monotonic,
         actions: &mut Vec<Action>,
     ) -> PartId {
-        let Sighting { frame, captured, stamp, origin, class, .. } = sighting;
+        let Sighting { lane, frame, captured, stamp, origin, class, .. } = sighting;
         let at_camera = (stamp != StampSource::Doubtful).then(|| self.belt.position(captured)).flatten();
         if let (Belt::Measured(_), Some(place)) = (&self.belt, at_camera) {
-            self.hold_against_encoder(place, "the camera", at, actions);
+            self.hold_against_encoder(lane, place, "the camera", at, actions);
         }
         // An encoder that was just found to be at fault does not tell this part's place either.
         let at_camera = at_camera.filter(|_| self.belt.position(captured).is_some());
         let (frame, seen, wait) = (Some(frame), None, Wait::Verdict);
-        self.add(NewPart { ticket, frame, origin, class, seen, captured, stamp, at_camera, wait }, at)
+        self.add(NewPart { lane, ticket, frame, origin, class, seen, captured, stamp, at_camera, wait }, at)
     }
 
     /// Frames that the camera counted and never delivered are parts too: their captures lie evenly between those of
     /// their neighbours; nobody knows when they were where that is not known of a neighbour.
     fn close_gap(&mut self, sighting: &Sighting, at: Monotonic, actions: &mut Vec<Action>) {
-        let Some((newest, captured, stamp)) = self.newest else { return };
+        let Some((newest, captured, stamp)) = self.lanes[sighting.lane.0].newest else { return };
         let Some(missing) = sighting.frame.checked_sub(newest + 1) else {
             let text = format!("the camera counts anew: frame {} follows frame {newest}", sighting.frame);
             return actions.push(Action::Note(text));
@@ -135,38 +128,59 @@ impl LineCore {
         }
     }
 
-    /// An edge of the photo-eye at `at`: it is dark while a part is before it.
-    pub(super) fn eye(&mut self, is_dark: bool, at: Monotonic, actions: &mut Vec<Action>) {
-        let Find::PhotoEye(eye) = self.rules.find else {
-            return actions.push(Action::Note("a photo-eye tells of a part, though none is configured".into()));
-        };
-        self.eye.pitch = eye.pitch;
-        let place = self.belt.position(at);
-        self.eye.dark_since = place.filter(|_| is_dark);
+    /// An edge of the lane's photo-eye, or that of all lanes, at `at`: it is dark while a part is before it.
+    pub(super) fn eye(&mut self, owner: Option<Lane>, is_dark: bool, at: Monotonic, actions: &mut Vec<Action>) {
         if !is_dark {
-            return self.alarms.is_over(Alarm::Faulty(Device::PhotoEye), at);
+            self.alarms.is_over(Alarm::Faulty(Device::PhotoEye(owner)), at);
+        }
+        let seen = self.rules.each_lane().filter_map(|(lane, rules)| match rules.find {
+            Find::PhotoEye(eye) if eye.own.then_some(lane) == owner => Some((lane, eye)),
+            _ => None,
+        });
+        let seen = seen.collect::<Vec<_>>();
+        if seen.is_empty() {
+            actions.push(Action::Note("a photo-eye tells of a part, though none is configured".into()));
+        }
+        for (lane, eye) in seen {
+            self.eye_of(lane, eye, is_dark, at, actions);
+        }
+    }
+
+    fn eye_of(&mut self, lane: Lane, eye: PhotoEye, is_dark: bool, at: Monotonic, actions: &mut Vec<Action>) {
+        let place = self.belt.position(at);
+        let state = &mut self.lanes[lane.0].eye;
+        (state.pitch, state.dark_since) = (eye.pitch, place.filter(|_| is_dark));
+        if !is_dark {
+            return;
         }
         if let Some(place) = place
-            && self.is_same_part(place, eye.pitch, at, actions)
+            && self.is_same_part(lane, place, eye.pitch, at, actions)
         {
             return;
         }
         let place = self.belt.position(at);
-        self.eye.newest = place;
+        self.lanes[lane.0].eye.newest = place;
         let at_camera = place.map(|place| place + eye.to_camera);
         let captured = at_camera.and_then(|place| self.belt.when(place, at)).unwrap_or(at);
         let (ticket, frame, origin, class) = (None, None, String::new(), String::new());
         let (seen, stamp, wait) = (Some(at), StampSource::Interpolated, Wait::Frame);
-        let part = self.add(NewPart { ticket, frame, origin, class, seen, captured, stamp, at_camera, wait }, at);
+        let part = self.add(NewPart { lane, ticket, frame, origin, class, seen, captured, stamp, at_camera, wait }, at);
         match at_camera {
-            Some(place) => self.find_on_shelf(part, place, eye, at, actions),
+            Some(place) => self.find_on_shelf(lane, part, place, eye, at, actions),
             None => self.without_verdict(part, Unknown::Unlocated, at, actions),
         }
     }
 
     /// Whether an edge belongs to the part that came before: to a hole in it, or to a belt that went back and forth.
-    fn is_same_part(&mut self, place: Length, pitch: Length, at: Monotonic, actions: &mut Vec<Action>) -> bool {
-        let Some(newest) = self.eye.newest else { return false };
+    fn is_same_part(
+        &mut self,
+        lane: Lane,
+        place: Length,
+        pitch: Length,
+        at: Monotonic,
+        actions: &mut Vec<Action>,
+    ) -> bool {
+        let Some(newest) = self.lanes[lane.0].eye.newest else { return false };
         if place - newest >= pitch {
             return false;
         }
@@ -175,19 +189,19 @@ impl LineCore {
             Belt::Constant(_) => true,
             Belt::Measured(track) if moved || track.is_reversed() => true,
             Belt::Measured(_) => {
-                self.hold_against_encoder(place, "the photo-eye", at, actions);
+                self.hold_against_encoder(lane, place, "the photo-eye", at, actions);
                 false
             }
         }
     }
 
-    /// Two parts are not in one place: whoever saw them says that the encoder stands still though the belt does not.
-    fn hold_against_encoder(&mut self, place: Length, who: &str, at: Monotonic, actions: &mut Vec<Action>) {
-        let pitch = match self.rules.find {
+    /// Two parts of a lane are not in one place: whoever saw them says that the encoder stands still though the belt does not.
+    fn hold_against_encoder(&mut self, lane: Lane, place: Length, who: &str, at: Monotonic, actions: &mut Vec<Action>) {
+        let pitch = match self.rules.lanes[lane.0].find {
             Find::PhotoEye(eye) => eye.pitch,
             Find::EveryFrame => Length::from_nm(1),
         };
-        if let Some(newest) = self.eye.newest.replace(place)
+        if let Some(newest) = self.lanes[lane.0].eye.newest.replace(place)
             && place - newest < pitch
         {
             let why = format!("{who} saw another part, though the belt did not move by a part's length ({pitch})");
@@ -202,8 +216,9 @@ impl LineCore {
         if let Belt::Measured(track) = &mut self.belt {
             track.lose();
         }
-        self.eye.forget_place();
-        self.shelf.0.drain(..).for_each(|shelved| actions.push(Action::Forget(shelved.sighting.ticket)));
+        self.forget_places();
+        let shelved = self.lanes.iter_mut().flat_map(|lane| lane.shelf.0.drain(..));
+        actions.extend(shelved.map(|shelved| Action::Forget(shelved.sighting.ticket)));
         let is_lost = |wait: Wait| matches!(wait, Wait::Frame | Wait::Verdict | Wait::Place);
         let lost = self.open.iter().filter(|(_, open)| is_lost(open.wait()) && open.at_ejector().is_some());
         let lost = lost.map(|(part, open)| (part, open.wait())).collect::<Vec<_>>();
@@ -232,7 +247,8 @@ impl LineCore {
         let Some(place) = place else {
             return actions.push(Action::Forget(sighting.ticket));
         };
-        let waiting = self.open.iter().filter(|(_, open)| open.wait() == Wait::Frame);
+        let lane = sighting.lane;
+        let waiting = self.open.iter().filter(|(_, open)| open.lane() == lane && open.wait() == Wait::Frame);
         let waiting = waiting.filter_map(|(part, open)| Some((part, open.at_camera()?))).collect::<Vec<_>>();
         let shelved = Shelved { sighting, broken, place };
         let mut is_taken = false;
@@ -249,17 +265,19 @@ impl LineCore {
         if is_taken {
             return;
         }
-        if self.shelf.0.len() == SHELF
-            && let Some(oldest) = self.shelf.0.pop_front()
+        let shelf = &mut self.lanes[lane.0].shelf.0;
+        if shelf.len() == SHELF
+            && let Some(oldest) = shelf.pop_front()
         {
             actions.push(Action::Forget(oldest.sighting.ticket));
         }
-        self.shelf.0.push_back(shelved);
+        shelf.push_back(shelved);
     }
 
     /// A frame may have come before the edge was told.
     fn find_on_shelf(
         &mut self,
+        lane: Lane,
         part: PartId,
         at_camera: Length,
         eye: PhotoEye,
@@ -267,15 +285,16 @@ impl LineCore {
         actions: &mut Vec<Action>,
     ) {
         let fits = |shelved: &Shelved| shelved.place >= at_camera && shelved.place - at_camera <= eye.window;
-        let Some(first) = self.shelf.0.iter().position(fits) else { return };
-        let Some(shelved) = self.shelf.0.remove(first) else { return };
+        let shelf = &mut self.lanes[lane.0].shelf.0;
+        let Some(first) = shelf.iter().position(fits) else { return };
+        let Some(shelved) = shelf.remove(first) else { return };
         self.take(part, &shelved, &mut false, at, actions);
     }
 
     /// The frame is the part's; it may be that of two parts that lie close together, and is inspected once.
     fn take(&mut self, part: PartId, shelved: &Shelved, is_taken: &mut bool, at: Monotonic, actions: &mut Vec<Action>) {
         let Some(record) = self.open.record(part) else { return };
-        let Sighting { ticket, frame, captured, stamp, origin, class } = shelved.sighting.clone();
+        let Sighting { ticket, frame, captured, stamp, origin, class, .. } = shelved.sighting.clone();
         (record.ticket, record.frame, record.captured, record.stamp) = (Some(ticket), Some(frame), captured, stamp);
         (record.origin, record.class) = (origin, class);
         self.open.wait_for(part, Wait::Verdict);
@@ -289,28 +308,38 @@ impl LineCore {
 
     /// Frames that no part can claim any more: the eye would have told of it.
     pub(super) fn forget_frames(&mut self, at: Monotonic, actions: &mut Vec<Action>) {
-        let Find::PhotoEye(eye) = self.rules.find else { return };
-        self.look_for_blocked_eye(eye, at, actions);
-        if self.shelf.0.is_empty() {
+        for lane in (0..self.lanes.len()).map(Lane) {
+            if let Find::PhotoEye(eye) = self.rules.lanes[lane.0].find {
+                self.look_for_blocked_eye(lane, eye, at, actions);
+                self.forget_frames_of(lane, eye, at, actions);
+            }
+        }
+    }
+
+    fn forget_frames_of(&mut self, lane: Lane, eye: PhotoEye, at: Monotonic, actions: &mut Vec<Action>) {
+        let shelf = &mut self.lanes[lane.0].shelf.0;
+        if shelf.is_empty() {
             return;
         }
         let Some(told) = self.belt.position(at - EDGE_DELAY) else { return };
-        while self.shelf.0.front().is_some_and(|shelved| shelved.place < told + eye.to_camera)
-            && let Some(shelved) = self.shelf.0.pop_front()
+        while shelf.front().is_some_and(|shelved| shelved.place < told + eye.to_camera)
+            && let Some(shelved) = shelf.pop_front()
         {
             actions.push(Action::Forget(shelved.sighting.ticket));
         }
     }
 
-    fn look_for_blocked_eye(&mut self, eye: PhotoEye, at: Monotonic, actions: &mut Vec<Action>) {
-        let (Some(since), Some(place)) = (self.eye.dark_since, self.belt.position(at)) else { return };
-        if place - since > eye.longest && !self.alarms.lasts(Alarm::Faulty(Device::PhotoEye)) {
+    fn look_for_blocked_eye(&mut self, lane: Lane, eye: PhotoEye, at: Monotonic, actions: &mut Vec<Action>) {
+        let state = &self.lanes[lane.0].eye;
+        let (Some(since), Some(place)) = (state.dark_since, self.belt.position(at)) else { return };
+        let device = Device::PhotoEye(eye.own.then_some(lane));
+        if place - since > eye.longest && !self.alarms.lasts(Alarm::Faulty(device)) {
             let why = format!(
                 "the photo-eye is dark over more of the belt than a part is long ({}): parts pass unseen",
                 eye.longest
             );
-            actions.push(Action::Health(Device::PhotoEye, Err(why.clone())));
-            self.alarms.begins(Alarm::Faulty(Device::PhotoEye), why.clone(), actions);
+            actions.push(Action::Health(device, Err(why.clone())));
+            self.alarms.begins(Alarm::Faulty(device), why.clone(), actions);
             actions.push(Action::StopLine(why));
         }
     }

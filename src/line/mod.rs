@@ -10,6 +10,9 @@
 //!            alarms, limits    what a person must know
 //! ```
 //!
+//! Several lanes may lie side by side on the belt. Each finds its parts, ejects and confirms for itself; belt, alarms and the
+//! numbers of parts are common.
+//!
 //! A part has one identity, exactly one [`Verdict`] and exactly one [`Fate`]. A verdict that is missing, late or faulted
 //! counts as bad: such a part is rejected, or, where that cannot be done, written down as unaccounted and alarmed. It is
 //! never passed in silence.
@@ -35,7 +38,7 @@ pub use alarms::Alarm;
 pub use belt::{Drive, Length};
 pub use challenge::{Challenge, ChallengeNews, Outcome};
 pub use record::{Counters, Evidence, Fate, Judgement, Latency, PartRecord, Unknown, Verdict};
-pub use rules::{Confirm, Consequence, Ejector, Find, Limits, PhotoEye, Rules, Share, SkippedPolicy};
+pub use rules::{Confirm, Consequence, Ejector, Find, LaneRules, Limits, PhotoEye, Rules, Share, SkippedPolicy};
 
 use crate::time::{Monotonic, StampSource};
 
@@ -49,7 +52,12 @@ impl fmt::Display for PartId {
     }
 }
 
-/// Names one arrival of a frame within a run. Frame numbers do not: a camera that was reopened may count from 0 again.
+/// One of the lanes that lie side by side on the belt, counted from 0 in their order; a belt without lanes is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Lane(pub usize);
+
+/// Names one arrival of a frame within a run. Frame numbers do not: a camera that was reopened may count from 0 again,
+/// and on a belt with lanes each sees its own part of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);
 
@@ -58,6 +66,8 @@ pub struct Ticket(pub u64);
 pub struct Sighting {
     /// What later events call this frame.
     pub ticket: Ticket,
+    /// The lane that it shows.
+    pub lane: Lane,
     /// The camera's number of the frame; a gap is a frame that never arrived.
     pub frame: u64,
     /// When it was captured.
@@ -70,19 +80,19 @@ pub struct Sighting {
     pub class: String,
 }
 
-/// A device whose health the line follows.
+/// A device whose health the line follows. Of what each lane may have its own, it says whose it is; `None`: the whole belt's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Device {
     /// Where frames come from.
     Camera,
     /// What ejects.
-    Output,
+    Output(Option<Lane>),
     /// What sees parts before the camera does.
-    PhotoEye,
+    PhotoEye(Option<Lane>),
     /// What measures the belt.
     Encoder,
     /// What sees ejected parts.
-    ConfirmSensor,
+    ConfirmSensor(Option<Lane>),
     /// What sees that the bin is full.
     BinSensor,
     /// What stops the line.
@@ -94,23 +104,36 @@ pub enum Device {
     /// Where decisions are written down.
     Audit,
     /// The pictures themselves: light, focus, or a camera that sends the same one for ever.
-    Picture,
+    Picture(Option<Lane>),
+}
+
+impl Device {
+    /// The lane that it is of, where it is not the whole belt's.
+    pub fn lane(self) -> Option<Lane> {
+        match self {
+            Device::Output(lane) | Device::PhotoEye(lane) | Device::ConfirmSensor(lane) | Device::Picture(lane) => lane,
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(lane) = self.lane() {
+            write!(f, "lane-{}-", lane.0 + 1)?;
+        }
         f.write_str(match self {
             Device::Camera => "camera",
-            Device::Output => "output",
-            Device::PhotoEye => "photo-eye",
+            Device::Output(_) => "output",
+            Device::PhotoEye(_) => "photo-eye",
             Device::Encoder => "encoder",
-            Device::ConfirmSensor => "confirm-sensor",
+            Device::ConfirmSensor(_) => "confirm-sensor",
             Device::BinSensor => "bin-sensor",
             Device::StopOutput => "stop-output",
             Device::Heartbeat => "heartbeat",
             Device::AlarmOutput => "alarm-output",
             Device::Audit => "audit",
-            Device::Picture => "picture",
+            Device::Picture(_) => "picture",
         })
     }
 }
@@ -131,8 +154,8 @@ pub enum Happening {
     Captured(Sighting),
     /// A frame arrived that cannot be read.
     Broken(Sighting, String),
-    /// The photo-eye became dark (`true`: a part begins) or light at [`Event::at`].
-    Eye(bool),
+    /// A lane's photo-eye, or that of all lanes, became dark (`true`: a part begins) or light at [`Event::at`].
+    Eye(Option<Lane>, bool),
     /// The belt is at that place since [`Event::at`].
     Moved(Length),
     /// A newer frame took the place of this one before it was inspected.
@@ -141,8 +164,8 @@ pub enum Happening {
     Inspected(Ticket, Result<(Judgement, Latency), String>),
     /// The ejector acted on the part at that moment, or failed to.
     Fired(PartId, Result<Monotonic, String>),
-    /// The sensor in the chute saw something fall at [`Event::at`].
-    Confirmed,
+    /// The sensor in the lane's chute saw something fall at [`Event::at`].
+    Confirmed(Lane),
     /// The bin for rejected parts is full, or no longer.
     Bin(bool),
     /// A device failed, or fails for another reason than before.
@@ -170,6 +193,8 @@ pub enum Happening {
 pub struct Order {
     /// The part.
     pub part: PartId,
+    /// The lane whose ejector is to act.
+    pub lane: Lane,
     /// The product that it was inspected as.
     pub class: String,
     /// What the inspection found, if it did.

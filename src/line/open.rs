@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::belt::{Belt, Length};
-use super::{PartId, PartRecord};
+use super::{Ejector, Lane, PartId, PartRecord};
 use crate::time::Monotonic;
 
 /// How long before its moment a part needs its verdict, so that the ejector can still be armed.
@@ -33,6 +33,9 @@ pub(super) enum Wait {
 #[derive(Debug)]
 pub(super) struct OpenPart {
     pub(super) record: PartRecord,
+    lane: Lane,
+    /// From the command to the moment at which its lane's ejector acts.
+    delay: Duration,
     wait: Wait,
     /// Where the belt is when the part is before the camera; `None` where nobody knows.
     at_camera: Option<Length>,
@@ -42,6 +45,10 @@ pub(super) struct OpenPart {
 }
 
 impl OpenPart {
+    pub(super) fn lane(&self) -> Lane {
+        self.lane
+    }
+
     pub(super) fn wait(&self) -> Wait {
         self.wait
     }
@@ -63,13 +70,13 @@ impl OpenPart {
         match (self.wait, self.at_ejector) {
             (Wait::Firing(until) | Wait::Confirmation(until), _) => Some(Due::At(until)),
             (Wait::Frame | Wait::Verdict, None) => Some(Due::At(self.opened + UNLOCATED_PATIENCE)),
-            (Wait::Frame | Wait::Verdict, Some(place)) => Some(Due::Before(LEAD, place)),
-            (Wait::Place, place) => Some(Due::Before(COMMIT, place?)),
+            (Wait::Frame | Wait::Verdict, Some(place)) => Some(Due::Before(self.delay + LEAD, place)),
+            (Wait::Place, place) => Some(Due::Before(self.delay + COMMIT, place?)),
         }
     }
 }
 
-/// A moment that is known, or so long before the one in which the ejector must act on what the belt brings to a place.
+/// A moment that is known, or so long before the belt brings what is on it to a place.
 enum Due {
     At(Monotonic),
     Before(Duration, Length),
@@ -78,32 +85,27 @@ enum Due {
 /// The parts whose fate is not settled.
 ///
 /// At each event the core asks which part is due next. A belt reaches places in their order, so of the parts that are due
-/// equally long before the ejector acts, the one whose place comes first is the first: only that one's moment is computed.
-#[derive(Debug)]
+/// equally long before the belt reaches them, the one whose place comes first is the first: only that one's moment is computed.
+#[derive(Debug, Default)]
 pub(super) struct OpenParts {
     parts: BTreeMap<PartId, OpenPart>,
     times: BTreeSet<(Monotonic, PartId)>,
     places: BTreeMap<Duration, BTreeSet<(Length, PartId)>>,
-    /// From the command to the moment at which the ejector acts.
-    delay: Duration,
 }
 
 impl OpenParts {
-    pub(super) fn new(delay: Duration) -> Self {
-        OpenParts { parts: BTreeMap::new(), times: BTreeSet::new(), places: BTreeMap::new(), delay }
-    }
-
-    /// Opens a part at `at`.
+    /// Opens a part of a lane with that ejector at `at`; it was or will be before the camera when the belt is at `at_camera`.
     pub(super) fn insert(
         &mut self,
         record: PartRecord,
+        (lane, ejector): (Lane, &Ejector),
         wait: Wait,
         at_camera: Option<Length>,
-        at_ejector: Option<Length>,
         at: Monotonic,
     ) {
-        let part = record.part;
-        self.parts.insert(part, OpenPart { record, wait, at_camera, at_ejector, opened: at });
+        let (part, delay) = (record.part, ejector.delay);
+        let at_ejector = at_camera.map(|place| place + ejector.distance);
+        self.parts.insert(part, OpenPart { record, lane, delay, wait, at_camera, at_ejector, opened: at });
         self.note(part);
     }
 
@@ -148,7 +150,7 @@ impl OpenParts {
         let time = self.times.first().map(|(at, _)| *at);
         let places = self.places.iter().filter_map(|(ahead, places)| {
             let (place, _) = places.first()?;
-            Some(self.before(belt.when(*place, now)?, *ahead))
+            Some(belt.when(*place, now)? - *ahead)
         });
         places.chain(time).min()
     }
@@ -157,17 +159,12 @@ impl OpenParts {
     pub(super) fn due(&self, belt: &Belt, now: Monotonic) -> Vec<(PartId, Wait)> {
         let times = self.times.iter().take_while(|(at, _)| *at <= now).map(|(_, part)| *part);
         let places = self.places.iter().flat_map(|(ahead, places)| {
-            let is_due = |place| belt.when(place, now).is_some_and(|when| self.before(when, *ahead) <= now);
+            let is_due = |place| belt.when(place, now).is_some_and(|when| when - *ahead <= now);
             places.iter().take_while(move |(place, _)| is_due(*place)).map(|(_, part)| *part)
         });
         let mut due = times.chain(places).filter_map(|part| Some((part, self.get(part)?.wait))).collect::<Vec<_>>();
         due.sort_unstable_by_key(|(part, _)| *part);
         due
-    }
-
-    /// So long before the ejector must be told to act on what is before it at `when`.
-    fn before(&self, when: Monotonic, ahead: Duration) -> Monotonic {
-        when - self.delay - ahead
     }
 
     fn change(&mut self, part: PartId, change: impl FnOnce(&mut OpenPart)) {

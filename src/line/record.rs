@@ -1,5 +1,6 @@
 //! What is known of a part when its fate is settled.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{PartId, Ticket};
@@ -136,6 +137,8 @@ impl Fate {
 pub struct PartRecord {
     /// The part.
     pub part: PartId,
+    /// The name of its lane, on a belt with lanes.
+    pub lane: Option<Arc<str>>,
     /// What the caller calls its frame; `None` for a frame that never arrived.
     pub ticket: Option<Ticket>,
     /// The camera's number of its frame; `None` where no frame shows the part.
@@ -202,7 +205,7 @@ pub struct Counters {
 }
 
 impl Counters {
-    pub(super) fn count(&mut self, record: &PartRecord) {
+    pub(crate) fn count(&mut self, record: &PartRecord) {
         self.parts += 1;
         let fate = match record.fate {
             Fate::Passed => &mut self.passed,

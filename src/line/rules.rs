@@ -1,23 +1,20 @@
 //! What the line goes by: how parts are found, where things are along the belt, and what follows from what.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{Drive, Length};
+use super::{Drive, Lane, Length};
 
 /// What the line goes by.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rules {
-    /// How a part is found.
-    pub find: Find,
+    /// The lanes that lie side by side on the belt: at least one.
+    pub lanes: Vec<LaneRules>,
     /// What tells how the belt moves.
     pub drive: Drive,
-    /// What takes bad parts off the belt.
-    pub ejector: Ejector,
-    /// What tells that it did.
-    pub confirm: Option<Confirm>,
-    /// How many rejects are too many.
+    /// How many rejects of a lane are too many.
     pub limits: Limits,
     /// An alarm is over when its cause did not come again for so long.
     pub quiet: Duration,
@@ -36,18 +33,17 @@ impl Rules {
     /// Every frame is a part, which is before the ejector `travel` after its capture; the ejector acts for `dwell`, and has
     /// missed its part when it acts more than `tolerance` late. All else is counted, not stopped for.
     pub fn timed(travel: Duration, dwell: Duration, tolerance: Duration) -> Self {
+        let ejector = Ejector {
+            distance: Length::at_one_metre_per_second(travel),
+            delay: Duration::ZERO,
+            dwell,
+            gap: Duration::ZERO,
+            tolerance,
+            most_per_second: None,
+        };
         Rules {
-            find: Find::EveryFrame,
+            lanes: vec![LaneRules { name: None, find: Find::EveryFrame, ejector, confirm: None }],
             drive: Drive::ONE_METRE_PER_SECOND,
-            ejector: Ejector {
-                distance: Length::at_one_metre_per_second(travel),
-                delay: Duration::ZERO,
-                dwell,
-                gap: Duration::ZERO,
-                tolerance,
-                most_per_second: None,
-            },
-            confirm: None,
             limits: Limits::default(),
             quiet: Self::QUIET,
             late: Consequence::Count,
@@ -60,29 +56,62 @@ impl Rules {
     /// stand still for longer than anybody wants to wait.
     pub fn longest_way(&self) -> Duration {
         const MEASURED: Duration = Duration::from_secs(30);
-        let travel = match self.drive {
-            Drive::Constant(speed) => {
-                Duration::from_secs_f64(self.ejector.distance.as_nm().max(0) as f64 / speed.max(1) as f64)
-            }
-            Drive::Encoder => MEASURED,
+        let of_lane = |lane: &LaneRules| {
+            let travel = match self.drive {
+                Drive::Constant(speed) => {
+                    Duration::from_secs_f64(lane.ejector.distance.as_nm().max(0) as f64 / speed.max(1) as f64)
+                }
+                Drive::Encoder => MEASURED,
+            };
+            let confirmation = lane.confirm.map_or(Duration::ZERO, |confirm| confirm.until);
+            travel + lane.ejector.dwell + lane.ejector.tolerance + confirmation
         };
-        let confirmation = self.confirm.map_or(Duration::ZERO, |confirm| confirm.until);
-        travel + self.ejector.dwell + self.ejector.tolerance + confirmation
+        self.lanes.iter().map(of_lane).max().unwrap_or_default()
+    }
+
+    /// The lanes in their order.
+    pub fn each_lane(&self) -> impl Iterator<Item = (Lane, &LaneRules)> {
+        self.lanes.iter().enumerate().map(|(k, rules)| (Lane(k), rules))
+    }
+
+    /// How a device is told that belongs to this lane alone: on a belt without lanes it is simply the belt's.
+    pub fn own(&self, lane: Lane) -> Option<Lane> {
+        self.lanes[lane.0].name.is_some().then_some(lane)
+    }
+
+    /// Whether each frame of the camera is a part of every lane.
+    pub fn finds_frames(&self) -> bool {
+        self.lanes.iter().all(|lane| lane.find == Find::EveryFrame)
     }
 }
 
-/// How a part is found.
+/// What one lane goes by.
 #[derive(Debug, Clone, PartialEq)]
+pub struct LaneRules {
+    /// Its name; `None` on a belt without lanes.
+    pub name: Option<Arc<str>>,
+    /// How its parts are found.
+    pub find: Find,
+    /// What takes its bad parts off the belt.
+    pub ejector: Ejector,
+    /// What tells that it did.
+    pub confirm: Option<Confirm>,
+}
+
+/// How a part is found.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Find {
     /// Each frame is a part: the camera is triggered by it, or a folder is replayed.
     EveryFrame,
-    /// A photo-eye before the camera sees each part.
+    /// A photo-eye before the camera sees each part, or each row of parts that lie side by side.
     PhotoEye(PhotoEye),
 }
 
 /// A photo-eye that sees each part before the camera does.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PhotoEye {
+    /// Whether it is the lane's alone, and not that of all lanes.
+    pub own: bool,
     /// From the eye to where the camera looks.
     pub to_camera: Length,
     /// A part's frame is the first one that was captured when the part was at most so far past where the camera looks.

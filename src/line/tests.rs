@@ -12,6 +12,13 @@ pub(super) fn rules() -> Rules {
     Rules::timed(ms(150), ms(30), ms(20))
 }
 
+/// The same rules with something else in every lane.
+fn with(rules: Rules, change: impl Fn(&mut LaneRules)) -> Rules {
+    let mut rules = rules;
+    rules.lanes.iter_mut().for_each(change);
+    rules
+}
+
 pub(super) fn at_ms(ms: u64) -> Monotonic {
     Monotonic::from_nanos(ms * 1_000_000)
 }
@@ -52,7 +59,8 @@ impl Bench {
 
 fn sighting(ticket: u64, ms: u64) -> Sighting {
     let (stamp, origin, class) = (StampSource::EndOfFrame, "belt".into(), "washer".into());
-    Sighting { ticket: Ticket(ticket), frame: ticket, captured: at_ms(ms), stamp, origin, class }
+    let (lane, frame) = (Lane(0), ticket);
+    Sighting { ticket: Ticket(ticket), lane, frame, captured: at_ms(ms), stamp, origin, class }
 }
 
 /// When parts are to be rejected, in milliseconds.
@@ -118,7 +126,7 @@ fn a_part_of_unknown_time_is_not_rejected_at_a_guess() {
     let mut actions = Vec::new();
     let at = Monotonic::from_nanos(1_000_000_000);
     let (stamp, origin, class) = (StampSource::Doubtful, "belt".into(), "washer".into());
-    let sighting = Sighting { ticket: Ticket(0), frame: 0, captured: at, stamp, origin, class };
+    let sighting = Sighting { ticket: Ticket(0), lane: Lane(0), frame: 0, captured: at, stamp, origin, class };
     core.handle(Event { at, what: Happening::Broken(sighting, "its stamp lies in the future".into()) }, &mut actions);
     let alarms = |alarm| actions.iter().any(|a| matches!(a, Action::RaiseAlarm(raised, _) if *raised == alarm));
     assert!(alarms(Alarm::MissedReject) && alarms(Alarm::Uninspected));
@@ -135,7 +143,7 @@ fn parts_that_were_lost_beside_one_of_unknown_time_are_not_rejected_at_a_guess_e
             let at = Monotonic::from_nanos(1_000_000_000 + frame * 20_000_000);
             let stamp = if frame == doubtful { StampSource::Doubtful } else { StampSource::EndOfFrame };
             let (ticket, origin, class) = (Ticket(frame), "belt".into(), "washer".into());
-            let sighting = Sighting { ticket, frame, captured: at, stamp, origin, class };
+            let sighting = Sighting { ticket, lane: Lane(0), frame, captured: at, stamp, origin, class };
             core.handle(Event { at, what: Happening::Captured(sighting) }, &mut actions);
         }
         assert!(!actions.iter().any(|action| matches!(action, Action::Fire(_))), "{actions:?}");
@@ -150,16 +158,16 @@ fn a_device_that_works_now_and_then_is_one_alarm() {
     let mut at = |second: u64, what, actions: &mut Vec<Action>| {
         core.handle(Event { at: Monotonic::from_nanos(second * 1_000_000_000), what }, actions);
     };
-    let fault = || Happening::Fault(Device::Output, "unplugged".into());
+    let fault = || Happening::Fault(Device::Output(None), "unplugged".into());
     for second in [0, 5, 14] {
         at(second, fault(), &mut actions);
-        at(second + 1, Happening::Recovered(Device::Output), &mut actions);
+        at(second + 1, Happening::Recovered(Device::Output(None)), &mut actions);
     }
     let raised = actions.iter().filter(|action| matches!(action, Action::RaiseAlarm(..))).count();
-    let cleared = |actions: &[Action]| actions.contains(&Action::ClearAlarm(Alarm::Faulty(Device::Output)));
+    let cleared = |actions: &[Action]| actions.contains(&Action::ClearAlarm(Alarm::Faulty(Device::Output(None))));
     assert!(raised == 1 && !cleared(&actions), "{actions:?}");
     at(26, Happening::Tick, &mut actions);
-    assert!(cleared(&actions) && actions.contains(&Action::Health(Device::Output, Ok(()))), "{actions:?}");
+    assert!(cleared(&actions) && actions.contains(&Action::Health(Device::Output(None), Ok(()))), "{actions:?}");
 }
 
 #[test]
@@ -197,18 +205,19 @@ mod eye {
     /// 1 mm in 1 ms; the camera is 100 mm behind the eye and the ejector 150 mm behind the camera.
     fn rules() -> Rules {
         let eye = PhotoEye {
+            own: false,
             to_camera: Length::from_mm(100.0),
             window: Length::from_mm(40.0),
             pitch: Length::from_mm(30.0),
             longest: Length::from_mm(200.0),
         };
-        Rules { find: Find::PhotoEye(eye), ..super::rules() }
+        with(super::rules(), |lane| lane.find = Find::PhotoEye(eye))
     }
 
     #[test]
     fn the_first_frame_that_fits_is_the_parts() {
         let mut bench = Bench::new(rules());
-        bench.tell(1000, Happening::Eye(true));
+        bench.tell(1000, Happening::Eye(None, true));
         assert_eq!(bench.frame(1, 1090), [Action::Forget(Ticket(1))], "the part is not there yet");
         assert_eq!(bench.frame(2, 1120), [Action::Inspect(Ticket(2))]);
         assert_eq!(bench.frame(3, 1130), [Action::Forget(Ticket(3))], "the part has its frame");
@@ -218,16 +227,12 @@ mod eye {
 
     #[test]
     fn a_frame_that_came_before_its_edge_was_told_of_is_kept_for_it() {
-        let eye = PhotoEye {
-            to_camera: Length::default(),
-            ..match rules().find {
-                Find::PhotoEye(eye) => eye,
-                Find::EveryFrame => unreachable!(),
-            }
-        };
-        let mut bench = Bench::new(Rules { find: Find::PhotoEye(eye), ..rules() });
+        let mut bench = Bench::new(with(rules(), |lane| match &mut lane.find {
+            Find::PhotoEye(eye) => eye.to_camera = Length::default(),
+            Find::EveryFrame => unreachable!(),
+        }));
         assert_eq!(bench.frame(1, 1005), []);
-        let late = bench.tell(1000, Happening::Eye(true));
+        let late = bench.tell(1000, Happening::Eye(None, true));
         assert_eq!(late, [Action::Inspect(Ticket(1))]);
         assert_eq!(bench.frame(2, 1060), []);
         assert_eq!(bench.tell(1085, Happening::Tick), [Action::Forget(Ticket(2))]);
@@ -236,10 +241,10 @@ mod eye {
     #[test]
     fn a_part_that_no_frame_shows_is_rejected() {
         let mut bench = Bench::new(rules());
-        bench.tell(1000, Happening::Eye(true));
+        bench.tell(1000, Happening::Eye(None, true));
         let passed_by = bench.frame(1, 1141);
         assert_eq!((fires(&passed_by), raised(&passed_by)), (vec![(0, 1250)], vec![Alarm::Uninspected]));
-        bench.tell(2000, Happening::Eye(true));
+        bench.tell(2000, Happening::Eye(None, true));
         assert_eq!(bench.core.next_wakeup(), Some(at_ms(2245)));
         assert_eq!(fires(&bench.tell(2245, Happening::Tick)), [(1, 2250)]);
     }
@@ -248,8 +253,8 @@ mod eye {
     fn edges_that_are_closer_than_parts_are_holes_in_one() {
         let mut bench = Bench::new(rules());
         for ms in [1000, 1010, 1029, 1031] {
-            bench.tell(ms, Happening::Eye(true));
-            bench.tell(ms + 1, Happening::Eye(false));
+            bench.tell(ms, Happening::Eye(None, true));
+            bench.tell(ms + 1, Happening::Eye(None, false));
         }
         assert_eq!(fates(&bench.tell(1400, Happening::Halt)).len(), 2, "one at 1000 and one at 1031 ms");
     }
@@ -257,9 +262,9 @@ mod eye {
     #[test]
     fn an_eye_that_stays_dark_stops_the_line() {
         let mut bench = Bench::new(rules());
-        bench.tell(1000, Happening::Eye(true));
+        bench.tell(1000, Happening::Eye(None, true));
         let blocked = bench.frame(1, 1201);
-        assert!(raised(&blocked).contains(&Alarm::Faulty(Device::PhotoEye)) && stops(&blocked), "{blocked:?}");
+        assert!(raised(&blocked).contains(&Alarm::Faulty(Device::PhotoEye(None))) && stops(&blocked), "{blocked:?}");
     }
 
     mod encoder {
@@ -276,7 +281,7 @@ mod eye {
         fn bench() -> Bench {
             let mut bench = Bench::new(Rules { drive: Drive::Encoder, ..rules() });
             moves(&mut bench, 1000, 1100, 0);
-            bench.tell(1105, Happening::Eye(true));
+            bench.tell(1105, Happening::Eye(None, true));
             moves(&mut bench, 1110, 1210, 110);
             assert_eq!(bench.frame(1, 1210), [Action::Inspect(Ticket(1))]);
             bench
@@ -304,13 +309,13 @@ mod eye {
         #[test]
         fn two_parts_in_one_place_say_that_the_encoder_stands_still() {
             let mut bench = bench();
-            bench.tell(1230, Happening::Eye(true));
-            let found = bench.tell(1260, Happening::Eye(true));
+            bench.tell(1230, Happening::Eye(None, true));
+            let found = bench.tell(1260, Happening::Eye(None, true));
             assert!(raised(&found).contains(&Alarm::Faulty(Device::Encoder)), "{found:?}");
             assert_eq!(fates(&found), ["unaccounted"; 3], "nobody knows where the parts are");
             assert!(raised(&found).contains(&Alarm::MissedReject));
             moves(&mut bench, 2000, 2050, 300);
-            bench.tell(2055, Happening::Eye(true));
+            bench.tell(2055, Happening::Eye(None, true));
             moves(&mut bench, 2060, 2160, 360);
             assert_eq!(bench.frame(9, 2160), [Action::Inspect(Ticket(9))], "it moves again, and is believed again");
         }
@@ -320,7 +325,7 @@ mod eye {
             let mut bench = bench();
             let gone = bench.tell(1220, Happening::Fault(Device::Encoder, "unplugged".into()));
             assert_eq!(fates(&gone), ["unaccounted"]);
-            assert_eq!(fates(&bench.tell(1240, Happening::Eye(true))), ["unaccounted"]);
+            assert_eq!(fates(&bench.tell(1240, Happening::Eye(None, true))), ["unaccounted"]);
         }
     }
 }
@@ -330,16 +335,15 @@ mod ejector {
 
     #[test]
     fn it_is_told_earlier_by_what_it_needs_to_act() {
-        let ejector = Ejector { delay: Duration::from_millis(12), ..rules().ejector };
-        let mut bench = Bench::new(Rules { ejector, ..rules() });
+        let mut bench = Bench::new(with(rules(), |lane| lane.ejector.delay = Duration::from_millis(12)));
         bench.frame(0, 1000);
         assert_eq!(fires(&bench.judged(0, 1050, true)), [(0, 1138)]);
     }
 
     #[test]
     fn what_it_cannot_do_in_time_is_unaccounted() {
-        let ejector = Ejector { most_per_second: Some(2), ..rules().ejector };
-        let mut bench = Bench::new(Rules { ejector, late: Consequence::StopLine, ..rules() });
+        let rules = Rules { late: Consequence::StopLine, ..rules() };
+        let mut bench = Bench::new(with(rules, |lane| lane.ejector.most_per_second = Some(2)));
         for k in 0..3 {
             bench.frame(k, 1000 + 10 * k);
         }
@@ -351,7 +355,7 @@ mod ejector {
     fn confirming() -> Rules {
         let ms = Duration::from_millis;
         let confirm = Confirm { from: ms(20), until: ms(100), missing: Consequence::StopLine };
-        Rules { confirm: Some(confirm), ..rules() }
+        with(rules(), |lane| lane.confirm = Some(confirm))
     }
 
     #[test]
@@ -360,8 +364,8 @@ mod ejector {
         bench.frame(0, 1000);
         bench.judged(0, 1050, true);
         assert_eq!(fates(&bench.tell(1150, Happening::Fired(PartId(0), Ok(at_ms(1150))))), [] as [&str; 0]);
-        assert_eq!(fates(&bench.tell(1160, Happening::Confirmed)), [] as [&str; 0], "nothing falls so fast");
-        assert_eq!(fates(&bench.tell(1200, Happening::Confirmed)), ["rejected"]);
+        assert_eq!(fates(&bench.tell(1160, Happening::Confirmed(Lane(0)))), [] as [&str; 0], "nothing falls so fast");
+        assert_eq!(fates(&bench.tell(1200, Happening::Confirmed(Lane(0)))), ["rejected"]);
     }
 
     #[test]
@@ -384,5 +388,164 @@ mod ejector {
         assert_eq!(bench.tell(2000, Happening::Bin(true)), [], "once is enough");
         bench.tell(3000, Happening::Bin(false));
         assert_eq!(bench.tell(14_000, Happening::Tick), [Action::ClearAlarm(Alarm::BinFull)]);
+    }
+}
+
+mod lanes {
+    use super::*;
+
+    /// Two lanes: 150 ms from the camera to the ejector in the left one, 250 ms in the right one.
+    fn rules() -> Rules {
+        let mut rules = super::rules();
+        let left = LaneRules { name: Some("left".into()), ..rules.lanes.remove(0) };
+        let mut right = LaneRules { name: Some("right".into()), ..left.clone() };
+        right.ejector.distance = Length::from_mm(250.0);
+        Rules { lanes: vec![left, right], ..rules }
+    }
+
+    /// What one frame of the camera shows of both lanes; the tickets count from twice its number.
+    fn frame(bench: &mut Bench, frame: u64, ms: u64) -> Vec<Action> {
+        let sees = |lane: u64| Sighting { lane: Lane(lane as usize), frame, ..sighting(2 * frame + lane, ms) };
+        [0, 1].into_iter().flat_map(|lane| bench.tell(ms, Happening::Captured(sees(lane)))).collect()
+    }
+
+    fn orders(actions: &[Action]) -> Vec<(u64, usize, u64)> {
+        let order = |action: &Action| match action {
+            Action::Fire(order) => Some((order.part.0, order.lane.0, order.at.as_nanos() / 1_000_000)),
+            _ => None,
+        };
+        actions.iter().filter_map(order).collect()
+    }
+
+    fn records(actions: &[Action]) -> Vec<(u64, String, &'static str)> {
+        let record = |action: &Action| match action {
+            Action::Record(record) => Some((record.part.0, record.lane.as_deref()?.to_owned(), record.fate.as_str())),
+            _ => None,
+        };
+        actions.iter().filter_map(record).collect()
+    }
+
+    #[test]
+    fn a_frame_is_a_part_of_each_lane_and_a_bad_one_fires_its_own_ejector_alone() {
+        let mut bench = Bench::new(rules());
+        assert_eq!(frame(&mut bench, 0, 1000), [Action::Inspect(Ticket(0)), Action::Inspect(Ticket(1))]);
+        let good = bench.judged(0, 1040, false);
+        assert_eq!((records(&good), orders(&good)), (vec![(0, "left".into(), "passed")], vec![]));
+        let bad = bench.judged(1, 1050, true);
+        assert_eq!(orders(&bad), [(1, 1, 1250)], "as far as the right lane's ejector is away");
+        let fired = bench.tell(1250, Happening::Fired(PartId(1), Ok(at_ms(1250))));
+        assert_eq!(records(&fired), [(1, "right".into(), "rejected")]);
+        assert!(bench.core.is_idle());
+    }
+
+    #[test]
+    fn a_frame_that_never_arrived_is_a_part_of_each_lane() {
+        let mut bench = Bench::new(rules());
+        frame(&mut bench, 0, 1000);
+        let after = frame(&mut bench, 2, 1100);
+        assert_eq!(orders(&after), [(2, 0, 1200), (4, 1, 1300)], "captured at 1050 ms");
+    }
+
+    #[test]
+    fn each_lane_is_due_in_its_own_time() {
+        let mut rules = rules();
+        rules.lanes[1].ejector.delay = Duration::from_millis(60);
+        let mut bench = Bench::new(rules);
+        frame(&mut bench, 0, 1000);
+        assert_eq!(bench.core.next_wakeup(), Some(at_ms(1145)));
+        assert_eq!(orders(&bench.tell(1145, Happening::Tick)), [(0, 0, 1150)]);
+        bench.tell(1150, Happening::Fired(PartId(0), Ok(at_ms(1150))));
+        assert_eq!(bench.core.next_wakeup(), Some(at_ms(1185)));
+        assert_eq!(orders(&bench.tell(1185, Happening::Tick)), [(1, 1, 1190)]);
+    }
+
+    #[test]
+    fn a_sensor_in_one_chute_confirms_nothing_in_another() {
+        let ms = Duration::from_millis;
+        let confirm = Confirm { from: ms(20), until: ms(100), missing: Consequence::Count };
+        let mut rules = with(rules(), |lane| lane.confirm = Some(confirm));
+        rules.lanes[1].ejector.distance = Length::from_mm(150.0);
+        let mut bench = Bench::new(rules);
+        frame(&mut bench, 0, 1000);
+        bench.judged(0, 1050, true);
+        bench.judged(1, 1050, true);
+        for part in [0, 1] {
+            bench.tell(1150, Happening::Fired(PartId(part), Ok(at_ms(1150))));
+        }
+        assert_eq!(records(&bench.tell(1200, Happening::Confirmed(Lane(1)))), [(1, "right".into(), "rejected")]);
+        assert!(matches!(bench.tell(1205, Happening::Confirmed(Lane(1)))[..], [Action::Note(_)]));
+        assert_eq!(records(&bench.tell(2000, Happening::Tick)), [(0, "left".into(), "unaccounted")]);
+    }
+
+    #[test]
+    fn rejects_in_a_row_are_counted_in_each_lane() {
+        let limits = Limits { in_a_row: Some(2), ..Limits::default() };
+        let mut bench = Bench::new(Rules { limits, ..rules() });
+        let mut told = Vec::new();
+        for k in 0..2 {
+            frame(&mut bench, k, 1000 + 400 * k);
+            // The right lane's parts alone are bad: never two in a row on the belt.
+            told.extend(bench.judged(2 * k, 1010 + 400 * k, false));
+            told.extend(bench.judged(2 * k + 1, 1020 + 400 * k, true));
+            let fired = at_ms(1250 + 400 * k);
+            told.extend(bench.tell(1250 + 400 * k, Happening::Fired(PartId(2 * k + 1), Ok(fired))));
+        }
+        let why = told.iter().find_map(|action| match action {
+            Action::RaiseAlarm(Alarm::ManyRejects, why) => Some(why),
+            _ => None,
+        });
+        assert!(why.is_some_and(|why| why.starts_with("lane right: 2 parts in a row")), "{told:?}");
+    }
+
+    #[test]
+    fn a_common_eye_finds_a_part_in_each_lane_and_an_own_one_in_its_lane_alone() {
+        let eye = PhotoEye {
+            own: false,
+            to_camera: Length::from_mm(100.0),
+            window: Length::from_mm(40.0),
+            pitch: Length::from_mm(30.0),
+            longest: Length::from_mm(200.0),
+        };
+        let mut bench = Bench::new(with(rules(), |lane| lane.find = Find::PhotoEye(eye)));
+        bench.tell(1000, Happening::Eye(None, true));
+        assert_eq!(frame(&mut bench, 1, 1110), [Action::Inspect(Ticket(2)), Action::Inspect(Ticket(3))]);
+        let end = bench.tell(1120, Happening::Halt);
+        assert_eq!(records(&end).iter().map(|(_, lane, _)| &**lane).collect::<Vec<_>>(), ["left", "right"]);
+
+        let own = PhotoEye { own: true, ..eye };
+        let mut bench = Bench::new(with(rules(), |lane| lane.find = Find::PhotoEye(own)));
+        bench.tell(1000, Happening::Eye(Some(Lane(1)), true));
+        assert_eq!(frame(&mut bench, 1, 1110), [Action::Forget(Ticket(2)), Action::Inspect(Ticket(3))]);
+        let blocked = bench.tell(1201, Happening::Tick);
+        assert!(raised(&blocked).contains(&Alarm::Faulty(Device::PhotoEye(Some(Lane(1))))), "{blocked:?}");
+    }
+
+    #[test]
+    fn a_challenge_of_one_lane_takes_no_part_of_another() {
+        let mut bench = Bench::new(rules());
+        let challenge = |lane: &str| {
+            let (within, by) = (Duration::from_secs(60), "Anna".to_owned());
+            Happening::Challenged(Challenge { pieces: 1, lane: Some(lane.into()), within, by })
+        };
+        let refused = bench.tell(900, challenge("middle"));
+        let [Action::Challenge(ChallengeNews::Refused(_, why))] = &refused[..] else { panic!("{refused:?}") };
+        assert_eq!(why, "there is no lane 'middle', only: left, right");
+        bench.tell(900, challenge("right"));
+        frame(&mut bench, 0, 1000);
+        bench.judged(0, 1010, false);
+        bench.judged(1, 1020, true);
+        let told = bench.tell(1250, Happening::Fired(PartId(1), Ok(at_ms(1250))));
+        let ended = told.iter().find_map(|action| match action {
+            Action::Challenge(ChallengeNews::Ended(_, outcome)) => Some(outcome),
+            _ => None,
+        });
+        assert_eq!(ended.map(|outcome| &outcome.caught[..]), Some(&[PartId(1)][..]), "{told:?}");
+    }
+
+    #[test]
+    fn devices_of_a_lane_are_told_by_its_number() {
+        let alarm = Alarm::Faulty(Device::Output(Some(Lane(1))));
+        assert_eq!(alarm.to_string(), "lane-2-output-fault");
+        assert_eq!(Alarm::Faulty(Device::Output(None)).to_string(), "output-fault");
     }
 }

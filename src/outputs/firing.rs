@@ -353,6 +353,7 @@ mod tests {
     use super::super::Role;
     use super::*;
     use crate::Error;
+    use crate::line::Lane;
     use std::sync::mpsc;
 
     const MS: u64 = 1_000_000;
@@ -418,7 +419,7 @@ mod tests {
     fn order(part: u64, at: Monotonic, pulse_ms: u64) -> Order {
         let latest = at + Duration::from_secs(60);
         let (class, pulse) = ("washer".into(), Duration::from_millis(pulse_ms));
-        Order { part: PartId(part), class, score: None, at, latest, pulse }
+        Order { part: PartId(part), lane: Lane(0), class, score: None, at, latest, pulse }
     }
 
     /// An output that fails when told to, and says what it was asked for.

@@ -15,6 +15,11 @@ impl Condition {
         Condition { device, told: Ok(()) }
     }
 
+    /// Of what it is.
+    pub(super) fn device(&self) -> Device {
+        self.device
+    }
+
     /// What there is to tell, now that the device does like this.
     pub(super) fn follow(&mut self, health: Result<(), String>) -> Option<Happening> {
         if health == self.told {

@@ -23,7 +23,7 @@ use crate::Result;
 use crate::audit::{Body, PartContext};
 use crate::camera::{BrokenFrame, Counted, Shot};
 use crate::health::Health;
-use crate::line::{Action, ChallengeNews, Device, Event, Find, Happening, LineCore, PartRecord, Ticket};
+use crate::line::{Action, ChallengeNews, Device, Event, Happening, LineCore, PartRecord, Ticket};
 use crate::outputs::firing::{self, Firing};
 use crate::time::Monotonic;
 
@@ -74,25 +74,30 @@ pub fn run(wiring: Wiring) -> Result<Summary> {
         realtime::lock_memory_or_say();
     }
     let prepare = if wiring.realtime { realtime::schedule_first_or_say } else { || {} };
-    let firing = Firing::start(wiring.output, wiring.rules.ejector.gap, prepare, firing_reports(sender.clone()))?;
+    let ejectors = wiring.outputs.into_iter().zip(wiring.rules.each_lane());
+    let ejectors = ejectors.map(|(output, (lane, rules))| {
+        let firing = Firing::start(output, rules.ejector.gap, prepare, firing_reports(sender.clone()))?;
+        Ok(Ejecting { firing, condition: Condition::of(Device::Output(wiring.rules.own(lane))) })
+    });
+    let ejectors = ejectors.collect::<Result<Vec<_>>>()?;
     let beacons =
         Beacons::start(wiring.signals, if wiring.realtime { realtime::schedule_first_or_say } else { || {} })?;
     let gallery = wiring.observer.map(|observer| Gallery::open(observer, wiring.pace)).transpose()?;
     let (grab_stop, control_stop) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
     let camera_health = Arc::new(Health::default());
-    let slot = Arc::new(Slot::new(wiring.pace));
-    let sensors = sensing::start(wiring.sensors, &sender, &grab_stop)?;
+    let slot = Arc::new(Slot::new(wiring.pace, wiring.views.len()));
+    let sensors = sensing::start(wiring.sensors, &wiring.rules, &sender, &grab_stop)?;
     let control = Control::start(wiring.audit.path(), &sender, &control_stop);
-    let finds_frames = wiring.rules.find == Find::EveryFrame;
-    let (frames, parts) = match finds_frames {
-        true => (wiring.max_parts, None),
+    let (frames, parts) = match wiring.rules.finds_frames() {
+        true => (wiring.max_parts.map(|parts| parts.div_ceil(wiring.views.len() as u64)), None),
         false => (None, wiring.max_parts),
     };
 
     let inspection = {
         let (inspector, slot, sender) = (wiring.inspector, slot.clone(), sender.clone());
+        let lanes = wiring.rules.each_lane().map(|(lane, _)| wiring.rules.own(lane)).collect::<Vec<_>>();
         Stage::start("inspection", move || {
-            let ended = outcome(|| judge(inspector, &slot, &sender));
+            let ended = outcome(|| judge(inspector, &lanes, &slot, &sender));
             slot.close();
             // Nobody listens any more when the run was cut short.
             let _ = sender.send(Message::InspectionDone(ended));
@@ -101,11 +106,11 @@ pub fn run(wiring: Wiring) -> Result<Summary> {
     let camera = Counted::new(wiring.camera);
     let camera_counts = camera.reader();
     let camera = {
-        let (camera, class, left) = (Box::new(camera), wiring.class, frames);
+        let (camera, views, left) = (Box::new(camera), wiring.views, frames);
         let (slot, stop, health) = (slot.clone(), grab_stop.clone(), camera_health.clone());
         Stage::start("camera", move || {
             let (messages, stop, health) = (&sender, &*stop, &*health);
-            let mut grabbing = Grabbing { camera, class, slot: &slot, messages, stop, health, left };
+            let mut grabbing = Grabbing { camera, views, slot: &slot, messages, stop, health, left };
             let ended = outcome(|| grabbing.work());
             slot.close();
             let _ = sender.send(Message::CameraDone(ended));
@@ -117,8 +122,7 @@ pub fn run(wiring: Wiring) -> Result<Summary> {
     let mut conductor = Conductor {
         core: LineCore::new(wiring.rules),
         context: wiring.context,
-        firing,
-        firing_condition: Condition::of(Device::Output),
+        ejectors,
         beacons: Some(beacons),
         sensors,
         parts,
@@ -158,11 +162,17 @@ fn firing_reports(sender: SyncSender<Message>) -> impl FnMut(firing::Outcome) + 
     }
 }
 
+/// A lane's ejector.
+struct Ejecting {
+    firing: Firing,
+    condition: Condition,
+}
+
 struct Conductor {
     core: LineCore,
     context: PartContext,
-    firing: Firing,
-    firing_condition: Condition,
+    /// Each lane's.
+    ejectors: Vec<Ejecting>,
     /// Until the end.
     beacons: Option<Beacons>,
     sensors: Vec<Sensor>,
@@ -231,14 +241,16 @@ impl Conductor {
     /// Threads that hang in a driver, or are dead, cannot say so themselves.
     fn look_after_devices(&mut self, now: Monotonic) {
         let camera = self.camera_condition.follow(self.camera_health.look(now));
-        let output = self.firing_condition.follow(self.firing.health(now));
+        let outputs = self.ejectors.iter_mut();
+        let outputs = outputs.filter_map(|ejector| ejector.condition.follow(ejector.firing.health(now)));
+        let outputs = outputs.collect::<Vec<_>>();
         let sensors = self.sensors.iter_mut().filter_map(|sensor| sensor.news(now)).collect::<Vec<_>>();
         let beacons = self.beacons.as_mut().map(|beacons| beacons.news(now)).unwrap_or_default();
-        let devices = camera.into_iter().chain(output).chain(sensors).chain(beacons);
+        let devices = camera.into_iter().chain(outputs).chain(sensors).chain(beacons);
         for what in devices.chain(self.audit.news()).collect::<Vec<_>>() {
             self.handle(Event { at: now, what });
         }
-        if self.firing.is_dead() {
+        if self.ejectors.iter().any(|ejector| ejector.firing.is_dead()) {
             self.died("ejector", "see its fault");
         }
     }
@@ -339,8 +351,8 @@ impl Conductor {
                 self.slot.forget(ticket);
                 self.audit.forget(ticket);
             }
-            Action::Fire(order) => self.firing.fire(order),
-            Action::SetSafe => self.firing.set_safe(),
+            Action::Fire(order) => self.ejectors[order.lane.0].firing.fire(order),
+            Action::SetSafe => self.ejectors.iter().for_each(|ejector| ejector.firing.set_safe()),
             Action::RaiseAlarm(alarm, why) => {
                 log::error!("alarm {alarm}: {why}");
                 self.tally.alarm(alarm);
@@ -375,7 +387,7 @@ impl Conductor {
     fn inspect(&mut self, ticket: Ticket) {
         match self.slot.choose(ticket) {
             Choice::Waits(skipped) => {
-                for (ticket, waiting) in skipped {
+                if let Some((ticket, waiting)) = skipped {
                     leave(&self.audit, &self.core, ticket, waiting);
                     self.outcomes.push_back(Happening::Skipped(ticket));
                 }
@@ -423,11 +435,13 @@ impl Conductor {
 
     fn finish(mut self, started: Monotonic) -> Result<Summary> {
         // The output is released before anything that may take time or fail.
-        let unreleased = self.firing.end().err();
-        if let Some(why) = &unreleased {
+        let ended = self.ejectors.drain(..).map(|Ejecting { firing, condition }| (condition.device(), firing.end()));
+        let unreleased = ended.filter_map(|(device, ended)| Some((device, ended.err()?))).collect::<Vec<_>>();
+        for (device, why) in &unreleased {
             log::error!("{why}");
-            self.audit.write(Body::health(Monotonic::now(), Device::Output, &Err(why.clone())));
+            self.audit.write(Body::health(Monotonic::now(), *device, &Err(why.clone())));
         }
+        let unreleased = unreleased.into_iter().map(|(_, why)| why).reduce(|all, why| format!("{all}; {why}"));
         let unsafe_signals = self.beacons.take().map(Beacons::end).unwrap_or_default();
         for (device, why) in unsafe_signals {
             log::error!("{device}: {why}");

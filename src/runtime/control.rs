@@ -43,6 +43,9 @@ pub(crate) enum Request {
     Challenge {
         /// How many.
         pieces: u32,
+        /// The lane in which they are sent, if it is to be one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lane: Option<String>,
         /// How long they are waited for, in seconds.
         within_s: u32,
         /// Who sends them, as they say themselves.
@@ -240,10 +243,10 @@ impl Conversation<'_> {
         if is_gone(&stream)? {
             return Ok(());
         }
-        let Request::Challenge { pieces, within_s, by } = request;
+        let Request::Challenge { pieces, lane, within_s, by } = request;
         let (news, received) = sync_channel(ROOM);
         let within = Duration::from_secs(u64::from(within_s));
-        let challenge = Challenge { pieces, within, by: format!("{by} (user id {user})") };
+        let challenge = Challenge { pieces, lane: lane.map(Into::into), within, by: format!("{by} (user id {user})") };
         if self.messages.send(Message::Asked(Asked { challenge, news })).is_err() {
             return Ok(());
         }

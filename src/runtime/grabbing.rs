@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
+use super::LaneView;
 use super::conductor::Message;
 use super::inspection::Waiting;
 use super::slot::Slot;
 use super::summary::Ending;
 use crate::camera::{BrokenFrame, Camera, Frame, Grab};
 use crate::health::Health;
-use crate::line::{Event, Happening, Sighting, Ticket};
+use crate::line::{Event, Happening, Lane, Sighting, Ticket};
 use crate::time::Monotonic;
 use crate::{Error, Result, panic_text};
 
@@ -29,7 +30,8 @@ struct RunIsOver;
 /// The camera's thread at work.
 pub(super) struct Grabbing<'a> {
     pub(super) camera: Box<dyn Camera>,
-    pub(super) class: String,
+    /// What each lane sees of a frame.
+    pub(super) views: Vec<LaneView>,
     pub(super) slot: &'a Slot<Waiting>,
     pub(super) messages: &'a SyncSender<Message>,
     pub(super) stop: &'a AtomicBool,
@@ -56,11 +58,8 @@ impl Grabbing<'_> {
             let sent = match grabbed {
                 Ok(Grab::End) => return Ending::CameraEnded,
                 Ok(Grab::Timeout) => Ok(()),
-                Ok(Grab::Frame(frame)) => self.frame(counted(&mut next), frame),
-                Ok(Grab::Broken(broken)) => {
-                    self.count();
-                    self.broken(counted(&mut next), broken)
-                }
+                Ok(Grab::Frame(frame)) => self.frame(&mut next, frame),
+                Ok(Grab::Broken(broken)) => self.broken(&mut next, broken),
                 Err(error) => {
                     if self.health.failed(error.line()) {
                         log::error!("{}", error.report());
@@ -77,35 +76,53 @@ impl Grabbing<'_> {
         Ending::Stopped
     }
 
-    fn frame(&mut self, ticket: Ticket, frame: Frame) -> Result<(), RunIsOver> {
-        let class = frame.product.clone().unwrap_or_else(|| self.class.clone());
-        let sighting = Sighting {
-            ticket,
-            frame: frame.number,
-            captured: frame.captured,
-            stamp: frame.stamp,
-            origin: frame.origin.clone(),
-            class: class.clone(),
-        };
+    fn frame(&mut self, next: &mut u64, frame: Frame) -> Result<(), RunIsOver> {
         self.count();
-        self.slot.put(ticket, Waiting { class, frame });
-        self.tell(Happening::Captured(sighting))?;
+        let Frame { number, captured, stamp, .. } = frame;
+        let (origin, product) = (frame.origin.clone(), frame.product.clone());
+        for (lane, seen) in self.seen(frame).into_iter().enumerate() {
+            let class = product.as_ref().unwrap_or(&self.views[lane].class).clone();
+            let (ticket, lane, origin) = (counted(next), Lane(lane), origin.clone());
+            let sighting = Sighting { ticket, lane, frame: number, captured, stamp, origin, class: class.clone() };
+            self.tell(match seen {
+                Ok(frame) => {
+                    self.slot.put(ticket, lane, Waiting { class, frame });
+                    Happening::Captured(sighting)
+                }
+                Err(why) => Happening::Broken(sighting, why),
+            })?;
+        }
         self.slot.wait_for_room();
         Ok(())
     }
 
-    fn broken(&self, ticket: Ticket, frame: BrokenFrame) -> Result<(), RunIsOver> {
-        let sighting = Sighting {
-            ticket,
-            frame: frame.number,
-            captured: frame.captured,
-            stamp: frame.stamp,
-            origin: frame.origin.clone(),
-            class: self.class.clone(),
-        };
-        let what = Happening::Broken(sighting, frame.why.clone());
-        let event = Event { at: Monotonic::now(), what };
-        self.messages.send(Message::Broken { ticket, event, frame: Arc::new(frame) }).map_err(|_| RunIsOver)
+    /// What each lane sees of the frame, or why it sees nothing.
+    fn seen(&self, frame: Frame) -> Vec<Result<Frame, String>> {
+        if let [LaneView { region: None, .. }] = self.views.as_slice() {
+            return vec![Ok(frame)];
+        }
+        let of_lane = |view: &LaneView| view.region.map_or_else(|| Ok(frame.clone()), |region| region.of(&frame));
+        self.views.iter().map(of_lane).collect()
+    }
+
+    fn broken(&mut self, next: &mut u64, broken: BrokenFrame) -> Result<(), RunIsOver> {
+        self.count();
+        let frame = Arc::new(broken);
+        for (lane, view) in self.views.iter().enumerate() {
+            let ticket = counted(next);
+            let sighting = Sighting {
+                ticket,
+                lane: Lane(lane),
+                frame: frame.number,
+                captured: frame.captured,
+                stamp: frame.stamp,
+                origin: frame.origin.clone(),
+                class: view.class.clone(),
+            };
+            let event = Event { at: Monotonic::now(), what: Happening::Broken(sighting, frame.why.clone()) };
+            self.messages.send(Message::Broken { ticket, event, frame: frame.clone() }).map_err(|_| RunIsOver)?;
+        }
+        Ok(())
     }
 
     fn count(&mut self) {

@@ -1,6 +1,6 @@
 //! The inspection's thread, and what stands behind it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
@@ -15,20 +15,20 @@ use crate::camera::Frame;
 use crate::digest::Digest;
 use crate::drift::{self, Drift};
 use crate::inspect::{Inspection, Inspector, score};
-use crate::line::{Device, Event, Evidence, Happening, Judgement, Latency};
+use crate::line::{Device, Event, Evidence, Happening, Judgement, Lane, Latency};
 use crate::picture::{self, Statistics};
 use crate::time::Monotonic;
 use crate::{Error, Result, panic_text};
 
 /// What judges a frame.
 pub trait Inspect: Send {
-    /// What is wrong with the picture of a product `class`, whatever the part is like. It is asked before the part is judged.
-    fn fault(&mut self, _frame: &Frame, _class: &str) -> Option<picture::Fault> {
+    /// What is wrong with a lane's picture of a product `class`, whatever the part is like. It is asked before the part is judged.
+    fn fault(&mut self, _frame: &Frame, _lane: Lane, _class: &str) -> Option<picture::Fault> {
         None
     }
 
-    /// Judges `frame` as product `class`. An error, and a panic, is a fault of this part alone.
-    fn inspect(&mut self, frame: &Frame, class: &str) -> Result<Judged>;
+    /// Judges `frame`, which a lane saw, as product `class`. An error, and a panic, is a fault of this part alone.
+    fn inspect(&mut self, frame: &Frame, lane: Lane, class: &str) -> Result<Judged>;
 
     /// What has changed in what was judged to be good, each change once.
     fn drift(&mut self) -> Vec<drift::Alarm> {
@@ -45,21 +45,39 @@ pub struct Judged {
     pub inspection: Inspection,
 }
 
-/// Judges with a bundle's network and one calibration per product.
+/// Judges with a bundle's network and one calibration per lane and product.
 pub struct ModelInspector {
     inspector: Inspector,
     /// All classes that the bundle knows.
     classes: Vec<String>,
+    lanes: Vec<LaneInspector>,
+    changes: Vec<drift::Alarm>,
+}
+
+/// What a lane's parts are judged by. Each lane has its light and its place before the lens, and is followed for itself.
+struct LaneInspector {
+    /// The lane's name, on a belt with lanes.
+    name: Option<String>,
     products: BTreeMap<String, Product>,
     /// What the last picture was like, and all of its pixels in one number.
     last: Option<(Statistics, u64)>,
-    changes: Vec<drift::Alarm>,
+}
+
+/// A lane's calibrations: one per product.
+pub(crate) struct LaneCalibrations {
+    /// The lane's name, on a belt with lanes.
+    pub(crate) name: Option<String>,
+    /// Those that are for every lane, and the lane's own, which come before them.
+    pub(crate) common: Vec<(Calibration, Digest)>,
+    pub(crate) own: Vec<(Calibration, Digest)>,
 }
 
 struct Product {
     index: usize,
     calibration: Calibration,
     digest: Digest,
+    /// Whether it is the lane's alone.
+    is_own: bool,
     /// None where the calibration does not tell how pictures are to be.
     drift: Option<Drift>,
 }
@@ -72,23 +90,16 @@ impl ModelInspector {
     /// A calibration is not of this bundle or comes twice, the network cannot be loaded, or its golden frames come out
     /// different here.
     pub fn new(bundle: &Bundle, calibrations: Vec<(Calibration, Digest)>) -> Result<Self> {
-        let mut products = BTreeMap::new();
-        for (calibration, digest) in calibrations {
-            calibration.check_bundle(bundle)?;
-            let index = bundle.manifest.class_index(&calibration.class)?;
-            let class = calibration.class.clone();
-            if let Some(mask) = &calibration.reference.mask {
-                log::info!(
-                    "'{class}': {:.1}% of the picture is ignored, by the calibration's mask",
-                    100.0 * mask.ignored_share()
-                );
-            }
-            let drift = calibration.picture.map(|_| Drift::new(&calibration));
-            if products.insert(class.clone(), Product { index, calibration, digest, drift }).is_some() {
-                return Err(Error::usage(format!("two calibrations are of the class '{class}'"))
-                    .advise("name one calibration per class"));
-            }
-        }
+        Self::with_lanes(bundle, vec![LaneCalibrations { name: None, common: calibrations, own: Vec::new() }])
+    }
+
+    /// The same for the lanes of a belt in their order, of which each may have calibrations of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`ModelInspector::new`].
+    pub(crate) fn with_lanes(bundle: &Bundle, lanes: Vec<LaneCalibrations>) -> Result<Self> {
+        let lanes = lanes.into_iter().map(|lane| LaneInspector::new(bundle, lane)).collect::<Result<Vec<_>>>()?;
         let mut inspector = Inspector::new(bundle)?;
         let found = inspector.check_parity(bundle)?;
         log::info!(
@@ -97,34 +108,64 @@ impl ModelInspector {
             found.logdet,
             found.score
         );
-        Ok(ModelInspector {
-            inspector,
-            classes: bundle.manifest.classes.clone(),
-            products,
-            last: None,
-            changes: Vec::new(),
+        Ok(ModelInspector { inspector, classes: bundle.manifest.classes.clone(), lanes, changes: Vec::new() })
+    }
+
+    /// From how many of a calibration's parts the test for drift begins, for each class that is followed; named as in
+    /// [`ModelInspector::calibrations`].
+    pub fn drift_begins(&self) -> BTreeMap<String, u64> {
+        let begins = |product: &Product| Some(product.drift.as_ref()?.begins_with() as u64);
+        self.named().filter_map(|(name, product)| Some((name, begins(product)?))).collect()
+    }
+
+    /// The calibration of every class; a lane's own one as that of `CLASS in lane NAME`.
+    pub fn calibrations(&self) -> BTreeMap<String, Digest> {
+        self.named().map(|(name, product)| (name, product.digest)).collect()
+    }
+
+    /// Every lane's products. Those that share a calibration share its name.
+    fn named(&self) -> impl Iterator<Item = (String, &Product)> {
+        let all = self.lanes.iter().flat_map(|lane| lane.products.iter().map(move |product| (lane, product)));
+        all.map(|(lane, (class, product))| match &lane.name {
+            Some(lane) if product.is_own => (format!("{class} in lane {lane}"), product),
+            _ => (class.clone(), product),
         })
     }
+}
 
-    /// From how many of a calibration's parts the test for drift begins, for each class that is followed.
-    pub fn drift_begins(&self) -> BTreeMap<String, u64> {
-        let parts = |product: &Product| Some(product.drift.as_ref()?.begins_with() as u64);
-        self.products.iter().filter_map(|(class, product)| Some((class.clone(), parts(product)?))).collect()
-    }
-
-    /// The calibration of every class.
-    pub fn calibrations(&self) -> BTreeMap<String, Digest> {
-        self.products.iter().map(|(class, product)| (class.clone(), product.digest)).collect()
+impl LaneInspector {
+    fn new(bundle: &Bundle, lane: LaneCalibrations) -> Result<Self> {
+        let mut products = BTreeMap::new();
+        let LaneCalibrations { name, common, own } = lane;
+        for (is_own, calibrations) in [(false, common), (true, own)] {
+            let mut classes = BTreeSet::new();
+            for (calibration, digest) in calibrations {
+                calibration.check_bundle(bundle)?;
+                let (class, index) = (calibration.class.clone(), bundle.manifest.class_index(&calibration.class)?);
+                if !classes.insert(class.clone()) {
+                    return Err(Error::usage(format!("two calibrations are of the class '{class}'"))
+                        .advise("name one calibration per class"));
+                }
+                if let Some(mask) = &calibration.reference.mask {
+                    let share = 100.0 * mask.ignored_share();
+                    log::info!("'{class}': {share:.1}% of the picture is ignored, by the calibration's mask");
+                }
+                let drift = calibration.picture.map(|_| Drift::new(&calibration));
+                products.insert(class, Product { index, calibration, digest, is_own, drift });
+            }
+        }
+        Ok(LaneInspector { name, products, last: None })
     }
 }
 
 impl Inspect for ModelInspector {
-    fn fault(&mut self, frame: &Frame, class: &str) -> Option<picture::Fault> {
-        let calibration = &self.products.get(class)?.calibration;
+    fn fault(&mut self, frame: &Frame, lane: Lane, class: &str) -> Option<picture::Fault> {
+        let lane = &mut self.lanes[lane.0];
+        let calibration = &lane.products.get(class)?.calibration;
         let limits = calibration.picture?;
         let statistics = Statistics::of(&frame.image, calibration.reference.mask.as_ref());
         let pixels = picture::fingerprint(&frame.image);
-        let before = self.last.replace((statistics, pixels));
+        let before = lane.last.replace((statistics, pixels));
         // A live camera's noise never comes twice.
         let frozen = before.is_some_and(|(_, before)| before == pixels);
         limits.fault(&statistics).or(frozen.then_some(picture::Fault::Frozen))
@@ -134,9 +175,10 @@ impl Inspect for ModelInspector {
         std::mem::take(&mut self.changes)
     }
 
-    fn inspect(&mut self, frame: &Frame, class: &str) -> Result<Judged> {
-        let known = self.products.keys().cloned().collect::<Vec<_>>();
-        let product = self.products.get_mut(class).ok_or_else(|| {
+    fn inspect(&mut self, frame: &Frame, lane: Lane, class: &str) -> Result<Judged> {
+        let lane = &mut self.lanes[lane.0];
+        let known = lane.products.keys().cloned().collect::<Vec<_>>();
+        let product = lane.products.get_mut(class).ok_or_else(|| {
             Error::usage(format!("there is no calibration of the class '{class}' (only of {})", known.join(", ")))
         })?;
         let calibration = &product.calibration;
@@ -153,16 +195,17 @@ impl Inspect for ModelInspector {
             evidence: Evidence { levels: inspection.levels.clone(), place: score::place(&inspection.map) },
         };
         if let (false, Some(drift)) = (judgement.rejects, &mut product.drift) {
-            let picture = self.last.as_ref().map(|(statistics, _)| statistics);
-            self.changes.extend(drift.accepted(&named(frame), judgement.score, picture));
+            let picture = lane.last.as_ref().map(|(statistics, _)| statistics);
+            self.changes.extend(drift.accepted(&named(frame, lane.name.as_deref()), judgement.score, picture));
         }
         Ok(Judged { judgement, inspection })
     }
 }
 
 /// A frame, for people.
-fn named(frame: &Frame) -> String {
-    format!("frame {} of {}", frame.number, frame.origin)
+fn named(frame: &Frame, lane: Option<&str>) -> String {
+    let lane = lane.map_or_else(String::new, |lane| format!(", lane {lane}"));
+    format!("frame {} of {}{lane}", frame.number, frame.origin)
 }
 
 /// A frame on its way to the inspection.
@@ -171,23 +214,28 @@ pub(super) struct Waiting {
     pub(super) frame: Frame,
 }
 
-/// Judges frames until the slot is closed.
-pub(super) fn judge(mut inspector: Box<dyn Inspect>, slot: &Slot<Waiting>, messages: &SyncSender<Message>) {
-    let mut pictures = Condition::of(Device::Picture);
-    while let Some((ticket, Waiting { class, frame })) = slot.take() {
+/// Judges frames until the slot is closed. `lanes` are as devices of theirs are told: `None` for a belt without lanes.
+pub(super) fn judge(
+    mut inspector: Box<dyn Inspect>,
+    lanes: &[Option<Lane>],
+    slot: &Slot<Waiting>,
+    messages: &SyncSender<Message>,
+) {
+    let mut pictures = lanes.iter().map(|lane| Condition::of(Device::Picture(*lane))).collect::<Vec<_>>();
+    while let Some((ticket, lane, Waiting { class, frame })) = slot.take() {
         let begun = Monotonic::now();
         let mut fault = None;
         let result = catch_unwind(AssertUnwindSafe(|| {
-            fault = inspector.fault(&frame, &class);
+            fault = inspector.fault(&frame, lane, &class);
             match fault {
                 Some(fault) => Err(Error::device(fault.to_string())),
-                None => inspector.inspect(&frame, &class),
+                None => inspector.inspect(&frame, lane, &class),
             }
         }));
         let at = Monotonic::now();
         let health = fault.map_or(Ok(()), |fault| Err(format!("{}: {}", fault.kind(), fault.advice())));
         let changes = inspector.drift().into_iter().map(|change| Happening::Drift(change.to_string()));
-        for what in pictures.follow(health).into_iter().chain(changes) {
+        for what in pictures[lane.0].follow(health).into_iter().chain(changes) {
             if messages.send(Message::Event(Event { at, what })).is_err() {
                 return;
             }

@@ -47,6 +47,7 @@ impl Journal {
 
 fn told(record: &PartRecord) -> String {
     let mut text = format!("part {}", record.part);
+    text.extend(record.lane.as_ref().map(|lane| format!(" of lane {lane}")));
     if !record.origin.is_empty() {
         text.push_str(&format!(" ({})", record.origin));
     }
@@ -76,6 +77,7 @@ mod tests {
     fn a_part_is_told_with_what_decided_it() {
         let mut record = PartRecord {
             part: PartId(7),
+            lane: None,
             ticket: None,
             frame: Some(9),
             seen: None,
@@ -102,10 +104,11 @@ mod tests {
         assert_eq!(told(&record), "part 7 (lid.png): reject, score 1.500 (threshold 1.250) -> rejected");
         record.verdict = Verdict::Unknown(Unknown::Broken("cut off".into()));
         record.judgement = None;
+        record.lane = Some("left".into());
         record.fate = Fate::Unaccounted("the ejector gave no report".into());
         assert_eq!(
             told(&record),
-            "part 7 (lid.png): unknown, broken (cut off) -> unaccounted: the ejector gave no report"
+            "part 7 of lane left (lid.png): unknown, broken (cut off) -> unaccounted: the ejector gave no report"
         );
     }
 }

@@ -7,7 +7,7 @@
 //!                                                (core)    +--> observer thread
 //! ```
 //!
-//! Between camera and inspection lies a slot of one frame, in which the newest wins. All other queues are bounded and
+//! Between camera and inspection lies a slot of one frame for each lane, in which the newest wins. All other queues are bounded and
 //! drained by threads that never wait for a device.
 
 mod condition;
@@ -38,10 +38,10 @@ pub use summary::{Ending, Percentiles, Summary};
 pub(crate) use wiring::{Judges, camera_of, open_camera, open_encoder, open_input, open_output};
 
 use crate::audit::{AuditLog, PartContext};
-use crate::camera::Camera;
+use crate::camera::{Camera, Region};
 use crate::inputs::Input;
 use crate::inputs::encoder::Encoder;
-use crate::line::{Length, Rules};
+use crate::line::{Lane, Length, Rules};
 use crate::outputs::Output;
 
 /// What happens to a frame that arrives while the inspection is busy.
@@ -56,12 +56,12 @@ pub enum Pace {
 /// What senses parts and belt beside the camera.
 #[derive(Default)]
 pub struct Sensors {
-    /// Sees parts before the camera does.
-    pub photo_eye: Option<Box<dyn Input>>,
+    /// See parts before the camera does: those of a lane, and that of all lanes (`None`).
+    pub photo_eyes: Vec<(Option<Lane>, Box<dyn Input>)>,
     /// Measures the belt.
     pub encoder: Option<Measure>,
-    /// Sees ejected parts.
-    pub confirm: Option<Box<dyn Input>>,
+    /// See ejected parts of a lane.
+    pub confirms: Vec<(Lane, Box<dyn Input>)>,
     /// Sees that the bin is full.
     pub bin: Option<Box<dyn Input>>,
 }
@@ -74,18 +74,27 @@ pub struct Measure {
     pub per_count: Length,
 }
 
+/// What a lane sees of a frame.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LaneView {
+    /// Its region of the picture; `None`: all of it.
+    pub region: Option<Region>,
+    /// The product of a frame that does not say what it is.
+    pub class: String,
+}
+
 /// Everything that a run needs, opened and ready.
 pub struct Wiring {
     /// When a reject fires, and what counts as bad.
     pub rules: Rules,
-    /// The product of a frame that does not say what it is.
-    pub class: String,
+    /// What each lane sees of a frame.
+    pub views: Vec<LaneView>,
     /// Where frames come from.
     pub camera: Box<dyn Camera>,
     /// What judges them.
     pub inspector: Box<dyn Inspect>,
-    /// What ejects.
-    pub output: Box<dyn Output>,
+    /// Each lane's ejector.
+    pub outputs: Vec<Box<dyn Output>>,
     /// What senses parts and belt beside the camera.
     pub sensors: Sensors,
     /// What the line is told beside rejects.

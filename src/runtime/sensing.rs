@@ -13,7 +13,7 @@ use crate::Result;
 use crate::health::Health;
 use crate::inputs::encoder::Doubts;
 use crate::inputs::{Edge, Input, Sense};
-use crate::line::{Device, Event, Happening, Length};
+use crate::line::{Device, Event, Happening, Length, Rules};
 use crate::time::Monotonic;
 
 /// How long one look at a device may take: a thread notices the end of the run that late.
@@ -59,7 +59,12 @@ impl Teller {
 /// # Errors
 ///
 /// The system gives no thread.
-pub(super) fn start(sensors: Sensors, messages: &SyncSender<Message>, stop: &Arc<AtomicBool>) -> Result<Vec<Sensor>> {
+pub(super) fn start(
+    sensors: Sensors,
+    rules: &Rules,
+    messages: &SyncSender<Message>,
+    stop: &Arc<AtomicBool>,
+) -> Result<Vec<Sensor>> {
     let mut started = Vec::new();
     let mut begin = |device: Device, name, work: Box<dyn FnOnce(&Teller) + Send>| -> Result<()> {
         let health = Arc::new(Health::default());
@@ -76,12 +81,14 @@ pub(super) fn start(sensors: Sensors, messages: &SyncSender<Message>, stop: &Arc
     if let Some(measure) = sensors.encoder {
         begin(Device::Encoder, "encoder", Box::new(move |teller| follow(measure, teller)))?;
     }
-    if let Some(eye) = sensors.photo_eye {
-        begin(Device::PhotoEye, "photo-eye", Box::new(move |teller| watch_level(eye, teller, Happening::Eye)))?;
+    for (owner, eye) in sensors.photo_eyes {
+        let what = move |is_dark| Happening::Eye(owner, is_dark);
+        let work = move |teller: &Teller| watch_level(eye, teller, what);
+        begin(Device::PhotoEye(owner), "photo-eye", Box::new(work))?;
     }
-    if let Some(confirm) = sensors.confirm {
-        let what = |_| Happening::Confirmed;
-        begin(Device::ConfirmSensor, "confirm", Box::new(move |teller| watch(confirm, teller, what)))?;
+    for (lane, confirm) in sensors.confirms {
+        let what = move |_| Happening::Confirmed(lane);
+        begin(Device::ConfirmSensor(rules.own(lane)), "confirm", Box::new(move |teller| watch(confirm, teller, what)))?;
     }
     if let Some(bin) = sensors.bin {
         begin(Device::BinSensor, "bin", Box::new(move |teller| watch_level(bin, teller, Happening::Bin)))?;

@@ -74,8 +74,14 @@ impl Beacons {
     /// The conductor lives. The heart stands while parts could go by unseen or bad ones undone: when the line is stopped, or a
     /// device that sees, measures, ejects or writes down has failed.
     pub(super) fn beat(&self) {
-        let blinding = [Device::Camera, Device::PhotoEye, Device::Encoder, Device::Output, Device::Audit];
-        let is_well = !self.is_stopped && !blinding.iter().any(|device| self.raised.contains(&Alarm::Faulty(*device)));
+        let is_blinding = |alarm: &Alarm| match alarm {
+            Alarm::Faulty(device) => matches!(
+                device,
+                Device::Camera | Device::PhotoEye(_) | Device::Encoder | Device::Output(_) | Device::Audit
+            ),
+            _ => false,
+        };
+        let is_well = !self.is_stopped && !self.raised.iter().any(is_blinding);
         if let Some((heartbeat, _)) = &self.heartbeat {
             heartbeat.beat(is_well);
         }

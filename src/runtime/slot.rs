@@ -4,15 +4,17 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::Pace;
-use crate::line::Ticket;
+use crate::line::{Lane, Ticket};
 
-/// More frames than the core keeps in mind, which forgets the oldest: a backstop that is not met.
+/// More frames of a lane than the core keeps in mind, which forgets the oldest: a backstop that is not met.
 const MOST_WAITING: usize = 32;
 
 /// Frames on their way.
 #[derive(Debug)]
 pub(super) struct Slot<T> {
     pace: Pace,
+    /// How many lanes its frames are of.
+    lanes: usize,
     state: Mutex<State<T>>,
     changed: Condvar,
 }
@@ -20,25 +22,32 @@ pub(super) struct Slot<T> {
 #[derive(Debug)]
 struct State<T> {
     /// Not known to show a part.
-    waiting: VecDeque<(Ticket, T)>,
+    waiting: VecDeque<Entry<T>>,
     /// To be inspected.
-    chosen: VecDeque<(Ticket, T)>,
+    chosen: VecDeque<Entry<T>>,
     closed: bool,
+}
+
+#[derive(Debug)]
+struct Entry<T> {
+    ticket: Ticket,
+    lane: Lane,
+    frame: T,
 }
 
 /// What became of a choice.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Choice<T> {
-    /// The frame waits for its inspection; these, which waited before it, lost their place to it.
-    Waits(Vec<(Ticket, T)>),
+    /// The frame waits for its inspection; that one of its lane, which waited before it, lost its place to it.
+    Waits(Option<(Ticket, T)>),
     /// There is no such frame.
     Gone,
 }
 
 impl<T> Slot<T> {
-    pub(super) fn new(pace: Pace) -> Self {
+    pub(super) fn new(pace: Pace, lanes: usize) -> Self {
         let state = State { waiting: VecDeque::new(), chosen: VecDeque::new(), closed: false };
-        Slot { pace, state: Mutex::new(state), changed: Condvar::new() }
+        Slot { pace, lanes, state: Mutex::new(state), changed: Condvar::new() }
     }
 
     /// The state stays usable when a thread panicked while it held it: it is whole after every statement.
@@ -50,11 +59,11 @@ impl<T> Slot<T> {
         self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts a frame in.
-    pub(super) fn put(&self, ticket: Ticket, frame: T) {
+    /// Puts a lane's frame in.
+    pub(super) fn put(&self, ticket: Ticket, lane: Lane, frame: T) {
         let mut state = self.state();
-        state.waiting.push_back((ticket, frame));
-        if state.waiting.len() > MOST_WAITING {
+        state.waiting.push_back(Entry { ticket, lane, frame });
+        if state.waiting.len() > MOST_WAITING * self.lanes {
             state.waiting.pop_front();
         }
     }
@@ -62,20 +71,26 @@ impl<T> Slot<T> {
     /// Where every frame is to be inspected: waits until the next one would find its place soon.
     pub(super) fn wait_for_room(&self) {
         let mut state = self.state();
-        while self.pace == Pace::EveryFrame && state.waiting.len() + state.chosen.len() > 1 && !state.closed {
+        while self.pace == Pace::EveryFrame && state.waiting.len() + state.chosen.len() > self.lanes && !state.closed {
             state = self.wait(state);
         }
     }
 
-    /// The frame is to be inspected.
+    /// The frame is to be inspected. It takes the very place of an older one of its lane, so that no lane waits for ever.
     pub(super) fn choose(&self, ticket: Ticket) -> Choice<T> {
         let mut state = self.state();
-        let Some(frame) = state.remove(ticket) else { return Choice::Gone };
-        let skipped = match self.pace {
-            Pace::NewestWins => state.chosen.drain(..).collect(),
-            Pace::EveryFrame => Vec::new(),
+        let Some(entry) = state.remove(ticket) else { return Choice::Gone };
+        let older = state.chosen.iter_mut().find(|older| self.pace == Pace::NewestWins && older.lane == entry.lane);
+        let skipped = match older {
+            Some(older) => {
+                let older = std::mem::replace(older, entry);
+                Some((older.ticket, older.frame))
+            }
+            None => {
+                state.chosen.push_back(entry);
+                None
+            }
         };
-        state.chosen.push_back((ticket, frame));
         drop(state);
         self.changed.notify_all();
         Choice::Waits(skipped)
@@ -89,15 +104,15 @@ impl<T> Slot<T> {
 
     /// Takes the frame that is to be inspected, or waits for one; `None` when none will come any more. After the camera's end, what
     /// waits may still be chosen.
-    pub(super) fn take(&self) -> Option<(Ticket, T)> {
+    pub(super) fn take(&self) -> Option<(Ticket, Lane, T)> {
         let mut state = self.state();
         while state.chosen.is_empty() && !(state.closed && state.waiting.is_empty()) {
             state = self.wait(state);
         }
-        let frame = state.chosen.pop_front();
+        let chosen = state.chosen.pop_front();
         drop(state);
         self.changed.notify_all();
-        frame
+        chosen.map(|entry| (entry.ticket, entry.lane, entry.frame))
     }
 
     /// No frame will be put in any more.
@@ -111,7 +126,7 @@ impl<T> Slot<T> {
         let mut state = self.state();
         state.waiting.clear();
         state.closed = true;
-        let chosen = state.chosen.drain(..).collect();
+        let chosen = state.chosen.drain(..).map(|entry| (entry.ticket, entry.frame)).collect();
         drop(state);
         self.changed.notify_all();
         chosen
@@ -119,9 +134,9 @@ impl<T> Slot<T> {
 }
 
 impl<T> State<T> {
-    fn remove(&mut self, ticket: Ticket) -> Option<T> {
-        let place = self.waiting.iter().position(|(other, _)| *other == ticket)?;
-        self.waiting.remove(place).map(|(_, frame)| frame)
+    fn remove(&mut self, ticket: Ticket) -> Option<Entry<T>> {
+        let place = self.waiting.iter().position(|entry| entry.ticket == ticket)?;
+        self.waiting.remove(place)
     }
 }
 
@@ -132,28 +147,44 @@ mod tests {
 
     #[test]
     fn the_newest_wins_and_the_last_can_be_taken_after_closing() {
-        let slot = Slot::new(Pace::NewestWins);
-        (1..4).for_each(|k| slot.put(Ticket(k), k));
-        assert_eq!(slot.choose(Ticket(1)), Choice::Waits(vec![]));
-        assert_eq!(slot.choose(Ticket(3)), Choice::Waits(vec![(Ticket(1), 1)]));
+        let slot = Slot::new(Pace::NewestWins, 1);
+        (1..4).for_each(|k| slot.put(Ticket(k), Lane(0), k));
+        assert_eq!(slot.choose(Ticket(1)), Choice::Waits(None));
+        assert_eq!(slot.choose(Ticket(3)), Choice::Waits(Some((Ticket(1), 1))));
         slot.forget(Ticket(2));
         assert_eq!(slot.choose(Ticket(2)), Choice::Gone);
         slot.close();
-        assert_eq!((slot.take(), slot.take()), (Some((Ticket(3), 3)), None));
+        assert_eq!((slot.take(), slot.take()), (Some((Ticket(3), Lane(0), 3)), None));
+    }
+
+    #[test]
+    fn a_lanes_newest_takes_the_place_of_its_own_older_one_alone() {
+        let slot = Slot::new(Pace::NewestWins, 2);
+        let put = |ticket: u64, lane| {
+            slot.put(Ticket(ticket), Lane(lane), ());
+            slot.choose(Ticket(ticket))
+        };
+        assert_eq!([put(0, 0), put(1, 1)], [Choice::Waits(None), Choice::Waits(None)]);
+        assert_eq!(slot.take().map(|(ticket, ..)| ticket), Some(Ticket(0)));
+        // However often the lanes are fed in this order, the second one has its turn.
+        assert_eq!([put(2, 0), put(3, 1)], [Choice::Waits(None), Choice::Waits(Some((Ticket(1), ())))]);
+        assert_eq!(slot.take().map(|(ticket, ..)| ticket), Some(Ticket(3)));
+        assert_eq!([put(4, 0), put(5, 1)], [Choice::Waits(Some((Ticket(2), ()))), Choice::Waits(None)]);
+        assert_eq!(slot.take().map(|(ticket, ..)| ticket), Some(Ticket(4)));
     }
 
     #[test]
     fn a_frame_that_waits_when_the_camera_ends_can_still_be_chosen() {
-        let slot = Arc::new(Slot::new(Pace::NewestWins));
-        slot.put(Ticket(1), 1);
+        let slot = Arc::new(Slot::new(Pace::NewestWins, 1));
+        slot.put(Ticket(1), Lane(0), 1);
         slot.close();
         let inspection = slot.clone();
         let thread = std::thread::spawn(move || (inspection.take(), inspection.take()));
         std::thread::sleep(std::time::Duration::from_millis(20));
         slot.choose(Ticket(1));
-        assert_eq!(thread.join().unwrap(), (Some((Ticket(1), 1)), None));
-        slot.put(Ticket(2), 2);
-        slot.put(Ticket(3), 3);
+        assert_eq!(thread.join().unwrap(), (Some((Ticket(1), Lane(0), 1)), None));
+        slot.put(Ticket(2), Lane(0), 2);
+        slot.put(Ticket(3), Lane(0), 3);
         slot.choose(Ticket(3));
         assert_eq!(slot.end(), [(Ticket(3), 3)]);
         assert_eq!(slot.take(), None);
@@ -161,17 +192,17 @@ mod tests {
 
     #[test]
     fn every_frame_waits_for_its_turn() {
-        let slot = Arc::new(Slot::new(Pace::EveryFrame));
+        let slot = Arc::new(Slot::new(Pace::EveryFrame, 1));
         let camera = slot.clone();
         let thread = std::thread::spawn(move || {
             for frame in 0..100 {
-                camera.put(Ticket(frame), frame);
-                assert_eq!(camera.choose(Ticket(frame)), Choice::Waits(vec![]));
+                camera.put(Ticket(frame), Lane(0), frame);
+                assert_eq!(camera.choose(Ticket(frame)), Choice::Waits(None));
                 camera.wait_for_room();
             }
             camera.close();
         });
-        let taken = std::iter::from_fn(|| slot.take()).map(|(_, frame)| frame).collect::<Vec<_>>();
+        let taken = std::iter::from_fn(|| slot.take()).map(|(.., frame)| frame).collect::<Vec<_>>();
         assert_eq!(taken, (0..100).collect::<Vec<_>>());
         thread.join().unwrap();
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::histogram::Histogram;
@@ -54,6 +55,8 @@ pub struct Summary {
     pub ending: Ending,
     /// How many parts met which end.
     pub counters: Counters,
+    /// The same for each lane of a belt with lanes, by its name.
+    pub lanes: BTreeMap<Arc<str>, Counters>,
     /// What the camera did.
     pub camera: CameraCounts,
     /// From the capture to the verdict.
@@ -103,6 +106,10 @@ impl Summary {
         for (name, count) in self.counters.named() {
             object.insert(name.into(), count.into());
         }
+        if !self.lanes.is_empty() {
+            let lanes = self.lanes.iter().map(|(lane, counters)| (lane.to_string(), of_lane(counters)));
+            object.insert("lanes".into(), lanes.collect::<serde_json::Map<_, _>>().into());
+        }
         object.insert("camera".into(), camera(&self.camera));
         object.insert("latency_ms".into(), percentiles(&self.latency_ms));
         object.insert("lateness_ms".into(), percentiles(&self.lateness_ms));
@@ -116,6 +123,15 @@ impl Summary {
         object.insert("audit".into(), self.audit.display().to_string().into());
         object.into()
     }
+}
+
+fn of_lane(counters: &Counters) -> serde_json::Value {
+    counters
+        .named()
+        .into_iter()
+        .map(|(name, count)| (name.to_owned(), count.into()))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
 }
 
 fn camera(counts: &CameraCounts) -> serde_json::Value {
@@ -136,6 +152,10 @@ impl fmt::Display for Summary {
         let seconds = self.took.as_secs_f64();
         writeln!(f, "parts         {parts} in {seconds:.1} s ({})", self.ending)?;
         writeln!(f, "  passed      {passed}\n  rejected    {rejected}\n  unaccounted {unaccounted}")?;
+        for (lane, counters) in &self.lanes {
+            let Counters { parts, passed, rejected, unaccounted, .. } = counters;
+            writeln!(f, "lane {lane:<9}{parts}: {passed} passed, {rejected} rejected, {unaccounted} unaccounted")?;
+        }
         let named = self.counters.named();
         let unknown = named[6..].iter().filter(|(_, count)| *count > 0);
         let list = unknown.map(|(name, count)| format!("{count} {name}")).collect::<Vec<_>>();
@@ -173,13 +193,15 @@ pub(super) struct Tally {
     lateness: Histogram,
     least_slack: Option<f64>,
     alarms: BTreeMap<Alarm, u64>,
+    lanes: BTreeMap<Arc<str>, Counters>,
 }
 
 impl Tally {
     /// Of a run whose camera counts for `camera`.
     pub(super) fn of(camera: CountsReader) -> Self {
         let (latency, lateness) = (Histogram::default(), Histogram::default());
-        Tally { camera, latency, lateness, least_slack: None, alarms: BTreeMap::new() }
+        let (alarms, lanes) = (BTreeMap::new(), BTreeMap::new());
+        Tally { camera, latency, lateness, least_slack: None, alarms, lanes }
     }
 
     pub(super) fn alarm(&mut self, alarm: Alarm) {
@@ -192,6 +214,9 @@ impl Tally {
     }
 
     pub(super) fn add(&mut self, record: &PartRecord) {
+        if let Some(lane) = &record.lane {
+            self.lanes.entry(lane.clone()).or_default().count(record);
+        }
         if let Some(latency) = record.latency {
             self.latency.add(latency.total.as_secs_f64() * 1e3);
             self.least_slack = Some(self.least_slack.map_or(record.slack_ms, |least| least.min(record.slack_ms)));
@@ -213,6 +238,7 @@ impl Tally {
         Summary {
             ending,
             counters,
+            lanes: self.lanes,
             camera: self.camera.read(),
             latency_ms: spread(&self.latency),
             lateness_ms: spread(&self.lateness),

@@ -103,7 +103,7 @@ struct ScriptedInspector {
 }
 
 impl Inspect for ScriptedInspector {
-    fn inspect(&mut self, frame: &Frame, _class: &str) -> Result<Judged> {
+    fn inspect(&mut self, frame: &Frame, _lane: Lane, _class: &str) -> Result<Judged> {
         self.begun.store(true, Ordering::Relaxed);
         let kind = frame.image.get_pixel(0, 0).0[0];
         match kind {
@@ -218,10 +218,10 @@ impl Bench {
         Wiring {
             // Generous, since the machine that runs tests is busy.
             rules: Rules { quiet: ms(50), ..Rules::timed(ms(300), ms(20), ms(2000)) },
-            class: "washer".into(),
+            views: vec![LaneView { region: None, class: "washer".into() }],
             camera: Box::new(ScriptedCamera { script, number: 0, interval: ms(5) }),
             inspector: Box::new(ScriptedInspector::default()),
-            output: Box::new(ScriptedOutput(self.calls.clone())),
+            outputs: vec![Box::new(ScriptedOutput(self.calls.clone()))],
             sensors: Sensors::default(),
             signals: Signals::default(),
             audit: open_audit(&AuditConfig::in_file(self.audit_file())),
@@ -431,7 +431,7 @@ fn an_output_that_hangs_is_a_fault_and_does_not_keep_the_run_from_ending() {
     bench.calls.lock().unwrap().mood = Mood::Hangs;
     let mut wiring = bench.wiring(vec![frame(part::BAD)]);
     // Longer than it takes until the driver counts as hung.
-    wiring.rules.ejector.tolerance = health::PATIENCE * 2;
+    wiring.rules.lanes[0].ejector.tolerance = health::PATIENCE * 2;
     let summary = run(wiring).unwrap();
     let faults = events(&bench.audit_file(), &["fault"]);
     assert!(faults[0]["why"].as_str().unwrap().contains("not come back"), "{faults:?}");
@@ -507,7 +507,7 @@ fn an_audit_that_hangs_stops_the_line_and_does_not_keep_it() {
     const FRAMES: usize = 30_000;
     let mut wiring = bench.wiring(Vec::new());
     wiring.audit = open_audit(&AuditConfig::in_file(pipe.clone()));
-    wiring.rules.ejector.distance = Length::at_one_metre_per_second(Duration::from_millis(20));
+    wiring.rules.lanes[0].ejector.distance = Length::at_one_metre_per_second(Duration::from_millis(20));
     wiring.camera = Box::new(ScriptedCamera {
         script: (0..FRAMES).map(|_| frame(part::GOOD)).collect(),
         number: 0,

@@ -1,9 +1,11 @@
 //! From a configuration to opened devices.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::{Measure, ModelInspector, Pace, Sensors, Signals, Wiring};
+use super::inspection::LaneCalibrations;
+use super::{LaneView, Measure, ModelInspector, Pace, Sensors, Signals, Wiring};
 use crate::approval::Approval;
 use crate::audit::{AuditLog, PartContext, RunStart, Signer, Verifier};
 use crate::bundle::Bundle;
@@ -13,9 +15,10 @@ use crate::camera::folder::FolderCamera;
 use crate::camera::pipe::PipeCamera;
 use crate::camera::synthetic::SyntheticCamera;
 use crate::camera::v4l2::V4l2Camera;
-use crate::config::{AuditConfig, CameraConfig, EncoderSetting, InputConfig, LineConfig, OutputConfig};
+use crate::config::{AuditConfig, CameraConfig, EncoderSetting, InputConfig, LaneConfig, LineConfig, OutputConfig};
 use crate::digest::Digest;
 use crate::inputs::{self, Input, encoder};
+use crate::line::Lane;
 use crate::outputs::{self, Output, Role};
 use crate::synthetic::Conveyor;
 use crate::{Error, Result};
@@ -34,21 +37,23 @@ impl Wiring {
             line: config.name.clone(),
             config: Some(config.digest),
             camera: config.camera.to_string(),
-            output: config.output.to_string(),
+            output: outputs_in_words(&config.lanes),
             bundle,
             calibrations: inspector.calibrations(),
             approvals,
             drift: inspector.drift_begins(),
         };
         let camera = camera_of(config)?;
-        let output = open_output(config, "output", &config.output, Role::Reject)?;
+        let outputs =
+            config.lanes.iter().map(|lane| open_output(config, &lane.key("output"), &lane.output, Role::Reject));
+        let outputs = outputs.collect::<Result<Vec<_>>>()?;
         let (sensors, signals) = (open_sensors(config)?, open_signals(config)?);
         Ok(Wiring {
             rules: config.rules.clone(),
-            class: config.class.clone(),
+            views: config.lanes.iter().map(LaneView::of).collect(),
             camera,
             inspector: Box::new(inspector),
-            output,
+            outputs,
             sensors,
             signals,
             audit: AuditLog::open(&config.audit, &start)
@@ -62,6 +67,21 @@ impl Wiring {
             realtime: true,
         })
     }
+}
+
+impl LaneView {
+    pub(crate) fn of(lane: &LaneConfig) -> Self {
+        LaneView { region: lane.region, class: lane.class.clone() }
+    }
+}
+
+/// `gpio chip GPIO17`, or `1 left: gpio chip GPIO17; 2 right: gpio chip GPIO18`: alarms tell lanes by these numbers.
+fn outputs_in_words(lanes: &[LaneConfig]) -> String {
+    let told = lanes.iter().enumerate().map(|(k, lane)| match &lane.name {
+        Some(name) => format!("{} {name}: {}", k + 1, lane.output),
+        None => lane.output.to_string(),
+    });
+    told.collect::<Vec<_>>().join("; ")
 }
 
 /// What judges parts.
@@ -83,45 +103,78 @@ impl Judges {
     pub(crate) fn open(config: &LineConfig) -> Result<Self> {
         let named = |key: &'static str| move |error| config.blame(key, error);
         let bundle = Bundle::open(&config.model).map_err(named("line.model"))?;
-        bundle.manifest.class_index(&config.class).map_err(named("line.class"))?;
-        let calibrations = config.calibrations.iter().map(|path| Calibration::open(path)).collect::<Result<Vec<_>>>();
-        let calibrations = calibrations.map_err(named("line.calibration"))?;
-        let of_model = calibrations.iter().try_for_each(|(calibration, _)| calibration.check_bundle(&bundle));
-        of_model.map_err(named("line.calibration"))?;
-        check_class(
-            config,
-            &calibrations.iter().map(|(calibration, _)| calibration.class.as_str()).collect::<Vec<_>>(),
-        )?;
-        if let Some(frame) = config.camera.frame() {
-            let fits = calibrations.iter().try_for_each(|(calibration, _)| calibration.check_frame(frame));
-            fits.map_err(named("camera.width"))?;
+        let common = open_calibrations(&bundle, &config.calibrations).map_err(named("line.calibration"))?;
+        let (mut lanes, mut own) = (Vec::new(), Vec::new());
+        for lane in &config.lanes {
+            bundle.manifest.class_index(&lane.class).map_err(|error| config.blame(&class_key(lane), error))?;
+            let calibrations = open_calibrations(&bundle, &lane.calibrations)
+                .map_err(|error| config.blame(&lane.key("calibration"), error))?;
+            own.extend(lane.calibrations.iter().zip(calibrations.iter().map(|(_, digest)| *digest)));
+            let judged = LaneCalibrations { name: lane.name.clone(), common: common.clone(), own: calibrations };
+            check_class(config, lane, &judged)?;
+            check_frame(config, lane, &judged)?;
+            lanes.push(judged);
         }
-        let approvals = approvals(config, &bundle, &calibrations).map_err(named("line.approved_by"))?;
-        let inspector = ModelInspector::new(&bundle, calibrations)?;
+        let files = config.calibrations.iter().zip(common.iter().map(|(_, digest)| *digest)).chain(own);
+        let approvals = approvals(config, &bundle, files).map_err(named("line.approved_by"))?;
+        let inspector = ModelInspector::with_lanes(&bundle, lanes)?;
         Ok(Judges { inspector, bundle: bundle.digest, approvals })
     }
 }
 
+fn open_calibrations(bundle: &Bundle, files: &[PathBuf]) -> Result<Vec<(Calibration, Digest)>> {
+    let calibrations = files.iter().map(|path| Calibration::open(path)).collect::<Result<Vec<_>>>()?;
+    calibrations.iter().try_for_each(|(calibration, _)| calibration.check_bundle(bundle))?;
+    Ok(calibrations)
+}
+
+/// The key that says what a lane's product is.
+fn class_key(lane: &LaneConfig) -> String {
+    if lane.name.is_some() { lane.key("class") } else { "line.class".into() }
+}
+
 /// Who let the bundle and the calibrations into production; nobody is asked where the configuration names no keys.
-fn approvals(config: &LineConfig, bundle: &Bundle, calibrations: &[(Calibration, Digest)]) -> Result<Vec<Approval>> {
+fn approvals<'a>(
+    config: &'a LineConfig,
+    bundle: &Bundle,
+    calibrations: impl Iterator<Item = (&'a PathBuf, Digest)>,
+) -> Result<Vec<Approval>> {
     if config.approved_by.is_empty() {
         return Ok(Vec::new());
     }
     let keys = config.approved_by.iter().map(|path| Verifier::open(path)).collect::<Result<Vec<_>>>()?;
-    let of_calibrations = config.calibrations.iter().zip(calibrations).map(|(path, (_, digest))| (path, *digest));
-    let files = std::iter::once((&config.model, bundle.digest)).chain(of_calibrations);
+    let files = std::iter::once((&config.model, bundle.digest)).chain(calibrations);
     files.map(|(path, digest)| Approval::check(path, digest, &keys)).collect()
 }
 
-fn check_class(config: &LineConfig, calibrated: &[&str]) -> Result<()> {
-    if calibrated.contains(&config.class.as_str()) {
+fn check_class(config: &LineConfig, lane: &LaneConfig, calibrations: &LaneCalibrations) -> Result<()> {
+    let calibrated = calibrations.common.iter().chain(&calibrations.own);
+    let calibrated = calibrated.map(|(calibration, _)| calibration.class.as_str()).collect::<Vec<_>>();
+    let class = &lane.class;
+    if calibrated.contains(&class.as_str()) {
         return Ok(());
     }
-    let class = &config.class;
     let error = Error::usage(format!("no calibration is of the class '{class}'"))
         .because(format!("they are of: {}", calibrated.join(", ")))
         .advise(format!("make one with: hgad calibrate --model BUNDLE --class {class} --images DIR --out FILE"));
     Err(config.blame("line.calibration", error))
+}
+
+/// Whether what the lane sees is as large as what it was calibrated on, as far as the file says how large frames are. A camera
+/// that does not say what its frames show may show any product; a lane has one.
+fn check_frame(config: &LineConfig, lane: &LaneConfig, calibrations: &LaneCalibrations) -> Result<()> {
+    let Some(frame) = config.camera.frame() else { return Ok(()) };
+    let size = lane.region.map_or(Ok(frame), |region| region.size(frame));
+    let size = size.map_err(|why| config.blame(&lane.key("width"), Error::usage(why)))?;
+    let is_of_class = |(calibration, _): &&(Calibration, Digest)| calibration.class == lane.class;
+    let own = calibrations.own.iter().find(is_of_class);
+    let key = if lane.region.is_some() { lane.key("width") } else { "camera.width".into() };
+    let mut used = calibrations.common.iter().filter(|calibration| lane.name.is_none() || is_of_class(calibration));
+    let fits = match own {
+        Some((own, _)) => own.check_frame(size),
+        None => used.try_for_each(|(calibration, _)| calibration.check_frame(size)),
+    };
+    fits.map_err(|error| config.blame(&key, error))
 }
 
 /// The key to blame for a camera that cannot be opened; its section where several keys could be wrong.
@@ -149,19 +202,29 @@ fn audit_key(config: &AuditConfig) -> &'static str {
 
 fn open_sensors(config: &LineConfig) -> Result<Sensors> {
     let devices = &config.devices;
-    let input = |section: &'static str, setting: &Option<InputConfig>| {
-        setting.as_ref().map(|setting| open_input(config, section, setting)).transpose()
-    };
+    let open = |section: &str, setting: &InputConfig| open_input(config, section, setting);
+    let (mut photo_eyes, mut confirms) = (Vec::new(), Vec::new());
+    if let Some(setting) = &devices.photo_eye {
+        photo_eyes.push((None, open("photo_eye", setting)?));
+    }
+    for (k, lane) in config.lanes.iter().enumerate() {
+        if let Some(setting) = &lane.photo_eye {
+            photo_eyes.push((Some(Lane(k)), open(&lane.key("photo_eye"), setting)?));
+        }
+        if let Some(setting) = &lane.confirm {
+            confirms.push((Lane(k), open(&lane.key("confirm"), setting)?));
+        }
+    }
     Ok(Sensors {
-        photo_eye: input("photo_eye", &devices.photo_eye)?,
+        photo_eyes,
         encoder: devices.encoder.as_ref().map(|setting| open_encoder(config, setting)).transpose()?,
-        confirm: input("confirm", &devices.confirm)?,
-        bin: input("bin", &devices.bin)?,
+        confirms,
+        bin: devices.bin.as_ref().map(|setting| open("bin", setting)).transpose()?,
     })
 }
 
 /// Opens the input of that section.
-pub(crate) fn open_input(config: &LineConfig, section: &'static str, setting: &InputConfig) -> Result<Box<dyn Input>> {
+pub(crate) fn open_input(config: &LineConfig, section: &str, setting: &InputConfig) -> Result<Box<dyn Input>> {
     inputs::open(section, setting).map_err(|error| config.blame(section, error))
 }
 
@@ -188,7 +251,7 @@ fn open_signals(config: &LineConfig) -> Result<Signals> {
 /// Opens the output of that section, which is at its role's safe level afterwards.
 pub(crate) fn open_output(
     config: &LineConfig,
-    section: &'static str,
+    section: &str,
     setting: &OutputConfig,
     role: Role,
 ) -> Result<Box<dyn Output>> {

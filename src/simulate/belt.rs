@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::line::Length;
+use crate::line::{Lane, Length};
 use crate::time::Monotonic;
 
 use super::trouble::Trouble;
@@ -11,7 +11,9 @@ use super::trouble::Trouble;
 /// A part on the belt.
 #[derive(Debug, Clone)]
 pub(super) struct Piece {
+    /// Names it among those of all lanes.
     pub(super) number: u64,
+    pub(super) lane: Lane,
     /// Where the belt is when its leading edge is before the eye, or before the camera where there is no eye.
     pub(super) lead: Length,
     pub(super) length: Length,
@@ -56,33 +58,51 @@ pub(super) struct TrueBelt {
     speed: u64,
     /// Whether it stops and changes its speed now and then.
     is_measured: bool,
+    pub(super) now: Stretch,
+    next_number: u64,
+    lanes: Vec<TrueLane>,
+    /// Lanes whose parts come in rows, side by side.
+    rows: Vec<Vec<Lane>>,
+}
+
+/// What lies in one lane.
+struct TrueLane {
     /// Two parts are at least so far apart.
     pitch: Length,
-    pub(super) now: Stretch,
-    pub(super) pieces: VecDeque<Piece>,
-    next_number: u64,
+    pieces: VecDeque<Piece>,
     last_lead: Length,
-    /// Where the parts of the stretch that are still to be told of lie before each station.
+    /// How far behind the first one each station lies, and the first part that has still to pass it.
     stations: Vec<(Length, u64)>,
 }
 
 impl TrueBelt {
-    /// A belt on which the stations lie so far behind the first one.
-    pub(super) fn new(begins: Monotonic, speed: u64, is_measured: bool, pitch: Length, stations: &[Length]) -> Self {
+    /// A belt with the parts' pitch in each lane, and how far its stations lie behind the first one; parts of lanes in one row
+    /// lie side by side.
+    pub(super) fn new(
+        begins: Monotonic,
+        speed: u64,
+        is_measured: bool,
+        lanes: &[(Length, Vec<Length>)],
+        rows: Vec<Vec<Lane>>,
+    ) -> Self {
         // A belt of constant speed is where the clock says.
         let from = match is_measured {
             true => Length::default(),
             false => Length::from_nm((i128::from(begins.as_nanos()) * i128::from(speed) / 1_000_000_000) as i64),
         };
+        let lane = |(pitch, stations): &(Length, Vec<Length>)| TrueLane {
+            pitch: *pitch,
+            pieces: VecDeque::new(),
+            last_lead: from,
+            stations: stations.iter().map(|station| (*station, 0)).collect(),
+        };
         TrueBelt {
             speed,
             is_measured,
-            pitch,
             now: Stretch { begins, ends: begins, from, speed },
-            pieces: VecDeque::new(),
             next_number: 0,
-            last_lead: from,
-            stations: stations.iter().map(|station| (*station, 0)).collect(),
+            lanes: lanes.iter().map(lane).collect(),
+            rows,
         }
     }
 
@@ -108,24 +128,34 @@ impl TrueBelt {
     /// Lays parts on it as far as it will move.
     fn lay(&mut self, trouble: &mut Trouble) {
         let end = self.now.position(self.now.ends);
-        while self.last_lead <= end {
-            // Mostly far apart, now and then as close as can be.
-            let most = if trouble.chance(0.1) { 1.5 } else { 20.0 };
-            let apart = Length::from_nm((self.pitch.as_nm() as f64 * trouble.number(1.02, most)) as i64);
-            self.last_lead = self.last_lead + apart;
-            let length = Length::from_nm((self.pitch.as_nm() as f64 * trouble.number(0.2, 0.9)) as i64);
-            let is_bad = trouble.chance(0.05);
-            self.pieces.push_back(Piece { number: self.next_number, lead: self.last_lead, length, is_bad });
-            self.next_number += 1;
+        for row in self.rows.clone() {
+            let Some(first) = row.first() else { continue };
+            while self.lanes[first.0].last_lead <= end {
+                let (last, pitch) = (self.lanes[first.0].last_lead, self.lanes[first.0].pitch.as_nm() as f64);
+                // Mostly far apart, now and then as close as can be.
+                let most = if trouble.chance(0.1) { 1.5 } else { 20.0 };
+                let lead = last + Length::from_nm((pitch * trouble.number(1.02, most)) as i64);
+                let length = Length::from_nm((pitch * trouble.number(0.2, 0.9)) as i64);
+                row.iter().for_each(|lane| self.lay_piece(*lane, lead, length, trouble));
+            }
         }
     }
 
-    /// The parts that pass a station within this stretch, with the moment at which they do.
-    pub(super) fn passing(&mut self, station: usize) -> Vec<(Monotonic, Piece)> {
-        let (behind, next) = self.stations[station];
-        let first = self.pieces.partition_point(|piece| piece.number < next);
+    fn lay_piece(&mut self, lane: Lane, lead: Length, length: Length, trouble: &mut Trouble) {
+        let piece = Piece { number: self.next_number, lane, lead, length, is_bad: trouble.chance(0.05) };
+        self.next_number += 1;
+        let lane = &mut self.lanes[lane.0];
+        lane.last_lead = lead;
+        lane.pieces.push_back(piece);
+    }
+
+    /// The parts of a lane that pass a station within this stretch, with the moment at which they do.
+    pub(super) fn passing(&mut self, lane: Lane, station: usize) -> Vec<(Monotonic, Piece)> {
+        let lane = &mut self.lanes[lane.0];
+        let (behind, next) = lane.stations[station];
+        let first = lane.pieces.partition_point(|piece| piece.number < next);
         let mut passing = Vec::new();
-        for piece in self.pieces.iter().skip(first) {
+        for piece in lane.pieces.iter().skip(first) {
             let place = piece.lead + behind;
             if place < self.now.from {
                 continue;
@@ -134,25 +164,30 @@ impl TrueBelt {
             passing.push((at, piece.clone()));
         }
         if let Some((_, last)) = passing.last() {
-            self.stations[station].1 = last.number + 1;
+            lane.stations[station].1 = last.number + 1;
         }
         passing
     }
 
     /// Forgets the parts that have passed every station.
     pub(super) fn forget(&mut self) {
-        let passed = self.stations.iter().map(|(_, next)| *next).min().unwrap_or_default();
-        while self.pieces.front().is_some_and(|piece| piece.number < passed) {
-            self.pieces.pop_front();
+        for lane in &mut self.lanes {
+            let passed = lane.stations.iter().map(|(_, next)| *next).min().unwrap_or_default();
+            while lane.pieces.front().is_some_and(|piece| piece.number < passed) {
+                lane.pieces.pop_front();
+            }
         }
     }
 
     /// A person takes all parts off the belt.
     pub(super) fn clear(&mut self, at: Monotonic) {
         let end = self.now.position(self.now.ends.min(at.max(self.now.begins)));
-        let beyond = self.pieces.iter().find(|piece| piece.lead > end).map_or(self.next_number, |piece| piece.number);
-        for (_, next) in &mut self.stations {
-            *next = (*next).max(beyond);
+        for lane in &mut self.lanes {
+            let beyond = lane.pieces.iter().find(|piece| piece.lead > end);
+            let beyond = beyond.map_or(self.next_number, |piece| piece.number);
+            for (_, next) in &mut lane.stations {
+                *next = (*next).max(beyond);
+            }
         }
     }
 }

@@ -5,7 +5,9 @@ use std::time::Duration;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::line::{Confirm, Consequence, Drive, Ejector, Find, Length, Limits, PhotoEye, Rules, Share, SkippedPolicy};
+use crate::line::{
+    Confirm, Consequence, Drive, Ejector, Find, LaneRules, Length, Limits, PhotoEye, Rules, Share, SkippedPolicy,
+};
 
 /// The rules of a line, and its belt's speed in nanometres per second.
 pub fn drawn(seed: u64) -> (Rules, u64) {
@@ -23,6 +25,7 @@ pub fn drawn(seed: u64) -> (Rules, u64) {
     let speed = random.random_range(50_000_000..500_000_000);
     let find = match random.random_bool(0.6) {
         true => Find::PhotoEye(PhotoEye {
+            own: false,
             to_camera: mm(&mut random, 0.0, 200.0),
             window: Length::from_nm(speed as i64 / 20),
             pitch: mm(&mut random, 20.0, 60.0),
@@ -48,16 +51,35 @@ pub fn drawn(seed: u64) -> (Rules, u64) {
     });
     let share = random.random_bool(0.2).then(|| Share { of: 0.5, last: random.random_range(10..50) });
     let in_a_row = random.random_bool(0.3).then(|| random.random_range(5..20));
-    let rules = Rules {
-        find,
+    let mut rules = Rules {
+        lanes: vec![LaneRules { name: None, find, ejector, confirm }],
         drive: if random.random_bool(0.5) { Drive::Encoder } else { Drive::Constant(speed) },
-        ejector,
-        confirm,
         limits: Limits { in_a_row, share, exceeded: stops(&mut random, 0.3) },
         quiet: Rules::QUIET,
         late: stops(&mut random, 0.2),
         skipped: if random.random_bool(0.8) { SkippedPolicy::Reject } else { SkippedPolicy::Count },
         bin_full: stops(&mut random, 0.3),
     };
+    if random.random_bool(LANED) {
+        let first = rules.lanes.remove(0);
+        let own_eyes = random.random_bool(0.5);
+        rules.lanes = (1..=random.random_range(2..=4)).map(|k| lane(k, &first, own_eyes, &mut random)).collect();
+    }
     (rules, speed)
+}
+
+/// The share of lines whose belt has lanes.
+const LANED: f64 = 0.5;
+
+/// A lane like the first one, with an ejector in another place and a sensor in its chute of its own.
+fn lane(number: usize, first: &LaneRules, own_eyes: bool, random: &mut ChaCha8Rng) -> LaneRules {
+    let mut lane = LaneRules { name: Some(number.to_string().into()), ..first.clone() };
+    let distance = first.ejector.distance.as_nm() as f64 * random.random_range(1.0..1.5);
+    lane.ejector.distance = Length::from_nm(distance as i64);
+    lane.ejector.delay = Duration::from_secs_f64(random.random_range(0.0..0.02));
+    if let Find::PhotoEye(eye) = &mut lane.find {
+        eye.own = own_eyes;
+    }
+    lane.confirm = first.confirm.filter(|_| random.random_bool(0.7));
+    lane
 }

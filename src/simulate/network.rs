@@ -1,48 +1,60 @@
-//! The inspection: one frame at a time, the newest waits.
+//! The inspection: one frame at a time, the newest of each lane waits.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::digest::Digest;
-use crate::line::{Evidence, Happening, Judgement, Latency, Ticket};
+use crate::line::{Evidence, Happening, Judgement, Lane, Latency, Ticket};
 use crate::time::Monotonic;
 
 use super::trouble::Trouble;
 
-/// The inspection's thread and the frame that waits for it.
-#[derive(Default)]
+/// The inspection's thread and the frames that wait for it.
 pub(super) struct Network {
     busy_until: Monotonic,
-    waits: Option<(Ticket, bool)>,
+    /// One of a lane at most; the one that has waited longest, or took the place of such a one, is the first.
+    waits: VecDeque<(Lane, Ticket, bool)>,
+    /// A lane's share of a frame takes its share of the time.
+    lanes: usize,
 }
 
 impl Network {
-    /// The frame is to be inspected: what that leads to, and when.
+    pub(super) fn new(lanes: usize) -> Self {
+        Network { busy_until: Monotonic::default(), waits: VecDeque::new(), lanes }
+    }
+
+    /// The lane's frame is to be inspected: what that leads to, and when.
     pub(super) fn inspect(
         &mut self,
+        lane: Lane,
         ticket: Ticket,
         is_bad: bool,
         now: Monotonic,
         trouble: &mut Trouble,
     ) -> Vec<(Monotonic, Happening)> {
-        if now < self.busy_until {
-            let skipped = self.waits.replace((ticket, is_bad));
-            return skipped.into_iter().map(|(ticket, _)| (now, Happening::Skipped(ticket))).collect();
+        if now < self.busy_until || !self.waits.is_empty() {
+            if let Some(older) = self.waits.iter_mut().find(|(other, ..)| *other == lane) {
+                let (_, skipped, _) = std::mem::replace(older, (lane, ticket, is_bad));
+                return vec![(now, Happening::Skipped(skipped))];
+            }
+            self.waits.push_back((lane, ticket, is_bad));
+            return Vec::new();
         }
         self.begin(ticket, is_bad, now, trouble).into_iter().collect()
     }
 
-    /// Takes the frame that waits, if the one before it is done.
+    /// Takes the first frame that waits, if the one before it is done.
     pub(super) fn go_on(&mut self, now: Monotonic, trouble: &mut Trouble) -> Option<(Monotonic, Happening)> {
         if now < self.busy_until {
             return None;
         }
-        let (ticket, is_bad) = self.waits.take()?;
+        let (_, ticket, is_bad) = self.waits.pop_front()?;
         self.begin(ticket, is_bad, now, trouble)
     }
 
     /// When it looks for the frame that waits.
     pub(super) fn next(&self) -> Option<Monotonic> {
-        self.waits.map(|_| self.busy_until)
+        (!self.waits.is_empty()).then_some(self.busy_until)
     }
 
     fn begin(
@@ -54,7 +66,7 @@ impl Network {
     ) -> Option<(Monotonic, Happening)> {
         let took = match trouble.strikes("slow inspection") {
             true => trouble.millis(200.0, 2500.0),
-            false => trouble.millis(10.0, 60.0),
+            false => trouble.millis(10.0, 60.0) / self.lanes as u32,
         };
         self.busy_until = now + took;
         if trouble.strikes("hung inspection") {

@@ -4,8 +4,8 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 
 use crate::line::{
-    Action, Alarm, Challenge, ChallengeNews, Consequence, Drive, Event, Fate, Happening, Order, PartId, PartRecord,
-    Rules, Ticket, Unknown, Verdict,
+    Action, Alarm, Challenge, ChallengeNews, Consequence, Drive, Event, Fate, Happening, Lane, Order, PartId,
+    PartRecord, Rules, Ticket, Unknown, Verdict,
 };
 use crate::time::{Monotonic, StampSource};
 
@@ -37,6 +37,8 @@ impl fmt::Display for Violation {
 pub(super) struct Promises {
     rules: Rules,
     alarms: BTreeSet<Alarm>,
+    /// The lane that the frame shows.
+    shows: HashMap<Ticket, Lane>,
     /// Whether the inspection rejects the frame.
     said: HashMap<Ticket, bool>,
     orders: HashMap<PartId, Order>,
@@ -55,6 +57,7 @@ impl Promises {
         Promises {
             rules: rules.clone(),
             alarms: BTreeSet::new(),
+            shows: HashMap::new(),
             said: HashMap::new(),
             orders: HashMap::new(),
             fired: HashMap::new(),
@@ -67,6 +70,9 @@ impl Promises {
     /// Looks at what the core did upon an event.
     pub(super) fn look(&mut self, event: &Event, actions: &[Action]) -> Held {
         match &event.what {
+            Happening::Captured(sighting) | Happening::Broken(sighting, _) => {
+                self.shows.insert(sighting.ticket, sighting.lane);
+            }
             Happening::Inspected(ticket, Ok((judgement, _))) => {
                 self.said.insert(*ticket, judgement.rejects);
             }
@@ -85,10 +91,11 @@ impl Promises {
                 Action::ClearAlarm(alarm) if !self.alarms.remove(alarm) => {
                     return Err(format!("alarm {alarm} ends, and was not raised"));
                 }
+                Action::Forget(ticket) => drop(self.shows.remove(ticket)),
                 Action::Fire(order) => self.ordered(order)?,
                 Action::Challenge(news) => self.challenged(news)?,
                 Action::Record(record) => {
-                    self.recorded(record)?;
+                    self.recorded(record, event)?;
                     if is_missed(record) && must_stop && !stops {
                         return Err(format!("part {} was missed, and the line does not stop", record.part));
                     }
@@ -109,24 +116,43 @@ impl Promises {
         }
     }
 
-    fn recorded(&mut self, record: &PartRecord) -> Held {
+    fn recorded(&mut self, record: &PartRecord, event: &Event) -> Held {
         let part = record.part;
         if !self.recorded.insert(part) {
             return Err(format!("part {part} has two records"));
+        }
+        let asked = self.challenge.as_ref().and_then(|challenge| challenge.lane.as_ref());
+        if record.challenge && asked.is_some_and(|lane| Some(lane) != record.lane.as_ref()) {
+            return Err(format!("part {part} is a piece of a challenge of another lane"));
         }
         if record.challenge && (&record.verdict, &record.fate) == (&Verdict::Reject, &Fate::Rejected) {
             self.caught.insert(part);
         }
         let order = self.orders.remove(&part);
+        let shown = record.ticket.and_then(|ticket| self.shows.remove(&ticket));
+        self.of_its_lane(record, shown, order.as_ref())?;
         let fired = self.fired.remove(&part);
         let said = record.ticket.and_then(|ticket| self.said.get(&ticket).copied());
         match (&record.verdict, &record.fate) {
             (Verdict::Pass, Fate::Passed) => self.passed(record, order, said),
             (Verdict::Pass, fate) => Err(format!("good part {part} is {}", fate.as_str())),
             (verdict, Fate::Passed) => Err(format!("part {part}, {}, was passed", verdict.as_str())),
-            (_, Fate::Rejected) => self.rejected(record, order, fired.flatten()),
+            (_, Fate::Rejected) => self.rejected(record, order, fired.flatten(), event),
             (_, Fate::Unaccounted(_)) => self.unaccounted(record),
         }
+    }
+
+    /// A part is of the lane that its frame shows, and no other lane's ejector is told to act on it.
+    fn of_its_lane(&self, record: &PartRecord, shown: Option<Lane>, order: Option<&Order>) -> Held {
+        for (what, lane) in [("its frame shows", shown), ("it fired the ejector of", order.map(|order| order.lane))] {
+            if let Some(lane) = lane
+                && self.rules.lanes[lane.0].name != record.lane
+            {
+                let (part, own) = (record.part, record.lane.as_deref().unwrap_or_default());
+                return Err(format!("part {part} is on record as one of lane {own}, and {what} lane {}", lane.0 + 1));
+            }
+        }
+        Ok(())
     }
 
     /// A challenge has one end, which says of each piece what its record does, or an alarm stands.
@@ -170,14 +196,17 @@ impl Promises {
         Ok(())
     }
 
-    fn rejected(&self, record: &PartRecord, order: Option<Order>, fired: Option<Monotonic>) -> Held {
+    fn rejected(&self, record: &PartRecord, order: Option<Order>, fired: Option<Monotonic>, event: &Event) -> Held {
         let part = record.part;
         let Some(order) = order else { return Err(format!("part {part} is rejected, and was never ordered to be")) };
         let Some(fired) = fired else { return Err(format!("part {part} is rejected, and the ejector did not act")) };
         if fired < order.at || fired > order.latest {
             return Err(format!("part {part} is rejected by a pulse at {fired}, planned for {}", order.at));
         }
-        let Some(confirm) = self.rules.confirm else { return Ok(()) };
+        let Some(confirm) = self.rules.lanes[order.lane.0].confirm else { return Ok(()) };
+        if event.what != Happening::Confirmed(order.lane) {
+            return Err(format!("part {part} is rejected, and it was not the sensor in its lane's chute that saw it"));
+        }
         let is_seen = |seen: Monotonic| fired + confirm.from <= seen && seen <= fired + confirm.until;
         match record.confirmed.is_some_and(is_seen) {
             true => Ok(()),
@@ -209,4 +238,64 @@ fn is_missed(record: &PartRecord) -> bool {
     let is_counted =
         matches!(record.verdict, Verdict::Unknown(Unknown::Skipped | Unknown::Lost)) && why.contains("only counted");
     !is_counted && !why.contains("sensor in the chute")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::digest::Digest;
+    use crate::line::{Evidence, Judgement, LaneRules, Latency, LineCore, Sighting};
+
+    fn at(ms: u64) -> Monotonic {
+        Monotonic::from_nanos(ms * 1_000_000)
+    }
+
+    /// What is said of a bad part in the first of two lanes, by a core that does not do all that it should.
+    fn told_of(sabotage: impl Fn(&mut Action)) -> Held {
+        let ms = Duration::from_millis;
+        let mut rules = Rules::timed(ms(150), ms(30), ms(20));
+        let lane = rules.lanes.remove(0);
+        rules.lanes = ["left", "right"].map(|name| LaneRules { name: Some(name.into()), ..lane.clone() }).to_vec();
+        let (mut core, mut promises) = (LineCore::new(rules.clone()), Promises::new(&rules));
+        let (ticket, lane, stamp) = (Ticket(0), Lane(0), StampSource::EndOfFrame);
+        let (origin, class) = (String::new(), "washer".into());
+        let sighting = Sighting { ticket, lane, frame: 0, captured: at(1000), stamp, origin, class };
+        let (calibration, evidence) = (Digest::zero(), Evidence::default());
+        let judgement = Judgement { score: 2.0, threshold: 1.0, rejects: true, calibration, evidence };
+        let happenings = [
+            (1000, Happening::Captured(sighting)),
+            (1050, Happening::Inspected(ticket, Ok((judgement, Latency::default())))),
+            (1150, Happening::Fired(PartId(0), Ok(at(1150)))),
+        ];
+        for (ms, what) in happenings {
+            let (event, mut actions) = (Event { at: at(ms), what }, Vec::new());
+            core.handle(event.clone(), &mut actions);
+            actions.iter_mut().for_each(&sabotage);
+            promises.look(&event, &actions)?;
+        }
+        promises.ended(core.is_idle())
+    }
+
+    #[test]
+    fn a_core_that_fires_another_lanes_ejector_breaks_a_promise() {
+        assert_eq!(told_of(|_| {}), Ok(()));
+        let fires_beside = told_of(|action| {
+            if let Action::Fire(order) = action {
+                order.lane = Lane(1);
+            }
+        });
+        let told = "part 0 is on record as one of lane left, and it fired the ejector of lane 2";
+        assert_eq!(fires_beside, Err(told.to_owned()));
+        let writes_beside = told_of(|action| {
+            if let Action::Record(record) = action {
+                record.lane = Some("right".into());
+            }
+        });
+        assert_eq!(
+            writes_beside,
+            Err("part 0 is on record as one of lane right, and its frame shows lane 1".to_owned())
+        );
+    }
 }

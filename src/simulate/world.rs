@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::time::Duration;
 
 use crate::line::{
-    Action, Challenge, Confirm, Device, Event, Fate, Find, Happening, Length, LineCore, Sighting, Ticket,
+    Action, Challenge, Device, Drive, Event, Fate, Find, Happening, Lane, LaneRules, Length, LineCore, Sighting, Ticket,
 };
 use crate::time::{Monotonic, StampSource};
 
@@ -34,6 +34,8 @@ const CHALLENGES: f64 = 0.02;
 const WITHDRAWN: f64 = 0.3;
 /// A thread that sleeps until a moment is woken so long after it.
 const WAKING: Duration = Duration::from_millis(3);
+/// So many of the newest frames are remembered.
+const REMEMBERED_FRAMES: usize = 20_000;
 /// How long a part falls until the sensor in the chute sees it.
 const FALL: Duration = Duration::from_millis(60);
 
@@ -72,6 +74,18 @@ impl Ord for Due {
     }
 }
 
+/// From where a lane's photo-eye is, if there is one, to where the camera looks.
+fn to_camera(lane: &LaneRules) -> Length {
+    match lane.find {
+        Find::PhotoEye(eye) => eye.to_camera,
+        Find::EveryFrame => Length::default(),
+    }
+}
+
+fn has_own_eye(lane: &LaneRules) -> bool {
+    matches!(lane.find, Find::PhotoEye(eye) if eye.own)
+}
+
 /// What truly became of a part, and what is on record.
 #[derive(Default)]
 struct Truth {
@@ -87,7 +101,8 @@ pub(super) struct World {
     sequence: u64,
     now: Monotonic,
     belt: TrueBelt,
-    valve: Valve,
+    /// Each lane's ejector.
+    valves: Vec<Valve>,
     network: Network,
     core: LineCore,
     promises: Promises,
@@ -100,15 +115,18 @@ pub(super) struct World {
     heard: VecDeque<Event>,
     spells: Vec<(Spell, Monotonic, Monotonic)>,
     frame: u64,
-    last_grid: u64,
+    /// When the newest frame was captured.
+    last_exposed: Monotonic,
     next_ticket: u64,
+    /// The lane that a frame shows.
+    lanes: BTreeMap<Ticket, Lane>,
     /// Which frames show a bad part, and which part.
     shown: BTreeMap<Ticket, (u64, bool)>,
     /// Distance that the encoder did not count.
     uncounted: Length,
     truths: BTreeMap<u64, Truth>,
     /// By the photo-eye's stamp.
-    by_edge: BTreeMap<Monotonic, u64>,
+    by_edge: BTreeMap<(Monotonic, Lane), u64>,
     actions: Vec<Action>,
     report: Report,
 }
@@ -116,21 +134,28 @@ pub(super) struct World {
 impl World {
     pub(super) fn new(plan: &Plan) -> Self {
         let begins = Monotonic::from_nanos(1_000_000_000_000);
-        let (to_camera, pitch) = match plan.rules.find {
-            Find::PhotoEye(eye) => (eye.to_camera, eye.pitch),
-            Find::EveryFrame => (Length::default(), Length::from_nm(plan.speed as i64 / 10)),
+        let lane = |lane: &LaneRules| {
+            let pitch = match lane.find {
+                Find::PhotoEye(eye) => eye.pitch,
+                Find::EveryFrame => Length::from_nm(plan.speed as i64 / 10),
+            };
+            (pitch, vec![Length::default(), to_camera(lane), to_camera(lane) + lane.ejector.distance])
         };
-        let stations = [Length::default(), to_camera, to_camera + plan.rules.ejector.distance];
+        let lanes = plan.rules.lanes.iter().map(lane).collect::<Vec<_>>();
+        // What triggers for all lanes at once sees rows of parts.
+        let (alone, in_row) = plan.rules.each_lane().partition::<Vec<_>, _>(|(_, lane)| has_own_eye(lane));
+        let rows = alone.iter().map(|(lane, _)| vec![*lane]);
+        let rows = rows.chain([in_row.iter().map(|(lane, _)| *lane).collect()]).collect::<Vec<_>>();
         let core = LineCore::new(plan.rules.clone());
-        let is_measured = plan.rules.drive == crate::line::Drive::Encoder;
+        let is_measured = plan.rules.drive == Drive::Encoder;
         World {
             trouble: Trouble::new(plan.seed, plan.with_faults),
             queue: BinaryHeap::new(),
             sequence: 0,
             now: begins,
-            belt: TrueBelt::new(begins, plan.speed, is_measured, pitch, &stations),
-            valve: Valve::new(plan.rules.ejector),
-            network: Network::default(),
+            belt: TrueBelt::new(begins, plan.speed, is_measured, &lanes, rows),
+            valves: plan.rules.lanes.iter().map(|lane| Valve::new(lane.ejector)).collect(),
+            network: Network::new(lanes.len()),
             core,
             promises: Promises::new(&plan.rules),
             life: 0,
@@ -139,8 +164,9 @@ impl World {
             heard: VecDeque::new(),
             spells: Vec::new(),
             frame: 0,
-            last_grid: 0,
+            last_exposed: Monotonic::default(),
             next_ticket: 0,
+            lanes: BTreeMap::new(),
             shown: BTreeMap::new(),
             uncounted: Length::default(),
             truths: BTreeMap::new(),
@@ -180,24 +206,14 @@ impl World {
         let wakeup = wakeup.map(|at| self.after_stall((at + WAKING).max(self.now)));
         let queued = self.queue.peek().map(|due| due.0.at);
         let times =
-            [Some(self.belt.now.ends), self.begins_again, self.valve.next(), self.network.next(), queued, wakeup];
+            [Some(self.belt.now.ends), self.begins_again, self.next_valve(), self.network.next(), queued, wakeup];
         let Some(at) = times.iter().flatten().min().copied() else { return Ok(()) };
         self.now = self.now.max(at);
         let which = times.iter().position(|time| *time == Some(at));
         match which {
             Some(0) => self.next_stretch(),
             Some(1) => self.begin_again()?,
-            Some(2) => {
-                let stretch = self.belt.now;
-                let place = |at: Monotonic| stretch.position(at.min(stretch.ends));
-                self.valve.is_lost = self.is(Spell::OutputLost, self.now);
-                if let Some((part, result)) = self.valve.step(self.now, place, &mut self.trouble)
-                    && !self.trouble.strikes("lost report")
-                {
-                    let at = result.as_ref().copied().unwrap_or(self.now).max(self.now);
-                    self.tell_at(at, Event { at, what: Happening::Fired(part, result) });
-                }
-            }
+            Some(2) => self.step_valves(),
             Some(3) => {
                 let next = self.network.go_on(self.now, &mut self.trouble);
                 self.tell_all(next);
@@ -206,9 +222,32 @@ impl World {
             Some(4) => self.take_from_queue()?,
             _ => self.tell(tick(self.now))?,
         }
-        match self.valve.overdue(self.now) {
-            overdue if overdue > OVERDUE => Err(format!("the ejector blows {overdue:?} longer than it was told to")),
+        match self.valves.iter().map(|valve| valve.overdue(self.now)).max().unwrap_or_default() {
+            overdue if overdue > OVERDUE => Err(format!("an ejector blows {overdue:?} longer than it was told to")),
             _ => Ok(()),
+        }
+    }
+
+    fn next_valve(&self) -> Option<Monotonic> {
+        self.valves.iter().filter_map(Valve::next).min()
+    }
+
+    /// The ejector whose step is due makes it.
+    fn step_valves(&mut self) {
+        let Some(lane) = (0..self.valves.len()).min_by_key(|lane| {
+            let next = self.valves[*lane].next();
+            (next.is_none(), next)
+        }) else {
+            return;
+        };
+        let stretch = self.belt.now;
+        let place = |at: Monotonic| stretch.position(at.min(stretch.ends));
+        self.valves[lane].is_lost = self.is_in(Spell::OutputLost, Lane(lane), self.now);
+        if let Some((part, result)) = self.valves[lane].step(self.now, place, &mut self.trouble)
+            && !self.trouble.strikes("lost report")
+        {
+            let at = result.as_ref().copied().unwrap_or(self.now).max(self.now);
+            self.tell_at(at, Event { at, what: Happening::Fired(part, result) });
         }
     }
 
@@ -257,6 +296,17 @@ impl World {
         self.spells.iter().any(|(other, from, until)| *other == spell && *from <= at && at < *until)
     }
 
+    /// Whether a spell that befalls one lane has befallen this one.
+    fn is_in(&self, spell: Spell, lane: Lane, at: Monotonic) -> bool {
+        let mut spells = self.spells.iter().filter(|(_, from, _)| self.befallen(*from) == lane);
+        spells.any(|(other, from, until)| *other == spell && *from <= at && at < *until)
+    }
+
+    /// The lane that a spell befalls, if it befalls one alone.
+    fn befallen(&self, from: Monotonic) -> Lane {
+        Lane((from.as_nanos() / 1000 % self.valves.len() as u64) as usize)
+    }
+
     fn push(&mut self, at: Monotonic, what: What) {
         self.sequence += 1;
         self.queue.push(Reverse(Due { at, sequence: self.sequence, life: self.life, what }));
@@ -296,11 +346,12 @@ impl World {
         match action {
             Action::Inspect(ticket) => {
                 let is_bad = self.shown.get(&ticket).is_some_and(|(_, is_bad)| *is_bad);
-                let told = self.network.inspect(ticket, is_bad, self.now, &mut self.trouble);
+                let lane = self.lanes.get(&ticket).copied().unwrap_or_default();
+                let told = self.network.inspect(lane, ticket, is_bad, self.now, &mut self.trouble);
                 self.tell_all(told);
             }
-            Action::Fire(order) => self.valve.order(order),
-            Action::SetSafe => self.valve.set_safe(self.place()),
+            Action::Fire(order) => self.valves[order.lane.0].order(order),
+            Action::SetSafe => self.close_valves(),
             Action::StopLine(_) if self.is_armed => {
                 self.report.stops += 1;
                 self.is_armed = false;
@@ -309,7 +360,9 @@ impl World {
             }
             Action::Record(record) => {
                 let by_frame = record.ticket.and_then(|ticket| self.shown.get(&ticket)).map(|(number, _)| *number);
-                let number = record.seen.map_or(by_frame, |seen| self.by_edge.get(&seen).copied());
+                let lane = self.plan.rules.each_lane().find(|(_, rules)| rules.name == record.lane);
+                let lane = lane.map_or_else(Lane::default, |(lane, _)| lane);
+                let number = record.seen.map_or(by_frame, |seen| self.by_edge.get(&(seen, lane)).copied());
                 if let Some(truth) = number.and_then(|number| self.truths.get_mut(&number)) {
                     truth.fate = Some(record.fate);
                 }
@@ -340,12 +393,12 @@ impl World {
     }
 
     fn passes(&mut self, piece: &Piece) -> Result<(), String> {
-        let was_blown = self.valve.blew(self.before_ejector(piece), self.margin());
-        if let (true, Some(Confirm { .. })) = (was_blown, self.plan.rules.confirm)
-            && !self.is(Spell::ChuteBlind, self.now)
-        {
+        let lane = &self.plan.rules.lanes[piece.lane.0];
+        let before_ejector = piece.lead + to_camera(lane) + lane.ejector.distance;
+        let was_blown = self.valves[piece.lane.0].blew(before_ejector, self.margin(lane));
+        if was_blown && lane.confirm.is_some() && !self.is_in(Spell::ChuteBlind, piece.lane, self.now) {
             let at = self.now + FALL;
-            self.tell_at(at, Event { at, what: Happening::Confirmed });
+            self.tell_at(at, Event { at, what: Happening::Confirmed(piece.lane) });
         }
         if let Some(truth) = self.truths.get_mut(&piece.number) {
             truth.was_blown = Some(was_blown);
@@ -353,18 +406,15 @@ impl World {
         self.hold_against_truth(piece.number)
     }
 
-    fn before_ejector(&self, piece: &Piece) -> Length {
-        let to_camera = match self.plan.rules.find {
-            Find::PhotoEye(eye) => eye.to_camera,
-            Find::EveryFrame => Length::default(),
-        };
-        piece.lead + to_camera + self.plan.rules.ejector.distance
+    /// As far as the ejector may be late, and a belt that is measured surprise.
+    fn margin(&self, lane: &LaneRules) -> Length {
+        let time = lane.ejector.tolerance + UNFORESEEN;
+        Length::from_nm((self.plan.speed as f64 * time.as_secs_f64()) as i64 + 2 * STEP)
     }
 
-    /// As far as the ejector may be late, and a belt that is measured surprise.
-    fn margin(&self) -> Length {
-        let time = self.plan.rules.ejector.tolerance + UNFORESEEN;
-        Length::from_nm((self.plan.speed as f64 * time.as_secs_f64()) as i64 + 2 * STEP)
+    fn close_valves(&mut self) {
+        let place = self.place();
+        self.valves.iter_mut().for_each(|valve| valve.set_safe(place));
     }
 
     fn place(&self) -> Length {
@@ -377,10 +427,11 @@ impl World {
         let old = stretch.begins - Duration::from_secs(600);
         self.spells.retain(|(_, _, until)| *until > old);
         self.truths.retain(|_, truth| truth.seen > old);
-        self.by_edge = self.by_edge.split_off(&old);
-        if self.shown.len() > 1000 {
-            let keep = self.next_ticket.saturating_sub(1000);
-            self.shown = self.shown.split_off(&Ticket(keep));
+        self.by_edge = self.by_edge.split_off(&(old, Lane::default()));
+        if self.lanes.len() > REMEMBERED_FRAMES {
+            let keep = Ticket(self.next_ticket.saturating_sub(REMEMBERED_FRAMES as u64));
+            self.shown = self.shown.split_off(&keep);
+            self.lanes = self.lanes.split_off(&keep);
         }
         for (spell, begins, lasts) in self.trouble.spells(stretch.ends.saturating_since(stretch.begins)) {
             let from = stretch.begins + begins;
@@ -390,7 +441,9 @@ impl World {
         self.counts(stretch);
         if self.trouble.chance(CHALLENGES) {
             let (pieces, within) = (1 + self.trouble.number(0.0, 4.0) as u32, self.trouble.between(10.0, 300.0));
-            let challenge = Challenge { pieces, within, by: "somebody".into() };
+            let lane = &self.plan.rules.lanes[self.trouble.number(0.0, self.valves.len() as f64) as usize];
+            let lane = lane.name.clone().filter(|_| self.trouble.chance(0.5));
+            let challenge = Challenge { pieces, lane, within, by: "somebody".into() };
             let at = stretch.begins + self.trouble.between(0.0, 1.0);
             self.tell_at(at, Event { at, what: Happening::Challenged(challenge) });
             if self.trouble.chance(WITHDRAWN) {
@@ -398,20 +451,18 @@ impl World {
                 self.tell_at(at, Event { at, what: Happening::Withdrawn });
             }
         }
-        if let Find::PhotoEye(_) = self.plan.rules.find {
-            self.edges();
+        let lanes = (0..self.valves.len()).map(Lane);
+        for lane in lanes.clone() {
+            self.edges(lane);
         }
-        for (at, piece) in self.belt.passing(1) {
-            self.expose(at, &piece);
-        }
-        // As late as the ejector may be, and as far as the encoder is coarse: on a slow belt that takes long.
-        let late = self.plan.rules.ejector.tolerance + Duration::from_millis(60);
-        let late = late + stretch.takes(Length::from_nm(2 * STEP));
-        for (at, piece) in self.belt.passing(2) {
-            self.push(at + late, What::Passes(piece));
-        }
-        if !matches!(self.plan.rules.find, Find::PhotoEye(_)) {
-            let _ = self.belt.passing(0);
+        self.expose();
+        for lane in lanes {
+            // As late as the ejector may be, and as far as the encoder is coarse: on a slow belt that takes long.
+            let late = self.plan.rules.lanes[lane.0].ejector.tolerance + Duration::from_millis(60);
+            let late = late + stretch.takes(Length::from_nm(2 * STEP));
+            for (at, piece) in self.belt.passing(lane, 2) {
+                self.push(at + late, What::Passes(piece));
+            }
         }
         self.belt.forget();
     }
@@ -419,8 +470,8 @@ impl World {
     fn begin_spell(&mut self, spell: Spell, from: Monotonic, until: Monotonic) {
         let device = match spell {
             Spell::CameraLost => Device::Camera,
-            Spell::EncoderLost if self.plan.rules.drive == crate::line::Drive::Encoder => Device::Encoder,
-            Spell::OutputLost => Device::Output,
+            Spell::EncoderLost if self.plan.rules.drive == Drive::Encoder => Device::Encoder,
+            Spell::OutputLost => Device::Output(self.plan.rules.own(self.befallen(from))),
             Spell::BinFull => {
                 self.tell_all([(from, Happening::Bin(true)), (until, Happening::Bin(false))]);
                 return;
@@ -433,7 +484,7 @@ impl World {
 
     /// What the encoder counts in the stretch.
     fn counts(&mut self, stretch: Stretch) {
-        if self.plan.rules.drive != crate::line::Drive::Encoder {
+        if self.plan.rules.drive != Drive::Encoder {
             return;
         }
         let first = stretch.position(stretch.begins).as_nm().div_euclid(STEP) + 1;
@@ -453,9 +504,12 @@ impl World {
         }
     }
 
-    /// What the photo-eye sees of the parts that come.
-    fn edges(&mut self) {
-        for (at, piece) in self.belt.passing(0) {
+    /// What the lane's photo-eye, if it has one, sees of the parts that come.
+    fn edges(&mut self, lane: Lane) {
+        for (at, piece) in self.belt.passing(lane, 0) {
+            if self.plan.rules.finds_frames() {
+                continue;
+            }
             let Some(ends) = self.belt.now.when(piece.lead + piece.length) else {
                 // Its end comes in a later stretch, in which only that matters; told at the end of this one.
                 self.edge(at, self.belt.now.ends, &piece);
@@ -466,40 +520,59 @@ impl World {
     }
 
     fn edge(&mut self, dark: Monotonic, light: Monotonic, piece: &Piece) {
-        if self.is(Spell::EyeBlocked, dark) {
+        // An eye of all lanes is blocked for all of them.
+        let owner = has_own_eye(&self.plan.rules.lanes[piece.lane.0]).then_some(piece.lane);
+        let befalls = |from: Monotonic| owner.is_none_or(|lane| self.befallen(from) == lane);
+        let blocked_at = |at: Monotonic| {
+            let blocked = |(spell, from, until): &(Spell, Monotonic, Monotonic)| {
+                let is_it = *spell == Spell::EyeBlocked && befalls(*from) && *from <= at && at < *until;
+                is_it.then_some(*until)
+            };
+            self.spells.iter().find_map(blocked)
+        };
+        if blocked_at(dark).is_some() {
             return;
         }
-        let truth = Truth { seen: dark, ..Truth::default() };
-        self.truths.insert(piece.number, truth);
-        self.by_edge.insert(dark, piece.number);
-        let blocked = |(spell, from, until): &(Spell, Monotonic, Monotonic)| {
-            (*spell == Spell::EyeBlocked && *from <= light && light < *until).then_some(*until)
-        };
-        let light = self.spells.iter().find_map(blocked).unwrap_or(light);
+        let light = blocked_at(light).unwrap_or(light);
+        self.truths.insert(piece.number, Truth { seen: dark, ..Truth::default() });
+        self.by_edge.insert((dark, piece.lane), piece.number);
+        let first_in_row = self.plan.rules.each_lane().find(|(_, lane)| !has_own_eye(lane)).map(|(lane, _)| lane);
+        if owner.is_none() && first_in_row != Some(piece.lane) {
+            // The eye of all lanes sees a row once.
+            return;
+        }
         for (at, is_dark) in [(dark, true), (light, false)] {
             let told = at + self.trouble.millis(0.1, 10.0);
-            self.tell_at(told, Event { at, what: Happening::Eye(is_dark) });
+            self.tell_at(told, Event { at, what: Happening::Eye(owner, is_dark) });
         }
     }
 
-    /// The camera sees a part that comes before it at `at`.
-    fn expose(&mut self, at: Monotonic, piece: &Piece) {
-        let frames = match self.plan.rules.find {
-            Find::EveryFrame => vec![(at, true)],
-            Find::PhotoEye(_) => {
+    /// The camera sees the parts that come before it: each frame shows one of a lane at most.
+    fn expose(&mut self) {
+        let is_triggered = self.plan.rules.finds_frames();
+        let mut frames = BTreeMap::<Monotonic, Vec<Option<Piece>>>::new();
+        for lane in (0..self.valves.len()).map(Lane) {
+            for (at, piece) in self.belt.passing(lane, 1) {
                 let first = at.as_nanos().div_ceil(FRAME.as_nanos() as u64);
-                let numbers = (first - 1..=first + 1).filter(|number| *number > self.last_grid).collect::<Vec<_>>();
-                self.last_grid = numbers.last().copied().unwrap_or(self.last_grid);
                 let time = |number: u64| Monotonic::from_nanos(number * FRAME.as_nanos() as u64);
-                numbers.into_iter().map(|number| (time(number), number >= first)).collect()
+                let exposed = match is_triggered {
+                    true => vec![(at, true)],
+                    false => (first - 1..=first + 1).map(|number| (time(number), number >= first)).collect(),
+                };
+                for (captured, shows) in exposed.into_iter().filter(|(captured, _)| *captured > self.last_exposed) {
+                    let views = frames.entry(captured).or_insert_with(|| vec![None; self.valves.len()]);
+                    let view = &mut views[lane.0];
+                    *view = view.take().or(shows.then(|| piece.clone()));
+                }
             }
-        };
-        for (captured, shows) in frames {
-            self.frame(captured, shows.then_some(piece));
+        }
+        for (captured, views) in frames {
+            self.last_exposed = captured;
+            self.frame(captured, &views);
         }
     }
 
-    fn frame(&mut self, captured: Monotonic, piece: Option<&Piece>) {
+    fn frame(&mut self, captured: Monotonic, views: &[Option<Piece>]) {
         if self.is(Spell::CameraLost, captured) {
             return;
         }
@@ -510,26 +583,30 @@ impl World {
         if self.trouble.strikes("camera counts anew") {
             self.frame = 0;
         }
-        let ticket = Ticket(self.next_ticket);
-        self.next_ticket += 1;
-        if let Some(piece) = piece {
-            self.shown.insert(ticket, (piece.number, piece.is_bad));
-            if self.plan.rules.find == Find::EveryFrame {
-                self.truths.insert(piece.number, Truth { seen: captured, ..Truth::default() });
-            }
-        }
         let stamp = match self.trouble.strikes("doubtful stamp") {
             true => StampSource::Doubtful,
             false => StampSource::EndOfFrame,
         };
-        let (origin, class) = (String::new(), "washer".to_owned());
-        let sighting = Sighting { ticket, frame: self.frame, captured, stamp, origin, class };
         let told = captured + self.trouble.millis(1.0, 15.0);
-        let what = match self.trouble.strikes("broken frame") {
-            true => Happening::Broken(sighting, "not a picture".into()),
-            false => Happening::Captured(sighting),
-        };
-        self.tell_at(told, Event { at: told, what });
+        let is_broken = self.trouble.strikes("broken frame");
+        for (lane, piece) in views.iter().enumerate() {
+            let (ticket, lane) = (Ticket(self.next_ticket), Lane(lane));
+            self.next_ticket += 1;
+            self.lanes.insert(ticket, lane);
+            if let Some(piece) = piece {
+                self.shown.insert(ticket, (piece.number, piece.is_bad));
+                if self.plan.rules.finds_frames() {
+                    self.truths.insert(piece.number, Truth { seen: captured, ..Truth::default() });
+                }
+            }
+            let (origin, class) = (String::new(), "washer".to_owned());
+            let sighting = Sighting { ticket, lane, frame: self.frame, captured, stamp, origin, class };
+            let what = match is_broken {
+                true => Happening::Broken(sighting, "not a picture".into()),
+                false => Happening::Captured(sighting),
+            };
+            self.tell_at(told, Event { at: told, what });
+        }
     }
 
     /// The core ends in good order.
@@ -542,7 +619,7 @@ impl World {
 
     /// No core is left; a person clears the belt, and another begins after `pause`.
     fn end_life(&mut self, pause: Duration) {
-        self.valve.set_safe(self.place());
+        self.close_valves();
         self.life += 1;
         self.is_armed = false;
         self.begins_again = Some(self.now + pause);
@@ -554,8 +631,8 @@ impl World {
         self.report.counters.add(self.core.counters());
         self.core = LineCore::new(self.plan.rules.clone());
         self.promises = Promises::new(&self.plan.rules);
-        self.network = Network::default();
-        self.valve = Valve::new(self.plan.rules.ejector);
+        self.network = Network::new(self.valves.len());
+        self.valves = self.plan.rules.lanes.iter().map(|lane| Valve::new(lane.ejector)).collect();
         self.heard.clear();
         self.truths.clear();
         self.by_edge.clear();
@@ -566,7 +643,7 @@ impl World {
 
     /// An encoder tells where it is when it is opened.
     fn tell_place(&mut self) -> Result<(), String> {
-        if self.plan.rules.drive != crate::line::Drive::Encoder {
+        if self.plan.rules.drive != Drive::Encoder {
             return Ok(());
         }
         let what = Happening::Moved(self.place() - self.uncounted);

@@ -21,6 +21,7 @@ pub struct Entry {
     pub program: Option<String>,
     // A part.
     pub part: Option<u64>,
+    pub lane: Option<String>,
     pub frame: Option<u64>,
     pub origin: Option<String>,
     pub class: Option<String>,

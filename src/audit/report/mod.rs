@@ -186,7 +186,9 @@ impl Facts {
 
     fn part(&mut self, entry: &Entry, run: Option<&str>, shift: &Shift) {
         self.parts += 1;
-        let class = self.classes.entry(entry.class.clone().unwrap_or_default()).or_default();
+        let class = entry.class.as_deref().unwrap_or_default();
+        let class = entry.lane.as_ref().map_or_else(|| class.to_owned(), |lane| format!("{class}, lane {lane}"));
+        let class = self.classes.entry(class).or_default();
         let bin = &mut self.bins[bin_of(entry, shift)];
         match entry.verdict.as_deref() {
             Some("pass") => (class.good, bin.good) = (class.good + 1, bin.good + 1),

@@ -75,15 +75,15 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// Draws it from the audit in `log`. Parts without a verdict are no part of it: that a frame was late, lost or broken has nothing
+    /// Draws it from the audit in `log`: of parts of `class`, and of one lane alone where it is named. Parts without a verdict are no part of it: that a frame was late, lost or broken has nothing
     /// to do with how the part looked.
     ///
     /// # Errors
     ///
     /// The audit cannot be read, no passed part was kept by chance, it does not say which rejected ones belong to the sample, or more than
     /// one in twenty of these has no picture.
-    pub fn draw(log: &Path, class: &str, range: Range) -> Result<Self> {
-        let query = Query { class: Some(class.to_owned()), range, ..Query::of_kind("part") };
+    pub fn draw(log: &Path, class: &str, lane: Option<&str>, range: Range) -> Result<Self> {
+        let query = Query { class: Some(class.into()), lane: lane.map(str::to_owned), range, ..Query::of_kind("part") };
         let name = log.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let (mut unmarked, mut rejects_gone) = (0, 0);
         let mut sample = Sample { log: name, range, ..Sample::default() };

@@ -63,6 +63,9 @@ pub(super) struct Which {
     /// Up to this moment
     #[arg(long, value_name = "TIME")]
     to: Option<Moment>,
+    /// Parts of this lane
+    #[arg(long, value_name = "NAME")]
+    lane: Option<String>,
     /// Parts of this class
     #[arg(long, value_name = "NAME")]
     class: Option<String>,
@@ -97,6 +100,7 @@ impl Which {
             kind,
             run: self.run,
             parts: self.part.map(|parts| parts.0),
+            lane: self.lane,
             class: self.class,
             verdict: self.verdict,
             reason: self.reason,
@@ -247,7 +251,7 @@ fn table_row(row: &mut String, entry: &Entry) {
     );
 }
 
-const CSV: &str = "record,kind,time,run,part,frame,origin,class,verdict,score,threshold,reason,detail,fate,fate_reason,\
+const CSV: &str = "record,kind,time,run,part,lane,frame,origin,class,verdict,score,threshold,reason,detail,fate,fate_reason,\
                    place_x,place_y,slack_ms,latency_ms,picture\n";
 
 fn csv_row(row: &mut String, entry: &Entry, run: Option<&str>) {
@@ -261,6 +265,7 @@ fn csv_row(row: &mut String, entry: &Entry, run: Option<&str>) {
         entry.time.clone(),
         text(run),
         whole(entry.part),
+        text(entry.lane.as_deref()),
         whole(entry.frame),
         text(entry.origin.as_deref()),
         text(entry.class.as_deref()),

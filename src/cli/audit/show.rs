@@ -152,7 +152,9 @@ fn is_it(id: &Id, entry: &Entry) -> bool {
 fn story(entry: &Entry) -> String {
     let word = |value: &Option<String>| value.clone().unwrap_or_else(|| "?".into());
     let time = entry.time.parse::<Timestamp>().map_or_else(|_| entry.time.clone(), |time| format!("{time:.3}"));
-    let mut text = format!("part {} ({}), captured {time}, ", entry.part.unwrap_or_default(), word(&entry.class));
+    let lane = entry.lane.as_ref().map_or_else(String::new, |lane| format!(" of lane {lane}"));
+    let (part, class) = (entry.part.unwrap_or_default(), word(&entry.class));
+    let mut text = format!("part {part}{lane} ({class}), captured {time}, ");
     text.push_str(&match (entry.verdict.as_deref(), entry.score, entry.threshold) {
         (Some("reject"), Some(score), Some(threshold)) => {
             format!("is bad: its score {score} is above the threshold {threshold}")

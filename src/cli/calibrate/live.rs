@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::camera::{Camera, Grab};
-use crate::config::LineConfig;
+use crate::config::{LaneConfig, LineConfig};
 use crate::inspect::batch;
 use crate::{Error, Result, picture, print};
 
@@ -13,20 +13,30 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// So many grabs in a row without a picture, and the camera is given up.
 const MOST_FAILURES: usize = 20;
 
-/// Takes `count` pictures with the camera of the line's configuration into the new folder `folder`, as PNG files.
+/// Takes `count` pictures with the camera of the line's configuration into the new folder `folder`, as PNG files; of a belt with
+/// lanes, what that lane sees.
 ///
 /// # Errors
 ///
-/// The folder holds files already or cannot be written, or the camera cannot be opened, fails again and again, or has no more
+/// The folder holds files already or cannot be written, there is no such lane, or none is named of several, or the camera cannot be opened, fails again and again, or has no more
 /// pictures.
-pub(super) fn take(config: &Path, count: u64, folder: &Path) -> Result<Vec<PathBuf>> {
-    new_folder(folder)?;
+pub(super) fn take(config: &Path, lane: Option<&str>, count: u64, folder: &Path) -> Result<Vec<PathBuf>> {
     let config = LineConfig::open(config)?;
+    let region = match (lane, config.lanes.as_slice()) {
+        (Some(name), _) => config.lane(name)?.region,
+        (None, [LaneConfig { region, .. }]) => *region,
+        (None, _) => {
+            return Err(Error::usage(format!("{} has several lanes", config.path.display()))
+                .advise("say whose parts are taken: --lane NAME"));
+        }
+    };
+    new_folder(folder)?;
     let mut camera = crate::runtime::open_camera(&config.camera).map_err(|error| config.blame("camera", error))?;
     let bar = batch::progress_bar("pictures", count as usize);
     let (mut taken, mut last) = (Vec::new(), None);
     while (taken.len() as u64) < count {
         let image = next(&mut *camera)?;
+        let image = region.map_or(Ok(image.clone()), |region| region.crop(&image)).map_err(Error::usage)?;
         // A picture that comes twice is no second part.
         let print = picture::fingerprint(&image);
         if last.replace(print) == Some(print) {

@@ -99,6 +99,9 @@ struct SetArgs {
     /// The line's configuration
     #[arg(long, value_name = "FILE", requires = "live")]
     config: Option<PathBuf>,
+    /// The lane whose parts are taken: with --live its region of each picture, with --from-audit those that are on record as its
+    #[arg(long, value_name = "NAME")]
+    lane: Option<String>,
     /// Use only every N-th image of the sorted folder: those that training with the same value left out
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(2..))]
     hold_out: Option<u64>,
@@ -196,12 +199,16 @@ fn set(args: SetArgs) -> Result<()> {
     let recorded = Recorded::new(args.audit, args.pictures);
     let mut source = None;
     let images = match (args.live, &args.config, &recorded, args.from_audit) {
-        (Some(count), Some(config), ..) => live::take(config, count, &args.images)?,
+        (Some(count), Some(config), ..) => live::take(config, args.lane.as_deref(), count, &args.images)?,
         (_, _, Some(recorded), Some(span)) => {
             let judged = args.judged.unwrap_or_else(|| args.out.with_extension("judged.txt"));
-            let (images, from) = recorded.take(&args.class, span, &judged, &args.images)?;
+            let (images, from) = recorded.take(&args.class, args.lane.as_deref(), span, &judged, &args.images)?;
             source = Some(from);
             images
+        }
+        _ if args.lane.is_some() => {
+            return Err(Error::usage("--lane says whose parts are taken, and none are")
+                .advise("give it with --live N --config FILE, or with --audit LOG --from-audit FROM..TO"));
         }
         _ => selection.select(dataset::images(&args.images)?),
     };

@@ -31,7 +31,7 @@ impl Recorded {
         Some(Recorded { log, pictures })
     }
 
-    /// Copies pictures of good parts of `class` into the new folder `folder`; gives them, and where they come from. `judged` is the file in
+    /// Copies pictures of good parts of `class`, of one lane or of all, into the new folder `folder`; gives them, and where they come from. `judged` is the file in
     /// which a person says which rejected parts were good.
     ///
     /// # Errors
@@ -40,11 +40,12 @@ impl Recorded {
     pub(super) fn take(
         &self,
         class: &str,
+        lane: Option<&str>,
         span: Span,
         judged: &Path,
         folder: &Path,
     ) -> Result<(Vec<PathBuf>, FromAudit)> {
-        let sample = Sample::draw(&self.log, class, span.range())?;
+        let sample = Sample::draw(&self.log, class, lane, span.range())?;
         let said = Judged::open(judged)?;
         said.check(&sample, judged, &self.pictures)?;
         live::new_folder(folder)?;

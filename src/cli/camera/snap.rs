@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::camera::pixels::PixelFormat;
 use crate::camera::v4l2::{ControlValue, Controls, Settings, V4l2Camera};
-use crate::camera::{Camera, Counted, Frame, Grab};
+use crate::camera::{Camera, Counted, Frame, Grab, Region};
 use crate::config::LineConfig;
 use crate::picture::Statistics;
 use crate::runtime::open_camera;
@@ -23,6 +23,9 @@ const EXAMPLES: &str = r"Examples:
 
   # The camera of a line, of any kind, with all that its file sets
   hgad camera snap --config line3.toml
+
+  # What one of its lanes sees
+  hgad camera snap --config line3.toml --lane left
 
   # Try exposure and gain
   hgad camera snap /dev/video0 --set exposure_us=2000 --set gain=20
@@ -44,6 +47,9 @@ pub struct SnapArgs {
     /// Take the camera of this line's configuration instead
     #[arg(long, value_name = "FILE", conflicts_with_all = ["device", "width", "height", "format", "fps", "set"])]
     config: Option<PathBuf>,
+    /// Show what this lane of the line sees
+    #[arg(long, value_name = "NAME", requires = "config")]
+    lane: Option<String>,
     /// Pixels per row
     #[arg(long, default_value_t = 640)]
     width: u32,
@@ -81,16 +87,23 @@ fn setting(text: &str) -> Result<(String, ControlValue), String> {
 }
 
 pub fn run(args: &SnapArgs) -> Result<()> {
-    let mut camera = Counted::new(open(args)?);
-    if args.watch { watch(&mut camera, args.frames) } else { snap(&mut camera, args) }
+    let (camera, region) = open(args)?;
+    let mut view = View { camera: Counted::new(camera), region };
+    if args.watch { watch(&mut view, args.frames) } else { snap(&mut view, args) }
 }
 
-fn snap(camera: &mut Counted, args: &SnapArgs) -> Result<()> {
-    let counts = camera.reader();
+/// A camera, and what is looked at of its pictures.
+struct View {
+    camera: Counted,
+    region: Option<Region>,
+}
+
+fn snap(view: &mut View, args: &SnapArgs) -> Result<()> {
+    let counts = view.camera.reader();
     let start = Instant::now();
-    let mut last = take(camera)?;
+    let mut last = view.take()?;
     for _ in 1..args.frames.unwrap_or(FRAMES) {
-        last = take(camera)?;
+        last = view.take()?;
     }
     let delay = Monotonic::now().millis_since(last.captured);
     let took = start.elapsed().as_secs_f64();
@@ -113,12 +126,12 @@ fn figures(picture: &Statistics) -> String {
 }
 
 /// Tells the figures of every frame, on one line of a terminal, or on a line of its own twice a second.
-fn watch(camera: &mut Counted, frames: Option<u32>) -> Result<()> {
+fn watch(view: &mut View, frames: Option<u32>) -> Result<()> {
     let bar = ProgressBar::no_length()
         .with_style(ProgressStyle::with_template("{msg}").unwrap_or(ProgressStyle::default_bar()));
     let (mut best, mut told, mut count) = (0f32, None::<Instant>, 0);
     while frames.is_none_or(|frames| count < frames) {
-        let picture = Statistics::of(&take(camera)?.image, None);
+        let picture = Statistics::of(&view.take()?.image, None);
         count += 1;
         best = best.max(picture.sharpness);
         let text = format!("{}   {}", figures(&picture), of_best(picture.sharpness, best));
@@ -146,9 +159,11 @@ fn of_best(sharpness: f32, best: f32) -> String {
     )
 }
 
-fn open(args: &SnapArgs) -> Result<Box<dyn Camera>> {
+fn open(args: &SnapArgs) -> Result<(Box<dyn Camera>, Option<Region>)> {
     if let Some(path) = &args.config {
-        return open_camera(&LineConfig::open(path)?.camera);
+        let config = LineConfig::open(path)?;
+        let lane = args.lane.as_ref().map(|name| config.lane(name)).transpose()?;
+        return Ok((open_camera(&config.camera)?, lane.and_then(|lane| lane.region)));
     }
     let settings = Settings {
         device: args.device.clone().unwrap_or_default(),
@@ -159,7 +174,17 @@ fn open(args: &SnapArgs) -> Result<Box<dyn Camera>> {
         silence: Duration::ZERO,
         controls: args.set.iter().cloned().collect::<Controls>(),
     };
-    Ok(Box::new(V4l2Camera::open("snap", settings)?))
+    Ok((Box::new(V4l2Camera::open("snap", settings)?), None))
+}
+
+impl View {
+    fn take(&mut self) -> Result<Frame> {
+        let frame = take(&mut self.camera)?;
+        match &self.region {
+            Some(region) => region.of(&frame).map_err(Error::usage),
+            None => Ok(frame),
+        }
+    }
 }
 
 fn take(camera: &mut dyn Camera) -> Result<Frame> {

@@ -64,19 +64,20 @@ fn with_belt() -> String {
 fn a_line_with_everything_along_the_belt_is_read() {
     let config = parse(&with_belt()).unwrap();
     let rules = config.rules;
-    assert_eq!((rules.drive, rules.ejector.distance), (Drive::Encoder, Length::from_mm(300.0)));
-    assert_eq!((rules.ejector.delay, rules.ejector.gap), (Duration::from_millis(12), Duration::from_millis(5)));
-    let Find::PhotoEye(eye) = rules.find else { panic!("no photo-eye") };
+    let lane = &rules.lanes[0];
+    assert_eq!((rules.drive, lane.ejector.distance), (Drive::Encoder, Length::from_mm(300.0)));
+    assert_eq!((lane.ejector.delay, lane.ejector.gap), (Duration::from_millis(12), Duration::from_millis(5)));
+    let Find::PhotoEye(eye) = lane.find else { panic!("no photo-eye") };
     assert_eq!((eye.to_camera, eye.window), (Length::from_mm(80.0), Length::from_mm(20.0)));
     let until = Duration::from_millis(250);
-    assert_eq!(rules.confirm, Some(Confirm { from: Duration::ZERO, until, missing: Consequence::StopLine }));
+    assert_eq!(lane.confirm, Some(Confirm { from: Duration::ZERO, until, missing: Consequence::StopLine }));
     assert_eq!(rules.limits.share, Some(Share { of: 0.3, last: 50 }));
     assert_eq!(rules.bin_full, Consequence::StopLine);
     let devices = config.devices;
     let encoder = devices.encoder.expect("an encoder");
     assert!(matches!(encoder.config, EncoderConfig::Gpio(_)));
     assert_eq!(encoder.per_count, Length::from_mm(0.05));
-    assert!(devices.photo_eye.is_some() && devices.confirm.is_some() && devices.bin.is_some());
+    assert!(devices.photo_eye.is_some() && config.lanes[0].confirm.is_some() && devices.bin.is_some());
     assert!(devices.stop_line.is_some() && devices.alarm.is_none());
     assert_eq!(devices.heartbeat.map(|heartbeat| heartbeat.period), Some(Duration::from_millis(50)));
 }

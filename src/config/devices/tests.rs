@@ -12,7 +12,7 @@ fn section<T>(keys: &str, read: impl FnOnce(&mut Document, &str) -> Checked<T>) 
 
 fn output(keys: &str) -> crate::Result<OutputConfig> {
     let rules = crate::config::LineConfig::parse(Path::new("line.toml"), crate::config::tests::WHOLE)?.rules;
-    section(keys, |document, name| document.output(name, &rules))
+    section(keys, |document, name| document.output(name, rules.lanes[0].ejector.tolerance))
 }
 
 fn input(keys: &str) -> crate::Result<InputConfig> {
