@@ -2,9 +2,13 @@
 
 mod common;
 
-use common::{Bench, onnx, run};
+use std::path::Path;
+
+use common::{Bench, onnx, run, write_bundle_of};
+use hgad::bundle::{Bundle, Distance};
 use hgad::digest::Digest;
 use prost::Message;
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 /// Scores one image and gives the exit code and what was said.
 fn score(bench: &Bench, calibration: &str, image: &str) -> (i32, String) {
@@ -19,11 +23,92 @@ const CALIBRATION: &str = "calibration/red.toml";
 
 /// Replaces the bundle's model by other bytes and makes the manifest's digest fit, as a forger would.
 fn replace_model(bench: &Bench, bytes: &[u8]) {
-    let old = std::fs::read(bench.path("bundle/model.onnx")).unwrap();
-    let manifest = std::fs::read_to_string(bench.path("bundle/manifest.toml")).unwrap();
+    replace(&bench.path("bundle"), "model.onnx", bytes);
+}
+
+fn replace(bundle: &Path, name: &str, bytes: &[u8]) {
+    let old = std::fs::read(bundle.join(name)).unwrap();
+    let manifest = std::fs::read_to_string(bundle.join("manifest.toml")).unwrap();
     let manifest = manifest.replace(&Digest::of(old).to_string(), &Digest::of(bytes).to_string());
-    std::fs::write(bench.path("bundle/manifest.toml"), manifest).unwrap();
-    std::fs::write(bench.path("bundle/model.onnx"), bytes).unwrap();
+    std::fs::write(bundle.join("manifest.toml"), manifest).unwrap();
+    std::fs::write(bundle.join(name), bytes).unwrap();
+}
+
+#[test]
+fn gaussians_of_cells_that_are_missing_odd_or_without_spread_are_named() {
+    type Change = fn(&mut Vec<(String, Dtype, Vec<usize>, Vec<u8>)>);
+    struct Case {
+        change: Change,
+        says: &'static str,
+    }
+    let cases = [
+        Case {
+            change: |tensors| tensors.retain(|(name, ..)| name != "cells.scale.0"),
+            says: "cells.scale.0 is missing",
+        },
+        Case {
+            change: |tensors| named(tensors, "cells.weights.0").2 = vec![2, 8, 8, 6, 1],
+            says: "tensor cells.weights.0 is I8 [2, 8, 8, 6, 1], expected I8 [2, 8, 8, 6]",
+        },
+        Case {
+            change: |tensors| named(tensors, "cells.weights.0").1 = Dtype::U8,
+            says: "tensor cells.weights.0 is U8 [2, 8, 8, 6], expected I8",
+        },
+        Case {
+            change: |tensors| named(tensors, "cells.scale.0").3[4..8].fill(0),
+            says: "a scale in cells.scale.0 is not above 0",
+        },
+        Case {
+            change: |tensors| named(tensors, "cells.mean.0").3[..4].copy_from_slice(&f32::NAN.to_le_bytes()),
+            says: "tensor cells.mean.0 holds values that are not finite",
+        },
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bundle");
+    for Case { change, says } in cases {
+        write_bundle_of(&path, Distance::Cells);
+        let bytes = std::fs::read(path.join("centers.safetensors")).unwrap();
+        let tensors = SafeTensors::deserialize(&bytes).unwrap();
+        let mut tensors = tensors
+            .iter()
+            .map(|(name, of)| (name.to_owned(), of.dtype(), of.shape().to_vec(), of.data().to_vec()))
+            .collect();
+        change(&mut tensors);
+        let views = tensors
+            .iter()
+            .map(|(name, dtype, shape, data)| (name.as_str(), TensorView::new(*dtype, shape.clone(), data).unwrap()));
+        replace(&path, "centers.safetensors", &safetensors::serialize(views, None).unwrap());
+        let error = Bundle::open(&path).unwrap_err();
+        assert!(error.report().contains(says), "{}", error.report());
+        assert_eq!(error.kind().exit_code(), 3);
+    }
+    write_bundle_of(&path, Distance::Cells);
+    let bytes = std::fs::read(path.join("centers.safetensors")).unwrap();
+    replace(&path, "centers.safetensors", &bytes[..bytes.len() - 1]);
+    assert!(Bundle::open(&path).unwrap_err().report().contains("centers.safetensors is not a safetensors file"));
+}
+
+fn named<'t>(
+    tensors: &'t mut [(String, Dtype, Vec<usize>, Vec<u8>)],
+    name: &str,
+) -> &'t mut (String, Dtype, Vec<usize>, Vec<u8>) {
+    tensors.iter_mut().find(|tensor| tensor.0 == name).unwrap()
+}
+
+#[test]
+fn a_format_that_cannot_say_what_a_bundle_says_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bundle");
+    let manifest = || std::fs::read_to_string(path.join("manifest.toml")).unwrap();
+    write_bundle_of(&path, Distance::Centers);
+    assert!(manifest().contains("format_version = 1") && !manifest().contains("distance"), "{}", manifest());
+    assert_eq!(Bundle::open(&path).unwrap().manifest.distance, Distance::Centers);
+    write_bundle_of(&path, Distance::Cells);
+    assert!(manifest().contains("format_version = 3") && manifest().contains("distance = \"cells\""), "{}", manifest());
+    assert!(Bundle::open(&path).unwrap().centers.cells.is_some());
+    std::fs::write(path.join("manifest.toml"), manifest().replace("format_version = 3", "format_version = 2")).unwrap();
+    let error = Bundle::open(&path).unwrap_err().report();
+    assert!(error.contains("format 2 has no distance but that from centers"), "{error}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod common;
 
 use common::{Bench, run};
+use hgad::bundle::Distance;
 use serde_json::Value;
 
 fn scores(json_lines: &str) -> Vec<(String, f64, Option<String>)> {
@@ -16,7 +17,12 @@ fn scores(json_lines: &str) -> Vec<(String, f64, Option<String>)> {
 
 #[test]
 fn good_parts_pass_stained_ones_are_rejected_and_the_map_shows_where() {
-    let bench = Bench::new();
+    for distance in [Distance::Centers, Distance::Cells] {
+        shows_stains(&Bench::with(distance));
+    }
+}
+
+fn shows_stains(bench: &Bench) {
     let (model, calibration) = (bench.text("bundle"), bench.text("calibration/red.toml"));
     let stained = bench.text("data/red/test/stain");
     let heat = bench.text("heat");
@@ -61,7 +67,12 @@ fn a_part_of_another_product_is_bad_whatever_its_score() {
 
 #[test]
 fn a_score_is_the_same_everywhere_and_does_not_depend_on_other_frames() {
-    let bench = Bench::new();
+    for distance in [Distance::Centers, Distance::Cells] {
+        scores_alike(&Bench::with(distance));
+    }
+}
+
+fn scores_alike(bench: &Bench) {
     let (model, calibration) = (bench.text("bundle"), bench.text("calibration/blue.toml"));
     let base = ["score", "--model", &model, "--calibration", &calibration, "--class", "blue", "--json"];
     let folder = bench.text("data/blue/train/good");

@@ -1,9 +1,12 @@
 //! `centers.safetensors`: the hierarchical mixture, and what distances from its centers are usual.
 
+use std::sync::Arc;
+
 use ndarray::{Array1, Array2, Array3, Ix1, Ix2, Ix3};
 use serde::{Deserialize, Serialize};
 
-use super::manifest::Manifest;
+use super::cells::CellGaussians;
+use super::manifest::{Distance, Manifest};
 use super::tensors::{Reader, Writer};
 use crate::inspect::Mask;
 use crate::{Error, Result};
@@ -13,7 +16,10 @@ use crate::{Error, Result};
 pub struct Centers {
     /// One mixture per level, in the manifest's order.
     pub levels: Vec<LevelCenters>,
-    /// One per level: what is usual at every position, from the training host's normals.
+    /// One per level, where distances are measured from these and not from the mixture's centers. Some megabytes, which
+    /// all inspectors of a bundle share.
+    pub cells: Option<Arc<[CellGaussians]>>,
+    /// One per level: what distance is usual at every position, from the training host's normals.
     pub profiles: Vec<DistanceProfile>,
     /// The score's constants per class, from the training host's held-out normals: what a score means before a line has
     /// been calibrated.
@@ -34,7 +40,7 @@ pub struct LevelCenters {
 }
 
 /// How far normal parts lie from their class's centers at every position of one level (see
-/// [`crate::inspect::mixture::distance`]).
+/// [`crate::inspect::mixture::distance`] and [`crate::inspect::cells::distance`]).
 #[derive(Debug, Clone, PartialEq)]
 pub struct DistanceProfile {
     /// Mean over normal parts `(Y, h, w)`.
@@ -73,6 +79,11 @@ impl ScoreReference {
 }
 
 impl Centers {
+    /// What distances are measured from.
+    pub fn distance(&self) -> Distance {
+        if self.cells.is_some() { Distance::Cells } else { Distance::Centers }
+    }
+
     pub(super) fn parse(manifest: &Manifest, bytes: &[u8]) -> Result<Self> {
         let reader = Reader::new("centers.safetensors", bytes)?;
         let classes = manifest.classes.len();
@@ -84,10 +95,10 @@ impl Centers {
                 let (y, d) = (classes, level.channels);
                 let m = reader.shape(&format!("psi_in.{l}"))?.get(1).copied().unwrap_or(0).max(1);
                 Ok(LevelCenters {
-                    mu: fixed::<Ix2>(reader.f32(&format!("mu.{l}"), &[y, d])?),
-                    dmu: fixed::<Ix3>(reader.f32(&format!("dmu.{l}"), &[y, m - 1, d])?),
-                    psi: fixed::<Ix1>(reader.f32(&format!("psi.{l}"), &[y])?),
-                    psi_in: fixed::<Ix2>(reader.f32(&format!("psi_in.{l}"), &[y, m])?),
+                    mu: fixed::<f32, Ix2>(reader.f32(&format!("mu.{l}"), &[y, d])?),
+                    dmu: fixed::<f32, Ix3>(reader.f32(&format!("dmu.{l}"), &[y, m - 1, d])?),
+                    psi: fixed::<f32, Ix1>(reader.f32(&format!("psi.{l}"), &[y])?),
+                    psi_in: fixed::<f32, Ix2>(reader.f32(&format!("psi_in.{l}"), &[y, m])?),
                 })
             })
             .collect::<Result<Vec<_>>>()?;
@@ -98,16 +109,27 @@ impl Centers {
             .map(|(l, level)| {
                 let shape = [classes, level.height, level.width];
                 Ok(DistanceProfile {
-                    mean: fixed::<Ix3>(reader.f32(&format!("distance.mean.{l}"), &shape)?),
-                    deviation: fixed::<Ix3>(reader.f32(&format!("distance.deviation.{l}"), &shape)?),
+                    mean: fixed::<f32, Ix3>(reader.f32(&format!("distance.mean.{l}"), &shape)?),
+                    deviation: fixed::<f32, Ix3>(reader.f32(&format!("distance.deviation.{l}"), &shape)?),
                 })
             })
             .collect::<Result<Vec<_>>>()?;
-        let mean = fixed::<Ix2>(reader.f32("reference.mean", &[classes, levels.len()])?);
-        let deviation = fixed::<Ix2>(reader.f32("reference.deviation", &[classes, levels.len()])?);
+        let cells = match manifest.distance {
+            Distance::Centers => None,
+            Distance::Cells => {
+                let levels = manifest.levels.iter().enumerate();
+                Some(
+                    levels
+                        .map(|(l, level)| CellGaussians::parse(&reader, manifest, l, level))
+                        .collect::<Result<_>>()?,
+                )
+            }
+        };
+        let mean = fixed::<f32, Ix2>(reader.f32("reference.mean", &[classes, levels.len()])?);
+        let deviation = fixed::<f32, Ix2>(reader.f32("reference.deviation", &[classes, levels.len()])?);
         let references =
             (0..classes).map(|y| ScoreReference::new(mean.row(y).to_vec(), deviation.row(y).to_vec())).collect();
-        let centers = Centers { levels, profiles, references };
+        let centers = Centers { levels, cells, profiles, references };
         centers.check()?;
         Ok(centers)
     }
@@ -130,6 +152,9 @@ impl Centers {
             writer.f32(format!("psi.{l}"), level.psi.shape(), &level.psi);
             writer.f32(format!("psi_in.{l}"), level.psi_in.shape(), &level.psi_in);
         }
+        for (l, cells) in self.cells.iter().flat_map(|levels| levels.iter()).enumerate() {
+            cells.serialize(&mut writer, l);
+        }
         for (l, profile) in self.profiles.iter().enumerate() {
             writer.f32(format!("distance.mean.{l}"), profile.mean.shape(), &profile.mean);
             writer.f32(format!("distance.deviation.{l}"), profile.deviation.shape(), &profile.deviation);
@@ -141,10 +166,10 @@ impl Centers {
     }
 }
 
-fn fixed<D: ndarray::Dimension>(array: ndarray::ArrayD<f32>) -> ndarray::Array<f32, D> {
+pub(super) fn fixed<T, D: ndarray::Dimension>(array: ndarray::ArrayD<T>) -> ndarray::Array<T, D> {
     array.into_dimensionality().expect("the reader checked the shape")
 }
 
-fn all_above_zero<'a>(values: impl IntoIterator<Item = &'a f32>) -> bool {
+pub(super) fn all_above_zero<'a>(values: impl IntoIterator<Item = &'a f32>) -> bool {
     values.into_iter().all(|value| value.is_finite() && *value > 0.0)
 }

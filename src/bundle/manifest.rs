@@ -8,7 +8,7 @@ use crate::digest::Digest;
 use crate::{Error, Result};
 
 /// The newest bundle format that this program reads; it reads all up to this one.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 
 /// A bound of the parity gate above this would let any board through.
 const LARGEST_BOUND: f32 = 1.0;
@@ -30,6 +30,9 @@ pub struct Manifest {
     /// What the backbone computes in.
     #[serde(default, skip_serializing_if = "Arithmetic::is_float")]
     pub arithmetic: Arithmetic,
+    /// What a position's distance is measured from.
+    #[serde(default, skip_serializing_if = "Distance::is_from_centers")]
+    pub distance: Distance,
     /// The network's input.
     pub input: InputSize,
     /// How far a board's outputs for the golden frames may lie from the training host's.
@@ -90,10 +93,32 @@ pub enum Arithmetic {
     Int8,
 }
 
+/// What a position's distance is measured from (`docs/calibration.md`, "The score").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Distance {
+    /// The mixture's learned centers, the same at every position.
+    #[default]
+    Centers,
+    /// A Gaussian for each class and cell of the grid.
+    Cells,
+}
+
+impl Distance {
+    fn format_version(self) -> u32 {
+        match self {
+            Distance::Centers => 1,
+            Distance::Cells => 3,
+        }
+    }
+
+    fn is_from_centers(&self) -> bool {
+        *self == Distance::Centers
+    }
+}
+
 impl Arithmetic {
-    /// The oldest bundle format that can say so: what a bundle with this arithmetic is written as, so that programs that
-    /// know no other still read the bundles that they can run.
-    pub fn format_version(self) -> u32 {
+    fn format_version(self) -> u32 {
         match self {
             Arithmetic::Float => 1,
             Arithmetic::Int8 => 2,
@@ -124,6 +149,12 @@ impl Default for ParityBound {
 }
 
 impl Manifest {
+    /// The oldest bundle format that can say all this: what a bundle is written as, so that programs that know no newer one
+    /// still read the bundles that they can run.
+    pub fn oldest_format(&self) -> u32 {
+        self.arithmetic.format_version().max(self.distance.format_version())
+    }
+
     /// The index of `class` in the mixture.
     ///
     /// # Errors
@@ -168,6 +199,9 @@ impl Manifest {
         };
         if self.format_version < self.arithmetic.format_version() {
             return Err(format!("format {} has no arithmetic but float", self.format_version));
+        }
+        if self.format_version < self.distance.format_version() {
+            return Err(format!("format {} has no distance but that from centers", self.format_version));
         }
         plausible("input.width", self.input.width, 8192)?;
         plausible("input.height", self.input.height, 8192)?;

@@ -11,6 +11,7 @@
 //! `docs/bundle.md` is the format's reference. Nothing is parsed before its digest has been compared.
 
 mod admission;
+mod cells;
 mod centers;
 mod golden;
 mod manifest;
@@ -21,9 +22,10 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 pub use admission::{admit_graph, parse_graph};
+pub use cells::CellGaussians;
 pub use centers::{Centers, DistanceProfile, LevelCenters, ScoreReference};
 pub use golden::{Golden, GoldenFrame};
-pub use manifest::{Arithmetic, FORMAT_VERSION, InputSize, Level, Manifest, ParityBound, Precision};
+pub use manifest::{Arithmetic, Distance, FORMAT_VERSION, InputSize, Level, Manifest, ParityBound, Precision};
 
 use crate::digest::Digest;
 use crate::{Error, Result};
@@ -53,10 +55,11 @@ pub struct Bundle {
     pub trained_on: Option<BTreeSet<Digest>>,
 }
 
-/// What a trainer puts into a bundle; the digests are filled in when it is written.
+/// What a trainer puts into a bundle. Its format, what its distances are measured from and the digests are filled in when it
+/// is written.
 #[derive(Debug, Clone)]
 pub struct Draft {
-    /// What the bundle says of itself; `files` is overwritten.
+    /// What the bundle says of itself; `format_version`, `distance` and `files` are overwritten.
     pub manifest: Manifest,
     /// The network, as ONNX bytes.
     pub model: Vec<u8>,
@@ -152,6 +155,8 @@ impl Draft {
         ];
         files.extend(self.trained_on.as_ref().map(|digests| (TRAINED_ON, trained_on::serialize(digests))));
         self.manifest.files = files.iter().map(|(name, bytes)| ((*name).to_owned(), Digest::of(bytes))).collect();
+        self.manifest.distance = self.centers.distance();
+        self.manifest.format_version = self.manifest.oldest_format();
         let manifest = self.manifest.serialize();
 
         let parent = parent_of(directory);

@@ -37,6 +37,12 @@ impl<'a> Reader<'a> {
         Ok(self.bytes(name, Dtype::U8, shape)?.to_vec())
     }
 
+    /// The i8 tensor `name`, which must have `shape`.
+    pub(super) fn i8(&self, name: &str, shape: &[usize]) -> Result<ArrayD<i8>> {
+        let values = self.bytes(name, Dtype::I8, shape)?.iter().map(|byte| byte.cast_signed()).collect();
+        Ok(ArrayD::from_shape_vec(IxDyn(shape), values).expect("safetensors checked that the bytes fill the shape"))
+    }
+
     /// The shape of `name`, whatever it is.
     pub(super) fn shape(&self, name: &str) -> Result<Vec<usize>> {
         Ok(self.tensor(name)?.shape().to_vec())
@@ -72,6 +78,11 @@ impl Writer {
     pub(super) fn f32<'v>(&mut self, name: String, shape: &[usize], values: impl IntoIterator<Item = &'v f32>) {
         let bytes = values.into_iter().flat_map(|value| value.to_le_bytes()).collect();
         self.tensors.push((name, Dtype::F32, shape.to_vec(), bytes));
+    }
+
+    pub(super) fn i8<'v>(&mut self, name: String, shape: &[usize], values: impl IntoIterator<Item = &'v i8>) {
+        let bytes = values.into_iter().map(|value| value.cast_unsigned()).collect();
+        self.tensors.push((name, Dtype::I8, shape.to_vec(), bytes));
     }
 
     pub(super) fn u8(&mut self, name: String, shape: &[usize], values: &[u8]) {

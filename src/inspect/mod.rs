@@ -5,6 +5,7 @@
 
 mod anomaly_map;
 pub mod batch;
+pub mod cells;
 mod mask;
 pub mod mixture;
 mod network;
@@ -116,8 +117,8 @@ impl Inspector {
         self.network.profile(&preprocess::to_tensor(&image), frames)
     }
 
-    /// How far one frame lies from the centers of class `class` at every position, `(h, w)` per level: what
-    /// [`score::fit_profile`] is fitted from.
+    /// How far one frame lies from what is usual of class `class` at every position, `(h, w)` per level: from the mixture's
+    /// centers, or from the cells' Gaussians where the bundle has them.
     ///
     /// # Errors
     ///
@@ -178,7 +179,7 @@ impl Inspector {
             Some(mask) => mask.apply(&mut map),
             None => map.iter().copied().collect(),
         };
-        (score::score(counted), map)
+        (score::score(counted, self.centers.distance()), map)
     }
 
     /// The likeliest class, if it is another one and clearly likelier. Evidence that is no number is evidence of nothing,
@@ -197,8 +198,16 @@ impl Inspector {
     }
 
     fn distances_of(&self, latents: &Latents, class: usize) -> Vec<Array2<f32>> {
-        let levels = latents.z.iter().zip(&self.centers.levels);
-        levels.map(|(z, centers)| mixture::distance(z.view(), centers, class)).collect()
+        match &self.centers.cells {
+            None => {
+                let levels = latents.z.iter().zip(&self.centers.levels);
+                levels.map(|(z, centers)| mixture::distance(z.view(), centers, class)).collect()
+            }
+            Some(gaussians) => {
+                let levels = latents.z.iter().zip(gaussians.iter());
+                levels.map(|(z, gaussians)| cells::distance(z.view(), gaussians, class)).collect()
+            }
+        }
     }
 
     fn level_maps_of(&self, latents: &Latents, class: usize) -> Vec<Array2<f32>> {

@@ -1,6 +1,6 @@
 //! One number per frame, and the constants that give it its meaning.
 //!
-//! A position's distance from the learned centers is measured against what is usual: for normal parts at that position
+//! A position's distance ([`super::mixture`] or [`super::cells`]) is measured against what is usual: for normal parts at that position
 //! ([`fit_profile`], when the model is trained), and for normal parts of this line over the whole level
 //! ([`fit_reference`], when it is calibrated). The authors normalise by maxima over the whole test set instead; a line has
 //! no test set, and here a frame's score depends on that frame alone.
@@ -11,10 +11,16 @@ use ndarray::{Array2, Array3, s};
 
 use super::Mask;
 use super::anomaly_map::gaussian;
-use crate::bundle::{DistanceProfile, ScoreReference};
+use crate::bundle::{Distance, DistanceProfile, ScoreReference};
 
-/// The share of the map's pixels whose mean is the score: a defect's, not a single pixel's.
-const TOP_SHARE: f64 = 0.01;
+/// The share of the map's pixels whose mean is the score: a defect's, not a single pixel's. What lies far from a cell's
+/// Gaussian does so over a wider area.
+fn top_share(distance: Distance) -> f64 {
+    match distance {
+        Distance::Centers => 0.01,
+        Distance::Cells => 0.05,
+    }
+}
 
 /// Profiles are smoothed over this share of the grid: a part does not lie to the pixel where its neighbour lay.
 const PROFILE_BLUR: f64 = 1.0 / 32.0;
@@ -26,9 +32,10 @@ const LEAST_DEVIATION: f32 = 0.5;
 /// Where all distances are equal, a deviation is this: a frame that differs stands out, and nothing is divided by 0.
 const NO_DEVIATION: f32 = 1e-6;
 
-/// The score of an anomaly map's values, of which there is one at least: the mean of their highest 1%.
-pub(super) fn score(mut values: Vec<f32>) -> f32 {
-    let count = ((values.len() as f64 * TOP_SHARE).round() as usize).clamp(1, values.len());
+/// The score of an anomaly map's values, of which there is one at least: the mean of their highest 1%, or of 5% where
+/// distances are measured from the cells' Gaussians.
+pub(super) fn score(mut values: Vec<f32>, distance: Distance) -> f32 {
+    let count = ((values.len() as f64 * top_share(distance)).round() as usize).clamp(1, values.len());
     values.select_nth_unstable_by(count - 1, |a, b| b.total_cmp(a));
     (values[..count].iter().map(|value| f64::from(*value)).sum::<f64>() / count as f64) as f32
 }
@@ -111,11 +118,12 @@ mod tests {
     use ndarray::{Axis, array};
 
     #[test]
-    fn the_score_is_the_mean_of_the_top_percent() {
-        let map = Array2::from_shape_fn((20, 20), |(y, x)| (y * 20 + x) as f32);
-        assert_eq!(score(map.into_iter().collect()), (396.0 + 397.0 + 398.0 + 399.0) / 4.0);
-        assert_eq!(score(vec![3.0; 4]), 3.0);
-        assert!(score(vec![-f32::NAN; 4]).is_nan(), "what is not a number is no score to pass with");
+    fn the_score_is_the_mean_of_the_highest_values() {
+        let values = (0..400).map(|value| value as f32).collect::<Vec<_>>();
+        assert_eq!(score(values.clone(), Distance::Centers), (396.0 + 397.0 + 398.0 + 399.0) / 4.0);
+        assert_eq!(score(values, Distance::Cells), (380..400).sum::<i32>() as f32 / 20.0);
+        assert_eq!(score(vec![3.0; 4], Distance::Centers), 3.0);
+        assert!(score(vec![-f32::NAN; 4], Distance::Cells).is_nan(), "what is not a number is no score to pass with");
     }
 
     #[test]

@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use hgad::bundle::{
-    Arithmetic, Bundle, Centers, Draft, Golden, GoldenFrame, InputSize, Level, LevelCenters, Manifest, ParityBound,
-    Precision,
+    Arithmetic, Bundle, CellGaussians, Centers, Distance, Draft, FORMAT_VERSION, Golden, GoldenFrame, InputSize, Level,
+    LevelCenters, Manifest, ParityBound, Precision,
 };
 use hgad::digest::Digest;
-use hgad::inspect::{Inspector, score};
+use hgad::inspect::{Inspector, cells, mixture, score};
 use image::{Rgb, RgbImage};
 use ndarray::{Array1, Array2, Array3};
 use prost::Message;
@@ -46,11 +46,17 @@ pub fn defective_part(class: usize, seed: u32) -> RgbImage {
     part
 }
 
-/// Writes the tiny bundle as `directory`.
+/// Writes the tiny bundle as `directory`, whose distances are those from centers.
 pub fn write_bundle(directory: &Path) -> Bundle {
+    write_bundle_of(directory, Distance::Centers)
+}
+
+/// Writes the tiny bundle as `directory`.
+pub fn write_bundle_of(directory: &Path, distance: Distance) -> Bundle {
     let manifest = Manifest {
-        format_version: Arithmetic::Float.format_version(),
+        format_version: FORMAT_VERSION,
         arithmetic: Arithmetic::Float,
+        distance,
         created: "2026-01-01T00:00:00Z".into(),
         written_by: "test".into(),
         classes: CLASSES.map(str::to_owned).to_vec(),
@@ -62,12 +68,25 @@ pub fn write_bundle(directory: &Path) -> Bundle {
         files: Default::default(),
     };
     let model = onnx().encode_to_vec();
-    let mut centers = Centers { levels: vec![centers()], profiles: Vec::new(), references: Vec::new() };
+    let mut centers = Centers { levels: vec![centers()], cells: None, profiles: Vec::new(), references: Vec::new() };
     let mut inspector = Inspector::from_parts(&manifest, &model, &centers).unwrap();
-    let distances = |class: usize| -> Vec<_> {
-        (100..140).map(|seed| inspector.distances(&normal_part(class, seed), class).unwrap().remove(0)).collect()
+    let mut latents = |class: usize| -> Vec<_> {
+        (100..140).map(|seed| inspector.latents(&normal_part(class, seed)).unwrap().z.remove(0)).collect()
     };
-    centers.profiles = vec![score::fit_profile(&[0, 1].map(distances))];
+    let latents = [0, 1].map(&mut latents);
+    let distances = match distance {
+        Distance::Centers => [0, 1].map(|class: usize| {
+            let centers = &centers.levels[0];
+            latents[class].iter().map(|z| mixture::distance(z.view(), centers, class)).collect()
+        }),
+        Distance::Cells => {
+            let views = latents.each_ref().map(|class| class.iter().map(|z| z.view()).collect::<Vec<_>>());
+            let [(red, of_red), (blue, of_blue)] = views.map(|class| cells::fit(&class));
+            centers.cells = Some([CellGaussians::join(&[red, blue])].into());
+            [of_red, of_blue]
+        }
+    };
+    centers.profiles = vec![score::fit_profile(&distances)];
     let mut inspector = Inspector::from_parts(&manifest, &model, &centers).unwrap();
     let reference = |class: usize| {
         let maps = (0..20).map(|seed| inspector.level_maps(&normal_part(class, seed), class).unwrap());
@@ -221,8 +240,13 @@ pub struct Bench {
 impl Bench {
     /// Makes it, calibrations through the real program.
     pub fn new() -> Self {
+        Self::with(Distance::Centers)
+    }
+
+    /// The same with a bundle that measures distances from there.
+    pub fn with(distance: Distance) -> Self {
         let bench = Bench { folder: tempfile::tempdir().unwrap() };
-        write_bundle(&bench.path("bundle"));
+        write_bundle_of(&bench.path("bundle"), distance);
         for (class, name) in CLASSES.iter().enumerate() {
             for seed in 0..30 {
                 bench.save(&format!("data/{name}/train/good/{seed:03}.png"), &normal_part(class, seed));

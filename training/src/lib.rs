@@ -17,7 +17,9 @@ pub mod onnx;
 pub mod pretrain;
 mod progress;
 pub mod quantize;
+pub mod refit;
 pub mod render;
+pub mod split;
 
 #[cfg(test)]
 #[path = "../../tests/common/beside.rs"]

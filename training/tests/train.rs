@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use burn::backend::Flex;
-use hgad::bundle::{InputSize, Precision};
+use hgad::bundle::{Distance, InputSize, Precision};
 use hgad::dataset::{self, HoldOut};
 use hgad::inspect::Inspector;
 use hgad_train::backbone::{Backbone, Normalise, Taps};
@@ -56,12 +56,15 @@ impl Line {
 
     /// The command, without what a test varies.
     fn command(&self, epochs: usize) -> Command {
+        self.command_to(epochs, "model")
+    }
+
+    /// The same for a bundle of that name.
+    fn command_to(&self, epochs: usize, out: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hgad-train"));
         let arguments = ["train", "--taps", "fine,coarse", "--size", "32", "--normalize", "unit", "--hold-out", "4"];
         command.args(arguments).args(["--blocks", "2", "--epochs", &epochs.to_string(), "--checkpoint-every", "0"]);
-        for (flag, file) in
-            [("--data", "parts"), ("--backbone", "small.onnx"), ("--cache", "cache"), ("--out", "model")]
-        {
+        for (flag, file) in [("--data", "parts"), ("--backbone", "small.onnx"), ("--cache", "cache"), ("--out", out)] {
             command.arg(flag).arg(self.path(file));
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -134,6 +137,7 @@ fn the_bundle_under_tract_computes_what_the_trainer_computes() {
         trained_on: &PRODUCTS.map(|product| images(line.good(product, HoldOut::Kept(4)))),
         normals: &PRODUCTS.map(|product| line.good(product, HoldOut::Held(4))),
         precision: Precision::F32,
+        distance: Distance::Centers,
         training: &toml::Table::new(),
         out: &line.path("model"),
     })
@@ -286,6 +290,46 @@ fn the_command_trains_and_says_what_it_made() {
     assert_eq!(hgad::bundle::Bundle::open(&line.path("model")).unwrap().digest, bundle.digest);
     let (status, _, errors) = wait(line.command(1).spawn().unwrap());
     assert!(status.success() && errors.contains("its calibrations will be void"), "{errors}");
+}
+
+/// The command that measures `from` again as `to`.
+fn refit(line: &Line, from: &str, to: &str, more: &[&str]) -> (ExitStatus, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hgad-train"));
+    command.arg("refit").arg(line.path(from)).arg("--images").arg(line.path("parts")).arg("--out").arg(line.path(to));
+    wait(command.args(more).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+}
+
+#[test]
+fn a_refitted_bundle_is_what_training_would_have_written() {
+    let line = Line::new();
+    let train = |distance: &str| {
+        let (status, _, errors) = wait(line.command_to(3, distance).args(["--distance", distance]).spawn().unwrap());
+        assert!(status.success(), "{errors}");
+        hgad::bundle::Bundle::open(&line.path(distance)).unwrap()
+    };
+    let [centers, cells] = ["centers", "cells"].map(train);
+    assert_eq!([&centers, &cells].map(|bundle| bundle.manifest.format_version), [1, 3]);
+    assert_ne!(centers.golden.frames[0].score, cells.golden.frames[0].score);
+    for (from, distance, expected) in [("centers", "cells", &cells), ("cells", "centers", &centers)] {
+        let (status, out, errors) = refit(&line, from, "again", &["--distance", distance]);
+        assert!(status.success(), "{errors}");
+        assert!(out.contains("washer") && out.contains("calibrate every product with it"), "{out}");
+        let again = hgad::bundle::Bundle::open(&line.path("again")).unwrap();
+        assert_eq!(again.centers, expected.centers);
+        assert_eq!(again.model, expected.model);
+        assert_eq!(again.trained_on, expected.trained_on);
+        assert_eq!(again.manifest.format_version, expected.manifest.format_version);
+        let scores = |bundle: &hgad::bundle::Bundle| bundle.golden.frames.iter().map(|f| f.score).collect::<Vec<_>>();
+        assert_eq!(scores(&again), scores(expected));
+        let from = hgad::bundle::Bundle::open(&line.path(from)).unwrap().digest.to_string();
+        assert_eq!(again.manifest.training["refitted"]["from"].as_str(), Some(&*from));
+        Inspector::new(&again).unwrap().check_parity(&again).unwrap();
+    }
+
+    std::fs::remove_file(line.path("parts/nut/train/good/000.png")).unwrap();
+    let (status, _, errors) = refit(&line, "centers", "less", &[]);
+    assert_eq!(status.code(), Some(2), "{errors}");
+    assert!(errors.contains("trained on are not there") && !line.path("less").exists(), "{errors}");
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod backbone;
 mod data;
 mod pretrain;
 mod quantize;
+mod refit;
 mod render;
 mod train;
 
@@ -32,6 +33,7 @@ enum Command {
     Data(data::DataCommand),
     #[command(subcommand)]
     Backbone(backbone::BackboneCommand),
+    Refit(refit::RefitArgs),
     Quantize(quantize::QuantizeArgs),
     Render(render::RenderArgs),
     Pretrain(pretrain::PretrainArgs),
@@ -44,6 +46,7 @@ pub fn main() -> ExitCode {
         Command::Train(args) => train::run(*args),
         Command::Backbone(command) => backbone::run(command).map(|()| ExitCode::SUCCESS),
         Command::Data(command) => data::run(command).map(|()| ExitCode::SUCCESS),
+        Command::Refit(args) => refit::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Quantize(args) => quantize::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Render(args) => render::run(args).map(|()| ExitCode::SUCCESS),
         Command::Pretrain(args) => pretrain::run(args).map(|()| ExitCode::SUCCESS),

@@ -6,7 +6,8 @@ use hgad::bundle::{Bundle, Draft};
 use hgad::dataset::products;
 use hgad::{Error, Result};
 
-use crate::quantize::{Bounds, Figures, Quantised, Request, Split, Verdict, quantise_bundle};
+use crate::quantize::{Bounds, Figures, Quantised, Request, Verdict, quantise_bundle};
+use crate::split::Split;
 
 const EXAMPLES: &str = r"Examples:
   # With the data that the model was trained on, judged on its test images, too

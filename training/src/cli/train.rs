@@ -12,7 +12,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use hgad::bundle::{InputSize, Precision};
+use hgad::bundle::{Distance, InputSize, Precision};
 use hgad::{Error, Result};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -88,6 +88,10 @@ pub struct TrainArgs {
     /// How the bundle stores its weights: 8 bits are about a third of the size at the same speed.
     #[arg(long, value_enum, default_value_t = PrecisionArg::WeightsInt8)]
     precision: PrecisionArg,
+    /// What a score's distances are measured from: a Gaussian for each product and cell of the grid, or, as before there were
+    /// these, the learned centers alone: for comparison, or for a smaller bundle.
+    #[arg(long, value_enum, default_value_t = Distance::Cells)]
+    distance: Distance,
     /// Where training runs.
     #[arg(long, value_enum, default_value_t = Device::Cpu)]
     device: Device,
@@ -279,6 +283,7 @@ pub fn run(args: TrainArgs) -> Result<ExitCode> {
         trained_on: &data.trained_on(),
         normals: &data.normals,
         precision,
+        distance: args.distance,
         training: &report::provenance(&recipe, &data, &fitted)?,
         out: &args.out,
     })?;

@@ -12,7 +12,10 @@ pub(crate) mod normals;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use hgad::bundle::{Arithmetic, Bundle, Centers, Draft, Golden, Level, Manifest, ParityBound, Precision};
+use hgad::bundle::{
+    Arithmetic, Bundle, Centers, Distance, DistanceProfile, Draft, FORMAT_VERSION, Golden, Level, Manifest,
+    ParityBound, Precision,
+};
 use hgad::digest::Digest;
 use hgad::{Error, Result};
 
@@ -48,6 +51,8 @@ pub struct ExportRequest<'a> {
     pub normals: &'a [Vec<PathBuf>],
     /// How the weights are stored.
     pub precision: Precision,
+    /// What distances are measured from.
+    pub distance: Distance,
     /// What else to say in the manifest of how it was trained: data digests, hyperparameters, metrics.
     pub training: &'a toml::Table,
     /// The bundle's directory; one that stands there is replaced.
@@ -59,6 +64,8 @@ pub struct ExportRequest<'a> {
 pub struct Exported {
     /// The bundle, as read back.
     pub bundle: Bundle,
+    /// One per level: how far the training images lie from their centers.
+    pub from_centers: Vec<DistanceProfile>,
     /// What storing the weights in 8 bits changed; `None` for float weights.
     pub weight_error: Option<WeightError>,
 }
@@ -81,7 +88,7 @@ pub fn export_bundle(request: ExportRequest) -> Result<Exported> {
     };
     log::info!("measuring what is usual of the training images, then of the other normal ones");
     // From the graph that will run on the boards, so that its own rounding is in them.
-    bundle.centers.profiles = normals::fit_profiles(&bundle, request.trained_on)?;
+    let from_centers = normals::fit_usual(&mut bundle, request.trained_on, request.distance)?;
     bundle.centers.references = normals::fit_references(&bundle, request.normals)?;
     let weight_error = match request.precision {
         Precision::F32 => None,
@@ -99,7 +106,7 @@ pub fn export_bundle(request: ExportRequest) -> Result<Exported> {
     let Bundle { manifest, model, centers, golden, trained_on, .. } = bundle;
     log::info!("writing the bundle {}", request.out.display());
     let bundle = Draft { manifest, model, centers, golden, trained_on }.write(request.out)?;
-    Ok(Exported { bundle, weight_error })
+    Ok(Exported { bundle, from_centers, weight_error })
 }
 
 /// Everything that can be wrong about a request before an image is looked at.
@@ -157,12 +164,13 @@ fn in_memory(request: &ExportRequest, model: Vec<u8>) -> Bundle {
     training.insert("backbone".to_owned(), provenance(request.backbone).into());
     Bundle {
         manifest: Manifest {
-            format_version: Arithmetic::Float.format_version(),
+            format_version: FORMAT_VERSION,
             created: now(),
             written_by: WRITTEN_BY.to_owned(),
             classes: request.classes.to_vec(),
             precision: request.precision,
             arithmetic: Arithmetic::Float,
+            distance: request.distance,
             input: request.backbone.size,
             parity: ParityBound::default(),
             levels: levels.collect(),
@@ -173,6 +181,7 @@ fn in_memory(request: &ExportRequest, model: Vec<u8>) -> Bundle {
         model,
         centers: Centers {
             levels: request.levels.iter().map(|l| l.centers.clone()).collect(),
+            cells: None,
             profiles: Vec::new(),
             references: Vec::new(),
         },

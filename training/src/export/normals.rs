@@ -1,35 +1,71 @@
-//! What the exported graph makes of normal parts: the distance profiles, the score's reference constants, and the golden
-//! frames.
+//! What the exported graph makes of normal parts: what is usual at every position, the score's reference constants, and the
+//! golden frames.
 
 use std::path::PathBuf;
 
 use hgad::Result;
-use hgad::bundle::{Bundle, DistanceProfile, Golden, GoldenFrame, ScoreReference};
+use hgad::bundle::{Bundle, CellGaussians, Distance, DistanceProfile, Golden, GoldenFrame, ScoreReference};
 use hgad::dataset::read_rgb;
 use hgad::inspect::batch::for_each_image;
-use hgad::inspect::{Inspector, preprocess, score};
-use ndarray::Array2;
+use hgad::inspect::{Inspector, cells, mixture, preprocess, score};
+use ndarray::Array3;
 
 use crate::features::ImageFile;
 
-/// Images of each class that the profiles are fitted from, at most: more would not change them.
-const PROFILE_IMAGES: usize = 400;
+/// Images of each class that tell what is usual, at most: their latents are kept in memory, and more would hardly change it.
+const USUAL_IMAGES: usize = 800;
 
 /// Golden frames are kept for this many classes at most: the gate runs at every start.
 const GOLDEN_CLASSES: usize = 3;
 
-/// What is usual at every position, one profile per level, from the images that every class was trained on.
-pub(crate) fn fit_profiles(bundle: &Bundle, trained_on: &[Vec<ImageFile>]) -> Result<Vec<DistanceProfile>> {
-    let distances_of = |(class, images): (usize, &Vec<ImageFile>)| {
-        let stride = images.len().div_ceil(PROFILE_IMAGES).max(1);
-        let some = images.iter().step_by(stride).map(|image| image.path.clone()).collect::<Vec<_>>();
-        for_each_image(bundle, "profiles", &some, |inspector, _, _, image| inspector.distances(&image, class))
+/// Tells the bundle what is usual at every position, from the images that every class was trained on: the cells' Gaussians
+/// if distances are to be measured from these, and which distances are usual. Gives the profiles, one for each level, of
+/// distances from the centers, whatever the bundle measures: they tell how well the flow was fitted.
+///
+/// # Errors
+///
+/// An image cannot be read, or the network fails.
+pub(crate) fn fit_usual(
+    bundle: &mut Bundle,
+    trained_on: &[Vec<ImageFile>],
+    distance: Distance,
+) -> Result<Vec<DistanceProfile>> {
+    let levels = bundle.manifest.levels.len();
+    let (mut from_centers, mut from_cells) = (vec![Vec::new(); levels], vec![Vec::new(); levels]);
+    let mut gaussians = vec![Vec::new(); levels];
+    for (class, images) in trained_on.iter().enumerate() {
+        for (l, latents) in latents_of(bundle, images)?.into_iter().enumerate() {
+            let latents = latents.iter().map(|z| z.view()).collect::<Vec<_>>();
+            let centers = &bundle.centers.levels[l];
+            from_centers[l]
+                .push(latents.iter().map(|z| mixture::distance(z.view(), centers, class)).collect::<Vec<_>>());
+            if distance == Distance::Cells {
+                let (of_class, distances) = cells::fit(&latents);
+                gaussians[l].push(of_class);
+                from_cells[l].push(distances);
+            }
+        }
+    }
+    let profiles = |distances: &[Vec<_>]| distances.iter().map(|level| score::fit_profile(level)).collect::<Vec<_>>();
+    let of_centers = profiles(&from_centers);
+    (bundle.centers.cells, bundle.centers.profiles) = match distance {
+        Distance::Centers => (None, of_centers.clone()),
+        Distance::Cells => (Some(gaussians.iter().map(|l| CellGaussians::join(l)).collect()), profiles(&from_cells)),
     };
-    let frames = trained_on.iter().enumerate().map(distances_of).collect::<Result<Vec<_>>>()?;
-    let of_level = |l: usize| -> Vec<Vec<Array2<f32>>> {
-        frames.iter().map(|class| class.iter().map(|levels| levels[l].clone()).collect()).collect()
-    };
-    Ok((0..bundle.manifest.levels.len()).map(|l| score::fit_profile(&of_level(l))).collect())
+    Ok(of_centers)
+}
+
+/// The latents `(D, h, w)` of some of the images, level by level.
+fn latents_of(bundle: &Bundle, images: &[ImageFile]) -> Result<Vec<Vec<Array3<f32>>>> {
+    let stride = images.len().div_ceil(USUAL_IMAGES).max(1);
+    let some = images.iter().step_by(stride).map(|image| image.path.clone()).collect::<Vec<_>>();
+    let latents =
+        for_each_image(bundle, "what is usual", &some, |inspector, _, _, image| Ok(inspector.latents(&image)?.z))?;
+    let mut levels = vec![Vec::with_capacity(latents.len()); bundle.manifest.levels.len()];
+    for of_image in latents {
+        levels.iter_mut().zip(of_image).for_each(|(level, z)| level.push(z));
+    }
+    Ok(levels)
 }
 
 /// The reference constants of every class, from its normal images.

@@ -1,6 +1,6 @@
 //! The exported graph against the formulas, on synthetic levels and a synthetic backbone.
 
-use hgad::bundle::{InputSize, LevelCenters};
+use hgad::bundle::{Distance, InputSize, LevelCenters};
 use hgad::dataset::HoldOut;
 use ndarray::{Array1, Array2, Array3, Array4, Axis, concatenate, s};
 use rand::rngs::StdRng;
@@ -247,6 +247,7 @@ fn a_bundle_is_written_whole_and_passes_its_own_parity_gate() {
             trained_on: &files(&normals),
             normals: &normals,
             precision,
+            distance: Distance::Cells,
             training: &training,
             out: &out,
         };
@@ -293,6 +294,7 @@ fn what_does_not_fit_together_is_refused_before_any_work() {
             trained_on: &files(trained_on),
             normals,
             precision: Precision::F32,
+            distance: Distance::Cells,
             training: &training,
             out: &out,
         };
@@ -382,6 +384,7 @@ pub(crate) fn export_backbone(
         trained_on: &files(&kept),
         normals: &held,
         precision,
+        distance: Distance::Centers,
         training: &toml::Table::new(),
         out,
     })
@@ -401,6 +404,7 @@ fn export_random(backbone: &Backbone, normals: &[Vec<PathBuf>], precision: Preci
         trained_on: &files(normals),
         normals,
         precision,
+        distance: Distance::Centers,
         training: &training,
         out,
     })

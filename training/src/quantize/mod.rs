@@ -14,7 +14,6 @@ mod network;
 mod plan;
 mod qdq;
 mod range;
-mod split;
 mod table;
 mod verdict;
 mod weights;
@@ -33,6 +32,7 @@ use tract_onnx::prelude::Tensor;
 
 use crate::export::{WRITTEN_BY, normals, now};
 use crate::onnx;
+use crate::split::Split;
 use gauge::Gauge;
 use layers::{Kind, Layers};
 use network::{Coded, Frame, Network};
@@ -40,7 +40,6 @@ use network::{Coded, Frame, Network};
 pub use code::Code;
 pub use gauge::decibels;
 pub use range::Method;
-pub use split::Split;
 pub use table::{LayerRow, Table};
 pub use verdict::{Bounds, ClassVerdict, Figures, Verdict};
 
@@ -117,8 +116,12 @@ pub fn quantise_bundle(request: &Request) -> Result<Quantised> {
 
     let mut bundle = in_memory(float, onnx::encode(&qdq::write(&model, &coded)));
     log::info!("measuring what is usual of normal parts");
-    if images.all_trained {
-        bundle.centers.profiles = normals::fit_profiles(&bundle, &images.trained)?;
+    if !images.all_trained {
+        log::warn!(
+            "some images that the model was trained on are not there: what is usual at each position is left as it is"
+        );
+    } else {
+        normals::fit_usual(&mut bundle, &images.trained, float.manifest.distance)?;
     }
     bundle.centers.references = normals::fit_references(&bundle, &images.held)?;
     bundle.golden = normals::golden(&bundle, &images.held)?;
@@ -194,7 +197,6 @@ fn kept_in_floats(network: &Network, alone: &[Option<f64>], share: f64) -> HashS
 /// The bundle before anything was measured on it.
 fn in_memory(float: &Bundle, model: Vec<u8>) -> Bundle {
     let mut bundle = Bundle { model, ..float.clone() };
-    bundle.manifest.format_version = Arithmetic::Int8.format_version();
     bundle.manifest.arithmetic = Arithmetic::Int8;
     bundle.manifest.created = now();
     bundle.manifest.written_by = WRITTEN_BY.to_owned();

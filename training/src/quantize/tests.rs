@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
-use hgad::bundle::{InputSize, ParityBound, Precision};
+use hgad::bundle::{Distance, InputSize, Manifest, ParityBound, Precision};
 use hgad::dataset::GOOD;
 
 use super::*;
 use crate::backbone::{Backbone, Normalise, Plan, Taps};
 use crate::export::tests::{Random, export_backbone};
 use crate::onnx::{GraphWriter, encode, float_value, int, ints};
+use crate::refit::{self, refit_bundle};
 
 const SIZE: InputSize = InputSize { width: 64, height: 48 };
 
@@ -253,6 +254,25 @@ fn what_is_worse_than_allowed_is_written_only_for_a_reason_that_is_told() {
         out: &bench.folder.path().join("again"),
     };
     assert!(quantise_bundle(&again).unwrap_err().report().contains("already computes in 8 bits"));
+}
+
+#[test]
+fn gaussians_of_cells_are_those_of_the_network_in_8_bits() {
+    let mut bench = Bench::new(Precision::F32);
+    let out = &bench.folder.path().join("cells");
+    let request = refit::Request { bundle: &bench.float, images: &bench.images, distance: Distance::Cells, out };
+    bench.float = refit_bundle(&request).unwrap();
+    let written = bench.quantise(0.0, ANY, None).written.unwrap();
+    let Manifest { format_version, arithmetic, distance, .. } = written.manifest;
+    assert_eq!((format_version, arithmetic, distance), (3, Arithmetic::Int8, Distance::Cells));
+    let [float, int8] = [&bench.float, &written].map(|bundle| &bundle.centers.cells.as_ref().unwrap()[0].mean);
+    let difference = float.iter().zip(int8).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(difference > 0.0 && difference < 0.5, "{difference}");
+    Inspector::new(&written).unwrap().check_parity(&written).unwrap();
+    let out = &bench.folder.path().join("no");
+    let again = refit::Request { bundle: &written, images: &bench.images, distance: Distance::Centers, out };
+    let refused = refit_bundle(&again).unwrap_err();
+    assert!(refused.report().contains("quantise that again") && !out.exists(), "{}", refused.report());
 }
 
 #[test]

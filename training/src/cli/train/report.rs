@@ -61,7 +61,7 @@ pub fn table(data: &Dataset, fitted: &Fitted, exported: &Exported, out: &Path) -
     line(format!("\n{:<width$}{:>8}{:>10}{names}{:>10}", "level", "grid", "channels", "distance"));
     for (l, (level, losses)) in fitted.levels.iter().zip(&fitted.losses).enumerate() {
         let grid = format!("{}x{}", level.grid.1, level.grid.0);
-        let (_, distance) = fitness::farthest(&exported.bundle.centers.profiles[l]);
+        let (_, distance) = fitness::farthest(&exported.from_centers[l]);
         let numbers =
             losses.iter().chain([&distance]).map(|number| format!("{:>10}", hgad::print::fitted(*number, 4, 9)));
         let mark = complaint(l, fitted, exported).map_or("", |_| "  USELESS");
@@ -78,7 +78,13 @@ pub fn table(data: &Dataset, fitted: &Fitted, exported: &Exported, out: &Path) -
 fn complaint(level: usize, fitted: &Fitted, exported: &Exported) -> Option<String> {
     let [likelihood, _, _, intra, _] = fitted.losses[level];
     let Bundle { manifest, centers, .. } = &exported.bundle;
-    fitness::complaint(level, &manifest.classes, [likelihood, intra], &centers.profiles[level], &centers.references)
+    fitness::complaint(
+        level,
+        &manifest.classes,
+        [likelihood, intra],
+        &exported.from_centers[level],
+        &centers.references,
+    )
 }
 
 /// Whether the model is of use.

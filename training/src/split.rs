@@ -1,4 +1,4 @@
-//! Normal images: those that training saw, for ranges and profiles, and the others, for thresholds and the verdict.
+//! Normal images of a bundle that stands already: those that training saw, and the others.
 
 use std::path::{Path, PathBuf};
 
@@ -64,16 +64,11 @@ impl Split {
                 split.trained.iter().flatten().map(|file| file.digest).collect::<std::collections::BTreeSet<_>>();
             split.all_trained = found.len() == seen.len();
         }
-        if !split.all_trained {
-            log::warn!(
-                "some images that the model was trained on are not there: what is usual at each position is left as it is"
-            );
-        }
         Ok(split)
     }
 
     /// Some images of every class that training saw, evenly from the whole list.
-    pub(super) fn sample(&self, count: usize) -> Vec<PathBuf> {
+    pub(crate) fn sample(&self, count: usize) -> Vec<PathBuf> {
         let some = |images: &Vec<ImageFile>| {
             let stride = images.len().div_ceil(count).max(1);
             images.iter().step_by(stride).map(|image| image.path.clone()).collect::<Vec<_>>()

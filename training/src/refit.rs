@@ -1,0 +1,60 @@
+//! A bundle's statistics of normal parts, measured again: for one that was made before there were Gaussians of cells, or to
+//! compare with the score that it had. The network and the learned centers stay as they are.
+
+use std::path::Path;
+
+use hgad::bundle::{Arithmetic, Bundle, Distance, Draft};
+use hgad::{Error, Result};
+
+use crate::export::{WRITTEN_BY, normals, now};
+use crate::split::Split;
+
+/// What to measure again.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The bundle.
+    pub bundle: &'a Bundle,
+    /// Its normal images, all that it was trained on among them.
+    pub images: &'a Split,
+    /// What distances are measured from.
+    pub distance: Distance,
+    /// The new bundle's directory; one that stands there is replaced.
+    pub out: &'a Path,
+}
+
+/// Writes the bundle with statistics of the images that it was trained on, reference constants from those that it was not,
+/// and golden frames with the scores that follow.
+///
+/// # Errors
+///
+/// Images that it was trained on are not there, or it computes in 8 bits (usage errors); images that cannot be read, a bundle
+/// that cannot be written (device errors).
+pub fn refit_bundle(request: &Request) -> Result<Bundle> {
+    let Request { bundle: old, images, distance, out } = *request;
+    check(old, images)?;
+    let mut bundle = old.clone();
+    log::info!("measuring what is usual of the training images, then of the other normal ones");
+    normals::fit_usual(&mut bundle, &images.trained, distance)?;
+    bundle.centers.references = normals::fit_references(&bundle, &images.held)?;
+    bundle.golden = normals::golden(&bundle, &images.held)?;
+    bundle.manifest.created = now();
+    bundle.manifest.written_by = WRITTEN_BY.to_owned();
+    let from = toml::Table::from_iter([("from".to_owned(), old.digest.to_string().into())]);
+    bundle.manifest.training.insert("refitted".to_owned(), from.into());
+    let Bundle { manifest, model, centers, golden, trained_on, .. } = bundle;
+    Draft { manifest, model, centers, golden, trained_on }.write(out)
+}
+
+fn check(bundle: &Bundle, images: &Split) -> Result<()> {
+    if bundle.manifest.arithmetic != Arithmetic::Float {
+        // Its parity bounds are for the score that it has: they follow from what the last bits of whole numbers change.
+        return Err(Error::usage("a bundle that computes in 8 bits cannot be refitted")
+            .advise("refit the bundle that it was made from, and quantise that again (hgad-train quantize)"));
+    }
+    if !images.all_trained {
+        return Err(Error::usage("some images that the model was trained on are not there")
+            .because("what is usual is measured on all of them")
+            .advise("give the folder that hgad-train train had as --data, as it was then (--images)"));
+    }
+    Ok(())
+}
