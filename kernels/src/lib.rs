@@ -7,6 +7,7 @@
 //! - [`Pointwise`]: 1x1 convolution, and any linear layer in `[channels, positions]` layout.
 //! - [`Convolution`]: dense windows; the first layer.
 //! - [`exp`], [`tanh`], [`couple`]: elementwise, with stated errors.
+//! - [`multiply_triangle`]: triangles of 8-bit weights by vectors.
 //! - [`quantized`]: the same layers on 8-bit numbers.
 //!
 //! # Conventions
@@ -54,6 +55,7 @@ mod rows;
 mod scratch;
 mod simd;
 mod tier;
+mod triangle;
 
 pub mod quantized;
 
@@ -65,3 +67,4 @@ pub use math::{couple, exp, tanh};
 pub use pointwise::Pointwise;
 pub use scratch::Scratch;
 pub use tier::Tier;
+pub use triangle::multiply_triangle;

@@ -46,6 +46,19 @@ impl CellGaussians {
         }
     }
 
+    /// Those of one class.
+    pub fn of_class(&self, class: usize) -> ClassGaussians<'_> {
+        let d = self.mean.dim().3;
+        let cells = self.mean.dim().1 * self.mean.dim().2;
+        let from = class * cells;
+        ClassGaussians {
+            mean: &slice(&self.mean)[from * d..][..cells * d],
+            scale: &slice(&self.scale)[from * d..][..cells * d],
+            weights: &slice(&self.weights)[from * triangle(d)..][..cells * triangle(d)],
+            channels: d,
+        }
+    }
+
     pub(super) fn parse(reader: &Reader, manifest: &Manifest, l: usize, level: &Level) -> Result<Self> {
         let shape = |values| [manifest.classes.len(), level.height, level.width, values];
         let name = |part: &str| format!("cells.{part}.{l}");
@@ -67,6 +80,27 @@ impl CellGaussians {
         writer.f32(format!("cells.scale.{l}"), self.scale.shape(), &self.scale);
         writer.i8(format!("cells.weights.{l}"), self.weights.shape(), &self.weights);
     }
+}
+
+/// The Gaussians of one class's cells, in rows.
+#[derive(Debug, Clone, Copy)]
+pub struct ClassGaussians<'a> {
+    mean: &'a [f32],
+    scale: &'a [f32],
+    weights: &'a [i8],
+    channels: usize,
+}
+
+impl<'a> ClassGaussians<'a> {
+    /// Mean `(D)`, scales `(D)` and codes `(D (D + 1) / 2)` of one cell.
+    pub fn at(&self, cell: usize) -> (&'a [f32], &'a [f32], &'a [i8]) {
+        let (d, codes) = (self.channels, triangle(self.channels));
+        (&self.mean[cell * d..][..d], &self.scale[cell * d..][..d], &self.weights[cell * codes..][..codes])
+    }
+}
+
+fn slice<T>(values: &Array4<T>) -> &[T] {
+    values.as_slice().expect("tensors are read and joined in rows")
 }
 
 /// The elements of a lower triangle.

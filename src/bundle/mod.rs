@@ -22,7 +22,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 pub use admission::{admit_graph, parse_graph};
-pub use cells::CellGaussians;
+pub use cells::{CellGaussians, ClassGaussians};
 pub use centers::{Centers, DistanceProfile, LevelCenters, ScoreReference};
 pub use golden::{Golden, GoldenFrame};
 pub use manifest::{Arithmetic, Distance, FORMAT_VERSION, InputSize, Level, Manifest, ParityBound, Precision};

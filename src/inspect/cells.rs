@@ -5,7 +5,8 @@
 //! ([`fit`]), and the distance from there is Mahalanobis's ([`distance`]). Gaussians by position are those of PaDiM (Defard
 //! et al., 2021), which has them of a classifier's features.
 
-use ndarray::{Array1, Array2, Array3, ArrayView2, ArrayView3, ArrayViewMut1, Axis, s};
+use hgad_kernels::multiply_triangle;
+use ndarray::{Array1, Array2, Array3, ArrayView1, ArrayView2, ArrayView3, ArrayViewMut1, Axis, s};
 
 use crate::bundle::CellGaussians;
 
@@ -24,32 +25,15 @@ const NO_VARIANCE: f64 = 1e-6;
 pub fn distance(z: ArrayView3<f32>, gaussians: &CellGaussians, class: usize) -> Array2<f32> {
     let (d, h, w) = z.dim();
     let of_cells = z.permuted_axes([1, 2, 0]);
-    let (means, scales) = (gaussians.mean.index_axis(Axis(0), class), gaussians.scale.index_axis(Axis(0), class));
-    let weights = gaussians.weights.index_axis(Axis(0), class);
-    let (mut centred, mut whitened) = (Array1::zeros(d), vec![0f32; d]);
-    Array2::from_shape_fn((h, w), |(y, x)| {
-        let of_cell = s![y, x, ..];
-        centred.assign(&of_cells.slice(of_cell));
-        centred -= &means.slice(of_cell);
-        let weights = weights.slice_move(of_cell);
-        whiten(&centred, weights.as_slice().expect("a cell's weights follow one another"), &mut whitened);
-        let scaled = whitened.iter().zip(scales.slice(of_cell)).map(|(sum, scale)| sum * scale);
-        (scaled.fold(0.0, |sum, value| sum + value * value) / d as f32).sqrt()
-    })
-}
-
-/// The product of a lower triangle of `weights` (its columns one after the other) with `centred`. By columns, since sums
-/// along rows cannot be taken several at a time without changing their order.
-fn whiten(centred: &Array1<f32>, weights: &[i8], whitened: &mut [f32]) {
-    whitened.fill(0.0);
-    let mut rest = weights;
-    for (j, value) in centred.iter().enumerate() {
-        let (column, after) = rest.split_at(whitened.len() - j);
-        rest = after;
-        for (sum, weight) in whitened[j..].iter_mut().zip(column) {
-            *sum += value * f32::from(*weight);
-        }
-    }
+    let of_class = gaussians.of_class(class);
+    let (mut centred, mut whitened) = (vec![0f32; d], vec![0f32; d]);
+    let mut square = |cell: usize, z: ArrayView1<f32>| -> f32 {
+        let (mean, scale, weights) = of_class.at(cell);
+        centred.iter_mut().zip(z).zip(mean).for_each(|((centred, z), mean)| *centred = z - mean);
+        multiply_triangle(weights, &centred, &mut whitened).expect("the bundle's triangles have the level's channels");
+        whitened.iter().zip(scale).map(|(sum, scale)| (sum * scale).powi(2)).sum()
+    };
+    Array2::from_shape_fn((h, w), |(y, x)| (square(y * w + x, of_cells.slice(s![y, x, ..])) / d as f32).sqrt())
 }
 
 /// What is usual at every cell of one level for one class, from the latents `(D, h, w)` of its normal images, of which there
