@@ -36,7 +36,8 @@ demo-model:
     cd out/demo-model && ../../target/release/hgad-train render --out parts --train 400 --test 60
     cd out/demo-model && ../../target/release/hgad-train pretrain --out backbone.onnx --steps 3500 --batch 48
     cd out/demo-model && ../../target/release/hgad-train train --data parts --backbone backbone.onnx \
-        --taps conv2,conv4,conv6 --normalize none --size 192 --hold-out 4 --seed 1 --out ../../models/demo
+        --taps conv2,conv4,conv6 --normalize none --size 192 --hold-out 4 --seed 1 \
+        --distance centers --out ../../models/demo
     cd out/demo-model && ../../target/release/hgad-train render --out normals --seed 1002 --train 1000 --test 1
     for c in blister cap gear; do target/release/hgad calibrate --model models/demo --class $c \
         --images out/demo-model/normals/$c/train/good --target-frr 0.012 \

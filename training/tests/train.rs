@@ -327,7 +327,9 @@ fn a_refitted_bundle_is_what_training_would_have_written() {
     }
 
     // Every eighth picture is the same again.
-    ["000", "008"].map(|name| std::fs::remove_file(line.path(&format!("parts/nut/train/good/{name}.png"))).unwrap());
+    for name in ["000", "008"] {
+        std::fs::remove_file(line.path(&format!("parts/nut/train/good/{name}.png"))).unwrap();
+    }
     let (status, _, errors) = refit(&line, "centers", "less", &[]);
     assert_eq!(status.code(), Some(2), "{errors}");
     assert!(errors.contains("trained on are not there") && !line.path("less").exists(), "{errors}");
