@@ -3,7 +3,7 @@
 //! | file | content |
 //! |---|---|
 //! | `model.onnx` | RGB image `[1, 3, H, W]`, 0..255, to `z.l` `[1, D, h, w]` and `logdet.l` `[1, 1, h, w]` of every level |
-//! | `centers.safetensors` | the mixture centers and weights of every level, and what distances from them are usual |
+//! | `centers.safetensors` | the mixture of every level, the Gaussians of its cells, and what distances are usual |
 //! | `golden.safetensors` | a few normal frames with the outputs that the training host computed |
 //! | `trained-on.txt` | the SHA-256 of every image that the model was trained on |
 //! | `manifest.toml` | format version, classes, levels, precision, provenance, and the SHA-256 of the files above |

@@ -1,4 +1,4 @@
-//! From a frame to a score: resize, network, mixture, anomaly map.
+//! From a frame to a score: resize, network, distances, anomaly map.
 //!
 //! A frame's score depends on that frame, the bundle and the score's constants alone; every command gets it from
 //! [`Inspector::inspect`], so it is the same everywhere, bit for bit.
