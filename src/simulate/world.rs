@@ -30,8 +30,10 @@ const OVERDUE: Duration = Duration::from_millis(10);
 const REMEMBERED: usize = 20_000;
 /// How often a person sends known bad pieces in a stretch of the belt; those that follow are bad now and then.
 const CHALLENGES: f64 = 0.02;
-/// How many of them go away before all pieces came.
-const WITHDRAWN: f64 = 0.3;
+/// Those who announced so many pieces go away before all came.
+const WITHDRAWN: u32 = 3;
+/// After this share of the time that they gave.
+const WITHDRAWN_AFTER: f64 = 0.3;
 /// A thread that sleeps until a moment is woken so long after it.
 const WAKING: Duration = Duration::from_millis(3);
 /// So many of the newest frames are remembered.
@@ -446,8 +448,8 @@ impl World {
             let challenge = Challenge { pieces, lane, within, by: "somebody".into() };
             let at = stretch.begins + self.trouble.between(0.0, 1.0);
             self.tell_at(at, Event { at, what: Happening::Challenged(challenge) });
-            if self.trouble.chance(WITHDRAWN) {
-                let at = at + self.trouble.between(0.0, 60.0);
+            if pieces == WITHDRAWN {
+                let at = at + within.mul_f64(WITHDRAWN_AFTER);
                 self.tell_at(at, Event { at, what: Happening::Withdrawn });
             }
         }
