@@ -369,7 +369,7 @@ fn a_line_that_may_go_on_counts_what_it_lost() {
 
 #[test]
 fn a_disk_that_becomes_read_only_is_an_alarm_and_stops_the_line_after_so_many_records() {
-    let script = "while kill -0 $PID && ! tail -n +22 $D/audit.jsonl 2> $D.none | grep -q .; do sleep 0.05; done\n\
+    let script = "while kill -0 $PID && ! tail -n +24 $D/audit.jsonl 2> $D.none | grep -q .; do sleep 0.05; done\n\
                   echo 1 > $SICK\n";
     let Some((code, records, stderr)) = on_a_small_disk(&FAILING, "keep_records = 40\n", 2000, script) else { return };
     assert_eq!(code, 3, "{stderr}");
