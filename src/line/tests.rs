@@ -199,19 +199,23 @@ fn a_gap_is_filled_with_parts_between_their_neighbours() {
     assert!(alarmed && stopped, "so many parts do not go on unseen: {actions:?}");
 }
 
+/// The eye of all lanes, 100 mm before the camera.
+fn photo_eye() -> PhotoEye {
+    PhotoEye {
+        own: false,
+        to_camera: Length::from_mm(100.0),
+        window: Length::from_mm(40.0),
+        pitch: Length::from_mm(30.0),
+        longest: Length::from_mm(200.0),
+    }
+}
+
 mod eye {
     use super::*;
 
     /// 1 mm in 1 ms; the camera is 100 mm behind the eye and the ejector 150 mm behind the camera.
     fn rules() -> Rules {
-        let eye = PhotoEye {
-            own: false,
-            to_camera: Length::from_mm(100.0),
-            window: Length::from_mm(40.0),
-            pitch: Length::from_mm(30.0),
-            longest: Length::from_mm(200.0),
-        };
-        with(super::rules(), |lane| lane.find = Find::PhotoEye(eye))
+        with(super::rules(), |lane| lane.find = Find::PhotoEye(photo_eye()))
     }
 
     #[test]
@@ -499,20 +503,13 @@ mod lanes {
 
     #[test]
     fn a_common_eye_finds_a_part_in_each_lane_and_an_own_one_in_its_lane_alone() {
-        let eye = PhotoEye {
-            own: false,
-            to_camera: Length::from_mm(100.0),
-            window: Length::from_mm(40.0),
-            pitch: Length::from_mm(30.0),
-            longest: Length::from_mm(200.0),
-        };
-        let mut bench = Bench::new(with(rules(), |lane| lane.find = Find::PhotoEye(eye)));
+        let mut bench = Bench::new(with(rules(), |lane| lane.find = Find::PhotoEye(photo_eye())));
         bench.tell(1000, Happening::Eye(None, true));
         assert_eq!(frame(&mut bench, 1, 1110), [Action::Inspect(Ticket(2)), Action::Inspect(Ticket(3))]);
         let end = bench.tell(1120, Happening::Halt);
         assert_eq!(records(&end).iter().map(|(_, lane, _)| &**lane).collect::<Vec<_>>(), ["left", "right"]);
 
-        let own = PhotoEye { own: true, ..eye };
+        let own = PhotoEye { own: true, ..photo_eye() };
         let mut bench = Bench::new(with(rules(), |lane| lane.find = Find::PhotoEye(own)));
         bench.tell(1000, Happening::Eye(Some(Lane(1)), true));
         assert_eq!(frame(&mut bench, 1, 1110), [Action::Forget(Ticket(2)), Action::Inspect(Ticket(3))]);

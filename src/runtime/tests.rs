@@ -283,19 +283,24 @@ fn good_parts_pass_and_everything_else_is_rejected() {
     assert_eq!((summary.ending, summary.lateness_ms.count), (Ending::CameraEnded, 4));
 }
 
+/// A frame that comes as soon as an inspection has begun.
+fn frame_once(begun: Arc<AtomicBool>) -> Box<dyn FnMut(u64) -> Result<Grab> + Send> {
+    let mut frame = frame(part::GOOD);
+    Box::new(move |number| {
+        while !begun.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        frame(number)
+    })
+}
+
 #[test]
 fn an_inspection_that_is_too_slow_is_a_reject_and_frames_behind_it_are_skipped() {
     let bench = Bench::new();
     let mut wiring = bench.wiring((0..10).map(|_| frame(part::GOOD)).collect());
     let begun = Arc::new(AtomicBool::new(false));
     wiring.inspector = Box::new(ScriptedInspector { begun: begun.clone() });
-    let mut behind = frame(part::GOOD);
-    let behind: Box<dyn FnMut(u64) -> Result<Grab> + Send> = Box::new(move |number| {
-        while !begun.load(Ordering::Relaxed) {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        behind(number)
-    });
+    let behind = frame_once(begun);
     let script = std::iter::once(frame(part::SLOW)).chain([behind]).chain((0..9).map(|_| frame(part::GOOD)));
     wiring.camera =
         Box::new(ScriptedCamera { script: script.collect(), number: 0, interval: Duration::from_millis(5) });
@@ -330,13 +335,7 @@ fn what_nobody_could_judge_keeps_what_picture_there_is() {
     let pictures = PicturesConfig::in_folder(bench.folder.path().join("pictures"));
     wiring.audit = open_audit(&AuditConfig { pictures: Some(pictures), ..AuditConfig::in_file(log.clone()) });
     wiring.inspector = Box::new(ScriptedInspector { begun: begun.clone() });
-    let mut behind = frame(part::GOOD);
-    let behind: Box<dyn FnMut(u64) -> Result<Grab> + Send> = Box::new(move |number| {
-        while !begun.load(Ordering::Relaxed) {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        behind(number)
-    });
+    let behind = frame_once(begun);
     let until_told = nothing_until(log.clone(), "picture");
     let script = [frame(part::SLOW), behind, frame(part::GOOD), broken(), frame(part::GOOD), until_told];
     wiring.camera = Box::new(ScriptedCamera {
