@@ -11,6 +11,7 @@ use super::checkpoint::base64;
 use super::clock::is_synchronised;
 use super::deciders::{Change, Deciders};
 use super::interruption::Interruption;
+use super::kind::Kind;
 use super::pictures::{Pictured, Tally};
 use super::tree::Tree;
 use crate::approval::Approval;
@@ -75,7 +76,7 @@ pub fn wall_time(at: Monotonic) -> String {
 
 #[derive(Serialize)]
 struct Event<T: Serialize> {
-    kind: &'static str,
+    kind: Kind,
     time: String,
     monotonic_ns: u64,
     synchronised: bool,
@@ -84,7 +85,7 @@ struct Event<T: Serialize> {
 }
 
 impl Body {
-    fn event(kind: &'static str, at: Monotonic, what: impl Serialize) -> Self {
+    fn event(kind: Kind, at: Monotonic, what: impl Serialize) -> Self {
         let (time, synchronised) = (wall_time(at), is_synchronised());
         Self::of(&Event { kind, time, monotonic_ns: at.as_nanos(), synchronised, what })
     }
@@ -135,7 +136,7 @@ impl Body {
             witness,
             pictures,
         };
-        Self::event("start", at, what)
+        Self::event(Kind::Start, at, what)
     }
 
     /// The run ended in good order, for the reason given.
@@ -148,7 +149,7 @@ impl Body {
             pictures: Option<Tally>,
         }
         let counters = counters.named().into_iter().map(|(name, count)| (name.to_owned(), count.into())).collect();
-        Self::event("stop", at, Stop { reason, counters, pictures })
+        Self::event(Kind::Stop, at, Stop { reason, counters, pictures })
     }
 
     /// What became of a part's picture, after its part was written down.
@@ -158,7 +159,7 @@ impl Body {
             part: u64,
             picture: &'a Pictured,
         }
-        Self::event("picture", at, Picture { part: part.0, picture })
+        Self::event(Kind::Picture, at, Picture { part: part.0, picture })
     }
 
     /// So many pictures of passes or of rejects were removed, of days up to `until`.
@@ -170,7 +171,7 @@ impl Body {
             bytes: u64,
             until: &'a str,
         }
-        Self::event("pictures-removed", at, Removed { of, pictures, bytes, until })
+        Self::event(Kind::PicturesRemoved, at, Removed { of, pictures, bytes, until })
     }
 
     /// A device's health changed.
@@ -181,7 +182,7 @@ impl Body {
             #[serde(skip_serializing_if = "Option::is_none")]
             why: Option<&'a str>,
         }
-        let kind = if health.is_ok() { "recovery" } else { "fault" };
+        let kind = if health.is_ok() { Kind::Recovery } else { Kind::Fault };
         let why = health.as_ref().err().map(String::as_str);
         Self::event(kind, at, Health { device: device.to_string(), why })
     }
@@ -195,7 +196,7 @@ impl Body {
             #[serde(skip_serializing_if = "Option::is_none")]
             why: Option<&'a str>,
         }
-        Self::event("alarm", at, Raised { alarm: alarm.to_string(), raised: raised.is_some(), why: raised })
+        Self::event(Kind::Alarm, at, Raised { alarm: alarm.to_string(), raised: raised.is_some(), why: raised })
     }
 
     /// A challenge began or is over; `None` for news that have records of their own, or none.
@@ -227,7 +228,7 @@ impl Body {
         match news {
             ChallengeNews::Begun(Challenge { by, pieces, lane, within }) => {
                 let what = Begun { by, pieces: *pieces, lane: lane.as_deref(), within_s: within.as_secs() };
-                Some(Self::event("challenge-begun", at, what))
+                Some(Self::event(Kind::ChallengeBegun, at, what))
             }
             ChallengeNews::Ended(Challenge { by, pieces, lane, .. }, outcome) => {
                 let missed = outcome.missed.iter().map(|(part, why)| Missed { part: part.0, why });
@@ -240,7 +241,7 @@ impl Body {
                     missed: missed.collect(),
                     absent: outcome.absent,
                 };
-                Some(Self::event("challenge", at, what))
+                Some(Self::event(Kind::Challenge, at, what))
             }
             ChallengeNews::Refused(..) | ChallengeNews::Piece(..) => None,
         }
@@ -252,7 +253,7 @@ impl Body {
         struct Note<'a> {
             text: &'a str,
         }
-        Self::event("note", at, Note { text })
+        Self::event(Kind::Note, at, Note { text })
     }
 
     /// The file ended in an unfinished line, which was cut off.
@@ -262,12 +263,12 @@ impl Body {
             cut_bytes: usize,
             cut_sha256: Digest,
         }
-        Self::event("repaired", at, Repaired { cut_bytes: cut.len(), cut_sha256: Digest::of(cut) })
+        Self::event(Kind::Repaired, at, Repaired { cut_bytes: cut.len(), cut_sha256: Digest::of(cut) })
     }
 
     /// The run before ended without a word.
     pub(super) fn interrupted(at: Monotonic, interruption: &Interruption) -> Self {
-        Self::event("interrupted", at, interruption)
+        Self::event(Kind::Interrupted, at, interruption)
     }
 
     /// There is little room where the log is, or enough again.
@@ -277,7 +278,7 @@ impl Body {
             low: bool,
             free_bytes: u64,
         }
-        Self::event("disk-pressure", at, Pressure { low: is_low, free_bytes })
+        Self::event(Kind::DiskPressure, at, Pressure { low: is_low, free_bytes })
     }
 
     /// The clock on the wall was set, by so many milliseconds.
@@ -286,7 +287,7 @@ impl Body {
         struct Step {
             by_ms: f64,
         }
-        Self::event("clock-step", at, Step { by_ms: to_microseconds(by_ms) })
+        Self::event(Kind::ClockStep, at, Step { by_ms: to_microseconds(by_ms) })
     }
 
     /// Something that decides about parts is another than in the run before; who let it into production, where that is known.
@@ -301,7 +302,7 @@ impl Body {
             reason: Option<&'a str>,
         }
         let (by, reason) = approval.map(|approval| (approval.by.as_str(), approval.reason.as_str())).unzip();
-        Self::event("changed", at, Changed { change, by, reason })
+        Self::event(Kind::Changed, at, Changed { change, by, reason })
     }
 
     /// A change for which nobody gave a name and a reason.
@@ -312,7 +313,7 @@ impl Body {
             change: &'a Change,
             why: &'a str,
         }
-        Self::event("unnamed-change", at, Unnamed { change, why })
+        Self::event(Kind::UnnamedChange, at, Unnamed { change, why })
     }
 
     /// The test for drift of a class begins with so many parts of its calibration; `restarted`: a run before had followed drift.
@@ -326,7 +327,7 @@ impl Body {
             why: Option<&'static str>,
         }
         let why = restarted.then_some("the test begins anew: what the run before had seen does not count any more");
-        Self::event("drift-begun", at, Begun { class, parts, restarted, why })
+        Self::event(Kind::DriftBegun, at, Begun { class, parts, restarted, why })
     }
 
     /// The lines before this one, signed (C2SP tlog-checkpoint).
@@ -335,7 +336,7 @@ impl Body {
         struct Checkpoint<'a> {
             note: &'a str,
         }
-        Self::event("checkpoint", at, Checkpoint { note })
+        Self::event(Kind::Checkpoint, at, Checkpoint { note })
     }
 
     /// The file before was closed; `tree` is the Merkle tree over all lines before this one.
@@ -360,7 +361,7 @@ impl Body {
             key: setting.key.as_deref(),
             checkpoint_copy: setting.checkpoint_copy,
         };
-        Self::event("continued", at, what)
+        Self::event(Kind::Continued, at, what)
     }
 
     /// So many records found no room, the first of them at `since`.
@@ -370,14 +371,14 @@ impl Body {
             records: usize,
             since_ns: u64,
         }
-        Self::event("lost", at, Lost { records, since_ns: since.as_nanos() })
+        Self::event(Kind::Lost, at, Lost { records, since_ns: since.as_nanos() })
     }
 
     /// What became of a part.
     pub(super) fn part(record: &PartRecord, context: PartContext, picture: Option<&Pictured>) -> Self {
         #[derive(Serialize)]
         struct Part<'a> {
-            kind: &'static str,
+            kind: Kind,
             time: String,
             monotonic_ns: u64,
             synchronised: bool,
@@ -425,7 +426,7 @@ impl Body {
         };
         let judgement = record.judgement.as_ref();
         Self::of(&Part {
-            kind: "part",
+            kind: Kind::Part,
             time: wall_time(record.captured),
             monotonic_ns: record.captured.as_nanos(),
             synchronised: is_synchronised(),

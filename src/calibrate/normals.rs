@@ -34,7 +34,8 @@ impl Sample {
     }
 }
 
-/// Runs the network on `images`, which are looked at where `mask` says, and leaves out single ones that clearly show another class.
+/// Runs the network on `images`, which are looked at where `mask` says, and leaves out copies, and single ones that clearly show
+/// another class.
 ///
 /// # Errors
 ///
@@ -64,7 +65,8 @@ pub(super) fn examine(
         let (size, picture) = (image.dimensions(), Statistics::of(&image, small.as_ref()));
         Ok(Some(Sample { path, group, size, picture, maps, digest, resembles }))
     })?;
-    suitable::of_product(bundle, class, suitable::unseen(bundle, images, samples)?)
+    let samples = suitable::once(suitable::unseen(bundle, images, samples)?);
+    suitable::of_product(bundle, class, samples)
 }
 
 /// The number of the part that each image shows, from 0 in the order of their first images. An image without a group is a

@@ -1,5 +1,6 @@
 //! Whether images can set a threshold: parts that training did not see, of the product that is calibrated.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::normals::Sample;
@@ -75,6 +76,25 @@ pub(super) fn of_product(bundle: &Bundle, class: &str, samples: Vec<Sample>) -> 
     Ok(samples)
 }
 
+/// The samples without those whose files are copies of others, byte for byte: two pictures of two parts never are. Says which
+/// are left out.
+pub(super) fn once(samples: Vec<Sample>) -> Vec<Sample> {
+    let mut known = BTreeSet::new();
+    let (samples, copies): (Vec<_>, Vec<_>) = samples.into_iter().partition(|sample| known.insert(sample.digest));
+    if !copies.is_empty() {
+        log::warn!(
+            "{} copies of others among the images, byte for byte, and left out: {}. One part counts once, or the rate is promised on \
+             parts that are not there",
+            match copies.len() {
+                1 => "1 is".to_owned(),
+                more => format!("{more} are"),
+            },
+            named(&copies.iter().map(|sample| &sample.path).collect::<Vec<_>>())
+        );
+    }
+    samples
+}
+
 /// Refuses images that are nothing like the model's normal parts, and warns of those that are less like them than normal
 /// parts of another day are: defective parts among them, another camera or light.
 ///
@@ -115,6 +135,23 @@ fn named(paths: &[&PathBuf]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::digest::Digest;
+    use crate::picture::Statistics;
+
+    #[test]
+    fn a_copy_of_a_picture_is_no_other_part() {
+        let sample = |name: &str, content: &[u8]| Sample {
+            path: name.into(),
+            group: None,
+            size: (1, 1),
+            picture: Statistics::of(&image::RgbImage::new(1, 1), None),
+            maps: vec![],
+            digest: Digest::of(content),
+            resembles: None,
+        };
+        let kept = once(vec![sample("a", b"1"), sample("b", b"2"), sample("copy of a", b"1"), sample("c", b"3")]);
+        assert_eq!(kept.iter().map(|sample| sample.path.to_str().unwrap()).collect::<Vec<_>>(), ["a", "b", "c"]);
+    }
 
     #[test]
     fn what_is_nothing_like_normal_parts_is_refused() {

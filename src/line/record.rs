@@ -88,6 +88,9 @@ impl Verdict {
 }
 
 impl Unknown {
+    /// The words of all reasons.
+    pub const WORDS: [&str; 7] = ["skipped", "lost", "broken", "faulted", "late", "unlocated", "stopped"];
+
     /// The reason as one word.
     pub fn as_str(&self) -> &'static str {
         match self {

@@ -31,6 +31,8 @@ pub(super) struct Shown<'b> {
     pub(super) bad: &'b Bad,
     /// A JPEG file in base64, or why there is none.
     pub(super) picture: std::result::Result<String, String>,
+    /// Whether there is one in its place that nobody scored.
+    pub(super) is_exchanged: bool,
 }
 
 impl Gallery {
@@ -42,14 +44,16 @@ impl Gallery {
     }
 
     fn show<'b>(&self, bad: &'b Bad) -> Result<Shown<'b>> {
-        let picture = match &bad.entry.picture {
-            None => Err("it was not kept".to_owned()),
-            Some(picture) => match read_picture(&self.folder, picture)? {
-                Stored::Whole(image) => Ok(small(image)?),
-                Stored::Gone(why) | Stored::Unreadable(why) | Stored::Changed(why) => Err(why),
-            },
+        let Some(picture) = &bad.entry.picture else {
+            return Ok(Shown { bad, picture: Err("it was not kept".to_owned()), is_exchanged: false });
         };
-        Ok(Shown { bad, picture })
+        let stored = read_picture(&self.folder, picture)?;
+        let is_exchanged = matches!(stored, Stored::Changed(_));
+        let picture = match stored {
+            Stored::Whole(image) => Ok(small(image)?),
+            Stored::Gone(why) | Stored::Unreadable(why) | Stored::Changed(why) => Err(why),
+        };
+        Ok(Shown { bad, picture, is_exchanged })
     }
 }
 

@@ -33,6 +33,15 @@ pub struct Shift {
     pub zone: TimeZone,
 }
 
+/// The page of a shift.
+#[derive(Debug, Clone)]
+pub struct ShiftPage {
+    /// HTML that needs nothing else.
+    pub html: String,
+    /// How many of the pictures that it was to show are not those that the records tell of.
+    pub exchanged: usize,
+}
+
 /// What is known of the log that the page was made from.
 #[derive(Debug, Clone, Default)]
 pub struct Origin {
@@ -111,7 +120,7 @@ struct Facts {
 /// # Errors
 ///
 /// The log cannot be read.
-pub fn report(path: &Path, shift: &Shift, origin: &Origin, gallery: &Gallery) -> Result<String> {
+pub fn report(path: &Path, shift: &Shift, origin: &Origin, gallery: &Gallery) -> Result<ShiftPage> {
     let mut facts = Facts { bins: vec![Bin::default(); BINS], ..Facts::default() };
     let range = Range { from: Some(shift.from), to: Some(shift.to) };
     let query = Query { range, ..Query::default() };
@@ -120,7 +129,8 @@ pub fn report(path: &Path, shift: &Shift, origin: &Origin, gallery: &Gallery) ->
         Ok(true)
     })?;
     let pictures = gallery.pictures(&facts.bad)?;
-    Ok(page::page(&facts, shift, origin, &pictures))
+    let exchanged = pictures.iter().filter(|shown| shown.is_exchanged).count();
+    Ok(ShiftPage { html: page::page(&facts, shift, origin, &pictures), exchanged })
 }
 
 impl Facts {

@@ -24,6 +24,7 @@ pub(super) fn page(facts: &Facts, shift: &Shift, origin: &Origin, pictures: &[Sh
          <header><h1>{title}</h1><p>{when} ({})</p></header>",
         escaped(&zone_name(shift))
     );
+    html.push_str(&accusation(pictures));
     html.push_str(&tiles(facts));
     if facts.parts > 0 {
         section(&mut html, "Parts over time", &trend(facts, shift));
@@ -41,6 +42,21 @@ pub(super) fn page(facts: &Facts, shift: &Shift, origin: &Origin, pictures: &[Sh
 fn section(html: &mut String, title: &str, content: &str) {
     // Writing into a text does not fail, here and below.
     let _ = write!(html, "<section><h2>{title}</h2>{content}</section>");
+}
+
+/// Above everything else: what the page shows of these parts is not what was scored.
+fn accusation(pictures: &[Shown]) -> String {
+    let exchanged = pictures.iter().filter(|shown| shown.is_exchanged);
+    let records = exchanged.map(|shown| shown.bad.entry.seq.to_string()).collect::<Vec<_>>();
+    match records.as_slice() {
+        [] => String::new(),
+        records => format!(
+            "<p class=\"accused\"><b>Pictures are not those that were written:</b> {} of {} that were looked at. Records {}.</p>",
+            records.len(),
+            pictures.len(),
+            records.join(", ")
+        ),
+    }
 }
 
 fn tiles(facts: &Facts) -> String {

@@ -65,6 +65,17 @@ fn the_page_says_what_was_gathered_and_lets_no_name_become_markup() {
 }
 
 #[test]
+fn a_page_with_exchanged_pictures_says_so_above_everything_else() {
+    let facts = facts(&[REJECT, LOST]);
+    let shown = |is_exchanged| gallery::Shown { bad: &facts.bad[0], picture: Err("why".into()), is_exchanged };
+    let accuses = |pictures: &[gallery::Shown]| {
+        let html = page::page(&facts, &shift(), &Origin::default(), pictures);
+        html.find("1 of 2 that were looked at. Records 1.").is_some_and(|at| at < html.find("class=\"tiles\"").unwrap())
+    };
+    assert!(accuses(&[shown(true), shown(false)]) && !accuses(&[shown(false), shown(false)]));
+}
+
+#[test]
 fn quantiles_are_values_that_were_seen() {
     let mut values = [3.0, 1.0, 2.0];
     assert_eq!((quantile(&mut values, 0.5), quantile(&mut values, 1.0)), (Some(2.0), Some(3.0)));

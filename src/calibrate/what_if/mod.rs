@@ -39,6 +39,8 @@ pub struct Question<'a> {
     pub pictures: &'a Path,
     /// The time of the parts.
     pub range: Range,
+    /// The name of their lane; `None` for all parts of the class.
+    pub lane: Option<&'a str>,
 }
 
 /// What would have become of the parts.
@@ -58,6 +60,8 @@ pub struct WhatIf {
     pub recorded: u64,
     /// Parts that are known from their stored pictures.
     pub pictured: u64,
+    /// Those of them that passed then: `[rejected now]`.
+    pub pictured_passes: [u64; 2],
     /// Pictures that were removed since, or are not what was written.
     pub gone: u64,
     /// Of the passed parts without a comparable score: those that were kept by chance, and so stand for all of them, and how many
@@ -119,7 +123,8 @@ pub fn ask(question: &Question) -> Result<WhatIf> {
     let same = question.was.iter().filter(|(_, was)| was.same_scores(calibration)).map(|(digest, _)| *digest);
     let same = same.collect::<BTreeSet<_>>();
     let (class, threshold) = (calibration.class.clone(), calibration.threshold);
-    let query = Query { class: Some(class.clone()), range: question.range, ..Query::of_kind("part") };
+    let lane = question.lane.map(str::to_owned);
+    let query = Query { class: Some(class.clone()), lane, range: question.range, ..Query::of_kind("part") };
     let mut answer = WhatIf { class, threshold, ..WhatIf::default() };
     let mut known = Vec::new();
     let mut stored = Vec::new();
@@ -237,6 +242,9 @@ impl WhatIf {
             return;
         };
         self.pictured += 1;
+        if !case.rejected {
+            self.pictured_passes[usize::from(now.rejected)] += 1;
+        }
         if case.is_sampled_pass() {
             self.sample = (self.sample.0 + 1, self.sample.1 + u64::from(now.rejected));
         }
@@ -266,11 +274,21 @@ impl WhatIf {
         self.counts.iter().flatten().sum()
     }
 
-    /// Shares of rejects among the known parts, then and now.
-    pub fn reject_rates(&self) -> (f64, f64) {
+    /// The share of parts with a verdict that were rejected then, and between which shares are now. Where all are known
+    /// these are one number; otherwise those that were kept by chance stand for the passed parts of which there is no score,
+    /// with the confidence of [`rejected_passes`](Self::rejected_passes), and nobody knows what becomes of unknown rejects.
+    pub fn reject_rates(&self) -> (f64, (f64, f64)) {
         let [[_, caught], [released, kept]] = self.counts;
-        let share = |count: u64| count as f64 / self.known().max(1) as f64;
-        (share(released + kept), share(caught + kept))
+        let [passed, rejected] = self.untold;
+        let share = |count: f64| count / (self.known() + passed + rejected).max(1) as f64;
+        let [passing, failing] = self.pictured_passes;
+        // What is known of a part is known, whatever the sample says of all.
+        let (least, most) = (failing as f64, (failing + passed) as f64);
+        let of = (passing + failing + passed) as f64;
+        let (low, high) = self.rejected_passes().unwrap_or((0.0, 1.0));
+        let (low, high) = ((low * of).clamp(least, most), (high * of).clamp(least, most));
+        let sure = (caught - failing + kept) as f64;
+        (share((released + kept + rejected) as f64), (share(sure + low), share(sure + high + rejected as f64)))
     }
 
     /// Of the passed parts without a comparable score the share that is rejected now lies between these, with 95% confidence
@@ -278,5 +296,35 @@ impl WhatIf {
     pub fn rejected_passes(&self) -> Option<(f64, f64)> {
         let (of, hits) = self.sample;
         (of > 0).then(|| clopper_pearson(hits as usize, of as usize))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_of_all_parts_that_had_a_verdict_and_not_of_those_whose_pictures_are_kept() {
+        // 10,000 parts, 100 of them rejected. All rejects have pictures, and a hundred of the passes.
+        let sampled = WhatIf {
+            counts: [[98, 2], [40, 60]],
+            untold: [9800, 0],
+            pictured: 200,
+            pictured_passes: [98, 2],
+            sample: (100, 2),
+            ..WhatIf::default()
+        };
+        let (then, (low, high)) = sampled.reject_rates();
+        assert_eq!(then, 0.01);
+        let (least, most) = sampled.rejected_passes().unwrap();
+        assert!((low - (0.006 + 0.99 * least)).abs() < 1e-12 && (high - (0.006 + 0.99 * most)).abs() < 1e-12);
+        assert!(low < 0.026 && 0.026 < high && high < 0.08, "{low} {high}");
+
+        let whole = WhatIf { counts: [[9890, 10], [40, 60]], recorded: 10_000, ..WhatIf::default() };
+        assert_eq!(whole.reject_rates(), (0.01, (0.007, 0.007)));
+
+        // Without a sample nothing is known of the passes, and of rejects without a picture neither.
+        let nothing = WhatIf { counts: [[0, 0], [0, 50]], untold: [900, 50], ..WhatIf::default() };
+        assert_eq!(nothing.reject_rates(), (0.1, (0.05, 1.0)));
     }
 }

@@ -7,24 +7,29 @@ use crate::calibrate::threshold::INTERVAL;
 use crate::print;
 
 impl WhatIf {
+    /// What share was rejected then, and what share is now.
+    pub fn rates(&self) -> String {
+        let (then, (low, high)) = self.reject_rates();
+        let percent = |share: f64| format!("{:.2}%", 100.0 * share);
+        let now = match percent(low) == percent(high) {
+            true => percent(low),
+            false => format!("{} to {} ({}% confidence)", percent(low), percent(high), 100.0 * INTERVAL),
+        };
+        format!("{} were rejected then, and {now} with this calibration", percent(then))
+    }
+
     /// What the counts are made of, in sentences.
     pub fn remarks(&self) -> Vec<String> {
-        let (then, now) = self.reject_rates();
+        let [passed, rejected] = self.untold;
         let parts = |count: u64| print::counted(count, "part");
         let mut remarks = vec![
-            format!(
-                "of {} {:.2}% were rejected then, and {:.2}% with this calibration",
-                parts(self.known()),
-                100.0 * then,
-                100.0 * now
-            ),
+            format!("of {} with a verdict {}", parts(self.known() + passed + rejected), self.rates()),
             format!(
                 "{} known by recorded scores, {} by stored pictures that were scored again",
                 parts(self.recorded),
                 self.pictured
             ),
         ];
-        let [passed, rejected] = self.untold;
         if passed + rejected > 0 {
             remarks.push(format!(
                 "nothing is known of {passed} passed and {} that another model or other constants judged, and of which no \

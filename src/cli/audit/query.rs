@@ -1,17 +1,20 @@
 //! `hgad audit query`.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{BufWriter, Write};
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::ValueEnum;
+use clap::builder::PossibleValuesParser;
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 
-use crate::audit::{Entry, Query, Range};
+use crate::audit::{Entry, Kind, Query, Range};
+use crate::line::Unknown;
 use crate::{Error, Result, print};
 
 const EXAMPLES: &str = r"Examples:
@@ -36,8 +39,8 @@ pub(super) struct QueryArgs {
     file: PathBuf,
     #[command(flatten)]
     which: Which,
-    /// The kind of record: part, alarm, fault, start, ...; any for all
-    #[arg(long, default_value = "part")]
+    /// The kind of record; any for all (docs/audit.md says what each holds)
+    #[arg(long, default_value = "part", value_parser = kinds())]
     kind: String,
     /// What is printed: a table, the records' own lines (json), or comma-separated values
     #[arg(long, value_enum, default_value_t = Format::Table)]
@@ -52,6 +55,13 @@ enum Format {
     Table,
     Json,
     Csv,
+}
+
+/// Of all kinds of records.
+const ANY: &str = "any";
+
+fn kinds() -> PossibleValuesParser {
+    Kind::ALL.map(Kind::as_str).into_iter().chain([ANY]).into()
 }
 
 /// Which records are meant.
@@ -72,8 +82,8 @@ pub(super) struct Which {
     /// Parts with this verdict
     #[arg(long, value_parser = ["pass", "reject", "unknown"])]
     verdict: Option<String>,
-    /// Parts without a verdict for this reason: skipped, lost, broken, faulted, late, stopped
-    #[arg(long)]
+    /// Parts without a verdict for this reason
+    #[arg(long, value_parser = Unknown::WORDS)]
     reason: Option<String>,
     /// Parts with this fate
     #[arg(long, value_parser = ["passed", "rejected", "unaccounted"])]
@@ -186,7 +196,7 @@ impl Bounds for u64 {
 }
 
 pub(super) fn run(args: QueryArgs) -> Result<()> {
-    let kind = (args.kind != "any").then_some(args.kind);
+    let kind = (args.kind != ANY).then_some(args.kind);
     let mut out = BufWriter::new(std::io::stdout().lock());
     let mut printed = |line: &str| {
         out.write_all(line.as_bytes())
@@ -199,7 +209,8 @@ pub(super) fn run(args: QueryArgs) -> Result<()> {
     }
     let (mut found, most) = (0, args.limit.unwrap_or(u64::MAX));
     let mut row = String::new();
-    args.which.query(kind).each(&args.file, |line, entry, run| {
+    let query = args.which.query(kind);
+    query.each(&args.file, |line, entry, run| {
         if found == most {
             return Ok(false);
         }
@@ -216,6 +227,33 @@ pub(super) fn run(args: QueryArgs) -> Result<()> {
     })?;
     out.flush().map_err(|error| Error::device("standard output cannot be written").because(error))?;
     log::info!("{} found", print::counted(found, "record"));
+    match found {
+        0 => hint(&query, &args.file),
+        _ => Ok(()),
+    }
+}
+
+/// Says what names there are, where somebody asked for one that no part has: it may be misspelt.
+fn hint(query: &Query, file: &Path) -> Result<()> {
+    if query.class.is_none() && query.lane.is_none() {
+        return Ok(());
+    }
+    let (mut classes, mut lanes) = (BTreeSet::new(), BTreeSet::new());
+    let all = Query { range: query.range, scan: query.scan, ..Query::of_kind(Kind::Part.as_str()) };
+    all.each(file, |_, entry, _| {
+        for (names, name) in [(&mut classes, &entry.class), (&mut lanes, &entry.lane)] {
+            if let Some(name) = name.as_ref().filter(|name| !names.contains(*name)) {
+                names.insert(name.clone());
+            }
+        }
+        Ok(true)
+    })?;
+    for (what, asked, names) in [("class", &query.class, classes), ("lane", &query.lane, lanes)] {
+        let Some(asked) = asked.as_ref().filter(|asked| !names.contains(*asked)) else { continue };
+        let names = names.into_iter().collect::<Vec<_>>().join(", ");
+        let there_are = if names.is_empty() { "none".to_owned() } else { names };
+        log::warn!("no part of that time has the {what} '{asked}'; there are: {there_are}");
+    }
     Ok(())
 }
 

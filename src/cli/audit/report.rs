@@ -20,7 +20,7 @@ const EXAMPLES: &str = r"Examples:
   hgad audit report audit.jsonl --shift 22:00..06:00 --date 2026-11-23 \
     --key line-3.key.pub --out night.html";
 
-/// Write what a shift was like as one page
+/// Write what a shift was like as one page (exit code 1 if pictures in it were exchanged)
 ///
 /// Counts, why parts were bad and where on the part, the trend over time, pictures of rejected parts, alarms and faults, and how
 /// fast verdicts were. The page is one HTML file that needs nothing else; it can be sent, kept and printed.
@@ -97,8 +97,13 @@ pub(super) fn run(args: &ReportArgs) -> Result<()> {
     let log = args.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let gallery = Gallery { folder: pictures_folder(args.pictures.as_deref(), &args.file), most: args.gallery };
     let page = audit::report(&args.file, &shift, &Origin { log, checked }, &gallery)?;
-    target::write(&args.out, &page)?;
-    print::line(format_args!("the shift from {} to {} is in {}", shift.from, shift.to, args.out.display()))
+    target::write(&args.out, &page.html)?;
+    print::line(format_args!("the shift from {} to {} is in {}", shift.from, shift.to, args.out.display()))?;
+    match page.exchanged {
+        0 => Ok(()),
+        1 => Err(Error::check("1 picture is not the one that was written; the page says which one")),
+        some => Err(Error::check(format!("{some} pictures are not those that were written; the page says which ones"))),
+    }
 }
 
 fn check(args: &ReportArgs, key: &std::path::Path) -> Result<String> {

@@ -232,8 +232,10 @@ fn set(args: SetArgs) -> Result<()> {
     let calibration = &calibrated.calibration;
     let previous = previous(&args.out, calibration);
     let portraits = calibrated.portraits(PORTRAITS)?;
-    let what_if =
-        recorded.map(|recorded| recorded.what_if(&bundle, calibration, previous.as_ref())).transpose()?.flatten();
+    let what_if = recorded
+        .map(|recorded| recorded.what_if(&bundle, calibration, previous.as_ref(), args.lane.as_deref()))
+        .transpose()?
+        .flatten();
     let report = Report {
         calibration,
         review: args.review,

@@ -60,7 +60,7 @@ impl Recorded {
         Ok((images, from))
     }
 
-    /// What the calibration would have done lately; `previous` is the one whose place it takes. `None` where the audit
+    /// What the calibration would have done lately, to the parts of one lane or of all; `previous` is the one whose place it takes. `None` where the audit
     /// tells nothing.
     ///
     /// # Errors
@@ -71,6 +71,7 @@ impl Recorded {
         bundle: &Bundle,
         calibration: &Calibration,
         previous: Option<&(Calibration, Digest)>,
+        lane: Option<&str>,
     ) -> Result<Option<WhatIf>> {
         let was = previous.map(|(calibration, digest)| (*digest, calibration.clone())).into_iter().collect::<Vec<_>>();
         let from = Timestamp::now().checked_sub(LAST).ok();
@@ -81,6 +82,7 @@ impl Recorded {
             log: &self.log,
             pictures: &self.pictures,
             range: Range { from, to: None },
+            lane,
         };
         match ask(&question) {
             // A line that has not run, or keeps no pictures, is no reason not to calibrate.
@@ -95,11 +97,10 @@ impl Recorded {
 
 /// Says what became of the parts of the last days.
 pub(super) fn tell(what_if: &WhatIf) -> Result<()> {
-    let ([[_, caught], [released, _]], (then, now)) = (what_if.counts, what_if.reject_rates());
+    let [[_, caught], [released, _]] = what_if.counts;
     print::line(format_args!(
-        "last 7 days {} with a known verdict: {:.2}% rejected then, {:.2}% with this; {caught} more rejected, {released} fewer",
+        "last 7 days {}; of {} that are known {caught} more rejected, {released} fewer",
+        what_if.rates(),
         print::counted(what_if.known(), "part"),
-        100.0 * then,
-        100.0 * now
     ))
 }

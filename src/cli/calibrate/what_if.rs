@@ -42,6 +42,9 @@ pub struct WhatIfArgs {
     /// The pictures' folder ([audit] pictures); without it, pictures beside the audit file
     #[arg(long, value_name = "DIR")]
     pictures: Option<PathBuf>,
+    /// Parts of this lane alone
+    #[arg(long, value_name = "NAME")]
+    lane: Option<String>,
     /// Parts from this moment on: 2026-11-24, 2026-11-24T06:00 (by this machine's time zone), 2026-11-24T05:00:00Z
     #[arg(long, value_name = "TIME")]
     from: Option<Moment>,
@@ -70,6 +73,7 @@ pub fn run(args: &WhatIfArgs) -> Result<()> {
         log: &args.audit,
         pictures: &pictures_folder(args.pictures.as_deref(), &args.audit),
         range: Range { from: args.from.map(|moment| moment.0), to: args.to.map(|moment| moment.0) },
+        lane: args.lane.as_deref(),
     })?;
     print::line(&answer)?;
     list(&answer, args.list)?;
