@@ -166,3 +166,19 @@ fn pictures_that_are_too_dark_and_a_log_that_was_changed_are_problems() {
     assert!(picture == "problem" && advice.contains("too dark") && advice.contains("lamp"), "{table}");
     assert_eq!(state(&table, "audit"), "problem", "{table}");
 }
+
+#[test]
+fn a_witness_is_called_before_the_first_checkpoint_needs_it() {
+    let bench = bench();
+    let keygen = ["audit", "keygen", "--name", "line-3", "--out", &bench.text("line.key")];
+    assert_eq!(run(&keygen).0, 0);
+    let there = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let away = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for (address, wanted) in [(there.local_addr().unwrap(), "ok"), (away, "problem")] {
+        let audit = format!("{AUDIT}\nkey = \"line.key\"\nwitness = \"mqtt://{address}/line-3\"");
+        let config = config(&bench, FOLDER, &format!("[output]\nkind = \"none\"\n{audit}"));
+        let (_, table, stderr) = run(&["check", "--config", &config, "--seconds", "0.3"]);
+        let (state, told) = row(&table, "witness");
+        assert!(state == wanted && told.contains(&format!("mqtt://{address}/line-3")), "{table}{stderr}");
+    }
+}

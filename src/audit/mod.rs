@@ -37,6 +37,7 @@ pub use desk::Refused;
 pub use key::{Signer, Verifier};
 pub use kind::Kind;
 pub use open::{AuditLog, Store};
+pub use place::reach;
 pub use proof::{Proved, check, prove};
 pub use query::Query;
 pub use read::{Entry, LatencyEntry, LogFile, PictureEntry, Range, files};

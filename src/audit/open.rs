@@ -131,7 +131,7 @@ fn cannot_be_written(path: &Path, error: std::io::Error) -> Error {
 /// Where checkpoints are kept.
 fn places_of(config: &SigningConfig) -> Vec<Place> {
     let file = config.checkpoint_copy.clone().map(Place::File);
-    file.into_iter().chain(config.witness.as_deref().map(Place::witness)).collect()
+    file.into_iter().chain(config.witness.clone().map(Place::Witness)).collect()
 }
 
 impl Store for Newest {
@@ -191,7 +191,7 @@ impl AuditLog {
             run: name.clone(),
             key: signing.as_ref().map(|signing| signing.signer.verifier().to_string()),
             checkpoint_copy: places.is_some_and(|places| places.checkpoint_copy.is_some()),
-            witness: places.and_then(|places| places.witness.clone()),
+            witness: places.and_then(|places| places.witness.as_ref()).map(ToString::to_string),
             pictures: config.pictures.is_some(),
         };
         let end = file.begin(past, started, run, &setting)?;

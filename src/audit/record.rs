@@ -54,7 +54,7 @@ pub(super) struct Setting {
     pub(super) key: Option<String>,
     /// Whether they are copied elsewhere.
     pub(super) checkpoint_copy: bool,
-    /// Who gets them by HTTP.
+    /// Who gets them.
     pub(super) witness: Option<String>,
     /// Whether pictures are kept.
     pub(super) pictures: bool,

@@ -4,7 +4,7 @@ use super::Finding;
 use super::camera::View;
 use super::spread::ms;
 use crate::audit::{self, Readiness};
-use crate::config::AuditConfig;
+use crate::config::{AuditConfig, Witness};
 
 /// What a part's record takes, in bytes.
 const RECORD: f64 = 1000.0;
@@ -28,6 +28,23 @@ pub(super) fn check(config: &AuditConfig, lanes: usize, view: Option<&View>, tel
             tell(Finding::ok("audit", measured));
             tell(room(config, &ready, lanes, view.and_then(View::rate)));
         }
+    }
+    if let Some(witness) = config.signing.as_ref().and_then(|signing| signing.witness.as_ref()) {
+        tell(reached(witness));
+    }
+}
+
+/// Whether the machine that keeps checkpoints is there.
+fn reached(witness: &Witness) -> Finding {
+    match audit::reach(witness) {
+        Ok(time) => {
+            Finding::ok("witness", format!("{witness} answers after {} ms; it was sent no checkpoint", ms(time)))
+        }
+        Err(error) => Finding::problem(
+            "witness",
+            format!("{witness} cannot be reached: {error}"),
+            "start it, or mend the address and the network: a run raises audit-fault for as long as it is away",
+        ),
     }
 }
 

@@ -168,10 +168,16 @@ fn inspect_lane(
 ) -> Result<Inspected> {
     let class = |frame: &Frame| frame.product.clone().unwrap_or_else(|| config.class.clone());
     let fault = frames.iter().find_map(|frame| inspector.fault(frame, lane, &class(frame)));
+    let unknown = frames.iter().map(class).find(|class| !inspector.knows_pictures(lane, class));
     let what = config.thing("picture");
-    tell(match fault {
-        Some(fault) => Finding::problem(&what, fault.to_string(), fault.advice()),
-        None => Finding::ok(&what, "light and focus are as in the calibration"),
+    tell(match (fault, unknown) {
+        (Some(fault), _) => Finding::problem(&what, fault.to_string(), fault.advice()),
+        (None, Some(class)) => Finding::note(
+            &what,
+            format!("the calibration of '{class}' does not tell how pictures are to be"),
+            "a lamp or a lens that fails is not noticed, nor drift: calibrate again with this program",
+        ),
+        (None, None) => Finding::ok(&what, "light and focus are as in the calibration"),
     });
     let mut found = Inspected { frames: frames.len() as u64, ..Inspected::default() };
     for frame in frames {

@@ -8,6 +8,7 @@ use toml::Spanned;
 
 use super::complaint::{self, Complaint};
 use super::typed::{Checked, Document, at_most, positive};
+use super::witness::{self, Witness};
 
 /// How many records are kept until they are on disk, where the configuration does not say.
 const KEPT: usize = 4096;
@@ -71,8 +72,8 @@ pub struct SigningConfig {
     pub former_keys: Vec<PathBuf>,
     /// Where the newest checkpoint is copied to, out of reach of who may write the audit.
     pub checkpoint_copy: Option<PathBuf>,
-    /// Another machine that gets every checkpoint by HTTP: its URL.
-    pub witness: Option<String>,
+    /// Another machine that gets every checkpoint.
+    pub witness: Option<Witness>,
 }
 
 /// What follows when the disk takes no records, and memory is full of them.
@@ -231,20 +232,8 @@ impl AuditTyped {
     }
 }
 
-/// An address that can be asked over HTTP. There is no TLS: what is sent is signed, and no secret.
-fn witness(typed: &Spanned<String>) -> Checked<String> {
-    let url = typed.get_ref();
-    let is_url =
-        url.parse::<ureq::http::Uri>().is_ok_and(|uri| uri.scheme_str() == Some("http") && uri.host().is_some());
-    match is_url {
-        true => Ok(url.clone()),
-        false => {
-            let what = format!("witness '{url}' is no address that begins with http://");
-            let advice =
-                "name the machine that keeps checkpoints: witness = \"http://logs.factory.example:8080/line-3\"";
-            Err(Complaint::new(typed.span(), what, advice))
-        }
-    }
+fn witness(typed: &Spanned<String>) -> Checked<Witness> {
+    typed.get_ref().parse().map_err(|why| Complaint::new(typed.span(), format!("witness {why}"), witness::ADVICE))
 }
 
 fn share(typed: &Spanned<f64>) -> Checked<f64> {
@@ -305,11 +294,11 @@ mod tests {
     #[test]
     fn a_witness_is_an_address_and_wants_something_signed() {
         let found = audit("key = \"line.key\"\nwitness = \"http://logs.example:8080/line-3\"\n").unwrap();
-        assert_eq!(found.signing.unwrap().witness.as_deref(), Some("http://logs.example:8080/line-3"));
+        assert_eq!(found.signing.unwrap().witness.unwrap().to_string(), "http://logs.example:8080/line-3");
         for (keys, says) in [
             ("witness = \"http://logs.example\"\n", "nothing is signed without a key"),
-            ("key = \"line.key\"\nwitness = \"https://logs.example\"\n", "begins with http://"),
-            ("key = \"line.key\"\nwitness = \"logs.example:80\"\n", "begins with http://"),
+            ("key = \"line.key\"\nwitness = \"https://logs.example\"\n", "does not begin with http://"),
+            ("key = \"line.key\"\nwitness = \"logs.example:80\"\n", "does not begin with http://"),
         ] {
             let report = audit(keys).unwrap_err();
             assert!(report.contains(says) && report.contains("try: "), "{report}");

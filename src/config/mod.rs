@@ -10,6 +10,7 @@ mod complaint;
 mod devices;
 mod lanes;
 mod typed;
+mod witness;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 pub use self::audit::{AuditConfig, FullPolicy, PicturesConfig, RotationConfig, SigningConfig, SyncPolicy};
 pub use self::lanes::LaneConfig;
+pub use self::witness::{Protocol, Witness};
 
 use crate::camera::{pipe, v4l2};
 use crate::digest::Digest;

@@ -123,6 +123,11 @@ impl ModelInspector {
         self.named().map(|(name, product)| (name, product.digest)).collect()
     }
 
+    /// Whether the calibration of a lane's class says how pictures are to be: light, focus, colour.
+    pub(crate) fn knows_pictures(&self, lane: Lane, class: &str) -> bool {
+        self.lanes[lane.0].products.get(class).is_some_and(|product| product.calibration.picture.is_some())
+    }
+
     /// Every lane's products. Those that share a calibration share its name.
     fn named(&self) -> impl Iterator<Item = (String, &Product)> {
         let all = self.lanes.iter().flat_map(|lane| lane.products.iter().map(move |product| (lane, product)));
