@@ -11,7 +11,7 @@ use super::complaint::Complaint;
 use super::typed::{Checked, Document, at_most, milliseconds, pixels, positive};
 use crate::Error;
 use crate::camera::pipe;
-use crate::camera::v4l2::{self, ControlValue, Controls};
+use crate::camera::v4l2::{self, ControlValue, Controls, Memory};
 
 const OFFERED: &str = "hgad camera formats DEVICE lists what the camera offers";
 
@@ -24,7 +24,15 @@ pub(super) struct V4l2Typed {
     format: Option<Spanned<String>>,
     fps: Option<Spanned<f64>>,
     timeout_ms: Option<Spanned<f64>>,
+    buffers: Option<BuffersTyped>,
     controls: Option<BTreeMap<String, Spanned<Value>>>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum BuffersTyped {
+    Driver,
+    Own,
 }
 
 impl V4l2Typed {
@@ -38,6 +46,10 @@ impl V4l2Typed {
             format: self.format.as_ref().map(|typed| format(typed, OFFERED)).transpose()?,
             fps: self.fps.as_ref().map(|fps| at_most("fps", fps, positive("fps", fps)?, 10_000.0)).transpose()?,
             silence: silence(self.timeout_ms.as_ref(), Self::SILENCE)?,
+            memory: match self.buffers {
+                None | Some(BuffersTyped::Driver) => Memory::Driver,
+                Some(BuffersTyped::Own) => Memory::Own,
+            },
             controls: self.controls()?,
         })
     }

@@ -124,6 +124,7 @@ pub(super) fn example(key: &str) -> String {
         "controls" => "{ exposure_us = 2000, gain = 20 }",
         "fps" => "15",
         "timeout_ms" => "2000",
+        "buffers" => "\"own\"",
         "seed" => "1",
         "parts" => "1000",
         "defect_share" => "0.1",

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use crate::camera::pixels::PixelFormat;
 use crate::camera::v4l2::ControlValue;
+use crate::camera::v4l2::Memory;
 use crate::line::{Consequence, SkippedPolicy};
 
 pub(super) const WHOLE: &str = r#"format_version = 1
@@ -67,12 +68,13 @@ fn other_kinds_and_forms_are_read() {
     let (head, _) = WHOLE.split_once("[camera]").unwrap();
     let other = format!(
         "{head}[camera]\nkind = \"v4l2\"\ndevice = \"/dev/video2\"\nwidth = 640\nheight = 480\nformat = \"MJPG\"\n\
-         [output]\nkind = \"gpio\"\nchip = \"gpiochip0\"\nline = \"GPIO17\"\nactive_low = true\n\
+         buffers = \"own\"\n[output]\nkind = \"gpio\"\nchip = \"gpiochip0\"\nline = \"GPIO17\"\nactive_low = true\n\
          [audit]\nfile = \"a\"\nfsync = \"every-record\"\n"
     );
     let config = parse(&other).unwrap();
     let CameraConfig::V4l2(camera) = config.camera else { panic!("not v4l2") };
     assert_eq!((camera.format, camera.fps, camera.silence.as_millis()), (Some(PixelFormat::Mjpg), None, 2000));
+    assert_eq!(camera.memory, Memory::Own);
     let OutputConfig::Gpio(gpio) = config.lanes[0].output.clone() else { panic!("not gpio") };
     assert!(gpio.active_low && gpio.line == "GPIO17");
     assert_eq!(config.audit.sync, SyncPolicy::EveryRecord);

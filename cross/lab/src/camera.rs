@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use hgad::ErrorKind;
 use hgad::camera::pixels::PixelFormat;
-use hgad::camera::v4l2::{self, ControlValue, Controls, NodeState, Settings, V4l2Camera};
+use hgad::camera::v4l2::{self, ControlValue, Controls, Memory, NodeState, Settings, V4l2Camera};
 use hgad::camera::{Camera, Counted, Flaw, Frame, Grab};
 use hgad::time::{Monotonic, StampSource};
 
@@ -15,6 +15,7 @@ pub const CHECKS: &[Check] = &[
     ("camera list", list),
     ("camera formats and colours", colours),
     ("camera of several planes", several_planes),
+    ("camera in our own memory", own_memory),
     ("camera format chosen by itself", automatic_format),
     ("camera refusals", refusals),
     ("camera busy", busy),
@@ -41,6 +42,7 @@ fn settings(format: Option<PixelFormat>) -> Settings {
         format,
         fps: Some(15.0),
         silence: Duration::from_secs(5),
+        memory: Memory::Driver,
         controls: Controls::new(),
     }
 }
@@ -117,6 +119,25 @@ fn several_planes() -> Outcome {
     let missing = frames[29].number - frames[0].number - 29;
     hold!(counts.frames == 30 && counts.lost == missing && missing > 0, "{missing} are missing, counted: {counts:?}");
     Ok(format!("{told}; with dropped buffers: {counts}"))
+}
+
+/// The driver writes into this process: the same picture, for longer than the buffers last, and again after a new start.
+fn own_memory() -> Outcome {
+    vivid::set_on(vivid::NODE, Control::OsdTextMode, 2)?; // none
+    vivid::set_on(vivid::MULTI_PLANAR, Control::OsdTextMode, 2)?;
+    for (node, format) in [(vivid::NODE, PixelFormat::Yuyv), (vivid::MULTI_PLANAR, PixelFormat::Nm12)] {
+        vivid::set_on(node, Control::TestPattern, 1)?; // 100% colour bars
+        let theirs = bars(&frame(&mut open_at(node, format)?)?.image);
+        for _ in 0..2 {
+            let own = Settings { device: node.into(), memory: Memory::Own, ..settings(Some(format)) };
+            let mut camera = V4l2Camera::open("lab", own)?;
+            for number in 0..12 {
+                let ours = bars(&frame(&mut camera)?.image);
+                hold!(ours == theirs, "{node} {format}, frame {number}: {ours:?}, and not {theirs:?}");
+            }
+        }
+    }
+    Ok("12 frames of one plane and of two, twice".into())
 }
 
 /// Holds vivid's colour bars in every format that it has and this program knows against what they should be.

@@ -26,6 +26,8 @@ use v4l::v4l_sys::{v4l2_fract, v4l2_quantization_V4L2_QUANTIZATION_FULL_RANGE as
 pub use controls::{Control, ControlKind, ControlValue, Controls, controls};
 pub use discover::{CameraNode, NodeState, OfferedFormat, OfferedSize, cameras, formats};
 
+pub use self::ioctl::Memory;
+
 use self::ioctl::Granted;
 use self::stamps::{Stamped, Stamps};
 use self::stream::{Filled, Stream};
@@ -51,6 +53,8 @@ pub struct Settings {
     /// After this long without a frame the camera counts as stuck and is started anew; zero: never, for a camera that
     /// waits for a trigger.
     pub silence: Duration,
+    /// Whose memory frames come in.
+    pub memory: Memory,
     /// What its controls are to be, every time that it is opened.
     pub controls: Controls,
 }
@@ -163,14 +167,15 @@ impl Camera for V4l2Camera {
 
 impl Running {
     fn start(settings: &Settings) -> Result<Self> {
-        let device = open_camera(&settings.device)?;
-        let layout = set_format(&device, settings)?;
+        let mut device = open_camera(&settings.device)?;
+        device.memory = settings.memory;
+        let (layout, sizes) = set_format(&device, settings)?;
         if let Some(fps) = settings.fps {
             set_rate(&device, settings, layout.format, fps)?;
         }
         // After the format: drivers set exposure limits by it, and forget controls with their power.
         controls::apply(&device, &settings.device, &settings.controls)?;
-        let stream = Stream::start(device).map_err(|error| failed(&settings.device, "does not start", error))?;
+        let stream = Stream::start(device, &sizes).map_err(|error| does_not_start(settings, error))?;
         Ok(Running { stream, layout, last_frame: Instant::now() })
     }
 
@@ -208,7 +213,19 @@ fn open_camera(path: &Path) -> Result<ioctl::Camera> {
     Err(Error::device(what).advise(discover::advise_cameras()))
 }
 
-fn set_format(device: &ioctl::Camera, settings: &Settings) -> Result<Layout> {
+fn does_not_start(settings: &Settings, error: io::Error) -> Error {
+    match (settings.memory, error.kind()) {
+        (Memory::Own, io::ErrorKind::InvalidInput) => {
+            Error::usage(format!("camera {} cannot write into this program's memory", settings.device.display()))
+                .because(error)
+                .advise("leave buffers out of [camera]: the driver's own ones every camera has")
+        }
+        _ => failed(&settings.device, "does not start", error),
+    }
+}
+
+/// Sets the format; gives it, and the bytes that each buffer of a frame takes.
+fn set_format(device: &ioctl::Camera, settings: &Settings) -> Result<(Layout, Vec<u32>)> {
     let Settings { width, height, .. } = *settings;
     let format = settings.format.or_else(|| first_offered(device, width, height)).ok_or_else(|| {
         Error::usage(format!("camera {} offers no {width}x{height} that can be converted", settings.device.display()))
@@ -227,7 +244,7 @@ fn set_format(device: &ioctl::Camera, settings: &Settings) -> Result<Layout> {
         .advise(advise_formats(device)));
     }
     warn_of_full_range(settings, format, got.quantization);
-    Ok(match *got.strides {
+    let layout = match *got.strides {
         // All planes in one buffer.
         [stride] => Layout::new(format, width, height, stride),
         _ => Layout {
@@ -236,7 +253,8 @@ fn set_format(device: &ioctl::Camera, settings: &Settings) -> Result<Layout> {
             height,
             strides: [0, 1, 2].map(|index| got.strides.get(index).copied().unwrap_or(0)),
         },
-    })
+    };
+    Ok((layout, got.sizes))
 }
 
 fn is_granted(got: &Granted, format: PixelFormat, size: (u32, u32)) -> bool {
@@ -325,6 +343,7 @@ mod tests {
             format: None,
             fps: None,
             silence: Duration::from_secs(2),
+            memory: Memory::Driver,
             controls: Controls::new(),
         }
     }
@@ -337,6 +356,13 @@ mod tests {
             assert!(error.to_string().contains(device) && error.to_string().contains(says), "{error}");
             assert!(error.report().contains("\n  try: "), "{}", error.report());
         }
+    }
+
+    #[test]
+    fn a_driver_that_takes_no_other_memory_says_so() {
+        let own = Settings { memory: Memory::Own, ..settings("/dev/video9") };
+        let refused = does_not_start(&own, io::Error::from_raw_os_error(libc::EINVAL));
+        assert!(refused.report().contains("leave buffers out"), "{}", refused.report());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Frames through buffers that the driver fills and this process maps.
+//! Frames through buffers that the driver fills: its own ones, which this process maps, or ones of this process.
 
 use std::io;
 use std::ops::Range;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use v4l::buffer::Flags;
 use v4l::v4l2;
 
-use super::ioctl::{self, Camera, Readiness};
+use super::ioctl::{self, Camera, Memory, OwnBuffer, Readiness};
 use crate::time::{Monotonic, StampSource};
 
 /// Buffers to ask for: one that is being converted, one that is being filled, and two for a hiccup of this process.
@@ -21,7 +21,7 @@ pub const BUFFERS: u32 = 4;
 
 /// A device that streams.
 pub struct Stream {
-    // Dropped before the device: buffers cannot be freed while they are mapped.
+    /// Each frame's buffers: one, or one for each plane.
     frames: Vec<Vec<Mapping>>,
     camera: Camera,
     /// Why a buffer could not be given back, after its frame was taken.
@@ -44,18 +44,44 @@ pub struct Filled<'a> {
 }
 
 impl Stream {
-    /// Maps the buffers, hands all of them to the driver and starts it. The format is set before.
-    pub fn start(camera: Camera) -> io::Result<Self> {
+    /// Maps the buffers, or makes them, hands all of them to the driver and starts it. The format is set before; `sizes` are
+    /// the bytes that it takes, of each buffer of a frame.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput`: the driver cannot write into the camera's kind of memory. Others: it fails.
+    pub fn start(camera: Camera, sizes: &[u32]) -> io::Result<Self> {
         let count = ioctl::request_buffers(&camera, BUFFERS)?;
         let mut stream = Stream { frames: Vec::new(), camera, failed: None };
         for index in 0..count {
-            let buffers = ioctl::query_buffer(&stream.camera, index)?.buffers;
-            let mapped = buffers.iter().map(|buffer| Mapping::new(&stream.camera, buffer.length, buffer.offset));
-            stream.frames.push(mapped.collect::<io::Result<_>>()?);
-            ioctl::queue_buffer(&stream.camera, index)?;
+            let buffers = stream.buffers(index, sizes)?;
+            stream.frames.push(buffers);
+            stream.give_back(index)?;
         }
         ioctl::stream(&stream.camera, true)?;
         Ok(stream)
+    }
+
+    fn buffers(&self, index: u32, sizes: &[u32]) -> io::Result<Vec<Mapping>> {
+        match self.camera.memory {
+            Memory::Own => sizes.iter().map(|size| Mapping::own(*size as usize)).collect(),
+            Memory::Driver => {
+                let buffers = ioctl::query_buffer(&self.camera, index)?.buffers;
+                let mapped =
+                    buffers.iter().map(|buffer| Mapping::of_driver(&self.camera, buffer.length, buffer.offset));
+                mapped.collect()
+            }
+        }
+    }
+
+    /// Hands a frame's buffers to the driver.
+    fn give_back(&self, index: u32) -> io::Result<()> {
+        let mut own = Vec::new();
+        if self.camera.memory == Memory::Own {
+            let buffers = self.frames.get(index as usize).ok_or(io::ErrorKind::InvalidData)?;
+            own.extend(buffers.iter().map(Mapping::lent));
+        }
+        ioctl::queue_buffer(&self.camera, index, &own)
     }
 
     /// Waits for a frame, for `patience` at most, and shows `look` the newest one. `None`: none came.
@@ -79,7 +105,7 @@ impl Stream {
         };
         while ioctl::wait(&self.camera, Duration::ZERO)? == Readiness::Filled {
             let newer = ioctl::dequeue_buffer(&self.camera)?;
-            ioctl::queue_buffer(&self.camera, newest.index)?;
+            self.give_back(newest.index)?;
             newest = newer;
         }
         let received = Monotonic::now();
@@ -101,7 +127,7 @@ impl Stream {
             received,
         });
         // This frame is a part that was seen, whatever becomes of the stream.
-        self.failed = ioctl::queue_buffer(&self.camera, newest.index).err();
+        self.failed = self.give_back(newest.index).err();
         Ok(Some(seen))
     }
 }
@@ -110,7 +136,10 @@ impl Drop for Stream {
     fn drop(&mut self) {
         // A device that was unplugged refuses all of this, and needs none of it: closing it frees what is left.
         let stopped = ioctl::stream(&self.camera, false);
-        self.frames.clear();
+        if self.camera.memory == Memory::Driver {
+            // The driver cannot free buffers that are mapped. Those of this process it must let go of first.
+            self.frames.clear();
+        }
         if let Err(error) = stopped.and_then(|()| ioctl::request_buffers(&self.camera, 0)) {
             log::debug!("a camera's stream could not be stopped in order: {error}");
         }
@@ -129,7 +158,7 @@ fn source(flags: Flags) -> StampSource {
     }
 }
 
-/// A driver's buffer in this process's memory.
+/// A buffer in this process's memory: a driver's, or its own.
 struct Mapping {
     start: NonNull<u8>,
     length: usize,
@@ -139,12 +168,27 @@ struct Mapping {
 unsafe impl Send for Mapping {}
 
 impl Mapping {
-    fn new(camera: &Camera, length: usize, offset: libc::off_t) -> io::Result<Self> {
-        let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED);
+    fn of_driver(camera: &Camera, length: usize, offset: libc::off_t) -> io::Result<Self> {
+        Self::new(length, libc::MAP_SHARED, camera.device().handle().fd(), offset)
+    }
+
+    /// Whole pages of ordinary memory, which caches see: that of some drivers is not, and slow to read.
+    fn own(length: usize) -> io::Result<Self> {
+        Self::new(length, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_POPULATE, -1, 0)
+    }
+
+    fn new(length: usize, kind: libc::c_int, file: libc::c_int, offset: libc::off_t) -> io::Result<Self> {
+        let access = libc::PROT_READ | libc::PROT_WRITE;
         // SAFETY: the kernel picks the address, so no memory of this process is touched.
-        let start =
-            unsafe { v4l2::mmap(ptr::null_mut(), length, access, kind, camera.device().handle().fd(), offset)? };
+        let start = unsafe { v4l2::mmap(ptr::null_mut(), length, access, kind, file, offset)? };
         Ok(Mapping { start: NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?, length })
+    }
+
+    /// What a driver is to write into.
+    fn lent(&self) -> OwnBuffer {
+        // SAFETY: the mapping can be written, and is read only between a dequeue and the next queue (`Stream::newest`); it goes
+        // when the driver has freed its buffers (`Stream::drop`), and a process that dies takes the driver's hold along.
+        unsafe { OwnBuffer::new(self.start.as_ptr(), self.length) }
     }
 
     /// The bytes in `used`, as far as there are so many.
@@ -184,6 +228,6 @@ mod tests {
     fn a_file_that_is_no_camera_does_not_start() {
         let device = ioctl::open(std::path::Path::new("/dev/null")).unwrap();
         let claims = Capability { driver: String::new(), card: String::new(), bus: String::new(), flags: 1 };
-        assert!(Stream::start(Camera::new(device, &claims)).is_err());
+        assert!(Stream::start(Camera::new(device, &claims), &[]).is_err());
     }
 }

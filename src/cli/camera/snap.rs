@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::camera::pixels::PixelFormat;
-use crate::camera::v4l2::{ControlValue, Controls, Settings, V4l2Camera};
+use crate::camera::v4l2::{ControlValue, Controls, Memory, Settings, V4l2Camera};
 use crate::camera::{Camera, Counted, Frame, Grab, Region};
 use crate::config::LineConfig;
 use crate::picture::Statistics;
@@ -172,6 +172,7 @@ fn open(args: &SnapArgs) -> Result<(Box<dyn Camera>, Option<Region>)> {
         format: args.format,
         fps: args.fps,
         silence: Duration::ZERO,
+        memory: Memory::Driver,
         controls: args.set.iter().cloned().collect::<Controls>(),
     };
     Ok((Box::new(V4l2Camera::open("snap", settings)?), None))

@@ -18,7 +18,8 @@ use v4l::v4l_sys::{
     v4l2_buf_type_V4L2_BUF_TYPE_VIDEO_CAPTURE as VIDEO_CAPTURE,
     v4l2_buf_type_V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE as VIDEO_CAPTURE_MPLANE, v4l2_buffer, v4l2_capability,
     v4l2_field_V4L2_FIELD_NONE as PROGRESSIVE, v4l2_fmtdesc, v4l2_format, v4l2_fract,
-    v4l2_memory_V4L2_MEMORY_MMAP as MMAP, v4l2_plane, v4l2_requestbuffers, v4l2_streamparm,
+    v4l2_memory_V4L2_MEMORY_MMAP as MMAP, v4l2_memory_V4L2_MEMORY_USERPTR as USERPTR, v4l2_plane, v4l2_requestbuffers,
+    v4l2_streamparm,
 };
 use v4l::v4l2::{self, vidioc};
 
@@ -100,9 +101,29 @@ impl Capability {
     }
 }
 
+/// Whose memory frames are in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Memory {
+    /// The driver's, which this process maps (V4L2_MEMORY_MMAP): every driver has it.
+    Driver,
+    /// This process's, which the driver writes into (V4L2_MEMORY_USERPTR).
+    Own,
+}
+
+impl Memory {
+    fn number(self) -> u32 {
+        match self {
+            Memory::Driver => MMAP,
+            Memory::Own => USERPTR,
+        }
+    }
+}
+
 /// A node that frames can be read from.
 pub struct Camera {
     device: Device,
+    /// Whose memory its frames are in.
+    pub memory: Memory,
     /// Whether a frame may lie in several buffers, one for each plane (the "multi-planar API").
     is_multi_planar: bool,
 }
@@ -110,7 +131,8 @@ pub struct Camera {
 impl Camera {
     /// `device`, which is a camera by its `capability`.
     pub fn new(device: Device, capability: &Capability) -> Self {
-        Camera { device, is_multi_planar: capability.flags & V4L2_CAP_VIDEO_CAPTURE == 0 }
+        let is_multi_planar = capability.flags & V4L2_CAP_VIDEO_CAPTURE == 0;
+        Camera { device, memory: Memory::Driver, is_multi_planar }
     }
 
     /// The node itself, for calls that are alike for all nodes.
@@ -147,6 +169,8 @@ pub struct Granted {
     pub fourcc: [u8; 4],
     /// Bytes from one row's start to the next, for every buffer of a frame.
     pub strides: Vec<u32>,
+    /// Bytes that the driver writes at most, for every buffer of a frame.
+    pub sizes: Vec<u32>,
     /// `V4L2_QUANTIZATION_*`.
     pub quantization: u32,
 }
@@ -175,6 +199,7 @@ pub fn set_format(camera: &Camera, width: u32, height: u32, fourcc: [u8; 4]) -> 
                 height: got.height,
                 fourcc: got.pixelformat.to_le_bytes(),
                 strides: planes[..count].iter().map(|plane| plane.bytesperline).collect(),
+                sizes: planes[..count].iter().map(|plane| plane.sizeimage).collect(),
                 quantization: got.quantization.into(),
             }
         } else {
@@ -184,6 +209,7 @@ pub fn set_format(camera: &Camera, width: u32, height: u32, fourcc: [u8; 4]) -> 
                 height: got.height,
                 fourcc: got.pixelformat.to_le_bytes(),
                 strides: vec![got.bytesperline],
+                sizes: vec![got.sizeimage],
                 quantization: got.quantization,
             }
         })
@@ -201,9 +227,14 @@ pub fn set_interval(camera: &Camera, interval: v4l2_fract) -> io::Result<v4l2_fr
     }
 }
 
-/// VIDIOC_REQBUFS: asks for `count` frames to map and gives how many there are; 0 frees them.
+/// VIDIOC_REQBUFS: asks for `count` frames in the camera's kind of memory and gives how many there are; 0 frees them.
+///
+/// # Errors
+///
+/// `InvalidInput`: the driver cannot use this kind of memory.
 pub fn request_buffers(camera: &Camera, count: u32) -> io::Result<u32> {
-    let mut request = v4l2_requestbuffers { count, type_: camera.buffer_type(), memory: MMAP, ..zeroed() };
+    let memory = camera.memory.number();
+    let mut request = v4l2_requestbuffers { count, type_: camera.buffer_type(), memory, ..zeroed() };
     // SAFETY: VIDIOC_REQBUFS takes a v4l2_requestbuffers.
     unsafe { call(&camera.device, vidioc::VIDIOC_REQBUFS, &mut request)? };
     Ok(request.count)
@@ -235,31 +266,57 @@ pub struct Buffer {
     pub used: Range<usize>,
 }
 
-/// VIDIOC_QUERYBUF: the memory of a frame.
-pub fn query_buffer(camera: &Camera, index: u32) -> io::Result<Queued> {
-    call_with_buffer(camera, vidioc::VIDIOC_QUERYBUF, index)
+/// A buffer of this process that a driver may write into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OwnBuffer {
+    start: *mut u8,
+    length: usize,
 }
 
-/// VIDIOC_QBUF: gives a frame's memory to the driver, to be filled.
-pub fn queue_buffer(camera: &Camera, index: u32) -> io::Result<()> {
-    call_with_buffer(camera, vidioc::VIDIOC_QBUF, index).map(|_| ())
+impl OwnBuffer {
+    /// # Safety
+    ///
+    /// The memory must be writable, and nobody else may use it from when it is queued until it is dequeued, or until the
+    /// camera's buffers are freed.
+    pub unsafe fn new(start: *mut u8, length: usize) -> Self {
+        OwnBuffer { start, length }
+    }
+}
+
+/// VIDIOC_QUERYBUF: the memory of a frame.
+pub fn query_buffer(camera: &Camera, index: u32) -> io::Result<Queued> {
+    call_with_buffer(camera, vidioc::VIDIOC_QUERYBUF, index, &[])
+}
+
+/// VIDIOC_QBUF: gives a frame's memory to the driver, to be filled; `own` is this process's, of a camera with such memory.
+pub fn queue_buffer(camera: &Camera, index: u32, own: &[OwnBuffer]) -> io::Result<()> {
+    call_with_buffer(camera, vidioc::VIDIOC_QBUF, index, own).map(|_| ())
 }
 
 /// VIDIOC_DQBUF: takes the oldest filled frame from the driver; `WouldBlock` when there is none.
 pub fn dequeue_buffer(camera: &Camera) -> io::Result<Queued> {
-    call_with_buffer(camera, vidioc::VIDIOC_DQBUF, 0)
+    call_with_buffer(camera, vidioc::VIDIOC_DQBUF, 0, &[])
 }
 
 /// Makes one of the calls that take a v4l2_buffer: VIDIOC_QUERYBUF, VIDIOC_QBUF or VIDIOC_DQBUF.
-fn call_with_buffer(camera: &Camera, request: vidioc::_IOC_TYPE, index: u32) -> io::Result<Queued> {
+fn call_with_buffer(camera: &Camera, request: vidioc::_IOC_TYPE, index: u32, own: &[OwnBuffer]) -> io::Result<Queued> {
     let mut planes: [v4l2_plane; MOST_PLANES] = [zeroed(); MOST_PLANES];
-    let mut buffer = v4l2_buffer { index, type_: camera.buffer_type(), memory: MMAP, ..zeroed() };
+    let memory = camera.memory.number();
+    let mut buffer = v4l2_buffer { index, type_: camera.buffer_type(), memory, ..zeroed() };
     if camera.is_multi_planar {
+        for (plane, own) in planes.iter_mut().zip(own) {
+            plane.m.userptr = own.start.expose_provenance() as libc::c_ulong;
+            plane.length = own.length as u32;
+        }
         buffer.m.planes = planes.as_mut_ptr();
-        buffer.length = MOST_PLANES as u32;
+        buffer.length = if own.is_empty() { MOST_PLANES } else { own.len().min(MOST_PLANES) } as u32;
+    } else if let Some(own) = own.first() {
+        buffer.m.userptr = own.start.expose_provenance() as libc::c_ulong;
+        buffer.length = own.length as u32;
     }
-    // SAFETY: all of these calls take a v4l2_buffer. Of a mapped one they read the index alone, and they write the offset, or
-    // no more planes than `length` says, all of which `planes` has.
+    // SAFETY: all of these calls take a v4l2_buffer. Of a mapped one they read the index alone, of one in this process's memory
+    // its place and length too, which `OwnBuffer` promises to be right; and they write the offset, or no more planes than `length`
+    // says, all of which `planes` has.
     unsafe { call(&camera.device, request, &mut buffer)? };
     let buffers = if camera.is_multi_planar {
         let count = (buffer.length as usize).min(MOST_PLANES);
