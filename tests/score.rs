@@ -118,6 +118,9 @@ fn eval_tells_areas_and_rates_per_class_and_in_the_mean() {
             assert!(low <= value + 1e-9 && value <= high + 1e-9, "{key}: {value} {interval}");
         }
     }
+    let (least, most) = (&report["classes"]["red"]["intervals"]["miss_rate"][0], 1.0 - 0.025_f64.powf(1.0 / 8.0));
+    let told = report["classes"]["red"]["intervals"]["miss_rate"][1].as_f64().unwrap();
+    assert!(*least == 0.0 && (told - most).abs() < 1e-6, "none of 8 may be {most}: {told}");
     assert_eq!((&report["classes"]["red"]["masks"], &report["mean"]["regions"]), (&8.into(), &16.into()));
     assert_eq!(report["resamples"]["count"], 1000);
     assert!(err.contains("rest on 8 masks of 8 defective images"), "{err}");

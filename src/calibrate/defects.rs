@@ -63,8 +63,9 @@ fn rejects(score: f32, threshold: f32) -> bool {
     score.is_nan() || score > threshold
 }
 
-/// The exact interval of a rate of which `hits` of `of` trials hit.
-pub(super) fn clopper_pearson(hits: usize, of: usize) -> (f64, f64) {
+/// The exact interval of a rate of which `hits` of `of` trials hit, with the confidence [`INTERVAL`] (Clopper and Pearson, "The use of
+/// confidence or fiducial limits illustrated in the case of the binomial", 1934).
+pub fn clopper_pearson(hits: usize, of: usize) -> (f64, f64) {
     let outside = (1.0 - INTERVAL) / 2.0;
     let quantile = |a: usize, b: usize, share: f64| Beta::new(a as f64, b as f64).map(|beta| beta.inverse_cdf(share));
     // A parameter of 0 stands for a bound that nothing is known of.

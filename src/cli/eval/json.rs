@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{Against, Report};
-use crate::evaluate::bootstrap::{CONFIDENCE, Resamples, Resampling};
+use crate::evaluate::bootstrap::{CONFIDENCE, Resampling};
 use crate::evaluate::figures::{Figure, Values, difference};
 use crate::evaluate::{Evidence, Judged};
 
@@ -19,7 +19,8 @@ pub fn report(figures: &[Figure], report: &Report, against: Option<&Against>, re
                 true => &mut other["classes"][name],
                 false => &mut other["mean"],
             };
-            place["difference"] = with_intervals(figures, &values, &against.differences, row);
+            let interval = |place, _| against.differences.interval(row, place);
+            place["difference"] = with_intervals(figures, &values, interval);
         }
         other["model"] = against.model.display().to_string().into();
         all["against"] = other;
@@ -28,7 +29,10 @@ pub fn report(figures: &[Figure], report: &Report, against: Option<&Against>, re
 }
 
 fn rows(figures: &[Figure], report: &Report) -> Value {
-    let row = |row: usize| with_intervals(figures, &report.values[row], &report.resamples, row);
+    let row = |row: usize| {
+        let interval = |place, figure| report.interval(row, place, figure);
+        with_intervals(figures, &report.values[row], interval)
+    };
     let class = |(index, class): (usize, &Evidence)| {
         let mut object = counts(std::slice::from_ref(class));
         object["threshold"] = class.threshold.into();
@@ -54,10 +58,15 @@ fn counts(classes: &[Evidence]) -> Value {
     })
 }
 
-fn with_intervals(figures: &[Figure], values: &Values, resamples: &Resamples, row: usize) -> Value {
+/// `interval` gives that of a figure by its place among `figures`.
+fn with_intervals(
+    figures: &[Figure],
+    values: &Values,
+    interval: impl Fn(usize, Figure) -> Option<(f64, f64)>,
+) -> Value {
     let by_key = figures.iter().zip(values).map(|(figure, value)| (figure.key(), json!(value)));
     let mut object = by_key.collect::<Map<_, _>>();
-    let interval = |(place, figure): (usize, &Figure)| (figure.key(), json!(resamples.interval(row, place)));
+    let interval = |(place, figure): (usize, &Figure)| (figure.key(), json!(interval(place, *figure)));
     object.insert("intervals".into(), figures.iter().enumerate().map(interval).collect::<Map<_, _>>().into());
     object.into()
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::bundle::Bundle;
 use crate::calibrate::Calibration;
+use crate::calibrate::defects::clopper_pearson;
 use crate::dataset::{self, ProductData, TestImage};
 use crate::evaluate::bootstrap::{Resamples, Resampling};
 use crate::evaluate::figures::{Figure, Values, mean};
@@ -130,6 +131,22 @@ impl Report {
         values.push(mean(&values));
         let resamples = Resamples::draw(&classes, figures, resampling)?;
         Ok(Report { classes, values, resamples })
+    }
+
+    /// Where a figure could lie with other images, if intervals are wanted at all. Of how many images of a class are judged wrongly at
+    /// the threshold the exact interval is known; a bootstrap of none in 150 would say that there is never one.
+    fn interval(&self, row: usize, place: usize, figure: Figure) -> Option<(f64, f64)> {
+        let resampled = self.resamples.interval(row, place)?;
+        let class = self.classes.get(row);
+        let label = match figure {
+            Figure::FalseRejects => false,
+            Figure::Misses => true,
+            _ => return Some(resampled),
+        };
+        Some(class.map_or(resampled, |class| {
+            let (good, defective) = class.counts();
+            clopper_pearson(class.mistakes(label).count(), if label { defective } else { good })
+        }))
     }
 
     /// The names of the rows of values.

@@ -21,7 +21,7 @@ pub fn print(figures: &[Figure], report: &Report, resampling: Resampling) -> Res
     };
     let ranged = |title: &str, figure: Figure| -> Column {
         let whole = move |row| {
-            let interval = place(figure).and_then(|place| report.resamples.interval(row, place));
+            let interval = place(figure).and_then(|place| report.interval(row, place, figure));
             cell(row, figure) + &interval.map_or_else(String::new, |interval| range(figure, interval))
         };
         let width = if resampling.count == 0 {
@@ -72,7 +72,7 @@ pub fn print(figures: &[Figure], report: &Report, resampling: Resampling) -> Res
     print_table("pixels", &pixels, report)?;
     if resampling.count > 0 {
         print::line(format_args!(
-            "[ ]: {}% of {} of the images; the other figures' with --json",
+            "[ ]: {}% of {}, of calibrated classes exact; others' with --json",
             100.0 * CONFIDENCE,
             print::counted(resampling.count, "resample"),
         ))?;
