@@ -1,85 +1,18 @@
 //! The thread that acts on the ejector at the right moment.
 //!
 //! It sleeps on CLOCK_MONOTONIC to each deadline, and wakes early for a nearer one. What is due when is decided by
-//! [`Schedule`], which has neither clock nor thread.
+//! [`Schedule`].
 
-use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::driver::{Driven, Driver};
+use super::schedule::{Schedule, Step};
 use super::{Occasion, Output};
-use crate::health::{self, Health};
 use crate::line::{Order, PartId};
-use crate::panic_text;
 use crate::time::Monotonic;
 
 /// The last stretch before a deadline is slept without listening for new orders: waking twice costs more than it brings.
 const LAST_STRETCH: Duration = Duration::from_millis(2);
-/// How often a device that failed is tried again.
-const RETRY: Duration = Duration::from_millis(500);
-
-/// What the output must do, and when: parts that are to be rejected, and the end of the pulse that lasts.
-#[derive(Debug, Default)]
-pub(crate) struct Schedule {
-    parts: BTreeMap<(Monotonic, PartId), Order>,
-    /// When the pulse that lasts is over.
-    release: Option<Monotonic>,
-    /// A pulse that would begin so soon after the end of the one before is one with it.
-    gap: Duration,
-}
-
-/// One step of the output.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Step {
-    Activate(Order),
-    /// It is too late for this order.
-    Void(Order),
-    Release,
-}
-
-impl Schedule {
-    /// With nothing to do.
-    pub(crate) fn new(gap: Duration) -> Self {
-        Schedule { gap, ..Schedule::default() }
-    }
-
-    pub(crate) fn add(&mut self, order: Order) {
-        self.parts.insert((order.at, order.part), order);
-    }
-
-    pub(crate) fn next(&self) -> Option<Monotonic> {
-        let part = self.parts.first_key_value().map(|((at, _), _)| *at);
-        part.into_iter().chain(self.release).min()
-    }
-
-    /// A pulse lasts until `ends` at least.
-    pub(crate) fn hold(&mut self, ends: Monotonic) {
-        self.release = self.release.max(Some(ends));
-    }
-
-    /// Takes the next step that is due at `now`. A part that is due before the pulse ends comes before its end.
-    pub(crate) fn take(&mut self, now: Monotonic) -> Option<Step> {
-        if let Some(entry) = self.parts.first_entry()
-            && entry.key().0 <= now
-        {
-            let order = entry.remove();
-            if order.latest < now {
-                return Some(Step::Void(order));
-            }
-            return Some(Step::Activate(order));
-        }
-        let ends = self.release.filter(|ends| *ends <= now)?;
-        if let Some(((next, _), _)) = self.parts.first_key_value()
-            && *next < ends + self.gap
-        {
-            self.release = Some(*next);
-            return None;
-        }
-        self.release = None;
-        Some(Step::Release)
-    }
-}
 
 /// What became of an order: the output acted on the part at that moment, or failed to.
 pub type Outcome = (PartId, Result<Monotonic, String>);
@@ -90,37 +23,12 @@ struct Orders {
     /// The level to go to, unless that was done: active or not.
     level: Option<bool>,
     set_safe: bool,
-    stop: bool,
-    /// How the last release went, once the thread has made it.
-    ended: Option<Result<(), String>>,
-}
-
-#[derive(Debug, Default)]
-struct Desk {
-    orders: Mutex<Orders>,
-    changed: Condvar,
-    health: Health,
-}
-
-impl Desk {
-    /// The orders stay usable when a thread panicked while it held them: they are whole after every statement.
-    fn orders(&self) -> MutexGuard<'_, Orders> {
-        self.orders.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn change(&self, change: impl FnOnce(&mut Orders)) {
-        change(&mut self.orders());
-        self.changed.notify_all();
-    }
 }
 
 /// The firing thread. Dropping it lets the pulse that lasts have its length, drops orders that are not due yet, brings the
 /// output to its role's safe level and ends the thread.
 #[derive(Debug)]
-pub struct Firing {
-    desk: Arc<Desk>,
-    is_ended: bool,
-}
+pub struct Firing(Driven<Orders>);
 
 impl Firing {
     /// Starts the thread. Pulses that are less than `gap` apart become one. `prepare` runs first on it (to ask for real-time scheduling); `report` is called on it.
@@ -134,40 +42,30 @@ impl Firing {
         prepare: impl FnOnce() + Send + 'static,
         report: impl FnMut(Outcome) + Send + 'static,
     ) -> crate::Result<Self> {
-        let orders = Mutex::new(Orders { schedule: Schedule::new(gap), ..Orders::default() });
-        let desk = Arc::new(Desk { orders, ..Desk::default() });
-        let shared = desk.clone();
-        let thread = std::thread::Builder::new().name("firing".into()).spawn(move || {
-            let rests_active = output.role().is_active_when_safe();
-            let mut worker = Worker { output, report, desk: &shared, rests_active, retry: None };
-            let worked = catch_unwind(AssertUnwindSafe(|| {
-                prepare();
-                worker.work();
-            }));
-            if let Err(panic) = &worked {
-                shared.health.failed(format!("its thread panicked: {}", panic_text(&**panic)));
-            }
-            let ended = worker.last_rest();
-            shared.change(|orders| orders.ended = Some(ended));
+        let orders = Orders { schedule: Schedule::new(gap), ..Orders::default() };
+        let pulse_ends = |orders: &Orders| orders.schedule.pulse_ends();
+        let thread = Driven::start(("firing", "the output"), output, orders, pulse_ends, move |driver| {
+            prepare();
+            let rests_active = driver.is_active_when_safe();
+            Worker { driver, report, rests_active }.work();
         });
-        thread.map_err(|error| crate::Error::device("the system gives no thread for the output").because(error))?;
-        Ok(Firing { desk, is_ended: false })
+        thread.map(Firing)
     }
 
     /// Takes an order; what became of it is reported.
     pub fn fire(&self, order: Order) {
-        self.desk.change(|orders| orders.schedule.add(order));
+        self.0.change(|orders| orders.schedule.add(order));
     }
 
     /// Switches on or off until further notice.
     pub fn hold(&self, active: bool) {
-        self.desk.change(|orders| orders.level = Some(active));
+        self.0.change(|orders| orders.level = Some(active));
     }
 
     /// Forgets all that was to fire and brings the output to its safe level.
     pub fn set_safe(&self) {
-        self.desk.change(|orders| {
-            orders.schedule = Schedule::new(orders.schedule.gap);
+        self.0.change(|orders| {
+            orders.schedule.clear();
             orders.level = None;
             orders.set_safe = true;
         });
@@ -179,13 +77,12 @@ impl Firing {
     ///
     /// It fails or failed since the last look, its driver hangs, or its thread panicked.
     pub fn health(&self, now: Monotonic) -> Result<(), String> {
-        self.desk.health.look(now)
+        self.0.health(now)
     }
 
     /// Whether the thread has ended, though nobody ended it: nothing will act any more.
     pub fn is_dead(&self) -> bool {
-        let orders = self.desk.orders();
-        orders.ended.is_some() && !orders.stop
+        self.0.is_dead()
     }
 
     /// As dropping it does.
@@ -193,98 +90,63 @@ impl Firing {
     /// # Errors
     ///
     /// Nobody knows whether the output is safe: that failed, or its driver does not come back.
-    pub fn end(mut self) -> Result<(), String> {
-        self.is_ended = true;
-        self.stop()
-    }
-
-    /// A driver that hangs must not keep the rest of the program from ending in good order.
-    fn stop(&self) -> Result<(), String> {
-        self.desk.change(|orders| orders.stop = true);
-        let mut orders = self.desk.orders();
-        let mut patience = Monotonic::now() + health::PATIENCE;
-        loop {
-            if let Some(ended) = &orders.ended {
-                return ended.clone().map_err(|why| format!("the output could not be made safe: {why}"));
-            }
-            // The pulse may begin only now.
-            patience = orders.schedule.release.map_or(patience, |ends| patience.max(ends + health::PATIENCE));
-            let left = patience.saturating_since(Monotonic::now());
-            if left.is_zero() {
-                return Err("the output's driver does not come back: nobody knows whether it is safe".into());
-            }
-            orders = self.desk.changed.wait_timeout(orders, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
-    }
-}
-
-impl Drop for Firing {
-    fn drop(&mut self) {
-        if !self.is_ended
-            && let Err(why) = self.stop()
-        {
-            log::error!("{why}");
-        }
+    pub fn end(self) -> Result<(), String> {
+        self.0.end()
     }
 }
 
 struct Worker<'d, R> {
-    output: Box<dyn Output>,
+    driver: &'d mut Driver<Orders>,
     report: R,
-    desk: &'d Desk,
     /// Whether the output is active between pulses.
     rests_active: bool,
-    /// When the failed output is tried again.
-    retry: Option<Monotonic>,
 }
 
 impl<R: FnMut(Outcome)> Worker<'_, R> {
     fn work(&mut self) {
-        let desk = self.desk;
-        let mut orders = desk.orders();
+        let desk = self.driver.desk();
+        let mut state = desk.state();
         loop {
-            if orders.stop {
-                orders.schedule.parts.clear();
+            if state.stop {
+                state.orders.schedule.drop_parts();
                 // A pulse that is cut short moves nothing, though its part is on record as rejected.
-                if orders.schedule.release.is_none() {
+                if state.orders.schedule.pulse_ends().is_none() {
                     return;
                 }
             }
+            let orders = &mut state.orders;
             let now = Monotonic::now();
-            let safe = std::mem::take(&mut orders.set_safe).then(|| self.output.role().is_active_when_safe());
+            let safe = std::mem::take(&mut orders.set_safe).then(|| self.driver.is_active_when_safe());
             if let Some(active) = orders.level.take().or(safe) {
-                drop(orders);
+                drop(state);
                 self.rests_active = active;
                 self.rest();
-                orders = desk.orders();
+                state = desk.state();
                 continue;
             }
             if let Some(step) = orders.schedule.take(now) {
-                drop(orders);
+                drop(state);
                 self.step(step);
-                orders = desk.orders();
+                state = desk.state();
                 continue;
             }
             // A pulse that lasts is another part's, and a retry would end it.
-            let retry = self.retry.filter(|_| orders.schedule.release.is_none());
+            let retry = self.driver.retry().filter(|_| orders.schedule.pulse_ends().is_none());
             if retry.is_some_and(|retry| retry <= now) {
-                drop(orders);
+                drop(state);
                 self.rest();
-                orders = desk.orders();
+                state = desk.state();
                 continue;
             }
             let next = orders.schedule.next().into_iter().chain(retry).min();
-            orders = match next.map(|at| (at, at.saturating_since(now))) {
+            state = match next.map(|at| (at, at.saturating_since(now))) {
                 Some((at, left)) if left <= LAST_STRETCH => {
-                    drop(orders);
+                    drop(state);
                     at.sleep_until();
-                    desk.orders()
+                    desk.state()
                 }
-                Some((_, left)) => {
-                    let waited = desk.changed.wait_timeout(orders, left - LAST_STRETCH);
-                    waited.unwrap_or_else(PoisonError::into_inner).0
-                }
-                None => desk.changed.wait(orders).unwrap_or_else(PoisonError::into_inner),
+                Some((_, left)) => desk.wait(state, Some(left - LAST_STRETCH)),
+                None => desk.wait(state, None),
             };
         }
     }
@@ -303,124 +165,31 @@ impl<R: FnMut(Outcome)> Worker<'_, R> {
     fn activate(&mut self, order: Order) {
         let (part, class) = (Some(order.part), Some(order.class.clone()));
         let occasion = Occasion { part, class, score: order.score };
-        let result = self.desk.health.watch(|| self.output.activate(&occasion));
+        let result = self.driver.call(|output| output.activate(&occasion));
         let fired = Monotonic::now();
         // Also after a failure: part of a message, or a level, may have gone out.
-        self.desk.change(|orders| orders.schedule.hold(fired + order.pulse));
-        let outcome = result.as_ref().map(|()| fired).map_err(|error| error.line());
+        self.driver.desk().change(|orders| orders.schedule.hold(fired + order.pulse));
         // Who hears of the part may look at the output's health next.
-        self.note(result);
+        self.driver.note(&result);
+        let outcome = result.map(|()| fired).map_err(|error| error.line());
         (self.report)((order.part, outcome));
     }
 
     /// Brings the output to the level that it has between pulses.
     fn rest(&mut self) {
-        let result = self.come_to_rest();
-        self.note(result);
-    }
-
-    fn come_to_rest(&mut self) -> crate::Result<()> {
-        self.desk.health.watch(|| if self.rests_active { self.output.hold() } else { self.output.release() })
-    }
-
-    fn note(&mut self, result: crate::Result<()>) {
-        match result {
-            Ok(()) => {
-                self.retry = None;
-                self.desk.health.works();
-            }
-            Err(error) => {
-                self.retry = Some(Monotonic::now() + RETRY);
-                if self.desk.health.failed(error.line()) {
-                    log::error!("{}", error.report());
-                }
-            }
-        }
-    }
-
-    /// The safe level, also after a panic.
-    fn last_rest(&mut self) -> Result<(), String> {
-        self.rests_active = self.output.role().is_active_when_safe();
-        match catch_unwind(AssertUnwindSafe(|| self.come_to_rest())) {
-            Ok(result) => result.map_err(|error| error.line()),
-            Err(panic) => Err(format!("it panicked: {}", panic_text(&*panic))),
-        }
+        let result = self.driver.switch(self.rests_active);
+        self.driver.note(&result);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex, mpsc};
+
     use super::super::Role;
+    use super::super::schedule::tests::order;
     use super::*;
     use crate::Error;
-    use crate::line::Lane;
-    use std::sync::mpsc;
-
-    const MS: u64 = 1_000_000;
-
-    fn at(ms: u64) -> Monotonic {
-        Monotonic::from_nanos(ms * MS)
-    }
-
-    #[test]
-    fn overlapping_pulses_become_one_longer_pulse() {
-        let mut schedule = Schedule::default();
-        let pulse = Duration::from_millis(30);
-        for (part, ms) in [(0, 100), (1, 120), (2, 200), (3, 200)] {
-            schedule.add(Order { latest: at(ms), pulse, ..order(part, at(ms), 0) });
-        }
-        let mut steps = Vec::new();
-        while let Some(next) = schedule.next() {
-            let part = match schedule.take(next).expect("it is due") {
-                Step::Activate(order) => {
-                    schedule.hold(next + order.pulse);
-                    Some(order.part.0)
-                }
-                _ => None,
-            };
-            steps.push((next.as_nanos() / MS, part));
-        }
-        let release = None;
-        assert_eq!(
-            steps,
-            [(100, Some(0)), (120, Some(1)), (150, release), (200, Some(2)), (200, Some(3)), (230, release)]
-        );
-    }
-
-    #[test]
-    fn pulses_that_are_closer_than_the_gap_become_one() {
-        let mut schedule = Schedule::new(Duration::from_millis(10));
-        for (part, ms) in [(0, 100), (1, 135), (2, 180)] {
-            schedule.add(order(part, at(ms), 30));
-        }
-        let mut releases = Vec::new();
-        while let Some(next) = schedule.next() {
-            match schedule.take(next) {
-                Some(Step::Activate(order)) => schedule.hold(next + order.pulse),
-                Some(Step::Release) => releases.push(next.as_nanos() / MS),
-                _ => {}
-            }
-        }
-        assert_eq!(releases, [165, 210], "from 100 to 165 ms is one pulse");
-    }
-
-    #[test]
-    fn an_order_that_is_too_old_is_void_and_does_not_move_the_output() {
-        let mut schedule = Schedule::default();
-        let order = |part, ms| Order { latest: at(ms + 10), ..order(part, at(ms), 5) };
-        schedule.add(order(0, 100));
-        schedule.add(order(1, 120));
-        assert_eq!(schedule.take(at(125)), Some(Step::Void(order(0, 100))));
-        assert_eq!(schedule.take(at(125)), Some(Step::Activate(order(1, 120))));
-        assert_eq!(schedule.next(), None);
-    }
-
-    /// An order at `at` that is not void for a minute.
-    fn order(part: u64, at: Monotonic, pulse_ms: u64) -> Order {
-        let latest = at + Duration::from_secs(60);
-        let (class, pulse) = ("washer".into(), Duration::from_millis(pulse_ms));
-        Order { part: PartId(part), lane: Lane(0), class, score: None, at, latest, pulse }
-    }
 
     /// An output that fails when told to, and says what it was asked for.
     struct Scripted {

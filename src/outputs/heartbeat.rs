@@ -5,19 +5,14 @@
 //! level may be either: what watches the heartbeat must stop the belt when the *changes* stay out, at both levels, and allow
 //! for twice the period at least.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::Output;
-use crate::health::{self, Health};
-use crate::panic_text;
+use super::driver::{Driven, Driver};
 use crate::time::Monotonic;
 
 /// After so long without food the heart stands. Feed it at least twice as often.
 pub const HUNGER: Duration = Duration::from_millis(100);
-/// How often a device that failed is tried again.
-const RETRY: Duration = Duration::from_millis(500);
 
 /// Which level the output has when: pure.
 #[derive(Debug, Clone)]
@@ -63,39 +58,9 @@ impl Rhythm {
     }
 }
 
-#[derive(Debug)]
-struct Orders {
-    rhythm: Rhythm,
-    stop: bool,
-    /// How the last change to the safe level went, once the thread has made it.
-    ended: Option<Result<(), String>>,
-}
-
-#[derive(Debug)]
-struct Desk {
-    orders: Mutex<Orders>,
-    changed: Condvar,
-    health: Health,
-}
-
-impl Desk {
-    /// The orders stay usable when a thread panicked while it held them: they are whole after every statement.
-    fn orders(&self) -> MutexGuard<'_, Orders> {
-        self.orders.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn change(&self, change: impl FnOnce(&mut Orders)) {
-        change(&mut self.orders());
-        self.changed.notify_all();
-    }
-}
-
 /// The thread that beats. Dropping it brings the output to its safe level and ends the thread.
 #[derive(Debug)]
-pub struct Heartbeat {
-    desk: Arc<Desk>,
-    is_ended: bool,
-}
+pub struct Heartbeat(Driven<Rhythm>);
 
 impl Heartbeat {
     /// Starts the thread, which rests until it is fed. `prepare` runs first on it (to ask for real-time scheduling).
@@ -108,29 +73,23 @@ impl Heartbeat {
         rhythm: Rhythm,
         prepare: impl FnOnce() + Send + 'static,
     ) -> crate::Result<Self> {
-        let orders = Mutex::new(Orders { rhythm, stop: false, ended: None });
-        let desk = Arc::new(Desk { orders, changed: Condvar::new(), health: Health::default() });
-        let shared = desk.clone();
-        let thread = std::thread::Builder::new().name("heartbeat".into()).spawn(move || {
-            let mut heart = Heart { output, desk: &shared, told: None, retry: None };
-            let worked = catch_unwind(AssertUnwindSafe(|| {
+        let thread = Driven::start(
+            ("heartbeat", "the heartbeat"),
+            output,
+            rhythm,
+            |_| None,
+            move |driver| {
                 prepare();
-                heart.work();
-            }));
-            if let Err(panic) = &worked {
-                shared.health.failed(format!("its thread panicked: {}", panic_text(&**panic)));
-            }
-            let ended = heart.last_rest();
-            shared.change(|orders| orders.ended = Some(ended));
-        });
-        thread.map_err(|error| crate::Error::device("the system gives no thread for the heartbeat").because(error))?;
-        Ok(Heartbeat { desk, is_ended: false })
+                Heart { driver, told: None }.work();
+            },
+        );
+        thread.map(Heartbeat)
     }
 
     /// Feeds it, at least every 50 ms: the caller lives, and the line is well or not.
     pub fn beat(&self, line_is_well: bool) {
         let now = Monotonic::now();
-        self.desk.change(|orders| orders.rhythm.feed(now, line_is_well));
+        self.0.change(|rhythm| rhythm.feed(now, line_is_well));
     }
 
     /// Looks how the output does.
@@ -139,7 +98,7 @@ impl Heartbeat {
     ///
     /// It fails or failed since the last look, its driver hangs, or its thread panicked.
     pub fn health(&self, now: Monotonic) -> Result<(), String> {
-        self.desk.health.look(now)
+        self.0.health(now)
     }
 
     /// As dropping it does.
@@ -147,95 +106,41 @@ impl Heartbeat {
     /// # Errors
     ///
     /// Nobody knows whether the output is safe: that failed, or its driver does not come back.
-    pub fn end(mut self) -> Result<(), String> {
-        self.is_ended = true;
-        self.stop()
-    }
-
-    fn stop(&self) -> Result<(), String> {
-        self.desk.change(|orders| orders.stop = true);
-        let waited =
-            self.desk.changed.wait_timeout_while(self.desk.orders(), health::PATIENCE, |orders| orders.ended.is_none());
-        let (orders, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        match &orders.ended {
-            Some(ended) => ended.clone().map_err(|why| format!("the heartbeat could not be made safe: {why}")),
-            None => Err("the heartbeat's driver does not come back: nobody knows whether it is safe".into()),
-        }
-    }
-}
-
-impl Drop for Heartbeat {
-    fn drop(&mut self) {
-        if !self.is_ended
-            && let Err(why) = self.stop()
-        {
-            log::error!("{why}");
-        }
+    pub fn end(self) -> Result<(), String> {
+        self.0.end()
     }
 }
 
 struct Heart<'d> {
-    output: Box<dyn Output>,
-    desk: &'d Desk,
+    driver: &'d mut Driver<Rhythm>,
     /// The level that the output has; `None` where nobody knows.
     told: Option<bool>,
-    /// When the failed output is tried again.
-    retry: Option<Monotonic>,
 }
 
 impl Heart<'_> {
     fn work(&mut self) {
-        let desk = self.desk;
-        let mut orders = desk.orders();
-        while !orders.stop {
+        let desk = self.driver.desk();
+        let mut state = desk.state();
+        while !state.stop {
             let now = Monotonic::now();
-            let (level, until) = orders.rhythm.level(now);
-            let is_due = self.told != Some(level) && self.retry.is_none_or(|retry| retry <= now);
+            let (level, until) = state.orders.level(now);
+            let retry = self.driver.retry();
+            let is_due = self.told != Some(level) && retry.is_none_or(|retry| retry <= now);
             if is_due {
-                drop(orders);
+                drop(state);
                 self.tell(level);
-                orders = desk.orders();
+                state = desk.state();
                 continue;
             }
-            let next = until.into_iter().chain(self.retry).min();
-            orders = match next {
-                Some(at) => {
-                    let waited = desk.changed.wait_timeout(orders, at.saturating_since(now));
-                    waited.unwrap_or_else(PoisonError::into_inner).0
-                }
-                None => desk.changed.wait(orders).unwrap_or_else(PoisonError::into_inner),
-            };
+            let next = until.into_iter().chain(retry).min();
+            state = desk.wait(state, next.map(|at| at.saturating_since(now)));
         }
     }
 
     fn tell(&mut self, active: bool) {
-        match self.switch(active) {
-            Ok(()) => {
-                self.told = Some(active);
-                self.retry = None;
-                self.desk.health.works();
-            }
-            Err(error) => {
-                self.told = None;
-                self.retry = Some(Monotonic::now() + RETRY);
-                if self.desk.health.failed(error.line()) {
-                    log::error!("{}", error.report());
-                }
-            }
-        }
-    }
-
-    fn switch(&mut self, active: bool) -> crate::Result<()> {
-        self.desk.health.watch(|| if active { self.output.hold() } else { self.output.release() })
-    }
-
-    /// The safe level, also after a panic.
-    fn last_rest(&mut self) -> Result<(), String> {
-        let safe = self.output.role().is_active_when_safe();
-        match catch_unwind(AssertUnwindSafe(|| self.switch(safe))) {
-            Ok(result) => result.map_err(|error| error.line()),
-            Err(panic) => Err(format!("it panicked: {}", panic_text(&*panic))),
-        }
+        let result = self.driver.switch(active);
+        self.driver.note(&result);
+        self.told = result.ok().map(|()| active);
     }
 }
 

@@ -1,9 +1,11 @@
 //! What the line acts on: ejectors, stop-line relays, heartbeats and lamps, over GPIO, serial or Modbus TCP.
 
+mod driver;
 pub mod firing;
 pub mod gpio;
 pub mod heartbeat;
 pub mod modbus;
+pub(crate) mod schedule;
 pub mod serial;
 mod template;
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::line::{Ejector, Length, Order, PartId};
-use crate::outputs::firing::{Schedule, Step};
+use crate::outputs::schedule::{Schedule, Step};
 use crate::time::Monotonic;
 
 use super::trouble::Trouble;
