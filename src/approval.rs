@@ -108,8 +108,12 @@ fn signed_file(path: &Path) -> PathBuf {
     if path.is_dir() { path.join("manifest.toml") } else { path.to_owned() }
 }
 
+/// A bundle's manifest and its folder have one note.
 fn note_of(path: &Path) -> PathBuf {
-    if path.is_dir() { path.join("manifest.sig") } else { path.with_added_extension("sig") }
+    match signed_file(path) {
+        manifest if manifest.file_name().is_some_and(|name| name == "manifest.toml") => manifest.with_extension("sig"),
+        file => file.with_added_extension("sig"),
+    }
 }
 
 #[cfg(test)]

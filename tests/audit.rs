@@ -51,7 +51,7 @@ fn a_replay_finds_what_was_changed_and_refuses_what_did_not_judge() {
     let (code, stdout, stderr) = line.judged("replay", &[]);
     assert!(code == 1 && stdout.contains("is not the file that was written"), "{stdout}{stderr}");
     let row = stdout.lines().find(|line| line.starts_with("red")).unwrap().split_whitespace().collect::<Vec<_>>();
-    assert_eq!((row[4], row[5]), ("1", "1"), "{stdout}");
+    assert_eq!((row[4], row[5]), ("2", "0"), "one was exchanged, one taken away: {stdout}");
 
     // Whoever forges a score has to forge the picture too.
     let text = std::fs::read_to_string(line.log()).unwrap();

@@ -22,6 +22,7 @@ mod query;
 mod read;
 mod readiness;
 mod record;
+mod removed;
 mod report;
 mod rotation;
 mod signatures;
@@ -43,10 +44,11 @@ pub use query::Query;
 pub use read::{Entry, LatencyEntry, LogFile, PictureEntry, Range, files};
 pub use readiness::{Readiness, readiness};
 pub use record::{Body, PartContext, RunStart, wall_time};
-pub use report::{Gallery, Origin, Shift, ShiftPage, report};
+pub use removed::Removed;
+pub use report::{Checked, Gallery, Origin, Shift, ShiftPage, report};
 pub use signatures::Trust;
 pub use stored::{Stored, read_picture};
-pub use verify::{Verified, verify};
+pub use verify::{Verified, verify, verify_while_written};
 
 /// The newest audit format, and the one that is written.
 pub const FORMAT_VERSION: u32 = 2;

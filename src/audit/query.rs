@@ -1,8 +1,10 @@
 //! Which records somebody asks for.
 
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::path::Path;
 
+use super::kind::Kind;
 use super::read::{self, Entry, Range};
 use crate::Result;
 
@@ -49,6 +51,38 @@ impl Query {
             && is(&self.fate, &entry.fate)
             && self.parts.as_ref().is_none_or(|parts| entry.part.is_some_and(|part| parts.contains(&part)))
             && self.scores.as_ref().is_none_or(|scores| entry.score.is_some_and(|score| scores.contains(&score)))
+    }
+
+    /// What to tell somebody who found nothing: of a class and a lane that no part of that time has, which there are.
+    ///
+    /// # Errors
+    ///
+    /// The log cannot be read.
+    pub fn unknown_names(&self, path: &Path) -> Result<Vec<String>> {
+        if self.class.is_none() && self.lane.is_none() {
+            return Ok(Vec::new());
+        }
+        let (mut classes, mut lanes) = (BTreeSet::new(), BTreeSet::new());
+        let all = Query { range: self.range, scan: self.scan, ..Query::of_kind(Kind::Part.as_str()) };
+        all.each(path, |_, entry, _| {
+            for (names, name) in [(&mut classes, &entry.class), (&mut lanes, &entry.lane)] {
+                if let Some(name) = name.as_ref().filter(|name| !names.contains(*name)) {
+                    names.insert(name.clone());
+                }
+            }
+            Ok(true)
+        })?;
+        let told = [("class", &self.class, classes), ("lane", &self.lane, lanes)].into_iter().filter_map(
+            |(what, asked, names)| {
+                let asked = asked.as_ref().filter(|asked| !names.contains(*asked))?;
+                let there_are = match names.is_empty() {
+                    true => "there is none".to_owned(),
+                    false => format!("there are: {}", names.into_iter().collect::<Vec<_>>().join(", ")),
+                };
+                Some(format!("no part of that time has the {what} '{asked}'; {there_are}"))
+            },
+        );
+        Ok(told.collect())
     }
 
     /// Shows `look` every record of the log in `path` that is asked for: the line as it stands there, what is in it, and the

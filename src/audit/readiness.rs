@@ -6,10 +6,8 @@ use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::key::{Signer, Verifier};
-use super::pictures;
-use super::signatures::Trust;
-use super::verify::read_newest;
+use super::past::{self, Signing};
+use super::{pictures, read, rotation};
 use crate::config::AuditConfig;
 use crate::{Error, Result};
 
@@ -30,16 +28,12 @@ pub struct Readiness {
 ///
 /// # Errors
 ///
-/// Its folder cannot be written, another run writes it, it is not what was written, or a key is missing.
+/// Its folder cannot be written, another run writes it, it is not what was written, or a key or a copy of the newest checkpoint is
+/// missing.
 pub fn readiness(config: &AuditConfig) -> Result<Readiness> {
     let path = &config.file;
-    let lines = match path.metadata() {
-        Ok(found) if found.is_file() => continued(config)?,
-        _ => {
-            keys(config)?;
-            0
-        }
-    };
+    let signing = config.signing.as_ref().map(Signing::open).transpose()?;
+    let lines = continued(path, signing.as_ref())?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let sync = try_out(folder)?;
     let pictures = match &config.pictures {
@@ -59,16 +53,12 @@ fn cannot_be_written(folder: &Path, error: std::io::Error) -> Error {
         .advise("make it, let this user write there, and see that the disk has room")
 }
 
-fn keys(config: &AuditConfig) -> Result<Trust> {
-    let Some(signing) = &config.signing else { return Ok(Trust::default()) };
-    let signer = Signer::open(&signing.key)?;
-    let former = signing.former_keys.iter().map(|path| Verifier::open(path)).collect::<Result<Vec<_>>>()?;
-    Ok(Trust { key: Some(signer.verifier()), former, kept: None })
-}
-
-/// The lines of a log that is whole, and that nobody writes.
-fn continued(config: &AuditConfig) -> Result<u64> {
-    let path = &config.file;
+/// The lines of a log that a run could continue, as it would.
+fn continued(path: &Path, signing: Option<&Signing>) -> Result<u64> {
+    rotation::check(path, &read::files(path)?)?;
+    if !path.metadata().is_ok_and(|found| found.is_file()) {
+        return Ok(0);
+    }
     let file = OpenOptions::new().append(true).open(path).map_err(|error| {
         Error::device(format!("audit file {} cannot be written", path.display()))
             .because(error)
@@ -79,7 +69,7 @@ fn continued(config: &AuditConfig) -> Result<u64> {
             .because("another run holds its lock")
             .advise("a line that runs holds its devices too: stop it, then check"));
     }
-    Ok(read_newest(path, &keys(config)?)?.link.seq())
+    Ok(past::past(path, signing)?.link.seq())
 }
 
 /// Writes a few bytes onto the disk, and removes them.

@@ -106,9 +106,22 @@ pub(super) fn recover(path: &Path, files: &[LogFile]) -> Result<()> {
                 .advise("check that this user may write its folder")
         });
     }
-    Err(Error::device(format!("audit file {} is gone", path.display()))
-        .because("older files of the same log are there, and nothing can continue them")
-        .advise("put it back; if it is lost, keep the others as evidence: move them away"))
+    check(path, files)
+}
+
+/// Whether a log can be continued, or what a power cut interrupted be ended.
+///
+/// # Errors
+///
+/// The newest file of the log is gone.
+pub(super) fn check(path: &Path, files: &[LogFile]) -> Result<()> {
+    let was_closed = files.iter().any(|file| file.number.is_some());
+    match path.exists() || !was_closed || upcoming(path).exists() {
+        true => Ok(()),
+        false => Err(Error::device(format!("audit file {} is gone", path.display()))
+            .because("older files of the same log are there, and nothing can continue them")
+            .advise("put it back; if it is lost, keep the others as evidence: move them away")),
+    }
 }
 
 /// Removes what a power cut left of a file that was to be the next: the one before was not closed. For who holds its lock.

@@ -224,7 +224,9 @@ impl<'t> Signatures<'t> {
 
 fn kept(note: &str, trust: &Trust) -> Result<Checkpoint, Doubt> {
     let doubt = |why: &str| Doubt { why: format!("the checkpoint that was kept {why}"), advice: NO_COPY };
-    let note = Note::parse(note).ok_or_else(|| doubt("is not a signed note"))?;
+    // Many a tool that keeps a text gives it back with a line feed more.
+    let note = format!("{}\n", note.trim_end_matches(['\r', '\n']));
+    let note = Note::parse(&note).ok_or_else(|| doubt("is not a signed note"))?;
     let checkpoint = Checkpoint::of(&note).ok_or_else(|| doubt("is not a checkpoint"))?;
     let mut keys = trust.key.iter().chain(&trust.former);
     let is_signed = trust.key.is_none() || keys.any(|key| key.name() == checkpoint.origin && key.signed(&note));

@@ -18,7 +18,9 @@ pub enum Stored {
     Gone(String),
     /// It is the file that was written, of which the line could make no picture either.
     Unreadable(String),
-    /// It is another file, or shows other pixels, than the record says.
+    /// It is the file that was written, and this program makes other pixels of it than were scored.
+    Redecoded(String),
+    /// It is another file than the record says.
     Changed(String),
 }
 
@@ -55,7 +57,7 @@ pub fn read_picture(folder: &Path, picture: &PictureEntry) -> Result<Stored> {
     }
     Ok(match decode(&path, &bytes, picture.pixels_sha256) {
         Ok(image) => Stored::Whole(image),
-        Err(error) => Stored::Changed(error.line()),
+        Err(error) => Stored::Redecoded(error.line()),
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::io::BufRead;
 use std::ops::RangeInclusive;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::FORMAT_VERSION;
 use super::chain::{Break, Envelope, Link};
@@ -54,6 +54,8 @@ pub(super) struct Reading<'t> {
     running: Option<u64>,
     /// The newest run.
     pub(super) newest: Following,
+    /// The first compressed file that says other times of its lines than they have.
+    misdated: Option<PathBuf>,
 }
 
 /// Checks the audit in `path`, and the files of the same log that were closed before: its chain, its checkpoints, and what `trust` says of it from outside.
@@ -63,8 +65,8 @@ pub(super) struct Reading<'t> {
 /// The file cannot be read, or is not what was written; the error names the line and says what happened to it.
 pub fn verify(path: &Path, trust: &Trust) -> Result<Verified> {
     let reading = read(path, trust)?;
-    let mut verified = reading.verified;
     let line = reading.link.seq() + 1;
+    let verified = &reading.verified;
     if !reading.tail.is_empty() {
         let cut =
             format!("{}: line {line} is cut off: the file was truncated, or its machine lost power", path.display());
@@ -72,11 +74,31 @@ pub fn verify(path: &Path, trust: &Trust) -> Result<Verified> {
             .because(format!("the {} lines before it are as they were written", verified.lines))
             .advise("the next run on this file cuts the unfinished line off and writes that down"));
     }
+    concluded(path, trust, reading)
+}
+
+/// The same of a log that a run may be writing: its last line need not be whole.
+///
+/// # Errors
+///
+/// As [`verify`].
+pub fn verify_while_written(path: &Path, trust: &Trust) -> Result<Verified> {
+    concluded(path, trust, read(path, trust)?)
+}
+
+/// What a reading of all files says.
+fn concluded(path: &Path, trust: &Trust, reading: Reading) -> Result<Verified> {
+    let mut verified = reading.verified;
     if verified.lines == 0 {
         return Err(Error::check(format!("{} holds no record", path.display()))
             .advise("is it the right file? A file whose every line was removed looks the same"));
     }
     reading.signatures.is_of_key().map_err(|doubt| doubted(path, doubt))?;
+    if let Some(file) = reading.misdated {
+        return Err(Error::check(format!("{} says other times of its lines than they have", file.display()))
+            .because("its lines are as they were written, and somebody changed what tells a query where they are")
+            .advise("keep it as evidence; --scan finds all lines, and packing its lines with gzip again mends it"));
+    }
     if verified.checkpoints > 0 && trust.key.is_none() {
         verified.warnings.push(format!(
             "its checkpoints are those of the lines before them, and whose keys signed them is not known: give the public key \
@@ -86,12 +108,18 @@ pub fn verify(path: &Path, trust: &Trust) -> Result<Verified> {
     }
     for lines in &verified.unsigned {
         let end = *lines.end() == reading.link.seq();
-        verified.warnings.push(format!(
-            "lines {} to {} {}: who may write the file could have changed them",
-            lines.start(),
-            lines.end(),
-            if end { "are not signed yet" } else { "were not signed when the run after them signed all" }
-        ));
+        let (named, are, were) = match lines.end() - lines.start() {
+            0 => (format!("line {}", lines.start()), "is", "was"),
+            _ => (format!("lines {} to {}", lines.start(), lines.end()), "are", "were"),
+        };
+        let unsigned = match (end, reading.running) {
+            (false, _) => format!("{were} not signed when the run after signed all"),
+            (true, Some(_)) => format!("{are} not signed yet"),
+            (true, None) => format!(
+                "{are} not signed, though their run has ended: it had no key, or its last checkpoint is missing"
+            ),
+        };
+        verified.warnings.push(format!("{named} {unsigned}: who may write the file could have changed that"));
     }
     if let Some(start) = reading.running {
         verified.warnings.push(format!(
@@ -144,6 +172,7 @@ fn read_files<'t>(files: &[LogFile], trust: &'t Trust) -> Result<Reading<'t>> {
         tail: Vec::new(),
         running: None,
         newest: Following::default(),
+        misdated: None,
     };
     let first = files.first().map(first_link).transpose()?.flatten();
     if let Some(link) = first.filter(|link| link.seq() > 0) {
@@ -207,15 +236,9 @@ impl Told {
         self.is_wrong |= self.members.peek().is_some_and(|member| place >= self.end || !member.may_hold(time));
     }
 
-    /// What is to be said of a file whose lines end at `end`.
-    fn doubt(&self, end: u64, path: &Path) -> Option<String> {
-        (self.is_wrong || self.end > 0 && self.end != end).then(|| {
-            format!(
-                "{} says other times of its lines than they have: somebody changed that, and queries of a range miss lines unless \
-                 they are given --scan",
-                path.display()
-            )
-        })
+    /// Whether it says what is true of a file whose lines end at `end`.
+    fn is_right(&self, end: u64) -> bool {
+        !self.is_wrong && (self.end == 0 || self.end == end)
     }
 }
 
@@ -231,7 +254,9 @@ impl Reading<'_> {
             file.read_until(b'\n', &mut line).map_err(failed)?;
             match line.split_last() {
                 None => {
-                    self.verified.warnings.extend(told.doubt(self.whole, path));
+                    if !told.is_right(self.whole) {
+                        self.misdated.get_or_insert_with(|| path.to_owned());
+                    }
                     return Ok(());
                 }
                 Some((b'\n', content)) => {

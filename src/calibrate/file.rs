@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::defects::{Costs, Detection};
 use super::from_audit::FromAudit;
+use super::normals;
+use super::threshold::Aim;
 use crate::bundle::{Bundle, ScoreReference};
 use crate::digest::Digest;
 use crate::picture::{Limits, Statistics};
@@ -126,6 +128,12 @@ pub struct CalibrationImage {
     pub picture: Option<Statistics>,
 }
 
+/// What is wrong, and on which line: without the line itself, which of a file of another kind may be long.
+fn complaint(error: &toml::de::Error, text: &str) -> String {
+    let line = error.span().and_then(|span| text.get(..span.start)).map(|before| before.matches('\n').count() + 1);
+    line.map_or_else(|| error.message().to_owned(), |line| format!("line {line}: {}", error.message()))
+}
+
 impl Calibration {
     /// Reads a calibration file; the digest of its bytes comes with it.
     ///
@@ -140,7 +148,29 @@ impl Calibration {
                 false => "make one with: hgad calibrate --model BUNDLE --class NAME --images DIR --out FILE",
             })
         })?;
-        Ok((Self::parse(&path.display().to_string(), &text)?, Digest::of(&text)))
+        let calibration = Self::parse(&path.display().to_string(), &text)?;
+        calibration.warn_of_foreign_threshold(path);
+        Ok((calibration, Digest::of(&text)))
+    }
+
+    /// Says so where the threshold is not the one that the file's own scores give: then somebody has written it by hand.
+    fn warn_of_foreign_threshold(&self, path: &Path) {
+        let scores = self.images.iter().map(|image| image.score).enumerate().collect::<Vec<_>>();
+        let parts = normals::highest(&scores, &normals::parts_of(self.images.iter().map(|image| image.group.as_ref())));
+        let aim = Aim { frr: self.target_frr, confidence: self.confidence };
+        if self.costs.is_some() || parts.is_empty() {
+            return;
+        }
+        if let Ok(own) = aim.threshold(&parts)
+            && own.value != self.threshold
+        {
+            log::warn!(
+                "{}: the threshold {} is not the one that its scores give ({}): nothing is promised of it",
+                path.display(),
+                self.threshold,
+                own.value
+            );
+        }
     }
 
     /// Reads a calibration from text; `origin` is named in errors.
@@ -154,7 +184,7 @@ impl Calibration {
                 .because(why)
                 .advise("name a file that hgad calibrate wrote, or make it again")
         };
-        let table: toml::Table = text.parse().map_err(|error: toml::de::Error| malformed(error.to_string()))?;
+        let table: toml::Table = text.parse().map_err(|error: toml::de::Error| malformed(complaint(&error, text)))?;
         match table.get("format_version").and_then(toml::Value::as_integer) {
             Some(version) if (1..=i64::from(FORMAT_VERSION)).contains(&version) => {}
             Some(version) => {
@@ -172,7 +202,7 @@ impl Calibration {
             ))
             .advise("calibrate again, with a --mask that is white where the part is looked at"));
         }
-        let calibration: Calibration = toml::from_str(text).map_err(|error| malformed(error.to_string()))?;
+        let calibration: Calibration = toml::from_str(text).map_err(|error| malformed(complaint(&error, text)))?;
         if !calibration.threshold.is_finite() {
             return Err(malformed(format!("its threshold is {}", calibration.threshold)));
         }
@@ -312,6 +342,7 @@ mod tests {
                 passed: 1,
                 rejected_bad: 0,
                 gone: 0,
+                lane: Some("left".into()),
                 rejected_good: vec![Said { part: "run/1".into(), by: "A. Smith: dust".into() }],
             }),
             reference: ScoreReference::new(vec![-0.1, 1.0e-7], vec![1.5e-30, 1.999_999_9]),

@@ -16,6 +16,7 @@ mod threshold;
 pub mod trial;
 pub mod what_if;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use image::RgbImage;
@@ -68,6 +69,8 @@ pub struct Calibrated {
     pub calibration: Calibration,
     /// Scores of the known defective parts; infinite where one clearly shows another product.
     pub defective: Vec<f32>,
+    /// The score of each normal part: the highest of its images.
+    pub parts: Vec<f32>,
     inspector: Inspector,
     samples: Vec<Sample>,
 }
@@ -96,7 +99,8 @@ pub fn calibrate(bundle: &Bundle, request: &Request) -> Result<Calibrated> {
     aim.check()?;
     let index = bundle.manifest.class_index(class)?;
     let (kept, dropped) = leave_out(images, request.drop)?;
-    let samples = normals::examine(bundle, class, &kept, grouping, request.mask)?;
+    let mut samples = normals::examine(bundle, class, &kept, grouping, request.mask)?;
+    without_copies(&mut samples, &dropped)?;
     let mask = request.mask.map(|mask| mask.resized(bundle.manifest.input));
     let maps = samples.iter().map(|sample| &sample.maps[..]).collect::<Vec<_>>();
     let parts = normals::parts_of(samples.iter().map(|sample| sample.group.as_ref()));
@@ -105,7 +109,8 @@ pub fn calibrate(bundle: &Bundle, request: &Request) -> Result<Calibrated> {
     let fitted = Fitting::Crossed.fit(&inspector, &maps, &parts, &elsewhere);
     suitable::like_normal_parts(class, &fitted.reference)?;
     let of_parts = normals::highest(&fitted.scores, &parts);
-    let score = |image: &PathBuf| Ok(scores(bundle, class, std::slice::from_ref(image), &fitted.reference)?.remove(0));
+    let scores = |images: &[PathBuf]| scores(bundle, class, images, request.mask, &fitted.reference);
+    let score = |image: &PathBuf| Ok(scores(std::slice::from_ref(image))?.remove(0));
     let dropped = dropped.into_iter().map(|(image, reason)| {
         let (sha256, score) = score(image)?;
         Ok(Dropped { file: file_name(image), sha256, score, reason: reason.to_owned() })
@@ -113,7 +118,11 @@ pub fn calibrate(bundle: &Bundle, request: &Request) -> Result<Calibrated> {
     let dropped = dropped.collect::<Result<Vec<_>>>()?;
     let defective = match request.defective {
         [] => Vec::new(),
-        images => scores(bundle, class, images, &fitted.reference)?.into_iter().map(|(_, score)| score).collect(),
+        images => {
+            let found = scores(images)?;
+            none_is_normal(images, &found, &samples)?;
+            of_different(images, found)
+        }
     };
     let cheapest = request.costs.and_then(|costs| costs.optimum(&defects::roc(&of_parts, &defective), f32::INFINITY));
     let threshold = match cheapest {
@@ -143,7 +152,7 @@ pub fn calibrate(bundle: &Bundle, request: &Request) -> Result<Calibrated> {
         dropped,
     };
     warn_of_odd_pictures(&calibration);
-    Ok(Calibrated { calibration, defective, inspector, samples })
+    Ok(Calibrated { calibration, defective, parts: of_parts, inspector, samples })
 }
 
 /// Names images that the line would take for a fault of its camera.
@@ -176,14 +185,62 @@ fn leave_out<'a>(images: &'a [PathBuf], drop: &'a [(String, String)]) -> Result<
     Ok((kept.collect(), found))
 }
 
+/// Takes copies of what somebody left out away too, whatever they are called.
+fn without_copies(samples: &mut Vec<Sample>, left_out: &[LeftOut]) -> Result<()> {
+    let digests = left_out.iter().map(|(image, _)| Ok(Digest::of(dataset::read_bytes(image)?)));
+    let digests = digests.collect::<Result<BTreeSet<_>>>()?;
+    samples.retain(|sample| {
+        let stays = !digests.contains(&sample.digest);
+        if !stays {
+            log::warn!("{} is a copy of an image that is left out, and left out too", sample.path.display());
+        }
+        stays
+    });
+    match samples.is_empty() {
+        true => Err(Error::usage("no image is left to calibrate on").advise("leave out (--drop) fewer of them")),
+        false => Ok(()),
+    }
+}
+
+/// Refuses an image that is said to show a defect and a normal part.
+fn none_is_normal(images: &[PathBuf], found: &[(Digest, f32)], normal: &[Sample]) -> Result<()> {
+    let normal = normal.iter().map(|sample| sample.digest).collect::<BTreeSet<_>>();
+    match images.iter().zip(found).find(|(_, (digest, _))| normal.contains(digest)) {
+        None => Ok(()),
+        Some((image, _)) => Err(Error::usage(format!("{} is among the normal images too", image.display()))
+            .advise("a part is good or it is not: give its image with --images or with --bad")),
+    }
+}
+
+/// The scores of known defects, without those of copies: one piece counts once.
+fn of_different(images: &[PathBuf], scores: Vec<(Digest, f32)>) -> Vec<f32> {
+    let mut known = BTreeSet::new();
+    let scored = images.iter().zip(scores).filter_map(|(image, (digest, score))| {
+        let is_new = known.insert(digest);
+        if !is_new {
+            log::warn!("{} is a copy of another image of a defect, byte for byte, and left out", image.display());
+        }
+        is_new.then_some(score)
+    });
+    scored.collect()
+}
+
 fn file_name(path: &std::path::Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// Digest and score of each image; what clearly shows another product is rejected, so its score is infinite.
-fn scores(bundle: &Bundle, class: &str, images: &[PathBuf], reference: &ScoreReference) -> Result<Vec<(Digest, f32)>> {
+/// The images must have the shape of `mask`.
+fn scores(
+    bundle: &Bundle,
+    class: &str,
+    images: &[PathBuf],
+    mask: Option<&Mask>,
+    reference: &ScoreReference,
+) -> Result<Vec<(Digest, f32)>> {
     let index = bundle.manifest.class_index(class)?;
-    batch::for_each_image(bundle, class, images, |inspector, _, bytes, image| {
+    batch::for_each_image(bundle, class, images, |inspector, number, bytes, image| {
+        mask.map_or(Ok(()), |mask| mask.check_shape(&images[number], image.dimensions()))?;
         let inspection = inspector.inspect(&image, index, reference)?;
         let score = if inspection.resembles.is_some() { f32::INFINITY } else { inspection.score };
         Ok((Digest::of(bytes), score))

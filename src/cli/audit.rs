@@ -1,6 +1,7 @@
 //! `hgad audit`.
 
 mod again;
+mod keys;
 mod query;
 mod replay;
 mod report;
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 
 pub(super) use self::again::pictures_folder;
+pub(super) use self::keys::Keys;
 pub(super) use self::query::{Moment, Span};
 use crate::audit::{self, Signer, Trust, Verifier};
 use crate::{Error, Result, print};
@@ -43,12 +45,8 @@ enum AuditCommand {
 struct VerifyArgs {
     /// The audit file
     file: PathBuf,
-    /// The public key that signs it
-    #[arg(long, value_name = "FILE")]
-    key: Option<PathBuf>,
-    /// A public key that signed it before that one did
-    #[arg(long, value_name = "FILE", requires = "key")]
-    former_key: Vec<PathBuf>,
+    #[command(flatten)]
+    keys: Keys,
     /// A checkpoint that was kept elsewhere: the file must still hold what was signed then
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
@@ -113,11 +111,7 @@ pub fn run(args: AuditArgs) -> Result<()> {
 }
 
 fn verify(args: &VerifyArgs) -> Result<()> {
-    let trust = Trust {
-        key: args.key.as_deref().map(Verifier::open).transpose()?,
-        former: args.former_key.iter().map(|path| Verifier::open(path)).collect::<Result<_>>()?,
-        kept: args.checkpoint.as_deref().map(read).transpose()?,
-    };
+    let trust = Trust { kept: args.checkpoint.as_deref().map(read).transpose()?, ..args.keys.trust()? };
     let verified = audit::verify(&args.file, &trust)?;
     let (first, last) = verified.between.unwrap_or_default();
     print::line(format_args!(

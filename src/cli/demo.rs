@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::run::stop_on_signals;
-use super::target;
+use super::target::{self, Content};
 use crate::demo::{self, FOLLOWABLE_RATE, Request};
 use crate::{Result, print};
 
@@ -40,7 +40,7 @@ pub struct DemoArgs {
 }
 
 pub fn run(args: DemoArgs) -> Result<()> {
-    args.json.as_deref().map_or(Ok(()), target::file)?;
+    args.json.as_deref().map_or(Ok(()), |path| target::file(path, Content::Json))?;
     // The log would tear the live view apart; who asks for it gets it.
     if std::env::var_os("RUST_LOG").is_none() {
         log::set_max_level(log::LevelFilter::Warn);

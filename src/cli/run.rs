@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use super::target;
+use super::target::{self, Content};
 use crate::config::{LaneConfig, LineConfig};
 use crate::runtime::{self, Summary, Wiring};
 use crate::{Error, Result, print};
@@ -46,7 +46,7 @@ pub struct RunArgs {
 }
 
 pub fn run(args: RunArgs) -> Result<()> {
-    args.json.as_deref().map_or(Ok(()), target::file)?;
+    args.json.as_deref().map_or(Ok(()), |path| target::file(path, Content::Json))?;
     let mut config = LineConfig::open(&args.config)?;
     if args.json.as_ref().is_some_and(|json| *json == config.audit.file) {
         return Err(Error::usage("--json names the line's audit").advise("name another file for the summary"));

@@ -1,7 +1,8 @@
 //! What a command will write when its work is done: whether that can be is asked before the work begins.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read};
+use std::fs::{File, OpenOptions, Permissions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use crate::{Error, Result};
@@ -20,37 +21,69 @@ pub fn folder(path: &Path) -> Result<()> {
     })
 }
 
-/// What the first line of every audit begins with.
-const AUDIT: &[u8] = b"{\"seq\":";
-
-/// Makes sure that nothing is lost that cannot be made again when `path` is replaced: a slip of the hand puts the log where the report
-/// belongs.
-///
-/// # Errors
-///
-/// It is an audit, or a file of a bundle.
-pub fn no_evidence(path: &Path) -> Result<()> {
-    let mut start = [0; AUDIT.len()];
-    let is_audit = path.is_file()
-        && File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok_and(|()| start == *AUDIT);
-    let folder = folder_of(path);
-    let is_of_bundle = path.is_file() && ["manifest.toml", "model.onnx"].iter().all(|name| folder.join(name).is_file());
-    let what = match (is_audit, is_of_bundle) {
-        (true, _) => "an audit",
-        (_, true) => "a file of a bundle",
-        _ => return Ok(()),
-    };
-    Err(Error::usage(format!("{} is {what}: it is not overwritten", path.display()))
-        .advise("name another file to write"))
+/// What a command writes: what stands in its place must be of the same kind, or a slip of the hand loses what cannot be made again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Content {
+    /// A page for people.
+    Page,
+    /// Figures for programs.
+    Json,
+    /// A calibration.
+    Calibration,
+    /// A picture.
+    Picture,
 }
+
+impl Content {
+    fn name(self) -> &'static str {
+        match self {
+            Content::Page => "page",
+            Content::Json => "JSON file",
+            Content::Calibration => "calibration",
+            Content::Picture => "picture",
+        }
+    }
+
+    /// Whether `text`, with which a file begins, is of this kind.
+    fn begins(self, text: &[u8]) -> bool {
+        match self {
+            Content::Page => text.get(..9).is_some_and(|start| start.eq_ignore_ascii_case(b"<!doctype")),
+            // Every line of an audit is JSON too.
+            Content::Json => text.trim_ascii_start().starts_with(b"{") && !text.starts_with(b"{\"seq\":"),
+            Content::Calibration => {
+                text.starts_with(b"format_version") && text.windows(11).any(|word| word == b"\ntarget_frr")
+            }
+            Content::Picture => image::guess_format(text).is_ok(),
+        }
+    }
+
+    /// Makes sure that `path` is free, or holds what may be replaced.
+    ///
+    /// # Errors
+    ///
+    /// There is a file of another kind.
+    fn may_replace(self, path: &Path) -> Result<()> {
+        // To open a pipe would wait for somebody.
+        let mut start = Vec::new();
+        let read = path.is_file().then(|| File::open(path).and_then(|file| file.take(START).read_to_end(&mut start)));
+        if !matches!(read, Some(Ok(_))) || start.is_empty() || self.begins(&start) {
+            return Ok(());
+        }
+        let what = format!("{} is there and no {}: it is not overwritten", path.display(), self.name());
+        Err(Error::usage(what).advise("name another file to write, or move that one away"))
+    }
+}
+
+/// So much of a file is looked at.
+const START: u64 = 4096;
 
 /// Makes sure that `path` can be written, and makes its folder; a file that stands there is left as it is.
 ///
 /// # Errors
 ///
-/// It cannot be written, or must not ([`no_evidence`]).
-pub fn file(path: &Path) -> Result<()> {
-    no_evidence(path)?;
+/// It cannot be written, or what stands there must not be lost.
+pub fn file(path: &Path, content: Content) -> Result<()> {
+    content.may_replace(path)?;
     match path.metadata() {
         Ok(found) if found.is_dir() => Err(failed(path, io::ErrorKind::IsADirectory.into())),
         Ok(found) if found.is_file() => {
@@ -71,9 +104,9 @@ fn folder_of(path: &Path) -> &Path {
 ///
 /// # Errors
 ///
-/// The folder cannot be written, or what stands there is no file that could be replaced, or must not be ([`no_evidence`]).
-pub fn replaced_file(path: &Path) -> Result<()> {
-    no_evidence(path)?;
+/// The folder cannot be written, or what stands there is no file that could be replaced, or must not be lost.
+pub fn replaced_file(path: &Path, content: Content) -> Result<()> {
+    content.may_replace(path)?;
     match path.metadata() {
         Ok(found) if found.is_dir() => Err(failed(path, io::ErrorKind::IsADirectory.into())),
         Ok(found) if !found.is_file() => Err(failed(path, io::Error::other("it is a pipe or a device, and no file"))),
@@ -81,13 +114,27 @@ pub fn replaced_file(path: &Path) -> Result<()> {
     }
 }
 
-/// Writes a file that [`file`] has found writable.
+/// Writes a file that [`file`] has found writable: all of it, or what stood there stays.
 ///
 /// # Errors
 ///
 /// It cannot be written any more.
 pub fn write(path: &Path, text: &str) -> Result<()> {
-    std::fs::write(path, text).map_err(|error| failed(path, error))
+    let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let written = match real.metadata() {
+        Ok(found) if !found.is_file() => std::fs::write(&real, text),
+        // In a folder that takes no other file the one that is there can be written all the same.
+        Ok(_) if tempfile::tempfile_in(folder_of(&real)).is_err() => std::fs::write(&real, text),
+        _ => replace(&real, text),
+    };
+    written.map_err(|error| failed(path, error))
+}
+
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = tempfile::Builder::new().permissions(Permissions::from_mode(0o644)).tempfile_in(folder_of(path))?;
+    file.write_all(text.as_bytes())?;
+    file.as_file().sync_all()?;
+    file.persist(path).map(drop).map_err(|error| error.error)
 }
 
 fn failed(path: &Path, error: io::Error) -> Error {
@@ -104,53 +151,65 @@ mod tests {
     fn what_can_be_written_is_known_before_and_nothing_is_changed() {
         let root = tempfile::tempdir().unwrap();
         let at = |name: &str| root.path().join(name);
-        std::fs::write(at("there"), "kept").unwrap();
-        file(&at("there")).unwrap();
-        assert_eq!(std::fs::read_to_string(at("there")).unwrap(), "kept");
-        file(&at("new/summary.json")).unwrap();
+        std::fs::write(at("there"), "{}").unwrap();
+        file(&at("there"), Content::Json).unwrap();
+        assert_eq!(std::fs::read_to_string(at("there")).unwrap(), "{}");
+        file(&at("new/summary.json"), Content::Json).unwrap();
         assert!(at("new").is_dir() && !at("new/summary.json").exists());
-        file(Path::new("/dev/null")).unwrap();
+        file(Path::new("/dev/null"), Content::Json).unwrap();
         for refused in [root.path().to_owned(), at("there/below.json"), "/proc/none.json".into()] {
-            let error = file(&refused).unwrap_err();
+            let error = file(&refused, Content::Json).unwrap_err();
             assert!(error.kind().exit_code() == 3 && error.report().contains("try: "), "{}", error.report());
         }
         assert!(folder(&at("there")).is_err());
     }
 
     #[test]
-    fn audits_and_bundles_are_not_overwritten() {
+    fn only_what_is_of_the_same_kind_is_overwritten() {
         let root = tempfile::tempdir().unwrap();
         let at = |name: &str| root.path().join(name);
-        std::fs::write(at("audit.jsonl"), "{\"seq\":0,\"prev\":\"00\"}\n").unwrap();
-        std::fs::create_dir(at("bundle")).unwrap();
-        ["bundle/manifest.toml", "bundle/model.onnx"].iter().for_each(|name| std::fs::write(at(name), "x").unwrap());
-        for name in ["audit.jsonl", "bundle/manifest.toml", "bundle/model.onnx"] {
-            for refused in [file(&at(name)), replaced_file(&at(name))] {
-                let error = refused.unwrap_err();
-                assert!(error.kind().exit_code() == 2 && error.report().contains("not overwritten"), "{name}");
+        let files: [(&str, &[u8], Option<Content>); 9] = [
+            ("audit.jsonl", b"{\"seq\":0,\"prev\":\"00\"}\n", None),
+            ("audit.000001.jsonl.gz", &[0x1f, 0x8b, 8, 4], None),
+            ("line.key", b"PRIVATE+KEY+line-3+0", None),
+            ("line.toml", b"format_version = 1\n[line]\nname = \"a\"\n", None),
+            ("manifest.toml", b"format_version = 3\n\n[input]\n", None),
+            ("page.html", b"<!DOCTYPE html><html>", Some(Content::Page)),
+            ("summary.json", b"{ \"parts\": 1 }", Some(Content::Json)),
+            ("cap.toml", b"format_version = 4\nclass = \"cap\"\ntarget_frr = 0.01\n", Some(Content::Calibration)),
+            ("map.png", b"\x89PNG\r\n\x1a\n", Some(Content::Picture)),
+        ];
+        for (name, bytes, kind) in files {
+            std::fs::write(at(name), bytes).unwrap();
+            for content in [Content::Page, Content::Json, Content::Calibration, Content::Picture] {
+                for asked in [file(&at(name), content), replaced_file(&at(name), content)] {
+                    assert_eq!(asked.is_ok(), kind == Some(content), "{name}, {content:?}");
+                    if let Err(error) = asked {
+                        assert!(error.kind().exit_code() == 2 && error.report().contains("not overwritten"), "{name}");
+                    }
+                }
             }
+            assert_eq!(std::fs::read(at(name)).unwrap(), bytes);
         }
-        std::fs::write(at("summary.json"), "{}").unwrap();
-        file(&at("summary.json")).unwrap();
-        replaced_file(&at("bundle/new.toml")).unwrap();
+        write(&at("page.html"), "<!doctype html>new").unwrap();
+        assert_eq!(std::fs::read_to_string(at("page.html")).unwrap(), "<!doctype html>new");
     }
 
     #[test]
     fn a_file_that_is_replaced_needs_a_folder_that_can_be_written_and_nothing_else() {
         let root = tempfile::tempdir().unwrap();
         let at = |name: &str| root.path().join(name);
-        std::fs::write(at("mine"), "kept").unwrap();
+        const KEPT: &str = "format_version = 4\nclass = \"cap\"\ntarget_frr = 0.01\n";
+        std::fs::write(at("mine"), KEPT).unwrap();
         std::fs::set_permissions(at("mine"), std::os::unix::fs::PermissionsExt::from_mode(0o444)).unwrap();
-        replaced_file(&at("mine")).unwrap();
-        assert_eq!(std::fs::read_to_string(at("mine")).unwrap(), "kept");
-        replaced_file(&at("new/cap.toml")).unwrap();
+        replaced_file(&at("mine"), Content::Calibration).unwrap();
+        assert_eq!(std::fs::read_to_string(at("mine")).unwrap(), KEPT);
+        replaced_file(&at("new/cap.toml"), Content::Calibration).unwrap();
         assert!(at("new").is_dir() && !at("new/cap.toml").exists());
         assert!(std::process::Command::new("mkfifo").arg(at("pipe")).status().unwrap().success());
-        // The last is a file that this process may write, in a folder that nobody may.
-        for refused in [root.path().to_owned(), at("pipe"), "/dev/null".into(), "/proc/self/comm".into()] {
-            let error = replaced_file(&refused).unwrap_err();
+        for refused in [root.path().to_owned(), at("pipe"), "/dev/null".into()] {
+            let error = replaced_file(&refused, Content::Calibration).unwrap_err();
             assert!(error.kind().exit_code() == 3 && error.report().contains("try: "), "{}", error.report());
         }
-        file(Path::new("/proc/self/comm")).unwrap();
     }
 }

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 pub use self::audit::{AuditConfig, FullPolicy, PicturesConfig, RotationConfig, SigningConfig, SyncPolicy};
 pub use self::lanes::LaneConfig;
-pub use self::witness::{Protocol, Witness};
+pub use self::witness::{Login, Protocol, Witness};
 
 use crate::camera::{pipe, v4l2};
 use crate::digest::Digest;

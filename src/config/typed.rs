@@ -219,6 +219,10 @@ impl<'t> Document<'t> {
     }
 
     fn keys(&self, key: &str, typed: Option<&Spanned<Vec<Spanned<String>>>>) -> Checked<Vec<PathBuf>> {
+        if let Some(typed) = typed.filter(|typed| typed.get_ref().is_empty()) {
+            let advice = format!("name the public keys, or leave {key} out: then anything is loaded");
+            return Err(Complaint::new(typed.span(), format!("{key} names no key"), advice));
+        }
         typed.iter().flat_map(|keys| keys.get_ref()).map(|path| self.path(key, path)).collect()
     }
 

@@ -15,13 +15,13 @@
 mod bag;
 mod jumper;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::calibrate::Calibration;
+use crate::calibrate::{Calibration, CalibrationImage};
 use crate::picture::Statistics;
 use bag::Bag;
 use jumper::Jumper;
@@ -171,8 +171,13 @@ struct Recent {
 impl Drift {
     /// Follows what the calibration tells of its parts: scores, and statistics of their pictures where it has them.
     pub fn new(calibration: &Calibration) -> Self {
+        // Of the pictures of one part, which are like each other, one: the parts to come are seen once each.
+        let mut groups = BTreeSet::new();
+        let is_another =
+            |image: &&CalibrationImage| image.group.as_ref().is_none_or(|group| groups.insert(group.clone()));
+        let parts = calibration.images.iter().filter(is_another);
         // The threshold is one of the scores; those below it are like the scores of accepted parts.
-        let accepted = calibration.images.iter().filter(|image| image.score < calibration.threshold);
+        let accepted = parts.filter(|image| image.score < calibration.threshold);
         Self::from_parts(&accepted.map(|image| (image.score, image.picture)).collect::<Vec<_>>(), 0)
     }
 
@@ -192,6 +197,11 @@ impl Drift {
         // times as large.
         let enough = PARTS_PER_FALSE_ALARM * streams.len() as f64;
         Drift { streams, random: ChaCha8Rng::seed_from_u64(seed), enough, parts: normal.len() }
+    }
+
+    /// Whether there is anything that it can follow: a calibration of a single part says nothing of others.
+    pub fn follows(&self) -> bool {
+        !self.streams.is_empty()
     }
 
     /// With so many parts of the calibration it began.

@@ -13,6 +13,9 @@ use crate::bundle::InputSize;
 use crate::digest::Digest;
 use crate::{Error, Result, dataset};
 
+/// A mask that leaves less than this to look at is a slip of the brush.
+const MOST_IGNORED: f64 = 0.999;
+
 const WHITE: u16 = u16::MAX;
 /// A mask whose aspect ratio differs from the pictures' by no more than this is of their shape.
 const ASPECT_TOLERANCE: f64 = 0.01;
@@ -31,7 +34,7 @@ impl Mask {
     ///
     /// # Errors
     ///
-    /// It cannot be read, has other colours, is all white, or leaves nothing to look at.
+    /// It cannot be read, has other colours, is all white, or leaves next to nothing to look at.
     pub fn open(path: &Path) -> Result<Self> {
         let refused = |why: String| {
             Error::usage(format!("the mask {} {why}", path.display())).advise(
@@ -56,7 +59,10 @@ impl Mask {
         let mask = Mask(looked_at);
         match mask.ignored_share() {
             0.0 => Err(refused("is white: everything is looked at, so leave it out".into())),
-            1.0 => Err(refused("is black: nothing is left to look at".into())),
+            ignored if ignored > MOST_IGNORED => Err(refused(format!(
+                "ignores {:.2}% of the picture: next to nothing is left to look at",
+                100.0 * ignored
+            ))),
             _ => Ok(mask),
         }
     }

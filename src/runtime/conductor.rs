@@ -17,7 +17,7 @@ use super::sensing::{self, Sensor};
 use super::signals::Beacons;
 use super::slot::{Choice, Slot};
 use super::stage::{Stage, outcome};
-use super::summary::{self, Ending, Summary, Tally};
+use super::summary::{Ending, Summary, Tally};
 use super::{Wiring, realtime};
 use crate::Result;
 use crate::audit::{Body, PartContext};
@@ -464,14 +464,10 @@ impl Conductor {
             gallery.close();
             gallery.unobserved
         });
-        match (&unreleased, written) {
-            (_, Ok(())) => {}
-            (None, Err(error)) => return Err(error),
-            // Hands come before files.
-            (Some(why), Err(error)) => return Err(summary::ejector_may_be_on(why).because(error)),
-        }
+        let unwritten = written.err().map(|error| (error.line(), error.advice().unwrap_or_default().to_owned()));
         let took = Monotonic::now().saturating_since(started);
-        Ok(self.tally.summary(ending, counters, took, unreleased, unobserved, file))
+        let summary = self.tally.summary(ending, counters, took, unreleased, unobserved, file);
+        Ok(Summary { unwritten, ..summary })
     }
 }
 

@@ -155,7 +155,16 @@ impl LaneInspector {
                     let share = 100.0 * mask.ignored_share();
                     log::info!("'{class}': {share:.1}% of the picture is ignored, by the calibration's mask");
                 }
+                if let Some(from) = calibration.audit.as_ref().and_then(|audit| audit.lane.as_ref())
+                    && name.as_ref() != Some(from)
+                {
+                    let here = name.as_ref().map_or_else(|| "all".to_owned(), |name| format!("those of lane '{name}'"));
+                    log::warn!("'{class}': the calibration is of parts of lane '{from}', and {here} are judged by it");
+                }
                 let drift = calibration.picture.map(|_| Drift::new(&calibration));
+                if !drift.as_ref().is_some_and(Drift::follows) {
+                    log::warn!("'{class}': drift is not followed, since the calibration tells too little of its parts");
+                }
                 products.insert(class, Product { index, calibration, digest, is_own, drift });
             }
         }

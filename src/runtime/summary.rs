@@ -71,6 +71,8 @@ pub struct Summary {
     pub alarms: BTreeMap<Alarm, u64>,
     /// Why nobody knows whether the output is released.
     pub unreleased: Option<String>,
+    /// Why the audit is not whole, or not everywhere where it is kept, and what to do.
+    pub unwritten: Option<(String, String)>,
     /// Finished parts that the observer was too slow for.
     pub unobserved: u64,
     /// Where the decisions are written down.
@@ -87,10 +89,13 @@ impl Summary {
     ///
     /// # Errors
     ///
-    /// Nobody knows whether the output is released, or the line had to stop.
+    /// Nobody knows whether the output is released, the audit is not whole, or the line had to stop.
     pub fn check(&self) -> Result<()> {
         if let Some(why) = &self.unreleased {
             return Err(ejector_may_be_on(why));
+        }
+        if let Some((why, advice)) = &self.unwritten {
+            return Err(Error::device(why).advise(advice));
         }
         match &self.ending {
             Ending::LineStopped(why) => Err(Error::check("the line was stopped")
@@ -118,6 +123,7 @@ impl Summary {
         let alarms = self.alarms.iter().map(|(alarm, times)| (alarm.to_string(), (*times).into()));
         object.insert("alarms".into(), alarms.collect::<serde_json::Map<_, _>>().into());
         object.insert("unreleased".into(), self.unreleased.clone().into());
+        object.insert("unwritten".into(), self.unwritten.as_ref().map(|(why, _)| why.clone()).into());
         object.insert("unobserved".into(), self.unobserved.into());
         object.insert("ending".into(), self.ending.to_string().into());
         object.insert("audit".into(), self.audit.display().to_string().into());
@@ -246,6 +252,7 @@ impl Tally {
             took,
             alarms: self.alarms,
             unreleased,
+            unwritten: None,
             unobserved,
             audit,
         }

@@ -512,7 +512,7 @@ fn an_audit_that_hangs_stops_the_line_and_does_not_keep_it() {
         number: 0,
         interval: Duration::from_micros(50),
     });
-    let error = run(wiring).expect_err("the audit is not on disk");
+    let error = run(wiring).unwrap().check().expect_err("the audit is not on disk");
     assert_eq!(error.kind().exit_code(), 3);
     assert!(error.report().contains("neither taken what was written nor failed"), "{}", error.report());
     let seen = bench.seen.lock().unwrap().len();

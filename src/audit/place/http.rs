@@ -9,7 +9,7 @@ use crate::config::Witness;
 pub(super) fn post(witness: &Witness, note: &str) -> Result<()> {
     let config = ureq::Agent::config_builder().timeout_global(Some(ANSWER)).max_redirects(0).proxy(None).build();
     let agent = ureq::Agent::from(config);
-    let sent = agent.post(witness.to_string()).content_type("text/plain; charset=utf-8").send(note);
+    let sent = agent.post(witness.url()).content_type("text/plain; charset=utf-8").send(note);
     let answer = sent.map_err(Error::other)?;
     match answer.status().is_success() {
         true => Ok(()),

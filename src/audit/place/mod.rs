@@ -5,7 +5,7 @@ mod mqtt;
 mod syslog;
 
 use std::fmt;
-use std::io::{Error, ErrorKind, Result, Write};
+use std::io::{Error, ErrorKind, Read, Result, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -32,8 +32,10 @@ impl Place {
             Place::File(path) => replace(path, note),
             Place::Witness(witness) => match &witness.protocol {
                 Protocol::Http { .. } => http::post(witness, note),
-                Protocol::Mqtt { topic, login } => mqtt::publish(&connect(witness)?, topic, login.as_ref(), note),
-                Protocol::Syslog => syslog::send(&connect(witness)?, note),
+                Protocol::Mqtt { topic, login } => {
+                    mqtt::publish(&mut Connection::open(witness)?, topic, login.as_ref(), note)
+                }
+                Protocol::Syslog => syslog::send(&mut Connection::open(witness)?, note),
             },
         }
     }
@@ -48,30 +50,78 @@ impl fmt::Display for Place {
     }
 }
 
-/// How long a witness takes to answer the telephone. What it says to a checkpoint is seen only when it gets one.
+/// How long a witness takes to answer a call. A broker also says whether it knows the line; what others say to a checkpoint is seen
+/// only when they get one.
 ///
 /// # Errors
 ///
-/// It is not known, or does not answer.
+/// It is not known, does not answer, or refuses the line.
 pub fn reach(witness: &Witness) -> Result<Duration> {
     let begun = Instant::now();
-    connect(witness).map(|_| begun.elapsed())
+    let mut connection = Connection::open(witness)?;
+    if let Protocol::Mqtt { login, .. } = &witness.protocol {
+        mqtt::greet(&mut connection, login.as_ref())?;
+    }
+    Ok(begun.elapsed())
 }
 
-/// Opens a connection to a witness: to the first of its addresses that answers.
-fn connect(witness: &Witness) -> Result<TcpStream> {
-    let mut failure = Error::new(ErrorKind::NotFound, format!("no address is known of {}", witness.host));
-    for address in (witness.host.as_str(), witness.port).to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, ANSWER) {
-            Ok(stream) => {
-                stream.set_read_timeout(Some(ANSWER))?;
-                stream.set_write_timeout(Some(ANSWER))?;
-                return Ok(stream);
+/// A connection to a witness, which has [`ANSWER`] for all that is said over it.
+struct Connection {
+    stream: TcpStream,
+    end: Instant,
+}
+
+impl Connection {
+    /// To the first of the witness's addresses that answers.
+    fn open(witness: &Witness) -> Result<Self> {
+        let end = Instant::now() + ANSWER;
+        let mut failure = Error::new(ErrorKind::NotFound, format!("no address is known of {}", witness.host));
+        for address in (witness.host.as_str(), witness.port).to_socket_addrs()? {
+            match TcpStream::connect_timeout(&address, left(end)?) {
+                Ok(stream) => return Ok(Connection { stream, end }),
+                Err(error) => failure = error,
             }
-            Err(error) => failure = error,
         }
+        Err(failure)
     }
-    Err(failure)
+}
+
+/// The time until `end`, of which there is some.
+fn left(end: Instant) -> Result<Duration> {
+    match end.saturating_duration_since(Instant::now()) {
+        Duration::ZERO => Err(no_answer()),
+        left => Ok(left),
+    }
+}
+
+fn no_answer() -> Error {
+    Error::new(ErrorKind::TimedOut, format!("it did not answer within {} s", ANSWER.as_secs()))
+}
+
+/// A wait that ended without an answer is told as such, and not by the system's words for it.
+fn told(result: Result<usize>) -> Result<usize> {
+    result.map_err(|error| match error.kind() {
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => no_answer(),
+        _ => error,
+    })
+}
+
+impl Read for Connection {
+    fn read(&mut self, bytes: &mut [u8]) -> Result<usize> {
+        self.stream.set_read_timeout(Some(left(self.end)?))?;
+        told(self.stream.read(bytes))
+    }
+}
+
+impl Write for Connection {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize> {
+        self.stream.set_write_timeout(Some(left(self.end)?))?;
+        told(self.stream.write(bytes))
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.stream.flush()
+    }
 }
 
 /// Puts `text` in the place of the file at `path` in one step. Others may read it: it is what they check a log by.
@@ -81,4 +131,54 @@ fn replace(path: &Path, text: &str) -> Result<()> {
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     std::fs::rename(new, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// A server that reads all, says `answers` one after the other as often as it is asked, and closes; and its address.
+    fn server(scheme: &str, path: &str, answers: &[&'static [u8]]) -> Place {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("{scheme}://{}{path}", listener.local_addr().unwrap());
+        let answers = answers.to_vec();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            for answer in &answers {
+                let _ = stream.read(&mut [0; 4096]);
+                let _ = stream.write_all(answer);
+            }
+            if answers.is_empty() {
+                let _ = stream.read_to_end(&mut Vec::new());
+            }
+        });
+        Place::Witness(address.parse().unwrap())
+    }
+
+    #[test]
+    fn what_is_no_acknowledgement_takes_no_checkpoint() {
+        const WELCOME: &[u8] = &[0x20, 2, 0, 0];
+        let says = |place: Place| place.put("note\n").map_err(|error| error.to_string());
+        assert_eq!(says(server("mqtt", "/t", &[WELCOME, &[0x40, 2, 0, 1]])), Ok(()));
+        // Some brokers send a publisher what it publishes, before they acknowledge it.
+        assert_eq!(says(server("mqtt", "/t", &[WELCOME, b"\x31\x05\0\x01tno\x40\x02\0\x01"])), Ok(()));
+        for (answers, told) in [
+            (&[&[0x20, 2, 0, 4][..]][..], "the broker refuses the line"),
+            (&[WELCOME, &[0x40, 2, 0, 9]], "no acknowledgement"),
+            (&[b"SSH-2.0-OpenSSH\r\n"], "no acknowledgement"),
+            // A length of 256 MiB, which must not be believed.
+            (&[&[0x20, 0xff, 0xff, 0xff, 0x7f]], "no acknowledgement"),
+            (&[WELCOME, &[0x30, 0xff, 0xff, 0xff, 0x7f]], "no acknowledgement"),
+            // Whatever the system says of a connection that ends.
+            (&[WELCOME, &[0x40, 2]], ""),
+        ] {
+            let refused = says(server("mqtt", "/t", answers)).unwrap_err();
+            assert!(refused.contains(told), "{answers:?}: {refused}");
+        }
+        assert_eq!(says(server("syslog", "", &[])), Ok(()));
+        let refused = says(server("syslog", "", &[b"SSH-2.0-OpenSSH\r\n"])).unwrap_err();
+        assert!(refused.contains("no syslog server"), "{refused}");
+    }
 }

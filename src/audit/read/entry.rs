@@ -48,6 +48,11 @@ pub struct Entry {
     pub why: Option<String>,
     pub text: Option<String>,
     pub records: Option<u64>,
+    // Pictures that were removed.
+    #[serde(default, deserialize_with = "fitting")]
+    pub of: Option<String>,
+    #[serde(default, deserialize_with = "fitting")]
+    pub until: Option<String>,
     // A challenge; other kinds may have other things of these names.
     #[serde(default, deserialize_with = "fitting")]
     pub by: Option<String>,

@@ -71,6 +71,19 @@ pub fn files(path: &Path) -> Result<Vec<LogFile>> {
     Ok(files)
 }
 
+/// What is to be said of files of a log that are not here, though older and newer ones are.
+pub(super) fn missing(files: &[LogFile]) -> Vec<String> {
+    let pairs = files.windows(2).filter_map(|pair| Some((&pair[0], pair[0].number?, pair[1].number?)));
+    let gaps = pairs.filter(|(_, before, after)| before + 1 < *after);
+    gaps.map(|(file, before, after)| match after - before {
+        2 => format!("file {} of the log that {} is of is not here", before + 1, file.path.display()),
+        _ => {
+            format!("files {} to {} of the log that {} is of are not here", before + 1, after - 1, file.path.display())
+        }
+    })
+    .collect()
+}
+
 /// The name before, and with, its last dot, and what follows: `audit` and `jsonl`.
 fn stem(path: &Path) -> (String, String) {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();

@@ -56,6 +56,7 @@ pub fn each(path: &Path, range: &Range, scan: bool, mut look: impl FnMut(&[u8], 
     let late = range.to.filter(|_| !scan).map(|to| shifted(to, slack));
     let (from, to) = (range.from.map(text), range.to.map(text));
     let files = files(path)?;
+    files::missing(&files).iter().for_each(|missing| log::warn!("{missing}: what is told leaves out what was in it"));
     let firsts = files.iter().map(LogFile::first_time).collect::<Result<Vec<_>>>()?;
     for (i, file) in files.iter().enumerate() {
         // A file ends where the next one begins.

@@ -9,6 +9,7 @@ use image::imageops::FilterType;
 use image::{DynamicImage, RgbImage};
 
 use super::Bad;
+use crate::audit::removed::Removed;
 use crate::audit::stored::{Stored, read_picture};
 use crate::{Error, Result};
 
@@ -31,29 +32,34 @@ pub(super) struct Shown<'b> {
     pub(super) bad: &'b Bad,
     /// A JPEG file in base64, or why there is none.
     pub(super) picture: std::result::Result<String, String>,
-    /// Whether there is one in its place that nobody scored.
-    pub(super) is_exchanged: bool,
+    /// Whether there is one in its place that nobody scored, or none and nobody removed it.
+    pub(super) is_suspect: bool,
 }
 
 impl Gallery {
-    pub(super) fn pictures<'b>(&self, bad: &'b [Bad]) -> Result<Vec<Shown<'b>>> {
+    /// Of the parts in `bad` that have pictures; `removed` are those that the log says were removed.
+    pub(super) fn pictures<'b>(&self, bad: &'b [Bad], removed: &Removed) -> Result<Vec<Shown<'b>>> {
         let with_picture = |bad: &&Bad| bad.entry.picture.as_ref().is_some_and(|picture| picture.file.is_some());
         let all = bad.iter().filter(with_picture).collect::<Vec<_>>();
         let count = all.len().min(self.most);
-        (0..count).map(|i| self.show(all[i * all.len() / count])).collect()
+        (0..count).map(|i| self.show(all[i * all.len() / count], removed)).collect()
     }
 
-    fn show<'b>(&self, bad: &'b Bad) -> Result<Shown<'b>> {
+    fn show<'b>(&self, bad: &'b Bad, removed: &Removed) -> Result<Shown<'b>> {
         let Some(picture) = &bad.entry.picture else {
-            return Ok(Shown { bad, picture: Err("it was not kept".to_owned()), is_exchanged: false });
+            return Ok(Shown { bad, picture: Err("it was not kept".to_owned()), is_suspect: false });
         };
         let stored = read_picture(&self.folder, picture)?;
-        let is_exchanged = matches!(stored, Stored::Changed(_));
+        let is_suspect = match &stored {
+            Stored::Changed(_) => true,
+            Stored::Gone(_) => !removed.explains(picture, bad.entry.verdict.as_deref()),
+            Stored::Whole(_) | Stored::Unreadable(_) | Stored::Redecoded(_) => false,
+        };
         let picture = match stored {
             Stored::Whole(image) => Ok(small(image)?),
-            Stored::Gone(why) | Stored::Unreadable(why) | Stored::Changed(why) => Err(why),
+            Stored::Gone(why) | Stored::Unreadable(why) | Stored::Redecoded(why) | Stored::Changed(why) => Err(why),
         };
-        Ok(Shown { bad, picture, is_exchanged })
+        Ok(Shown { bad, picture, is_suspect })
     }
 }
 

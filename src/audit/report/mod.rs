@@ -13,6 +13,7 @@ use jiff::tz::TimeZone;
 pub use self::gallery::Gallery;
 use super::query::Query;
 use super::read::{Entry, Range};
+use super::removed::Removed;
 use crate::Result;
 
 /// Sections of time that the trend is shown in.
@@ -38,8 +39,8 @@ pub struct Shift {
 pub struct ShiftPage {
     /// HTML that needs nothing else.
     pub html: String,
-    /// How many of the pictures that it was to show are not those that the records tell of.
-    pub exchanged: usize,
+    /// How many of the pictures that it was to show are not those that the records tell of, or are gone and nobody removed them.
+    pub suspect: usize,
 }
 
 /// What is known of the log that the page was made from.
@@ -48,7 +49,16 @@ pub struct Origin {
     /// The log, as a person names it.
     pub log: String,
     /// What a check of it said; `None`: it was not checked.
-    pub checked: Option<String>,
+    pub checked: Option<Checked>,
+}
+
+/// What a check of a log said.
+#[derive(Debug, Clone)]
+pub struct Checked {
+    /// That it is whole, and how far it is signed.
+    pub told: String,
+    /// What it cannot rule out.
+    pub warnings: Vec<String>,
 }
 
 /// Parts in one section of time.
@@ -123,14 +133,15 @@ struct Facts {
 pub fn report(path: &Path, shift: &Shift, origin: &Origin, gallery: &Gallery) -> Result<ShiftPage> {
     let mut facts = Facts { bins: vec![Bin::default(); BINS], ..Facts::default() };
     let range = Range { from: Some(shift.from), to: Some(shift.to) };
-    let query = Query { range, ..Query::default() };
+    // Of a log that is to be trusted every line is read, whatever its files say of their times.
+    let query = Query { range, scan: origin.checked.is_some(), ..Query::default() };
     query.each(path, |_, entry, run| {
         facts.add(entry, run, shift);
         Ok(true)
     })?;
-    let pictures = gallery.pictures(&facts.bad)?;
-    let exchanged = pictures.iter().filter(|shown| shown.is_exchanged).count();
-    Ok(ShiftPage { html: page::page(&facts, shift, origin, &pictures), exchanged })
+    let pictures = gallery.pictures(&facts.bad, &Removed::of(path, range)?)?;
+    let suspect = pictures.iter().filter(|shown| shown.is_suspect).count();
+    Ok(ShiftPage { html: page::page(&facts, shift, origin, &pictures), suspect })
 }
 
 impl Facts {

@@ -46,12 +46,13 @@ fn section(html: &mut String, title: &str, content: &str) {
 
 /// Above everything else: what the page shows of these parts is not what was scored.
 fn accusation(pictures: &[Shown]) -> String {
-    let exchanged = pictures.iter().filter(|shown| shown.is_exchanged);
-    let records = exchanged.map(|shown| shown.bad.entry.seq.to_string()).collect::<Vec<_>>();
+    let suspect = pictures.iter().filter(|shown| shown.is_suspect);
+    let records = suspect.map(|shown| shown.bad.entry.seq.to_string()).collect::<Vec<_>>();
     match records.as_slice() {
         [] => String::new(),
         records => format!(
-            "<p class=\"accused\"><b>Pictures are not those that were written:</b> {} of {} that were looked at. Records {}.</p>",
+            "<p class=\"accused\"><b>Pictures are not those that were written, or are gone though nobody removed them:</b> {} of {} that \
+             were looked at. Records {}.</p>",
             records.len(),
             pictures.len(),
             records.join(", ")
@@ -255,10 +256,13 @@ fn speed(facts: &Facts) -> String {
 fn provenance(facts: &Facts, origin: &Origin) -> String {
     let mut html = format!("<p>Made by hgad {} from {}. ", env!("CARGO_PKG_VERSION"), escaped(&origin.log));
     html.push_str(&match &origin.checked {
-        Some(checked) => escaped(checked),
+        Some(checked) => escaped(&checked.told),
         None => "The log was not checked for this page; hgad audit verify does that.".into(),
     });
     html.push_str("</p>");
+    for warning in origin.checked.iter().flat_map(|checked| &checked.warnings) {
+        let _ = write!(html, "<p class=\"warned\">{}.</p>", escaped(warning));
+    }
     for (model, parts) in &facts.models {
         let _ = write!(html, "<p class=\"note\">{parts} parts were judged by {}.</p>", escaped(model));
     }

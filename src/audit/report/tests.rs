@@ -67,7 +67,7 @@ fn the_page_says_what_was_gathered_and_lets_no_name_become_markup() {
 #[test]
 fn a_page_with_exchanged_pictures_says_so_above_everything_else() {
     let facts = facts(&[REJECT, LOST]);
-    let shown = |is_exchanged| gallery::Shown { bad: &facts.bad[0], picture: Err("why".into()), is_exchanged };
+    let shown = |is_suspect| gallery::Shown { bad: &facts.bad[0], picture: Err("why".into()), is_suspect };
     let accuses = |pictures: &[gallery::Shown]| {
         let html = page::page(&facts, &shift(), &Origin::default(), pictures);
         html.find("1 of 2 that were looked at. Records 1.").is_some_and(|at| at < html.find("class=\"tiles\"").unwrap())

@@ -149,7 +149,11 @@ fn what_was_not_signed_in_time_is_named() {
     let without = line.folder.lines().len() as u64;
     let end = line.verify(&line.trust()).unwrap();
     assert_eq!(end.unsigned, [signed + 1..=without]);
-    assert!(end.warnings.iter().any(|warning| warning.contains("are not signed yet")), "{:?}", end.warnings);
+    assert!(
+        end.warnings.iter().any(|warning| warning.contains("not signed, though their run has ended")),
+        "{:?}",
+        end.warnings
+    );
     line.run(3);
     let adopted = line.verify(&line.trust()).unwrap();
     assert_eq!(adopted.unsigned, [signed + 1..=without], "the key's next run does not make them better");

@@ -57,12 +57,20 @@ impl Judged {
         let (word, by) = rest.trim().split_once(char::is_whitespace).unwrap_or((rest.trim(), ""));
         match (word, by.trim()) {
             ("?", _) => self.open.push(part.to_owned()),
-            ("bad", _) => drop(self.parts.insert(part.to_owned(), None)),
+            ("bad", _) => self.say(part, None)?,
             ("good", "") => return Err(format!("nobody is named who says that {part} is good")),
-            ("good", by) => drop(self.parts.insert(part.to_owned(), Some(by.to_owned()))),
+            ("good", by) => self.say(part, Some(by.to_owned()))?,
             (word, _) => return Err(format!("'{word}' is neither good nor bad")),
         }
         Ok(())
+    }
+
+    fn say(&mut self, part: &str, good: Option<String>) -> Result<(), String> {
+        let before = self.parts.insert(part.to_owned(), good.clone());
+        match before.is_some_and(|before| before.is_some() != good.is_some()) {
+            true => Err(format!("{part} is said to be good and bad")),
+            false => Ok(()),
+        }
     }
 
     /// Who says that a part is good; `None` where nobody does.
@@ -77,10 +85,21 @@ impl Judged {
     /// There are such parts, or the file cannot be written.
     pub fn check(&self, sample: &Sample, path: &Path, pictures: &Path) -> Result<()> {
         let open = sample.rejected.iter().filter(|drawn| !self.parts.contains_key(&drawn.id)).collect::<Vec<_>>();
+        let in_sample = |part: &String| sample.rejected.iter().any(|drawn| drawn.id == *part);
+        for part in self.parts.keys().filter(|part| !in_sample(part)) {
+            log::warn!(
+                "{}: {part} is no rejected part of the sample, and what is said of it counts for nothing",
+                path.display()
+            );
+        }
         if open.is_empty() {
             return Ok(());
         }
         let mut text = String::new();
+        // Not every editor ends the last line.
+        if std::fs::read(path).is_ok_and(|bytes| bytes.last().is_some_and(|byte| *byte != b'\n')) {
+            text.push('\n');
+        }
         if !path.exists() {
             text += "# Were these rejected parts good? Write good or bad in the place of the question mark; behind good, who says so and why.\n";
             let _ = writeln!(text, "# Their pictures are in {}", pictures.display());

@@ -19,7 +19,7 @@ use crate::inspect::batch;
 use crate::{Error, Result, dataset, print};
 
 /// More than one picture in so many must not be gone: what removes pictures removes those of passed parts first.
-const ONE_IN: u64 = 20;
+pub(super) const ONE_IN: u64 = 20;
 
 /// Where a calibration's images come from, when that is an audit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -39,6 +39,9 @@ pub struct FromAudit {
     pub rejected_bad: usize,
     /// Parts of the sample whose pictures are not there.
     pub gone: u64,
+    /// The lane whose parts they are; `None`: all parts of the class.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lane: Option<String>,
     /// Rejected parts of the sample that somebody found good; they are among the images.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rejected_good: Vec<Said>,
@@ -72,6 +75,8 @@ pub struct Sample {
     pub rejected: Vec<Drawn>,
     /// Those whose pictures were never kept.
     pub gone: u64,
+    /// Their lane, where one was named.
+    pub lane: Option<String>,
 }
 
 impl Sample {
@@ -83,10 +88,11 @@ impl Sample {
     /// The audit cannot be read, no passed part was kept by chance, it does not say which rejected ones belong to the sample, or more than
     /// one in twenty of these has no picture.
     pub fn draw(log: &Path, class: &str, lane: Option<&str>, range: Range) -> Result<Self> {
-        let query = Query { class: Some(class.into()), lane: lane.map(str::to_owned), range, ..Query::of_kind("part") };
+        let lane = lane.map(str::to_owned);
+        let query = Query { class: Some(class.into()), lane: lane.clone(), range, ..Query::of_kind("part") };
         let name = log.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let (mut unmarked, mut rejects_gone) = (0, 0);
-        let mut sample = Sample { log: name, range, ..Sample::default() };
+        let mut sample = Sample { log: name, range, lane, ..Sample::default() };
         query.each_part(log, |part, _| {
             // What passed though it is known to be bad is no normal part.
             if part.is_known_bad() {
@@ -131,8 +137,13 @@ impl Sample {
         }
         sample.gone += rejects_gone;
         if sample.passed.is_empty() {
-            return Err(Error::usage(format!("no passed part of '{class}' was kept by chance"))
-                .advise("let the line keep a share of them: sample = 0.01 below [audit]; or ask for another time"));
+            let none = Error::usage(format!("no passed part of '{class}' was kept by chance"));
+            if let Some(unknown) = query.unknown_names(log)?.into_iter().reduce(|all, next| format!("{all}; {next}")) {
+                return Err(none.because(unknown).advise("name one of them, or another time"));
+            }
+            return Err(
+                none.advise("let the line keep a share of them: sample = 0.01 below [audit]; or ask for another time")
+            );
         }
         Ok(sample)
     }
@@ -147,10 +158,26 @@ impl Sample {
     pub fn copy(&self, pictures: &Path, judged: &Judged, folder: &Path) -> Result<(Vec<PathBuf>, FromAudit)> {
         let good = self.rejected.iter().filter_map(|drawn| judged.good(&drawn.id).map(|by| (drawn, by)));
         let good = good.collect::<Vec<_>>();
-        let wanted = self.passed.iter().chain(good.iter().map(|(drawn, _)| *drawn));
         let bar = batch::progress_bar("stored pictures", self.passed.len() + good.len());
-        let (mut copied, mut gone) = (Vec::new(), self.gone);
-        for drawn in wanted {
+        let (mut copied, mut gone, mut rejected_good) = (Vec::new(), self.gone, Vec::new());
+        for (drawn, by) in &good {
+            if let Some(path) = copy(pictures, drawn, folder)? {
+                copied.push(path);
+                rejected_good.push(Said { part: drawn.id.clone(), by: (*by).to_owned() });
+            }
+            bar.inc(1);
+        }
+        let rejects_gone = (good.len() - rejected_good.len()) as u64;
+        if rejects_gone * ONE_IN > good.len() as u64 {
+            return Err(Error::usage(format!(
+                "the pictures of {rejects_gone} of {} that were good are gone",
+                print::counted(good.len() as u64, "rejected part")
+            ))
+            .because("without them passed parts are left, which are censored at the threshold of then")
+            .advise("ask for a later time; keep_rejects_days says how long the line keeps them"));
+        }
+        gone += rejects_gone;
+        for drawn in &self.passed {
             match copy(pictures, drawn, folder)? {
                 Some(path) => copied.push(path),
                 None => gone += 1,
@@ -166,15 +193,14 @@ impl Sample {
                 ));
         }
         copied.sort();
-        let said = |(drawn, by): &(&Drawn, &str)| Said { part: drawn.id.clone(), by: (*by).to_owned() };
-        let rejected_good = good.iter().map(said).collect::<Vec<_>>();
         let source = FromAudit {
             log: self.log.clone(),
             from: self.range.from.map(|at| at.to_string()),
             to: self.range.to.map(|at| at.to_string()),
-            passed: self.passed.len(),
-            rejected_bad: self.rejected.len() - rejected_good.len(),
+            passed: copied.len() - rejected_good.len(),
+            rejected_bad: self.rejected.len() - good.len(),
             gone,
+            lane: self.lane.clone(),
             rejected_good,
         };
         Ok((copied, source))
@@ -189,7 +215,7 @@ fn copy(pictures: &Path, drawn: &Drawn, folder: &Path) -> Result<Option<PathBuf>
             log::warn!("{}: {why}", drawn.id);
             return Ok(None);
         }
-        Stored::Changed(why) => {
+        Stored::Redecoded(why) | Stored::Changed(why) => {
             return Err(Error::check(format!("the picture of {} is not the one that was judged", drawn.id))
                 .because(why)
                 .advise("keep it as evidence; hgad audit verify says whether the log is whole"));

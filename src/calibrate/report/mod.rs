@@ -41,6 +41,8 @@ pub struct Report<'a> {
     pub previous: Option<&'a Calibration>,
     /// Scores of known defective parts.
     pub defective: &'a [f32],
+    /// The score of each normal part.
+    pub parts: &'a [f32],
     /// What wrong decisions cost.
     pub costs: Option<Costs>,
     /// What it would have done to parts that are on record.
@@ -75,9 +77,16 @@ impl Report<'_> {
         let mut rows = vec![
             ("Threshold", format!("<b>{:.4}</b>", c.threshold)),
             ("Images", format!("{} of {} parts", c.images.len(), c.parts())),
-            ("Asked for", format!("at most {} false rejects {confidence}", percent(c.target_frr))),
-            ("Set to", format!("{} on average", percent(c.promised_frr))),
         ];
+        match c.costs {
+            Some(_) => {
+                rows.push(("Set to", "what is cheapest on these images; no rate of false rejects is promised".into()));
+            }
+            None => rows.extend([
+                ("Asked for", format!("at most {} false rejects {confidence}", percent(c.target_frr))),
+                ("Set to", format!("{} on average", percent(c.promised_frr))),
+            ]),
+        }
         rows.extend(c.audit.as_ref().map(|audit| {
             let moment = |at: &Option<String>| at.as_deref().map_or_else(|| "-".to_owned(), escaped);
             let told = format!(
@@ -156,8 +165,7 @@ impl Report<'_> {
             return;
         }
         let c = self.calibration;
-        let normal = c.images.iter().map(|image| image.score).collect::<Vec<_>>();
-        let curve = roc(&normal, self.defective);
+        let curve = roc(self.parts, self.defective);
         let Detection { images, detected, rate: (low, high) } = Detection::new(self.defective, c.threshold);
         let _ = write!(
             page,

@@ -5,12 +5,15 @@
 
 mod told;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+
+use jiff::Timestamp;
 
 use super::Portrait;
 use super::defects::clopper_pearson;
 use super::file::Calibration;
+use super::from_audit::ONE_IN;
 use crate::audit::{Entry, PictureEntry, Query, Range, Stored, read_picture};
 use crate::bundle::Bundle;
 use crate::digest::Digest;
@@ -43,6 +46,16 @@ pub struct Question<'a> {
     pub lane: Option<&'a str>,
 }
 
+impl Question<'_> {
+    /// Of which parts is asked.
+    fn told(&self) -> String {
+        let lane = self.lane.map_or_else(String::new, |lane| format!(" in lane {lane}"));
+        let moment = |word: &str, at: Option<Timestamp>| at.map_or_else(String::new, |at| format!(" {word} {at:.0}"));
+        let (from, to) = (moment("from", self.range.from), moment("to", self.range.to));
+        format!("parts of {}{lane} in {}{from}{to}", self.calibration.class, self.log.display())
+    }
+}
+
 /// What would have become of the parts.
 #[derive(Debug, Clone, Default)]
 pub struct WhatIf {
@@ -50,6 +63,8 @@ pub struct WhatIf {
     pub class: String,
     /// The calibration's threshold.
     pub threshold: f32,
+    /// Of which parts was asked, in words.
+    pub asked: String,
     /// Parts whose verdict is known: `[rejected then][rejected now]`.
     pub counts: [[u64; 2]; 2],
     /// Parts that had a verdict and of which nothing can be said: `[rejected then]`.
@@ -62,11 +77,15 @@ pub struct WhatIf {
     pub pictured: u64,
     /// Those of them that passed then: `[rejected now]`.
     pub pictured_passes: [u64; 2],
-    /// Pictures that were removed since, or are not what was written.
+    /// Pictures that were removed since, or cannot be read.
     pub gone: u64,
+    /// Pictures that are not the ones that were written.
+    pub exchanged: u64,
     /// Of the passed parts without a comparable score: those that were kept by chance, and so stand for all of them, and how many
     /// of these are rejected now.
     pub sample: (u64, u64),
+    /// Of the passed parts that were kept by chance, those whose pictures are gone.
+    pub sample_gone: u64,
     /// The first of the parts whose verdict changes, in the order of the records.
     pub changed: Vec<Changed>,
     /// How many more there are.
@@ -126,7 +145,7 @@ pub fn ask(question: &Question) -> Result<WhatIf> {
     let lane = question.lane.map(str::to_owned);
     let query = Query { class: Some(class.clone()), lane, range: question.range, ..Query::of_kind("part") };
     let mut answer = WhatIf { class, threshold, ..WhatIf::default() };
-    let mut known = Vec::new();
+    let mut known = BTreeMap::new();
     let mut stored = Vec::new();
     query.each_part(question.log, |entry, run| {
         if entry.is_known_bad() {
@@ -146,32 +165,51 @@ pub fn ask(question: &Question) -> Result<WhatIf> {
         } else if question.bundle.is_some() && case.file().is_some() {
             stored.push(case);
         } else {
+            answer.sample_gone += u64::from(question.bundle.is_some() && case.is_sampled_pass());
             answer.untold[usize::from(case.rejected)] += 1;
         }
         Ok(())
     })?;
     if let Some(bundle) = question.bundle {
         let again = again(question, bundle, &stored)?;
-        for (case, now) in stored.into_iter().zip(again) {
-            answer.count_again(&mut known, case, now);
+        for (case, again) in stored.into_iter().zip(again) {
+            answer.count_again(&mut known, case, again);
         }
     }
-    answer.finish(known)?;
+    answer.finish(known).map_err(|error| match query.unknown_names(question.log).unwrap_or_default().first() {
+        Some(unknown) => Error::usage(unknown.clone()).advise("name one of them, or another time"),
+        None => error,
+    })?;
+    answer.asked = question.told();
     if let Some(bundle) = question.bundle {
         answer.portraits = portraits(question, bundle, &answer.changed)?;
     }
     Ok(answer)
 }
 
-/// Scores stored pictures again; `None` for one that is not there any more.
-fn again(question: &Question, bundle: &Bundle, stored: &[Case]) -> Result<Vec<Option<Now>>> {
+/// What came of a stored picture.
+enum Again {
+    Scored(Now),
+    Gone,
+    Exchanged,
+}
+
+/// Scores stored pictures again.
+fn again(question: &Question, bundle: &Bundle, stored: &[Case]) -> Result<Vec<Again>> {
     let calibration = question.calibration;
     let class = bundle.manifest.class_index(&calibration.class)?;
     batch::for_each(bundle, "stored pictures", stored, |inspector, _, case| {
-        let Some(picture) = &case.picture else { return Ok(None) };
-        let Stored::Whole(image) = read_picture(question.pictures, picture)? else { return Ok(None) };
+        let Some(picture) = &case.picture else { return Ok(Again::Gone) };
+        let image = match read_picture(question.pictures, picture)? {
+            Stored::Whole(image) => image,
+            Stored::Gone(_) | Stored::Unreadable(_) => return Ok(Again::Gone),
+            Stored::Redecoded(why) | Stored::Changed(why) => {
+                log::warn!("{}: {why}", case.id);
+                return Ok(Again::Exchanged);
+            }
+        };
         if let Err(error) = calibration.check_frame(image.dimensions()) {
-            return Ok(Some(Now { score: f32::NAN, rejected: true, why: Some(error.line()) }));
+            return Ok(Again::Scored(Now { score: f32::NAN, rejected: true, why: Some(error.line()) }));
         }
         let inspection = inspector.inspect(&image, class, &calibration.reference)?;
         let fault = calibration
@@ -180,7 +218,7 @@ fn again(question: &Question, bundle: &Bundle, stored: &[Case]) -> Result<Vec<Op
         let other = inspection.resembles.map(|other| format!("it looks like '{}'", bundle.manifest.classes[other]));
         let why = fault.map(|fault| fault.to_string()).or(other);
         let rejected = why.is_some() || calibration.rejects(inspection.score);
-        Ok(Some(Now { score: inspection.score, rejected, why }))
+        Ok(Again::Scored(Now { score: inspection.score, rejected, why }))
     })
 }
 
@@ -225,21 +263,31 @@ impl Case {
 }
 
 impl WhatIf {
-    fn count(&mut self, changed: &mut Vec<(u64, Changed)>, case: Case, now: Now) {
+    /// Of what changes the first parts are kept in `changed`, by the numbers of their records, and the rest is counted.
+    fn count(&mut self, changed: &mut BTreeMap<u64, Changed>, case: Case, now: Now) {
         self.counts[usize::from(case.rejected)][usize::from(now.rejected)] += 1;
         self.scores[usize::from(case.rejected)].push(now.score);
         if case.rejected != now.rejected {
             let Case { seq, id, time, score: was, picture, .. } = case;
             let Now { score, rejected, why } = now;
-            changed.push((seq, Changed { id, time, was, score, rejected, why, picture }));
+            changed.insert(seq, Changed { id, time, was, score, rejected, why, picture });
+            if changed.len() > LISTED {
+                changed.pop_last();
+                self.more += 1;
+            }
         }
     }
 
-    fn count_again(&mut self, changed: &mut Vec<(u64, Changed)>, case: Case, now: Option<Now>) {
-        let Some(now) = now else {
-            self.gone += 1;
-            self.untold[usize::from(case.rejected)] += 1;
-            return;
+    fn count_again(&mut self, changed: &mut BTreeMap<u64, Changed>, case: Case, again: Again) {
+        let now = match again {
+            Again::Scored(now) => now,
+            missing => {
+                self.gone += u64::from(matches!(missing, Again::Gone));
+                self.exchanged += u64::from(matches!(missing, Again::Exchanged));
+                self.sample_gone += u64::from(case.is_sampled_pass());
+                self.untold[usize::from(case.rejected)] += 1;
+                return;
+            }
         };
         self.pictured += 1;
         if !case.rejected {
@@ -251,7 +299,7 @@ impl WhatIf {
         self.count(changed, case, now);
     }
 
-    fn finish(&mut self, mut changed: Vec<(u64, Changed)>) -> Result<()> {
+    fn finish(&mut self, changed: BTreeMap<u64, Changed>) -> Result<()> {
         if self.known() == 0 {
             return Err(Error::usage(format!(
                 "nothing can be told of {} of '{}'",
@@ -263,9 +311,7 @@ impl WhatIf {
                  (--pictures), or another time",
             ));
         }
-        changed.sort_by_key(|(seq, _)| *seq);
-        self.more = changed.len().saturating_sub(LISTED) as u64;
-        self.changed = changed.into_iter().take(LISTED).map(|(_, part)| part).collect();
+        self.changed = changed.into_values().collect();
         Ok(())
     }
 
@@ -292,10 +338,15 @@ impl WhatIf {
     }
 
     /// Of the passed parts without a comparable score the share that is rejected now lies between these, with 95% confidence
-    /// (Clopper and Pearson); `None` where no picture was kept by chance.
+    /// (Clopper and Pearson); `None` where no picture was kept by chance, or so many of them are gone that the rest is no fair sample.
     pub fn rejected_passes(&self) -> Option<(f64, f64)> {
         let (of, hits) = self.sample;
-        (of > 0).then(|| clopper_pearson(hits as usize, of as usize))
+        (of > 0 && self.is_fair()).then(|| clopper_pearson(hits as usize, of as usize))
+    }
+
+    /// Whether what is left of the sample stands for all of it: retention removes the oldest pictures, and not any.
+    pub fn is_fair(&self) -> bool {
+        self.sample_gone * ONE_IN <= self.sample.0 + self.sample_gone
     }
 }
 
@@ -319,6 +370,11 @@ mod tests {
         let (least, most) = sampled.rejected_passes().unwrap();
         assert!((low - (0.006 + 0.99 * least)).abs() < 1e-12 && (high - (0.006 + 0.99 * most)).abs() < 1e-12);
         assert!(low < 0.026 && 0.026 < high && high < 0.08, "{low} {high}");
+
+        // Of a sample that lost its oldest pictures nothing is told.
+        let unfair = WhatIf { sample_gone: 6, ..sampled.clone() };
+        assert!(WhatIf { sample_gone: 5, ..sampled.clone() }.is_fair() && !unfair.is_fair());
+        assert_eq!((unfair.rejected_passes(), unfair.reject_rates().1), (None, (0.0062, 0.9862)));
 
         let whole = WhatIf { counts: [[9890, 10], [40, 60]], recorded: 10_000, ..WhatIf::default() };
         assert_eq!(whole.reject_rates(), (0.01, (0.007, 0.007)));

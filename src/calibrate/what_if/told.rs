@@ -23,6 +23,7 @@ impl WhatIf {
         let [passed, rejected] = self.untold;
         let parts = |count: u64| print::counted(count, "part");
         let mut remarks = vec![
+            format!("asked about {}", self.asked),
             format!("of {} with a verdict {}", parts(self.known() + passed + rejected), self.rates()),
             format!(
                 "{} known by recorded scores, {} by stored pictures that were scored again",
@@ -39,11 +40,21 @@ impl WhatIf {
         }
         if self.gone > 0 {
             remarks.push(format!(
-                "{} not there any more, or not what was written",
+                "{} not there any more, or cannot be read",
                 match self.gone {
                     1 => "1 picture is".to_owned(),
                     gone => format!("{gone} pictures are"),
                 }
+            ));
+        }
+        if self.exchanged > 0 {
+            remarks.push(format!("{} not the one that was written", print::counted(self.exchanged, "picture")));
+        }
+        if !self.is_fair() {
+            remarks.push(format!(
+                "{} of {} that were kept by chance are gone: what is left says nothing of all that passed",
+                self.sample_gone,
+                parts(self.sample.0 + self.sample_gone)
             ));
         }
         if let Some((low, high)) = self.rejected_passes() {

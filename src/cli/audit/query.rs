@@ -1,10 +1,9 @@
 //! `hgad audit query`.
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{BufWriter, Write};
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::ValueEnum;
@@ -196,6 +195,7 @@ impl Bounds for u64 {
 }
 
 pub(super) fn run(args: QueryArgs) -> Result<()> {
+    check(&args)?;
     let kind = (args.kind != ANY).then_some(args.kind);
     let mut out = BufWriter::new(std::io::stdout().lock());
     let mut printed = |line: &str| {
@@ -217,7 +217,7 @@ pub(super) fn run(args: QueryArgs) -> Result<()> {
         found += 1;
         row.clear();
         match args.format {
-            Format::Table => table_row(&mut row, entry),
+            Format::Table => table_row(&mut row, line, entry),
             Format::Csv => csv_row(&mut row, entry, run),
             Format::Json => row.push_str(&String::from_utf8_lossy(line)),
         }
@@ -228,51 +228,69 @@ pub(super) fn run(args: QueryArgs) -> Result<()> {
     out.flush().map_err(|error| Error::device("standard output cannot be written").because(error))?;
     log::info!("{} found", print::counted(found, "record"));
     match found {
-        0 => hint(&query, &args.file),
+        0 => {
+            query.unknown_names(&args.file)?.iter().for_each(|told| log::warn!("{told}"));
+            Ok(())
+        }
         _ => Ok(()),
     }
 }
 
-/// Says what names there are, where somebody asked for one that no part has: it may be misspelt.
-fn hint(query: &Query, file: &Path) -> Result<()> {
-    if query.class.is_none() && query.lane.is_none() {
-        return Ok(());
+/// Refuses what can find nothing whatever is in the log.
+fn check(args: &QueryArgs) -> Result<()> {
+    let which = &args.which;
+    if let (Some(from), Some(to)) = (which.from, which.to)
+        && from.0 >= to.0
+    {
+        return Err(Error::usage("--from is not before --to").advise("give the earlier moment as --from"));
     }
-    let (mut classes, mut lanes) = (BTreeSet::new(), BTreeSet::new());
-    let all = Query { range: query.range, scan: query.scan, ..Query::of_kind(Kind::Part.as_str()) };
-    all.each(file, |_, entry, _| {
-        for (names, name) in [(&mut classes, &entry.class), (&mut lanes, &entry.lane)] {
-            if let Some(name) = name.as_ref().filter(|name| !names.contains(*name)) {
-                names.insert(name.clone());
-            }
-        }
-        Ok(true)
-    })?;
-    for (what, asked, names) in [("class", &query.class, classes), ("lane", &query.lane, lanes)] {
-        let Some(asked) = asked.as_ref().filter(|asked| !names.contains(*asked)) else { continue };
-        let names = names.into_iter().collect::<Vec<_>>().join(", ");
-        let there_are = if names.is_empty() { "none".to_owned() } else { names };
-        log::warn!("no part of that time has the {what} '{asked}'; there are: {there_are}");
+    let of_parts = [
+        ("--lane", which.lane.is_some()),
+        ("--class", which.class.is_some()),
+        ("--verdict", which.verdict.is_some()),
+        ("--reason", which.reason.is_some()),
+        ("--fate", which.fate.is_some()),
+        ("--score", which.score.is_some()),
+    ];
+    let asked = of_parts.into_iter().find(|(_, is_given)| *is_given);
+    match asked.filter(|_| ![Kind::Part.as_str(), ANY].contains(&args.kind.as_str())) {
+        Some((option, _)) => Err(Error::usage(format!("{option} asks about parts, and --kind {} is none", args.kind))
+            .advise(format!("leave {option} out, or --kind"))),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 const TABLE: &str =
     "record     time                         part       class         verdict     score  threshold  fate         why\n";
 
-fn table_row(row: &mut String, entry: &Entry) {
+/// What every record has, which the table has columns for.
+const COMMON: [&str; 8] = ["seq", "prev", "kind", "time", "monotonic_ns", "synchronised", "part", "hash"];
+/// So many characters of a value are shown.
+const SHOWN: usize = 100;
+
+/// What a record that is no part holds, in its own words.
+fn told(line: &[u8]) -> String {
+    let fields = serde_json::from_slice::<serde_json::Map<_, _>>(line).unwrap_or_default();
+    let fields = fields.into_iter().filter(|(name, value)| !COMMON.contains(&name.as_str()) && !value.is_null());
+    let told = fields.map(|(name, value)| {
+        let value = value.as_str().map_or_else(|| value.to_string(), |text| text.trim().replace('\n', " | "));
+        match value.char_indices().nth(SHOWN) {
+            Some((end, _)) => format!("{name} {}...", &value[..end]),
+            None => format!("{name} {value}"),
+        }
+    });
+    told.collect::<Vec<_>>().join(", ")
+}
+
+fn table_row(row: &mut String, line: &[u8], entry: &Entry) {
     let number = |value: Option<f32>| value.map_or_else(|| "-".to_owned(), |value| print::fitted(value, 3, 9));
     let (text, dash) = (|value: &Option<String>| value.clone().unwrap_or_else(|| "-".into()), "-".to_owned());
     let part = entry.part.map_or(dash, |part| part.to_string());
     // Writing into a text does not fail.
     let _ = write!(row, "{:<9}  {}  ", entry.seq, entry.time);
     if entry.kind != "part" {
-        let what = [&entry.device, &entry.alarm, &entry.why, &entry.reason, &entry.text, &entry.run];
-        let mut words = what.iter().filter_map(|word| word.as_deref()).collect::<Vec<_>>();
-        let challenge = entry.challenge_told();
-        words.extend(challenge.as_deref());
-        words.extend(entry.raised.map(|raised| if raised { "raised" } else { "over" }));
-        let _ = write!(row, "{part:<9}  {}: {}", entry.kind, words.join(", "));
+        let told = entry.challenge_told().unwrap_or_else(|| told(line));
+        let _ = write!(row, "{part:<9}  {}: {told}", entry.kind);
         return;
     }
     let why = [&entry.reason, &entry.detail, &entry.fate_reason];

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::again::{Again, Sources, pictures_folder};
 use super::query::Which;
-use crate::audit::{Entry, PictureEntry, Stored, read_picture};
+use crate::audit::{Entry, Kind, PictureEntry, Removed, Stored, read_picture};
 use crate::{Error, Result, print};
 
 const EXAMPLES: &str = r"Examples:
@@ -59,6 +59,8 @@ pub(super) fn run(args: ReplayArgs) -> Result<()> {
     let mut again = Again::open(&args.sources)?;
     let folder = pictures_folder(args.pictures.as_deref(), &args.file);
     let mut rows = BTreeMap::<String, Row>::new();
+    let query = args.which.query(Some(Kind::Part.as_str().into()));
+    let removed = Removed::of(&args.file, query.range)?;
     let mut refusal = None;
     let mut judged = |entry: &Entry, picture: &PictureEntry| -> Result<()> {
         let row = rows.entry(entry.class.clone().unwrap_or_default()).or_default();
@@ -69,12 +71,19 @@ pub(super) fn run(args: ReplayArgs) -> Result<()> {
         }
         let image = match read_picture(&folder, picture)? {
             Stored::Whole(image) => image,
+            Stored::Gone(why) if !removed.explains(picture, entry.verdict.as_deref()) => {
+                row.changed += 1;
+                return print::line(format_args!(
+                    "record {}: {why}, and no record says that it was removed",
+                    entry.seq
+                ));
+            }
             Stored::Gone(why) | Stored::Unreadable(why) => {
                 log::debug!("record {}: {why}", entry.seq);
                 row.gone += 1;
                 return Ok(());
             }
-            Stored::Changed(why) => {
+            Stored::Redecoded(why) | Stored::Changed(why) => {
                 row.changed += 1;
                 return print::line(format_args!("record {}: {why}", entry.seq));
             }
@@ -82,9 +91,9 @@ pub(super) fn run(args: ReplayArgs) -> Result<()> {
         let (inspection, rejects) = again.judge(entry, &image)?;
         compare(row, entry, inspection.score, rejects, args.tolerance)
     };
-    args.which.query(Some("part".into())).each_part(&args.file, |part, _| match &part.picture {
-        // What was never kept cannot be gone.
-        Some(picture) if part.score.is_some() && picture.file.is_some() => judged(part, picture),
+    query.each_part(&args.file, |part, _| match &part.picture {
+        // What was never kept cannot be gone. A score that was no number is not written down, and was judged all the same.
+        Some(picture) if part.calibration.is_some() && picture.file.is_some() => judged(part, picture),
         _ => Ok(()),
     })?;
     table(&rows)?;
@@ -100,9 +109,13 @@ fn compare(row: &mut Row, entry: &Entry, score: f32, rejects: bool, tolerance: f
         // Too late to count then.
         _ => true,
     };
-    row.largest = if difference.is_nan() { f32::NAN } else { row.largest.max(difference) };
+    row.largest = match (score.is_nan(), recorded.is_nan()) {
+        (true, true) => row.largest,
+        (false, false) => row.largest.max(difference),
+        _ => f32::NAN,
+    };
     match verdict {
-        true if score.to_bits() == recorded.to_bits() => row.same += 1,
+        true if score.to_bits() == recorded.to_bits() || score.is_nan() && recorded.is_nan() => row.same += 1,
         true if difference <= tolerance => row.within += 1,
         _ => {
             row.differ += 1;
@@ -134,7 +147,7 @@ fn conclude(rows: &BTreeMap<String, Row>, refusal: Option<Error>, tolerance: f32
     let (differ, changed, judged) = (sum(|row| row.differ), sum(|row| row.changed), sum(|row| row.same + row.within));
     if differ + changed > 0 {
         return Err(Error::check(format!(
-            "{} came out different, {} changed",
+            "{} came out different, {} changed or missing",
             print::counted(differ, "part"),
             print::counted(changed, "picture")
         ))
@@ -142,6 +155,17 @@ fn conclude(rows: &BTreeMap<String, Row>, refusal: Option<Error>, tolerance: f32
             true => "on a machine of another architecture, or with another version of hgad, give a --tolerance",
             false => "hgad audit verify says whether the log is whole; keep both as evidence",
         }));
+    }
+    let (gone, refused) = (sum(|row| row.gone), sum(|row| row.refused));
+    if judged > 0 && gone + refused > 0 {
+        log::warn!(
+            "{} judged again, and nothing can be said of {gone} whose pictures are gone and of {refused} that another model or calibration \
+             judged",
+            match judged {
+                1 => "1 part was".to_owned(),
+                more => format!("{more} parts were"),
+            }
+        );
     }
     match (judged, refusal) {
         (0, Some(error)) => Err(error),

@@ -8,8 +8,9 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 
 use super::again::pictures_folder;
-use crate::audit::{self, Gallery, Origin, Shift, Trust, Verifier};
-use crate::cli::target;
+use super::keys::Keys;
+use crate::audit::{self, Checked, Gallery, Origin, Shift};
+use crate::cli::target::{self, Content};
 use crate::{Error, Result, print};
 
 const EXAMPLES: &str = r"Examples:
@@ -23,7 +24,8 @@ const EXAMPLES: &str = r"Examples:
 /// Write what a shift was like as one page (exit code 1 if pictures in it were exchanged)
 ///
 /// Counts, why parts were bad and where on the part, the trend over time, pictures of rejected parts, alarms and faults, and how
-/// fast verdicts were. The page is one HTML file that needs nothing else; it can be sent, kept and printed.
+/// fast verdicts were. The page is one HTML file that needs nothing else; it can be sent, kept and printed. With --key the log is
+/// checked first, and the page says so.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(super) struct ReportArgs {
@@ -41,9 +43,8 @@ pub(super) struct ReportArgs {
     /// Show so many pictures at most
     #[arg(long, value_name = "N", default_value_t = 60)]
     gallery: usize,
-    /// Check the log by this public key first, and say so on the page
-    #[arg(long, value_name = "FILE")]
-    key: Option<PathBuf>,
+    #[command(flatten)]
+    keys: Keys,
     /// The HTML file to write
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -90,30 +91,35 @@ impl Hours {
 }
 
 pub(super) fn run(args: &ReportArgs) -> Result<()> {
-    target::file(&args.out)?;
+    target::file(&args.out, Content::Page)?;
     let now = Timestamp::now().to_zoned(TimeZone::system());
     let shift = args.shift.shift(args.date, &now)?;
-    let checked = args.key.as_deref().map(|key| check(args, key)).transpose()?;
+    let checked = args.keys.are_given().then(|| check(args)).transpose()?;
     let log = args.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let gallery = Gallery { folder: pictures_folder(args.pictures.as_deref(), &args.file), most: args.gallery };
     let page = audit::report(&args.file, &shift, &Origin { log, checked }, &gallery)?;
     target::write(&args.out, &page.html)?;
     print::line(format_args!("the shift from {} to {} is in {}", shift.from, shift.to, args.out.display()))?;
-    match page.exchanged {
+    match page.suspect {
         0 => Ok(()),
-        1 => Err(Error::check("1 picture is not the one that was written; the page says which one")),
-        some => Err(Error::check(format!("{some} pictures are not those that were written; the page says which ones"))),
+        suspect => Err(Error::check(format!(
+            "{} not what was written, or gone though nobody removed it: the page says of which records",
+            print::counted(suspect as u64, "picture")
+        ))),
     }
 }
 
-fn check(args: &ReportArgs, key: &std::path::Path) -> Result<String> {
-    let trust = Trust { key: Some(Verifier::open(key)?), ..Trust::default() };
-    let verified = audit::verify(&args.file, &trust)?;
+fn check(args: &ReportArgs) -> Result<Checked> {
+    let verified = args.keys.check(&args.file)?;
     let signed = verified
         .signed
         .map_or_else(String::new, |signed| format!(" Lines 1 to {} are signed by {}.", signed.size, signed.origin));
     let lines = print::counted(verified.lines, "line");
-    Ok(format!("The log was checked: its {lines} are those that were written.{signed}"))
+    let told = match verified.unsigned.is_empty() {
+        true => format!("The log was checked: its {lines} are those that were written.{signed}"),
+        false => format!("The log was checked: its {lines} are one chain.{signed}"),
+    };
+    Ok(Checked { told, warnings: verified.warnings })
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::again::{Again, Sources, pictures_folder};
 use crate::audit::{Entry, PictureEntry, Query, Stored, read_picture};
-use crate::cli::target;
+use crate::cli::target::{self, Content};
 use crate::inspect::overlay::{Paint, beside};
 use crate::{Error, Result, print};
 
@@ -73,7 +73,7 @@ fn not_a_stored_picture(out: &Path, pictures: &Path) -> Result<()> {
 }
 
 pub(super) fn run(args: &ShowArgs) -> Result<()> {
-    target::file(&args.out)?;
+    target::file(&args.out, Content::Picture)?;
     let (entry, picture) = find(args)?;
     print::line(story(&entry))?;
     let picture = picture.or_else(|| entry.picture.clone()).ok_or_else(|| {
@@ -90,7 +90,9 @@ pub(super) fn run(args: &ShowArgs) -> Result<()> {
                 .advise("records of the kind pictures-removed say which were removed; --pictures names their folder"));
         }
         Stored::Unreadable(why) => return print::line(format_args!("there is nothing to show: {why}")),
-        Stored::Changed(why) => return Err(Error::check("its picture is not the one that was judged").because(why)),
+        Stored::Redecoded(why) | Stored::Changed(why) => {
+            return Err(Error::check("its picture is not the one that was judged").because(why));
+        }
     };
     if entry.calibration.is_none() {
         image.save(&args.out).map_err(|error| unwritten(&args.out, error))?;

@@ -10,12 +10,12 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
-use super::audit::Span;
-use super::target;
+use super::audit::{Keys, Span};
+use super::target::{self, Content};
 use crate::bundle::Bundle;
 use crate::calibrate::defects::{self, Costs, Detection};
 use crate::calibrate::report::Report;
-use crate::calibrate::{Aim, Calibrated, Calibration, Grouping, INTERVAL, Request, calibrate};
+use crate::calibrate::{Aim, Calibrated, Calibration, CalibrationImage, Grouping, INTERVAL, Request, calibrate};
 use crate::dataset::{self, HoldOut};
 use crate::digest::Digest;
 use crate::inspect::Mask;
@@ -148,6 +148,12 @@ struct SetArgs {
     /// and a person says which of them were good (--judged)
     #[arg(long, value_name = "FROM..TO", requires = "audit", conflicts_with_all = ["live", "hold_out"])]
     from_audit: Option<Span>,
+    /// With --from-audit: the public key that signs the audit
+    #[arg(long, value_name = "FILE", requires = "from_audit")]
+    key: Option<PathBuf>,
+    /// With --from-audit: a public key that signed it before that one did; may be given more than once
+    #[arg(long, value_name = "FILE", requires = "key")]
+    former_key: Vec<PathBuf>,
     /// With --from-audit: what a person says of the sample's rejected parts; made, with a line for each, where it is missing.
     /// Without it, the file beside --out that ends in .judged.txt
     #[arg(long, value_name = "FILE", requires = "from_audit")]
@@ -191,9 +197,9 @@ pub fn run(args: CalibrateArgs) -> Result<()> {
 }
 
 fn set(args: SetArgs) -> Result<()> {
-    target::replaced_file(&args.out)?;
+    target::replaced_file(&args.out, Content::Calibration)?;
     let page = args.out.with_extension(if args.review { "review.html" } else { "html" });
-    target::replaced_file(&page)?;
+    target::replaced_file(&page, Content::Page)?;
     let bundle = Bundle::open(&args.model)?;
     let selection = args.hold_out.map_or(HoldOut::All, |n| HoldOut::Held(n as usize));
     let recorded = Recorded::new(args.audit, args.pictures);
@@ -201,6 +207,7 @@ fn set(args: SetArgs) -> Result<()> {
     let images = match (args.live, &args.config, &recorded, args.from_audit) {
         (Some(count), Some(config), ..) => live::take(config, args.lane.as_deref(), count, &args.images)?,
         (_, _, Some(recorded), Some(span)) => {
+            Keys { key: args.key, former_key: args.former_key }.check(recorded.log())?;
             let judged = args.judged.unwrap_or_else(|| args.out.with_extension("judged.txt"));
             let (images, from) = recorded.take(&args.class, args.lane.as_deref(), span, &judged, &args.images)?;
             source = Some(from);
@@ -242,6 +249,7 @@ fn set(args: SetArgs) -> Result<()> {
         portraits: &portraits,
         previous: previous.as_ref().map(|(previous, _)| previous),
         defective: &calibrated.defective,
+        parts: &calibrated.parts,
         costs: args.costs,
         what_if: what_if.as_ref(),
     };
@@ -253,8 +261,8 @@ fn set(args: SetArgs) -> Result<()> {
     let parts = calibration.parts();
     if calibration.promised_frr > calibration.target_frr && calibration.costs.is_none() {
         log::warn!(
-            "{} are too few to set a false-reject rate of {}: {} are needed; the largest of their scores is the threshold",
-            print::counted(parts as u64, "part"),
+            "so few parts ({}) cannot set a false-reject rate of {}: {} are needed; the largest of their scores is the threshold",
+            parts,
             args.target_frr,
             aim.parts_needed()
         );
@@ -282,13 +290,25 @@ fn previous(path: &std::path::Path, calibration: &Calibration) -> Option<(Calibr
 
 fn tell_of_costs(calibrated: &Calibrated, costs: Option<Costs>) -> Result<()> {
     let calibration = &calibrated.calibration;
-    let normal = calibration.images.iter().map(|image| image.score).collect::<Vec<_>>();
-    let curve = defects::roc(&normal, &calibrated.defective);
+    let curve = defects::roc(&calibrated.parts, &calibrated.defective);
     let Some(best) = costs.and_then(|costs| costs.optimum(&curve, calibration.threshold)) else { return Ok(()) };
     print::line(format_args!(
         "cheapest    a threshold of {} costs {:.4} per part, this one {:.4}",
         best.threshold, best.cost, best.cost_of_set
     ))
+}
+
+/// Says how many good parts a picture's limits reject on top of the rate: they are taken for a fault of the camera.
+fn tell_of_pictures(calibration: &Calibration) -> Result<()> {
+    let Some(limits) = calibration.picture else { return Ok(()) };
+    let odd = |image: &&CalibrationImage| image.picture.is_some_and(|picture| limits.fault(&picture).is_some());
+    match calibration.images.iter().filter(odd).count() {
+        0 => Ok(()),
+        odd => print::line(format_args!(
+            "besides     {odd} of {} would be taken for a fault of the camera, and rejected whatever the threshold is",
+            print::counted(calibration.images.len() as u64, "image")
+        )),
+    }
 }
 
 /// So many of the most unusual images are shown: what does not belong among normal parts is among them.
@@ -303,12 +323,18 @@ fn tell(calibration: &Calibration) -> Result<()> {
     ))?;
     print::line(format_args!("threshold   {}", calibration.threshold))?;
     let confidence = calibration.confidence.map(|share| format!(" with {}% confidence", 100.0 * share));
-    print::line(format_args!(
-        "asked for   at most {:.2}% false rejects{}",
-        100.0 * calibration.target_frr,
-        confidence.as_deref().unwrap_or(" on average")
-    ))?;
-    print::line(format_args!("set to      {:.2}% on average", 100.0 * calibration.promised_frr))?;
+    match calibration.costs {
+        Some(_) => print::line("set to      what is cheapest on these images; no rate of false rejects is promised")?,
+        None => {
+            print::line(format_args!(
+                "asked for   at most {:.2}% false rejects{}",
+                100.0 * calibration.target_frr,
+                confidence.as_deref().unwrap_or(" on average")
+            ))?;
+            print::line(format_args!("set to      {:.2}% on average", 100.0 * calibration.promised_frr))?;
+        }
+    }
+    tell_of_pictures(calibration)?;
     if let Some((low, high)) = calibration.realised_frr {
         print::line(format_args!(
             "the line's  {:.2}% to {:.2}%, with {}% probability, if its parts are like these (docs/calibration.md)",

@@ -12,7 +12,7 @@ use crate::calibrate::from_audit::{FromAudit, Judged, Sample};
 use crate::calibrate::what_if::{Question, WhatIf, ask};
 use crate::cli::audit::{Span, pictures_folder};
 use crate::digest::Digest;
-use crate::{Result, print};
+use crate::{Error, Result, print};
 
 /// The report tells of so much time.
 const LAST: SignedDuration = SignedDuration::from_hours(7 * 24);
@@ -31,8 +31,13 @@ impl Recorded {
         Some(Recorded { log, pictures })
     }
 
-    /// Copies pictures of good parts of `class`, of one lane or of all, into the new folder `folder`; gives them, and where they come from. `judged` is the file in
-    /// which a person says which rejected parts were good.
+    /// The audit's newest file.
+    pub(super) fn log(&self) -> &Path {
+        &self.log
+    }
+
+    /// Copies pictures of good parts of `class`, of one lane or of all, into the new folder `folder`; gives them, and where they come
+    /// from. `judged` is the file in which a person says which rejected parts were good. The folder has all of them, or none.
     ///
     /// # Errors
     ///
@@ -49,7 +54,16 @@ impl Recorded {
         let said = Judged::open(judged)?;
         said.check(&sample, judged, &self.pictures)?;
         live::new_folder(folder)?;
-        let (images, from) = sample.copy(&self.pictures, &said, folder)?;
+        // What was begun and not ended would look like a whole sample.
+        let begun = folder.with_added_extension("unfinished");
+        let _ = std::fs::remove_dir_all(&begun);
+        live::new_folder(&begun)?;
+        let copied = sample.copy(&self.pictures, &said, &begun);
+        let (images, from) = copied.inspect_err(|_| drop(std::fs::remove_dir_all(&begun)))?;
+        std::fs::rename(&begun, folder).map_err(|error| {
+            Error::device(format!("{} cannot become {}", begun.display(), folder.display())).because(error)
+        })?;
+        let images = images.iter().filter_map(|image| Some(folder.join(image.file_name()?))).collect::<Vec<_>>();
         print::line(format_args!(
             "taken       {} of passed parts, {} of rejected ones that were good; {} were bad, {} not there",
             print::counted(from.passed as u64, "picture"),

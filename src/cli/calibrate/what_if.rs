@@ -7,9 +7,9 @@ use crate::bundle::Bundle;
 use crate::calibrate::Calibration;
 use crate::calibrate::report;
 use crate::calibrate::what_if::{Question, WhatIf, ask};
-use crate::cli::audit::{Moment, pictures_folder};
-use crate::cli::target;
-use crate::{Result, print};
+use crate::cli::audit::{Keys, Moment, pictures_folder};
+use crate::cli::target::{self, Content};
+use crate::{Error, Result, print};
 
 const EXAMPLES: &str = r"Examples:
   # Another threshold on the same images: recorded scores tell
@@ -33,6 +33,8 @@ pub struct WhatIfArgs {
     /// The audit file; files of the same log that were closed lie beside it
     #[arg(long, value_name = "LOG")]
     audit: PathBuf,
+    #[command(flatten)]
+    keys: Keys,
     /// A calibration that was in use then; may be given more than once
     #[arg(long, value_name = "FILE")]
     was: Vec<PathBuf>,
@@ -60,7 +62,8 @@ pub struct WhatIfArgs {
 }
 
 pub fn run(args: &WhatIfArgs) -> Result<()> {
-    args.out.as_deref().map_or(Ok(()), target::file)?;
+    args.out.as_deref().map_or(Ok(()), |path| target::file(path, Content::Page))?;
+    args.keys.check(&args.audit)?;
     let (calibration, digest) = Calibration::open(&args.calibration)?;
     let was = args.was.iter().map(|path| Calibration::open(path).map(|(was, digest)| (digest, was)));
     let mut was = was.collect::<Result<Vec<_>>>()?;
@@ -77,9 +80,15 @@ pub fn run(args: &WhatIfArgs) -> Result<()> {
     })?;
     print::line(&answer)?;
     list(&answer, args.list)?;
-    let Some(out) = &args.out else { return Ok(()) };
-    target::write(out, &report::what_if::page(&calibration, &answer))?;
-    print::line(format_args!("the page is {}", out.display()))
+    if let Some(out) = &args.out {
+        target::write(out, &report::what_if::page(&calibration, &answer))?;
+        print::line(format_args!("the page is {}", out.display()))?;
+    }
+    match answer.exchanged {
+        0 => Ok(()),
+        exchanged => Err(Error::check(format!("{} not what was written", print::counted(exchanged, "picture")))
+            .advise("keep them as evidence; hgad audit verify says whether the log is whole")),
+    }
 }
 
 fn list(answer: &WhatIf, most: usize) -> Result<()> {

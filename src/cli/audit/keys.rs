@@ -1,0 +1,42 @@
+//! By which keys a log is checked before it is believed.
+
+use std::path::{Path, PathBuf};
+
+use crate::Result;
+use crate::audit::{self, Trust, Verified, Verifier};
+
+/// The public keys of a log.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(in crate::cli) struct Keys {
+    /// The public key that signs the audit
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) key: Option<PathBuf>,
+    /// A public key that signed it before that one did; may be given more than once
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub(in crate::cli) former_key: Vec<PathBuf>,
+}
+
+impl Keys {
+    pub(in crate::cli) fn are_given(&self) -> bool {
+        self.key.is_some()
+    }
+
+    /// # Errors
+    ///
+    /// A key cannot be read.
+    pub(super) fn trust(&self) -> Result<Trust> {
+        let former = self.former_key.iter().map(|path| Verifier::open(path)).collect::<Result<_>>()?;
+        Ok(Trust { key: self.key.as_deref().map(Verifier::open).transpose()?, former, kept: None })
+    }
+
+    /// Checks the log in `path`, which a run may be writing, and warns of what cannot be ruled out.
+    ///
+    /// # Errors
+    ///
+    /// It is not what was written.
+    pub(in crate::cli) fn check(&self, path: &Path) -> Result<Verified> {
+        let verified = audit::verify_while_written(path, &self.trust()?)?;
+        verified.warnings.iter().for_each(|warning| log::warn!("{}: {warning}", path.display()));
+        Ok(verified)
+    }
+}
