@@ -19,6 +19,8 @@ use rand_chacha::ChaCha8Rng;
 
 /// Names the folder that a child writes into.
 const CHILD: &str = "HGAD_AUDIT_CHILD";
+/// Names a file: while it is there, the shim fails.
+const SICK: &str = "HGAD_SICK";
 
 /// How often a writer is killed; more often by hand.
 fn kills() -> usize {
@@ -68,13 +70,17 @@ fn a_child_writes_until_it_is_killed() {
         ..AuditConfig::in_file(Path::new(&folder).join("audit.jsonl"))
     };
     let log = AuditLog::open(&config, &run).unwrap();
+    if let Some(sick) = std::env::var_os(SICK) {
+        std::fs::write(sick, "").unwrap();
+    }
     for number in 0.. {
         log.part(&part(number), PartContext { bundle: Digest::zero() }).unwrap();
         // One write a line, so that the other side never reads a part of one.
         let told = format!("\nON DISK {}\n", log.on_disk());
         // SAFETY: the buffer is as long as is said; a pipe that nobody reads ends the child, which is what it is for.
         unsafe { libc::write(1, told.as_ptr().cast(), told.len()) };
-        if number % 8 == 0 {
+        // A disk that fails takes nothing for half a second, and all must find room until then.
+        if number % 8 == 0 || std::env::var_os(SICK).is_some() {
             std::thread::sleep(Duration::from_millis(1));
         }
     }
@@ -86,12 +92,22 @@ struct Writer {
 }
 
 impl Writer {
-    fn start(folder: &Path, shim: Option<(&Path, &Path)>) -> Self {
+    fn start(folder: &Path, shim: Option<&Shim>) -> Self {
+        Self::on_a_sick_disk(folder, shim, None)
+    }
+
+    /// With `sick`, a seed, half of the steps in the folder fail once the log is open.
+    fn on_a_sick_disk(folder: &Path, shim: Option<&Shim>, sick: Option<usize>) -> Self {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", "a_child_writes_until_it_is_killed", "--nocapture", "--test-threads=1"]);
         command.env(CHILD, folder).stdout(Stdio::piped()).stderr(Stdio::null());
-        if let Some((library, notes)) = shim {
-            command.env("LD_PRELOAD", library).env("HGAD_SYNCED", notes);
+        if let Some(shim) = shim {
+            command.env("LD_PRELOAD", &shim.library).env("HGAD_SYNCED", &shim.notes);
+            command.env("HGAD_NAMES", &shim.names).env("HGAD_FOLDER", folder);
+            if let Some(sick) = sick {
+                let _ = std::fs::remove_file(&shim.sick);
+                command.env(SICK, &shim.sick).env("HGAD_FAILS", sick.to_string());
+            }
         }
         Writer { child: command.spawn().unwrap() }
     }
@@ -125,15 +141,16 @@ fn check(log: &Path) -> Verified {
         Ok(verified) => verified,
         Err(error) => {
             assert!(error.to_string().contains("is cut off"), "{}\n{:?}", error.report(), files(log).unwrap());
-            let text = std::fs::read(log).unwrap();
+            // The newest one has a number of its own when the end came while the file was closed.
+            let newest = files(log).unwrap().pop().unwrap().path;
+            let text = std::fs::read(&newest).unwrap();
             let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
             let copy = tempfile::tempdir().unwrap();
             for file in files(log).unwrap() {
                 std::fs::copy(&file.path, copy.path().join(file.path.file_name().unwrap())).unwrap();
             }
-            let copied = copy.path().join("audit.jsonl");
-            std::fs::write(&copied, &text[..whole]).unwrap();
-            verify(&copied, &Trust::default()).unwrap()
+            std::fs::write(copy.path().join(newest.file_name().unwrap()), &text[..whole]).unwrap();
+            verify(&copy.path().join("audit.jsonl"), &Trust::default()).unwrap()
         }
     }
 }
@@ -177,12 +194,28 @@ fn synced(notes: &Path) -> HashMap<u64, u64> {
 
 const SHIM: &str = r#"
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+static pthread_mutex_t one = PTHREAD_MUTEX_INITIALIZER;
+enum { WELL, FAILS, FAILS_BUT_IS_DONE };
+/* What becomes of this step: on a disk that is sick it fails half of the time, in one of these two ways. */
+static int fails(void) {
+    static unsigned int seed;
+    char *sick = getenv("HGAD_SICK");
+    if (!sick || access(sick, F_OK)) return WELL;
+    if (!seed) seed = 1 + (unsigned int)atoi(getenv("HGAD_FAILS"));
+    int chance = rand_r(&seed) % 4;
+    return chance < 2 ? WELL : chance - 1;
+}
 /* Writes down how long a file was when it was forced onto the disk. */
 static void note(int fd, off_t size) {
     struct stat found;
@@ -193,10 +226,46 @@ static void note(int fd, off_t size) {
     close(notes);
 }
 static off_t length(int fd) { struct stat found; return fstat(fd, &found) ? 0 : found.st_size; }
+static int is_folder(int fd) { struct stat found; return !fstat(fd, &found) && S_ISDIR(found.st_mode); }
+/* The files' names: a line for each, and an empty one. */
+static size_t listing(char *text, size_t room) {
+    size_t used = 0;
+    DIR *folder = opendir(getenv("HGAD_FOLDER"));
+    struct dirent *entry;
+    while ((entry = readdir(folder))) {
+        struct statx found;
+        if (strncmp(entry->d_name, "audit", 5) || used + 300 > room) continue;
+        if (statx(dirfd(folder), entry->d_name, 0, STATX_INO | STATX_BTIME, &found)) continue;
+        used += (size_t)sprintf(text + used, "%llu.%lld %s\n", (unsigned long long)found.stx_ino,
+                                found.stx_btime.tv_sec * 1000000000LL + found.stx_btime.tv_nsec, entry->d_name);
+    }
+    closedir(folder);
+    text[used++] = '\n';
+    return used;
+}
+static void keep(const char *text, size_t length, int only) {
+    char *names = getenv("HGAD_NAMES"), new[4096];
+    snprintf(new, sizeof new, "%s.new", names);
+    int file = open(only ? new : names, O_WRONLY | O_CREAT | (only ? O_TRUNC : O_APPEND), 0644);
+    if (write(file, text, length) != (ssize_t)length) abort();
+    close(file);
+    if (only && rename(new, names)) abort();
+}
 int fsync(int fd) {
+    static char text[1 << 16];
+    int (*really)(int) = (int (*)(int))dlsym(RTLD_NEXT, "fsync");
     off_t size = length(fd);
-    int result = ((int (*)(int))dlsym(RTLD_NEXT, "fsync"))(fd);
-    if (!result) note(fd, size);
+    if (!is_folder(fd)) {
+        int result = really(fd);
+        if (!result) note(fd, size);
+        return result;
+    }
+    pthread_mutex_lock(&one);
+    size_t used = listing(text, sizeof text);
+    int failed = fails() != WELL, result = failed ? -1 : really(fd);
+    if (!result) keep(text, used, 1);
+    pthread_mutex_unlock(&one);
+    if (failed) errno = EIO;
     return result;
 }
 int fdatasync(int fd) {
@@ -205,20 +274,80 @@ int fdatasync(int fd) {
     if (!result) note(fd, size);
     return result;
 }
+int renameat2(int from, const char *old, int to, const char *new, unsigned int flags) {
+    static char text[1 << 16];
+    pthread_mutex_lock(&one);
+    int fate = fails(), result = -1, why = EIO;
+    if (fate != FAILS) {
+        result = ((int (*)(int, const char *, int, const char *, unsigned int))dlsym(RTLD_NEXT, "renameat2"))(from, old, to, new, flags);
+        why = result ? errno : EIO;
+        if (!result) keep(text, listing(text, sizeof text), 0);
+        if (fate != WELL) result = -1;
+    }
+    pthread_mutex_unlock(&one);
+    if (result) errno = why;
+    return result;
+}
 "#;
 
-/// Compiles the shim; `None` where there is no C compiler, which the test says.
-fn shim(folder: &Path) -> Option<PathBuf> {
-    let (source, library) = (folder.join("shim.c"), folder.join("shim.so"));
-    std::fs::write(&source, SHIM).unwrap();
-    let compiled = Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(&source).status();
-    match compiled {
-        Ok(status) if status.success() => Some(library),
-        _ => {
-            eprintln!("skipped: there is no C compiler");
-            None
+/// What sees all that is forced onto the disk, and may fail.
+struct Shim {
+    library: PathBuf,
+    /// How long each file was when it was forced onto the disk.
+    notes: PathBuf,
+    /// The files' names when the folder was, and after each step since.
+    names: PathBuf,
+    sick: PathBuf,
+}
+
+impl Shim {
+    /// Compiles it; `None` where there is no C compiler, which the test says.
+    fn new(folder: &Path) -> Option<Self> {
+        let (source, library) = (folder.join("shim.c"), folder.join("shim.so"));
+        std::fs::write(&source, SHIM).unwrap();
+        let compiled = Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(&source).status();
+        match compiled {
+            Ok(status) if status.success() => {
+                let [notes, names, sick] = ["synced", "names", "sick"].map(|name| folder.join(name));
+                Some(Shim { library, notes, names, sick })
+            }
+            _ => {
+                eprintln!("skipped: there is no C compiler");
+                None
+            }
         }
     }
+}
+
+/// A file whatever its name, as the shim writes it: a number is given again, so the moment in which the file was made belongs to it.
+fn which(path: &Path) -> String {
+    let found = path.metadata().unwrap();
+    let made = found.created().map_or(0, |made| made.duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos());
+    format!("{}.{made}", found.ino())
+}
+
+/// The machine loses its power: of the files' new names, and of those that are gone, some have reached the disk.
+fn lose_names(folder: &Path, names: &Path, random: &mut ChaCha8Rng) {
+    let text = std::fs::read_to_string(names).unwrap_or_default();
+    let _ = std::fs::remove_file(names);
+    let listings = text.split_inclusive("\n\n").filter(|listing| listing.ends_with("\n\n")).collect::<Vec<_>>();
+    let Some(chosen) = listings.get(random.random_range(0..=listings.len())) else { return };
+    let mut found = HashMap::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.file_name().unwrap().to_string_lossy().starts_with("audit") {
+            let (which, aside) = (which(&path), folder.join(format!("aside-{}", found.len())));
+            std::fs::rename(&path, &aside).unwrap();
+            found.insert(which, aside);
+        }
+    }
+    for line in chosen.lines().filter(|line| !line.is_empty()) {
+        let (which, name) = line.split_once(' ').unwrap();
+        if let Some(aside) = found.remove(which) {
+            std::fs::rename(aside, folder.join(name)).unwrap();
+        }
+    }
+    found.values().for_each(|aside| std::fs::remove_file(aside).unwrap());
 }
 
 /// The machine loses its power: of what was not forced onto the disk some is there, some is zeros, and the rest is gone.
@@ -248,17 +377,42 @@ fn lose_power(folder: &Path, notes: &Path, random: &mut ChaCha8Rng) {
 #[test]
 fn a_power_cut_loses_nothing_that_was_on_disk() {
     let folder = tempfile::tempdir().unwrap();
-    let Some(library) = shim(folder.path()) else { return };
-    let (log, notes) = (folder.path().join("audit.jsonl"), folder.path().join("synced"));
+    let Some(shim) = Shim::new(folder.path()) else { return };
+    let log = folder.path().join("audit.jsonl");
     let mut random = ChaCha8Rng::seed_from_u64(12);
     let mut promised = 0;
     for cut in 0..kills() {
-        let writer = Writer::start(folder.path(), Some((&library, &notes)));
+        let writer = Writer::start(folder.path(), Some(&shim));
         let on_disk = writer.kill_after(Duration::from_micros(random.random_range(0..30_000)));
         promised += on_disk;
-        lose_power(folder.path(), &notes, &mut random);
+        lose_names(folder.path(), &shim.names, &mut random);
+        lose_power(folder.path(), &shim.notes, &mut random);
         let found = check(&log).parts;
         assert!(found >= promised, "power cut {cut}: {found} parts are there, {promised} were promised");
+        promised = found;
+        carry_away(&log, &mut promised);
+    }
+}
+
+/// Files get no new names, and the folder is not forced onto the disk, now and then; the writer is killed in between, and every other time
+/// the machine loses its power too.
+#[test]
+fn a_file_that_is_closed_on_a_sick_disk_loses_nothing_that_was_on_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(shim) = Shim::new(folder.path()) else { return };
+    let log = folder.path().join("audit.jsonl");
+    let mut random = ChaCha8Rng::seed_from_u64(13);
+    let mut promised = 0;
+    for kill in 0..kills() {
+        let writer = Writer::on_a_sick_disk(folder.path(), Some(&shim), Some(kill));
+        let on_disk = writer.kill_after(Duration::from_micros(random.random_range(0..1_500_000)));
+        promised += on_disk;
+        if kill % 2 == 0 {
+            lose_names(folder.path(), &shim.names, &mut random);
+            lose_power(folder.path(), &shim.notes, &mut random);
+        }
+        let found = check(&log).parts;
+        assert!(found >= promised, "kill {kill}: {found} parts are there, {promised} were promised");
         promised = found;
         carry_away(&log, &mut promised);
     }

@@ -39,6 +39,11 @@ impl Link {
         &self.tree
     }
 
+    /// Whether the next line comes after the one with the hash `last`.
+    pub(super) fn follows(&self, last: &Digest) -> bool {
+        self.prev == *last
+    }
+
     /// Makes a line, with its line feed, of a JSON object, and moves on.
     pub(super) fn seal(&mut self, body: &str) -> String {
         let inner = body.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));

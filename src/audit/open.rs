@@ -41,7 +41,8 @@ pub trait Store: Send {
     /// Forces what was appended onto the disk.
     fn sync(&mut self) -> std::io::Result<()>;
 
-    /// Puts what was appended, all of which is on the disk, aside as `closed`, and goes on with `header` alone.
+    /// Puts what was appended, all of which is on the disk, aside as `closed`, and goes on with `header` alone, which is on the
+    /// disk for certain after the next [`Store::sync`]. After an error it goes on as before.
     fn rotate(&mut self, closed: &Path, header: &[u8]) -> std::io::Result<()>;
 
     /// Bytes that are free where it is; `None` where nobody knows.
@@ -54,6 +55,8 @@ struct Newest {
     path: PathBuf,
     /// Whether it is a file: a device or a pipe has no past, and nothing can be forced onto its disk.
     is_regular: bool,
+    /// Whether its folder has to be forced onto the disk, without which the file is not there after a power cut.
+    owes_folder: bool,
 }
 
 impl Newest {
@@ -73,7 +76,7 @@ impl Newest {
                     .advise("name a file, or leave [audit] key out"));
             }
         };
-        Ok((Newest { file, path: path.to_owned(), is_regular }, past))
+        Ok((Newest { file, path: path.to_owned(), is_regular, owes_folder: is_regular }, past))
     }
 
     /// Repairs what a power cut left, and puts the run's start on disk, with what is another than in the run before.
@@ -116,7 +119,6 @@ impl Newest {
         self.append(lines.as_bytes()).map_err(failed)?;
         if self.is_regular {
             self.sync().map_err(failed)?;
-            sync_folder(&path).map_err(failed)?;
         }
         Ok(End { link, length: whole + lines.len() as u64, signed: 0, signed_at: None })
     }
@@ -144,11 +146,17 @@ impl Store for Newest {
     }
 
     fn sync(&mut self) -> std::io::Result<()> {
-        self.file.sync_data()
+        self.file.sync_data()?;
+        if self.owes_folder {
+            sync_folder(&self.path)?;
+            self.owes_folder = false;
+        }
+        Ok(())
     }
 
     fn rotate(&mut self, closed: &Path, header: &[u8]) -> std::io::Result<()> {
         self.file = rotation::rotate(&self.path, closed, header)?;
+        self.owes_folder = true;
         Ok(())
     }
 

@@ -1,7 +1,9 @@
 //! Files of a log that are closed when they are long enough or a day is over, and compressed then.
 
+use std::ffi::CString;
 use std::fs::File;
 use std::io::{BufReader, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
@@ -10,6 +12,7 @@ use super::open::sync_folder;
 use super::read::{self, LogFile};
 use super::record::{Setting, wall_time};
 use super::tail::End;
+use super::verify;
 use crate::config::RotationConfig;
 use crate::digest::Digest;
 use crate::time::Monotonic;
@@ -67,58 +70,99 @@ fn upcoming(path: &Path) -> PathBuf {
     path.with_added_extension("next")
 }
 
-/// Closes the file `path` as `closed`, and puts another one in its place that begins with `header` and is locked. After a power
-/// cut at any moment [`recover`] finds the one or the other.
+/// Closes the file `path` as `closed`, and puts another one in its place that begins with `header` and is locked. When this
+/// fails the old one goes on, whatever its name is by then, and it may be tried again. That the new one bears its name is on
+/// disk once the folder was forced there, which is left to the caller: after a power cut at any moment before that [`recover`]
+/// finds the one or the other.
+///
+/// # Errors
+///
+/// The new file cannot be written, or a file cannot be given its name: one that has it already is never replaced.
 pub(super) fn rotate(path: &Path, closed: &Path, header: &[u8]) -> std::io::Result<File> {
     let upcoming = upcoming(path);
+    if !path.try_exists()? {
+        // An earlier attempt came to half its end, and could not go back then.
+        rename(closed, path)?;
+    }
     let mut file = File::create(&upcoming)?;
     file.write_all(header)?;
     file.sync_all()?;
+    // Its name must be there before the other file gives up its own.
+    sync_folder(path)?;
     drop(file);
     let file = File::options().append(true).open(&upcoming)?;
     // A file system without locks has none to give.
     let _ = file.try_lock();
-    std::fs::rename(path, closed)?;
-    std::fs::rename(&upcoming, path).inspect_err(|_| {
-        if !path.exists() {
-            let _ = std::fs::rename(closed, path);
+    rename(path, closed)?;
+    match rename(&upcoming, path) {
+        // Over a network what was done may be told as a failure.
+        Err(error) if upcoming.try_exists()? => {
+            let _ = rename(closed, path);
+            Err(error)
         }
-    })?;
-    sync_folder(path)?;
-    Ok(file)
+        _ => Ok(file),
+    }
 }
 
-/// Ends what a power cut interrupted: the file before was closed, and the next one does not bear the log's name yet.
+/// Gives a file another name, which no other file has.
+fn rename(from: &Path, to: &Path) -> std::io::Result<()> {
+    let [old, new] = [from, to].map(|path| CString::new(path.as_os_str().as_bytes()));
+    let (old, new) = (old?, new?);
+    // SAFETY: both are texts that end with a zero, and are only read.
+    let result =
+        unsafe { libc::renameat2(libc::AT_FDCWD, old.as_ptr(), libc::AT_FDCWD, new.as_ptr(), libc::RENAME_NOREPLACE) };
+    let error = match result {
+        0 => return Ok(()),
+        _ => std::io::Error::last_os_error(),
+    };
+    match error.raw_os_error() {
+        // Some file systems, those of networks above all, do not know how to do that in one step.
+        Some(libc::EINVAL | libc::ENOSYS) if !to.try_exists()? => std::fs::rename(from, to),
+        Some(libc::EEXIST | libc::EINVAL | libc::ENOSYS) => {
+            let name = to.file_name().unwrap_or_default().to_string_lossy();
+            Err(std::io::Error::new(
+                std::io::ErrorKind::AlreadyExists,
+                format!("there is a file {name} that this run did not close, and it is not replaced: move it away"),
+            ))
+        }
+        _ => Err(error),
+    }
+}
+
+/// Ends what a power cut interrupted: the file before was closed, and the next one does not bear the log's name yet. Where the
+/// next one does not continue it, since the file was written on, that goes on under its own name.
 ///
 /// # Errors
 ///
-/// The file cannot be moved; or the newest file of the log is gone.
+/// A file cannot be read or moved; or the newest file of the log is gone.
 pub(super) fn recover(path: &Path, files: &[LogFile]) -> Result<()> {
-    let was_closed = files.iter().any(|file| file.number.is_some());
-    if path.exists() || !was_closed {
-        return Ok(());
-    }
-    let upcoming = upcoming(path);
-    if upcoming.exists() {
-        return std::fs::rename(&upcoming, path).and_then(|()| sync_folder(path)).map_err(|error| {
-            Error::device(format!("audit file {} cannot be put in its place", path.display()))
-                .because(error)
-                .advise("check that this user may write its folder")
-        });
-    }
-    check(path, files)
+    let Some(next) = continuation(path, files)? else { return Ok(()) };
+    rename(&next, path).and_then(|()| sync_folder(path)).map_err(|error| {
+        Error::device(format!("audit file {} cannot be put in its place", path.display()))
+            .because(error)
+            .advise("check that this user may write its folder")
+    })
 }
 
 /// Whether a log can be continued, or what a power cut interrupted be ended.
 ///
 /// # Errors
 ///
-/// The newest file of the log is gone.
+/// A file cannot be read; or the newest file of the log is gone.
 pub(super) fn check(path: &Path, files: &[LogFile]) -> Result<()> {
-    let was_closed = files.iter().any(|file| file.number.is_some());
-    match path.exists() || !was_closed || upcoming(path).exists() {
-        true => Ok(()),
-        false => Err(Error::device(format!("audit file {} is gone", path.display()))
+    continuation(path, files).map(drop)
+}
+
+/// The file that is to be continued and does not bear the log's name since a power cut; `None` where one does, or none was begun.
+fn continuation(path: &Path, files: &[LogFile]) -> Result<Option<PathBuf>> {
+    let Some(newest) = files.iter().rfind(|file| file.number.is_some()).filter(|_| !path.exists()) else {
+        return Ok(None);
+    };
+    let upcoming = upcoming(path);
+    match upcoming.exists() {
+        true if verify::follows(&upcoming, &newest.path)? => Ok(Some(upcoming)),
+        true if !newest.is_compressed() => Ok(Some(newest.path.clone())),
+        _ => Err(Error::device(format!("audit file {} is gone", path.display()))
             .because("older files of the same log are there, and nothing can continue them")
             .advise("put it back; if it is lost, keep the others as evidence: move them away")),
     }
@@ -151,17 +195,37 @@ fn compress(files: Vec<PathBuf>) {
     }
 }
 
-/// The file is removed once another was read back that holds the same.
+/// The file is removed once another was read back that holds the same. Of an attempt that fails nothing is left.
 pub(super) fn compress_one(path: &Path) -> std::io::Result<()> {
     let (whole, partial) = (path.with_added_extension("gz"), path.with_added_extension("gz.partial"));
-    let mut out = File::create(&partial)?;
-    read::pack(BufReader::new(File::open(path)?), &mut out)?;
-    out.sync_all()?;
-    let packed = BufReader::new(File::open(&partial)?);
-    if Digest::of_all(MultiGzDecoder::new(packed))? != Digest::of_all(File::open(path)?)? {
-        return Err(std::io::Error::other("what was written is not what was read"));
+    match whole.try_exists()? {
+        // The end came before the file was removed.
+        true if holds(&whole, path)? => {}
+        true => {
+            let name = whole.file_name().unwrap_or_default().to_string_lossy();
+            return Err(std::io::Error::other(format!("there is a file {name}, which holds something else")));
+        }
+        false => {
+            let packed = pack(path, &partial).and_then(|()| rename(&partial, &whole));
+            packed.inspect_err(|_| drop(std::fs::remove_file(&partial)))?;
+        }
     }
-    std::fs::rename(&partial, &whole)?;
     sync_folder(path)?;
     std::fs::remove_file(path)
+}
+
+fn pack(path: &Path, packed: &Path) -> std::io::Result<()> {
+    let mut out = File::create(packed)?;
+    read::pack(BufReader::new(File::open(path)?), &mut out)?;
+    out.sync_all()?;
+    match holds(packed, path)? {
+        true => Ok(()),
+        false => Err(std::io::Error::other("what was written is not what was read")),
+    }
+}
+
+/// Whether the compressed file `packed` holds what `path` does.
+fn holds(packed: &Path, path: &Path) -> std::io::Result<bool> {
+    let packed = MultiGzDecoder::new(BufReader::new(File::open(packed)?));
+    Ok(Digest::of_all(packed)? == Digest::of_all(File::open(path)?)?)
 }

@@ -75,6 +75,8 @@ impl Tail {
         rotation.done();
         self.written = End { link, length: header.len() as u64, ..self.written };
         self.synced = self.written.clone();
+        // The file bears its name only when its folder is on disk too.
+        self.unsynced = Some(Instant::now());
         Ok(())
     }
 
@@ -130,7 +132,8 @@ impl Tail {
                 self.written = self.synced.clone();
                 self.unpublished = None;
                 self.torn = true;
-                self.unsynced = None;
+                // It is tried again, also when nothing more comes.
+                self.unsynced = Some(Instant::now());
                 Err(error)
             }
             _ => {

@@ -141,7 +141,7 @@ pub(super) fn read_newest<'t>(path: &Path, trust: &'t Trust) -> Result<Reading<'
     let files = files(path)?;
     if let [.., _, newest] = files.as_slice() {
         let kept = new_signatures(trust)?.kept_size();
-        let first = first_link(newest)?;
+        let first = first_link(&newest.path)?;
         if first.is_some_and(|first| kept.is_none_or(|kept| first.seq() <= kept)) {
             return read_files(std::slice::from_ref(newest), trust);
         }
@@ -154,11 +154,26 @@ fn new_signatures(trust: &Trust) -> Result<Signatures<'_>> {
 }
 
 /// What a file's first line says that it continues; `None` where it is no beginning in the middle of a log.
-fn first_link(file: &LogFile) -> Result<Option<Link>> {
+fn first_link(file: &Path) -> Result<Option<Link>> {
     let mut line = Vec::new();
-    open(&file.path)?.read_until(b'\n', &mut line).map_err(|error| cannot_be_read(&file.path, error))?;
+    open(file)?.read_until(b'\n', &mut line).map_err(|error| cannot_be_read(file, error))?;
     let envelope = line.strip_suffix(b"\n").and_then(|content| Envelope::open(content).ok());
     Ok(envelope.and_then(|envelope| envelope.continues()))
+}
+
+/// Whether the file `next` begins with a line that continues the last one of the file `before`.
+///
+/// # Errors
+///
+/// One of them cannot be read.
+pub(super) fn follows(next: &Path, before: &Path) -> Result<bool> {
+    let mut last = None;
+    for line in open(before)?.split(b'\n') {
+        last = Some(line.map_err(|error| cannot_be_read(before, error))?);
+    }
+    let last = last.and_then(|line| Envelope::open(&line).ok()).map(|last| last.hash);
+    let first = first_link(next)?;
+    Ok(first.zip(last).is_some_and(|(first, last)| first.follows(&last)))
 }
 
 fn read_files<'t>(files: &[LogFile], trust: &'t Trust) -> Result<Reading<'t>> {
@@ -174,7 +189,7 @@ fn read_files<'t>(files: &[LogFile], trust: &'t Trust) -> Result<Reading<'t>> {
         newest: Following::default(),
         misdated: None,
     };
-    let first = files.first().map(first_link).transpose()?.flatten();
+    let first = files.first().map(|file| first_link(&file.path)).transpose()?.flatten();
     if let Some(link) = first.filter(|link| link.seq() > 0) {
         reading.verified.warnings.push(format!(
             "lines 1 to {} are in files that are not here: what is here continues them, and says nothing of them",

@@ -154,26 +154,28 @@ impl Scribe {
     }
 
     fn write(&mut self, desk: &Desk, urgency: Urgency) -> std::io::Result<()> {
-        let appended = self.append(desk).and_then(|()| self.sign(urgency.last));
+        let mut closed = Ok(());
+        let appended = self.append(desk, &mut closed).and_then(|()| self.sign(urgency.last));
         // What a full disk still took is forced onto it, whatever becomes of the rest.
         let forced = match self.tail.unsynced() {
             Some(since) if urgency.at_once || since.elapsed() >= SYNC_EVERY => self.force(desk),
             _ => Ok(()),
         };
-        appended.and(forced)?;
+        appended.and(forced).and(closed)?;
         // A file that begins with nothing behind it would be of no use.
         if urgency.last { Ok(()) } else { self.tail.rotate() }
     }
 
-    fn append(&mut self, desk: &Desk) -> std::io::Result<()> {
+    /// Writes all that was taken. A file that cannot be closed where it is long enough, of which `closed` tells, grows on.
+    fn append(&mut self, desk: &Desk, closed: &mut std::io::Result<()>) -> std::io::Result<()> {
         while self.written < self.batch.len() {
             let end = self.batch.len().min(self.written + self.group);
             self.tail.append(self.batch.range(self.written..end).map(|waiting| &waiting.body))?;
             self.written = end;
             if self.written >= self.group {
                 self.force(desk)?;
-                if !self.batch.is_empty() {
-                    self.tail.rotate()?;
+                if closed.is_ok() && !self.batch.is_empty() {
+                    *closed = self.tail.rotate();
                 }
             }
         }

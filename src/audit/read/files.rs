@@ -25,7 +25,7 @@ pub struct LogFile {
 
 impl LogFile {
     /// Whether its name says that it is compressed.
-    pub(super) fn is_compressed(&self) -> bool {
+    pub(in crate::audit) fn is_compressed(&self) -> bool {
         self.path.extension().is_some_and(|ending| ending == "gz")
     }
 

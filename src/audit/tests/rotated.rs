@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::audit::read::files;
-use crate::audit::rotation::compress_one;
+use crate::audit::rotation::{compress_one, recover, rotate};
 use crate::config::{RotationConfig, SigningConfig};
 
 struct Rotated {
@@ -119,6 +119,68 @@ fn a_power_cut_while_a_file_is_closed_leaves_one_that_can_be_continued() {
     std::fs::rename(&file, &next).unwrap();
     log.run(1);
     assert_eq!(log.verify().unwrap().runs, 3);
+}
+
+#[test]
+fn a_closed_file_is_never_replaced() {
+    let folder = Folder::new();
+    let (file, closed) = (folder.file(), folder.path("audit.000001.jsonl"));
+    std::fs::write(&file, "new\n").unwrap();
+    std::fs::write(&closed, "old\n").unwrap();
+    let error = rotate(&file, &closed, b"header\n").unwrap_err();
+    assert!(error.to_string().contains("audit.000001.jsonl") && error.to_string().contains("not replaced"), "{error}");
+    let read = |path: &PathBuf| std::fs::read_to_string(path).unwrap();
+    assert_eq!((read(&file).as_str(), read(&closed).as_str()), ("new\n", "old\n"));
+    // Nor is a compressed one.
+    let packed = folder.path("audit.000001.jsonl.gz");
+    compress_one(&closed).unwrap();
+    std::fs::write(&closed, "other\n").unwrap();
+    let error = compress_one(&closed).unwrap_err();
+    assert!(error.to_string().contains("holds something else"), "{error}");
+    assert!(closed.exists() && packed.exists());
+    // One that was compressed just before the end is removed by the next run.
+    std::fs::write(&closed, "old\n").unwrap();
+    compress_one(&closed).unwrap();
+    assert!(!closed.exists() && packed.exists());
+}
+
+#[test]
+fn of_a_compression_that_fails_nothing_is_left() {
+    let folder = Folder::new();
+    std::fs::create_dir(folder.path("audit.000001.jsonl")).unwrap();
+    assert!(compress_one(&folder.path("audit.000001.jsonl")).is_err());
+    assert!(!folder.path("audit.000001.jsonl.gz.partial").exists());
+}
+
+#[test]
+fn a_file_that_was_written_on_after_half_its_end_goes_on() {
+    let log = Rotated::new(1_000_000);
+    log.run(5);
+    let (file, closed) = (log.folder.file(), log.folder.path("audit.000001.jsonl"));
+    let lines = log.folder.lines();
+    // The next file has no name of its own yet, and continues less than what was written on.
+    let mut link = Link::START;
+    let mut header = |number: usize| {
+        lines[link.seq() as usize..number]
+            .iter()
+            .for_each(|line| link.advance(line[line.len() - 66..line.len() - 2].parse().unwrap(), line.as_bytes()));
+        let body = format!(r#"{{"kind":"continued","time":"2026-11-24T16:22:31.137055Z","peaks":{:?}}}"#, {
+            use crate::audit::checkpoint::base64;
+            link.tree().peaks().iter().map(|peak| base64(*peak)).collect::<Vec<_>>()
+        });
+        link.clone().seal(&body)
+    };
+    let (stale, right) = (header(4), header(lines.len()));
+    for (header, is_written_on) in [(stale.as_str(), true), ("{ torn", true), (right.as_str(), false)] {
+        std::fs::rename(&file, &closed).unwrap();
+        std::fs::write(log.folder.path("audit.jsonl.next"), header).unwrap();
+        recover(&file, &files(&file).unwrap()).unwrap();
+        assert_eq!(
+            (closed.exists(), log.folder.lines().len() == lines.len()),
+            (!is_written_on, is_written_on),
+            "{header}"
+        );
+    }
 }
 
 #[test]
