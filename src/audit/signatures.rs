@@ -56,8 +56,10 @@ pub(super) struct Signatures<'t> {
     pub(super) newest: Option<Signed>,
     /// Lines that a run found and continued, though nobody had signed them.
     pub(super) adopted: Vec<Range<u64>>,
-    /// Up to here lines are signed, or are known to be adopted.
+    /// Up to here lines are signed, or are known to be adopted, or are in files that are not here.
     settled: u64,
+    /// Lines of the log in files that are not here.
+    absent: u64,
 }
 
 /// A checkpoint, as it stands in the log.
@@ -69,7 +71,8 @@ pub(super) struct Signed {
 }
 
 impl<'t> Signatures<'t> {
-    pub(super) fn new(trust: &'t Trust) -> Result<Self, Doubt> {
+    /// Of a log whose first `absent` lines are in files that are not here.
+    pub(super) fn new(trust: &'t Trust, absent: u64) -> Result<Self, Doubt> {
         let kept = trust.kept.as_deref().map(|note| kept(note, trust)).transpose()?;
         Ok(Signatures {
             trust,
@@ -80,7 +83,8 @@ impl<'t> Signatures<'t> {
             count: 0,
             newest: None,
             adopted: Vec::new(),
-            settled: 0,
+            settled: absent,
+            absent,
         })
     }
 
@@ -142,8 +146,7 @@ impl<'t> Signatures<'t> {
         let key = line.key.as_deref().map(str::parse::<Verifier>).transpose();
         let doubt = |why: String, advice| Doubt { why: format!("line {} {why}", before.size() + 1), advice };
         let key = key.map_err(|why| doubt(format!("names a key that is none: {why}"), TAMPERED))?;
-        if self.settled == 0 && before.size() > 0 && self.count == 0 && self.run.is_none() {
-            self.settled = before.size();
+        if self.absent > 0 && before.size() == self.absent {
             self.keeps_copy = line.checkpoint_copy.unwrap_or_default();
             if let Some(key) = key.as_ref().filter(|key| !self.trust.knows(key)) {
                 return Err(doubt(format!("is of a run that another key signs: {key}"), FOREIGN));

@@ -140,7 +140,7 @@ pub(super) fn read<'t>(path: &Path, trust: &'t Trust) -> Result<Reading<'t>> {
 pub(super) fn read_newest<'t>(path: &Path, trust: &'t Trust) -> Result<Reading<'t>> {
     let files = files(path)?;
     if let [.., _, newest] = files.as_slice() {
-        let kept = new_signatures(trust)?.kept_size();
+        let kept = new_signatures(trust, 0)?.kept_size();
         let first = first_link(&newest.path)?;
         if first.is_some_and(|first| kept.is_none_or(|kept| first.seq() <= kept)) {
             return read_files(std::slice::from_ref(newest), trust);
@@ -149,8 +149,8 @@ pub(super) fn read_newest<'t>(path: &Path, trust: &'t Trust) -> Result<Reading<'
     read_files(&files, trust)
 }
 
-fn new_signatures(trust: &Trust) -> Result<Signatures<'_>> {
-    Signatures::new(trust).map_err(|doubt| Error::usage(doubt.why).advise(doubt.advice))
+fn new_signatures(trust: &Trust, absent: u64) -> Result<Signatures<'_>> {
+    Signatures::new(trust, absent).map_err(|doubt| Error::usage(doubt.why).advise(doubt.advice))
 }
 
 /// What a file's first line says that it continues; `None` where it is no beginning in the middle of a log.
@@ -177,9 +177,10 @@ pub(super) fn follows(next: &Path, before: &Path) -> Result<bool> {
 }
 
 fn read_files<'t>(files: &[LogFile], trust: &'t Trust) -> Result<Reading<'t>> {
+    let first = files.first().map(|file| first_link(&file.path)).transpose()?.flatten();
     let mut reading = Reading {
         link: Link::START,
-        signatures: new_signatures(trust)?,
+        signatures: new_signatures(trust, first.as_ref().map_or(0, Link::seq))?,
         verified: Verified::default(),
         deciders: None,
         first: 0,
@@ -189,7 +190,6 @@ fn read_files<'t>(files: &[LogFile], trust: &'t Trust) -> Result<Reading<'t>> {
         newest: Following::default(),
         misdated: None,
     };
-    let first = files.first().map(|file| first_link(&file.path)).transpose()?.flatten();
     if let Some(link) = first.filter(|link| link.seq() > 0) {
         reading.verified.warnings.push(format!(
             "lines 1 to {} are in files that are not here: what is here continues them, and says nothing of them",

@@ -1,7 +1,9 @@
 //! Logs of several files.
 
+use std::io::BufRead;
+
 use super::*;
-use crate::audit::read::files;
+use crate::audit::read::{self, files};
 use crate::audit::rotation::{compress_one, recover, rotate};
 use crate::config::{RotationConfig, SigningConfig};
 
@@ -119,6 +121,23 @@ fn a_power_cut_while_a_file_is_closed_leaves_one_that_can_be_continued() {
     std::fs::rename(&file, &next).unwrap();
     log.run(1);
     assert_eq!(log.verify().unwrap().runs, 3);
+}
+
+#[test]
+fn lines_that_nobody_signed_are_named_over_files_too() {
+    let mut log = Rotated::new(4_000);
+    let signing = log.config.signing.take();
+    log.run(20);
+    let unsigned = verify(&log.folder.file(), &Trust::default()).unwrap().lines;
+    assert!(log.closed().len() >= 2, "{:?}", log.closed());
+    log.config.signing = signing;
+    log.run(1);
+    assert_eq!(log.verify().unwrap().unsigned, [1..=unsigned]);
+    // Nothing is said of what is not here.
+    let first = log.closed().remove(0);
+    let absent = read::open(&first).unwrap().split(b'\n').count() as u64;
+    std::fs::remove_file(first).unwrap();
+    assert_eq!(log.verify().unwrap().unsigned, [absent + 1..=unsigned]);
 }
 
 #[test]
