@@ -8,6 +8,8 @@ use crate::{Error, Result};
 
 /// How often a place that failed is tried again.
 const RETRY: Duration = Duration::from_secs(2);
+/// So many reasons of one failure are told apart; what comes then is told by the last of them.
+const REASONS: usize = 8;
 
 #[derive(Debug, Default)]
 struct State {
@@ -15,8 +17,37 @@ struct State {
     waiting: Option<String>,
     /// Since when one is being copied.
     copying_since: Option<Instant>,
-    failure: Option<String>,
+    /// Why none was copied since the last one that was: each reason once, the newest last. A place that fails by turns in two ways is
+    /// no news with every turn.
+    failures: Vec<String>,
     closing: bool,
+    /// The thread has ended.
+    ended: bool,
+}
+
+impl State {
+    /// An attempt to copy `note` ended; says whether it failed.
+    fn tried(&mut self, note: &str, copied: std::io::Result<()>) -> bool {
+        self.copying_since = None;
+        match copied {
+            Ok(()) => {
+                self.failures.clear();
+                self.waiting.take_if(|waiting| waiting == note);
+                false
+            }
+            Err(error) => {
+                let why = error.to_string();
+                if self.failures.len() < REASONS && !self.failures.contains(&why) {
+                    self.failures.push(why);
+                }
+                true
+            }
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.waiting.is_none() && self.copying_since.is_none()
+    }
 }
 
 #[derive(Debug)]
@@ -68,34 +99,54 @@ impl Copier {
     /// Why the newest checkpoint is not copied: the place fails, or takes longer than `patience`.
     pub(super) fn health(&self, patience: Duration) -> std::result::Result<(), String> {
         let state = self.0.state();
-        let hangs = state.copying_since.is_some_and(|since| since.elapsed() >= patience);
-        let why = match &state.failure {
-            _ if hangs => "it neither takes it nor fails",
-            Some(failure) => failure,
+        let hangs = || state.copying_since.is_some_and(|since| since.elapsed() >= patience);
+        let why = match state.failures.last() {
+            // Also while it is tried again: how it fails is known.
+            Some(failure) => failure.as_str(),
+            None if hangs() => "it neither takes it nor fails",
             None => return Ok(()),
         };
-        Err(format!("the checkpoint cannot be copied to {}: {why}", self.0.place))
+        Err(self.told(why))
     }
 
-    /// Waits until the newest checkpoint is copied, for `patience` at most, and ends the thread.
-    pub(super) fn close(&self, patience: Duration) -> std::result::Result<(), String> {
-        let end = Instant::now() + patience;
-        let mut state = self.0.state();
-        state.closing = true;
+    fn told(&self, why: &str) -> String {
+        format!("the checkpoint cannot be copied to {}: {why}", self.0.place)
+    }
+
+    /// Ends the thread once the newest checkpoint is copied, or cannot be.
+    fn end(&self) {
+        self.0.state().closing = true;
         self.0.changed.notify_all();
-        while state.waiting.is_some() || state.copying_since.is_some() {
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
-            }
+    }
+
+    /// Waits until the newest checkpoint is copied, until `end` at most.
+    fn wait(&self, end: Instant) -> std::result::Result<(), String> {
+        let mut state = self.0.state();
+        let mut left = end.saturating_duration_since(Instant::now());
+        while !state.is_done() && !left.is_zero() && !state.ended {
             state = self.0.wait(state, Some(left));
+            left = end.saturating_duration_since(Instant::now());
         }
-        let is_done = state.waiting.is_none() && state.copying_since.is_none();
-        drop(state);
-        match is_done {
-            true => Ok(()),
-            false => self.health(Duration::ZERO),
+        match (state.is_done(), state.failures.last()) {
+            (true, _) => Ok(()),
+            (false, why) => Err(self.told(why.map_or("it neither takes it nor fails", String::as_str))),
         }
+    }
+}
+
+/// Waits until all places have the newest checkpoint, for `patience` at most, and ends their threads. One that fails is no reason not to wait
+/// for the others.
+///
+/// # Errors
+///
+/// Why places do not have it, one after the other.
+pub(super) fn close(copiers: &[Copier], patience: Duration) -> std::result::Result<(), String> {
+    let end = Instant::now() + patience;
+    copiers.iter().for_each(Copier::end);
+    let failures = copiers.iter().filter_map(|copier| copier.wait(end).err()).collect::<Vec<_>>();
+    match failures.is_empty() {
+        true => Ok(()),
+        false => Err(failures.join("; ")),
     }
 }
 
@@ -104,7 +155,7 @@ fn work(desk: &Desk) {
     loop {
         let Some(note) = state.waiting.clone() else {
             if state.closing {
-                return;
+                break;
             }
             state = desk.wait(state, None);
             continue;
@@ -113,18 +164,18 @@ fn work(desk: &Desk) {
         drop(state);
         let copied = desk.place.put(&note);
         state = desk.state();
-        state.copying_since = None;
-        state.failure = copied.err().map(|error| error.to_string());
-        let failed = state.failure.is_some();
-        state.waiting.take_if(|waiting| !failed && *waiting == note);
+        let failed = state.tried(&note, copied);
         desk.changed.notify_all();
         if failed {
             if state.closing {
-                return;
+                break;
             }
             state = desk.wait(state, Some(RETRY));
         }
     }
+    state.ended = true;
+    drop(state);
+    desk.changed.notify_all();
 }
 
 #[cfg(test)]
@@ -140,7 +191,7 @@ mod tests {
         let path = folder.path().join("copy");
         let copier = Copier::start(Place::File(path.clone())).unwrap();
         (0..100).for_each(|number| copier.copy(format!("note {number}\n")));
-        copier.close(LONG).unwrap();
+        close(&[copier], LONG).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "note 99\n");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing else is left");
     }
@@ -173,6 +224,48 @@ mod tests {
         while copier.health(AT_ONCE).is_ok() {
             std::thread::sleep(Duration::from_millis(1));
         }
-        assert!(copier.close(AT_ONCE).unwrap_err().contains("neither takes it nor fails"));
+        assert!(close(&[copier], AT_ONCE).unwrap_err().contains("neither takes it nor fails"));
+    }
+    #[test]
+    fn a_place_that_hangs_again_and_again_is_told_of_by_how_it_fails() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("copy");
+        let pipe = path.with_added_extension("new");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let copier = Copier::start(Place::File(path)).unwrap();
+        copier.copy("note\n".into());
+        let mut told = Vec::new();
+        let mut listen = |until: Instant| {
+            while Instant::now() < until {
+                told.extend(copier.health(AT_ONCE).err());
+                told.dedup();
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        };
+        listen(Instant::now() + Duration::from_millis(200));
+        // Whoever reads the pipe lets it fail, as nothing can be forced onto a pipe's disk; then it hangs again.
+        drop(std::fs::read(&pipe).unwrap());
+        listen(Instant::now() + RETRY + Duration::from_millis(500));
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert!(told[0].contains("neither takes it nor fails") && told[1].contains("Invalid argument"), "{told:?}");
+    }
+
+    #[test]
+    fn reasons_that_come_by_turns_are_told_once() {
+        let mut state = State::default();
+        let mut told = Vec::new();
+        for why in ["refused", "timed out", "refused", "timed out", "no route", "refused"] {
+            assert!(state.tried("note", Err(std::io::Error::other(why))));
+            told.push(state.failures.last().cloned().unwrap());
+        }
+        told.dedup();
+        assert_eq!(told, ["refused", "timed out", "no route"]);
+        for port in 0..100 {
+            assert!(state.tried("note", Err(std::io::Error::other(format!("port {port}")))));
+        }
+        assert_eq!(state.failures.len(), REASONS);
+        state.waiting = Some("newer".into());
+        assert!(!state.tried("note", Ok(())));
+        assert!(state.failures.is_empty() && state.waiting.as_deref() == Some("newer"));
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::clock::Clock;
-use super::copier::Copier;
+use super::copier::{self, Copier};
 use super::deciders::Deciders;
 use super::desk::Refused;
 use super::past::{self, Past, Signing};
@@ -334,12 +334,17 @@ impl AuditLog {
     ///
     /// Records could not be written, and are lost now, or were lost before; or the last checkpoint could not be copied.
     pub fn close(self) -> Result<()> {
-        self.writer.close().map_err(|lost| {
-            Error::device(format!("audit file {}: {} records could not be written", self.path.display(), lost.records))
-                .because(lost.why)
-                .advise("check the disk and make room on it; the records that are missing are not in the file")
-        })?;
-        self.copiers.iter().try_for_each(|copier| copier.close(PATIENCE)).map_err(|why| {
+        let written = self.writer.close();
+        // Whatever became of the records: the last checkpoint is for those who want to know how the log ended.
+        let copied = copier::close(&self.copiers, PATIENCE);
+        if let Err(lost) = written {
+            let why = [Some(lost.why), copied.err()].into_iter().flatten().collect::<Vec<_>>().join("; ");
+            let what = format!("{} records could not be written", lost.records);
+            return Err(Error::device(format!("audit file {}: {what}", self.path.display()))
+                .because(why)
+                .advise("check the disk and make room on it; the records that are missing are not in the file"));
+        }
+        copied.map_err(|why| {
             let what = "is whole, and its newest checkpoint is not everywhere where it is kept";
             Error::device(format!("audit file {} {what}", self.path.display())).because(why).advise(
                 "mount the disk of [audit] checkpoint_copy, or bring its witness back; the next run brings them up to date",

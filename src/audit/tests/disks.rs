@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use super::*;
-use crate::audit::copier::Copier;
+use crate::audit::copier::{self, Copier};
 use crate::audit::deciders::Deciders;
 use crate::audit::place::Place;
 use crate::audit::record::Setting;
@@ -163,7 +163,7 @@ fn a_checkpoint_that_was_not_forced_onto_the_disk_is_signed_anew_and_only_then_p
     tail.checkpoint().unwrap();
     assert!(tail.checkpoint_due().is_none(), "nothing new");
     tail.sync().unwrap();
-    copier.close(EVER).unwrap();
+    copier::close(&[copier], EVER).unwrap();
     let kept = Some(std::fs::read_to_string(&copy).unwrap());
     let kept_size = kept.as_ref().unwrap().lines().nth(1).unwrap().parse::<u64>().unwrap();
     assert_eq!(kept_size, 4, "the first one, of three lines, was never published");

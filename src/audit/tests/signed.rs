@@ -213,6 +213,47 @@ fn a_copy_that_is_missing_or_a_log_without_a_past_is_refused() {
     assert!(error.report().contains("must have a past"), "{}", error.report());
 }
 
+/// A witness that takes its time to answer; gives its address and what it has got.
+fn slow_witness() -> (String, std::sync::Arc<std::sync::Mutex<Vec<String>>>) {
+    use std::io::{BufRead, BufReader, Read};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}/", listener.local_addr().unwrap());
+    let notes = std::sync::Arc::<std::sync::Mutex<Vec<String>>>::default();
+    let got = notes.clone();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map(Result::unwrap) {
+            let mut request = BufReader::new(stream.try_clone().unwrap());
+            let (mut head, mut length) = (String::new(), 0);
+            while request.read_line(&mut head).unwrap() > 2 {
+                length =
+                    head.to_lowercase().strip_prefix("content-length:").map_or(length, |l| l.trim().parse().unwrap());
+                head.clear();
+            }
+            let mut note = vec![0; length];
+            request.read_exact(&mut note).unwrap();
+            std::thread::sleep(std::time::Duration::from_millis(300));
+            got.lock().unwrap().push(String::from_utf8(note).unwrap());
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
+        }
+    });
+    (address, notes)
+}
+
+#[test]
+fn a_copy_s_disk_that_is_gone_does_not_keep_the_last_checkpoint_from_the_witness() {
+    let line = Signed::new();
+    let (address, notes) = slow_witness();
+    let witness = Some(address.parse().unwrap());
+    let copy = line.folder.path("not-mounted/checkpoint");
+    let log = line.open(Some(SigningConfig { checkpoint_copy: Some(copy), witness, ..line.signing() })).unwrap();
+    log.write(part(0)).unwrap();
+    log.stop(Monotonic::now(), "end", &Counters::default()).unwrap();
+    let error = log.close().unwrap_err().report();
+    assert!(error.contains("not-mounted/checkpoint") && !error.contains("127.0.0.1"), "{error}");
+    let last: serde_json::Value = serde_json::from_str(line.folder.lines().last().unwrap()).unwrap();
+    assert_eq!(notes.lock().unwrap().last().map(String::as_str), last["note"].as_str());
+}
+
 #[test]
 fn an_older_log_does_not_pass_for_the_newest() {
     let line = Signed::new();
