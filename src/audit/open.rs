@@ -200,7 +200,7 @@ impl AuditLog {
             key: signing.as_ref().map(|signing| signing.signer.verifier().to_string()),
             checkpoint_copy: places.is_some_and(|places| places.checkpoint_copy.is_some()),
             witness: places.and_then(|places| places.witness.as_ref()).map(ToString::to_string),
-            pictures: config.pictures.is_some(),
+            sample: config.pictures.as_ref().map(|pictures| pictures.sample),
         };
         let end = file.begin(past, started, run, &setting)?;
         let copiers = places.map(places_of).unwrap_or_default().into_iter().map(Copier::start);

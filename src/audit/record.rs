@@ -56,8 +56,8 @@ pub(super) struct Setting {
     pub(super) checkpoint_copy: bool,
     /// Who gets them.
     pub(super) witness: Option<String>,
-    /// Whether pictures are kept.
-    pub(super) pictures: bool,
+    /// The share of all parts whose pictures are kept whatever becomes of them, where pictures are kept.
+    pub(super) sample: Option<f64>,
 }
 
 /// What a part's record says beside what the line core knows.
@@ -117,8 +117,10 @@ impl Body {
             #[serde(skip_serializing_if = "Option::is_none")]
             witness: Option<String>,
             pictures: bool,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            sample: Option<f64>,
         }
-        let Setting { deciders, run: name, key, checkpoint_copy, witness, pictures } = setting;
+        let Setting { deciders, run: name, key, checkpoint_copy, witness, sample } = setting;
         // Monotonic time counts from the machine's start, so it can be compared within one boot only.
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let what = Start {
@@ -134,7 +136,8 @@ impl Body {
             key,
             checkpoint_copy,
             witness,
-            pictures,
+            pictures: sample.is_some(),
+            sample,
         };
         Self::event(Kind::Start, at, what)
     }
@@ -351,6 +354,8 @@ impl Body {
             deciders: &'a Deciders,
             key: Option<&'a str>,
             checkpoint_copy: bool,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            sample: Option<f64>,
         }
         let what = Continued {
             format_version: FORMAT_VERSION,
@@ -360,6 +365,7 @@ impl Body {
             deciders: &setting.deciders,
             key: setting.key.as_deref(),
             checkpoint_copy: setting.checkpoint_copy,
+            sample: setting.sample,
         };
         Self::event(Kind::Continued, at, what)
     }

@@ -2,10 +2,10 @@ use image::{Rgb, RgbImage};
 use serde_json::Value;
 
 use super::*;
-use crate::audit::AuditLog;
 use crate::audit::tests::{Folder, run_start, settled};
+use crate::audit::{AuditLog, Entry};
 use crate::camera::{Frame, Original};
-use crate::config::AuditConfig;
+use crate::config::{AuditConfig, RotationConfig};
 use crate::line::{Counters, Unknown};
 use crate::time::{Monotonic, StampSource};
 
@@ -88,7 +88,10 @@ fn a_share_of_the_passes_is_kept_and_anybody_can_tell_which() {
     let bench = Bench::new(|pictures| pictures.sample = 0.25);
     (0..80).for_each(|number| bench.part(number, Verdict::Pass, Some(&frame(number, None))));
     let run = bench.log.run_name().to_owned();
-    let (_, pictures, _) = bench.close();
+    let (folder, pictures, _) = bench.close();
+    // Who has the log alone knows the share, too.
+    let start: Entry = serde_json::from_str(&folder.lines()[0]).unwrap();
+    assert_eq!((start.run.as_deref(), start.sample), (Some(run.as_str()), Some(0.25)));
     let kept = pictures.iter().filter(|(_, picture)| picture["why"] == "sample").map(|(part, _)| *part);
     let kept = kept.collect::<Vec<_>>();
     assert_eq!(kept, (0..80).filter(|part| is_sample(&run, PartId(*part), 0.25)).collect::<Vec<_>>());
@@ -96,6 +99,26 @@ fn a_share_of_the_passes_is_kept_and_anybody_can_tell_which() {
     assert!(pictures.iter().all(|(_, picture)| picture.is_null() || picture["sampled"] == true));
     let of_many = (0..10_000).filter(|part| is_sample("20261124T162231.137055Z", PartId(*part), 0.01)).count();
     assert!((70..130).contains(&of_many), "{of_many}");
+}
+
+#[test]
+fn a_file_that_goes_on_says_the_share_and_a_log_without_pictures_says_none() {
+    let folder = Folder::new();
+    let pictures = PicturesConfig { sample: 0.5, ..PicturesConfig::in_folder(folder.path("pictures")) };
+    let rotation = RotationConfig { bytes: Some(1), daily: false };
+    let config = AuditConfig { pictures: Some(pictures), rotation, ..AuditConfig::in_file(folder.file()) };
+    for (pictures, share) in [(config.pictures.clone(), Some(0.5)), (None, None)] {
+        let log = AuditLog::open(&AuditConfig { pictures, ..config.clone() }, &run_start()).unwrap();
+        while log.on_disk() == 0 {
+            log.write(Body::note(Monotonic::now(), "news")).unwrap();
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        log.close().unwrap();
+        let first = folder.lines().remove(0);
+        let continued: Entry = serde_json::from_str(&first).unwrap();
+        assert_eq!((continued.kind.as_str(), continued.sample), ("continued", share), "{first}");
+        assert_eq!(first.contains("sample"), share.is_some());
+    }
 }
 
 #[test]

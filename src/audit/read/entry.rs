@@ -19,6 +19,10 @@ pub struct Entry {
     #[serde(default, deserialize_with = "fitting")]
     pub line: Option<String>,
     pub program: Option<String>,
+    /// Of parts, whose pictures are kept whatever becomes of them; of a `continued` too. `None` where no pictures are kept, and in
+    /// logs of before this was written.
+    #[serde(default, deserialize_with = "fitting")]
+    pub sample: Option<f64>,
     // A part.
     pub part: Option<u64>,
     pub lane: Option<String>,

@@ -151,7 +151,7 @@ fn a_checkpoint_that_was_not_forced_onto_the_disk_is_signed_anew_and_only_then_p
         key: key.as_ref().map(Verifier::to_string),
         checkpoint_copy: true,
         witness: None,
-        pictures: false,
+        sample: None,
     };
     let start = Body::start(Monotonic::now(), &run_start(), setting);
     let records = std::iter::once(start).chain((0..3).map(part)).collect::<Vec<_>>();
