@@ -1,7 +1,7 @@
 //! How long pictures are kept: by age, in whole days, and by space. Those of rejected parts, and of parts without a verdict,
 //! outlive those of passed ones.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use jiff::civil::Date;
@@ -25,6 +25,13 @@ struct Lot {
 struct Amount {
     files: u64,
     bytes: u64,
+}
+
+impl Amount {
+    fn count(&mut self, bytes: u64) {
+        self.files += 1;
+        self.bytes += bytes;
+    }
 }
 
 /// What lies in the pictures' folder.
@@ -88,8 +95,7 @@ impl Stock {
 
     fn count(&mut self, grave: bool, day: &str, run: &str, bytes: u64) {
         let amount = self.lots.entry(Lot { grave, day: day.to_owned(), run: run.to_owned() }).or_default();
-        amount.files += 1;
-        amount.bytes += bytes;
+        amount.count(bytes);
         self.bytes += bytes;
     }
 
@@ -102,11 +108,13 @@ impl Stock {
         self.keep_bytes.is_some_and(|most| self.bytes > most)
     }
 
-    /// Removes what is too old on the day `today`, and as much as is too much.
-    pub(super) fn sweep(&mut self, folder: &Path, today: &str) -> Vec<Removed> {
+    /// Removes what is too old on the day `today`, and as much as is too much. While nobody keeps the clock right (`synchronised`), it
+    /// alone makes nothing old: somebody may have set it to another year.
+    pub(super) fn sweep(&mut self, folder: &Path, today: &str, synchronised: bool) -> Vec<Removed> {
         let mut removed = Vec::new();
-        let old = self.lots.keys().filter(|lot| self.is_old(lot, today)).cloned().collect::<Vec<_>>();
-        for lot in old {
+        let days = self.lots.keys().map(|lot| lot.day.clone()).collect::<BTreeSet<_>>();
+        let old = self.lots.keys().filter(|lot| self.is_old(lot, today, (!synchronised).then_some(&days)));
+        for lot in old.cloned().collect::<Vec<_>>() {
             self.remove(folder, &lot, u64::MAX, &mut removed);
         }
         while let (true, Some(most)) = (self.is_over_full(), self.keep_bytes) {
@@ -116,42 +124,49 @@ impl Stock {
         removed
     }
 
-    fn is_old(&self, lot: &Lot, today: &str) -> bool {
+    /// Whether a lot is too old on the day `today`. With `days`, those of which there are pictures, as many of them must have come after it
+    /// as it is kept for: a clock that leaps makes one of them, and not a year.
+    fn is_old(&self, lot: &Lot, today: &str, days: Option<&BTreeSet<String>>) -> bool {
         let keep = if lot.grave { self.keep_rejects_days } else { self.keep_days };
         let (Some(keep), Ok(day), Ok(today)) = (keep, lot.day.parse::<Date>(), today.parse::<Date>()) else {
             return false;
         };
-        today.since(day).is_ok_and(|age| age.get_days() > keep.min(i32::MAX as u32) as i32)
+        let keep = keep.min(i32::MAX as u32) as i32;
+        let after = |days: &BTreeSet<String>| days.iter().filter(|other| **other > lot.day).count();
+        today.since(day).is_ok_and(|age| age.get_days() > keep) && days.is_none_or(|days| after(days) > keep as usize)
     }
 
     /// Removes pictures of a lot, the oldest first, until so many bytes are free. What cannot be removed is not counted any
-    /// longer: it must not be tried for ever.
+    /// longer, since it must not be tried for ever, and is not told of as removed either.
     fn remove(&mut self, folder: &Path, lot: &Lot, bytes: u64, removed: &mut Vec<Removed>) {
         let place = folder.join(&lot.run).join(&lot.day);
         let mut files = pictures(&place).unwrap_or_default();
         files.retain(|(why, ..)| is_grave(why) == lot.grave);
         files.sort_by(|a, b| a.1.cmp(&b.1));
-        let mut gone = Amount::default();
+        let (mut tried, mut gone) = (Amount::default(), Amount::default());
         let mut left = files.len();
         for (_, path, size) in files {
-            if gone.bytes >= bytes {
+            if tried.bytes >= bytes {
                 break;
             }
             left -= 1;
-            if let Err(error) = std::fs::remove_file(&path) {
-                log::warn!("picture {} cannot be removed: {error}", path.display());
+            tried.count(size);
+            match std::fs::remove_file(&path) {
+                Ok(()) => gone.count(size),
+                Err(error) => log::warn!("picture {} cannot be removed: {error}", path.display()),
             }
-            gone.files += 1;
-            gone.bytes += size;
         }
         let amount = self.lots.remove(lot).unwrap_or_default();
-        self.bytes = self.bytes.saturating_sub(if left > 0 { gone.bytes } else { amount.bytes });
+        self.bytes = self.bytes.saturating_sub(if left > 0 { tried.bytes } else { amount.bytes });
         if left > 0 {
-            let (files, bytes) = (left as u64, amount.bytes.saturating_sub(gone.bytes));
+            let (files, bytes) = (left as u64, amount.bytes.saturating_sub(tried.bytes));
             self.lots.insert(lot.clone(), Amount { files, bytes });
         } else {
             // Other pictures of that day, or of another day, may be left: then they stay.
             let _ = std::fs::remove_dir(&place).and_then(|()| std::fs::remove_dir(folder.join(&lot.run)));
+        }
+        if gone.files == 0 {
+            return;
         }
         match removed.last_mut().filter(|last| last.grave == lot.grave) {
             Some(last) => {
@@ -207,9 +222,18 @@ mod tests {
         }
 
         fn sweep(&self, change: impl FnOnce(&mut PicturesConfig)) -> (Vec<Removed>, Vec<String>) {
+            self.sweep_on("2026-11-24", true, change)
+        }
+
+        fn sweep_on(
+            &self,
+            today: &str,
+            synchronised: bool,
+            change: impl FnOnce(&mut PicturesConfig),
+        ) -> (Vec<Removed>, Vec<String>) {
             let mut config = PicturesConfig::in_folder(self.0.path().into());
             change(&mut config);
-            let removed = Stock::take(&config).unwrap().sweep(self.0.path(), "2026-11-24");
+            let removed = Stock::take(&config).unwrap().sweep(self.0.path(), today, synchronised);
             let days = folders(self.0.path()).unwrap().into_iter().flat_map(|run| folders(&run).unwrap());
             let left =
                 days.flat_map(|day| std::fs::read_dir(day).unwrap().map(|entry| name_of(&entry.unwrap().path())));
@@ -257,5 +281,31 @@ mod tests {
         assert_eq!(left, ["00000010-sample.png", "notes-of-somebody.txt"]);
         let (_, left) = folder.sweep(|config| config.keep_days = Some(1));
         assert_eq!(left, ["notes-of-somebody.txt"]);
+    }
+
+    #[test]
+    fn a_clock_that_nobody_keeps_right_makes_nothing_old_alone() {
+        let days = (10..=24).map(|day| format!("a/2026-11-{day}/000000{day}-sample.png")).collect::<Vec<_>>();
+        let days = days.iter().map(String::as_str).collect::<Vec<_>>();
+        let keep = |config: &mut PicturesConfig| config.keep_days = Some(10);
+        let left = |today: &str, synchronised: bool| Folder::with(&days).sweep_on(today, synchronised, keep).1.len();
+        assert_eq!(left("2027-11-24", true), 0, "whoever keeps it right has said that a year is over");
+        assert_eq!((left("2026-11-24", true), left("2026-11-24", false)), (11, 11));
+        assert_eq!(left("2027-11-24", false), 11, "those of the last days stay, whatever the clock says");
+        // The picture that is taken then is one day more, and not a year.
+        let leapt = Folder::with(&[&days[..], &["a/2027-11-24/00000001-sample.png"]].concat());
+        assert_eq!(leapt.sweep_on("2027-11-24", false, keep).1.len(), 11);
+    }
+
+    #[test]
+    fn what_could_not_be_removed_is_not_told_of_as_removed() {
+        let folder = Folder::with(&["a/2026-11-01/00000001-sample.png", "a/2026-11-01/00000003-sample.png"]);
+        // A folder of a picture's name is none that can be removed as a file.
+        std::fs::create_dir(folder.0.path().join("a/2026-11-01/00000002-sample.png")).unwrap();
+        let (removed, left) = folder.sweep(|config| config.keep_days = Some(1));
+        assert_eq!(removed, [Removed { grave: false, files: 2, bytes: 200, until: "2026-11-01".into() }]);
+        assert_eq!(left, ["00000002-sample.png"]);
+        let (removed, _) = folder.sweep(|config| config.keep_days = Some(1));
+        assert_eq!(removed, [], "nothing happened");
     }
 }

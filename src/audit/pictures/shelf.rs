@@ -9,6 +9,7 @@ use image::{ExtendedColorType, ImageEncoder, RgbImage};
 
 use super::retention::{Removed, Stock};
 use super::{Kept, Why};
+use crate::audit::is_synchronised;
 use crate::audit::record::wall_time;
 use crate::camera::Shot;
 use crate::config::PicturesConfig;
@@ -74,7 +75,7 @@ impl Shelf {
     /// Removes what need not be kept any longer.
     pub(super) fn sweep(&mut self) -> Vec<Removed> {
         let today = wall_time(Monotonic::now())[..10].to_owned();
-        self.stock.sweep(&self.folder, &today)
+        self.stock.sweep(&self.folder, &today, is_synchronised())
     }
 }
 
