@@ -187,8 +187,10 @@ impl Album {
         self.front.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn hold(&self, shot: Shot) -> Option<Held> {
+    /// Takes room for a frame. Pictures that only an alarm would keep make way, the oldest first.
+    fn hold(&self, front: &mut Front, shot: Shot) -> Option<Held> {
         let size = shot.size();
+        while self.taken.load(Ordering::Relaxed) + size > ROOM && front.before.pop_front().is_some() {}
         let before = self.taken.fetch_add(size, Ordering::Relaxed);
         let held = Held { shot, taken: self.taken.clone(), size };
         (before + size <= ROOM).then_some(held)
@@ -198,12 +200,14 @@ impl Album {
     pub(super) fn saw(&self, ticket: Ticket, is_open: bool, shot: Shot) {
         let mut front = self.front();
         if is_open {
-            front.seen.insert(ticket, self.hold(shot));
+            let held = self.hold(&mut front, shot);
+            front.seen.insert(ticket, held);
             return;
         }
         let Some(place) = front.awaited.iter().position(|(awaited, _)| *awaited == ticket) else { return };
         if let Some((_, part)) = front.awaited.remove(place) {
-            self.desk.put(Job::later(part, self.claim(part, Why::Unknown), self.hold(shot)));
+            let held = self.hold(&mut front, shot);
+            self.desk.put(Job::later(part, self.claim(part, Why::Unknown), held));
         }
     }
 

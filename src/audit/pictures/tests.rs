@@ -180,6 +180,23 @@ fn what_finds_no_room_is_counted_and_told() {
 }
 
 #[test]
+fn passes_that_only_an_alarm_would_keep_make_way_for_others() {
+    let bench = Bench::new(|pictures| pictures.around = 3);
+    let mut large = frame(0, None);
+    let bytes = vec![0; ROOM / 3 - 1_000];
+    Arc::get_mut(&mut large).unwrap().original = Some(Original { bytes, ending: "jpg".into() });
+    (0..3).for_each(|number| bench.part(number, Verdict::Pass, Some(&large)));
+    let mut small = frame(3, None);
+    Arc::get_mut(&mut small).unwrap().original = Some(Original { bytes: vec![0; 3_000], ending: "jpg".into() });
+    bench.part(3, Verdict::Reject, Some(&small));
+    bench.log.alarmed();
+    let (_, pictures, stop) = bench.close();
+    let kept = |part| pictures.iter().any(|(of, picture)| *of == part && picture["file"].is_string());
+    assert_eq!([0, 1, 2, 3].map(kept), [false, true, true, true], "the oldest makes way");
+    assert_eq!(stop["pictures"], serde_json::json!({ "kept": 3, "missing": 0 }));
+}
+
+#[test]
 fn a_folder_that_fails_is_a_fault_and_every_part_has_its_record() {
     let bench = Bench::new(|_| {});
     let run = bench.log.run_name().to_owned();
