@@ -6,6 +6,7 @@
 use serde::Deserialize;
 
 use super::checkpoint::from_base64;
+use super::kind::{self, Kind};
 use super::tree::Tree;
 use crate::digest::Digest;
 
@@ -92,7 +93,9 @@ pub(super) enum Break {
 pub(super) struct Envelope {
     pub(super) seq: u64,
     pub(super) prev: Digest,
-    pub(super) kind: String,
+    /// `None` for one that this program does not know.
+    #[serde(deserialize_with = "kind::known")]
+    pub(super) kind: Option<Kind>,
     pub(super) time: String,
     #[serde(default)]
     pub(super) format_version: Option<u32>,
@@ -120,7 +123,7 @@ pub(super) struct Envelope {
 impl Envelope {
     /// What a `continued` record continues; `None` for other lines, and for one whose peaks are none.
     pub(super) fn continues(&self) -> Option<Link> {
-        let peaks = self.peaks.as_ref().filter(|_| self.kind == "continued")?;
+        let peaks = self.peaks.as_ref().filter(|_| self.kind == Some(Kind::Continued))?;
         let peaks = peaks.iter().map(|peak| from_base64(peak)).collect::<Option<Vec<_>>>()?;
         Some(Link::after(self.prev, Tree::of(self.seq, peaks)?))
     }

@@ -1,105 +1,79 @@
 //! The kinds of records.
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// What a record tells of: its field `kind`. docs/audit.md says what each holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+/// Makes of one list what would otherwise be several that have to say the same.
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident = $name:literal,)*) => {
+        /// What a record tells of: its field `kind`. docs/audit.md says what each holds.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Kind {
+            $($(#[$doc])* $kind,)*
+        }
+
+        impl Kind {
+            /// All of them, in the order of the documentation.
+            pub const ALL: [Kind; [$($name),*].len()] = [$(Kind::$kind),*];
+
+            /// As the field says it.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Kind::$kind => $name,)*
+                }
+            }
+        }
+    };
+}
+
+kinds! {
     /// The line was armed.
-    Start,
+    Start = "start",
     /// What became of a part.
-    Part,
+    Part = "part",
     /// A device failed.
-    Fault,
+    Fault = "fault",
     /// A device works again.
-    Recovery,
+    Recovery = "recovery",
     /// An alarm was raised, or is over.
-    Alarm,
+    Alarm = "alarm",
     /// Something else that a reader should know.
-    Note,
+    Note = "note",
     /// Somebody sends known bad pieces.
-    ChallengeBegun,
+    ChallengeBegun = "challenge-begun",
     /// Whether they were all found.
-    Challenge,
+    Challenge = "challenge",
     /// The run before ended without a word.
-    Interrupted,
+    Interrupted = "interrupted",
     /// The log goes on in this file.
-    Continued,
+    Continued = "continued",
     /// Something that decides about parts is another than in the run before.
-    Changed,
+    Changed = "changed",
     /// Nobody gave a name and a reason for that.
-    UnnamedChange,
+    UnnamedChange = "unnamed-change",
     /// A test for drift began.
-    DriftBegun,
+    DriftBegun = "drift-begun",
     /// The clock on the wall was set.
-    ClockStep,
+    ClockStep = "clock-step",
     /// There is little room on the disk, or enough again.
-    DiskPressure,
+    DiskPressure = "disk-pressure",
     /// What became of a picture after its part was written down.
-    Picture,
+    Picture = "picture",
     /// Pictures were removed by their age or for space.
-    PicturesRemoved,
+    PicturesRemoved = "pictures-removed",
     /// All lines before, signed.
-    Checkpoint,
+    Checkpoint = "checkpoint",
     /// An unfinished last line was cut off.
-    Repaired,
+    Repaired = "repaired",
     /// Records found no room.
-    Lost,
+    Lost = "lost",
     /// The run ended in good order.
-    Stop,
+    Stop = "stop",
 }
 
 impl Kind {
-    /// All of them, in the order of the documentation.
-    pub const ALL: [Kind; 21] = [
-        Kind::Start,
-        Kind::Part,
-        Kind::Fault,
-        Kind::Recovery,
-        Kind::Alarm,
-        Kind::Note,
-        Kind::ChallengeBegun,
-        Kind::Challenge,
-        Kind::Interrupted,
-        Kind::Continued,
-        Kind::Changed,
-        Kind::UnnamedChange,
-        Kind::DriftBegun,
-        Kind::ClockStep,
-        Kind::DiskPressure,
-        Kind::Picture,
-        Kind::PicturesRemoved,
-        Kind::Checkpoint,
-        Kind::Repaired,
-        Kind::Lost,
-        Kind::Stop,
-    ];
-
-    /// As the field says it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Kind::Start => "start",
-            Kind::Part => "part",
-            Kind::Fault => "fault",
-            Kind::Recovery => "recovery",
-            Kind::Alarm => "alarm",
-            Kind::Note => "note",
-            Kind::ChallengeBegun => "challenge-begun",
-            Kind::Challenge => "challenge",
-            Kind::Interrupted => "interrupted",
-            Kind::Continued => "continued",
-            Kind::Changed => "changed",
-            Kind::UnnamedChange => "unnamed-change",
-            Kind::DriftBegun => "drift-begun",
-            Kind::ClockStep => "clock-step",
-            Kind::DiskPressure => "disk-pressure",
-            Kind::Picture => "picture",
-            Kind::PicturesRemoved => "pictures-removed",
-            Kind::Checkpoint => "checkpoint",
-            Kind::Repaired => "repaired",
-            Kind::Lost => "lost",
-            Kind::Stop => "stop",
-        }
+    /// The kind of this name; `None` for one of a newer program.
+    pub fn of(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
     }
 }
 
@@ -109,15 +83,26 @@ impl Serialize for Kind {
     }
 }
 
+/// Reads a record's kind; `None` for one of a newer program.
+pub(super) fn known<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Kind>, D::Error> {
+    String::deserialize(deserializer).map(|name| Kind::of(&name))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn every_kind_is_documented() {
+    fn every_kind_is_documented_and_no_other_and_in_this_order() {
         let documentation = include_str!("../../docs/audit.md");
-        for kind in Kind::ALL {
-            assert!(documentation.contains(&format!("| `{}` |", kind.as_str())), "{}", kind.as_str());
-        }
+        let table = documentation.split_once("\n## Kinds\n").unwrap().1.split_once("\n## ").unwrap().0;
+        let rows = table.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
+        assert_eq!(rows.map(|(kind, _)| kind).collect::<Vec<_>>(), Kind::ALL.map(Kind::as_str));
+    }
+
+    #[test]
+    fn a_kind_is_found_by_its_name_and_one_of_a_newer_program_is_none() {
+        assert!(Kind::ALL.into_iter().all(|kind| Kind::of(kind.as_str()) == Some(kind)));
+        assert_eq!(Kind::of("a kind of next year"), None);
     }
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use jiff::SignedDuration;
 
+use super::kind::Kind;
 use super::query::Query;
 use super::read::{Entry, Range, text};
 use crate::Result;
@@ -38,15 +39,17 @@ impl Query {
         };
         let mut waiting = VecDeque::<Part>::new();
         around.each(path, |_, entry, run| {
-            match (entry.kind.as_str(), &entry.picture) {
-                ("part", picture) if self.wants(entry) && end.as_ref().is_none_or(|end| entry.time < *end) => {
+            match (entry.kind(), &entry.picture) {
+                (Some(Kind::Part), picture)
+                    if self.wants(entry) && end.as_ref().is_none_or(|end| entry.time < *end) =>
+                {
                     if picture.as_ref().is_some_and(|picture| picture.file.is_some()) {
                         look(entry, run)?;
                     } else {
                         waiting.push_back((entry.clone(), run.map(str::to_owned)));
                     }
                 }
-                ("picture", Some(picture)) => {
+                (Some(Kind::Picture), Some(picture)) => {
                     let is_its = |(part, of): &Part| part.part == entry.part && (of.as_deref() == run || of.is_none());
                     let found = waiting.iter().rposition(is_its).and_then(|place| waiting.remove(place));
                     if let Some((part, run)) = found {

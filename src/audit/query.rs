@@ -97,7 +97,7 @@ impl Query {
         let range = if self.run.is_some() { Range { from: None, ..self.range } } else { self.range };
         let mut run = None::<String>;
         read::each(path, &range, self.scan, |line, entry| {
-            if entry.kind == "start" {
+            if entry.kind() == Some(Kind::Start) {
                 run = entry.run.clone();
             }
             let is_before = self.run.is_some() && self.range.from.is_some_and(|from| entry.time < read::text(from));

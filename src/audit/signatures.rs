@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::chain::Envelope;
 use super::checkpoint::Checkpoint;
 use super::key::{Note, Verifier};
+use super::kind::Kind;
 use super::tree::Tree;
 
 /// What a log is held against that does not come from the log itself.
@@ -92,18 +93,18 @@ impl<'t> Signatures<'t> {
     pub(super) fn follow(&mut self, before: &Tree, line: &Envelope) -> Result<(), Doubt> {
         let doubt = |why: &str, advice| Doubt { why: format!("line {} {why}", before.size() + 1), advice };
         if let Some(kept) = self.kept.take_if(|kept| kept.size == before.size())
-            && (kept.root != before.root() || line.kind != "checkpoint")
+            && (kept.root != before.root() || line.kind != Some(Kind::Checkpoint))
         {
             return Err(doubt(
                 "is not the checkpoint that was kept, or does not follow the lines that it signs",
                 TAMPERED,
             ));
         }
-        match (line.kind.as_str(), &line.note) {
-            ("start", None) => self.start(before, line),
-            ("continued", None) => self.continued(before, line),
-            ("checkpoint", Some(note)) => self.checkpoint(before, note),
-            ("checkpoint", None) => Err(doubt("is a checkpoint without a note", TAMPERED)),
+        match (line.kind, &line.note) {
+            (Some(Kind::Start), None) => self.start(before, line),
+            (Some(Kind::Continued), None) => self.continued(before, line),
+            (Some(Kind::Checkpoint), Some(note)) => self.checkpoint(before, note),
+            (Some(Kind::Checkpoint), None) => Err(doubt("is a checkpoint without a note", TAMPERED)),
             (_, Some(_)) => Err(doubt("holds a note, and is no checkpoint", TAMPERED)),
             (_, None) => Ok(()),
         }

@@ -9,6 +9,7 @@ use super::chain::{Break, Envelope, Link};
 use super::checkpoint::Checkpoint;
 use super::deciders::Deciders;
 use super::interruption::Following;
+use super::kind::Kind;
 use super::read::{LogFile, Member, cannot_be_read, files, members, open};
 use super::signatures::{Doubt, Signatures, Trust};
 use crate::{Error, Result};
@@ -278,7 +279,7 @@ impl Reading<'_> {
                     let envelope = Envelope::open(content)
                         .and_then(|envelope| self.link.check(&envelope).map(|()| envelope))
                         .map_err(|broken| broken_at(path, &self.link, broken, &mut file))?;
-                    if envelope.kind == "continued" && envelope.continues().as_ref() != Some(&self.link) {
+                    if envelope.kind == Some(Kind::Continued) && envelope.continues().as_ref() != Some(&self.link) {
                         let line = self.link.seq() + 1;
                         return Err(Error::check(format!(
                             "{}: line {line} does not continue the files before it: it tells of another tree",
@@ -290,7 +291,7 @@ impl Reading<'_> {
                     self.link.advance(envelope.hash, content);
                     told.line(self.whole, &envelope.time);
                     self.whole += line.len() as u64;
-                    if matches!(envelope.kind.as_str(), "start" | "continued") {
+                    if matches!(envelope.kind, Some(Kind::Start | Kind::Continued)) {
                         self.deciders = serde_json::from_slice(content).ok();
                     }
                     self.note(path, envelope)?;
@@ -306,21 +307,21 @@ impl Reading<'_> {
     fn note(&mut self, path: &Path, envelope: Envelope) -> Result<()> {
         self.verified.lines += 1;
         let line = self.link.seq();
-        match envelope.kind.as_str() {
-            "part" => {
+        match envelope.kind {
+            Some(Kind::Part) => {
                 self.verified.parts += 1;
                 envelope.part.into_iter().for_each(|part| self.newest.part(part));
             }
-            "start" => self.start(path, line, envelope.format_version)?,
-            "continued" => {
+            Some(Kind::Start) => self.start(path, line, envelope.format_version)?,
+            Some(Kind::Continued) => {
                 known_version(path, line, envelope.format_version)?;
                 self.newest.go_on(line);
             }
-            "stop" => {
+            Some(Kind::Stop) => {
                 self.running = None;
                 self.newest.stop();
             }
-            "lost" => self.lose(line, envelope.records.unwrap_or_default()),
+            Some(Kind::Lost) => self.lose(line, envelope.records.unwrap_or_default()),
             _ => {}
         }
         self.newest.record(&envelope.time);

@@ -3,6 +3,7 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 
+use crate::audit::kind::Kind;
 use crate::digest::Digest;
 
 /// What readers look at. A kind of record has some of the fields; what a newer program added is left out.
@@ -73,6 +74,11 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// Its kind; `None` for one of a newer program.
+    pub fn kind(&self) -> Option<Kind> {
+        Kind::of(&self.kind)
+    }
+
     /// Whether the part was a known bad piece of a challenge: it says nothing of what the process makes.
     pub fn is_known_bad(&self) -> bool {
         self.challenge == Some(true)
@@ -82,9 +88,9 @@ impl Entry {
     pub fn challenge_told(&self) -> Option<String> {
         let (by, pieces) = (self.by.as_deref()?, self.pieces?);
         let count = |found: usize, what: &str| (found > 0).then(|| format!("{found} {what}"));
-        match (self.kind.as_str(), self.passed) {
-            ("challenge-begun", _) => Some(format!("{by} sends {pieces} known bad pieces")),
-            ("challenge", Some(passed)) => {
+        match (self.kind(), self.passed) {
+            (Some(Kind::ChallengeBegun), _) => Some(format!("{by} sends {pieces} known bad pieces")),
+            (Some(Kind::Challenge), Some(passed)) => {
                 let missed = self.missed.as_ref().map_or(0, Vec::len);
                 let caught = format!("{} caught", self.caught.as_ref().map_or(0, Vec::len));
                 let others = [count(missed, "MISSED"), count(self.absent.unwrap_or(0) as usize, "not seen")];

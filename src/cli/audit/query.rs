@@ -288,7 +288,7 @@ fn table_row(row: &mut String, line: &[u8], entry: &Entry) {
     let part = entry.part.map_or(dash, |part| part.to_string());
     // Writing into a text does not fail.
     let _ = write!(row, "{:<9}  {}  ", entry.seq, entry.time);
-    if entry.kind != "part" {
+    if entry.kind() != Some(Kind::Part) {
         let told = entry.challenge_told().unwrap_or_else(|| told(line));
         let _ = write!(row, "{part:<9}  {}: {told}", entry.kind);
         return;

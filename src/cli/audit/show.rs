@@ -6,7 +6,7 @@ use std::str::FromStr;
 use jiff::Timestamp;
 
 use super::again::{Again, Sources, pictures_folder};
-use crate::audit::{Entry, PictureEntry, Query, Stored, read_picture};
+use crate::audit::{Entry, Kind, PictureEntry, Query, Stored, read_picture};
 use crate::cli::target::{self, Content};
 use crate::inspect::overlay::{Paint, beside};
 use crate::{Error, Result, print};
@@ -126,15 +126,17 @@ fn find(args: &ShowArgs) -> Result<(Entry, Option<PictureEntry>)> {
     };
     query.each(&args.file, |_, entry, _| {
         match &found {
-            None if entry.kind == "part" && is_it(&args.id, entry) => found = Some(entry.clone()),
-            Some(part) if entry.kind == "picture" && entry.part == part.part => later = entry.picture.clone(),
+            None if entry.kind() == Some(Kind::Part) && is_it(&args.id, entry) => found = Some(entry.clone()),
+            Some(part) if entry.kind() == Some(Kind::Picture) && entry.part == part.part => {
+                later = entry.picture.clone()
+            }
             _ => {}
         }
         let is_whole = found
             .as_ref()
             .is_some_and(|part| later.is_some() || part.picture.as_ref().is_some_and(|picture| picture.file.is_some()));
         // Numbers of parts begin anew with every run.
-        Ok(!(is_whole || found.is_some() && entry.kind == "start"))
+        Ok(!(is_whole || found.is_some() && entry.kind() == Some(Kind::Start)))
     })?;
     let found = found.ok_or_else(|| {
         Error::usage(format!("{} has no such part", args.file.display()))
