@@ -3,7 +3,7 @@
 mod common;
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -25,6 +25,19 @@ const SICK: &str = "HGAD_SICK";
 /// How often a writer is killed; more often by hand.
 fn kills() -> usize {
     std::env::var("HGAD_KILLS").ok().and_then(|count| count.parse().ok()).unwrap_or(20)
+}
+
+fn run_start() -> RunStart {
+    RunStart {
+        line: "bench".into(),
+        config: None,
+        camera: "none".into(),
+        output: "none".into(),
+        bundle: Digest::zero(),
+        approvals: Vec::new(),
+        drift: Default::default(),
+        calibrations: Default::default(),
+    }
 }
 
 fn part(number: u64) -> PartRecord {
@@ -54,22 +67,12 @@ fn part(number: u64) -> PartRecord {
 #[test]
 fn a_child_writes_until_it_is_killed() {
     let Some(folder) = std::env::var_os(CHILD) else { return };
-    let run = RunStart {
-        line: "bench".into(),
-        config: None,
-        camera: "none".into(),
-        output: "none".into(),
-        bundle: Digest::zero(),
-        approvals: Vec::new(),
-        drift: Default::default(),
-        calibrations: Default::default(),
-    };
     let config = AuditConfig {
         sync: if std::env::var_os("HGAD_GROUP").is_some() { SyncPolicy::Group } else { SyncPolicy::EveryRecord },
         rotation: RotationConfig { bytes: Some(20_000), daily: false },
         ..AuditConfig::in_file(Path::new(&folder).join("audit.jsonl"))
     };
-    let log = AuditLog::open(&config, &run).unwrap();
+    let log = AuditLog::open(&config, &run_start()).unwrap();
     if let Some(sick) = std::env::var_os(SICK) {
         std::fs::write(sick, "").unwrap();
     }
@@ -170,6 +173,30 @@ fn a_writer_that_is_killed_at_any_moment_loses_nothing_that_was_on_disk() {
         promised = found;
         carry_away(&log, &mut promised);
     }
+}
+
+#[test]
+fn a_run_that_finds_no_room_leaves_the_unfinished_line_of_the_one_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("audit.jsonl");
+    let run = || AuditLog::open(&AuditConfig::in_file(log.clone()), &run_start()).unwrap().close().unwrap();
+    run();
+    let mut file = std::fs::OpenOptions::new().append(true).open(&log).unwrap();
+    file.write_all(b"{\"seq\":1,\"prev\":\"and then the power").unwrap();
+    let found = std::fs::read(&log).unwrap();
+    // No file may become larger than so many blocks of 512 bytes, of which the last one has too little room for a run's start.
+    let blocks = found.len().div_ceil(512);
+    let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" --exact a_child_writes_until_it_is_killed");
+    let mut child = Command::new("sh");
+    child.arg("-c").arg(script).arg(std::env::current_exe().unwrap()).env(CHILD, folder.path());
+    let output = child.output().unwrap();
+    let told = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && told.contains("File too large"), "{told}");
+    assert!(std::fs::read(&log).unwrap() == found, "the file is as it was found");
+    // So it is told of once there is room.
+    run();
+    let lines = std::fs::read_to_string(&log).unwrap();
+    assert!(lines.lines().nth(1).unwrap().contains("\"kind\":\"repaired\""), "{lines}");
 }
 
 /// A log of thousands of runs is read again and again: its older files go. The newest one stays, which has a number of its own

@@ -116,9 +116,18 @@ impl Newest {
             }
             lines.push_str(&link.seal(&Body::drift_begun(Monotonic::now(), class, *parts, restarted).0));
         }
-        self.append(lines.as_bytes()).map_err(failed)?;
-        if self.is_regular {
-            self.sync().map_err(failed)?;
+        let forced = match self.append(lines.as_bytes()) {
+            Ok(()) if self.is_regular => self.sync(),
+            appended => appended,
+        };
+        if let Err(error) = forced {
+            // The file is left as it was found: the next run has to see, and to tell of, the same unfinished line.
+            if self.is_regular
+                && let Err(error) = self.truncate(whole).and_then(|()| self.append(&tail))
+            {
+                log::error!("audit file {} cannot be put back as it was either: {error}", path.display());
+            }
+            return Err(failed(error));
         }
         Ok(End { link, length: whole + lines.len() as u64, signed: 0, signed_at: None })
     }

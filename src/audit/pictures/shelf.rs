@@ -22,6 +22,8 @@ pub(super) struct Shelf {
     folder: PathBuf,
     run: String,
     stock: Stock,
+    /// The day whose folder is on disk for certain.
+    day: Option<String>,
 }
 
 impl Shelf {
@@ -40,7 +42,7 @@ impl Shelf {
         DirBuilder::new().create(folder.join(run)).map_err(failed)?;
         sync_folder(&folder).map_err(failed)?;
         let stock = Stock::take(config).map_err(failed)?;
-        Ok(Shelf { folder, run: run.to_owned(), stock })
+        Ok(Shelf { folder, run: run.to_owned(), stock, day: None })
     }
 
     /// Writes a part's picture; when this returns it is on disk. A picture that came as a file is kept byte for byte, raw pixels
@@ -62,10 +64,26 @@ impl Shelf {
         let day = wall_time(shot.captured())[..10].to_owned();
         let file = format!("{}/{day}/{:08}-{}.{ending}", self.run, part.0, why.as_str());
         let failed = |error| Error::device(format!("picture {file} cannot be written")).because(error);
-        write(&self.folder.join(&self.run), &day, &self.folder.join(&file), bytes).map_err(failed)?;
+        self.write(&day, &self.folder.join(&file), bytes).map_err(failed)?;
         self.stock.add(why, &day, &self.run, bytes.len() as u64);
         let pixels_sha256 = shot.image().map(|image| Digest::of(image.as_raw()));
         Ok(Kept { sha256: Digest::of(bytes), pixels_sha256, file })
+    }
+
+    fn write(&mut self, day: &str, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+        let run = self.folder.join(&self.run);
+        let folder = run.join(day);
+        if self.day.as_deref() != Some(day) || !folder.exists() {
+            // The run's folder too: it is removed with the last picture in it.
+            DirBuilder::new().recursive(true).create(&folder)?;
+            sync_folder(&run)?;
+            sync_folder(&self.folder)?;
+            self.day = Some(day.to_owned());
+        }
+        let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
+        let written = file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| sync_folder(&folder));
+        // A part of a picture is none, and takes room on a disk that has little.
+        written.inspect_err(|_| drop(std::fs::remove_file(path)))
     }
 
     pub(super) fn is_over_full(&self) -> bool {
@@ -86,20 +104,6 @@ fn png(image: &RgbImage) -> Result<Vec<u8>> {
     let encoded = encoder.write_image(image.as_raw(), image.width(), image.height(), ExtendedColorType::Rgb8);
     encoded.map_err(|error| Error::device("the frame cannot be encoded").because(error))?;
     Ok(bytes)
-}
-
-fn write(run: &Path, day: &str, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let folder = run.join(day);
-    if !folder.exists() {
-        // The run's folder too: it is removed with the last picture in it.
-        DirBuilder::new().recursive(true).create(&folder)?;
-        sync_folder(run)?;
-        run.parent().map_or(Ok(()), sync_folder)?;
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
-    let written = file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| sync_folder(&folder));
-    // A part of a picture is none, and takes room on a disk that has little.
-    written.inspect_err(|_| drop(std::fs::remove_file(path)))
 }
 
 fn sync_folder(folder: &Path) -> std::io::Result<()> {
