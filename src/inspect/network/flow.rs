@@ -29,10 +29,10 @@ thread_local! {
     static TILES: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Replaces the flows behind the model's outputs, a pair of latents and log-determinants for each.
+/// Replaces the model's flows.
 pub(super) fn replace(model: &mut TypedModel, tier: Tier) -> TractResult<()> {
-    for pair in model.outputs.clone().chunks_exact(2) {
-        let Some(found) = pattern::find(model, pair[0], pair[1]) else { continue };
+    // A patch changes the operators' numbers, so the flows are looked for again behind each.
+    while let Some(found) = pattern::find(model) {
         let flow = Flow { kernel: Arc::new(FlowKernel::new(&found, tier)?) };
         let mut patch = TypedModelPatch::new("a flow by our own kernels");
         let tap = patch.tap_model(model, found.input)?;
@@ -40,8 +40,9 @@ pub(super) fn replace(model: &mut TypedModel, tier: Tier) -> TractResult<()> {
         patch.shunt_outside(model, found.z, outputs[0])?;
         patch.shunt_outside(model, found.logdet, outputs[1])?;
         patch.apply(model)?;
+        model.compact()?;
     }
-    model.compact()
+    Ok(())
 }
 
 /// A flow, ready to run.

@@ -212,6 +212,23 @@ fn a_bundle_s_flows_are_one_operator_each_and_give_what_tract_gives() {
     }
 }
 
+#[test]
+fn flows_whose_results_are_joined_are_one_operator_each_too() {
+    let bundle = demo::bundle().unwrap();
+    let proto = parse_graph("the demo's model", &bundle.model).unwrap();
+    let mut model = typed(&bundle.manifest, &proto).unwrap();
+    let doubled = |model: &mut TypedModel, (i, output): (usize, OutletId)| {
+        model.wire_node(format!("joined.{i}"), tract_onnx::tract_core::ops::math::add(), &[output, output]).unwrap()[0]
+    };
+    let outputs = model.outputs.clone().into_iter().enumerate();
+    model.outputs = outputs.map(|output| doubled(&mut model, output)).collect();
+    let before = operators(&model).len();
+    replace(&mut model, &HashMap::new(), Tier::Portable).unwrap();
+    let found = operators(&model);
+    assert_eq!(found.iter().filter(|found| *found == "flow").count(), 3, "{found:?}");
+    assert!(found.len() < before);
+}
+
 /// [`backbone`] in 8 bits but for its last layer, with a sum of two tensors that others read, too.
 fn coded_backbone() -> (TypedModel, HashMap<String, Constants>) {
     let mut chain = Chain::new([1, 3, 37, 50]);

@@ -1,6 +1,6 @@
 //! What a flow looks like in tract's graph before it is optimised.
 //!
-//! The graph is followed against the flow of data, from the outputs to the tap: an operator's inputs are known, its readers may be
+//! The graph is followed against the flow of data, from the latents to the tap: an operator's inputs are known, its readers may be
 //! many. Every step says what must stand there; where something else does, it is no flow.
 
 use ndarray::{Array1, Array2, Ix2};
@@ -52,37 +52,11 @@ pub(super) struct BlockWeights {
     pub(super) offset: Vec<f32>,
 }
 
-/// The flow whose results are the model's outputs `z` `[1, D, h, w]` and `logdet` `[1, 1, h, w]`, if it is one.
-pub(super) fn find(model: &TypedModel, z: OutletId, logdet: OutletId) -> Option<FlowPattern> {
+/// The first flow of a model, whatever reads its results: outputs, or what joins several flows.
+pub(super) fn find(model: &TypedModel) -> Option<FlowPattern> {
     let graph = Graph { model };
-    let z = graph.behind_shapes(z);
-    let mut x = graph.transposed(z)?;
-    let &[positions, channels] = graph.shape(x)? else { return None };
-    let (mut blocks, mut log_scales) = (Vec::new(), Vec::new());
-    while let Some((input, log_scale, weights)) = graph.block(x, channels) {
-        blocks.push(weights);
-        log_scales.push(log_scale);
-        x = input;
-    }
-    blocks.reverse();
-    let (scaled, shift) = graph.with_constant(x, "Add")?;
-    let (rows, factor) = graph.with_constant(scaled, "Mul")?;
-    let input = graph.transposed(rows)?;
-    let logdet = graph.behind_shapes(logdet);
-    let (sum, log_det) = graph.with_constant(logdet, "Add")?;
-    graph.sums_up(graph.reduced(sum)?, &log_scales).then_some(())?;
-    let found = FlowPattern {
-        name: format!("{}.flow", model.node(rows.node).name),
-        input,
-        z,
-        logdet,
-        positions,
-        factor: vector(factor, channels)?,
-        shift: vector(shift, channels)?,
-        blocks,
-        log_det: scalar(log_det)?,
-    };
-    (!found.blocks.is_empty() && found.blocks.iter().all(|block| block.fits(positions, channels))).then_some(found)
+    let outlets = || (0..model.nodes.len()).map(|node| OutletId::new(node, 0));
+    outlets().find_map(|z| graph.flow(z, outlets()))
 }
 
 impl BlockWeights {
@@ -98,20 +72,44 @@ struct Graph<'m> {
 }
 
 impl<'m> Graph<'m> {
+    /// The flow whose latents are `z` `[D, P]`, if it is one; its log-determinants are among `outlets`.
+    fn flow(&self, z: OutletId, mut outlets: impl Iterator<Item = OutletId>) -> Option<FlowPattern> {
+        let mut x = self.transposed(z)?;
+        let &[positions, channels] = self.shape(x)? else { return None };
+        let (mut blocks, mut log_scales) = (Vec::new(), Vec::new());
+        while let Some((input, log_scale, weights)) = self.block(x, channels) {
+            blocks.push(weights);
+            log_scales.push(log_scale);
+            x = input;
+        }
+        blocks.reverse();
+        (!blocks.is_empty() && blocks.iter().all(|block| block.fits(positions, channels))).then_some(())?;
+        let (scaled, shift) = self.with_constant(x, "Add")?;
+        let (rows, factor) = self.with_constant(scaled, "Mul")?;
+        let input = self.transposed(rows)?;
+        let (logdet, log_det) = outlets.find_map(|outlet| {
+            let (sum, log_det) = self.with_constant(outlet, "Add")?;
+            self.sums_up(self.reduced(sum)?, &log_scales).then_some((outlet, log_det))
+        })?;
+        Some(FlowPattern {
+            name: format!("{}.flow", self.node(rows).name),
+            input,
+            z,
+            logdet,
+            positions,
+            factor: vector(factor, channels)?,
+            shift: vector(shift, channels)?,
+            blocks,
+            log_det: scalar(log_det)?,
+        })
+    }
+
     fn node(&self, outlet: OutletId) -> &'m TypedNode {
         self.model.node(outlet.node)
     }
 
     fn shape(&self, outlet: OutletId) -> Option<&'m [usize]> {
         self.model.outlet_fact(outlet).ok()?.shape.as_concrete()
-    }
-
-    /// What stands before operators that give a tensor another shape alone.
-    fn behind_shapes(&self, mut outlet: OutletId) -> OutletId {
-        while let Some(AxisOp::Add(_) | AxisOp::Rm(_) | AxisOp::Reshape(..)) = self.node(outlet).op_as::<AxisOp>() {
-            outlet = self.node(outlet).inputs[0];
-        }
-        outlet
     }
 
     /// The matrix whose transposition `outlet` is.
