@@ -5,6 +5,8 @@
 //! ([`fit`]), and the distance from there is Mahalanobis's ([`distance`]). Gaussians by position are those of PaDiM (Defard
 //! et al., 2021), which has them of a classifier's features.
 
+use std::panic::resume_unwind;
+
 use hgad_kernels::multiply_triangle;
 use ndarray::{Array1, Array2, Array3, ArrayView1, ArrayView2, ArrayView3, ArrayViewMut1, Axis, s};
 
@@ -82,22 +84,34 @@ impl Latents {
 
     fn gaussians(&self, images: &[usize]) -> CellGaussians {
         let (cells, _, d) = self.of_cells.dim();
-        let moments = (0..cells).map(|cell| {
+        let moments = on_all_cores(cells, |cell| {
             let values = self.of_cells.index_axis(Axis(0), cell).select(Axis(0), images).mapv(f64::from);
             moments(values)
         });
-        let moments = moments.collect::<Vec<_>>();
         let variance = moments.iter().map(|(_, covariance)| covariance.diag().sum()).sum::<f64>() / (cells * d) as f64;
         let least = (LEAST_VARIANCE * variance).max(NO_VARIANCE);
+        let whitenings = on_all_cores(cells, |cell| {
+            whitening(&(shrunk(&moments[cell].1, images.len()) + Array2::<f64>::eye(d) * least))
+        });
         let mut gaussians = CellGaussians::zeros(1, self.grid, d);
-        for (cell, (mean, covariance)) in moments.into_iter().enumerate() {
+        for (cell, ((mean, _), whitening)) in moments.iter().zip(&whitenings).enumerate() {
             let place = s![0, cell / self.grid.1, cell % self.grid.1, ..];
             gaussians.mean.slice_mut(place).assign(&mean.mapv(|value| value as f32));
-            let whitening = whitening(&(shrunk(covariance, images.len()) + Array2::<f64>::eye(d) * least));
-            encode(&whitening, gaussians.scale.slice_mut(place), gaussians.weights.slice_mut(place));
+            encode(whitening, gaussians.scale.slice_mut(place), gaussians.weights.slice_mut(place));
         }
         gaussians
     }
+}
+
+/// What `of` gives for each of `0..count`, in their order, a share of them on every core.
+fn on_all_cores<T: Send>(count: usize, of: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let of = &of;
+    let share = count.div_ceil(std::thread::available_parallelism().map_or(1, usize::from)).max(1);
+    std::thread::scope(|scope| {
+        let some = |from: usize| scope.spawn(move || (from..count.min(from + share)).map(of).collect::<Vec<_>>());
+        let threads = (0..count).step_by(share).map(some).collect::<Vec<_>>();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+    })
 }
 
 /// Mean `(D)` and covariance `(D, D)` of `(n, D)` values.
@@ -110,13 +124,13 @@ fn moments(values: Array2<f64>) -> (Array1<f64>, Array2<f64>) {
 
 /// The covariance of `n` vectors, shrunk towards its mean variance: Chen et al., equation 23, with one vector less for the
 /// mean.
-fn shrunk(covariance: Array2<f64>, n: usize) -> Array2<f64> {
+fn shrunk(covariance: &Array2<f64>, n: usize) -> Array2<f64> {
     let (d, n) = (covariance.nrows() as f64, n as f64 - 1.0);
     let (trace, squares) = (covariance.diag().sum(), covariance.iter().map(|value| value * value).sum::<f64>());
     let share = ((1.0 - 2.0 / d) * squares + trace * trace) / ((n + 1.0 - 2.0 / d) * (squares - trace * trace / d));
     // Where the covariance is a multiple of the identity already, the share is infinite or, of no variance at all, no number.
     let share = if share < 1.0 { share.max(0.0) } else { 1.0 };
-    (1.0 - share) * &covariance + Array2::<f64>::eye(covariance.nrows()) * (share * trace / d)
+    (1.0 - share) * covariance + Array2::<f64>::eye(covariance.nrows()) * (share * trace / d)
 }
 
 /// The inverse of the lower Cholesky factor of `covariance`, which is positive definite: its product with a vector has as
@@ -244,16 +258,16 @@ mod tests {
     #[test]
     fn a_covariance_of_few_vectors_is_shrunk_more() {
         // trace 4, squares 10: (0 * 10 + 16) / ((10 + 1 - 1) * (10 - 8)) = 0.8.
-        let seen = shrunk(array![[3.0, 0.0], [0.0, 1.0]], 11);
+        let seen = shrunk(&array![[3.0, 0.0], [0.0, 1.0]], 11);
         let expected = array![[2.2, 0.0], [0.0, 1.8]];
         assert!((seen - expected).iter().all(|difference| difference.abs() < 1e-12));
         assert_eq!(
-            shrunk(array![[3.0, 0.0], [0.0, 1.0]], 2),
+            shrunk(&array![[3.0, 0.0], [0.0, 1.0]], 2),
             array![[2.0, 0.0], [0.0, 2.0]],
             "of two nothing is known"
         );
-        assert_eq!(shrunk(Array2::zeros((3, 3)), 9), Array2::<f64>::zeros((3, 3)));
-        assert_eq!(shrunk(Array2::eye(3), 9), Array2::<f64>::eye(3));
+        assert_eq!(shrunk(&Array2::zeros((3, 3)), 9), Array2::<f64>::zeros((3, 3)));
+        assert_eq!(shrunk(&Array2::eye(3), 9), Array2::<f64>::eye(3));
     }
 
     #[test]
