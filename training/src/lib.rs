@@ -1,18 +1,21 @@
 //! Training of HGAD models: features from a frozen backbone, a conditional flow per level, a hierarchical mixture, and
-//! the bundle that the edge program runs.
+//! the bundle that the edge program runs. Other methods learn from the same features and write the same bundles.
 //!
 //! ```text
-//! backbone --> features --> fit (flow, mixture, losses) --> export --> bundle
+//! backbone --> features --> methods --> export --> bundle
+//!                             `-- fit (HGAD's flow, mixture, losses)
 //! ```
 #![warn(missing_docs)]
 
 pub mod backbone;
 pub mod census;
 pub mod cli;
+pub mod compare;
 pub mod export;
 pub mod features;
 pub mod fit;
 pub mod flow;
+pub mod methods;
 pub mod onnx;
 pub mod pretrain;
 mod progress;

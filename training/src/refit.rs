@@ -6,7 +6,7 @@ use std::path::Path;
 use hgad::bundle::{Arithmetic, Bundle, Distance, Draft};
 use hgad::{Error, Result};
 
-use crate::export::{WRITTEN_BY, normals, now};
+use crate::export::{Join, WRITTEN_BY, is_joined, join, normals, now};
 use crate::split::Split;
 
 /// What to measure again.
@@ -27,14 +27,17 @@ pub struct Request<'a> {
 ///
 /// # Errors
 ///
-/// Images that it was trained on are not there, or it computes in 8 bits (usage errors); images that cannot be read, a bundle
+/// Images that it was trained on are not there, it computes in 8 bits, or its levels were joined and cannot be taken apart (usage errors); images that cannot be read, a bundle
 /// that cannot be written (device errors).
 pub fn refit_bundle(request: &Request) -> Result<Bundle> {
     let Request { bundle: old, images, distance, out } = *request;
-    check(old, images)?;
+    check(request)?;
     let mut bundle = old.clone();
+    if distance == Distance::Cells {
+        join(&mut bundle, &Join { averaged: false, centers: None })?;
+    }
     log::info!("measuring what is usual of the training images, then of the other normal ones");
-    normals::fit_usual(&mut bundle, &images.trained, distance)?;
+    normals::fit_usual(&mut bundle, &images.trained, distance, &[])?;
     bundle.centers.references = normals::fit_references(&bundle, &images.held)?;
     bundle.golden = normals::golden(&bundle, &images.held)?;
     bundle.manifest.created = now();
@@ -45,11 +48,18 @@ pub fn refit_bundle(request: &Request) -> Result<Bundle> {
     Draft { manifest, model, centers, golden, trained_on }.write(out)
 }
 
-fn check(bundle: &Bundle, images: &Split) -> Result<()> {
+fn check(request: &Request) -> Result<()> {
+    let Request { bundle, images, distance, .. } = *request;
     if bundle.manifest.arithmetic != Arithmetic::Float {
         // Its parity bounds are for the score that it has: they follow from what the last bits of whole numbers change.
         return Err(Error::usage("a bundle that computes in 8 bits cannot be refitted")
             .advise("refit the bundle that it was made from, and quantise that again (hgad-train quantize)"));
+    }
+    if distance == Distance::Centers && bundle.manifest.distance == Distance::Cells && is_joined(bundle)? {
+        return Err(Error::usage(
+            "the levels of this bundle were joined, and its centers were learned of each by itself",
+        )
+        .advise("take the bundle that it was made from, or train with --distance centers"));
     }
     if !images.all_trained {
         return Err(Error::usage("some images that the model was trained on are not there")

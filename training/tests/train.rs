@@ -10,7 +10,7 @@ use hgad::bundle::{Distance, InputSize, Precision};
 use hgad::dataset::{self, HoldOut};
 use hgad::inspect::Inspector;
 use hgad_train::backbone::{Backbone, Normalise, Taps};
-use hgad_train::export::{ExportRequest, export_bundle};
+use hgad_train::export::{ExportRequest, NetworkLevel, export_bundle};
 use hgad_train::features::{Features, ImageFile};
 use hgad_train::fit::{Checkpoint, Device, Fitted, HiddenWidth, Outcome, Recipe, Task};
 use hgad_train::onnx::{GraphWriter, encode, float_value, ints};
@@ -32,6 +32,22 @@ impl Line {
             let good = line.path("parts").join(product).join("train/good");
             std::fs::create_dir_all(&good).unwrap();
             (0..16).for_each(|i| picture(class as u32, i).save(good.join(format!("{i:03}.png"))).unwrap());
+        }
+        line
+    }
+
+    /// A line whose parts all lie alike; some good and some stained ones are test images.
+    fn steady() -> Self {
+        let line = Line::new();
+        for (class, product) in PRODUCTS.iter().enumerate() {
+            let folder = |kind: &str| line.path("parts").join(product).join(kind);
+            let save = |kind: &str, numbers: std::ops::Range<u32>, image: &dyn Fn(u32) -> RgbImage| {
+                std::fs::create_dir_all(folder(kind)).unwrap();
+                numbers.for_each(|i| image(i).save(folder(kind).join(format!("{i:03}.png"))).unwrap());
+            };
+            save("train/good", 0..48, &|i| steady(class as u32, i));
+            save("test/good", 50..56, &|i| steady(class as u32, i));
+            save("test/stain", 60..66, &|i| stained(steady(class as u32, i)));
         }
         line
     }
@@ -85,6 +101,22 @@ fn picture(class: u32, i: u32) -> RgbImage {
     })
 }
 
+/// The same part at the same place, with the noise of a camera: what is held out is as what is learned from.
+fn steady(class: u32, i: u32) -> RgbImage {
+    let mut image = picture(class, 0);
+    for (x, y, pixel) in image.enumerate_pixels_mut() {
+        let mixed = (x + 41 * y + 1681 * i + 7 * class).wrapping_mul(2_654_435_761);
+        pixel.0 = std::array::from_fn(|c| pixel.0[c].saturating_add((mixed >> (8 * c)) as u8 % 23));
+    }
+    image
+}
+
+/// A stain that no part has.
+fn stained(mut image: RgbImage) -> RgbImage {
+    (12..22).for_each(|x| (10..20).for_each(|y| image.put_pixel(x, y, Rgb([255, 0, 255]))));
+    image
+}
+
 /// 3 -> 6 channels at stride 4, then 6 -> 8 at stride 8, and a layer behind them that training must cut off.
 fn small_classifier() -> Vec<u8> {
     let mut graph = GraphWriter::default();
@@ -132,7 +164,8 @@ fn the_bundle_under_tract_computes_what_the_trainer_computes() {
     assert_eq!(fitted.steps, 30);
     let exported = export_bundle(ExportRequest {
         backbone: &backbone,
-        levels: &fitted.levels,
+        levels: &fitted.levels.iter().cloned().map(NetworkLevel::from).collect::<Vec<_>>(),
+        join: None,
         classes: &PRODUCTS.map(str::to_owned),
         trained_on: &PRODUCTS.map(|product| images(line.good(product, HoldOut::Kept(4)))),
         normals: &PRODUCTS.map(|product| line.good(product, HoldOut::Held(4))),
@@ -292,6 +325,129 @@ fn the_command_trains_and_says_what_it_made() {
     assert!(status.success() && errors.contains("its calibrations will be void"), "{errors}");
 }
 
+/// The command with another method, for a bundle of that name.
+fn method(line: &Line, name: &str, more: &[&str]) -> (ExitStatus, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hgad-train"));
+    let arguments = ["train", "--taps", "fine,coarse", "--size", "32", "--normalize", "unit", "--hold-out", "4"];
+    command.args(arguments).args(["--method", name]).args(more);
+    for (flag, file) in [("--data", "parts"), ("--backbone", "small.onnx"), ("--cache", "cache"), ("--out", name)] {
+        command.arg(flag).arg(line.path(file));
+    }
+    wait(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+}
+
+#[test]
+fn every_method_writes_a_bundle_that_scores_what_it_has_not_seen() {
+    let line = Line::new();
+    let cases: [(&str, &[&str], Distance, usize); 3] = [
+        ("padim", &[], Distance::Cells, 14),
+        ("padim", &["--channels", "9"], Distance::Cells, 9),
+        ("memory", &["--remember", "40"], Distance::Centers, 14),
+    ];
+    for (name, more, distance, channels) in cases {
+        let (status, out, errors) = method(&line, name, more);
+        assert!(status.success(), "{name}: {errors}");
+        assert!(out.contains("fine+coarse on 4x4") && out.contains("hgad calibrate"), "{out}");
+        let bundle = hgad::bundle::Bundle::open(&line.path(name)).unwrap();
+        assert_eq!(bundle.manifest.training["method"].as_str(), Some(name));
+        assert_eq!(bundle.manifest.distance, distance);
+        let level = &bundle.manifest.levels[0];
+        assert_eq!((level.channels, level.height, level.width), (channels, 4, 4));
+        let mut inspector = Inspector::new(&bundle).unwrap();
+        inspector.check_parity(&bundle).unwrap();
+        let mut score = |class: usize, image: &RgbImage| {
+            let inspection = inspector.inspect(image, class, &bundle.centers.references[class]).unwrap();
+            (inspection.score, inspection.resembles)
+        };
+        for (class, product) in PRODUCTS.iter().enumerate() {
+            for path in line.good(product, HoldOut::Held(4)) {
+                let good = dataset::read_rgb(&path).unwrap();
+                let bad = stained(good.clone());
+                let (of_good, of_bad) = (score(class, &good), score(class, &bad));
+                assert!(of_bad.0 > of_good.0 + 2.0, "{name} {more:?}, {product}: {of_good:?} and {of_bad:?}");
+                assert_eq!(of_good.1, None, "{name} {more:?}, {product}");
+            }
+        }
+    }
+}
+
+#[test]
+fn bundles_of_the_other_methods_can_be_quantised() {
+    let line = Line::steady();
+    for (name, more) in [("padim", &[][..]), ("memory", &["--remember", "40"])] {
+        let (status, _, errors) = method(&line, name, more);
+        assert!(status.success(), "{name}: {errors}");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hgad-train"));
+        command.arg("quantize").arg(line.path(name)).arg("--images").arg(line.path("parts"));
+        command.arg("--out").arg(line.path("int8")).args([
+            "--frames",
+            "6",
+            "--float-share",
+            "0",
+            "--anyway",
+            "a trial",
+        ]);
+        let (status, _, errors) = wait(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+        assert!(status.success(), "{name}: {errors}");
+        let bundle = hgad::bundle::Bundle::open(&line.path("int8")).unwrap();
+        assert_eq!((bundle.manifest.format_version > 1, bundle.manifest.levels.len()), (true, 1));
+        Inspector::new(&bundle).unwrap().check_parity(&bundle).unwrap();
+    }
+}
+
+#[test]
+fn methods_are_compared_on_the_same_parts() {
+    let line = Line::steady();
+    for (name, more) in [("padim", &[][..]), ("memory", &["--remember", "40"])] {
+        let (status, _, errors) = method(&line, name, more);
+        assert!(status.success(), "{errors}");
+    }
+    let compare = |bundles: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hgad-train"));
+        command.arg("compare").args(bundles.iter().map(|name| line.path(name)));
+        for flag in ["--images", "--test"] {
+            command.arg(flag).arg(line.path("parts"));
+        }
+        wait(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+    };
+    let (status, out, errors) = compare(&["padim", "memory"]);
+    assert!(status.success(), "{errors}");
+    let rows = out.lines().filter(|row| row.starts_with("padim") || row.starts_with("memory")).collect::<Vec<_>>();
+    assert_eq!(rows.len(), 6, "{out}");
+    for row in rows {
+        // Every stain has a higher score than any good part.
+        assert_eq!(row.split_whitespace().nth(1), Some("1.0000"), "{out}");
+    }
+
+    let (status, _, errors) = method(&line, "padim", &["--classes", "nut"]);
+    assert!(status.success(), "{errors}");
+    let (status, _, errors) = compare(&["memory", "padim"]);
+    assert_eq!(status.code(), Some(2), "{errors}");
+    assert!(errors.contains("of other products") && errors.contains("nut instead of nut, washer"), "{errors}");
+}
+
+#[test]
+fn an_option_of_another_method_is_refused() {
+    let line = Line::new();
+    let cases: [(&str, &[&str], &str); 9] = [
+        ("hgad", &["--channels", "9"], "--channels would change nothing with --method hgad"),
+        ("hgad", &["--remember", "9"], "give --method memory"),
+        ("padim", &["--remember", "9"], "--remember would change nothing with --method padim"),
+        ("padim", &["--epochs", "3"], "hyperparameters would change nothing with --method padim"),
+        ("memory", &["--distance", "cells"], "leave it away, or give --method hgad"),
+        ("memory", &["--resume"], "--resume would change nothing"),
+        ("padim", &["--channels", "0"], "whole number from 1"),
+        ("memory", &["--remember", "193"], "192 feature vectors, fewer than the 193 to remember"),
+        ("patchcore", &[], "possible values: hgad, padim, memory"),
+    ];
+    for (name, more, said) in cases {
+        let (status, _, errors) = method(&line, name, more);
+        assert_eq!(status.code(), Some(2), "{name} {more:?}: {errors}");
+        assert!(errors.contains(said), "{name} {more:?}: {errors}");
+        assert!(!line.path(name).exists());
+    }
+}
+
 /// The command that measures `from` again as `to`.
 fn refit(line: &Line, from: &str, to: &str, more: &[&str]) -> (ExitStatus, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hgad-train"));
@@ -310,13 +466,16 @@ fn a_refitted_bundle_is_what_training_would_have_written() {
     let [centers, cells] = ["centers", "cells"].map(train);
     assert_eq!([&centers, &cells].map(|bundle| bundle.manifest.format_version), [1, 3]);
     assert_ne!(centers.golden.frames[0].score, cells.golden.frames[0].score);
-    for (from, distance, expected) in [("centers", "cells", &cells), ("cells", "centers", &centers)] {
+    assert_eq!([&centers, &cells].map(|bundle| bundle.manifest.levels.len()), [2, 1]);
+    let cases = [("centers", "cells", &cells), ("cells", "cells", &cells), ("centers", "centers", &centers)];
+    for (from, distance, expected) in cases {
         let (status, out, errors) = refit(&line, from, "again", &["--distance", distance]);
         assert!(status.success(), "{errors}");
         assert!(out.contains("washer") && out.contains("calibrate every product with it"), "{out}");
         let again = hgad::bundle::Bundle::open(&line.path("again")).unwrap();
         assert_eq!(again.centers, expected.centers);
         assert_eq!(again.model, expected.model);
+        assert_eq!(again.manifest.levels, expected.manifest.levels);
         assert_eq!(again.trained_on, expected.trained_on);
         assert_eq!(again.manifest.format_version, expected.manifest.format_version);
         let scores = |bundle: &hgad::bundle::Bundle| bundle.golden.frames.iter().map(|f| f.score).collect::<Vec<_>>();
@@ -325,6 +484,9 @@ fn a_refitted_bundle_is_what_training_would_have_written() {
         assert_eq!(again.manifest.training["refitted"]["from"].as_str(), Some(&*from));
         Inspector::new(&again).unwrap().check_parity(&again).unwrap();
     }
+    let (status, _, errors) = refit(&line, "cells", "apart", &["--distance", "centers"]);
+    assert_eq!(status.code(), Some(2), "{errors}");
+    assert!(errors.contains("levels of this bundle were joined") && !line.path("apart").exists(), "{errors}");
 
     // Every eighth picture is the same again.
     for name in ["000", "008"] {

@@ -1,6 +1,7 @@
 //! The command line of the training program.
 
 mod backbone;
+mod compare;
 mod data;
 mod pretrain;
 mod quantize;
@@ -33,6 +34,7 @@ enum Command {
     Data(data::DataCommand),
     #[command(subcommand)]
     Backbone(backbone::BackboneCommand),
+    Compare(compare::CompareArgs),
     Refit(refit::RefitArgs),
     Quantize(quantize::QuantizeArgs),
     Render(render::RenderArgs),
@@ -46,6 +48,7 @@ pub fn main() -> ExitCode {
         Command::Train(args) => train::run(*args),
         Command::Backbone(command) => backbone::run(command).map(|()| ExitCode::SUCCESS),
         Command::Data(command) => data::run(command).map(|()| ExitCode::SUCCESS),
+        Command::Compare(args) => compare::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Refit(args) => refit::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Quantize(args) => quantize::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Render(args) => render::run(args).map(|()| ExitCode::SUCCESS),

@@ -20,7 +20,8 @@ use signal_hook::flag;
 use crate::backbone::{Backbone, Normalise, Taps};
 use crate::export::{ExportRequest, export_bundle};
 use crate::features::{Features, default_folder};
-use crate::fit::{Checkpoint, Device, HiddenWidth, LossWeights, Outcome, Recipe, Task};
+use crate::fit::{Checkpoint, Device, HiddenWidth, LossWeights, Recipe};
+use crate::methods::{Hgad, Lesson, Memory, Method, Outcome, Padim};
 
 use task::Dataset;
 
@@ -35,6 +36,12 @@ const EXAMPLES: &str = r"Examples:
   # A longer run with the paper's wide flows, on a GPU
   hgad-train train --data parts --backbone efficientnet.onnx --hold-out 5 \
     --hidden paper --epochs 200 --device cuda --out models/wide
+
+  # The other methods, from the same features: which is best on these parts?
+  hgad-train train --data parts --backbone mobilenet_v2.onnx --hold-out 5 \
+    --method padim --out models/padim
+  hgad-train train --data parts --backbone mobilenet_v2.onnx --hold-out 5 \
+    --method memory --out models/memory
 
   # Go on after Ctrl-C or a power cut: the same command, with --resume
   hgad-train train --data parts --classes bolt,washer \
@@ -53,7 +60,7 @@ or configuration, 3 a device or file failed, 130 interrupted.";
 /// One model covers all products of a line. Only normal images are needed: DATA holds one folder per product, each with
 /// train/good (the MVTec AD layout). A classifier that was trained elsewhere (--backbone, any ONNX file) gives the
 /// features; they are computed once and cached. What is learned on top is, for every tap of the backbone, a normalizing
-/// flow and a mixture of normal appearances (HGAD, ECCV 2024).
+/// flow and a mixture of normal appearances (HGAD, ECCV 2024), or what another --method makes of the same features.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct TrainArgs {
@@ -85,13 +92,26 @@ pub struct TrainArgs {
     /// The bundle to write: a directory; one that stands there is replaced.
     #[arg(long, value_name = "BUNDLE")]
     out: PathBuf,
+    /// How it is told what is normal.
+    #[arg(long, value_enum, default_value_t = MethodArg::Hgad)]
+    method: MethodArg,
     /// How the bundle stores its weights: 8 bits are about a third of the size at the same speed.
     #[arg(long, value_enum, default_value_t = PrecisionArg::WeightsInt8)]
     precision: PrecisionArg,
     /// What a score's distances are measured from: a Gaussian for each product and cell of the grid, or, as before there were
-    /// these, the learned centers alone: for comparison, or for a smaller bundle.
-    #[arg(long, value_enum, default_value_t = Distance::Cells)]
-    distance: Distance,
+    /// these, the learned centers alone: for comparison, or for a smaller bundle. The other methods are one of the two each.
+    #[arg(long, value_enum)]
+    distance: Option<Distance>,
+    /// With --method padim: how many of the taps' channels are kept, chosen by chance (--seed) [default: all]. Size of the
+    /// bundle and time of a score grow with the square.
+    #[arg(allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", value_parser = positive)]
+    channels: Option<usize>,
+    /// With --method memory: how many feature vectors of each product are kept [default: 1000]. Size of the bundle and time of
+    /// a score grow with it.
+    #[arg(allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", value_parser = positive)]
+    remember: Option<usize>,
     /// Where training runs.
     #[arg(long, value_enum, default_value_t = Device::Cpu)]
     device: Device,
@@ -106,22 +126,36 @@ pub struct TrainArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     checkpoint_every: u64,
 
+    /// What all randomness derives from: the same seed on the same machine gives the same model.
+    #[arg(allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+
     #[command(flatten)]
     recipe: RecipeArgs,
 }
 
-/// The hyperparameters; where the defaults are not the paper's or its authors', the help says so.
-#[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Hyperparameters")]
+/// The methods, as the command line names them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum MethodArg {
+    /// Flows behind the taps, trained for some minutes to hours.
+    Hgad,
+    /// A Gaussian of the features themselves for each product and cell of the grid: nothing is trained. For products that lie
+    /// always alike; the measure to beat for any other method.
+    Padim,
+    /// The nearest of a number of remembered features, wherever on the grid: nothing is trained. For parts that lie anyhow, and
+    /// for few images; a smaller bundle.
+    Memory,
+}
+
+/// The hyperparameters of --method hgad; where the defaults are not the paper's or its authors', the help says so.
+#[derive(Debug, Clone, PartialEq, clap::Args)]
+#[command(next_help_heading = "Hyperparameters of --method hgad")]
 struct RecipeArgs {
     /// Passes over the images. 5 products with 400 images each take about 10 minutes of one core; the authors use 200.
     #[arg(allow_negative_numbers = true)]
     #[arg(long, value_name = "N", default_value_t = Recipe::default().epochs, value_parser = epochs)]
     epochs: usize,
-    /// What all randomness derives from: the same seed on the same machine gives the same model.
-    #[arg(allow_negative_numbers = true)]
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    seed: u64,
     /// Images per step.
     #[arg(allow_negative_numbers = true)]
     #[arg(long, value_name = "N", default_value_t = Recipe::default().batch, value_parser = positive)]
@@ -216,11 +250,70 @@ fn several(text: &str) -> Result<usize, String> {
     at_least(text, 2)
 }
 
+/// What --remember is where it is not given.
+const REMEMBER: usize = 1000;
+
+impl TrainArgs {
+    /// The method that is asked for.
+    ///
+    /// # Errors
+    ///
+    /// An option is given that is none of this method's, or hyperparameters that make no sense.
+    fn method(&self) -> Result<Box<dyn Method>> {
+        self.check_options()?;
+        let seed = self.seed;
+        Ok(match self.method {
+            MethodArg::Hgad => Box::new(Hgad {
+                recipe: self.recipe.recipe(seed)?,
+                device: self.device,
+                distance: self.distance.unwrap_or(Distance::Cells),
+                checkpoint: Checkpoint::path_for(&self.out)?,
+                checkpoint_every: Duration::from_secs(self.checkpoint_every),
+                resume: self.resume,
+            }),
+            MethodArg::Padim => Box::new(Padim { channels: self.channels, seed }),
+            MethodArg::Memory => Box::new(Memory { size: self.remember.unwrap_or(REMEMBER), seed }),
+        })
+    }
+
+    /// What would change nothing is a mistake: a run that looks as if it had been heard would be compared with others.
+    fn check_options(&self) -> Result<()> {
+        use MethodArg::{Hgad, Memory, Padim};
+        let options = [
+            ("--channels", self.channels.is_some(), Padim),
+            ("--remember", self.remember.is_some(), Memory),
+            ("--distance", self.distance.is_some(), Hgad),
+            ("--device", self.device != Device::Cpu, Hgad),
+            ("--resume", self.resume, Hgad),
+            ("hyperparameters", self.recipe != RecipeArgs::default(), Hgad),
+        ];
+        let name = |method: MethodArg| method.to_possible_value().map_or_else(String::new, |v| v.get_name().to_owned());
+        match options.into_iter().find(|(_, given, of)| *given && *of != self.method) {
+            None => Ok(()),
+            Some((option, _, of)) => {
+                Err(Error::usage(format!("{option} would change nothing with --method {}", name(self.method)))
+                    .advise(format!("leave it away, or give --method {}", name(of))))
+            }
+        }
+    }
+}
+
+impl Default for RecipeArgs {
+    fn default() -> Self {
+        #[derive(clap::Parser)]
+        struct Alone {
+            #[command(flatten)]
+            recipe: RecipeArgs,
+        }
+        <Alone as clap::Parser>::parse_from([""]).recipe
+    }
+}
+
 impl RecipeArgs {
-    fn recipe(&self) -> Result<Recipe> {
+    fn recipe(&self, seed: u64) -> Result<Recipe> {
         let on = |name: LossName| if self.without.contains(&name) { 0.0 } else { 1.0 };
         let recipe = Recipe {
-            seed: self.seed,
+            seed,
             epochs: self.epochs,
             batch: self.batch,
             positions_per_side: self.positions_per_side,
@@ -245,7 +338,7 @@ impl RecipeArgs {
 }
 
 pub fn run(args: TrainArgs) -> Result<ExitCode> {
-    let recipe = args.recipe.recipe()?;
+    let method = args.method()?;
     args.device.check()?;
     ready::check_place(&args.out, args.resume)?;
     let cache = args.cache.clone().map_or_else(default_folder, Ok)?;
@@ -255,19 +348,12 @@ pub fn run(args: TrainArgs) -> Result<ExitCode> {
     ready::check_folders(&args.out, &cache)?;
     let features = Features::of(&backbone, &data.images, &cache, &stop)?;
 
-    let task = Task {
-        recipe,
-        features: &features,
-        labels: data.labels.clone(),
-        classes: data.classes.len(),
-        checkpoint: Checkpoint::path_for(&args.out)?,
-        checkpoint_every: Duration::from_secs(args.checkpoint_every),
-        resume: args.resume,
-    };
-    let fitted = match args.device.fit(&task, &stop)? {
-        Outcome::Finished(fitted) => fitted,
+    let lesson = Lesson { features: &features, labels: &data.labels, classes: data.classes.len(), stop: &stop };
+    let checkpoint = Checkpoint::path_for(&args.out)?;
+    let learned = match method.learn(&lesson)? {
+        Outcome::Learned(learned) => learned,
         Outcome::Interrupted { step, steps } => {
-            log::warn!("interrupted after step {step} of {steps}; the checkpoint is {}", task.checkpoint.display());
+            log::warn!("interrupted after step {step} of {steps}; the checkpoint is {}", checkpoint.display());
             log::warn!("to go on, give the same command with --resume");
             return Ok(ExitCode::from(INTERRUPTED));
         }
@@ -278,21 +364,25 @@ pub fn run(args: TrainArgs) -> Result<ExitCode> {
     };
     let exported = export_bundle(ExportRequest {
         backbone: &backbone,
-        levels: &fitted.levels,
+        levels: &learned.levels,
+        join: learned.join.as_ref(),
         classes: &data.classes,
         trained_on: &data.trained_on(),
         normals: &data.normals,
         precision,
-        distance: args.distance,
-        training: &report::provenance(&recipe, &data, &fitted)?,
+        distance: learned.distance,
+        training: &report::provenance(&data, &learned),
         out: &args.out,
     })?;
-    // The bundle holds the result; the checkpoint would only stand in the next run's way.
-    std::fs::remove_file(&task.checkpoint).map_err(|error| {
-        Error::device(format!("checkpoint {} cannot be removed", task.checkpoint.display())).because(error)
-    })?;
-    hgad::print::line(report::table(&data, &fitted, &exported, &args.out)?.trim_end())?;
-    report::check_use(&fitted, &exported)?;
+    // The bundle holds the result; a checkpoint would only stand in the next run's way.
+    match std::fs::remove_file(&checkpoint) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(Error::device(format!("checkpoint {} cannot be removed", checkpoint.display())).because(error));
+        }
+        _ => {}
+    }
+    hgad::print::line(report::table(&data, &learned, &exported, &args.out)?.trim_end())?;
+    report::check_use(&learned, &exported)?;
     hgad::print::line(report::next(&args.data, &data, &args.out))?;
     Ok(ExitCode::SUCCESS)
 }

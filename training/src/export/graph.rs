@@ -1,29 +1,51 @@
 //! One graph from the image to the latents and log-determinants of every level.
 
+use hgad::Result;
 use ndarray::{Array1, Array2};
 use tract_onnx::pb::{ModelProto, ValueInfoProto};
 
 use super::fold::{FoldedBlock, FoldedLevel};
+use super::level::{FeatureLevel, NetworkLevel};
 use crate::backbone::{Backbone, Tap};
-use crate::flow::LevelWeights;
 use crate::onnx::{GraphWriter, float_value, int, ints};
 
 /// What the output of a block is called behind the block's name; its weights are the matrix that mixes the channels.
 const MIX: &str = "out";
 /// How the names of those weights end.
 pub(super) const MIX_WEIGHTS: &str = "/out.weights";
-
-/// The backbone followed by the flows of `levels`, which stand in the order of its taps.
-pub(super) fn assemble(backbone: &Backbone, levels: &[LevelWeights]) -> ModelProto {
+/// The backbone followed by `levels`, which read its taps.
+///
+/// # Errors
+///
+/// The backbone has no tap of a level's name.
+pub(super) fn assemble(backbone: &Backbone, levels: &[NetworkLevel]) -> Result<ModelProto> {
     let mut cut = backbone.graph.clone().graph.unwrap_or_default();
     let mut graph =
         GraphWriter { nodes: std::mem::take(&mut cut.node), constants: std::mem::take(&mut cut.initializer) };
     let mut outputs = Vec::new();
-    for (l, (tap, level)) in backbone.taps.iter().zip(levels).enumerate() {
-        outputs.extend(Flow::write(&mut graph, l, tap, &FoldedLevel::new(level)));
+    for (l, level) in levels.iter().enumerate() {
+        let tap = level.tap_of(backbone)?;
+        outputs.extend(match level {
+            NetworkLevel::Flow(flow) => Flow::write(&mut graph, l, tap, &FoldedLevel::new(flow)),
+            NetworkLevel::Features(features) => write_features(&mut graph, l, tap, features),
+        });
     }
     let opset = backbone.graph.opset_import.first().map_or(crate::onnx::OPSET, |set| set.version);
-    graph.finish(opset, cut.input, outputs)
+    Ok(graph.finish(opset, cut.input, outputs))
+}
+
+/// Appends level `l`, a map of a tap's features, and returns its two outputs. It keeps volumes as they are.
+fn write_features(graph: &mut GraphWriter, l: usize, tap: &Tap, features: &FeatureLevel) -> [ValueInfoProto; 2] {
+    let Tap { height, width, .. } = *tap;
+    let (rows, columns) = features.weights.dim();
+    let weights = graph.f32(format!("level.{l}/weights"), &[rows, columns, 1, 1], &features.weights);
+    let offset = graph.f32(format!("level.{l}/offset"), &[rows], &features.offset);
+    let zeros = graph.f32(format!("level.{l}/zeros"), &[1, 1, height, width], &vec![0.0; height * width]);
+    let mapped = vec![ints("kernel_shape", &[1, 1])];
+    let mapped = graph.op_with("Conv", &[&tap.tensor, &weights, &offset], format!("level.{l}/mapped"), mapped);
+    let z = graph.op("Identity", &[&mapped], format!("z.{l}"));
+    let logdet = graph.op("Identity", &[&zeros], format!("logdet.{l}"));
+    [float_value(z, &[1, rows, height, width]), float_value(logdet, &[1, 1, height, width])]
 }
 
 /// The flow of one level, being written on `[positions, channels]` matrices.

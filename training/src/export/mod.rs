@@ -6,7 +6,10 @@
 mod fidelity;
 mod fold;
 mod graph;
+mod grid;
 pub(crate) mod int8;
+mod join;
+mod level;
 pub(crate) mod normals;
 
 use std::collections::BTreeSet;
@@ -21,10 +24,13 @@ use hgad::{Error, Result};
 
 use crate::backbone::Backbone;
 use crate::features::ImageFile;
-use crate::flow::LevelWeights;
 use crate::onnx;
 
 pub use fidelity::{LevelError, WeightError};
+pub(crate) use grid::ToGrid;
+pub use join::Join;
+pub(crate) use join::{is_joined, join};
+pub use level::{FeatureLevel, NetworkLevel};
 
 /// What manifests say of this program.
 pub(crate) const WRITTEN_BY: &str = concat!("hgad-train ", env!("CARGO_PKG_VERSION"));
@@ -39,8 +45,10 @@ pub(crate) fn now() -> String {
 pub struct ExportRequest<'a> {
     /// The frozen feature extractor.
     pub backbone: &'a Backbone,
-    /// The trained levels, one for each tap, in the order of the taps.
-    pub levels: &'a [LevelWeights],
+    /// The levels, finest first.
+    pub levels: &'a [NetworkLevel],
+    /// Whether and how they become one.
+    pub join: Option<&'a Join>,
     /// The products, in the order of the mixture's classes.
     pub classes: &'a [String],
     /// The images of every class that training saw: they fix what is usual at each position, and the bundle tells their
@@ -64,7 +72,7 @@ pub struct ExportRequest<'a> {
 pub struct Exported {
     /// The bundle, as read back.
     pub bundle: Bundle,
-    /// One per level: how far the training images lie from their centers.
+    /// One per level, before they are joined: how far the training images lie from their centers.
     pub from_centers: Vec<DistanceProfile>,
     /// What storing the weights in 8 bits changed; `None` for float weights.
     pub weight_error: Option<WeightError>,
@@ -79,16 +87,21 @@ pub struct Exported {
 /// (usage errors); an image that cannot be read or a bundle that cannot be written (device errors).
 pub fn export_bundle(request: ExportRequest) -> Result<Exported> {
     check(&request)?;
-    log::info!("folding the flows into one graph");
-    let graph = graph::assemble(request.backbone, request.levels);
-    let mut float = in_memory(&request, onnx::encode(&graph));
+    log::info!("folding the levels into one graph");
+    let graph = graph::assemble(request.backbone, request.levels)?;
+    let mut float = in_memory(&request, onnx::encode(&graph))?;
     let mut bundle = match request.precision {
         Precision::F32 => float.clone(),
         Precision::WeightsInt8 => Bundle { model: onnx::encode(&int8::quantise_weights(graph)?), ..float.clone() },
     };
+    if let Some(how) = request.join {
+        join(&mut float, how)?;
+        join(&mut bundle, how)?;
+    }
     log::info!("measuring what is usual of the training images, then of the other normal ones");
     // From the graph that will run on the boards, so that its own rounding is in them.
-    let from_centers = normals::fit_usual(&mut bundle, request.trained_on, request.distance)?;
+    let learned = request.levels.iter().map(NetworkLevel::centers).collect::<Vec<_>>();
+    let from_centers = normals::fit_usual(&mut bundle, request.trained_on, request.distance, &learned)?;
     bundle.centers.references = normals::fit_references(&bundle, request.normals)?;
     let weight_error = match request.precision {
         Precision::F32 => None,
@@ -112,31 +125,15 @@ pub fn export_bundle(request: ExportRequest) -> Result<Exported> {
 /// Everything that can be wrong about a request before an image is looked at.
 fn check(request: &ExportRequest) -> Result<()> {
     let ExportRequest { backbone, levels, classes, trained_on, normals, .. } = request;
-    let wrong = |what: String| Err(Error::usage(format!("the model cannot be exported: {what}")));
-    if levels.len() != backbone.taps.len() {
-        return wrong(format!("{} levels were trained, the backbone has {} taps", levels.len(), backbone.taps.len()));
+    if levels.is_empty() {
+        return Err(Error::usage("the model cannot be exported: it has no levels"));
     }
-    for (level, tap) in levels.iter().zip(&backbone.taps) {
-        let trained = (level.tap.as_str(), level.mean.len(), level.grid);
-        let tapped = (tap.name.as_str(), tap.channels, (tap.height, tap.width));
-        if trained != tapped {
-            return wrong(format!("a level was trained for {trained:?}, the backbone's tap is {tapped:?}"));
-        }
-        if level.blocks.is_empty() || level.centers.mu.dim() != (classes.len(), tap.channels) {
-            return wrong(format!(
-                "level {} has {} blocks and centers {:?} for {} classes",
-                level.tap,
-                level.blocks.len(),
-                level.centers.mu.dim(),
-                classes.len()
-            ));
-        }
-        if let Some(part) = level.not_finite() {
-            return wrong(format!("{part} of level {} is not finite: its training diverged", level.tap));
-        }
-    }
+    levels.iter().try_for_each(|level| level.check(backbone, classes.len()))?;
     if let Some(class) = lacking(trained_on, classes.len()) {
-        return wrong(format!("class {} has no training image", classes[class]));
+        return Err(Error::usage(format!(
+            "the model cannot be exported: class {} has no training image",
+            classes[class]
+        )));
     }
     match lacking(normals, classes.len()) {
         Some(class) => {
@@ -153,16 +150,17 @@ fn lacking<T>(images: &[Vec<T>], classes: usize) -> Option<usize> {
 }
 
 /// The bundle before anything was measured on it: no reference constants, no golden frames, no digests.
-fn in_memory(request: &ExportRequest, model: Vec<u8>) -> Bundle {
-    let levels = request.backbone.taps.iter().map(|tap| Level {
+fn in_memory(request: &ExportRequest, model: Vec<u8>) -> Result<Bundle> {
+    let taps = request.levels.iter().map(|level| level.tap_of(request.backbone)).collect::<Result<Vec<_>>>()?;
+    let levels = request.levels.iter().zip(taps).map(|(level, tap)| Level {
         tap: tap.name.clone(),
-        channels: tap.channels,
+        channels: level.channels(),
         height: tap.height,
         width: tap.width,
     });
     let mut training = request.training.clone();
     training.insert("backbone".to_owned(), provenance(request.backbone).into());
-    Bundle {
+    Ok(Bundle {
         manifest: Manifest {
             format_version: FORMAT_VERSION,
             created: now(),
@@ -180,14 +178,14 @@ fn in_memory(request: &ExportRequest, model: Vec<u8>) -> Bundle {
         digest: Digest::zero(),
         model,
         centers: Centers {
-            levels: request.levels.iter().map(|l| l.centers.clone()).collect(),
+            levels: request.levels.iter().map(|level| level.centers().clone()).collect(),
             cells: None,
             profiles: Vec::new(),
             references: Vec::new(),
         },
         golden: Golden::default(),
         trained_on: Some(request.trained_on.iter().flatten().map(|image| image.digest).collect::<BTreeSet<_>>()),
-    }
+    })
 }
 
 fn provenance(backbone: &Backbone) -> toml::Table {

@@ -1,14 +1,17 @@
 //! What the exported graph makes of normal parts: what is usual at every position, the score's reference constants, and the
 //! golden frames.
 
+use std::ops::Range;
 use std::path::PathBuf;
 
 use hgad::Result;
-use hgad::bundle::{Bundle, CellGaussians, Distance, DistanceProfile, Golden, GoldenFrame, ScoreReference};
+use hgad::bundle::{
+    Bundle, CellGaussians, Distance, DistanceProfile, Golden, GoldenFrame, LevelCenters, ScoreReference,
+};
 use hgad::dataset::read_rgb;
 use hgad::inspect::batch::for_each_image;
 use hgad::inspect::{Inspector, cells, mixture, preprocess, score};
-use ndarray::Array3;
+use ndarray::{Array3, s};
 
 use crate::features::ImageFile;
 
@@ -19,8 +22,10 @@ const USUAL_IMAGES: usize = 800;
 const GOLDEN_CLASSES: usize = 3;
 
 /// Tells the bundle what is usual at every position, from the images that every class was trained on: the cells' Gaussians
-/// if distances are to be measured from these, and which distances are usual. Gives the profiles, one for each level, of
-/// distances from the centers, whatever the bundle measures: they tell how well the flow was fitted.
+/// if distances are to be measured from these, and which distances are usual.
+///
+/// Gives the profiles of distances from the `learned` mixtures, whatever the bundle measures: they tell how well flows were fitted.
+/// The mixtures are those of the bundle's channels, one after the other; several may share a level that was joined.
 ///
 /// # Errors
 ///
@@ -29,30 +34,53 @@ pub(crate) fn fit_usual(
     bundle: &mut Bundle,
     trained_on: &[Vec<ImageFile>],
     distance: Distance,
+    learned: &[&LevelCenters],
 ) -> Result<Vec<DistanceProfile>> {
     let levels = bundle.manifest.levels.len();
-    let (mut from_centers, mut from_cells) = (vec![Vec::new(); levels], vec![Vec::new(); levels]);
-    let mut gaussians = vec![Vec::new(); levels];
+    let places = places(bundle, learned);
+    let mut from_learned = vec![Vec::new(); learned.len()];
+    let (mut distances, mut gaussians) = (vec![Vec::new(); levels], vec![Vec::new(); levels]);
     for (class, images) in trained_on.iter().enumerate() {
-        for (l, latents) in latents_of(bundle, images)?.into_iter().enumerate() {
-            let latents = latents.iter().map(|z| z.view()).collect::<Vec<_>>();
-            let centers = &bundle.centers.levels[l];
-            from_centers[l]
-                .push(latents.iter().map(|z| mixture::distance(z.view(), centers, class)).collect::<Vec<_>>());
-            if distance == Distance::Cells {
-                let (of_class, distances) = cells::fit(&latents);
-                gaussians[l].push(of_class);
-                from_cells[l].push(distances);
-            }
+        let latents = latents_of(bundle, images)?;
+        for ((of_mixture, centers), (l, channels)) in from_learned.iter_mut().zip(learned).zip(&places) {
+            let part = |z: &Array3<f32>| mixture::distance(z.slice(s![channels.clone(), .., ..]), centers, class);
+            of_mixture.push(latents[*l].iter().map(part).collect::<Vec<_>>());
+        }
+        for (l, latents) in latents.iter().enumerate() {
+            distances[l].push(match distance {
+                Distance::Centers => {
+                    let centers = &bundle.centers.levels[l];
+                    latents.iter().map(|z| mixture::distance(z.view(), centers, class)).collect::<Vec<_>>()
+                }
+                Distance::Cells => {
+                    let (of_class, distances) = cells::fit(&latents.iter().map(|z| z.view()).collect::<Vec<_>>());
+                    gaussians[l].push(of_class);
+                    distances
+                }
+            });
         }
     }
     let profiles = |distances: &[Vec<_>]| distances.iter().map(|level| score::fit_profile(level)).collect::<Vec<_>>();
-    let of_centers = profiles(&from_centers);
-    (bundle.centers.cells, bundle.centers.profiles) = match distance {
-        Distance::Centers => (None, of_centers.clone()),
-        Distance::Cells => (Some(gaussians.iter().map(|l| CellGaussians::join(l)).collect()), profiles(&from_cells)),
+    bundle.centers.profiles = profiles(&distances);
+    bundle.centers.cells = match distance {
+        Distance::Centers => None,
+        Distance::Cells => Some(gaussians.iter().map(|l| CellGaussians::join(l)).collect()),
     };
-    Ok(of_centers)
+    Ok(profiles(&from_learned))
+}
+
+/// Level and channels of every mixture's latents in the bundle.
+fn places(bundle: &Bundle, mixtures: &[&LevelCenters]) -> Vec<(usize, Range<usize>)> {
+    let (mut level, mut first) = (0, 0);
+    let place = |mixture: &&LevelCenters| {
+        if first == bundle.manifest.levels[level].channels {
+            (level, first) = (level + 1, 0);
+        }
+        let from = first;
+        first += mixture.mu.ncols();
+        (level, from..first)
+    };
+    mixtures.iter().map(place).collect()
 }
 
 /// The latents `(D, h, w)` of some of the images, level by level.

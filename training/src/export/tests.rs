@@ -8,7 +8,7 @@ use rand::{RngExt, SeedableRng};
 
 use super::*;
 use crate::backbone::{Normalise, Plan, Taps};
-use crate::flow::{BlockWeights, PositionCode};
+use crate::flow::{BlockWeights, LevelWeights, PositionCode};
 use crate::onnx::{GraphWriter, encode, float_value, int, ints};
 
 /// Numbers of zero mean and unit variance.
@@ -90,6 +90,11 @@ pub(crate) fn random_level(tap: &str, sizes: Sizes, seed: u64) -> LevelWeights {
             psi_in: random.matrix(classes, 10, 0.1),
         },
     }
+}
+
+/// A level for each of the flows.
+fn of_flows(levels: &[LevelWeights]) -> Vec<NetworkLevel> {
+    levels.iter().cloned().map(NetworkLevel::from).collect()
 }
 
 /// The forward pass as `flow::weights` writes it down, nothing folded: features `(P, D)` to `(z (P, D), log|det| (P))`.
@@ -177,7 +182,7 @@ fn the_exported_graph_computes_the_trained_flow() {
         let levels =
             case.taps.iter().enumerate().map(|(l, &tap)| random_level(&format!("tap.{l}"), sizes(tap), l as u64));
         let levels = levels.collect::<Vec<_>>();
-        let graph = graph::assemble(&backbone, &levels);
+        let graph = graph::assemble(&backbone, &of_flows(&levels)).unwrap();
         hgad::bundle::admit_graph("exported", &graph).unwrap();
 
         let image = random_image(case.size, 3);
@@ -191,6 +196,62 @@ fn the_exported_graph_computes_the_trained_flow() {
             assert!(differences.0 < 1e-4 && differences.1 < 1e-4, "case {i}, level {l}: {differences:?}");
             assert!(z.std(0.0) > 0.1, "case {i}: the outputs are all the same");
         }
+    }
+}
+
+#[test]
+fn joined_levels_are_those_that_were_learned_side_by_side_on_one_grid() {
+    let folder = tempfile::tempdir().unwrap();
+    let size = InputSize { width: 96, height: 64 };
+    let backbone = small_backbone(folder.path(), size, &[(6, 8), (9, 16)]);
+    let mut random = Random::new(9);
+    let sizes = Sizes { channels: 9, grid: (4, 6), hidden: 12, code: 8, blocks: 3, classes: 2 };
+    let flow = random_level("tap.1", sizes, 4);
+    let centers = random_level("", Sizes { channels: 5, ..sizes }, 5).centers;
+    let (weights, offset) = (random.matrix(5, 6, 1.0), random.vector(5, 0.0, 1.0));
+    let features = FeatureLevel { tap: "tap.0".to_owned(), weights, offset, centers };
+    let levels = [NetworkLevel::Features(features.clone()), NetworkLevel::Flow(flow.clone())];
+    let normals = normal_images(folder.path(), 2, 2);
+    let image = random_image(size, 3);
+    let taps = backbone.runner().unwrap().run(image.clone()).unwrap();
+    let mapped = rows(&taps[0]).dot(&features.weights.t()) + &features.offset;
+    let (z, log_det) = reference_forward(&flow, &rows(&taps[1]));
+    for averaged in [false, true] {
+        let how = Join { averaged, centers: None };
+        let exported = export_bundle(ExportRequest {
+            backbone: &backbone,
+            levels: &levels,
+            join: Some(&how),
+            classes: &["a", "b"].map(str::to_owned),
+            trained_on: &files(&normals),
+            normals: &normals,
+            precision: Precision::F32,
+            distance: Distance::Cells,
+            training: &toml::Table::new(),
+            out: &folder.path().join("bundle"),
+        })
+        .unwrap();
+        assert_eq!(exported.from_centers.len(), 2, "one for each that was learned");
+        let Bundle { manifest, centers, model, .. } = &exported.bundle;
+        let joined = &manifest.levels[0];
+        assert_eq!((manifest.levels.len(), joined.tap.as_str(), joined.channels), (1, "tap.0+tap.1", 14));
+        assert_eq!(centers.levels[0].mu.row(1).as_slice().unwrap()[5..], *flow.centers.mu.row(1).as_slice().unwrap());
+        hgad::inspect::Inspector::new(&exported.bundle).unwrap().check_parity(&exported.bundle).unwrap();
+
+        let graph = hgad::bundle::parse_graph("exported", model).unwrap();
+        let outputs = Plan::new("exported", &graph, size).unwrap().runner().unwrap().run(image.clone()).unwrap();
+        let moved = |values: ndarray::ArrayView1<f32>, grid| {
+            let values = values.to_shape(grid).unwrap().to_owned();
+            ToGrid::new(grid, (4, 6), averaged).map_or(values.clone(), |way| way.apply(values.view()))
+        };
+        for channel in 0..14 {
+            let expected = match channel {
+                0..5 => moved(mapped.column(channel), (8, 12)),
+                _ => moved(z.column(channel - 5), (4, 6)),
+            };
+            assert!(largest_difference(outputs[0].index_axis(Axis(0), channel), &expected) < 1e-4, "{channel}");
+        }
+        assert!(largest_difference(&outputs[1], &moved(log_det.view(), (4, 6))) < 1e-4);
     }
 }
 
@@ -242,7 +303,8 @@ fn a_bundle_is_written_whole_and_passes_its_own_parity_gate() {
         let out = folder.path().join("bundle");
         let request = ExportRequest {
             backbone: &backbone,
-            levels: &levels,
+            levels: &of_flows(&levels),
+            join: None,
             classes: &classes,
             trained_on: &files(&normals),
             normals: &normals,
@@ -289,7 +351,8 @@ fn what_does_not_fit_together_is_refused_before_any_work() {
         let out = folder.path().join("bundle");
         let request = ExportRequest {
             backbone: &backbone,
-            levels,
+            levels: &of_flows(levels),
+            join: None,
             classes: &classes,
             trained_on: &files(trained_on),
             normals,
@@ -306,10 +369,10 @@ fn what_does_not_fit_together_is_refused_before_any_work() {
         vec![level]
     };
     let cases = [
-        (request(&[], &normals, &normals), "0 levels were trained, the backbone has 1 taps"),
+        (request(&[], &normals, &normals), "it has no levels"),
         (request(&other(|level| level.tap = "tap.1".to_owned()), &normals, &normals), "tap.1"),
         (request(&other(|level| level.grid = (4, 5)), &normals, &normals), "(4, 5)"),
-        (request(&other(|level| level.blocks.clear()), &normals, &normals), "0 blocks"),
+        (request(&other(|level| level.blocks.clear()), &normals, &normals), "has no blocks"),
         (request(&other(|level| level.blocks[1].w2[[3, 2]] = f32::NAN), &normals, &normals), "w2 of level tap.0"),
         (request(&other(|level| level.std[3] = f32::INFINITY), &normals, &normals), "std of level tap.0"),
         (request(&other(|level| level.centers.psi[1] = f32::NAN), &normals, &normals), "psi of level tap.0"),
@@ -379,7 +442,8 @@ pub(crate) fn export_backbone(
     }
     export_bundle(ExportRequest {
         backbone,
-        levels: &levels,
+        levels: &of_flows(&levels),
+        join: None,
         classes: &classes.map(str::to_owned),
         trained_on: &files(&kept),
         normals: &held,
@@ -399,7 +463,8 @@ fn export_random(backbone: &Backbone, normals: &[Vec<PathBuf>], precision: Preci
     let training = toml::Table::new();
     export_bundle(ExportRequest {
         backbone,
-        levels: &levels,
+        levels: &of_flows(&levels),
+        join: None,
         classes: &classes,
         trained_on: &files(normals),
         normals,

@@ -15,4 +15,5 @@ pub use forward::{DAMPING, FixedParts, GridPositions, Halves, array2, forward, t
 pub use initial::{FlowShape, gaussian, initial_blocks, orthogonal_matrices};
 pub use parameters::{BlockParameters, LevelParameters, MixtureParameters};
 pub use position::PositionCode;
+pub(crate) use weights::all_finite;
 pub use weights::{BlockWeights, LevelWeights};

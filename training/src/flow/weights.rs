@@ -52,7 +52,8 @@ impl LevelWeights {
     }
 }
 
-fn all_finite<'v>(values: impl IntoIterator<Item = &'v f32>) -> bool {
+/// Whether no value is NaN or infinite.
+pub(crate) fn all_finite<'v>(values: impl IntoIterator<Item = &'v f32>) -> bool {
     values.into_iter().all(|value| value.is_finite())
 }
 

@@ -121,7 +121,7 @@ pub fn quantise_bundle(request: &Request) -> Result<Quantised> {
             "some images that the model was trained on are not there: what is usual at each position is left as it is"
         );
     } else {
-        normals::fit_usual(&mut bundle, &images.trained, float.manifest.distance)?;
+        normals::fit_usual(&mut bundle, &images.trained, float.manifest.distance, &[])?;
     }
     bundle.centers.references = normals::fit_references(&bundle, &images.held)?;
     bundle.golden = normals::golden(&bundle, &images.held)?;

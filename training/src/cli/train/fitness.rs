@@ -19,26 +19,28 @@ pub fn farthest(profile: &DistanceProfile) -> (usize, f32) {
     distances.enumerate().max_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or((0, f32::NAN))
 }
 
-/// Why level number `level` is of no use, to one of `classes` at least, if it is of none. `losses` are its likelihood losses.
+/// Why level number `level` is of no use, to one of `classes` at least, if it is of none. Where flows were fitted, `fit` tells its
+/// likelihood losses, and how far the training images lie from their centers.
 pub fn complaint(
     level: usize,
     classes: &[String],
-    losses: [f32; 2],
-    profile: &DistanceProfile,
+    fit: Option<([f32; 2], &DistanceProfile)>,
     references: &[ScoreReference],
 ) -> Option<String> {
     let exceeds = |value: f32, most: f32| value.is_nan() || value > most;
     let text = |value: f32| fitted(value, 1, 9);
-    let (class, far) = farthest(profile);
-    if exceeds(far, FARTHEST) {
-        return Some(format!(
-            "normal images of '{}' lie {} from their centers, where 1 is usual",
-            classes[class],
-            text(far)
-        ));
-    }
-    if let Some(loss) = losses.into_iter().find(|loss| exceeds(*loss, LARGEST_LOSS)) {
-        return Some(format!("its likelihood loss is {}, where untrained flows have 0.7", text(loss)));
+    if let Some((losses, profile)) = fit {
+        let (class, far) = farthest(profile);
+        if exceeds(far, FARTHEST) {
+            return Some(format!(
+                "normal images of '{}' lie {} from their centers, where 1 is usual",
+                classes[class],
+                text(far)
+            ));
+        }
+        if let Some(loss) = losses.into_iter().find(|loss| exceeds(*loss, LARGEST_LOSS)) {
+            return Some(format!("its likelihood loss is {}, where untrained flows have 0.7", text(loss)));
+        }
     }
     let mut unlike = classes.iter().zip(references);
     let unlike =
@@ -67,8 +69,9 @@ mod tests {
         let reference = |mean, deviation| vec![ScoreReference::new(vec![0.0, mean], vec![1.0, deviation])];
         let usual = reference(0.1, 1.2);
         let classes = ["nut", "cap"].map(str::to_owned);
-        let complaint =
-            |level, losses, profile: &_, references: &_| complaint(level, &classes, losses, profile, references);
+        let complaint = |level, losses, profile: &_, references: &_| {
+            complaint(level, &classes, Some((losses, profile)), references)
+        };
         // One class of fifteen.
         let mut one = DistanceProfile { mean: Array3::ones((15, 3, 3)), deviation: Array3::ones((15, 3, 3)) };
         one.mean.index_axis_mut(ndarray::Axis(0), 9).fill(14.0);
@@ -94,5 +97,10 @@ mod tests {
             assert!(complaint.as_ref().is_some_and(|text| text.contains(says)), "{complaint:?} does not say {says}");
         }
         assert_eq!(complaint(0, [-1.0, -1.1], &profile(1.0), &reference(30.6, 932.0)), None);
+        // Without a flow nothing lies at 1, and there are no losses; the held-out images tell all the same.
+        assert_eq!(super::complaint(1, &classes, None, &usual), None);
+        assert!(
+            super::complaint(1, &classes, None, &reference(30.6, 932.0)).is_some_and(|text| text.contains("'nut'"))
+        );
     }
 }

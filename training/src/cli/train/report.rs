@@ -9,13 +9,12 @@ use hgad::{Error, Result};
 
 use super::fitness;
 use super::task::Dataset;
-use crate::export::Exported;
-use crate::fit::{Fitted, Losses, Recipe};
+use crate::compare::bytes;
+use crate::export::{Exported, NetworkLevel};
+use crate::methods::Learned;
 
-/// The manifest's `training` table: hyperparameters, data, losses.
-pub fn provenance(recipe: &Recipe, data: &Dataset, fitted: &Fitted) -> Result<toml::Table> {
-    let recipe = toml::Table::try_from(recipe)
-        .map_err(|error| Error::usage("a hyperparameter cannot be written into the manifest").because(error))?;
+/// The manifest's `training` table: what the method tells, and the data.
+pub fn provenance(data: &Dataset, learned: &Learned) -> toml::Table {
     let products = data.classes.iter().enumerate().map(|(class, name)| {
         let digests = data.images.iter().zip(&data.labels).filter(|(_, label)| **label == class);
         let digests = digests.map(|(image, _)| image.digest.to_string()).collect::<Vec<_>>();
@@ -25,66 +24,64 @@ pub fn provenance(recipe: &Recipe, data: &Dataset, fitted: &Fitted) -> Result<to
         ]);
         (name.clone(), toml::Value::from(product))
     });
-    let losses = fitted.levels.iter().zip(&fitted.losses).map(|(level, losses)| {
-        let named = Losses::<f32>::NAMES.iter().zip(losses);
-        let named = named.map(|(name, loss)| ((*name).to_owned(), toml::Value::from(f64::from(*loss))));
-        (level.tap.clone(), toml::Value::from(toml::Table::from_iter(named)))
-    });
-    let mut table = toml::Table::from_iter([
-        ("steps".to_owned(), toml::Value::from(fitted.steps as i64)),
-        ("recipe".to_owned(), recipe.into()),
-        ("data".to_owned(), toml::Table::from_iter(products).into()),
-        ("losses".to_owned(), toml::Table::from_iter(losses).into()),
-    ]);
+    let mut table = learned.told.clone();
+    table.insert("data".to_owned(), toml::Table::from_iter(products).into());
     if let Some(n) = data.hold_out {
         table.insert("hold_out".to_owned(), toml::Value::from(n as i64));
     }
-    Ok(table)
+    table
 }
 
 /// The summary for people.
-pub fn table(data: &Dataset, fitted: &Fitted, exported: &Exported, out: &Path) -> Result<String> {
+pub fn table(data: &Dataset, learned: &Learned, exported: &Exported, out: &Path) -> Result<String> {
     let mut text = String::new();
     let mut line = |content: String| {
         text.push_str(&content);
         text.push('\n');
     };
-    let width =
-        data.classes.iter().chain(fitted.levels.iter().map(|level| &level.tap)).map(|name| name.chars().count());
-    let width = width.max().unwrap_or(0).max(8);
+    let width = data.classes.iter().map(String::as_str).chain(learned.levels.iter().map(NetworkLevel::tap));
+    let width = width.map(|name| name.chars().count()).max().unwrap_or(0).max(8);
     line(format!("{:<width$}{:>8}{:>10}", "class", "images", "held out"));
     for (class, name) in data.classes.iter().enumerate() {
         let held = data.hold_out.map_or("-".to_owned(), |_| data.normals[class].len().to_string());
         line(format!("{name:<width$}{:>8}{held:>10}", data.count(class)));
     }
-    let names = Losses::<f32>::NAMES.map(|name| format!("{name:>10}")).concat();
-    line(format!("\n{:<width$}{:>8}{:>10}{names}{:>10}", "level", "grid", "channels", "distance"));
-    for (l, (level, losses)) in fitted.levels.iter().zip(&fitted.losses).enumerate() {
-        let grid = format!("{}x{}", level.grid.1, level.grid.0);
-        let (_, distance) = fitness::farthest(&exported.from_centers[l]);
-        let numbers =
-            losses.iter().chain([&distance]).map(|number| format!("{:>10}", hgad::print::fitted(*number, 4, 9)));
-        let mark = complaint(l, fitted, exported).map_or("", |_| "  USELESS");
-        line(format!("{:<width$}{grid:>8}{:>10}{}{mark}", level.tap, level.mean.len(), numbers.collect::<String>()));
+    // Only flows bring features to a distance of about 1.
+    let distances = learned.likelihoods.as_ref().map(|_| {
+        let of_levels = exported.from_centers.iter().map(|profile| fitness::farthest(profile).1);
+        ("distance", of_levels.collect::<Vec<_>>())
+    });
+    let columns = learned.figures.iter().chain(&distances).collect::<Vec<_>>();
+    let names = columns.iter().map(|(name, _)| format!("{name:>10}")).collect::<String>();
+    line(format!("\n{:<width$}{:>10}{names}", "tap", "channels"));
+    for (l, level) in learned.levels.iter().enumerate() {
+        let numbers = columns.iter().map(|(_, of_levels)| format!("{:>10}", hgad::print::fitted(of_levels[l], 4, 9)));
+        let mark = complaint(l, learned, exported).map_or("", |_| "  USELESS");
+        line(format!("{:<width$}{:>10}{}{mark}", level.tap(), level.channels(), numbers.collect::<String>()));
     }
+    let grids = exported
+        .bundle
+        .manifest
+        .levels
+        .iter()
+        .map(|level| format!("{} on {}x{}", level.tap, level.width, level.height));
+    line(format!("\nlevels  {}", grids.collect::<Vec<_>>().join(", ")));
     if let Some(error) = &exported.weight_error {
         line(format!("\n{error}"));
     }
-    line(format!("\nbundle  {} ({:.1} MB)", out.display(), size(out)? as f64 / 1e6));
+    line(format!("\nbundle  {} ({:.1} MB)", out.display(), bytes(out)? as f64 / 1e6));
     line(format!("digest  {}", exported.bundle.digest));
     Ok(text)
 }
 
-fn complaint(level: usize, fitted: &Fitted, exported: &Exported) -> Option<String> {
-    let [likelihood, _, _, intra, _] = fitted.losses[level];
+/// Why a learned level is of no use, if it is of none.
+fn complaint(level: usize, learned: &Learned, exported: &Exported) -> Option<String> {
     let Bundle { manifest, centers, .. } = &exported.bundle;
-    fitness::complaint(
-        level,
-        &manifest.classes,
-        [likelihood, intra],
-        &exported.from_centers[level],
-        &centers.references,
-    )
+    let likelihoods = learned.likelihoods.as_ref().map(|of_levels| of_levels[level]);
+    let fit = likelihoods.map(|losses| (losses, &exported.from_centers[level]));
+    // What is joined has its constants together.
+    let measured = level.min(manifest.levels.len() - 1);
+    fitness::complaint(measured, &manifest.classes, fit, &centers.references)
 }
 
 /// Whether the model is of use.
@@ -92,10 +89,10 @@ fn complaint(level: usize, fitted: &Fitted, exported: &Exported) -> Option<Strin
 /// # Errors
 ///
 /// A level was not fitted: the error names all such levels.
-pub fn check_use(fitted: &Fitted, exported: &Exported) -> Result<()> {
-    let levels = fitted.levels.iter().enumerate();
+pub fn check_use(learned: &Learned, exported: &Exported) -> Result<()> {
+    let levels = learned.levels.iter().enumerate();
     let useless =
-        levels.filter_map(|(l, level)| Some((level.tap.as_str(), complaint(l, fitted, exported)?))).collect::<Vec<_>>();
+        levels.filter_map(|(l, level)| Some((level.tap(), complaint(l, learned, exported)?))).collect::<Vec<_>>();
     let names = useless.iter().map(|(tap, _)| *tap).collect::<Vec<_>>().join(", ");
     let subject = match useless.len() {
         0 => return Ok(()),
@@ -135,13 +132,6 @@ fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |c: char| c.is_alphanumeric() || "/._-+=:@%,".contains(c);
     if !text.is_empty() && text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
-}
-
-/// The bytes of all files in `folder`.
-fn size(folder: &Path) -> Result<u64> {
-    let failed = |error| Error::device(format!("bundle {} cannot be read", folder.display())).because(error);
-    let files = std::fs::read_dir(folder).map_err(failed)?;
-    files.map(|file| Ok(file.map_err(failed)?.metadata().map_err(failed)?.len())).sum()
 }
 
 #[cfg(test)]
