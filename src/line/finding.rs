@@ -39,6 +39,8 @@ pub(super) struct Eye {
     newest: Option<Length>,
     /// Where the belt was when it became dark, while it is.
     dark_since: Option<Length>,
+    /// Since when it seems to be dark over more of the belt than a part is long.
+    seems_blocked: Option<Monotonic>,
     pitch: Length,
 }
 
@@ -49,7 +51,7 @@ impl Eye {
     }
 
     pub(super) fn forget_place(&mut self) {
-        (self.newest, self.dark_since) = (None, None);
+        (self.newest, self.dark_since, self.seems_blocked) = (None, None, None);
     }
 }
 
@@ -149,7 +151,7 @@ impl LineCore {
     fn eye_of(&mut self, lane: Lane, eye: PhotoEye, is_dark: bool, at: Monotonic, actions: &mut Vec<Action>) {
         let place = self.belt.position(at);
         let state = &mut self.lanes[lane.0].eye;
-        (state.pitch, state.dark_since) = (eye.pitch, place.filter(|_| is_dark));
+        (state.pitch, state.dark_since, state.seems_blocked) = (eye.pitch, place.filter(|_| is_dark), None);
         if !is_dark {
             return;
         }
@@ -329,11 +331,16 @@ impl LineCore {
         }
     }
 
+    /// An eye that seems to be dark for too long is believed when it had time to tell otherwise: after the whole program stood still,
+    /// the edge at which it became light is told later than the one before.
     fn look_for_blocked_eye(&mut self, lane: Lane, eye: PhotoEye, at: Monotonic, actions: &mut Vec<Action>) {
-        let state = &self.lanes[lane.0].eye;
-        let (Some(since), Some(place)) = (state.dark_since, self.belt.position(at)) else { return };
         let device = Device::PhotoEye(eye.own.then_some(lane));
-        if place - since > eye.longest && !self.alarms.lasts(Alarm::Faulty(device)) {
+        let state = &mut self.lanes[lane.0].eye;
+        let (Some(since), Some(place)) = (state.dark_since, self.belt.position(at)) else { return };
+        if place - since <= eye.longest || self.alarms.lasts(Alarm::Faulty(device)) {
+            return;
+        }
+        if at >= *state.seems_blocked.get_or_insert(at) + EDGE_DELAY {
             let why = format!(
                 "the photo-eye is dark over more of the belt than a part is long ({}): parts pass unseen",
                 eye.longest

@@ -267,8 +267,20 @@ mod eye {
     fn an_eye_that_stays_dark_stops_the_line() {
         let mut bench = Bench::new(rules());
         bench.tell(1000, Happening::Eye(None, true));
-        let blocked = bench.frame(1, 1201);
+        assert!(!stops(&bench.frame(1, 1201)), "the edge at which it became light may be on its way");
+        let blocked = bench.frame(2, 1221);
         assert!(raised(&blocked).contains(&Alarm::Faulty(Device::PhotoEye(None))) && stops(&blocked), "{blocked:?}");
+    }
+
+    /// The program stood still (SIGSTOP) while parts went by: their edges are told late, one by one, among other events of now.
+    #[test]
+    fn an_eye_whose_edges_are_told_late_is_not_blocked() {
+        let mut bench = Bench::new(rules());
+        bench.tell(1000, Happening::Eye(None, true));
+        let mut told = bench.tell(5000, Happening::Tick);
+        told.extend(bench.tell(1020, Happening::Eye(None, false)));
+        told.extend((5000..5100).step_by(10).flat_map(|ms| bench.tell(ms, Happening::Tick)));
+        assert!(!stops(&told), "{told:?}");
     }
 
     mod encoder {
@@ -513,7 +525,8 @@ mod lanes {
         let mut bench = Bench::new(with(rules(), |lane| lane.find = Find::PhotoEye(own)));
         bench.tell(1000, Happening::Eye(Some(Lane(1)), true));
         assert_eq!(frame(&mut bench, 1, 1110), [Action::Forget(Ticket(2)), Action::Inspect(Ticket(3))]);
-        let blocked = bench.tell(1201, Happening::Tick);
+        bench.tell(1201, Happening::Tick);
+        let blocked = bench.tell(1221, Happening::Tick);
         assert!(raised(&blocked).contains(&Alarm::Faulty(Device::PhotoEye(Some(Lane(1))))), "{blocked:?}");
     }
 
