@@ -149,10 +149,12 @@ fn controls(device: &Path, json: bool) -> Result<()> {
     if known.is_empty() {
         return print::line(format_args!("{} has no control that can be set", device.display()));
     }
-    let mut rows = vec![["CONTROL", "VALUE", "TAKES", ""].map(String::from)];
-    rows.extend(
-        known.into_iter().map(|control| [control.name.clone(), control.shown(), control.range(), remark(control)]),
-    );
+    let mut rows = vec![["CONTROL", "VALUE", "TAKES"].map(String::from)];
+    rows.extend(known.into_iter().map(|control| {
+        // In one column: a menu of many names would push the remarks of all others off the screen.
+        let takes = [control.range(), remark(control)].into_iter().filter(|text| !text.is_empty());
+        [control.name.clone(), control.shown(), takes.collect::<Vec<_>>().join("; ")]
+    }));
     table(&rows)?;
     if !others.is_empty() {
         let names: Vec<&str> = others.into_iter().map(|control| control.name.as_str()).collect();
