@@ -12,6 +12,10 @@ test:
 mutants:
     tests/mutants.sh
 
+# The whole program on virtual devices, in a guest (cross/README.md).
+lab *args:
+    cross/lab/run {{args}}
+
 # What CI runs.
 ci:
     .ci/run

@@ -1,7 +1,10 @@
 #!/bin/bash
-# Boots a Linux guest with a virtual camera (vivid) and GPIO lines (gpio-sim), and runs a command in it.
+# Boots a Linux guest with a virtual camera (vivid) and GPIO lines (gpio-sim), and runs a command in it. For the lab's own checks there is
+# `run`, beside this.
 #
 #   guest.sh setup                 installs what this machine needs (Debian, as root)
+#   guest.sh tools                 names the programs that are missing here
+#   guest.sh kernel                fetches the guest's kernel, unless it is there
 #   guest.sh run COMMAND [ARG...]  boots and runs COMMAND; its exit status is this script's
 #
 # The guest is Debian's newest backported kernel under qemu's own interpreter: no KVM and no rights are needed, and
@@ -9,14 +12,17 @@
 #
 # environment
 #   PROGRAMS  programs to take along, with the libraries that they need; found in the guest's PATH
+#   FOLDERS   folders to take along, to the guest's root
 #   SHARE     a folder of this machine that the guest sees, writable, as /share
-#   LAB       where the kernel is kept (default: target/lab)
+#   LAB       where the kernel is kept (default: $XDG_CACHE_HOME/hgad-lab or ~/.cache/hgad-lab)
 #   TIMEOUT   seconds until the guest is stopped (default: 300)
 #   VIVID     vivid's module parameters (default: two webcams, the second one multi-planar)
 set -euo pipefail
 
+# Where Debian keeps modprobe and depmod, which others than root may run too.
+PATH=$PATH:/usr/sbin:/sbin
 here=$(cd "$(dirname "$0")" && pwd)
-lab=${LAB:-$here/../../target/lab}
+lab=${LAB:-${XDG_CACHE_HOME:-$HOME/.cache}/hgad-lab}
 mkdir -p "$lab"
 lab=$(cd "$lab" && pwd)
 vivid=${VIVID:-n_devs=2 node_types=0x1,0x1 num_inputs=1,1 input_types=0x0,0x0 multiplanar=1,2}
@@ -44,6 +50,7 @@ fetch_kernel() {
     for package in "$lab"/packages/*.deb; do dpkg -x "$package" "$lab/kernel"; done
     [ -e "$lab/kernel/lib/modules" ] || { mkdir -p "$lab/kernel/lib"; ln -s ../usr/lib/modules "$lab/kernel/lib/modules"; }
     depmod -b "$lab/kernel" "$(kernel_version)"
+    rm -rf "$lab/packages" "$lab/apt"
     touch "$lab/kernel/complete"
 }
 
@@ -53,6 +60,8 @@ kernel_version() { basename "$(find -L "$lab/kernel/lib/modules" -mindepth 1 -ma
 take_program() {
     local root=$1 program=$2 library
     install -D "$program" "$root/bin/$(basename "$program")"
+    # The guest would unpack hundreds of megabytes that only a debugger reads.
+    if command -v strip > /dev/null; then strip --strip-debug "$root/bin/$(basename "$program")"; fi
     { ldd "$program" 2>/dev/null | grep -oE '/[^ ]+' || true; } | sort -u | while read -r library; do
         [ -e "$root$library" ] || install -D "$library" "$root$library"
     done
@@ -75,12 +84,13 @@ take_module() {
 }
 
 build_root() {
-    local root=$lab/root program
+    local root=$lab/root program folder
     rm -rf "$root"
     mkdir -p "$root"/{bin,dev,proc,sys,tmp,share,lib/modules}
     : > "$root/modules"
     take_program "$root" "$(command -v busybox)"
     for program in ${PROGRAMS:-}; do take_program "$root" "$program"; done
+    for folder in ${FOLDERS:-}; do cp -r "$folder" "$root/"; done
     [ -z "${SHARE:-}" ] || { take_module "$root" 9pnet_virtio; take_module "$root" 9p; }
     take_module "$root" vivid "$vivid"
     take_module "$root" gpio-sim
@@ -92,11 +102,18 @@ build_root() {
     (cd "$root" && find . | cpio -o -H newc --quiet) | gzip -1 > "$lab/root.cpio.gz"
 }
 
-run() {
-    local tool
+# Names the programs that are missing, and fails if there are any.
+tools() {
+    local tool missing=()
     for tool in qemu-system-x86_64 busybox cpio modprobe xz zstd; do
-        command -v $tool > /dev/null || die "$tool is missing; install all that is needed with: $0 setup"
+        command -v $tool > /dev/null || missing+=("$tool")
     done
+    [ ${#missing[@]} = 0 ] || { echo "${missing[*]}"; return 1; }
+}
+
+run() {
+    local missing
+    missing=$(tools) || die "$missing missing; install all that is needed with: $0 setup"
     fetch_kernel
     build_root "$@"
     local share=()
@@ -106,13 +123,15 @@ run() {
     timeout "${TIMEOUT:-300}" nice qemu-system-x86_64 -M q35 -accel tcg -cpu max -smp 1 -m 1024 \
         -nodefaults -display none -no-reboot -serial stdio -kernel "$(find "$lab/kernel" -name 'vmlinuz*' -type f | head -n 1)" \
         -initrd "$lab/root.cpio.gz" -append "console=ttyS0 panic=-1 quiet loglevel=3 no_timer_check ${SHARE:+share}" \
-        "${share[@]}" < /dev/null | tr -d '\r' | tee "$lab/console.log" || true
+        "${share[@]}" < /dev/null | sed -u 's/\r//g' | tee "$lab/console.log" || true
     # Without this line the guest did not get to the command's end.
     return "$(sed -n 's/^lab: exit \([0-9]*\)$/\1/p' "$lab/console.log" | grep . || echo 124)"
 }
 
 case ${1:-} in
     setup) setup ;;
+    tools) tools ;;
+    kernel) missing=$(tools) || die "$missing missing"; fetch_kernel ;;
     run) shift; [ $# -gt 0 ] || die "run what?"; run "$@" ;;
     *) sed -n '2,/^set /{s/^# \{0,1\}//p}' "$0"; exit 2 ;;
 esac

@@ -3,7 +3,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use hgad::outputs::gpio::{Drive, GpioOutput, Settings};
@@ -11,6 +11,7 @@ use hgad::outputs::heartbeat::{Heartbeat, Rhythm};
 use hgad::outputs::{Occasion, Output, Role};
 use hgad::time::Monotonic;
 
+use crate::process::Process;
 use crate::sim::{CHIP, REJECT};
 use crate::{Check, Outcome, hold};
 
@@ -72,14 +73,14 @@ pub fn child(mode: &str) -> ExitCode {
     }
 }
 
-/// A child at work, killed with the check.
-struct Program(Child);
+/// A child at work.
+struct Program(Process);
 
 impl Program {
     /// Starts it and waits until the line shows it.
     fn start(mode: &str) -> Result<Self, Failure> {
-        let mut program =
-            Program(Command::new(std::env::current_exe()?).args(["--child", mode]).stdout(Stdio::piped()).spawn()?);
+        let mut child = Command::new(std::env::current_exe()?);
+        let mut program = Program(Process::start(child.args(["--child", mode]).stdout(Stdio::piped()))?);
         let patience = Monotonic::now() + Duration::from_secs(10);
         while REJECT.level()? == "0" {
             let ended = program.0.try_wait()?;
@@ -89,22 +90,8 @@ impl Program {
         Ok(program)
     }
 
-    /// Sends a signal with `kill`, and says when.
-    fn signal(&self, name: &str) -> Result<Monotonic, Failure> {
-        let status = Command::new("kill").args([&format!("-{name}"), &self.0.id().to_string()]).status()?;
-        hold!(status.success(), "kill -{name}: {status}");
-        Ok(Monotonic::now())
-    }
-
     fn wait(&mut self) -> Result<Option<i32>, Failure> {
         Ok(self.0.wait()?.signal())
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }
 
@@ -128,10 +115,10 @@ fn stopped() -> Outcome {
     let program = Program::start("beat")?;
     let mut said = Vec::new();
     for _ in 0..5 {
-        let since = program.signal("STOP")?;
+        let since = program.0.signal("STOP")?;
         let (last, level) = comes_to_rest(since, Duration::from_millis(400))?;
         hold!(last < PROMISE_MS, "it changed {last:.1} ms after it was stopped");
-        program.signal("CONT")?;
+        program.0.signal("CONT")?;
         hold!(!REJECT.changes(Duration::from_millis(300))?.is_empty(), "it does not go on");
         said.push(format!("{last:.1} ms at level {level}"));
     }
@@ -140,7 +127,7 @@ fn stopped() -> Outcome {
 
 fn killed() -> Outcome {
     let mut program = Program::start("beat")?;
-    let since = program.signal("KILL")?;
+    let since = program.0.signal("KILL")?;
     let (last, level) = comes_to_rest(since, Duration::from_millis(400))?;
     hold!(program.wait()? == Some(9), "it was not killed");
     hold!(last < PROMISE_MS, "it changed {last:.1} ms after it was killed");
@@ -178,7 +165,7 @@ fn unwell() -> Outcome {
 
 fn killed_while_active() -> Outcome {
     let mut program = Program::start("active")?;
-    let since = program.signal("KILL")?;
+    let since = program.0.signal("KILL")?;
     let changes = REJECT.changes(Duration::from_millis(500))?;
     hold!(program.wait()? == Some(9), "it was not killed");
     let level = REJECT.level()?;

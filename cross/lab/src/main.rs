@@ -1,17 +1,25 @@
 //! Runs the camera, GPIO and serial code against the kernel's simulators, vivid, gpio-sim and a USB gadget, inside the guest of
 //! `guest.sh`.
 //!
-//! `hgad-lab [WORD...]` runs the checks whose names contain a word, or all of them, and ends with `N passed, N failed`.
+//! `hgad-lab [--parts N] [WORD...]` runs the checks whose names contain a word, or all of them, and ends with a table and
+//! `N passed, N failed`. `hgad-lab --pictures FOLDER` takes the pictures that the lab's model is trained on.
 
+mod belt;
 mod camera;
+mod edges;
+mod faults;
 mod gpio;
 mod heart;
 mod inputs;
+mod line;
+mod process;
 mod serial;
 mod sim;
 mod vivid;
 
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 /// Why a check failed, or `Ok` with what it measured.
 type Outcome = Result<String, Box<dyn std::error::Error>>;
@@ -31,27 +39,54 @@ macro_rules! hold {
 }
 
 fn main() -> ExitCode {
+    if !std::path::Path::new(sim::SIM).exists() {
+        eprintln!(
+            "error: hgad-lab runs inside the lab's guest: it unloads drivers and fills disks\n  try: cross/lab/run"
+        );
+        return ExitCode::from(3);
+    }
     let words: Vec<String> = std::env::args().skip(1).collect();
-    if let [first, mode] = words.as_slice()
-        && first == "--child"
-    {
-        return heart::child(mode);
-    }
-    let wanted = |name: &str| words.is_empty() || words.iter().any(|word| name.contains(word.as_str()));
-    let (mut passed, mut failed) = (0, 0);
-    let checks = [camera::CHECKS, gpio::CHECKS, inputs::CHECKS, heart::CHECKS, serial::CHECKS].concat();
-    for (name, check) in checks.iter().filter(|(name, _)| wanted(name)) {
-        match check() {
-            Ok(measured) => {
-                passed += 1;
-                println!("ok      {name}: {measured}");
-            }
+    match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["--child", mode] => heart::child(mode),
+        ["--pictures", folder] => match line::photograph(folder) {
+            Ok(()) => ExitCode::SUCCESS,
             Err(why) => {
-                failed += 1;
-                println!("FAILED  {name}: {why}");
+                eprintln!("error: {why}");
+                ExitCode::FAILURE
             }
+        },
+        ["--parts", count, words @ ..] => {
+            let Ok(count) = count.parse() else {
+                eprintln!("error: --parts wants a number, not '{count}'");
+                return ExitCode::from(2);
+            };
+            belt::PARTS.store(count, Ordering::Relaxed);
+            check(words)
         }
+        words => check(words),
     }
-    println!("{passed} passed, {failed} failed");
-    if failed == 0 && passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Runs the checks whose names contain one of the words, or all of them.
+fn check(words: &[&str]) -> ExitCode {
+    let wanted = |name: &str| words.is_empty() || words.iter().any(|word| name.contains(word));
+    let mut table = Vec::new();
+    let checks =
+        [camera::CHECKS, gpio::CHECKS, inputs::CHECKS, heart::CHECKS, serial::CHECKS, belt::CHECKS, faults::CHECKS]
+            .concat();
+    for (name, check) in checks.iter().filter(|(name, _)| wanted(name)) {
+        let began = Instant::now();
+        let outcome = check();
+        let (verdict, told) = match &outcome {
+            Ok(measured) => ("ok    ", measured.clone()),
+            Err(why) => ("FAILED", why.to_string()),
+        };
+        println!("{verdict}  {name}: {told}");
+        table.push((outcome.is_ok(), format!("{verdict}  {name:<45}{:>7.1} s", began.elapsed().as_secs_f64())));
+    }
+    println!();
+    table.iter().for_each(|(_, row)| println!("{row}"));
+    let passed = table.iter().filter(|(is_ok, _)| *is_ok).count();
+    println!("{passed} passed, {} failed", table.len() - passed);
+    if passed > 0 && passed == table.len() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -22,11 +22,12 @@ pub const CHECKS: &[Check] =
 
 type Failure = Box<dyn std::error::Error>;
 
-const PORT: &str = "/dev/ttyACM0";
+/// Where the adapter is plugged in.
+pub const PORT: &str = "/dev/ttyACM0";
 const GADGET: &str = "/dev/ttyGS0";
 /// Whether the host may use the adapter. Without leave its port is gone, as when it is pulled out; the dummy host does not find
 /// an adapter again that its own side has disconnected.
-const PLUG: &str = "/sys/bus/usb/devices/1-1/authorized";
+pub const PLUG: &str = "/sys/bus/usb/devices/1-1/authorized";
 const PATIENCE: Duration = Duration::from_secs(5);
 
 fn config(ack: Option<Ack>) -> Result<SerialConfig, Failure> {
@@ -48,14 +49,14 @@ fn until(what: &str, mut holds: impl FnMut() -> bool) -> Result<(), Failure> {
 }
 
 /// The gadget's end. It has one reader for all checks, since two would share out what arrives.
-struct Gadget {
+pub struct Gadget {
     answer: Mutex<&'static [u8]>,
     heard: Mutex<Receiver<String>>,
 }
 
 impl Gadget {
     /// The device, which answers each message with `answer` from now on.
-    fn answering(answer: &'static [u8]) -> Result<&'static Self, Failure> {
+    pub fn answering(answer: &'static [u8]) -> Result<&'static Self, Failure> {
         static GADGET_END: OnceLock<Gadget> = OnceLock::new();
         until(PORT, || Path::new(PORT).exists())?;
         let gadget = GADGET_END.get_or_init(|| {
@@ -72,7 +73,7 @@ impl Gadget {
         *gadget.answer.lock().map_err(|_| "a check panicked")? = answer;
         raw(PORT)?;
         // What was said to an earlier check.
-        while gadget.heard.lock().map_err(|_| "a check panicked")?.try_recv().is_ok() {}
+        gadget.heard_so_far()?;
         Ok(gadget)
     }
 
@@ -89,6 +90,11 @@ impl Gadget {
                 heard.send(std::mem::take(&mut message))?;
             }
         }
+    }
+
+    /// What nobody has heard yet.
+    pub fn heard_so_far(&self) -> Result<Vec<String>, Failure> {
+        Ok(self.heard.lock().map_err(|_| "a check panicked")?.try_iter().collect())
     }
 
     fn hear(&self) -> Result<String, Failure> {

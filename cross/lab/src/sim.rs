@@ -13,13 +13,19 @@ pub const CHIP: &str = "lab-ejectors";
 type Failure = Box<dyn std::error::Error>;
 
 /// A line by its offset.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Line(pub u32);
 
 /// An ejector.
 pub const REJECT: Line = Line(0);
 /// A photo-eye.
 pub const EYE: Line = Line(3);
+/// What shows that the line is inspected.
+pub const HEARTBEAT: Line = Line(8);
+/// What stops the belt.
+pub const STOP_LINE: Line = Line(9);
+/// A lamp.
+pub const ALARM: Line = Line(10);
 /// The encoder's channels.
 pub const ENCODER: [Line; 2] = [Line(6), Line(7)];
 

@@ -14,10 +14,16 @@ pub const MULTI_PLANAR: &str = "/dev/video1";
 #[derive(Debug, Clone, Copy)]
 #[repr(u32)]
 pub enum Control {
-    /// 1: 100% colour bars.
+    /// 0 to 255.
+    Brightness = 0x0098_0900,
+    /// 1: 100% colour bars, 4: squares in full colours, 10: checkers.
     TestPattern = 0x00f0_f000,
     /// 2: no text in the picture.
     OsdTextMode = 0x00f0_f001,
+    /// A border of two colours.
+    ShowBorder = 0x00f0_f004,
+    /// A square in the middle.
+    ShowSquare = 0x00f0_f005,
     /// 0: end of frame, 1: start of exposure.
     TimestampSource = 0x00f0_f018,
     /// Per cent.
