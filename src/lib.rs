@@ -35,6 +35,7 @@ pub mod line;
 pub mod modbus;
 pub mod outputs;
 pub mod picture;
+pub mod presence;
 pub mod print;
 pub mod runtime;
 pub mod simulate;

@@ -10,6 +10,7 @@ mod flaw;
 mod gear;
 pub mod geometry;
 mod optics;
+mod strip;
 mod surface;
 
 use image::{GrayImage, Luma, RgbImage};
@@ -23,6 +24,7 @@ use flaw::Flaw;
 use gear::Gear;
 use geometry::{Point, at};
 use optics::{Exposure, gamma};
+pub use strip::Strip;
 use surface::{Field, Mat, Texel};
 
 /// Pixels per side of the synthetic camera's picture.
@@ -201,6 +203,15 @@ pub fn render(truth: Truth, seed: u64, number: u64) -> Part {
         }
     }
     Part { truth, image: exposure.expose(&light, PICTURE_SIZE), mask: Some(mask) }
+}
+
+/// Renders the mat of a product's carrier without a part.
+fn render_mat(product: Product, seed: u64, number: u64) -> RgbImage {
+    let mut nature = stream(seed, number, Purpose::Nature);
+    let travelled = at(nature.random_range(0.0..50.0), nature.random_range(-0.1..0.1));
+    let mat = Mat { travelled, colour: product.mat(), salt: seed as u32 };
+    let exposure = Exposure::sample(&mut nature);
+    exposure.expose(&exposure.light(&Field::sample(PICTURE_SIZE, |p| mat.texel(p))), PICTURE_SIZE)
 }
 
 /// How often a defect that is hardly visible is tried again elsewhere, a little larger each time.
