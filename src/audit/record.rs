@@ -16,7 +16,7 @@ use super::pictures::{Pictured, Tally};
 use super::tree::Tree;
 use crate::approval::Approval;
 use crate::digest::Digest;
-use crate::line::{Alarm, Challenge, ChallengeNews, Counters, Device, Fate, PartId, PartRecord, Verdict};
+use crate::line::{Alarm, Challenge, ChallengeNews, Counters, Device, Fate, PartId, PartRecord, Verdict, View};
 use crate::time::{Monotonic, StampSource};
 
 /// A record that waits for its place in the chain.
@@ -414,9 +414,20 @@ impl Body {
             challenge: bool,
             slack_ms: f64,
             latency_ms: Option<Stages>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            frames: Option<Vec<Shown<'a>>>,
             bundle: Digest,
             calibration: Option<Digest>,
             picture: Option<&'a Pictured>,
+        }
+        #[derive(Serialize)]
+        struct Shown<'a> {
+            frame: u64,
+            monotonic_ns: u64,
+            offset_mm: f64,
+            score: Option<f32>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            detail: Option<&'a str>,
         }
         #[derive(Serialize)]
         struct Stages {
@@ -431,6 +442,17 @@ impl Body {
             Verdict::Pass | Verdict::Reject => None,
         };
         let judgement = record.judgement.as_ref();
+        fn shown(view: &View) -> Shown<'_> {
+            let outcome = view.outcome.as_ref();
+            Shown {
+                frame: view.frame,
+                monotonic_ns: view.captured.as_nanos(),
+                offset_mm: to_microseconds(view.offset.as_mm()),
+                score: outcome.and_then(|outcome| outcome.as_ref().ok().copied()),
+                detail: outcome.map_or(Some(UNJUDGED), |outcome| outcome.as_ref().err().map(String::as_str)),
+            }
+        }
+        let frames = (!record.views.is_empty()).then(|| record.views.iter().map(shown).collect());
         Self::of(&Part {
             kind: Kind::Part,
             time: wall_time(record.captured),
@@ -467,6 +489,7 @@ impl Body {
                 score: millis(latency.score),
                 total: millis(latency.total),
             }),
+            frames,
             bundle: context.bundle,
             calibration: judgement.map(|judgement| judgement.calibration),
             picture,
@@ -477,6 +500,9 @@ impl Body {
 fn millis(duration: Duration) -> f64 {
     to_microseconds(duration.as_secs_f64() * 1e3)
 }
+
+/// What is said of a frame whose inspection had not ended when its part's fate was settled.
+const UNJUDGED: &str = "it was not judged by then";
 
 /// A share with three decimals: a thousandth of a frame is less than anybody sees.
 fn share(value: f32) -> f64 {

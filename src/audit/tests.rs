@@ -47,6 +47,7 @@ pub(super) fn settled(number: u64) -> PartRecord {
             evidence,
         }),
         latency: Some(Latency::default()),
+        views: Vec::new(),
         verdict: Verdict::Reject,
         slack_ms: 1.23456,
         fired: Some(Monotonic::from_nanos(2_100)),

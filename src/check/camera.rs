@@ -8,7 +8,7 @@ use crate::camera::{Camera, CameraCounts, Counted, Frame, Grab};
 use crate::config::{CameraConfig, LaneConfig, LineConfig};
 use crate::line::{Drive, Find, Lane, LaneRules, Rules};
 use crate::print::counted;
-use crate::runtime::{Inspect, ModelInspector, camera_of};
+use crate::runtime::{Inspect, LaneView, ModelInspector, camera_of};
 use crate::time::Monotonic;
 use crate::{Error, Result};
 
@@ -130,18 +130,56 @@ pub(super) fn inspect(
     let Some(mut inspector) = inspector else { return };
     let mut found = Inspected::default();
     for (k, lane) in config.lanes.iter().enumerate() {
-        let seen = match lane.region {
-            None => Ok(view.frames.clone()),
-            Some(region) => view.frames.iter().map(|frame| region.of(frame)).collect::<Result<Vec<_>, _>>(),
-        };
-        let inspected = seen.map_err(|why| config.blame(&lane.key("width"), Error::usage(why)));
-        match inspected.and_then(|frames| inspect_lane((Lane(k), lane), &frames, &mut inspector, tell)) {
+        let key = lane.gate.as_ref().map_or_else(|| lane.key("width"), |gate| gate.section.clone());
+        let seen = LaneView::of(config, lane).and_then(|mut sees| {
+            tell_gate(lane, &mut sees, &view.frames, tell);
+            seen(&mut sees, &view.frames).map_err(|why| config.blame(&key, Error::usage(why)))
+        });
+        match seen.and_then(|frames| inspect_lane((Lane(k), lane), &frames, &mut inspector, tell)) {
             Ok(inspected) => found.add(inspected),
             Err(error) => return tell(Finding::failed(&lane.thing("inspection"), &error)),
         }
     }
     tell(in_time(&config.rules, view, found));
 }
+
+/// What a lane sees in the frames. An empty gate shows no part: its middle tells how long an inspection takes.
+fn seen(sees: &mut LaneView, frames: &[Frame]) -> Result<Vec<Frame>, String> {
+    let pictures = frames.iter().map(|frame| sees.pictures(frame)).collect::<Result<Vec<_>, _>>()?;
+    let pictures = pictures.into_iter().flatten().collect::<Vec<_>>();
+    match (&sees.gate, pictures.is_empty()) {
+        (Some(gate), true) => frames.iter().map(|frame| gate.middle().of(frame)).collect(),
+        _ => Ok(pictures),
+    }
+}
+
+/// Whether a gate is empty now, as far as the empty belt says.
+fn tell_gate(lane: &LaneConfig, sees: &mut LaneView, frames: &[Frame], tell: &mut impl FnMut(Finding)) {
+    let Some(gate) = &mut sees.gate else { return };
+    let found = frames.iter().map(|frame| gate.look(&frame.image).map(<[_]>::to_vec)).collect::<Result<Vec<_>, _>>();
+    let what = lane.thing("gate");
+    let found = match found {
+        Ok(found) => found,
+        Err(why) => return tell(Finding::problem(&what, why, LEARN)),
+    };
+    let occupied = found.iter().filter(|found| !found.is_empty()).count();
+    let blocked = found.iter().flatten().filter(|segment| segment.enters && segment.leaves).count();
+    let whole = found.iter().flatten().filter(|segment| gate.view(segment).is_some()).count();
+    let measured = format!(
+        "{:.1} mm of the belt; of {}, {occupied} show something on it, {} a part that can be inspected",
+        gate.mm(gate.length()),
+        counted(found.len() as u64, "frame"),
+        whole
+    );
+    tell(match (blocked, occupied) {
+        (1.., _) => Finding::problem(&what, measured, format!("it is full from one end to the other: {LEARN}")),
+        (0, 0) => Finding::ok(&what, measured),
+        (0, _) => Finding::note(&what, measured, "if nothing lies on the belt now, learn it again"),
+    });
+}
+
+/// What to do about an empty belt that is not the one that is seen.
+const LEARN: &str = "learn the empty belt again, in the light of now: hgad camera empty-belt --config FILE";
 
 /// How long inspections took, one lane after the other, and what came of them.
 #[derive(Default)]
@@ -167,24 +205,32 @@ fn inspect_lane(
     tell: &mut impl FnMut(Finding),
 ) -> Result<Inspected> {
     let class = |frame: &Frame| frame.product.clone().unwrap_or_else(|| config.class.clone());
-    let fault = frames.iter().find_map(|frame| inspector.fault(frame, lane, &class(frame)));
-    let unknown = frames.iter().map(class).find(|class| !inspector.knows_pictures(lane, class));
     let what = config.thing("picture");
-    tell(match (fault, unknown) {
-        (Some(fault), _) => Finding::problem(&what, fault.to_string(), fault.advice()),
-        (None, Some(class)) => Finding::note(
-            &what,
-            format!("the calibration of '{class}' does not tell how pictures are to be"),
-            "a lamp or a lens that fails is not noticed, nor drift: calibrate again with this program",
-        ),
-        (None, None) => Finding::ok(&what, "light and focus are as in the calibration"),
-    });
+    // Nothing is known of pictures of the empty belt.
+    if config.gate.is_none() {
+        let fault = frames.iter().find_map(|frame| inspector.fault(frame, lane, &class(frame)));
+        let unknown = frames.iter().map(class).find(|class| !inspector.knows_pictures(lane, class));
+        tell(match (fault, unknown) {
+            (Some(fault), _) => Finding::problem(&what, fault.to_string(), fault.advice()),
+            (None, Some(class)) => Finding::note(
+                &what,
+                format!("the calibration of '{class}' does not tell how pictures are to be"),
+                "a lamp or a lens that fails is not noticed, nor drift: calibrate again with this program",
+            ),
+            (None, None) => Finding::ok(&what, "light and focus are as in the calibration"),
+        });
+    }
     let mut found = Inspected { frames: frames.len() as u64, ..Inspected::default() };
     for frame in frames {
         let begun = Monotonic::now();
-        let judged = inspector.inspect(frame, lane, &class(frame))?;
+        let judged = inspector.inspect(frame, lane, &class(frame));
         found.times.push(Monotonic::now().saturating_since(begun));
-        found.rejects += u64::from(judged.judgement.rejects);
+        match (judged, &config.gate) {
+            (Ok(judged), _) => found.rejects += u64::from(judged.judgement.rejects),
+            // What lies in a gate may be a part of a part, or none.
+            (Err(_), Some(_)) => found.rejects += 1,
+            (Err(error), None) => return Err(error),
+        }
     }
     Ok(found)
 }
@@ -213,6 +259,9 @@ fn in_time(rules: &Rules, view: &View, found: Inspected) -> Finding {
             return Finding::problem("inspection", measured, advice);
         }
     }
+    if let Some(most) = most_frames(rules) {
+        measured.push_str(&format!("; a part is inspected up to {}", counted(most.into(), "time")));
+    }
     match spacing(rules, view) {
         None => Finding::note(
             "inspection",
@@ -223,13 +272,23 @@ fn in_time(rules: &Rules, view: &View, found: Inspected) -> Finding {
             ),
         ),
         Some(spacing) => {
-            measured.push_str(&format!("; parts come every {} ms at the closest", ms(spacing)));
+            let whose = if most_frames(rules).is_some() { "their frames" } else { "parts" };
+            measured.push_str(&format!("; {whose} come every {} ms at the closest", ms(spacing)));
             match times.quantile(0.99) > spacing {
                 true => Finding::problem("inspection", measured, format!("parts would be skipped: {slow}")),
                 false => Finding::ok("inspection", measured),
             }
         }
     }
+}
+
+/// In how many frames a part is inspected at most, where parts are found in the picture.
+fn most_frames(rules: &Rules) -> Option<u32> {
+    let of_lane = |lane: &LaneRules| match lane.find {
+        Find::FreeRun(run) => Some(run.most_frames),
+        Find::EveryFrame | Find::PhotoEye(_) => None,
+    };
+    rules.lanes.iter().filter_map(of_lane).max()
 }
 
 /// How long a part travels from its capture until its ejector must be told to act, in the lane in which it is shortest.
@@ -249,7 +308,12 @@ fn spacing(rules: &Rules, view: &View) -> Option<Duration> {
         (Find::PhotoEye(eye), Drive::Constant(speed)) => {
             Some(Duration::from_secs_f64(eye.pitch.as_nm().max(0) as f64 / speed.max(1) as f64))
         }
-        (Find::PhotoEye(_), Drive::Encoder) => None,
+        // Each part has its share of several frames.
+        (Find::FreeRun(run), Drive::Constant(speed)) => {
+            let pitch = Duration::from_secs_f64(run.longest.as_nm().max(0) as f64 / speed.max(1) as f64);
+            Some(pitch / run.most_frames.max(1))
+        }
+        (Find::PhotoEye(_) | Find::FreeRun(_), Drive::Encoder) => None,
     };
     rules.lanes.iter().filter_map(of_lane).min()
 }

@@ -12,9 +12,9 @@ use toml::de::DeValue;
 
 use super::complaint::Complaint;
 use super::typed::{Checked, Document, EjectorTyped, LineTyped, OneOrMore, not_empty, typed};
-use super::{CameraConfig, InputConfig, OutputConfig};
+use super::{CameraConfig, GateConfig, InputConfig, OutputConfig};
 use crate::camera::Region;
-use crate::line::{Drive, Find, LaneRules, PhotoEye};
+use crate::line::{Drive, Find, FreeRun, LaneRules, PhotoEye};
 
 /// What a lane's parts are seen, judged and ejected by.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +31,8 @@ pub struct LaneConfig {
     pub output: OutputConfig,
     /// What sees its parts, and no other lane's, before the camera does.
     pub photo_eye: Option<InputConfig>,
+    /// Where its parts are found in the picture, if they are.
+    pub gate: Option<GateConfig>,
     /// What sees its ejected parts.
     pub confirm: Option<InputConfig>,
     /// Its place among the file's lanes, from 1.
@@ -63,13 +65,36 @@ struct Common<'a> {
     belt: Option<Drive>,
     camera: &'a CameraConfig,
     eye: Option<PhotoEye>,
+    gate: Option<(FreeRun, GateConfig)>,
+}
+
+impl Common<'_> {
+    /// How the parts of a lane are found that has that eye or that gate of its own, and that region of the picture.
+    fn find(
+        &self,
+        eye: Option<PhotoEye>,
+        gate: Option<(FreeRun, GateConfig)>,
+        region: Option<Region>,
+    ) -> (Find, Option<GateConfig>) {
+        let common = (self.eye, &self.gate);
+        let (eye, gate) = if eye.is_some() || gate.is_some() { (eye, gate) } else { (common.0, common.1.clone()) };
+        match (eye, gate) {
+            (Some(eye), _) => (Find::PhotoEye(eye), None),
+            (None, Some((rules, mut gate))) => {
+                gate.looks.region = region.or(gate.looks.region);
+                (Find::FreeRun(rules), Some(gate))
+            }
+            (None, None) => (Find::EveryFrame, None),
+        }
+    }
 }
 
 impl Document<'_> {
     /// The lanes of a belt of which the file says how it moves, or nothing.
     pub(super) fn lanes(&mut self, line: &LineTyped, belt: Option<Drive>, camera: &CameraConfig) -> Checked<Lanes> {
+        let gate = self.free_run(belt, camera, "free_run")?;
         let (eye, photo_eye) = self.photo_eye(belt, false)?.unzip();
-        let common = Common { line, belt, camera, eye };
+        let common = Common { line, belt, camera, eye, gate };
         let lanes = match self.has("lane") {
             false => vec![self.only_lane(&common)?],
             true => self.each_lane(&common)?,
@@ -82,7 +107,7 @@ impl Document<'_> {
     fn only_lane(&mut self, common: &Common) -> Checked<(LaneRules, LaneConfig)> {
         let ejector = common.line.ejector().validate(common.belt)?;
         let (confirm, sensor) = self.confirm()?.unzip();
-        let find = common.eye.map_or(Find::EveryFrame, Find::PhotoEye);
+        let (find, gate) = common.find(None, None, None);
         let config = LaneConfig {
             name: None,
             region: None,
@@ -90,6 +115,7 @@ impl Document<'_> {
             calibrations: Vec::new(),
             output: self.output("output", ejector.tolerance)?,
             photo_eye: None,
+            gate,
             confirm: sensor,
             number: None,
         };
@@ -136,6 +162,7 @@ impl Document<'_> {
 
     /// One lane, of which this document holds the section.
     fn lane(&mut self, number: usize, place: Range<usize>, common: &Common) -> Checked<(LaneRules, LaneConfig)> {
+        let own_gate = self.free_run(common.belt, common.camera, &format!("lane.{number}.free_run"))?;
         let (own_eye, photo_eye) = self.photo_eye(common.belt, true)?.unzip();
         let (confirm, sensor) = self.confirm()?.unzip();
         // The output is read when its lane's tolerance is known.
@@ -151,17 +178,19 @@ impl Document<'_> {
             }
         };
         let class = own.class.as_ref().unwrap_or(&common.line.class);
+        let region = region([&own.x, &own.y, &own.width, &own.height], common.camera)?;
+        let (find, gate) = common.find(own_eye, own_gate, region);
         let config = LaneConfig {
             name: Some(name.clone()),
-            region: own.region(common.camera)?,
+            region,
             class: not_empty("class", class)?,
             calibrations: own.calibration.as_ref().map_or(Ok(Vec::new()), |typed| self.calibrations(typed))?,
             output,
             photo_eye,
+            gate,
             confirm: sensor,
             number: Some(number),
         };
-        let find = own_eye.or(common.eye).map_or(Find::EveryFrame, Find::PhotoEye);
         Ok((LaneRules { name: Some(name.into()), find, ejector, confirm }, config))
     }
 }
@@ -183,10 +212,10 @@ fn apart(lanes: &[((LaneRules, LaneConfig), Range<usize>)]) -> Checked<()> {
             return complaint(what, "a bad part in one would eject the good one beside it: each lane needs its own");
         }
         if some_have_eyes && !has_eye(rules) {
-            let what = format!("the lane '{name}' has no photo-eye, and others have one");
+            let what = format!("the lane '{name}' has no photo-eye, and others have one or find parts in the picture");
             return complaint(
                 what,
-                "give it a [lane.photo_eye], or a [photo_eye] that is for all lanes without their own",
+                "give it a [lane.photo_eye] or [lane.free_run], or one that is for all lanes without their own",
             );
         }
     }
@@ -214,15 +243,12 @@ struct LaneTyped {
 
 /// Pixels, or a share of the picture.
 #[derive(Clone, Copy)]
-enum Coordinate {
+pub(super) enum Coordinate {
     Pixels(u32),
     Share(f64),
 }
 
 impl LaneTyped {
-    /// Fewer pixels are no picture of a part, but a share that was written without its point.
-    const LEAST: u32 = 8;
-
     fn ejector(&self) -> EjectorTyped {
         EjectorTyped {
             travel_ms: self.travel_ms.clone(),
@@ -234,64 +260,67 @@ impl LaneTyped {
             most_per_second: self.most_per_second.clone(),
         }
     }
+}
 
-    fn region(&self, camera: &CameraConfig) -> Checked<Option<Region>> {
-        let [x, y, width, height] = match (&self.x, &self.y, &self.width, &self.height) {
-            (None, None, None, None) => return Ok(None),
-            (Some(x), Some(y), Some(width), Some(height)) => [x, y, width, height],
-            (x, y, width, height) => {
-                let place = [x, y, width, height].into_iter().flatten().next().map(Spanned::span);
-                let advice =
-                    "give all four in pixels, or as shares of the picture: x = 0.5, y = 0.0, width = 0.5, height = 1.0";
-                return Err(Complaint::new(
-                    place.unwrap_or_default(),
-                    "x, y, width and height belong together",
-                    advice,
-                ));
-            }
-        };
-        let region = match [x, y, width, height].map(|typed| *typed.get_ref()) {
-            [Coordinate::Pixels(x), Coordinate::Pixels(y), Coordinate::Pixels(width), Coordinate::Pixels(height)] => {
-                Region::Pixels { x, y, width, height }
-            }
-            _ => {
-                let [x, y, width, height] = [("x", x), ("y", y), ("width", width), ("height", height)].map(share);
-                Region::Shares { x: x?, y: y?, width: width?, height: height? }
-            }
-        };
-        self.check(region, [width.span(), height.span()])?;
-        if let Some(frame) = camera.frame() {
-            region.edges(frame).map_err(|why| {
-                Complaint::new(width.span(), why, "hgad camera snap --config FILE --lane NAME shows what a lane sees")
-            })?;
+/// Fewer pixels are no picture of a part, but a share that was written without its point.
+const LEAST: u32 = 8;
+
+/// A region by its typed x, y, width and height: all four, or none.
+pub(super) fn region(
+    [x, y, width, height]: [&Option<Spanned<Coordinate>>; 4],
+    camera: &CameraConfig,
+) -> Checked<Option<Region>> {
+    let [x, y, width, height] = match (x, y, width, height) {
+        (None, None, None, None) => return Ok(None),
+        (Some(x), Some(y), Some(width), Some(height)) => [x, y, width, height],
+        (x, y, width, height) => {
+            let place = [x, y, width, height].into_iter().flatten().next().map(Spanned::span);
+            let advice =
+                "give all four in pixels, or as shares of the picture: x = 0.5, y = 0.0, width = 0.5, height = 1.0";
+            return Err(Complaint::new(place.unwrap_or_default(), "x, y, width and height belong together", advice));
         }
-        Ok(Some(region))
+    };
+    let region = match [x, y, width, height].map(|typed| *typed.get_ref()) {
+        [Coordinate::Pixels(x), Coordinate::Pixels(y), Coordinate::Pixels(width), Coordinate::Pixels(height)] => {
+            Region::Pixels { x, y, width, height }
+        }
+        _ => {
+            let [x, y, width, height] = [("x", x), ("y", y), ("width", width), ("height", height)].map(share);
+            Region::Shares { x: x?, y: y?, width: width?, height: height? }
+        }
+    };
+    check(region, [width.span(), height.span()])?;
+    if let Some(frame) = camera.frame() {
+        region.edges(frame).map_err(|why| {
+            Complaint::new(width.span(), why, "hgad camera snap --config FILE --lane NAME shows what a lane sees")
+        })?;
     }
+    Ok(Some(region))
+}
 
-    fn check(&self, region: Region, [width_at, height_at]: [Range<usize>; 2]) -> Checked<()> {
-        match region {
-            Region::Pixels { width, height, .. } => {
-                for (key, size, place) in [("width", width, width_at), ("height", height, height_at)] {
-                    if size < Self::LEAST {
-                        let advice = format!("a share of the picture has a point: {key} = 1.0 is all of it");
-                        return Err(Complaint::new(place, format!("{key} is {size} pixels"), advice));
-                    }
-                }
-            }
-            Region::Shares { x, y, width, height } => {
-                // Thirds do not add up to 1 to the last bit.
-                const SLACK: f64 = 1e-9;
-                let advice = "shares count from the left and the upper edge, and 1.0 is the whole picture";
-                for (key, from, size, place) in [("width", x, width, width_at), ("height", y, height, height_at)] {
-                    if size <= 0.0 || from + size > 1.0 + SLACK {
-                        let what = format!("{key} is {size}, from {from} on: that is not within the picture");
-                        return Err(Complaint::new(place, what, advice));
-                    }
+fn check(region: Region, [width_at, height_at]: [Range<usize>; 2]) -> Checked<()> {
+    match region {
+        Region::Pixels { width, height, .. } => {
+            for (key, size, place) in [("width", width, width_at), ("height", height, height_at)] {
+                if size < LEAST {
+                    let advice = format!("a share of the picture has a point: {key} = 1.0 is all of it");
+                    return Err(Complaint::new(place, format!("{key} is {size} pixels"), advice));
                 }
             }
         }
-        Ok(())
+        Region::Shares { x, y, width, height } => {
+            // Thirds do not add up to 1 to the last bit.
+            const SLACK: f64 = 1e-9;
+            let advice = "shares count from the left and the upper edge, and 1.0 is the whole picture";
+            for (key, from, size, place) in [("width", x, width, width_at), ("height", y, height, height_at)] {
+                if size <= 0.0 || from + size > 1.0 + SLACK {
+                    let what = format!("{key} is {size}, from {from} on: that is not within the picture");
+                    return Err(Complaint::new(place, what, advice));
+                }
+            }
+        }
     }
+    Ok(())
 }
 
 /// A share that may be written as 0 or 1.

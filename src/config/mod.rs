@@ -8,6 +8,7 @@ mod belt;
 mod cameras;
 mod complaint;
 mod devices;
+mod free_run;
 mod lanes;
 mod typed;
 mod witness;
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use self::audit::{AuditConfig, FullPolicy, PicturesConfig, RotationConfig, SigningConfig, SyncPolicy};
+pub use self::free_run::GateConfig;
 pub use self::lanes::LaneConfig;
 pub use self::witness::{Login, Protocol, Witness};
 

@@ -23,7 +23,7 @@ use crate::line::{Consequence, Drive, Ejector, LaneRules, Length, Rules, Skipped
 
 pub(super) type Checked<T> = Result<T, Complaint>;
 
-const SECTIONS: [&str; 14] = [
+const SECTIONS: [&str; 15] = [
     "format_version",
     "line",
     "camera",
@@ -32,6 +32,7 @@ const SECTIONS: [&str; 14] = [
     "audit",
     "belt",
     "photo_eye",
+    "free_run",
     "confirm",
     "bin",
     "limits",

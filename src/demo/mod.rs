@@ -92,7 +92,7 @@ pub fn run(request: &Request, stop: Arc<AtomicBool>) -> Result<Report> {
     };
     let wiring = Wiring {
         rules: rules(),
-        views: vec![LaneView { region: None, class: Product::ALL[0].name().to_owned() }],
+        views: vec![LaneView { region: None, gate: None, class: Product::ALL[0].name().to_owned() }],
         camera: Box::new(SyntheticCamera::new(conveyor, Some(request.parts), request.rate)),
         inspector: Box::new(inspector),
         outputs: vec![Box::new(NoOutput)],

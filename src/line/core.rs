@@ -7,9 +7,12 @@ use super::alarms::{Alarm, Alarms};
 use super::belt::{Belt, Length};
 use super::challenge::Trial;
 use super::finding::{Eye, Shelf};
+use super::gate::Procession;
 use super::limits::Watch;
 use super::open::{COMMIT, LEAD, OpenPart, OpenParts, UNLOCATED_PATIENCE, Wait};
-use super::{Action, Counters, Device, Event, Happening, Lane, LaneRules, Limits, PartId, PartRecord, Rules, Ticket};
+use super::{
+    Action, Counters, Device, Event, Find, Happening, Lane, LaneRules, Limits, PartId, PartRecord, Rules, Ticket,
+};
 use crate::time::{Monotonic, StampSource};
 
 /// Decides what happens to every part.
@@ -39,6 +42,8 @@ pub(super) struct LaneState {
     pub(super) newest: Option<(u64, Monotonic, StampSource)>,
     pub(super) shelf: Shelf,
     pub(super) eye: Eye,
+    /// What travels through its gate.
+    pub(super) procession: Procession,
     pub(super) watch: Watch,
     /// When its ejector was told to act, of late.
     pub(super) orders: VecDeque<Monotonic>,
@@ -46,8 +51,8 @@ pub(super) struct LaneState {
 
 impl LaneState {
     fn new(limits: Limits) -> Self {
-        let (shelf, eye, watch) = (Shelf::default(), Eye::default(), Watch::new(limits));
-        LaneState { newest: None, shelf, eye, watch, orders: VecDeque::new() }
+        let (shelf, eye, procession) = (Shelf::default(), Eye::default(), Procession::default());
+        LaneState { newest: None, shelf, eye, procession, watch: Watch::new(limits), orders: VecDeque::new() }
     }
 }
 
@@ -75,6 +80,7 @@ impl LineCore {
         self.now = self.now.max(at);
         match event.what {
             Happening::Captured(sighting) => self.captured(sighting, at, actions),
+            Happening::Showed(sighting, showing) => self.showed(&sighting, &showing, at, actions),
             Happening::Broken(sighting, why) => self.broken(sighting, why, at, actions),
             Happening::Eye(lane, is_dark) => self.eye(lane, is_dark, at, actions),
             Happening::Moved(place) => self.moved(place, at, actions),
@@ -114,7 +120,7 @@ impl LineCore {
 
     /// Whether the fate of a part of this frame is not settled yet.
     pub fn is_open(&self, ticket: Ticket) -> bool {
-        self.open.iter().any(|(_, open)| open.record.ticket == Some(ticket))
+        self.open.iter().any(|(_, open)| open.record.ticket == Some(ticket)) || self.viewed(ticket).is_some()
     }
 
     /// Whether the fate of every part is settled.
@@ -210,7 +216,11 @@ impl LineCore {
     /// Whether an encoder that is not believed has moved by a part's length since.
     fn moved_again(&mut self, place: Length) -> bool {
         let from = *self.moving_from.get_or_insert(place);
-        let pitch = self.lanes.iter().map(|lane| lane.eye.pitch()).max().unwrap_or_default();
+        let pitch = |(state, rules): (&LaneState, &LaneRules)| match rules.find {
+            Find::FreeRun(rules) => rules.longest,
+            Find::EveryFrame | Find::PhotoEye(_) => state.eye.pitch(),
+        };
+        let pitch = self.lanes.iter().zip(&self.rules.lanes).map(pitch).max().unwrap_or_default();
         let moves = place - from > pitch;
         if moves {
             self.forget_places();
@@ -221,7 +231,10 @@ impl LineCore {
     /// Where parts were seen last says nothing any more.
     pub(super) fn forget_places(&mut self) {
         self.moving_from = None;
-        self.lanes.iter_mut().for_each(|lane| lane.eye.forget_place());
+        for lane in &mut self.lanes {
+            lane.eye.forget_place();
+            lane.procession = Procession::default();
+        }
     }
 
     fn bin(&mut self, is_full: bool, at: Monotonic, actions: &mut Vec<Action>) {
@@ -288,6 +301,7 @@ impl NewPart {
             planned: self.captured,
             judgement: None,
             latency: None,
+            views: Vec::new(),
             verdict: super::Verdict::Unknown(super::Unknown::Stopped),
             slack_ms: 0.0,
             fired: None,

@@ -16,12 +16,19 @@ pub(super) type Outcome = Result<(Judgement, Latency), String>;
 
 impl LineCore {
     pub(super) fn skipped(&mut self, ticket: Ticket, at: Monotonic, actions: &mut Vec<Action>) {
+        if let Some(part) = self.viewed(ticket) {
+            let why = "a newer frame took its place".to_owned();
+            return self.view_inspected(part, ticket, Err(why), at, actions);
+        }
         for part in self.waiting_for(ticket) {
             self.without_verdict(part, Unknown::Skipped, at, actions);
         }
     }
 
     pub(super) fn inspected(&mut self, ticket: Ticket, outcome: Outcome, at: Monotonic, actions: &mut Vec<Action>) {
+        if let Some(part) = self.viewed(ticket) {
+            return self.view_inspected(part, ticket, outcome, at, actions);
+        }
         // Also of parts that were given up on: the record says what came too late to count. A part that is closed already has
         // its record.
         if let Ok((judgement, latency)) = &outcome {
@@ -46,7 +53,7 @@ impl LineCore {
         }
     }
 
-    fn lane_of(&self, open: &OpenPart) -> &LaneRules {
+    pub(super) fn lane_of(&self, open: &OpenPart) -> &LaneRules {
         &self.rules.lanes[open.lane().0]
     }
 
@@ -72,7 +79,7 @@ impl LineCore {
         }
     }
 
-    fn decide(&mut self, part: PartId, verdict: Verdict, at: Monotonic) {
+    pub(super) fn decide(&mut self, part: PartId, verdict: Verdict, at: Monotonic) {
         let planned = self.open.get(part).and_then(|open| self.planned_for(open, at));
         if let Some(record) = self.open.record(part) {
             record.verdict = verdict;
@@ -82,7 +89,7 @@ impl LineCore {
     }
 
     /// Lets the ejector act when the part is before it, or says that this cannot be done any more.
-    fn eject(&mut self, part: PartId, at: Monotonic, actions: &mut Vec<Action>) {
+    pub(super) fn eject(&mut self, part: PartId, at: Monotonic, actions: &mut Vec<Action>) {
         let Some(open) = self.open.get(part) else { return };
         let (planned, tolerance) = (self.planned_for(open, at), self.lane_of(open).ejector.tolerance);
         if open.record.stamp == StampSource::Doubtful || open.at_ejector().is_none() {
@@ -182,6 +189,7 @@ impl LineCore {
     pub(super) fn waited_in_vain(&mut self, part: PartId, wait: Wait, at: Monotonic, actions: &mut Vec<Action>) {
         match wait {
             Wait::Frame => self.without_verdict(part, Unknown::Lost, at, actions),
+            Wait::Verdict if self.is_free_running(part) => self.judge_followed(part, at, actions),
             Wait::Verdict => self.without_verdict(part, Unknown::Late, at, actions),
             Wait::Place => self.eject(part, at, actions),
             Wait::Firing(_) => self.missed(part, "the ejector gave no report".into(), at, actions),
@@ -206,8 +214,9 @@ impl LineCore {
         self.follow(self.rules.late, text, actions);
     }
 
-    fn close(&mut self, part: PartId, fate: Fate, at: Monotonic, actions: &mut Vec<Action>) {
+    pub(super) fn close(&mut self, part: PartId, fate: Fate, at: Monotonic, actions: &mut Vec<Action>) {
         let Some(mut open) = self.open.remove(part) else { return };
+        actions.extend(open.record.unneeded_views().map(Action::Forget));
         let (lane, is_bad) = (open.lane(), fate != Fate::Passed);
         open.record.fate = fate;
         let record = open.record;

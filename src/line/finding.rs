@@ -1,4 +1,4 @@
-//! How parts are found: each frame is one, or a photo-eye sees each and a frame is found for it.
+//! How parts are found: each frame is one, or a photo-eye sees each and a frame is found for it. (In the picture: [`super::gate`].)
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -65,6 +65,8 @@ impl LineCore {
                 actions.push(Action::Inspect(ticket));
             }
             Find::PhotoEye(eye) => self.shelve(sighting, None, eye, at, actions),
+            // Where parts are found in the picture, it is told what it shows.
+            Find::FreeRun(_) => actions.push(Action::Forget(sighting.ticket)),
         }
     }
 
@@ -76,6 +78,7 @@ impl LineCore {
                 self.without_verdict(part, Unknown::Broken(why), at, actions);
             }
             Find::PhotoEye(eye) => self.shelve(sighting, Some(why), eye, at, actions),
+            Find::FreeRun(_) => self.showed_nothing(&sighting, at, actions),
         }
     }
 
@@ -201,7 +204,7 @@ impl LineCore {
     fn hold_against_encoder(&mut self, lane: Lane, place: Length, who: &str, at: Monotonic, actions: &mut Vec<Action>) {
         let pitch = match self.rules.lanes[lane.0].find {
             Find::PhotoEye(eye) => eye.pitch,
-            Find::EveryFrame => Length::from_nm(1),
+            Find::EveryFrame | Find::FreeRun(_) => Length::from_nm(1),
         };
         if let Some(newest) = self.lanes[lane.0].eye.newest.replace(place)
             && place - newest < pitch

@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! event ---> finding   frames and edges become parts      \
+//!            gate      parts travel through the picture   |
 //!            belt      where a part is, when it is where   > core: open parts, what they wait for ---> actions
 //!            fate      verdict, ejection, confirmation    /
 //!            alarms, limits    what a person must know
@@ -23,12 +24,14 @@ mod challenge;
 mod core;
 mod fate;
 mod finding;
+mod gate;
 mod limits;
 mod open;
 mod record;
 mod rules;
 #[cfg(test)]
 mod tests;
+mod views;
 
 use std::fmt;
 use std::time::Duration;
@@ -37,8 +40,10 @@ pub use self::core::LineCore;
 pub use alarms::Alarm;
 pub use belt::{Drive, Length};
 pub use challenge::{Challenge, ChallengeNews, Outcome};
-pub use record::{Counters, Evidence, Fate, Judgement, Latency, PartRecord, Unknown, Verdict};
-pub use rules::{Confirm, Consequence, Ejector, Find, LaneRules, Limits, PhotoEye, Rules, Share, SkippedPolicy};
+pub use record::{Counters, Evidence, Fate, Judgement, Latency, PartRecord, Unknown, Verdict, View};
+pub use rules::{
+    Combine, Confirm, Consequence, Ejector, Find, FreeRun, LaneRules, Limits, PhotoEye, Rules, Share, SkippedPolicy,
+};
 
 use crate::time::{Monotonic, StampSource};
 
@@ -80,6 +85,30 @@ pub struct Sighting {
     pub class: String,
 }
 
+/// What a frame shows of the belt, where parts are found in the picture.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Showing {
+    /// How much of the belt it shows: the gate's length.
+    pub length: Length,
+    /// What lies there, in the order in which it leaves the gate.
+    pub spans: Vec<Span>,
+}
+
+/// A stretch of the belt that is not empty. Its edges count from where parts enter the gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// Its trailing edge.
+    pub from: Length,
+    /// Its leading edge.
+    pub to: Length,
+    /// Whether it reaches beyond the border at which parts enter: its trailing edge is not in the picture.
+    pub enters: bool,
+    /// Whether it reaches beyond the border at which they leave.
+    pub leaves: bool,
+    /// What its own picture is called, where it is whole: it can be inspected.
+    pub view: Option<Ticket>,
+}
+
 /// A device whose health the line follows. Of what each lane may have its own, it says whose it is; `None`: the whole belt's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Device {
@@ -89,6 +118,8 @@ pub enum Device {
     Output(Option<Lane>),
     /// What sees parts before the camera does.
     PhotoEye(Option<Lane>),
+    /// The part of the picture in which parts are found.
+    Gate(Option<Lane>),
     /// What measures the belt.
     Encoder,
     /// What sees ejected parts.
@@ -111,7 +142,11 @@ impl Device {
     /// The lane that it is of, where it is not the whole belt's.
     pub fn lane(self) -> Option<Lane> {
         match self {
-            Device::Output(lane) | Device::PhotoEye(lane) | Device::ConfirmSensor(lane) | Device::Picture(lane) => lane,
+            Device::Output(lane)
+            | Device::PhotoEye(lane)
+            | Device::Gate(lane)
+            | Device::ConfirmSensor(lane)
+            | Device::Picture(lane) => lane,
             _ => None,
         }
     }
@@ -126,6 +161,7 @@ impl fmt::Display for Device {
             Device::Camera => "camera",
             Device::Output(_) => "output",
             Device::PhotoEye(_) => "photo-eye",
+            Device::Gate(_) => "gate",
             Device::Encoder => "encoder",
             Device::ConfirmSensor(_) => "confirm-sensor",
             Device::BinSensor => "bin-sensor",
@@ -152,6 +188,8 @@ pub struct Event {
 pub enum Happening {
     /// A frame arrived and waits for its inspection.
     Captured(Sighting),
+    /// A frame arrived in whose picture parts are found.
+    Showed(Sighting, Showing),
     /// A frame arrived that cannot be read.
     Broken(Sighting, String),
     /// A lane's photo-eye, or that of all lanes, became dark (`true`: a part begins) or light at [`Event::at`].
@@ -210,9 +248,9 @@ pub struct Order {
 /// What must be done.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
-    /// Inspect that frame: it shows a part.
+    /// Inspect that frame, or that part's picture: it shows a part.
     Inspect(Ticket),
-    /// That frame shows no part.
+    /// That frame shows no part, or no part needs it any more.
     Forget(Ticket),
     /// Reject a part.
     Fire(Order),

@@ -42,6 +42,19 @@ pub(super) struct OpenPart {
     /// Where the belt is when the part is before the ejector; `None` where nobody knows.
     at_ejector: Option<Length>,
     opened: Monotonic,
+    /// What of it is known, where it is found in the picture, that its record does not say.
+    followed: Followed,
+}
+
+/// How a part travels through the picture.
+#[derive(Debug, Default)]
+pub(super) struct Followed {
+    /// Why it is not one part on a belt that moves as it is said to; the first reason counts.
+    pub(super) doubt: Option<String>,
+    /// Whether no further frame will be chosen for it.
+    pub(super) is_past: bool,
+    /// The places of its leading and its trailing edge, as far as they were seen.
+    pub(super) extent: Option<(Length, Length)>,
 }
 
 impl OpenPart {
@@ -63,6 +76,10 @@ impl OpenPart {
 
     pub(super) fn opened(&self) -> Monotonic {
         self.opened
+    }
+
+    pub(super) fn followed(&self) -> &Followed {
+        &self.followed
     }
 
     /// When something must follow although nothing happened to it.
@@ -105,7 +122,8 @@ impl OpenParts {
     ) {
         let (part, delay) = (record.part, ejector.delay);
         let at_ejector = at_camera.map(|place| place + ejector.distance);
-        self.parts.insert(part, OpenPart { record, lane, delay, wait, at_camera, at_ejector, opened: at });
+        let followed = Followed::default();
+        self.parts.insert(part, OpenPart { record, lane, delay, wait, at_camera, at_ejector, opened: at, followed });
         self.note(part);
     }
 
@@ -122,6 +140,19 @@ impl OpenParts {
     /// Nobody knows any more where it is.
     pub(super) fn lose_place(&mut self, part: PartId) {
         self.change(part, |open| open.at_ejector = None);
+    }
+
+    /// Where it is before the camera is known better.
+    pub(super) fn relocate(&mut self, part: PartId, at_camera: Length) {
+        self.change(part, |open| {
+            open.at_ejector = open.at_ejector.zip(open.at_camera).map(|(there, here)| at_camera + (there - here));
+            open.at_camera = Some(at_camera);
+        });
+    }
+
+    /// What of a part that is found in the picture is known beside its record.
+    pub(super) fn followed(&mut self, part: PartId) -> Option<&mut Followed> {
+        self.parts.get_mut(&part).map(|open| &mut open.followed)
     }
 
     pub(super) fn get(&self, part: PartId) -> Option<&OpenPart> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{PartId, Ticket};
+use super::{Length, PartId, Ticket};
 use crate::digest::Digest;
 use crate::time::{Monotonic, StampSource};
 
@@ -72,6 +72,8 @@ pub enum Unknown {
     Late,
     /// Nobody knows where the belt, and so the part, is.
     Unlocated,
+    /// It did not travel through the picture as one part on a belt does.
+    Unfollowed(String),
     /// The run ended first.
     Stopped,
 }
@@ -100,6 +102,7 @@ impl Unknown {
             Unknown::Faulted(_) => "faulted",
             Unknown::Late => "late",
             Unknown::Unlocated => "unlocated",
+            Unknown::Unfollowed(_) => "unfollowed",
             Unknown::Stopped => "stopped",
         }
     }
@@ -107,7 +110,7 @@ impl Unknown {
     /// The failure underneath, where there is one.
     pub fn detail(&self) -> Option<&str> {
         match self {
-            Unknown::Broken(why) | Unknown::Faulted(why) => Some(why),
+            Unknown::Broken(why) | Unknown::Faulted(why) | Unknown::Unfollowed(why) => Some(why),
             Unknown::Skipped | Unknown::Lost | Unknown::Late | Unknown::Unlocated | Unknown::Stopped => None,
         }
     }
@@ -135,6 +138,21 @@ impl Fate {
     }
 }
 
+/// One of the frames that a part was inspected in, where it is found in the picture.
+#[derive(Debug, Clone, PartialEq)]
+pub struct View {
+    /// What the part's picture of this frame is called.
+    pub ticket: Ticket,
+    /// The camera's number of the frame.
+    pub frame: u64,
+    /// When it was captured.
+    pub captured: Monotonic,
+    /// How far beyond the middle of the gate the part was; negative before it.
+    pub offset: Length,
+    /// Its score, or why there is none; `None` while its inspection has not ended.
+    pub outcome: Option<Result<f32, String>>,
+}
+
 /// What is known of a part when its fate is settled.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PartRecord {
@@ -142,7 +160,8 @@ pub struct PartRecord {
     pub part: PartId,
     /// The name of its lane, on a belt with lanes.
     pub lane: Option<Arc<str>>,
-    /// What the caller calls its frame; `None` for a frame that never arrived.
+    /// What the caller calls its frame; `None` for a frame that never arrived. Of a part with several, the one with the highest
+    /// score, and the first one while none has any.
     pub ticket: Option<Ticket>,
     /// The camera's number of its frame; `None` where no frame shows the part.
     pub frame: Option<u64>,
@@ -150,7 +169,7 @@ pub struct PartRecord {
     pub origin: String,
     /// The product that it was inspected as.
     pub class: String,
-    /// When it came before the photo-eye, where there is one.
+    /// When it came before the photo-eye, where there is one; or when it was captured first, where it is found in the picture.
     pub seen: Option<Monotonic>,
     /// When it was captured; interpolated for a frame that never arrived.
     pub captured: Monotonic,
@@ -162,6 +181,8 @@ pub struct PartRecord {
     pub judgement: Option<Judgement>,
     /// Where the time went.
     pub latency: Option<Latency>,
+    /// The frames that it was inspected in, where it is found in the picture.
+    pub views: Vec<View>,
     /// The one verdict.
     pub verdict: Verdict,
     /// How long before `planned` the verdict was there, in milliseconds; negative when it came after it.
@@ -203,6 +224,8 @@ pub struct Counters {
     pub late: u64,
     /// No verdict: nobody knows where the part is.
     pub unlocated: u64,
+    /// No verdict: it did not travel through the picture as one part does.
+    pub unfollowed: u64,
     /// No verdict: the run ended first.
     pub stopped: u64,
 }
@@ -225,6 +248,7 @@ impl Counters {
             Verdict::Unknown(Unknown::Faulted(_)) => &mut self.faulted,
             Verdict::Unknown(Unknown::Late) => &mut self.late,
             Verdict::Unknown(Unknown::Unlocated) => &mut self.unlocated,
+            Verdict::Unknown(Unknown::Unfollowed(_)) => &mut self.unfollowed,
             Verdict::Unknown(Unknown::Stopped) => &mut self.stopped,
         };
         *verdict += 1;
@@ -245,13 +269,14 @@ impl Counters {
             (&mut self.faulted, other.faulted),
             (&mut self.late, other.late),
             (&mut self.unlocated, other.unlocated),
+            (&mut self.unfollowed, other.unfollowed),
             (&mut self.stopped, other.stopped),
         ];
         pairs.into_iter().for_each(|(sum, more)| *sum += more);
     }
 
     /// The counters with their names, in a fixed order.
-    pub fn named(&self) -> [(&'static str, u64); 13] {
+    pub fn named(&self) -> [(&'static str, u64); 14] {
         [
             ("parts", self.parts),
             ("passed", self.passed),
@@ -265,6 +290,7 @@ impl Counters {
             ("faulted", self.faulted),
             ("late", self.late),
             ("unlocated", self.unlocated),
+            ("unfollowed", self.unfollowed),
             ("stopped", self.stopped),
         ]
     }

@@ -105,6 +105,36 @@ pub enum Find {
     EveryFrame,
     /// A photo-eye before the camera sees each part, or each row of parts that lie side by side.
     PhotoEye(PhotoEye),
+    /// Parts travel through the camera's picture and are found in it.
+    FreeRun(FreeRun),
+}
+
+/// Parts that are found in the picture, and followed through it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct FreeRun {
+    /// A part may lie so far from where the belt says that it is.
+    pub window: Length,
+    /// What is shorter is no part.
+    pub shortest: Length,
+    /// What is longer is no single part.
+    pub longest: Length,
+    /// How its frames' scores become one.
+    pub combine: Combine,
+    /// A part passes by so many judged frames at least.
+    pub frames: u32,
+    /// And is inspected in so many at most: those in which it is nearest to the middle of the gate.
+    pub most_frames: u32,
+}
+
+/// How the scores of a part's frames become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Combine {
+    /// The worst counts: a part is bad that any of its frames shows to be.
+    #[default]
+    Max,
+    /// Their mean counts.
+    Mean,
 }
 
 /// A photo-eye that sees each part before the camera does.
@@ -125,7 +155,7 @@ pub struct PhotoEye {
 /// What takes bad parts off the belt.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Ejector {
-    /// From where the camera looks to where the ejector acts.
+    /// From where the camera looks, the middle of the gate where parts are found in the picture, to where the ejector acts.
     pub distance: Length,
     /// From the command to the moment at which it acts: it is told so much earlier.
     pub delay: Duration,

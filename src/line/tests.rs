@@ -64,7 +64,7 @@ fn sighting(ticket: u64, ms: u64) -> Sighting {
 }
 
 /// When parts are to be rejected, in milliseconds.
-fn fires(actions: &[Action]) -> Vec<(u64, u64)> {
+pub(super) fn fires(actions: &[Action]) -> Vec<(u64, u64)> {
     let fire = |action: &Action| match action {
         Action::Fire(order) => Some((order.part.0, order.at.as_nanos() / 1_000_000)),
         _ => None,
@@ -72,7 +72,7 @@ fn fires(actions: &[Action]) -> Vec<(u64, u64)> {
     actions.iter().filter_map(fire).collect()
 }
 
-fn fates(actions: &[Action]) -> Vec<&'static str> {
+pub(super) fn fates(actions: &[Action]) -> Vec<&'static str> {
     let fate = |action: &Action| match action {
         Action::Record(record) => Some(record.fate.as_str()),
         _ => None,
@@ -80,7 +80,7 @@ fn fates(actions: &[Action]) -> Vec<&'static str> {
     actions.iter().filter_map(fate).collect()
 }
 
-fn raised(actions: &[Action]) -> Vec<Alarm> {
+pub(super) fn raised(actions: &[Action]) -> Vec<Alarm> {
     let alarm = |action: &Action| match action {
         Action::RaiseAlarm(alarm, _) => Some(*alarm),
         _ => None,
@@ -88,7 +88,7 @@ fn raised(actions: &[Action]) -> Vec<Alarm> {
     actions.iter().filter_map(alarm).collect()
 }
 
-fn stops(actions: &[Action]) -> bool {
+pub(super) fn stops(actions: &[Action]) -> bool {
     actions.iter().any(|action| matches!(action, Action::StopLine(_)))
 }
 
@@ -233,7 +233,7 @@ mod eye {
     fn a_frame_that_came_before_its_edge_was_told_of_is_kept_for_it() {
         let mut bench = Bench::new(with(rules(), |lane| match &mut lane.find {
             Find::PhotoEye(eye) => eye.to_camera = Length::default(),
-            Find::EveryFrame => unreachable!(),
+            Find::EveryFrame | Find::FreeRun(_) => unreachable!(),
         }));
         assert_eq!(bench.frame(1, 1005), []);
         let late = bench.tell(1000, Happening::Eye(None, true));

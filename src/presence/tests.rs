@@ -3,12 +3,12 @@ use std::sync::{Arc, OnceLock};
 use image::{Rgb, RgbImage};
 
 use super::*;
-use crate::camera::Region;
-use crate::synthetic::{Conveyor, Product, Strip, Truth};
+use crate::camera::{Frame, Region};
+use crate::synthetic::{Product, Strip, Truth};
+use crate::time::{Monotonic, StampSource};
 
 /// Pixels per row of the rendered camera.
 const WIDTH: u32 = 640;
-const CONVEYOR: Conveyor = Conveyor { seed: 7, defect_share: 0.0 };
 
 fn looks() -> Looks {
     Looks { region: None, direction: Direction::Right, mm_per_pixel: 0.25, crop_mm: 64.0, shortest_mm: 5.0 }
@@ -40,7 +40,7 @@ fn gate() -> Gate {
 fn strip(places: &[i64]) -> Strip {
     let truth = Truth { product: Product::Gear, defect: None };
     let parts = places.iter().zip(0..);
-    parts.fold(empty().clone(), |strip, (at, number)| strip.with(*at, truth, CONVEYOR, number))
+    parts.fold(empty().clone(), |strip, (at, number)| strip.with(*at, truth, 7, number))
 }
 
 fn lit(image: &RgbImage, light: impl Fn(u32) -> f32) -> RgbImage {
@@ -206,4 +206,25 @@ fn a_gate_that_can_show_no_part_is_refused() {
     assert!(refused(Looks { region, ..looks() }).contains("too few"));
     let mut gate = gate();
     assert!(gate.look(&RgbImage::new(320, 240)).unwrap_err().contains("320x240"));
+}
+
+#[test]
+fn a_part_that_passes_the_middle_is_taken_once_also_when_the_belt_stands() {
+    let (mut gate, strip, mut passing) = (gate(), strip(&[1000, 1300, 1560]), Passing::default());
+    let places = (900..1500).step_by(31).chain([1495; 4]).chain((1500..2300).step_by(31));
+    let mut taken = Vec::new();
+    for (k, moved) in places.enumerate() {
+        let (number, captured, stamp) = (k as u64, Monotonic::default(), StampSource::EndOfFrame);
+        let (origin, product, image, original) = (String::new(), None, strip.noisy(moved, WIDTH, k as u32), None);
+        let frame = Frame { number, captured, stamp, origin, product, image, original };
+        if let Some(part) = passing.take(&mut gate, &frame).unwrap() {
+            assert_eq!(part.image.dimensions(), (256, 256));
+            taken.push(moved);
+        }
+    }
+    // The middle of a part's own picture is in that of the gate 448 pixels after its place is at the border.
+    assert_eq!(taken.len(), 3, "{taken:?}");
+    for (moved, place) in taken.iter().zip([1000, 1300, 1560]) {
+        assert!((0..=40).contains(&(moved - place - 448)), "{taken:?}");
+    }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::condition::Condition;
 use super::control::{Asked, Control};
-use super::grabbing::Grabbing;
+use super::grabbing::{Grabbing, gate_condition};
 use super::inspection::{Waiting, judge};
 use super::journal::Journal;
 use super::ledger::Ledger;
@@ -93,9 +93,10 @@ pub fn run(wiring: Wiring) -> Result<Summary> {
         false => (None, wiring.max_parts),
     };
 
+    let lanes = wiring.rules.each_lane().map(|(lane, _)| wiring.rules.own(lane)).collect::<Vec<_>>();
+    let gates = lanes.iter().map(|lane| gate_condition(*lane)).collect();
     let inspection = {
         let (inspector, slot, sender) = (wiring.inspector, slot.clone(), sender.clone());
-        let lanes = wiring.rules.each_lane().map(|(lane, _)| wiring.rules.own(lane)).collect::<Vec<_>>();
         Stage::start("inspection", move || {
             let ended = outcome(|| judge(inspector, &lanes, &slot, &sender));
             slot.close();
@@ -110,7 +111,7 @@ pub fn run(wiring: Wiring) -> Result<Summary> {
         let (slot, stop, health) = (slot.clone(), grab_stop.clone(), camera_health.clone());
         Stage::start("camera", move || {
             let (messages, stop, health) = (&sender, &*stop, &*health);
-            let mut grabbing = Grabbing { camera, views, slot: &slot, messages, stop, health, left };
+            let mut grabbing = Grabbing { camera, views, slot: &slot, messages, stop, health, left, gates, last: None };
             let ended = outcome(|| grabbing.work());
             slot.close();
             let _ = sender.send(Message::CameraDone(ended));
@@ -350,6 +351,7 @@ impl Conductor {
             Action::Forget(ticket) => {
                 self.slot.forget(ticket);
                 self.audit.forget(ticket);
+                self.pictures.remove(&ticket);
             }
             Action::Fire(order) => self.ejectors[order.lane.0].firing.fire(order),
             Action::SetSafe => self.ejectors.iter().for_each(|ejector| ejector.firing.set_safe()),

@@ -7,13 +7,16 @@ use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use super::LaneView;
+use super::condition::Condition;
 use super::conductor::Message;
 use super::inspection::Waiting;
-use super::slot::Slot;
+use super::slot::{Slot, Turn};
 use super::summary::Ending;
 use crate::camera::{BrokenFrame, Camera, Frame, Grab};
 use crate::health::Health;
-use crate::line::{Event, Happening, Lane, Sighting, Ticket};
+use crate::line::{Device, Event, Happening, Lane, Length, Showing, Sighting, Span, Ticket};
+use crate::picture;
+use crate::presence::Gate;
 use crate::time::Monotonic;
 use crate::{Error, Result, panic_text};
 
@@ -39,6 +42,15 @@ pub(super) struct Grabbing<'a> {
     pub(super) health: &'a Health,
     /// Frames that are still wanted.
     pub(super) left: Option<u64>,
+    /// How each lane's gate does; of a lane without one, nothing is told.
+    pub(super) gates: Vec<Condition>,
+    /// All pixels of the last frame in one number, where gates are looked at.
+    pub(super) last: Option<u64>,
+}
+
+/// How a gate is told of, as a device of the lane.
+pub(super) fn gate_condition(own: Option<Lane>) -> Condition {
+    Condition::of(Device::Gate(own))
 }
 
 impl Grabbing<'_> {
@@ -78,31 +90,87 @@ impl Grabbing<'_> {
 
     fn frame(&mut self, next: &mut u64, frame: Frame) -> Result<(), RunIsOver> {
         self.count();
-        let Frame { number, captured, stamp, .. } = frame;
-        let (origin, product) = (frame.origin.clone(), frame.product.clone());
-        for (lane, seen) in self.seen(frame).into_iter().enumerate() {
-            let class = product.as_ref().unwrap_or(&self.views[lane].class).clone();
-            let (ticket, lane, origin) = (counted(next), Lane(lane), origin.clone());
-            let sighting = Sighting { ticket, lane, frame: number, captured, stamp, origin, class: class.clone() };
-            self.tell(match seen {
-                Ok(frame) => {
-                    self.slot.put(ticket, lane, Waiting { class, frame });
-                    Happening::Captured(sighting)
+        if let [LaneView { region: None, gate: None, .. }] = self.views.as_slice() {
+            let sighting = self.sighting(next, Lane(0), &frame);
+            self.hand_on(sighting, Ok(frame))?;
+        } else {
+            let is_frozen = self.is_frozen(&frame);
+            for lane in 0..self.views.len() {
+                let sighting = self.sighting(next, Lane(lane), &frame);
+                match (self.views[lane].gate.take(), self.views[lane].region) {
+                    (Some(mut gate), _) => {
+                        let told = self.show(next, sighting, &mut gate, &frame, is_frozen);
+                        self.views[lane].gate = Some(gate);
+                        told?;
+                    }
+                    (None, Some(region)) => self.hand_on(sighting, region.of(&frame))?,
+                    (None, None) => self.hand_on(sighting, Ok(frame.clone()))?,
                 }
-                Err(why) => Happening::Broken(sighting, why),
-            })?;
+            }
         }
         self.slot.wait_for_room();
         Ok(())
     }
 
-    /// What each lane sees of the frame, or why it sees nothing.
-    fn seen(&self, frame: Frame) -> Vec<Result<Frame, String>> {
-        if let [LaneView { region: None, .. }] = self.views.as_slice() {
-            return vec![Ok(frame)];
+    fn sighting(&self, next: &mut u64, lane: Lane, frame: &Frame) -> Sighting {
+        let Frame { number, captured, stamp, .. } = *frame;
+        let class = frame.product.as_ref().unwrap_or(&self.views[lane.0].class).clone();
+        Sighting { ticket: counted(next), lane, frame: number, captured, stamp, origin: frame.origin.clone(), class }
+    }
+
+    /// Hands on what a lane sees, or why it sees nothing.
+    fn hand_on(&self, sighting: Sighting, seen: Result<Frame, String>) -> Result<(), RunIsOver> {
+        self.tell(match seen {
+            Ok(frame) => {
+                let class = sighting.class.clone();
+                self.slot.put(sighting.ticket, sighting.lane, Turn::UntilNewer, Waiting { class, frame });
+                Happening::Captured(sighting)
+            }
+            Err(why) => Happening::Broken(sighting, why),
+        })
+    }
+
+    /// Whether the camera sends the same picture again: a live one's noise never comes twice, and an empty gate would look
+    /// empty for ever.
+    fn is_frozen(&mut self, frame: &Frame) -> bool {
+        let has_gate = self.views.iter().any(|view| view.gate.is_some());
+        let print = has_gate.then(|| picture::fingerprint(&frame.image));
+        print.is_some() && std::mem::replace(&mut self.last, print) == print
+    }
+
+    /// Tells what a lane's gate shows, with the picture of each part that is whole in it.
+    fn show(
+        &mut self,
+        next: &mut u64,
+        sighting: Sighting,
+        gate: &mut Gate,
+        frame: &Frame,
+        is_frozen: bool,
+    ) -> Result<(), RunIsOver> {
+        let found = match is_frozen {
+            true => Err("the camera sends the same picture again".to_owned()),
+            false => gate.parts(frame),
+        };
+        let health = found.as_ref().map(|_| ()).map_err(Clone::clone);
+        if let Some(what) = self.gates[sighting.lane.0].follow(health) {
+            self.tell(what)?;
         }
-        let of_lane = |view: &LaneView| view.region.map_or_else(|| Ok(frame.clone()), |region| region.of(&frame));
-        self.views.iter().map(of_lane).collect()
+        let found = match found {
+            Ok(found) => found,
+            Err(why) => return self.tell(Happening::Broken(sighting, why)),
+        };
+        let length = |pixels: u32| Length::from_mm(gate.mm(pixels));
+        let span = |(segment, picture): (crate::presence::Segment, Option<Frame>)| {
+            let view = picture.map(|frame| {
+                let (ticket, class) = (counted(next), sighting.class.clone());
+                self.slot.put(ticket, sighting.lane, Turn::Kept, Waiting { class, frame });
+                ticket
+            });
+            let (from, to) = (length(segment.from), length(segment.to));
+            Span { from, to, enters: segment.enters, leaves: segment.leaves, view }
+        };
+        let spans = found.into_iter().map(span).collect();
+        self.tell(Happening::Showed(sighting, Showing { length: length(gate.length()), spans }))
     }
 
     fn broken(&mut self, next: &mut u64, broken: BrokenFrame) -> Result<(), RunIsOver> {

@@ -94,6 +94,7 @@ mod tests {
                 evidence: Evidence::default(),
             }),
             latency: None,
+            views: Vec::new(),
             verdict: Verdict::Reject,
             slack_ms: 0.0,
             fired: None,

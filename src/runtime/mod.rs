@@ -43,6 +43,7 @@ use crate::inputs::Input;
 use crate::inputs::encoder::Encoder;
 use crate::line::{Lane, Length, Rules};
 use crate::outputs::Output;
+use crate::presence::Gate;
 
 /// What happens to a frame that arrives while the inspection is busy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,10 +76,12 @@ pub struct Measure {
 }
 
 /// What a lane sees of a frame.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct LaneView {
     /// Its region of the picture; `None`: all of it.
     pub region: Option<Region>,
+    /// Where its parts are found in the picture, if they are.
+    pub gate: Option<Gate>,
     /// The product of a frame that does not say what it is.
     pub class: String,
 }

@@ -77,7 +77,12 @@ impl Beacons {
         let is_blinding = |alarm: &Alarm| match alarm {
             Alarm::Faulty(device) => matches!(
                 device,
-                Device::Camera | Device::PhotoEye(_) | Device::Encoder | Device::Output(_) | Device::Audit
+                Device::Camera
+                    | Device::PhotoEye(_)
+                    | Device::Gate(_)
+                    | Device::Encoder
+                    | Device::Output(_)
+                    | Device::Audit
             ),
             _ => false,
         };

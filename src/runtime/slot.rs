@@ -32,7 +32,17 @@ struct State<T> {
 struct Entry<T> {
     ticket: Ticket,
     lane: Lane,
+    turn: Turn,
     frame: T,
+}
+
+/// What becomes of a frame that waits for its inspection when another one of its lane is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// It loses its place, where the newest wins.
+    UntilNewer,
+    /// It waits: it shows another part, or the core has chosen how many it wants of one.
+    Kept,
 }
 
 /// What became of a choice.
@@ -60,9 +70,9 @@ impl<T> Slot<T> {
     }
 
     /// Puts a lane's frame in.
-    pub(super) fn put(&self, ticket: Ticket, lane: Lane, frame: T) {
+    pub(super) fn put(&self, ticket: Ticket, lane: Lane, turn: Turn, frame: T) {
         let mut state = self.state();
-        state.waiting.push_back(Entry { ticket, lane, frame });
+        state.waiting.push_back(Entry { ticket, lane, turn, frame });
         if state.waiting.len() > MOST_WAITING * self.lanes {
             state.waiting.pop_front();
         }
@@ -80,7 +90,8 @@ impl<T> Slot<T> {
     pub(super) fn choose(&self, ticket: Ticket) -> Choice<T> {
         let mut state = self.state();
         let Some(entry) = state.remove(ticket) else { return Choice::Gone };
-        let older = state.chosen.iter_mut().find(|older| self.pace == Pace::NewestWins && older.lane == entry.lane);
+        let gives_way = |older: &Entry<T>| older.turn == Turn::UntilNewer && older.lane == entry.lane;
+        let older = state.chosen.iter_mut().find(|older| self.pace == Pace::NewestWins && gives_way(older));
         let skipped = match older {
             Some(older) => {
                 let older = std::mem::replace(older, entry);
@@ -96,9 +107,13 @@ impl<T> Slot<T> {
         Choice::Waits(skipped)
     }
 
-    /// The frame is not needed.
+    /// The frame is not needed, or no longer.
     pub(super) fn forget(&self, ticket: Ticket) {
-        self.state().remove(ticket);
+        let mut state = self.state();
+        if state.remove(ticket).is_none() {
+            state.chosen.retain(|entry| entry.ticket != ticket);
+        }
+        drop(state);
         self.changed.notify_all();
     }
 
@@ -148,7 +163,7 @@ mod tests {
     #[test]
     fn the_newest_wins_and_the_last_can_be_taken_after_closing() {
         let slot = Slot::new(Pace::NewestWins, 1);
-        (1..4).for_each(|k| slot.put(Ticket(k), Lane(0), k));
+        (1..4).for_each(|k| slot.put(Ticket(k), Lane(0), Turn::UntilNewer, k));
         assert_eq!(slot.choose(Ticket(1)), Choice::Waits(None));
         assert_eq!(slot.choose(Ticket(3)), Choice::Waits(Some((Ticket(1), 1))));
         slot.forget(Ticket(2));
@@ -161,7 +176,7 @@ mod tests {
     fn a_lanes_newest_takes_the_place_of_its_own_older_one_alone() {
         let slot = Slot::new(Pace::NewestWins, 2);
         let put = |ticket: u64, lane| {
-            slot.put(Ticket(ticket), Lane(lane), ());
+            slot.put(Ticket(ticket), Lane(lane), Turn::UntilNewer, ());
             slot.choose(Ticket(ticket))
         };
         assert_eq!([put(0, 0), put(1, 1)], [Choice::Waits(None), Choice::Waits(None)]);
@@ -174,17 +189,29 @@ mod tests {
     }
 
     #[test]
+    fn a_parts_own_picture_waits_for_its_turn_until_nobody_needs_it() {
+        let slot = Slot::new(Pace::NewestWins, 1);
+        (1..5).for_each(|k| slot.put(Ticket(k), Lane(0), Turn::Kept, k));
+        (1..4).for_each(|k| assert_eq!(slot.choose(Ticket(k)), Choice::Waits(None)));
+        slot.forget(Ticket(2));
+        slot.forget(Ticket(4));
+        slot.close();
+        assert_eq!([slot.take(), slot.take()], [Some((Ticket(1), Lane(0), 1)), Some((Ticket(3), Lane(0), 3))]);
+        assert_eq!(slot.take(), None);
+    }
+
+    #[test]
     fn a_frame_that_waits_when_the_camera_ends_can_still_be_chosen() {
         let slot = Arc::new(Slot::new(Pace::NewestWins, 1));
-        slot.put(Ticket(1), Lane(0), 1);
+        slot.put(Ticket(1), Lane(0), Turn::UntilNewer, 1);
         slot.close();
         let inspection = slot.clone();
         let thread = std::thread::spawn(move || (inspection.take(), inspection.take()));
         std::thread::sleep(std::time::Duration::from_millis(20));
         slot.choose(Ticket(1));
         assert_eq!(thread.join().unwrap(), (Some((Ticket(1), Lane(0), 1)), None));
-        slot.put(Ticket(2), Lane(0), 2);
-        slot.put(Ticket(3), Lane(0), 3);
+        slot.put(Ticket(2), Lane(0), Turn::UntilNewer, 2);
+        slot.put(Ticket(3), Lane(0), Turn::UntilNewer, 3);
         slot.choose(Ticket(3));
         assert_eq!(slot.end(), [(Ticket(3), 3)]);
         assert_eq!(slot.take(), None);
@@ -196,7 +223,7 @@ mod tests {
         let camera = slot.clone();
         let thread = std::thread::spawn(move || {
             for frame in 0..100 {
-                camera.put(Ticket(frame), Lane(0), frame);
+                camera.put(Ticket(frame), Lane(0), Turn::UntilNewer, frame);
                 assert_eq!(camera.choose(Ticket(frame)), Choice::Waits(None));
                 camera.wait_for_room();
             }

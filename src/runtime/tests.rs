@@ -218,7 +218,7 @@ impl Bench {
         Wiring {
             // Generous, since the machine that runs tests is busy.
             rules: Rules { quiet: ms(50), ..Rules::timed(ms(300), ms(20), ms(2000)) },
-            views: vec![LaneView { region: None, class: "washer".into() }],
+            views: vec![LaneView { region: None, gate: None, class: "washer".into() }],
             camera: Box::new(ScriptedCamera { script, number: 0, interval: ms(5) }),
             inspector: Box::new(ScriptedInspector::default()),
             outputs: vec![Box::new(ScriptedOutput(self.calls.clone()))],

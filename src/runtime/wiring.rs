@@ -10,16 +10,17 @@ use crate::approval::Approval;
 use crate::audit::{AuditLog, PartContext, RunStart, Signer, Verifier};
 use crate::bundle::Bundle;
 use crate::calibrate::Calibration;
-use crate::camera::Camera;
 use crate::camera::folder::FolderCamera;
 use crate::camera::pipe::PipeCamera;
 use crate::camera::synthetic::SyntheticCamera;
 use crate::camera::v4l2::V4l2Camera;
+use crate::camera::{Camera, Frame};
 use crate::config::{AuditConfig, CameraConfig, EncoderSetting, InputConfig, LaneConfig, LineConfig, OutputConfig};
 use crate::digest::Digest;
 use crate::inputs::{self, Input, encoder};
 use crate::line::Lane;
 use crate::outputs::{self, Output, Role};
+use crate::presence::{EmptyBelt, Gate};
 use crate::synthetic::Conveyor;
 use crate::{Error, Result};
 
@@ -33,10 +34,11 @@ impl Wiring {
     /// an audit that cannot be continued.
     pub fn open(config: &LineConfig) -> Result<Self> {
         let Judges { inspector, bundle, approvals } = Judges::open(config)?;
+        let views = LaneView::each_of(config)?;
         let start = RunStart {
             line: config.name.clone(),
             config: Some(config.digest),
-            camera: config.camera.to_string(),
+            camera: camera_in_words(&config.camera, &views),
             output: outputs_in_words(&config.lanes),
             bundle,
             calibrations: inspector.calibrations(),
@@ -50,7 +52,7 @@ impl Wiring {
         let (sensors, signals) = (open_sensors(config)?, open_signals(config)?);
         Ok(Wiring {
             rules: config.rules.clone(),
-            views: config.lanes.iter().map(LaneView::of).collect(),
+            views,
             camera,
             inspector: Box::new(inspector),
             outputs,
@@ -70,8 +72,59 @@ impl Wiring {
 }
 
 impl LaneView {
-    pub(crate) fn of(lane: &LaneConfig) -> Self {
-        LaneView { region: lane.region, class: lane.class.clone() }
+    /// What each lane of the line sees.
+    ///
+    /// # Errors
+    ///
+    /// The empty belt of a gate cannot be read, or does not fit it.
+    pub(crate) fn each_of(config: &LineConfig) -> Result<Vec<Self>> {
+        config.lanes.iter().map(|lane| LaneView::of(config, lane)).collect()
+    }
+
+    /// What a lane sees.
+    ///
+    /// # Errors
+    ///
+    /// As [`LaneView::each_of`].
+    pub(crate) fn of(config: &LineConfig, lane: &LaneConfig) -> Result<Self> {
+        let gate = lane.gate.as_ref().map(|setting| {
+            let key = |key: &str| format!("{}.{key}", setting.section);
+            let belt = EmptyBelt::open(&setting.empty_belt).map_err(|error| config.blame(&key("empty_belt"), error))?;
+            if let Some(frame) = config.camera.frame().filter(|frame| *frame != belt.picture) {
+                let ((width, height), (w, h)) = (frame, belt.picture);
+                let error = Error::usage(format!(
+                    "the camera's pictures are {width}x{height}, and the empty belt was learned from {w}x{h}"
+                ))
+                .advise("learn it again with: hgad camera empty-belt --config FILE");
+                return Err(config.blame(&key("empty_belt"), error));
+            }
+            Gate::new(Arc::new(belt), setting.looks.clone())
+                .map_err(|why| config.blame(&setting.section, Error::usage(why)))
+        });
+        Ok(LaneView { region: lane.region, gate: gate.transpose()?, class: lane.class.clone() })
+    }
+
+    /// The pictures that parts are judged by: the region of the frame, or those of parts that are whole in the gate.
+    ///
+    /// # Errors
+    ///
+    /// The region is not within the frame, or the empty belt is of another size; the text says how.
+    pub(crate) fn pictures(&mut self, frame: &Frame) -> Result<Vec<Frame>, String> {
+        match (&mut self.gate, self.region) {
+            (Some(gate), _) => Ok(gate.parts(frame)?.into_iter().filter_map(|(_, picture)| picture).collect()),
+            (None, Some(region)) => Ok(vec![region.of(frame)?]),
+            (None, None) => Ok(vec![frame.clone()]),
+        }
+    }
+}
+
+/// `v4l2 /dev/video0`, and by which empty belts parts are found in its pictures.
+fn camera_in_words(camera: &CameraConfig, views: &[LaneView]) -> String {
+    let belts = views.iter().filter_map(|view| Some(view.gate.as_ref()?.belt().digest.short()));
+    let belts = belts.collect::<std::collections::BTreeSet<_>>().into_iter().collect::<Vec<_>>();
+    match belts.is_empty() {
+        true => camera.to_string(),
+        false => format!("{camera}; empty belt {}", belts.join(", ")),
     }
 }
 
@@ -166,9 +219,14 @@ fn check_frame(config: &LineConfig, lane: &LaneConfig, calibrations: &LaneCalibr
     let Some(frame) = config.camera.frame() else { return Ok(()) };
     let size = lane.region.map_or(Ok(frame), |region| region.size(frame));
     let size = size.map_err(|why| config.blame(&lane.key("width"), Error::usage(why)))?;
+    let size = LaneView::of(config, lane)?.gate.map_or(size, |gate| gate.view_size());
     let is_of_class = |(calibration, _): &&(Calibration, Digest)| calibration.class == lane.class;
     let own = calibrations.own.iter().find(is_of_class);
-    let key = if lane.region.is_some() { lane.key("width") } else { "camera.width".into() };
+    let key = match &lane.gate {
+        Some(gate) => format!("{}.crop_mm", gate.section),
+        None if lane.region.is_some() => lane.key("width"),
+        None => "camera.width".into(),
+    };
     let mut used = calibrations.common.iter().filter(|calibration| lane.name.is_none() || is_of_class(calibration));
     let fits = match own {
         Some((own, _)) => own.check_frame(size),

@@ -65,10 +65,22 @@ pub(super) struct TrueBelt {
     rows: Vec<Vec<Lane>>,
 }
 
+/// What is to lie in one lane.
+pub(super) struct LanePlan {
+    /// Two parts are at least so far apart.
+    pub(super) pitch: Length,
+    /// Whether one may lie against the other all the same.
+    pub(super) may_touch: bool,
+    /// How far behind the first one each station lies.
+    pub(super) stations: Vec<Length>,
+}
+
 /// What lies in one lane.
 struct TrueLane {
     /// Two parts are at least so far apart.
     pitch: Length,
+    /// Whether one may lie against the other all the same.
+    may_touch: bool,
     pieces: VecDeque<Piece>,
     last_lead: Length,
     /// How far behind the first one each station lies, and the first part that has still to pass it.
@@ -76,13 +88,12 @@ struct TrueLane {
 }
 
 impl TrueBelt {
-    /// A belt with the parts' pitch in each lane, and how far its stations lie behind the first one; parts of lanes in one row
-    /// lie side by side.
+    /// A belt with what is to lie in each lane; parts of lanes in one row lie side by side.
     pub(super) fn new(
         begins: Monotonic,
         speed: u64,
         is_measured: bool,
-        lanes: &[(Length, Vec<Length>)],
+        lanes: &[LanePlan],
         rows: Vec<Vec<Lane>>,
     ) -> Self {
         // A belt of constant speed is where the clock says.
@@ -90,8 +101,9 @@ impl TrueBelt {
             true => Length::default(),
             false => Length::from_nm((i128::from(begins.as_nanos()) * i128::from(speed) / 1_000_000_000) as i64),
         };
-        let lane = |(pitch, stations): &(Length, Vec<Length>)| TrueLane {
+        let lane = |LanePlan { pitch, may_touch, stations }: &LanePlan| TrueLane {
             pitch: *pitch,
+            may_touch: *may_touch,
             pieces: VecDeque::new(),
             last_lead: from,
             stations: stations.iter().map(|station| (*station, 0)).collect(),
@@ -134,7 +146,11 @@ impl TrueBelt {
                 let (last, pitch) = (self.lanes[first.0].last_lead, self.lanes[first.0].pitch.as_nm() as f64);
                 // Mostly far apart, now and then as close as can be.
                 let most = if trouble.chance(0.1) { 1.5 } else { 20.0 };
-                let lead = last + Length::from_nm((pitch * trouble.number(1.02, most)) as i64);
+                let against = self.lanes[first.0].pieces.back().filter(|_| self.lanes[first.0].may_touch);
+                let against =
+                    against.map(|piece| piece.lead + piece.length).filter(|_| trouble.strikes("touching parts"));
+                let apart = Length::from_nm((pitch * trouble.number(1.02, most)) as i64);
+                let lead = against.unwrap_or(last + apart);
                 let length = Length::from_nm((pitch * trouble.number(0.2, 0.9)) as i64);
                 row.iter().for_each(|lane| self.lay_piece(*lane, lead, length, trouble));
             }

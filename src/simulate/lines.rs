@@ -6,7 +6,8 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::line::{
-    Confirm, Consequence, Drive, Ejector, Find, LaneRules, Length, Limits, PhotoEye, Rules, Share, SkippedPolicy,
+    Combine, Confirm, Consequence, Drive, Ejector, Find, FreeRun, LaneRules, Length, Limits, PhotoEye, Rules, Share,
+    SkippedPolicy,
 };
 
 /// The rules of a line, and its belt's speed in nanometres per second.
@@ -23,19 +24,25 @@ pub fn drawn(seed: u64) -> (Rules, u64) {
         false => Consequence::Count,
     };
     let speed = random.random_range(50_000_000..500_000_000);
-    let find = match random.random_bool(0.6) {
-        true => Find::PhotoEye(PhotoEye {
+    let find = match random.random_range(0.0..1.0) {
+        0.0..0.4 => Find::PhotoEye(PhotoEye {
             own: false,
             to_camera: mm(&mut random, 0.0, 200.0),
             window: Length::from_nm(speed as i64 / 20),
             pitch: mm(&mut random, 20.0, 60.0),
             longest: Length::from_mm(150.0),
         }),
-        false => Find::EveryFrame,
+        0.4..0.7 => Find::FreeRun(free_run(&mut random)),
+        _ => Find::EveryFrame,
     };
     let dwell = ms(&mut random, 20.0, 60.0);
     // From half a second to two at full speed, so that most inspections are in time.
     let distance = Length::from_nm((speed as f64 * random.random_range(0.5..2.0)) as i64);
+    // Of parts that are found in the picture, the last frame that is inspected lies behind the middle of the gate.
+    let distance = match find {
+        Find::FreeRun(run) => distance + gate(&run),
+        Find::EveryFrame | Find::PhotoEye(_) => distance,
+    };
     let ejector = Ejector {
         distance,
         delay: ms(&mut random, 0.0, 20.0),
@@ -66,6 +73,25 @@ pub fn drawn(seed: u64) -> (Rules, u64) {
         rules.lanes = (1..=random.random_range(2..=4)).map(|k| lane(k, &first, own_eyes, &mut random)).collect();
     }
     (rules, speed)
+}
+
+fn free_run(random: &mut ChaCha8Rng) -> FreeRun {
+    let longest = random.random_range(40.0..80.0);
+    let frames = random.random_range(1..=2);
+    FreeRun {
+        // The simulated encoder is coarse.
+        window: Length::from_mm(random.random_range(10.0..14.0)),
+        shortest: Length::from_mm(longest / 10.0),
+        longest: Length::from_mm(longest),
+        combine: if random.random_bool(0.7) { Combine::Max } else { Combine::Mean },
+        frames,
+        most_frames: frames + random.random_range(0..=2),
+    }
+}
+
+/// How much of the belt the camera shows where parts are found in its picture.
+pub(super) fn gate(run: &FreeRun) -> Length {
+    Length::from_nm(3 * run.longest.as_nm())
 }
 
 /// The share of lines whose belt has lanes.

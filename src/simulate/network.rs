@@ -12,15 +12,24 @@ use super::trouble::Trouble;
 /// The inspection's thread and the frames that wait for it.
 pub(super) struct Network {
     busy_until: Monotonic,
-    /// One of a lane at most; the one that has waited longest, or took the place of such a one, is the first.
+    /// One of a lane at most, but those that are kept; the one that has waited longest, or took the place of such a one, is the
+    /// first.
     waits: VecDeque<(Lane, Ticket, bool)>,
+    /// Whether a newer frame of a lane takes the place of an older one: not where the core chooses among a part's frames.
+    gives_way: Vec<bool>,
     /// A lane's share of a frame takes its share of the time.
     lanes: usize,
 }
 
 impl Network {
-    pub(super) fn new(lanes: usize) -> Self {
-        Network { busy_until: Monotonic::default(), waits: VecDeque::new(), lanes }
+    pub(super) fn new(gives_way: Vec<bool>) -> Self {
+        let lanes = gives_way.len();
+        Network { busy_until: Monotonic::default(), waits: VecDeque::new(), gives_way, lanes }
+    }
+
+    /// Nobody needs the frame any more.
+    pub(super) fn forget(&mut self, ticket: Ticket) {
+        self.waits.retain(|(_, waits, _)| *waits != ticket);
     }
 
     /// The lane's frame is to be inspected: what that leads to, and when.
@@ -33,7 +42,8 @@ impl Network {
         trouble: &mut Trouble,
     ) -> Vec<(Monotonic, Happening)> {
         if now < self.busy_until || !self.waits.is_empty() {
-            if let Some(older) = self.waits.iter_mut().find(|(other, ..)| *other == lane) {
+            let gives_way = self.gives_way[lane.0];
+            if let Some(older) = self.waits.iter_mut().find(|(other, ..)| gives_way && *other == lane) {
                 let (_, skipped, _) = std::mem::replace(older, (lane, ticket, is_bad));
                 return vec![(now, Happening::Skipped(skipped))];
             }

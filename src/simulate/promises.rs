@@ -4,8 +4,8 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 
 use crate::line::{
-    Action, Alarm, Challenge, ChallengeNews, Consequence, Drive, Event, Fate, Happening, Lane, Order, PartId,
-    PartRecord, Rules, Ticket, Unknown, Verdict,
+    Action, Alarm, Challenge, ChallengeNews, Combine, Consequence, Drive, Event, Fate, Find, FreeRun, Happening, Lane,
+    Order, PartId, PartRecord, Rules, Ticket, Unknown, Verdict,
 };
 use crate::time::{Monotonic, StampSource};
 
@@ -39,8 +39,8 @@ pub(super) struct Promises {
     alarms: BTreeSet<Alarm>,
     /// The lane that the frame shows.
     shows: HashMap<Ticket, Lane>,
-    /// Whether the inspection rejects the frame.
-    said: HashMap<Ticket, bool>,
+    /// What the inspection said of the frame: its score, and whether it is rejected.
+    said: HashMap<Ticket, (f32, bool)>,
     orders: HashMap<PartId, Order>,
     fired: HashMap<PartId, Option<Monotonic>>,
     recorded: HashSet<PartId>,
@@ -73,8 +73,12 @@ impl Promises {
             Happening::Captured(sighting) | Happening::Broken(sighting, _) => {
                 self.shows.insert(sighting.ticket, sighting.lane);
             }
+            Happening::Showed(sighting, showing) => {
+                let views = showing.spans.iter().filter_map(|span| span.view);
+                self.shows.extend(views.map(|view| (view, sighting.lane)));
+            }
             Happening::Inspected(ticket, Ok((judgement, _))) => {
-                self.said.insert(*ticket, judgement.rejects);
+                self.said.insert(*ticket, (judgement.score, judgement.rejects));
             }
             Happening::Fired(part, result) => {
                 self.fired.insert(*part, result.as_ref().ok().copied());
@@ -132,7 +136,10 @@ impl Promises {
         let shown = record.ticket.and_then(|ticket| self.shows.remove(&ticket));
         self.of_its_lane(record, shown, order.as_ref())?;
         let fired = self.fired.remove(&part);
-        let said = record.ticket.and_then(|ticket| self.said.get(&ticket).copied());
+        let said = match self.free_run(record) {
+            None => record.ticket.and_then(|ticket| Some(self.said.get(&ticket)?.1)),
+            Some(rules) => self.said_together(record, rules),
+        };
         match (&record.verdict, &record.fate) {
             (Verdict::Pass, Fate::Passed) => self.passed(record, order, said),
             (Verdict::Pass, fate) => Err(format!("good part {part} is {}", fate.as_str())),
@@ -140,6 +147,32 @@ impl Promises {
             (_, Fate::Rejected) => self.rejected(record, order, fired.flatten(), event),
             (_, Fate::Unaccounted(_)) => self.unaccounted(record),
         }
+    }
+
+    fn free_run(&self, record: &PartRecord) -> Option<FreeRun> {
+        match self.rules.lanes.iter().find(|lane| lane.name == record.lane)?.find {
+            Find::FreeRun(rules) => Some(rules),
+            Find::EveryFrame | Find::PhotoEye(_) => None,
+        }
+    }
+
+    /// What the frames of a part come to, by what was said of each; `None` where too few were judged.
+    fn said_together(&self, record: &PartRecord, rules: FreeRun) -> Option<bool> {
+        let said = record.views.iter().filter_map(|view| self.said.get(&view.ticket)).collect::<Vec<_>>();
+        if said.len() < rules.frames as usize {
+            return None;
+        }
+        let mean = said.iter().map(|(score, _)| score).sum::<f32>() / said.len() as f32;
+        let threshold = record.judgement.as_ref()?.threshold;
+        match rules.combine {
+            Combine::Max => Some(said.iter().any(|(_, rejects)| *rejects)),
+            Combine::Mean => Some(mean > threshold),
+        }
+    }
+
+    /// Whether any alarm stands.
+    pub(super) fn is_alarmed(&self) -> bool {
+        !self.alarms.is_empty()
     }
 
     /// A part is of the lane that its frame shows, and no other lane's ejector is told to act on it.

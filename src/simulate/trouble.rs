@@ -7,7 +7,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 /// What happens to one part, frame or order, and how often.
-const CHANCES: [(&str, f64); 11] = [
+const CHANCES: [(&str, f64); 14] = [
     ("lost frame", 0.004),
     ("broken frame", 0.002),
     ("doubtful stamp", 0.001),
@@ -19,6 +19,9 @@ const CHANCES: [(&str, f64); 11] = [
     ("lost report", 0.001),
     ("encoder noise", 0.0005),
     ("camera counts anew", 0.0005),
+    ("touching parts", 0.01),
+    ("false segment", 0.0001),
+    ("missed segment", 0.0005),
 ];
 
 /// What lasts: how often it begins in an hour, and how long it lasts in seconds.
@@ -43,7 +46,7 @@ pub(super) enum Spell {
     EncoderStuck,
     /// The encoder's driver says that it is gone.
     EncoderLost,
-    /// Something lies before the photo-eye.
+    /// Something lies before the photo-eye, or the whole gate is full.
     EyeBlocked,
     /// The sensor in the chute sees nothing.
     ChuteBlind,

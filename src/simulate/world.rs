@@ -1,15 +1,17 @@
 //! The line under simulation: one queue of what is to happen, and the core in its midst.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::time::Duration;
 
 use crate::line::{
-    Action, Challenge, Device, Drive, Event, Fate, Find, Happening, Lane, LaneRules, Length, LineCore, Sighting, Ticket,
+    Action, Challenge, Combine, Device, Drive, Event, Fate, Find, FreeRun, Happening, Lane, LaneRules, Length,
+    LineCore, PartRecord, Showing, Sighting, Span, Ticket, Unknown, Verdict,
 };
 use crate::time::{Monotonic, StampSource};
 
-use super::belt::{Piece, Stretch, TrueBelt};
+use super::belt::{LanePlan, Piece, Stretch, TrueBelt};
+use super::lines::gate;
 use super::network::Network;
 use super::promises::{Promises, Violation};
 use super::shortest::{shortest, tick};
@@ -80,12 +82,50 @@ impl Ord for Due {
 fn to_camera(lane: &LaneRules) -> Length {
     match lane.find {
         Find::PhotoEye(eye) => eye.to_camera,
-        Find::EveryFrame => Length::default(),
+        Find::EveryFrame | Find::FreeRun(_) => Length::default(),
     }
 }
 
 fn has_own_eye(lane: &LaneRules) -> bool {
     matches!(lane.find, Find::PhotoEye(eye) if eye.own)
+}
+
+fn free_run(lane: &LaneRules) -> Option<FreeRun> {
+    match lane.find {
+        Find::FreeRun(run) => Some(run),
+        Find::EveryFrame | Find::PhotoEye(_) => None,
+    }
+}
+
+/// How far a belt has still to go when a part's leading edge is before the first station, until the middle of the part is where
+/// the camera looks.
+fn to_middle(lane: &LaneRules, piece: &Piece) -> Length {
+    match lane.find {
+        // The first station is the border of the gate, and the camera looks at its middle.
+        Find::FreeRun(run) => half(gate(&run)) + half(piece.length),
+        Find::EveryFrame | Find::PhotoEye(_) => to_camera(lane),
+    }
+}
+
+fn half(length: Length) -> Length {
+    Length::from_nm(length.as_nm() / 2)
+}
+
+/// How much of the belt a part's own picture shows.
+fn crop(run: &FreeRun) -> Length {
+    Length::from_nm(run.longest.as_nm() * 5 / 4)
+}
+
+/// A camera that shows parts on their way gives a frame whenever the belt has moved by about so much of the longest part.
+const FRAMES_PER_PART: i64 = 4;
+/// A bad part shows that it is in such a share of its frames.
+const SHOWS: f64 = 0.7;
+/// Edges are seen to so many millimetres.
+const SEEN_TO: f64 = 0.5;
+
+/// Whether a newer frame of each lane takes the place of one that waits.
+fn give_way(lanes: &[LaneRules]) -> Vec<bool> {
+    lanes.iter().map(|lane| free_run(lane).is_none()).collect()
 }
 
 /// What truly became of a part, and what is on record.
@@ -129,6 +169,14 @@ pub(super) struct World {
     truths: BTreeMap<u64, Truth>,
     /// By the photo-eye's stamp.
     by_edge: BTreeMap<(Monotonic, Lane), u64>,
+    /// What travels through each lane's gate.
+    in_gate: Vec<Vec<Piece>>,
+    /// Parts that were seen as one with others: what is on record of one of them, no frame tells.
+    touched: BTreeSet<u64>,
+    /// Parts of which a frame was judged to be bad.
+    said_bad: BTreeSet<u64>,
+    /// When an alarm stood last.
+    alarmed: Monotonic,
     actions: Vec<Action>,
     report: Report,
 }
@@ -140,12 +188,20 @@ impl World {
             let pitch = match lane.find {
                 Find::PhotoEye(eye) => eye.pitch,
                 Find::EveryFrame => Length::from_nm(plan.speed as i64 / 10),
+                Find::FreeRun(run) => run.longest,
             };
-            (pitch, vec![Length::default(), to_camera(lane), to_camera(lane) + lane.ejector.distance])
+            // The last station is where every part has passed the ejector.
+            let last = match lane.find {
+                Find::FreeRun(run) => half(gate(&run)) + half(run.longest),
+                Find::EveryFrame | Find::PhotoEye(_) => to_camera(lane),
+            };
+            let stations = vec![Length::default(), to_camera(lane), last + lane.ejector.distance];
+            LanePlan { pitch, may_touch: free_run(lane).is_some(), stations }
         };
         let lanes = plan.rules.lanes.iter().map(lane).collect::<Vec<_>>();
         // What triggers for all lanes at once sees rows of parts.
-        let (alone, in_row) = plan.rules.each_lane().partition::<Vec<_>, _>(|(_, lane)| has_own_eye(lane));
+        let is_alone = |lane: &LaneRules| has_own_eye(lane) || free_run(lane).is_some();
+        let (alone, in_row) = plan.rules.each_lane().partition::<Vec<_>, _>(|(_, lane)| is_alone(lane));
         let rows = alone.iter().map(|(lane, _)| vec![*lane]);
         let rows = rows.chain([in_row.iter().map(|(lane, _)| *lane).collect()]).collect::<Vec<_>>();
         let core = LineCore::new(plan.rules.clone());
@@ -157,7 +213,7 @@ impl World {
             now: begins,
             belt: TrueBelt::new(begins, plan.speed, is_measured, &lanes, rows),
             valves: plan.rules.lanes.iter().map(|lane| Valve::new(lane.ejector)).collect(),
-            network: Network::new(lanes.len()),
+            network: Network::new(give_way(&plan.rules.lanes)),
             core,
             promises: Promises::new(&plan.rules),
             life: 0,
@@ -173,6 +229,10 @@ impl World {
             uncounted: Length::default(),
             truths: BTreeMap::new(),
             by_edge: BTreeMap::new(),
+            in_gate: vec![Vec::new(); lanes.len()],
+            touched: BTreeSet::new(),
+            said_bad: BTreeSet::new(),
+            alarmed: Monotonic::default(),
             actions: Vec::new(),
             report: Report::default(),
             plan: plan.clone(),
@@ -337,6 +397,14 @@ impl World {
         let mut actions = std::mem::take(&mut self.actions);
         self.core.handle(event.clone(), &mut actions);
         self.promises.look(&event, &actions)?;
+        if self.promises.is_alarmed() {
+            self.alarmed = self.now;
+        }
+        if let Happening::Inspected(ticket, Ok((judgement, _))) = &event.what
+            && judgement.rejects
+        {
+            self.said_bad.extend(self.shown.get(ticket).map(|(number, _)| *number));
+        }
         for action in actions.drain(..) {
             self.act(action)?;
         }
@@ -352,6 +420,7 @@ impl World {
                 let told = self.network.inspect(lane, ticket, is_bad, self.now, &mut self.trouble);
                 self.tell_all(told);
             }
+            Action::Forget(ticket) => self.network.forget(ticket),
             Action::Fire(order) => self.valves[order.lane.0].order(order),
             Action::SetSafe => self.close_valves(),
             Action::StopLine(_) if self.is_armed => {
@@ -364,7 +433,15 @@ impl World {
                 let by_frame = record.ticket.and_then(|ticket| self.shown.get(&ticket)).map(|(number, _)| *number);
                 let lane = self.plan.rules.each_lane().find(|(_, rules)| rules.name == record.lane);
                 let lane = lane.map_or_else(Lane::default, |(lane, _)| lane);
-                let number = record.seen.map_or(by_frame, |seen| self.by_edge.get(&(seen, lane)).copied());
+                let number = match (free_run(&self.plan.rules.lanes[lane.0]), record.seen) {
+                    (Some(run), _) => {
+                        let number = self.shown_in(&record);
+                        self.hold_against_frames(&record, run, number)?;
+                        number
+                    }
+                    (None, Some(seen)) => self.by_edge.get(&(seen, lane)).copied(),
+                    (None, None) => by_frame,
+                };
                 if let Some(truth) = number.and_then(|number| self.truths.get_mut(&number)) {
                     truth.fate = Some(record.fate);
                 }
@@ -373,6 +450,23 @@ impl World {
             _ => {}
         }
         Ok(())
+    }
+
+    /// The piece that a part's frames show, where it was followed as one.
+    fn shown_in(&self, record: &PartRecord) -> Option<u64> {
+        let is_one = !matches!(record.verdict, Verdict::Unknown(Unknown::Unfollowed(_)));
+        let mut shown = record.views.iter().filter_map(|view| self.shown.get(&view.ticket)).map(|(number, _)| *number);
+        let first = shown.next().filter(|first| is_one && !self.touched.contains(first))?;
+        shown.all(|number| number == first).then_some(first)
+    }
+
+    /// Where the worst frame counts, no piece passes of which a frame was found bad.
+    fn hold_against_frames(&self, record: &PartRecord, run: FreeRun, number: Option<u64>) -> Result<(), String> {
+        let said_bad = number.is_some_and(|number| self.said_bad.contains(&number));
+        match said_bad && run.combine == Combine::Max && record.verdict == Verdict::Pass {
+            true => Err(format!("part {} was passed, and one of its frames was found bad", record.part)),
+            false => Ok(()),
+        }
     }
 
     /// A part that is on record as rejected was before the ejector while it blew. Where an encoder missed some of the belt,
@@ -396,16 +490,32 @@ impl World {
 
     fn passes(&mut self, piece: &Piece) -> Result<(), String> {
         let lane = &self.plan.rules.lanes[piece.lane.0];
-        let before_ejector = piece.lead + to_camera(lane) + lane.ejector.distance;
+        let is_found_in_picture = free_run(lane).is_some();
+        let before_ejector = piece.lead + to_middle(lane, piece) + lane.ejector.distance;
         let was_blown = self.valves[piece.lane.0].blew(before_ejector, self.margin(lane));
         if was_blown && lane.confirm.is_some() && !self.is_in(Spell::ChuteBlind, piece.lane, self.now) {
             let at = self.now + FALL;
             self.tell_at(at, Event { at, what: Happening::Confirmed(piece.lane) });
         }
+        if is_found_in_picture {
+            self.told_of(piece, was_blown)?;
+        }
         if let Some(truth) = self.truths.get_mut(&piece.number) {
             truth.was_blown = Some(was_blown);
         }
         self.hold_against_truth(piece.number)
+    }
+
+    /// A bad piece that goes on was found good in all frames that counted, or an alarm stood while it was on the belt.
+    fn told_of(&self, piece: &Piece, was_blown: bool) -> Result<(), String> {
+        let is_to_go = piece.is_bad && !was_blown && self.is_armed && !self.touched.contains(&piece.number);
+        let Some(truth) = self.truths.get(&piece.number).filter(|_| is_to_go) else { return Ok(()) };
+        let is_alarmed = self.promises.is_alarmed() || self.alarmed >= truth.seen;
+        let is_told = truth.fate == Some(Fate::Passed) || is_alarmed || self.slipped(truth.seen);
+        match is_told {
+            true => Ok(()),
+            false => Err(format!("bad piece {} passed the ejector, and nobody was told", piece.number)),
+        }
     }
 
     /// As far as the ejector may be late, and a belt that is measured surprise.
@@ -430,6 +540,8 @@ impl World {
         self.spells.retain(|(_, _, until)| *until > old);
         self.truths.retain(|_, truth| truth.seen > old);
         self.by_edge = self.by_edge.split_off(&(old, Lane::default()));
+        self.touched.retain(|number| self.truths.contains_key(number));
+        self.said_bad.retain(|number| self.truths.contains_key(number));
         if self.lanes.len() > REMEMBERED_FRAMES {
             let keep = Ticket(self.next_ticket.saturating_sub(REMEMBERED_FRAMES as u64));
             self.shown = self.shown.split_off(&keep);
@@ -509,6 +621,11 @@ impl World {
     /// What the lane's photo-eye, if it has one, sees of the parts that come.
     fn edges(&mut self, lane: Lane) {
         for (at, piece) in self.belt.passing(lane, 0) {
+            if free_run(&self.plan.rules.lanes[lane.0]).is_some() {
+                self.truths.insert(piece.number, Truth { seen: at, ..Truth::default() });
+                self.in_gate[lane.0].push(piece);
+                continue;
+            }
             if self.plan.rules.finds_frames() {
                 continue;
             }
@@ -553,7 +670,13 @@ impl World {
     fn expose(&mut self) {
         let is_triggered = self.plan.rules.finds_frames();
         let mut frames = BTreeMap::<Monotonic, Vec<Option<Piece>>>::new();
+        for captured in self.exposures() {
+            frames.insert(captured, vec![None; self.valves.len()]);
+        }
         for lane in (0..self.valves.len()).map(Lane) {
+            if free_run(&self.plan.rules.lanes[lane.0]).is_some() {
+                continue;
+            }
             for (at, piece) in self.belt.passing(lane, 1) {
                 let first = at.as_nanos().div_ceil(FRAME.as_nanos() as u64);
                 let time = |number: u64| Monotonic::from_nanos(number * FRAME.as_nanos() as u64);
@@ -574,6 +697,74 @@ impl World {
         }
     }
 
+    /// When a camera takes a picture that shows parts on their way.
+    fn exposures(&self) -> Vec<Monotonic> {
+        let longest = self.plan.rules.lanes.iter().filter_map(|lane| Some(free_run(lane)?.longest)).min();
+        let Some(longest) = longest else { return Vec::new() };
+        let takes = i128::from(longest.as_nm() / FRAMES_PER_PART) * 1_000_000_000 / i128::from(self.plan.speed.max(1));
+        let every = (takes as u64).max(FRAME.as_nanos() as u64);
+        let Stretch { begins, ends, .. } = self.belt.now;
+        let first = begins.as_nanos().div_ceil(every);
+        (first..ends.as_nanos().div_ceil(every)).map(|number| Monotonic::from_nanos(number * every)).collect()
+    }
+
+    /// What lies in a lane's gate, as the picture of that moment shows it.
+    fn showing(&mut self, lane: Lane, run: &FreeRun, captured: Monotonic) -> Showing {
+        let (length, belt) = (gate(run), self.belt.now.position(captured));
+        let zero = Length::default();
+        self.in_gate[lane.0].retain(|piece| belt - piece.lead - piece.length < length);
+        if self.is_in(Spell::EyeBlocked, lane, captured) {
+            let whole = Span { from: zero, to: length, enters: true, leaves: true, view: None };
+            return Showing { length, spans: vec![whole] };
+        }
+        // From the first to leave to the last; what lies against another is one with it.
+        let mut seen = Vec::<(Length, Length, u64, bool)>::new();
+        for piece in &self.in_gate[lane.0] {
+            let (from, to) = (belt - piece.lead - piece.length, belt - piece.lead);
+            match seen.last_mut() {
+                Some(last) if last.0 - to < run.shortest => {
+                    self.touched.extend([last.2, piece.number]);
+                    *last = (from, last.1, piece.number, last.3 | piece.is_bad);
+                }
+                _ => seen.push((from, to, piece.number, piece.is_bad)),
+            }
+        }
+        if self.trouble.strikes("false segment") {
+            let from = Length::from_mm(self.trouble.number(0.0, length.as_mm() * 0.8));
+            let to = from + run.shortest + Length::from_mm(self.trouble.number(0.0, 20.0));
+            if seen.iter().all(|(begins, ends, ..)| to + run.shortest < *begins || *ends + run.shortest < from) {
+                seen.push((from, to, u64::MAX, false));
+                seen.sort_by_key(|(from, ..)| std::cmp::Reverse(*from));
+            }
+        }
+        let mut spans = Vec::new();
+        for (from, to, number, is_bad) in seen {
+            let mut edge = |at: Length| at + Length::from_mm(self.trouble.number(-SEEN_TO, SEEN_TO));
+            let (from, to) = (edge(from).max(zero), edge(to).min(length));
+            if to - from <= run.shortest || self.trouble.strikes("missed segment") {
+                continue;
+            }
+            let (enters, leaves) = (from == zero, to == length);
+            let (middle, reach) = (from + half(to - from), half(crop(run)));
+            let fits = to - from <= crop(run) && middle >= reach && middle + reach <= length;
+            let view = (fits && !enters && !leaves).then(|| {
+                let shows_bad = is_bad && self.trouble.chance(SHOWS);
+                let ticket = self.ticket(lane);
+                self.shown.insert(ticket, (number, shows_bad));
+                ticket
+            });
+            spans.push(Span { from, to, enters, leaves, view });
+        }
+        Showing { length, spans }
+    }
+
+    fn ticket(&mut self, lane: Lane) -> Ticket {
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        self.lanes.insert(ticket, lane);
+        ticket
+    }
+
     fn frame(&mut self, captured: Monotonic, views: &[Option<Piece>]) {
         if self.is(Spell::CameraLost, captured) {
             return;
@@ -592,9 +783,8 @@ impl World {
         let told = captured + self.trouble.millis(1.0, 15.0);
         let is_broken = self.trouble.strikes("broken frame");
         for (lane, piece) in views.iter().enumerate() {
-            let (ticket, lane) = (Ticket(self.next_ticket), Lane(lane));
-            self.next_ticket += 1;
-            self.lanes.insert(ticket, lane);
+            let lane = Lane(lane);
+            let ticket = self.ticket(lane);
             if let Some(piece) = piece {
                 self.shown.insert(ticket, (piece.number, piece.is_bad));
                 if self.plan.rules.finds_frames() {
@@ -603,9 +793,11 @@ impl World {
             }
             let (origin, class) = (String::new(), "washer".to_owned());
             let sighting = Sighting { ticket, lane, frame: self.frame, captured, stamp, origin, class };
-            let what = match is_broken {
-                true => Happening::Broken(sighting, "not a picture".into()),
-                false => Happening::Captured(sighting),
+            let run = free_run(&self.plan.rules.lanes[lane.0]);
+            let what = match (is_broken, run) {
+                (true, _) => Happening::Broken(sighting, "not a picture".into()),
+                (false, Some(run)) => Happening::Showed(sighting, self.showing(lane, &run, captured)),
+                (false, None) => Happening::Captured(sighting),
             };
             self.tell_at(told, Event { at: told, what });
         }
@@ -633,11 +825,15 @@ impl World {
         self.report.counters.add(self.core.counters());
         self.core = LineCore::new(self.plan.rules.clone());
         self.promises = Promises::new(&self.plan.rules);
-        self.network = Network::new(self.valves.len());
+        self.network = Network::new(give_way(&self.plan.rules.lanes));
         self.valves = self.plan.rules.lanes.iter().map(|lane| Valve::new(lane.ejector)).collect();
         self.heard.clear();
         self.truths.clear();
         self.by_edge.clear();
+        let place = self.place();
+        self.in_gate.iter_mut().for_each(|gate| gate.retain(|piece| piece.lead > place));
+        self.touched.clear();
+        self.said_bad.clear();
         self.belt.clear(self.now);
         self.is_armed = true;
         self.tell_place()

@@ -3,7 +3,7 @@
 use image::RgbImage;
 use image::imageops::replace;
 
-use super::{Conveyor, PICTURE_SIZE, Part, Product, Truth, render, render_mat};
+use super::{PICTURE_SIZE, Part, Product, Truth, render, render_mat};
 
 /// So many pictures of the mat lie one after the other until it repeats.
 const TILES: u64 = 4;
@@ -27,10 +27,10 @@ impl Strip {
         Strip { mat, parts: Vec::new() }
     }
 
-    /// Lays part `number` on it, so that its picture begins `at` pixels along the belt.
+    /// Lays a part on it, as [`render`] makes it, so that its picture begins `at` pixels along the belt.
     #[must_use]
-    pub fn with(mut self, at: i64, truth: Truth, conveyor: Conveyor, number: u64) -> Self {
-        self.parts.push((at, render(truth, conveyor.seed, number)));
+    pub fn with(mut self, at: i64, truth: Truth, seed: u64, number: u64) -> Self {
+        self.parts.push((at, render(truth, seed, number)));
         self
     }
 

@@ -42,6 +42,7 @@ pub struct Entry {
     pub fired_ns: Option<u64>,
     pub slack_ms: Option<f64>,
     pub latency_ms: Option<LatencyEntry>,
+    pub frames: Option<Vec<FrameEntry>>,
     pub bundle: Option<Digest>,
     pub calibration: Option<Digest>,
     pub picture: Option<PictureEntry>,
@@ -84,6 +85,19 @@ impl Entry {
         self.challenge == Some(true)
     }
 
+    /// What the part's picture scored: the part's score, or that of the frame that the picture is of, where it was judged by several.
+    pub fn picture_score(&self) -> Option<f32> {
+        match &self.frames {
+            None => self.score,
+            Some(frames) => frames.iter().find(|frame| frame.monotonic_ns == self.monotonic_ns)?.score,
+        }
+    }
+
+    /// Whether the part's picture was judged. A score that was no number is not written down, but for what calibration it was.
+    pub fn is_picture_judged(&self) -> bool {
+        self.calibration.is_some() && (self.frames.is_none() || self.picture_score().is_some())
+    }
+
     /// What the record of a challenge says, for people.
     pub fn challenge_told(&self) -> Option<String> {
         let (by, pieces) = (self.by.as_deref()?, self.pieces?);
@@ -106,6 +120,17 @@ impl Entry {
 /// What has another type is left out: names mean other things in records of other kinds.
 fn fitting<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
     Ok(serde_json::from_value(serde_json::Value::deserialize(deserializer)?).ok())
+}
+
+/// One of the frames that a part was judged by, where it was found in the picture.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[allow(missing_docs, reason = "the fields are those of docs/audit.md")]
+pub struct FrameEntry {
+    pub frame: u64,
+    pub monotonic_ns: u64,
+    pub offset_mm: f64,
+    pub score: Option<f32>,
+    pub detail: Option<String>,
 }
 
 /// Where a part's time went, in milliseconds.

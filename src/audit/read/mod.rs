@@ -5,7 +5,7 @@ mod files;
 mod index;
 mod seek;
 
-pub use entry::{Entry, LatencyEntry, PictureEntry};
+pub use entry::{Entry, FrameEntry, LatencyEntry, PictureEntry};
 pub use files::{LogFile, files};
 pub(super) use files::{closed_name, open};
 pub(super) use index::{Member, members, pack};

@@ -92,8 +92,8 @@ pub(super) fn run(args: ReplayArgs) -> Result<()> {
         compare(row, entry, inspection.score, rejects, args.tolerance)
     };
     query.each_part(&args.file, |part, _| match &part.picture {
-        // What was never kept cannot be gone. A score that was no number is not written down, and was judged all the same.
-        Some(picture) if part.calibration.is_some() && picture.file.is_some() => judged(part, picture),
+        // What was never kept cannot be gone.
+        Some(picture) if part.is_picture_judged() && picture.file.is_some() => judged(part, picture),
         _ => Ok(()),
     })?;
     table(&rows)?;
@@ -101,9 +101,11 @@ pub(super) fn run(args: ReplayArgs) -> Result<()> {
 }
 
 fn compare(row: &mut Row, entry: &Entry, score: f32, rejects: bool, tolerance: f32) -> Result<()> {
-    let recorded = entry.score.unwrap_or(f32::NAN);
+    let recorded = entry.picture_score().unwrap_or(f32::NAN);
     let difference = (score - recorded).abs();
     let verdict = match entry.verdict.as_deref() {
+        // Several frames decided: that this one scores the same is what can be said.
+        _ if entry.frames.is_some() => true,
         Some("pass") => !rejects,
         Some("reject") => rejects,
         // Too late to count then.

@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::camera::{Camera, Grab};
-use crate::config::{LaneConfig, LineConfig};
+use crate::camera::{Camera, Frame, Grab};
+use crate::config::LineConfig;
 use crate::inspect::batch;
+use crate::presence::Passing;
+use crate::runtime::LaneView;
 use crate::{Error, Result, picture, print};
 
 /// How long one grab may take.
@@ -14,7 +16,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 const MOST_FAILURES: usize = 20;
 
 /// Takes `count` pictures with the camera of the line's configuration into the new folder `folder`, as PNG files; of a belt with
-/// lanes, what that lane sees.
+/// lanes, what that lane sees; where parts are found in the picture, each part once, as a run would inspect it.
 ///
 /// # Errors
 ///
@@ -22,9 +24,9 @@ const MOST_FAILURES: usize = 20;
 /// pictures.
 pub(super) fn take(config: &Path, lane: Option<&str>, count: u64, folder: &Path) -> Result<Vec<PathBuf>> {
     let config = LineConfig::open(config)?;
-    let region = match (lane, config.lanes.as_slice()) {
-        (Some(name), _) => config.lane(name)?.region,
-        (None, [LaneConfig { region, .. }]) => *region,
+    let mut view = match (lane, config.lanes.as_slice()) {
+        (Some(name), _) => LaneView::of(&config, config.lane(name)?)?,
+        (None, [only]) => LaneView::of(&config, only)?,
         (None, _) => {
             return Err(Error::usage(format!("{} has several lanes", config.path.display()))
                 .advise("say whose parts are taken: --lane NAME"));
@@ -33,10 +35,15 @@ pub(super) fn take(config: &Path, lane: Option<&str>, count: u64, folder: &Path)
     new_folder(folder)?;
     let mut camera = crate::runtime::open_camera(&config.camera).map_err(|error| config.blame("camera", error))?;
     let bar = batch::progress_bar("pictures", count as usize);
-    let (mut taken, mut last) = (Vec::new(), None);
+    let (mut taken, mut last, mut passing) = (Vec::new(), None, Passing::default());
     while (taken.len() as u64) < count {
-        let image = next(&mut *camera)?;
-        let image = region.map_or(Ok(image.clone()), |region| region.crop(&image)).map_err(Error::usage)?;
+        let frame = next(&mut *camera)?;
+        let picture = match (&mut view.gate, view.region) {
+            (Some(gate), _) => passing.take(gate, &frame),
+            (None, Some(region)) => region.of(&frame).map(Some),
+            (None, None) => Ok(Some(frame)),
+        };
+        let Some(Frame { image, .. }) = picture.map_err(Error::usage)? else { continue };
         // A picture that comes twice is no second part.
         let print = picture::fingerprint(&image);
         if last.replace(print) == Some(print) {
@@ -76,12 +83,12 @@ pub(super) fn new_folder(folder: &Path) -> Result<()> {
     }
 }
 
-fn next(camera: &mut dyn Camera) -> Result<image::RgbImage> {
+fn next(camera: &mut dyn Camera) -> Result<Frame> {
     let name = camera.name().to_owned();
     let mut why = None;
     for _ in 0..MOST_FAILURES {
         match camera.grab(PATIENCE) {
-            Ok(Grab::Frame(frame)) => return Ok(frame.image),
+            Ok(Grab::Frame(frame)) => return Ok(frame),
             Ok(Grab::Broken(frame)) => why = Some(Error::device(frame.why)),
             Ok(Grab::Timeout) => {}
             Ok(Grab::End) => {

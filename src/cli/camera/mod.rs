@@ -1,5 +1,6 @@
-//! `hgad camera`: finds the line's camera, shows what it offers, takes a picture.
+//! `hgad camera`: finds the line's camera, shows what it offers, takes a picture, learns the empty belt.
 
+mod empty_belt;
 mod snap;
 
 use std::path::{Path, PathBuf};
@@ -7,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::camera::v4l2::{self, CameraNode, Control, ControlKind, NodeState, OfferedFormat};
 use crate::{Error, Result, print};
 
-/// Find the camera, see what it offers, take a picture
+/// Find the camera, see what it offers, take a picture, learn the empty belt
 #[derive(Debug, clap::Args)]
 pub struct CameraArgs {
     #[command(subcommand)]
@@ -42,6 +43,7 @@ enum CameraCommand {
         json: bool,
     },
     Snap(snap::SnapArgs),
+    EmptyBelt(empty_belt::EmptyBeltArgs),
 }
 
 const CONTROLS_EXAMPLES: &str = r"Examples:
@@ -57,6 +59,7 @@ pub fn run(args: CameraArgs) -> Result<()> {
         CameraCommand::Formats { device, json } => formats(&device, json),
         CameraCommand::Controls { device, json } => controls(&device, json),
         CameraCommand::Snap(args) => snap::run(&args),
+        CameraCommand::EmptyBelt(args) => empty_belt::run(&args),
     }
 }
 

@@ -1,8 +1,9 @@
 //! `hgad camera snap`: pictures as the line would see them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use image::{Rgb, RgbImage};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::camera::pixels::PixelFormat;
@@ -10,7 +11,8 @@ use crate::camera::v4l2::{ControlValue, Controls, Memory, Settings, V4l2Camera};
 use crate::camera::{Camera, Counted, Frame, Grab, Region};
 use crate::config::LineConfig;
 use crate::picture::Statistics;
-use crate::runtime::open_camera;
+use crate::presence::{Gate, Segment};
+use crate::runtime::{LaneView, open_camera};
 use crate::time::Monotonic;
 use crate::{Error, Result, print};
 
@@ -36,7 +38,8 @@ const EXAMPLES: &str = r"Examples:
 /// Take pictures and save the last one, as the line would see it
 ///
 /// It tells the picture's brightness (mean luma, 0 to 255), the share of saturated pixels, and its sharpness, 0 without detail: the
-/// numbers that a calibration holds pictures against. The sharpness does not change with the light; of two pictures of the same scene,
+/// numbers that a calibration holds pictures against. Of a line whose parts are found in the picture, the gate is drawn in blue, what
+/// lies in it in yellow, and in green what would be inspected, which is saved beside the picture. The sharpness does not change with the light; of two pictures of the same scene,
 /// the one in better focus has more.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
@@ -87,8 +90,7 @@ fn setting(text: &str) -> Result<(String, ControlValue), String> {
 }
 
 pub fn run(args: &SnapArgs) -> Result<()> {
-    let (camera, region) = open(args)?;
-    let mut view = View { camera: Counted::new(camera), region };
+    let mut view = open(args)?;
     if args.watch { watch(&mut view, args.frames) } else { snap(&mut view, args) }
 }
 
@@ -96,6 +98,8 @@ pub fn run(args: &SnapArgs) -> Result<()> {
 struct View {
     camera: Counted,
     region: Option<Region>,
+    /// Where parts are found in them.
+    gate: Option<Gate>,
 }
 
 fn snap(view: &mut View, args: &SnapArgs) -> Result<()> {
@@ -107,9 +111,14 @@ fn snap(view: &mut View, args: &SnapArgs) -> Result<()> {
     }
     let delay = Monotonic::now().millis_since(last.captured);
     let took = start.elapsed().as_secs_f64();
-    last.image
-        .save(&args.out)
-        .map_err(|error| Error::device(format!("{} cannot be written", args.out.display())).because(error))?;
+    let parts = match &mut view.gate {
+        Some(gate) => gate.parts(&last).map_err(Error::usage)?,
+        None => Vec::new(),
+    };
+    match &view.gate {
+        Some(gate) => save(&drawn(gate, &parts, last.image.clone()), &args.out)?,
+        None => save(&last.image, &args.out)?,
+    }
     let (width, height) = last.image.dimensions();
     print::line(format_args!("{}: frame {} of {}, {width}x{height}", args.out.display(), last.number, last.origin))?;
     print::line(format_args!(
@@ -117,7 +126,69 @@ fn snap(view: &mut View, args: &SnapArgs) -> Result<()> {
         counts.read(),
         last.stamp
     ))?;
-    print::line(figures(&Statistics::of(&last.image, None)))
+    print::line(figures(&Statistics::of(&last.image, None)))?;
+    view.gate.as_ref().map_or(Ok(()), |gate| tell_parts(gate, &parts, &args.out))
+}
+
+fn save(image: &RgbImage, path: &Path) -> Result<()> {
+    image.save(path).map_err(|error| Error::device(format!("{} cannot be written", path.display())).because(error))
+}
+
+const BLUE: Rgb<u8> = Rgb([60, 120, 255]);
+const YELLOW: Rgb<u8> = Rgb([255, 220, 0]);
+const GREEN: Rgb<u8> = Rgb([0, 220, 60]);
+
+/// The gate and what lies in it, over the picture.
+fn drawn(gate: &Gate, parts: &[(Segment, Option<Frame>)], mut image: RgbImage) -> RgbImage {
+    let mut outline = |region: Region, inset: u32, colour| {
+        // It was found in this very picture.
+        let Ok([left, upper, right, lower]) = region.edges(image.dimensions()) else { return };
+        for inset in inset..inset + 2 {
+            let (left, upper) = (left + inset, upper + inset);
+            let (right, lower) =
+                (right.saturating_sub(1 + inset).max(left), lower.saturating_sub(1 + inset).max(upper));
+            let sides = (left..=right).flat_map(|x| [(x, upper), (x, lower)]);
+            let sides = sides.chain((upper..=lower).flat_map(|y| [(left, y), (right, y)]));
+            for (x, y) in sides {
+                if let Some(pixel) = image.get_pixel_mut_checked(x, y) {
+                    *pixel = colour;
+                }
+            }
+        }
+    };
+    outline(gate.part(0..gate.length()), 0, BLUE);
+    for (segment, _) in parts {
+        outline(gate.part(segment.from..segment.to), 3, YELLOW);
+        gate.view(segment).into_iter().for_each(|view| outline(view, 6, GREEN));
+    }
+    image
+}
+
+/// Tells what lies in the gate, and saves the pictures of parts that would be inspected.
+fn tell_parts(gate: &Gate, parts: &[(Segment, Option<Frame>)], out: &Path) -> Result<()> {
+    let (length, direction) = (gate.mm(gate.length()), gate.looks().direction);
+    print::line(format_args!("the gate shows {length:.1} mm of the belt, which moves {direction}"))?;
+    if parts.is_empty() {
+        return print::line("nothing lies in it");
+    }
+    for (number, (segment, picture)) in parts.iter().enumerate().map(|(k, part)| (k + 1, part)) {
+        let Segment { from, to, enters, leaves } = *segment;
+        let beyond = (gate.mm(from) + gate.mm(to) - length) / 2.0;
+        let whole = match (enters, leaves, picture) {
+            (true, true, _) => "from one end to the other: the gate is blocked, or the light is another".to_owned(),
+            (true, false, _) => "it enters".to_owned(),
+            (false, true, _) => "it leaves".to_owned(),
+            (false, false, None) => "its picture is not whole in the gate, or it is longer than that".to_owned(),
+            (false, false, Some(frame)) => {
+                let file = out.with_extension(format!("part-{number}.png"));
+                save(&frame.image, &file)?;
+                format!("{}, {}x{}", file.display(), frame.image.width(), frame.image.height())
+            }
+        };
+        let long = gate.mm(to - from);
+        print::line(format_args!("part {number}: {long:.1} mm long, {beyond:+.1} mm from the middle; {whole}"))?;
+    }
+    Ok(())
 }
 
 fn figures(picture: &Statistics) -> String {
@@ -159,11 +230,22 @@ fn of_best(sharpness: f32, best: f32) -> String {
     )
 }
 
-fn open(args: &SnapArgs) -> Result<(Box<dyn Camera>, Option<Region>)> {
+fn open(args: &SnapArgs) -> Result<View> {
     if let Some(path) = &args.config {
         let config = LineConfig::open(path)?;
         let lane = args.lane.as_ref().map(|name| config.lane(name)).transpose()?;
-        return Ok((open_camera(&config.camera)?, lane.and_then(|lane| lane.region)));
+        let camera = Counted::new(open_camera(&config.camera)?);
+        let only = config.lanes.first().filter(|_| config.lanes.len() == 1);
+        let Some(gate) = lane.or(only).filter(|lane| lane.gate.is_some()) else {
+            return Ok(View { camera, region: lane.and_then(|lane| lane.region), gate: None });
+        };
+        // Before the empty belt is learned, the camera can be set up all the same.
+        let is_learned = gate.gate.as_ref().is_some_and(|gate| gate.empty_belt.exists());
+        if !is_learned {
+            print::line("the empty belt is not learned yet: hgad camera empty-belt --config FILE")?;
+        }
+        let gate = is_learned.then(|| LaneView::of(&config, gate)).transpose()?.and_then(|view| view.gate);
+        return Ok(View { camera, region: None, gate });
     }
     let settings = Settings {
         device: args.device.clone().unwrap_or_default(),
@@ -175,7 +257,7 @@ fn open(args: &SnapArgs) -> Result<(Box<dyn Camera>, Option<Region>)> {
         memory: Memory::Driver,
         controls: args.set.iter().cloned().collect::<Controls>(),
     };
-    Ok((Box::new(V4l2Camera::open("snap", settings)?), None))
+    Ok(View { camera: Counted::new(Box::new(V4l2Camera::open("snap", settings)?)), region: None, gate: None })
 }
 
 impl View {

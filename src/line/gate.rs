@@ -1,0 +1,540 @@
+//! Parts that travel through the camera's picture: each is one from where it enters the gate to where it leaves it.
+//!
+//! A place on the belt is told by where the belt is when that place is in the middle of the gate. A part keeps the places of its
+//! edges however the belt moves, so a frame's spans are held against those that are known by their edges alone:
+//!
+//! ```text
+//! a span whose edge is where a part's is   it is that part
+//! a part without a span, a span without    it vanished, it appeared: in the middle of the gate, which no part does
+//! a span over two parts, two over one      they touch
+//! both edges elsewhere                     it slid, or the belt does not move as it is said to
+//! ```
+//!
+//! What is not one part on a belt that moves as it is said to is never passed: it is rejected where it was seen.
+
+use super::alarms::Alarm;
+use super::belt::{Belt, Length};
+use super::core::{LineCore, NewPart};
+use super::open::{Followed, Wait};
+use super::{Action, Device, Find, FreeRun, Lane, PartId, Showing, Sighting, Span, Unknown, View};
+use crate::time::{Monotonic, StampSource};
+
+/// So many parts one after the other that are not where the belt says they are: it is the belt.
+const ASTRAY: u32 = 2;
+
+/// Why a part is doubted of which one edge alone moves.
+const CHANGED: &str = "its edges are not where they were: it touches another part, or turned";
+
+/// What travels through a lane's gate.
+#[derive(Debug, Default)]
+pub(super) struct Procession {
+    /// The first one is farthest along the belt.
+    tracks: Vec<Track>,
+    /// Where the belt was in the frame before.
+    last: Option<Length>,
+    /// Up to where it is told that the belt went by unseen.
+    told: Option<Length>,
+    /// How far it moves from one frame to the next.
+    step: Length,
+    /// So many parts in a row were not where the belt says they are.
+    astray: u32,
+}
+
+/// A part in the gate, or just beyond it.
+#[derive(Debug, Clone)]
+struct Track {
+    part: PartId,
+    /// Its edges as they were seen first, where they were.
+    first: Edges,
+    /// And last.
+    now: Edges,
+    /// The stretch of the belt in which it was seen.
+    lo: Length,
+    hi: Length,
+    /// Where the belt was when it was seen first.
+    since: Length,
+    /// And when a frame was chosen for it last.
+    viewed: Option<Length>,
+    /// Whether it was found elsewhere than it should be.
+    is_astray: bool,
+    /// Whether it is not what a part is like.
+    is_doubted: bool,
+}
+
+/// The places of a part's edges, where they are known. The leading one comes first along the belt: it is the lesser.
+#[derive(Debug, Clone, Copy, Default)]
+struct Edges {
+    lead: Option<Length>,
+    trail: Option<Length>,
+}
+
+/// A span by its places.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    span: Span,
+    edges: Edges,
+    lo: Length,
+    hi: Length,
+}
+
+impl Seen {
+    fn of(span: Span, belt: Length, length: Length) -> Self {
+        let place = |along: Length| belt + half(length) - along;
+        let (lo, hi) = (place(span.to), place(span.from));
+        let edges = Edges { lead: (!span.leaves).then_some(lo), trail: (!span.enters).then_some(hi) };
+        Seen { span, edges, lo, hi }
+    }
+}
+
+fn half(length: Length) -> Length {
+    Length::from_nm(length.as_nm() / 2)
+}
+
+fn apart(a: Length, b: Length) -> Length {
+    (a - b).max(b - a)
+}
+
+/// Whether both are known and near each other.
+fn agree(a: Option<Length>, b: Option<Length>, window: Length) -> bool {
+    a.zip(b).is_some_and(|(a, b)| apart(a, b) <= window)
+}
+
+impl Track {
+    /// Whether that is it: by an edge, or since of both another edge is seen, as far from each other as a part may be long.
+    fn is(&self, seen: &Seen, rules: &FreeRun) -> bool {
+        let (now, edges, window) = (self.now, seen.edges, rules.window);
+        let is_common = |a: Option<Length>, b: Option<Length>| a.is_some() && b.is_some();
+        if is_common(now.lead, edges.lead) || is_common(now.trail, edges.trail) {
+            return agree(now.lead, edges.lead, window) || agree(now.trail, edges.trail, window);
+        }
+        let length = self.hi.max(seen.hi) - self.lo.min(seen.lo);
+        self.keeps_its_shape(seen, window) && length <= rules.longest + window
+    }
+
+    fn overlaps(&self, seen: &Seen, window: Length) -> bool {
+        let common = self.hi.min(seen.hi) - self.lo.max(seen.lo);
+        let shorter = (self.hi - self.lo).min(seen.hi - seen.lo);
+        common > window.min(half(shorter))
+    }
+
+    /// Whether what was seen of it before and what is seen now can be the same thing.
+    fn keeps_its_shape(&self, seen: &Seen, window: Length) -> bool {
+        let lead = match (self.now.lead, seen.edges.lead) {
+            (Some(lead), Some(now)) => apart(lead, now) <= window,
+            // Cut off by the border, behind which it must lie.
+            (Some(lead), None) => lead <= seen.lo + window,
+            (None, Some(now)) => now <= self.lo + window,
+            (None, None) => true,
+        };
+        let trail = match (self.now.trail, seen.edges.trail) {
+            (Some(trail), Some(now)) => apart(trail, now) <= window,
+            (Some(trail), None) => trail + window >= seen.hi,
+            (None, Some(now)) => now + window >= self.hi,
+            (None, None) => true,
+        };
+        lead && trail
+    }
+
+    fn follow(&mut self, seen: &Seen) {
+        self.now = Edges { lead: seen.edges.lead.or(self.now.lead), trail: seen.edges.trail.or(self.now.trail) };
+        self.first = Edges { lead: self.first.lead.or(seen.edges.lead), trail: self.first.trail.or(seen.edges.trail) };
+        self.lo = self.now.lead.unwrap_or_else(|| self.lo.min(seen.lo));
+        self.hi = self.now.trail.unwrap_or_else(|| self.hi.max(seen.hi));
+    }
+
+    /// How far each of its edges is from where it was first, on a belt that moves as it is said to.
+    fn shifts(&self) -> [Option<Length>; 2] {
+        let shift = |now: Option<Length>, first: Option<Length>| now.zip(first).map(|(now, first)| now - first);
+        [shift(self.now.lead, self.first.lead), shift(self.now.trail, self.first.trail)]
+    }
+
+    /// Whether all of it is elsewhere. Where one edge alone is, it turned or was hidden in part.
+    fn strayed(&self, window: Length) -> bool {
+        let shifts = self.shifts().into_iter().flatten().collect::<Vec<_>>();
+        let zero = Length::default();
+        let all = |sign: fn(Length) -> Length| shifts.iter().all(|shift| sign(*shift) > half(window));
+        let is_far = shifts.iter().any(|shift| apart(*shift, zero) > window);
+        is_far && (all(|shift| shift) || all(|shift| Length::default() - shift))
+    }
+
+    fn changed(&self, window: Length) -> bool {
+        self.shifts().into_iter().flatten().any(|shift| apart(shift, Length::default()) > window)
+    }
+
+    /// Where its middle is; as far as it can be said while it has not been seen whole.
+    fn middle(&self, longest: Length) -> Length {
+        match (self.now.lead, self.now.trail) {
+            (Some(lead), Some(trail)) => lead + half(trail - lead),
+            (Some(lead), None) => lead + half(longest.max(self.hi - lead)),
+            (None, Some(trail)) => trail - half(longest.max(trail - self.lo)),
+            (None, None) => self.lo + half(self.hi - self.lo),
+        }
+    }
+
+    fn is_whole(&self) -> bool {
+        self.now.lead.is_some() && self.now.trail.is_some()
+    }
+}
+
+/// What a frame is held against.
+#[derive(Clone, Copy)]
+struct Frame<'a> {
+    lane: Lane,
+    rules: FreeRun,
+    sighting: &'a Sighting,
+    /// Where the belt was.
+    belt: Length,
+    /// How long the gate is.
+    length: Length,
+    at: Monotonic,
+}
+
+impl Frame<'_> {
+    /// How much of a stretch of the belt a gate shows when the belt is at `belt`.
+    fn visible(&self, lo: Length, hi: Length, belt: Length) -> Length {
+        hi.min(belt + half(self.length)) - lo.max(belt - half(self.length))
+    }
+
+    /// Whether so much of a part in the gate cannot be missed.
+    fn is_plain(&self, visible: Length) -> bool {
+        visible > self.rules.window + self.rules.shortest
+    }
+}
+
+impl LineCore {
+    /// A frame in whose picture parts are found.
+    pub(super) fn showed(&mut self, sighting: &Sighting, showing: &Showing, at: Monotonic, actions: &mut Vec<Action>) {
+        let lane = sighting.lane;
+        let views = showing.spans.iter().filter_map(|span| span.view);
+        let Find::FreeRun(rules) = self.rules.lanes[lane.0].find else {
+            return actions.extend(views.map(Action::Forget));
+        };
+        let Some(belt) = self.place_of(sighting) else {
+            return actions.extend(views.map(Action::Forget));
+        };
+        let frame = Frame { lane, rules, sighting, belt, length: showing.length, at };
+        self.look_for_unseen(&frame, actions);
+        if showing.spans.iter().any(|span| span.enters && span.leaves) {
+            actions.extend(views.map(Action::Forget));
+            let why = "something lies on the belt from one end of the gate to the other, or the light is another: parts pass unseen";
+            return self.gate_failed(lane, why, actions);
+        }
+        self.alarms.is_over(Alarm::Faulty(self.gate_of(lane)), at);
+        let seen = showing.spans.iter().map(|span| Seen::of(*span, belt, showing.length)).collect::<Vec<_>>();
+        self.follow_parts(&frame, &seen, actions);
+    }
+
+    /// A frame that shows nothing, since it cannot be read: what the belt brings meanwhile may pass unseen.
+    pub(super) fn showed_nothing(&mut self, sighting: &Sighting, at: Monotonic, actions: &mut Vec<Action>) {
+        actions.push(Action::Forget(sighting.ticket));
+        let Find::FreeRun(rules) = self.rules.lanes[sighting.lane.0].find else { return };
+        let Some(belt) = self.place_of(sighting) else { return };
+        // How long the gate is, a picture that cannot be read does not tell; no part is longer than it.
+        let frame = Frame { lane: sighting.lane, rules, sighting, belt, length: rules.longest, at };
+        self.look_for_unseen(&frame, actions);
+    }
+
+    fn place_of(&self, sighting: &Sighting) -> Option<Length> {
+        match sighting.stamp {
+            StampSource::Doubtful => None,
+            _ => self.belt.position(sighting.captured),
+        }
+    }
+
+    fn gate_of(&self, lane: Lane) -> Device {
+        Device::Gate(self.rules.own(lane))
+    }
+
+    /// Nobody can say any more what comes through the gate.
+    fn gate_failed(&mut self, lane: Lane, why: &str, actions: &mut Vec<Action>) {
+        let device = self.gate_of(lane);
+        if self.alarms.begins(Alarm::Faulty(device), why.to_owned(), actions) {
+            actions.push(Action::Health(device, Err(why.to_owned())));
+            actions.push(Action::StopLine(why.to_owned()));
+        }
+    }
+
+    /// Whether so much of the belt went by between two frames that a part may have done so unseen.
+    fn look_for_unseen(&mut self, frame: &Frame, actions: &mut Vec<Action>) {
+        let procession = &mut self.lanes[frame.lane.0].procession;
+        let Some(last) = procession.last.max(procession.told) else { return };
+        let unseen = frame.belt - last - frame.length;
+        if unseen <= Length::default() {
+            return;
+        }
+        procession.told = Some(frame.belt);
+        let text = format!("{unseen} of the belt went by without a frame: parts on it passed unseen");
+        self.alarms.happened(Alarm::MissedReject, text.clone(), frame.at, actions);
+        self.follow(self.rules.late, text, actions);
+    }
+
+    fn follow_parts(&mut self, frame: &Frame, seen: &[Seen], actions: &mut Vec<Action>) {
+        let mut procession = std::mem::take(&mut self.lanes[frame.lane.0].procession);
+        let links = link(&procession.tracks, seen, &frame.rules);
+        let is_lost = self.update(frame, seen, &links, &mut procession, actions);
+        if procession.last.is_some_and(|last| frame.belt > last) {
+            procession.step = procession.last.map_or(Length::default(), |last| frame.belt - last);
+        }
+        procession.last = Some(frame.belt);
+        let is_gone = |track: &Track| track.hi + half(frame.length) + frame.rules.longest < frame.belt;
+        for track in procession.tracks.extract_if(.., |track| is_gone(track)) {
+            self.leaves(track.part, frame.at, actions);
+        }
+        procession.tracks.sort_by_key(|track| track.lo);
+        self.lanes[frame.lane.0].procession = procession;
+        if is_lost {
+            self.belt_astray(frame.lane, frame.at, actions);
+        }
+    }
+
+    /// Holds what is seen against what is known; says whether the belt is not believed any more.
+    fn update(
+        &mut self,
+        frame: &Frame,
+        seen: &[Seen],
+        links: &[Option<usize>],
+        procession: &mut Procession,
+        actions: &mut Vec<Action>,
+    ) -> bool {
+        let known = procession.tracks.clone();
+        let mut strays = 0;
+        for (track, link) in procession.tracks.iter_mut().zip(links) {
+            strays += u32::from(self.hold(frame, track, link.map(|k| &seen[k]), actions));
+        }
+        let mut appeared = 0;
+        for (k, seen) in seen.iter().enumerate() {
+            let beneath = (0..known.len()).filter(|t| known[*t].overlaps(seen, frame.rules.window)).collect::<Vec<_>>();
+            if links.contains(&Some(k)) {
+                // A part that is not seen, though what is seen where it is was held for another one: it touches that.
+                let hidden = beneath.into_iter().filter(|t| links[*t].is_none());
+                hidden.for_each(|t| self.doubt(&mut procession.tracks[t], "it touches another part"));
+                continue;
+            }
+            if is_accounted_for(seen, &procession.tracks[..known.len()], links, frame.rules.window) {
+                continue;
+            }
+            let mut doubt = self.first_doubt(frame, seen, procession.last);
+            for t in beneath {
+                let why = match links[t] {
+                    Some(_) => "it parted from another part",
+                    None => "it lies elsewhere than the belt says",
+                };
+                self.doubt(&mut procession.tracks[t], why);
+                doubt = doubt.or(Some(why));
+            }
+            appeared += u32::from(doubt.is_some());
+            let track = self.enter(frame, seen, doubt);
+            procession.tracks.push(track);
+        }
+        let is_missing = |track: &Track| frame.is_plain(frame.visible(track.lo, track.hi, frame.belt));
+        let missing = known.iter().zip(links).filter(|(track, link)| link.is_none() && is_missing(track)).count();
+        // One that vanished and one that appeared in one frame are the same one, elsewhere.
+        procession.astray += strays + appeared.min(missing as u32);
+        self.look_at(frame, seen, procession, actions);
+        procession.astray >= ASTRAY
+    }
+
+    /// Holds a part against the span that it is, if there is one; says whether it is elsewhere than it was.
+    fn hold(&mut self, frame: &Frame, track: &mut Track, seen: Option<&Seen>, actions: &mut Vec<Action>) -> bool {
+        let Frame { rules: FreeRun { window, longest, .. }, belt, .. } = *frame;
+        match seen {
+            Some(seen) if track.keeps_its_shape(seen, window) => track.follow(seen),
+            Some(_) => self.doubt(track, CHANGED),
+            None if frame.is_plain(frame.visible(track.lo, track.hi, belt)) => {
+                self.doubt(track, "it was not seen where the belt says it is");
+            }
+            None => {}
+        }
+        if seen.is_some() && belt - track.since > frame.length + longest + window {
+            let why = "something does not move with the belt, before the lens or beside the belt: parts behind it pass unseen";
+            self.gate_failed(frame.lane, why, actions);
+        }
+        if track.changed(window) && !track.strayed(window) {
+            self.doubt(track, CHANGED);
+        }
+        let strays = !track.is_astray && track.strayed(window);
+        if strays {
+            track.is_astray = true;
+            self.doubt(track, "it does not move as the belt does");
+        }
+        strays
+    }
+
+    /// Why something that was not there in the frame before cannot have come into the gate since.
+    fn first_doubt(&self, frame: &Frame, seen: &Seen, last: Option<Length>) -> Option<&'static str> {
+        let last = last?;
+        if frame.is_plain(frame.visible(seen.lo, seen.hi, last)) {
+            return Some("it appeared in the middle of the gate");
+        }
+        (frame.belt + frame.rules.window < last).then_some("the belt went back, and brought it from where parts leave")
+    }
+
+    /// Something new in the gate is a part.
+    fn enter(&mut self, frame: &Frame, seen: &Seen, doubt: Option<&'static str>) -> Track {
+        let Sighting { lane, frame: number, captured, stamp, origin, class, .. } = frame.sighting.clone();
+        let mut track = Track {
+            part: PartId(0),
+            first: seen.edges,
+            now: seen.edges,
+            lo: seen.lo,
+            hi: seen.hi,
+            since: frame.belt,
+            viewed: None,
+            is_astray: false,
+            is_doubted: false,
+        };
+        let (at_camera, wait) = (Some(track.middle(frame.rules.longest)), Wait::Verdict);
+        let (ticket, number, seen) = (None, Some(number), Some(captured));
+        let new = NewPart { lane, ticket, frame: number, origin, class, seen, captured, stamp, at_camera, wait };
+        track.part = self.add(new, frame.at);
+        doubt.into_iter().for_each(|why| self.doubt(&mut track, why));
+        track
+    }
+
+    /// Another part of what was taken for one, at another place.
+    pub(super) fn add_beside(&mut self, part: PartId, at_camera: Length, at: Monotonic) -> Option<PartId> {
+        let open = self.open.get(part)?;
+        let record = &open.record;
+        let new = NewPart {
+            lane: open.lane(),
+            ticket: None,
+            frame: record.frame,
+            origin: record.origin.clone(),
+            class: record.class.clone(),
+            seen: record.seen,
+            captured: record.captured,
+            stamp: record.stamp,
+            at_camera: Some(at_camera),
+            wait: Wait::Verdict,
+        };
+        Some(self.add(new, at))
+    }
+
+    fn doubt(&mut self, track: &mut Track, why: &str) {
+        track.is_doubted = true;
+        if let Some(followed) = self.open.followed(track.part) {
+            followed.doubt.get_or_insert_with(|| why.to_owned());
+        }
+    }
+
+    /// Chooses which parts are inspected in this frame, and says where all of them are.
+    fn look_at(&mut self, frame: &Frame, seen: &[Seen], procession: &mut Procession, actions: &mut Vec<Action>) {
+        let mut offered = seen.iter().filter_map(|seen| Some((seen, seen.span.view?))).collect::<Vec<_>>();
+        let step = procession.step;
+        let mut is_followed = false;
+        for track in &mut procession.tracks {
+            let fits = offered.iter().position(|(seen, _)| track.is(seen, &frame.rules));
+            let view = fits.map(|k| offered.swap_remove(k).1);
+            if track.hi - track.lo > frame.rules.longest + frame.rules.window {
+                self.doubt(track, "it is longer than a part: parts that touch, or something else");
+            }
+            self.locate(track, frame);
+            let Some(open) = self.open.get(track.part).filter(|open| open.wait() == Wait::Verdict) else {
+                actions.extend(view.map(Action::Forget));
+                continue;
+            };
+            let Followed { doubt, is_past, .. } = open.followed();
+            let (is_past, doubted) = (*is_past, doubt.is_some());
+            let most = if doubted { 1 } else { frame.rules.most_frames as usize };
+            let beyond = frame.belt - track.middle(frame.rules.longest);
+            let chosen = open.record.views.len();
+            let begins = Length::default() - half(Length::from_nm(step.as_nm().saturating_mul(most as i64)));
+            let moved = track.viewed.is_none_or(|viewed| frame.belt - viewed > half(step));
+            match view {
+                Some(ticket) if !is_past && chosen < most && beyond >= begins && moved => {
+                    track.viewed = Some(frame.belt);
+                    self.choose(track.part, ticket, beyond, frame);
+                    actions.push(Action::Inspect(ticket));
+                }
+                _ => actions.extend(view.map(Action::Forget)),
+            }
+            let is_through = view.is_none() && track.is_whole() && beyond > Length::default();
+            let chosen = chosen + usize::from(track.viewed == Some(frame.belt));
+            if is_through || chosen >= frame.rules.most_frames as usize {
+                is_followed |= is_through && !doubted;
+                self.leaves(track.part, frame.at, actions);
+            }
+        }
+        actions.extend(offered.into_iter().map(|(_, view)| Action::Forget(view)));
+        if is_followed {
+            procession.astray = 0;
+        }
+    }
+
+    fn locate(&mut self, track: &Track, frame: &Frame) {
+        let is_open = self.open.get(track.part).is_some_and(|open| open.wait() == Wait::Verdict);
+        if is_open && !track.is_astray {
+            self.open.relocate(track.part, track.middle(frame.rules.longest));
+        }
+        if let Some(followed) = self.open.followed(track.part) {
+            followed.extent = Some((track.lo, track.hi));
+        }
+    }
+
+    fn choose(&mut self, part: PartId, ticket: super::Ticket, offset: Length, frame: &Frame) {
+        let Some(record) = self.open.record(part) else { return };
+        let Sighting { frame: number, captured, stamp, origin, class, .. } = frame.sighting.clone();
+        if record.ticket.is_none() {
+            (record.ticket, record.frame, record.captured) = (Some(ticket), Some(number), captured);
+        }
+        (record.stamp, record.origin, record.class) = (stamp, origin, class);
+        record.views.push(View { ticket, frame: number, captured, offset, outcome: None });
+    }
+
+    /// No further frame is chosen for the part.
+    fn leaves(&mut self, part: PartId, at: Monotonic, actions: &mut Vec<Action>) {
+        if let Some(followed) = self.open.followed(part) {
+            followed.is_past = true;
+        }
+        self.conclude(part, at, actions);
+    }
+
+    /// Parts one after the other are not where the belt says: an encoder slips or counts nothing, or a belt whose speed is
+    /// configured has another one.
+    fn belt_astray(&mut self, lane: Lane, at: Monotonic, actions: &mut Vec<Action>) {
+        let why = "parts lie elsewhere in the picture than the belt says";
+        if let Belt::Measured(_) = &self.belt {
+            let why = format!("{why}: the encoder slips, or mm_per_pixel or direction is not right");
+            actions.push(Action::Health(Device::Encoder, Err(why.clone())));
+            self.alarms.begins(Alarm::Faulty(Device::Encoder), why.clone(), actions);
+            return self.lose_belt(&why, at, actions);
+        }
+        let why = format!("{why}: it stands or slips, or speed_mm_s, mm_per_pixel or direction is not right");
+        for part in self.lanes[lane.0].procession.tracks.drain(..).map(|track| track.part).collect::<Vec<_>>() {
+            if self.open.get(part).is_some_and(|open| open.wait() == Wait::Verdict) {
+                self.without_verdict(part, Unknown::Unfollowed(why.clone()), at, actions);
+            }
+        }
+        self.gate_failed(lane, &why, actions);
+    }
+}
+
+/// Whether a span is nothing but parts that are doubted already, and are seen nowhere else.
+fn is_accounted_for(seen: &Seen, tracks: &[Track], links: &[Option<usize>], window: Length) -> bool {
+    let doubted = tracks.iter().zip(links).filter(|(track, link)| track.is_doubted && link.is_none());
+    // They are in the order of their places.
+    let reached = doubted.fold(seen.lo, |reached, (track, _)| match track.lo - window <= reached {
+        true => reached.max(track.hi + window),
+        false => reached,
+    });
+    reached >= seen.hi
+}
+
+/// Which span each part is, by its edges: a span is one part's alone.
+fn link(tracks: &[Track], seen: &[Seen], rules: &FreeRun) -> Vec<Option<usize>> {
+    let mut links = vec![None; tracks.len()];
+    let mut free = vec![true; seen.len()];
+    for (track, link) in tracks.iter().zip(&mut links) {
+        let fits = seen.iter().enumerate().filter(|(k, seen)| free[*k] && track.is(seen, rules));
+        let offset = |seen: &Seen| {
+            let of = |a: Option<Length>, b: Option<Length>| a.zip(b).map(|(a, b)| apart(a, b));
+            of(track.now.lead, seen.edges.lead).into_iter().chain(of(track.now.trail, seen.edges.trail)).min()
+        };
+        *link = fits.min_by_key(|(_, seen)| offset(seen)).map(|(k, _)| k);
+        link.iter().for_each(|k| free[*k] = false);
+    }
+    links
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,439 @@
+use super::super::tests::{Bench, at_ms, fates, fires, raised, rules as timed, stops};
+use super::super::*;
+use super::*;
+use crate::digest::Digest;
+
+/// 1 mm in 1 ms through a gate of 200 mm, whose middle is 300 mm before the ejector; a part's own picture is 100 mm long.
+const GATE: f64 = 200.0;
+const CROP: f64 = 100.0;
+
+fn mm(mm: f64) -> Length {
+    Length::from_mm(mm)
+}
+
+fn free_run() -> FreeRun {
+    let (window, shortest, longest) = (mm(10.0), mm(5.0), mm(80.0));
+    FreeRun { window, shortest, longest, combine: Combine::Max, frames: 1, most_frames: 3 }
+}
+
+fn rules(change: impl Fn(&mut FreeRun)) -> Rules {
+    let mut rules = timed();
+    let mut free_run = free_run();
+    change(&mut free_run);
+    rules.lanes[0].find = Find::FreeRun(free_run);
+    rules.lanes[0].ejector.distance = mm(300.0);
+    rules
+}
+
+/// A camera over a belt with parts on it, and the core that is told what it sees.
+struct Gate {
+    bench: Bench,
+    /// Where each part's leading edge enters the gate, by the place of the belt, and how long it is.
+    parts: Vec<(f64, f64)>,
+    tickets: u64,
+    frames: u64,
+    /// Views that are to be inspected.
+    chosen: Vec<(u64, Ticket)>,
+    seen: Vec<Action>,
+}
+
+impl Gate {
+    fn with(parts: &[(f64, f64)], change: impl Fn(&mut FreeRun)) -> Self {
+        let bench = Bench::new(rules(change));
+        Gate { bench, parts: parts.to_vec(), tickets: 0, frames: 0, chosen: Vec::new(), seen: Vec::new() }
+    }
+
+    fn new(parts: &[(f64, f64)]) -> Self {
+        Self::with(parts, |_| {})
+    }
+
+    /// What a gate shows when the belt is at `belt`; stretches that touch are one.
+    fn showing(&mut self, belt: f64) -> Showing {
+        let mut spans = Vec::<(f64, f64)>::new();
+        for (enters, length) in self.parts.iter().copied() {
+            let (from, to) = ((belt - enters - length).max(0.0), (belt - enters).min(GATE));
+            match spans.last_mut() {
+                Some(last) if last.0 <= to && to > 0.0 => last.0 = from,
+                _ if to > 0.0 && from < GATE => spans.push((from, to)),
+                _ => {}
+            }
+        }
+        let span = |(from, to): (f64, f64)| {
+            let (enters, leaves) = (from <= 0.0, to >= GATE);
+            let middle = (from + to) / 2.0;
+            let fits = to - from <= CROP && middle >= CROP / 2.0 && middle + CROP / 2.0 <= GATE;
+            let is_whole = !enters && !leaves && fits;
+            self.tickets += 1;
+            Span { from: mm(from), to: mm(to), enters, leaves, view: is_whole.then_some(Ticket(self.tickets)) }
+        };
+        let spans = spans.into_iter().map(span).collect();
+        Showing { length: mm(GATE), spans }
+    }
+
+    fn sighting(&mut self, ms: u64) -> Sighting {
+        self.frames += 1;
+        let (stamp, origin, class) = (StampSource::EndOfFrame, "belt".into(), "washer".into());
+        let ticket = Ticket(1_000_000 + self.frames);
+        Sighting { ticket, lane: Lane(0), frame: self.frames, captured: at_ms(ms), stamp, origin, class }
+    }
+
+    /// A frame at `ms`, when the belt shows what it brings up to `belt`.
+    fn frame_of(&mut self, ms: u64, belt: f64) {
+        let (sighting, showing) = (self.sighting(ms), self.showing(belt));
+        let told = self.bench.tell(ms, Happening::Showed(sighting, showing));
+        self.take(ms, told);
+    }
+
+    fn frame(&mut self, ms: u64) {
+        self.frame_of(ms, ms as f64);
+    }
+
+    fn take(&mut self, ms: u64, told: Vec<Action>) {
+        let chosen = told.iter().filter_map(|action| match action {
+            Action::Inspect(ticket) => Some((ms, *ticket)),
+            _ => None,
+        });
+        self.chosen.extend(chosen);
+        self.seen.extend(told);
+    }
+
+    /// A frame every 20 ms.
+    fn frames(&mut self, ms: std::ops::Range<u64>) {
+        ms.step_by(20).for_each(|ms| self.frame(ms));
+    }
+
+    fn judge(&mut self, ticket: Ticket, ms: u64, score: f32) {
+        let (calibration, evidence) = (Digest::zero(), Evidence::default());
+        let judgement = Judgement { score, threshold: 1.0, rejects: score > 1.0, calibration, evidence };
+        let told = self.bench.tell(ms, Happening::Inspected(ticket, Ok((judgement, Latency::default()))));
+        self.take(ms, told);
+    }
+
+    /// Judges what was chosen, each by its score.
+    fn judged(&mut self, ms: u64, scores: &[f32]) {
+        let chosen = std::mem::take(&mut self.chosen);
+        assert_eq!(chosen.len(), scores.len(), "{chosen:?}");
+        chosen.iter().zip(scores).for_each(|((_, ticket), score)| self.judge(*ticket, ms, *score));
+    }
+
+    fn tick(&mut self, ms: u64) {
+        let told = self.bench.tell(ms, Happening::Tick);
+        self.take(ms, told);
+    }
+
+    /// How parts ended that are rejected: the ejector acts on all that were ordered.
+    fn fired(&mut self) {
+        let orders = self.seen.iter().filter_map(|action| match action {
+            Action::Fire(order) => Some((order.part, order.at)),
+            _ => None,
+        });
+        for (part, at) in orders.collect::<Vec<_>>() {
+            let told = self.bench.tell(at.as_nanos() / 1_000_000, Happening::Fired(part, Ok(at)));
+            self.seen.extend(told);
+        }
+    }
+
+    fn records(&self) -> Vec<PartRecord> {
+        let record = |action: &Action| match action {
+            Action::Record(record) => Some((**record).clone()),
+            _ => None,
+        };
+        self.seen.iter().filter_map(record).collect()
+    }
+
+    fn verdicts(&mut self) -> Vec<(u64, &'static str, Option<String>)> {
+        self.fired();
+        let told = |record: PartRecord| match record.verdict {
+            Verdict::Unknown(why) => (record.part.0, why.as_str(), why.detail().map(str::to_owned)),
+            verdict => (record.part.0, verdict.as_str(), None),
+        };
+        let mut verdicts = self.records().into_iter().map(told).collect::<Vec<_>>();
+        verdicts.sort();
+        verdicts
+    }
+
+    /// The words of all verdicts, and that nothing is left without one.
+    fn words(&mut self) -> Vec<&'static str> {
+        let words = self.verdicts().into_iter().map(|(_, word, _)| word).collect();
+        assert!(self.bench.core.is_idle(), "parts are left open");
+        words
+    }
+}
+
+/// It enters at 1000 mm and is 60 mm long: its middle is in that of the gate at 1130 mm, and before the ejector at 1430 mm.
+const PART: (f64, f64) = (1000.0, 60.0);
+
+#[test]
+fn a_part_is_inspected_where_it_is_nearest_to_the_middle_and_decided_once() {
+    let mut gate = Gate::new(&[PART]);
+    gate.frames(900..1400);
+    let chosen = gate.chosen.iter().map(|(ms, _)| *ms).collect::<Vec<_>>();
+    assert_eq!(chosen, [1100, 1120, 1140], "30 mm before the middle at the earliest");
+    gate.judged(1400, &[0.5, 0.7, 0.6]);
+    assert_eq!(fates(&gate.seen), ["passed"]);
+    let [record] = &gate.records()[..] else { panic!("one part has one record") };
+    let views = record.views.iter().map(|view| (view.captured, view.offset.as_mm(), view.outcome.clone()));
+    let view = |ms, offset, score| (at_ms(ms), offset, Some(Ok(score)));
+    assert_eq!(views.collect::<Vec<_>>(), [view(1100, -30.0, 0.5), view(1120, -10.0, 0.7), view(1140, 10.0, 0.6)],);
+    let judgement = record.judgement.as_ref().unwrap();
+    assert_eq!((judgement.score, record.ticket, record.captured), (0.7, Some(record.views[1].ticket), at_ms(1120)));
+    assert_eq!(record.seen, Some(at_ms(1020)));
+    assert_eq!((record.planned, raised(&gate.seen)), (at_ms(1430), vec![]));
+}
+
+#[test]
+fn any_bad_frame_makes_it_bad_and_it_is_rejected_where_it_is() {
+    for scores in [[1.5, 0.5, 0.5], [0.5, 1.5, 0.5], [0.5, 0.5, 1.5]] {
+        let mut gate = Gate::new(&[PART]);
+        gate.frames(900..1180);
+        gate.judged(1180, &scores);
+        gate.tick(1200);
+        gate.frames(1200..1400);
+        assert_eq!(fires(&gate.seen), [(0, 1430)], "{scores:?}");
+        assert_eq!(gate.words(), ["reject"]);
+    }
+}
+
+#[test]
+fn their_mean_can_count_instead() {
+    for (scores, word) in [([1.5, 0.7, 0.5], "pass"), ([1.5, 1.0, 0.6], "reject"), ([f32::NAN, 0.1, 0.1], "reject")] {
+        let mut gate = Gate::with(&[PART], |rules| rules.combine = Combine::Mean);
+        gate.frames(900..1180);
+        gate.judged(1180, &scores);
+        gate.frames(1180..1400);
+        assert_eq!(gate.words(), [word], "{scores:?}");
+        let record = &gate.records()[0];
+        let score = record.judgement.as_ref().unwrap().score;
+        let mean = scores.iter().sum::<f32>() / 3.0;
+        assert!((score - mean).abs() < 1e-6 || mean.is_nan() && score.is_nan(), "{score}");
+        assert_eq!(record.ticket, Some(record.views[0].ticket), "the worst frame is shown");
+    }
+}
+
+#[test]
+fn too_few_judged_frames_are_no_verdict() {
+    let mut gate = Gate::with(&[PART], |rules| rules.frames = 2);
+    gate.frames(900..1180);
+    let chosen = std::mem::take(&mut gate.chosen);
+    gate.judge(chosen[0].1, 1180, 0.5);
+    for (_, ticket) in &chosen[1..] {
+        let told = gate.bench.tell(1190, Happening::Inspected(*ticket, Err("the network failed".into())));
+        gate.take(1190, told);
+    }
+    gate.frames(1180..1240);
+    assert_eq!(gate.words(), ["faulted"]);
+
+    let mut late = Gate::with(&[PART], |rules| rules.frames = 2);
+    late.frames(900..1240);
+    let chosen = std::mem::take(&mut late.chosen);
+    late.judge(chosen[1].1, 1300, 0.5);
+    assert_eq!(late.bench.core.next_wakeup(), Some(at_ms(1425)));
+    late.tick(1425);
+    let forgotten = late.seen.iter().filter(|action| matches!(action, Action::Forget(_))).count();
+    assert_eq!(fires(&late.seen), [(0, 1430)]);
+    assert_eq!(late.words(), ["late"]);
+    let later = late.seen.iter().filter(|action| matches!(action, Action::Forget(_))).count();
+    assert!(later > forgotten, "what nobody needs any more is not inspected");
+}
+
+#[test]
+fn several_parts_travel_through_at_once() {
+    let parts = [(1000.0, 40.0), (1070.0, 60.0), (1150.0, 30.0), (1200.0, 50.0)];
+    let mut gate = Gate::new(&parts);
+    for ms in (900..1500).step_by(10) {
+        gate.frame(ms);
+        gate.chosen.drain(..).collect::<Vec<_>>().into_iter().for_each(|(_, ticket)| {
+            // What shows the third part is bad.
+            let view = |record: &PartRecord| record.views.iter().any(|view| view.ticket == ticket);
+            let part = gate.bench.core.open.iter().find(|(_, open)| view(&open.record)).map(|(part, _)| part);
+            gate.judge(ticket, ms + 1, if part == Some(PartId(2)) { 2.0 } else { 0.1 });
+        });
+    }
+    assert_eq!(gate.words(), ["pass", "pass", "reject", "pass"]);
+    assert_eq!(fires(&gate.seen), [(2, 1565)], "1150 + 15 + 100 + 300 mm");
+    assert!(gate.records().iter().all(|record| record.views.len() == 3), "each has frames of its own");
+}
+
+#[test]
+fn a_part_that_appears_or_vanishes_in_the_middle_is_rejected_where_it_was_seen() {
+    let mut appears = Gate::new(&[]);
+    appears.frames(900..1080);
+    appears.parts = vec![PART];
+    appears.frames(1080..1200);
+    appears.judged(1200, &[0.1]);
+    appears.frames(1200..1300);
+    assert_eq!(fires(&appears.seen), [(0, 1430)]);
+    assert!(appears.verdicts()[0].2.as_ref().unwrap().contains("appeared in the middle"), "{:?}", appears.verdicts());
+
+    let mut vanishes = Gate::new(&[PART]);
+    vanishes.frames(900..1100);
+    vanishes.parts.clear();
+    vanishes.frames(1100..1460);
+    assert_eq!((fires(&vanishes.seen), raised(&vanishes.seen)), (vec![(0, 1430)], vec![Alarm::Uninspected]));
+    assert!(vanishes.verdicts()[0].2.as_ref().unwrap().contains("not seen where the belt says"));
+}
+
+#[test]
+fn parts_that_touch_for_a_while_are_all_rejected() {
+    // The second one catches up with the first one, and both go on as one.
+    let mut gate = Gate::new(&[(1000.0, 40.0), (1060.0, 40.0)]);
+    gate.frames(900..1120);
+    gate.parts[1].0 = 1040.0;
+    gate.frames(1120..1520);
+    gate.chosen.clear();
+    gate.tick(1500);
+    assert!(gate.words().iter().all(|word| *word != "pass"), "{:?}", gate.verdicts());
+    assert_eq!((gate.records().len(), fires(&gate.seen).len()), (2, 2));
+
+    // They came as one and part.
+    let mut gate = Gate::new(&[(1000.0, 30.0), (1030.0, 30.0)]);
+    gate.frames(900..1090);
+    gate.parts[1].0 = 1045.0;
+    gate.frames(1090..1520);
+    gate.chosen.clear();
+    gate.tick(1500);
+    assert_eq!(gate.words(), ["unfollowed", "unfollowed"]);
+}
+
+#[test]
+fn what_is_longer_than_a_part_is_rejected_over_all_of_its_length() {
+    let mut gate = Gate::new(&[(1000.0, 60.0), (1060.0, 60.0)]);
+    gate.frames(900..1460);
+    assert_eq!(fires(&gate.seen), [(0, 1430), (1, 1490)], "as if two parts lay there: {:?}", gate.seen);
+    assert_eq!(gate.words(), ["unfollowed", "unfollowed"]);
+}
+
+#[test]
+fn a_gate_that_is_full_stops_the_line() {
+    let mut gate = Gate::new(&[(1000.0, 500.0)]);
+    gate.frames(900..1240);
+    assert!(raised(&gate.seen).contains(&Alarm::Faulty(Device::Gate(None))) && stops(&gate.seen));
+    let stops = gate.seen.iter().filter(|action| matches!(action, Action::StopLine(_))).count();
+    assert_eq!(stops, 1, "once");
+}
+
+#[test]
+fn a_part_that_no_frame_showed_whole_is_rejected_and_one_that_none_showed_is_told_of() {
+    let mut gate = Gate::new(&[PART]);
+    gate.frames(900..1060);
+    gate.frames(1200..1440);
+    assert_eq!((fires(&gate.seen), gate.words()), (vec![(0, 1430)], vec!["lost"]));
+
+    let mut unseen = Gate::new(&[PART]);
+    unseen.frames(900..1000);
+    unseen.frame(1179);
+    assert_eq!(raised(&unseen.seen), [], "200 mm: something would be seen of a part");
+    let mut unseen = Gate::new(&[PART]);
+    unseen.frames(900..1000);
+    unseen.frame(1262);
+    assert_eq!(raised(&unseen.seen), [Alarm::MissedReject]);
+    for ms in (1300..2000).step_by(20) {
+        let broken = Happening::Broken(unseen.sighting(ms), "cut off".into());
+        let told = unseen.bench.tell(ms, broken);
+        unseen.seen.extend(told);
+    }
+    let Some(Action::RaiseAlarm(_, why)) = unseen.seen.iter().find(|action| matches!(action, Action::RaiseAlarm(..)))
+    else {
+        panic!("no alarm")
+    };
+    assert!(why.contains("went by without a frame"), "{why}");
+}
+
+#[test]
+fn a_belt_of_another_speed_than_is_configured_stops_the_line() {
+    let mut gate = Gate::new(&[(1000.0, 50.0), (1100.0, 50.0)]);
+    gate.frames(900..1140);
+    // It stands with two parts in view, and the clock goes on.
+    (1140..2000).step_by(20).for_each(|ms| gate.frame_of(ms, 1120.0));
+    assert!(raised(&gate.seen).contains(&Alarm::Faulty(Device::Gate(None))) && stops(&gate.seen), "{:?}", gate.seen);
+    assert!(gate.words().iter().all(|word| *word != "pass"));
+}
+
+mod encoder {
+    use super::*;
+
+    /// The belt at `mm` at `ms`, told by an encoder.
+    fn moves(gate: &mut Gate, ms: u64, place: f64) {
+        let told = gate.bench.tell(ms, Happening::Moved(mm(place)));
+        gate.take(ms, told);
+    }
+
+    fn with_encoder(parts: &[(f64, f64)]) -> Gate {
+        let mut gate = Gate::new(parts);
+        gate.bench = Bench::new(Rules { drive: Drive::Encoder, ..rules(|_| {}) });
+        gate
+    }
+
+    /// 1 mm in 1 ms from `belt` on, with a frame every 20 ms.
+    fn runs(gate: &mut Gate, ms: std::ops::Range<u64>, belt: f64) -> f64 {
+        let from = ms.start;
+        for now in ms.clone().step_by(10) {
+            let place = belt + (now - from) as f64;
+            moves(gate, now, place);
+            if (now - from) % 20 == 0 {
+                gate.frame_of(now, place);
+            }
+        }
+        belt + (ms.end - from) as f64
+    }
+
+    #[test]
+    fn a_part_waits_in_view_while_the_belt_stands_and_is_decided_once() {
+        let mut gate = with_encoder(&[PART]);
+        let belt = runs(&mut gate, 10_000..10_230, 900.0);
+        for ms in (10_230..40_000).step_by(20) {
+            gate.frame_of(ms, belt - 10.0);
+        }
+        assert!(gate.chosen.len() <= 3, "it is not inspected for as long as it stands: {}", gate.chosen.len());
+        assert_eq!(gate.records().len(), 0);
+        moves(&mut gate, 40_000, belt - 10.0);
+        runs(&mut gate, 40_010..40_200, belt);
+        let chosen = gate.chosen.len();
+        assert_eq!(chosen, 3);
+        gate.judged(40_200, &[0.1, 0.1, 1.2]);
+        runs(&mut gate, 40_200..40_520, belt + 190.0);
+        assert_eq!(gate.words(), ["reject"], "{:?}", gate.seen);
+        let [(0, at)] = fires(&gate.seen)[..] else { panic!("{:?}", fires(&gate.seen)) };
+        // Its middle is before the ejector when the belt is at 1430 mm.
+        let due = 40_200 + (1430 - (belt + 190.0) as u64);
+        assert!(at.abs_diff(due) <= 2, "{at}, due at {due}");
+    }
+
+    #[test]
+    fn a_belt_that_goes_back_makes_no_second_part_of_one() {
+        let mut gate = with_encoder(&[PART]);
+        let belt = runs(&mut gate, 10_000..10_300, 900.0);
+        gate.judged(10_300, &[0.1, 0.1, 0.1]);
+        for (k, ms) in (10_300..10_600).step_by(20).enumerate() {
+            let place = belt - 10.0 * k as f64;
+            moves(&mut gate, ms, place);
+            gate.frame_of(ms, place);
+        }
+        runs(&mut gate, 10_600..11_200, belt - 140.0);
+        assert_eq!(gate.words(), ["pass"], "it was decided, and is the same one");
+        assert_eq!(gate.chosen.len(), 0, "nor is it inspected again");
+    }
+
+    #[test]
+    fn an_encoder_that_counts_nothing_is_not_believed() {
+        let mut gate = with_encoder(&[(1000.0, 40.0), (1060.0, 40.0), (1120.0, 40.0)]);
+        let belt = runs(&mut gate, 10_000..10_200, 900.0);
+        for (k, ms) in (10_200..10_400).step_by(20).enumerate() {
+            gate.frame_of(ms, belt + 20.0 * k as f64);
+        }
+        assert!(raised(&gate.seen).contains(&Alarm::Faulty(Device::Encoder)), "{:?}", gate.seen);
+        assert!(raised(&gate.seen).contains(&Alarm::MissedReject));
+        assert!(gate.records().iter().all(|record| record.fate != Fate::Passed));
+        assert!(gate.records().len() <= 6, "nor does each frame bring new parts: {}", gate.records().len());
+    }
+
+    #[test]
+    fn an_encoder_that_is_gone_leaves_no_part_to_chance() {
+        let mut gate = with_encoder(&[PART]);
+        runs(&mut gate, 10_000..10_200, 900.0);
+        let gone = gate.bench.tell(10_210, Happening::Fault(Device::Encoder, "unplugged".into()));
+        assert_eq!(fates(&gone), ["unaccounted"]);
+        gate.frame_of(10_220, 1120.0);
+        assert!(gate.bench.core.is_idle(), "nobody knows where it would be");
+    }
+}

@@ -1,0 +1,185 @@
+//! From the frames of one part to its one verdict, where parts are found in the picture.
+
+use super::core::LineCore;
+use super::fate::Outcome;
+use super::open::Wait;
+use super::{Action, Combine, Fate, Find, FreeRun, Judgement, PartId, PartRecord, Ticket, Unknown, Verdict};
+use crate::time::Monotonic;
+
+impl PartRecord {
+    fn view(&mut self, ticket: Ticket) -> Option<&mut super::View> {
+        self.views.iter_mut().find(|view| view.ticket == ticket)
+    }
+
+    /// Whether an inspection has not ended.
+    fn awaits_views(&self) -> bool {
+        self.views.iter().any(|view| view.outcome.is_none())
+    }
+
+    /// The scores of the frames that were judged.
+    fn scores(&self) -> impl Iterator<Item = f32> {
+        self.views.iter().filter_map(|view| view.outcome.as_ref()?.as_ref().ok().copied())
+    }
+
+    /// Views that wait for their inspection, other than the one that shows what the part was like.
+    pub(super) fn unneeded_views(&self) -> impl Iterator<Item = Ticket> {
+        let waiting = self.views.iter().filter(|view| view.outcome.is_none() && Some(view.ticket) != self.ticket);
+        waiting.map(|view| view.ticket)
+    }
+}
+
+/// A score that is not a number is worse than any other.
+fn is_worse(score: f32, than: f32) -> bool {
+    !than.is_nan() && (score.is_nan() || score > than)
+}
+
+impl LineCore {
+    /// The open part that has that picture among several.
+    pub(super) fn viewed(&self, ticket: Ticket) -> Option<PartId> {
+        let has = |record: &PartRecord| record.views.iter().any(|view| view.ticket == ticket);
+        self.open.iter().find(|(_, open)| has(&open.record)).map(|(part, _)| part)
+    }
+
+    fn free_run(&self, part: PartId) -> Option<FreeRun> {
+        match self.lane_of(self.open.get(part)?).find {
+            Find::FreeRun(rules) => Some(rules),
+            Find::EveryFrame | Find::PhotoEye(_) => None,
+        }
+    }
+
+    /// Whether the part was found in the picture.
+    pub(super) fn is_free_running(&self, part: PartId) -> bool {
+        self.free_run(part).is_some()
+    }
+
+    /// One of the part's frames was judged, or could not be.
+    pub(super) fn view_inspected(
+        &mut self,
+        part: PartId,
+        ticket: Ticket,
+        outcome: Outcome,
+        at: Monotonic,
+        actions: &mut Vec<Action>,
+    ) {
+        let is_decided = self.open.get(part).is_some_and(|open| open.wait() != Wait::Verdict);
+        let Some(record) = self.open.record(part) else { return };
+        let Some(view) = record.view(ticket) else { return };
+        let (frame, captured) = (view.frame, view.captured);
+        view.outcome = Some(outcome.as_ref().map(|(judgement, _)| judgement.score).map_err(Clone::clone));
+        // The part's record shows it as it was worst; what comes too late to count changes nothing but where there was nothing.
+        let is_shown = match &outcome {
+            Ok(_) if is_decided && record.judgement.is_some() => false,
+            Ok((judgement, latency)) => {
+                let is_first = record.judgement.is_none();
+                let worst = record.judgement.get_or_insert_with(|| judgement.clone());
+                let is_shown = is_first || is_worse(judgement.score, worst.score);
+                if is_shown {
+                    *worst = judgement.clone();
+                    record.latency = Some(*latency);
+                }
+                is_shown
+            }
+            Err(_) => false,
+        };
+        let shown = record.ticket;
+        match (is_shown, shown) {
+            (true, Some(before)) if before != ticket => {
+                if record.view(before).is_some_and(|view| view.outcome.is_some()) {
+                    actions.push(Action::Forget(before));
+                }
+            }
+            (false, Some(shown)) if shown != ticket => actions.push(Action::Forget(ticket)),
+            _ => {}
+        }
+        if is_shown {
+            (record.ticket, record.frame, record.captured) = (Some(ticket), Some(frame), captured);
+        }
+        self.conclude(part, at, actions);
+    }
+
+    /// Decides about the part once no further frame can.
+    pub(super) fn conclude(&mut self, part: PartId, at: Monotonic, actions: &mut Vec<Action>) {
+        let Some(open) = self.open.get(part) else { return };
+        // What is doubted is rejected whatever its frames show.
+        let is_known = open.followed().doubt.is_some() || !open.record.awaits_views();
+        if open.wait() == Wait::Verdict && open.followed().is_past && is_known {
+            self.judge_followed(part, at, actions);
+        }
+    }
+
+    /// Decides about the part by what is known of it now.
+    pub(super) fn judge_followed(&mut self, part: PartId, at: Monotonic, actions: &mut Vec<Action>) {
+        let (Some(rules), Some(open)) = (self.free_run(part), self.open.get(part)) else { return };
+        let is_in_time = self.is_in_time(open, at);
+        if let Some(why) = open.followed().doubt.clone() {
+            return self.reject_doubtful(part, rules, &why, at, actions);
+        }
+        match combined(&open.record, rules) {
+            Some(judgement) => {
+                let (rejects, is_enough) = (judgement.rejects, open.record.scores().count() >= rules.frames as usize);
+                let why = uninspected(&open.record);
+                if let Some(record) = self.open.record(part) {
+                    record.judgement = Some(judgement);
+                }
+                match (rejects, is_enough, is_in_time) {
+                    // That a part is bad needs no further frames.
+                    (true, ..) => {
+                        self.decide(part, Verdict::Reject, at);
+                        self.eject(part, at, actions);
+                    }
+                    (false, false, _) => self.without_verdict(part, why, at, actions),
+                    (false, true, false) => self.without_verdict(part, Unknown::Late, at, actions),
+                    (false, true, true) => {
+                        self.decide(part, Verdict::Pass, at);
+                        self.close(part, Fate::Passed, at, actions);
+                    }
+                }
+            }
+            None => {
+                let why = uninspected(&open.record);
+                self.without_verdict(part, why, at, actions);
+            }
+        }
+    }
+
+    /// It is not one part on a belt that moves as it is said to. What is longer than a part is rejected as if parts lay on all of it.
+    fn reject_doubtful(&mut self, part: PartId, rules: FreeRun, why: &str, at: Monotonic, actions: &mut Vec<Action>) {
+        let Some(open) = self.open.get(part) else { return };
+        let extent = open.followed().extent.map(|(lead, trail)| (lead, (trail - lead).as_nm()));
+        let pieces = extent.map_or(1, |(_, length)| (length - 1).div_euclid(rules.longest.as_nm()) + 1).max(1);
+        let mut parts = vec![part];
+        if let (Some((lead, length)), true) = (extent, pieces > 1) {
+            let middle = |k: i64| lead + super::Length::from_nm((2 * k + 1) * length / (2 * pieces));
+            self.open.relocate(part, middle(0));
+            parts.extend((1..pieces).filter_map(|k| self.add_beside(part, middle(k), at)));
+        }
+        for part in parts {
+            self.without_verdict(part, Unknown::Unfollowed(why.to_owned()), at, actions);
+        }
+    }
+}
+
+/// Why a part was judged by too few frames.
+fn uninspected(record: &PartRecord) -> Unknown {
+    if record.awaits_views() {
+        return Unknown::Late;
+    }
+    let failed = record.views.iter().rev().find_map(|view| view.outcome.as_ref()?.as_ref().err().cloned());
+    failed.map_or(Unknown::Lost, Unknown::Faulted)
+}
+
+/// What its frames come to together: the evidence is that of the worst.
+fn combined(record: &PartRecord, rules: FreeRun) -> Option<Judgement> {
+    let worst = record.judgement.clone()?;
+    match rules.combine {
+        Combine::Max => Some(worst),
+        Combine::Mean => {
+            let (sum, count) =
+                record.scores().fold((0.0, 0.0), |(sum, count), score| (sum + f64::from(score), count + 1.0));
+            let score = (sum / count) as f32;
+            // A score that is not a number rejects.
+            let rejects = score.is_nan() || score > worst.threshold;
+            Some(Judgement { score, rejects, ..worst })
+        }
+    }
+}
