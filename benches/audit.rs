@@ -38,6 +38,7 @@ fn part(number: u64) -> PartRecord {
         planned: captured + ms(350),
         judgement: Some(Judgement { score, threshold: 7.5, rejects, calibration: Digest::of("calibration"), evidence }),
         latency: Some(Latency { wait: ms(1), preprocess: ms(2), network: ms(13), score: ms(4), total: ms(20) }),
+        views: Vec::new(),
         verdict: if rejects { Verdict::Reject } else { Verdict::Pass },
         slack_ms: 330.0 + f64::from(score),
         fired: rejects.then_some(captured + ms(350)),

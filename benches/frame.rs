@@ -148,6 +148,7 @@ fn record(calibration: Digest) -> PartRecord {
         planned: captured + travel,
         judgement: Some(Judgement { score: 7.654_321, threshold: 3.456_789, rejects: true, calibration, evidence }),
         latency: Some(Latency { wait: ms(1), preprocess: ms(2), network: ms(13), score: ms(4), total: ms(20) }),
+        views: Vec::new(),
         verdict: Verdict::Reject,
         slack_ms: 330.123,
         fired: Some(captured + travel),

@@ -54,6 +54,7 @@ fn part(number: u64) -> PartRecord {
         planned: Monotonic::now(),
         judgement: None,
         latency: None,
+        views: Vec::new(),
         verdict: Verdict::Pass,
         slack_ms: 1.0,
         fired: None,

@@ -214,3 +214,10 @@ fn the_gate_can_be_looked_at_and_parts_be_taken_for_a_calibration() {
     );
     assert!(stdout.contains("a part is inspected up to 3 times"), "{stdout}");
 }
+
+#[test]
+fn such_a_line_is_simulated_as_its_file_says() {
+    let line = Line::new();
+    let (code, stdout, stderr) = run(&["simulate", "--config", &line.config(), "--hours", "1", "--seeds", "2"]);
+    assert!(code == 0 && stdout.contains("promises  all kept") && stdout.contains(" unfollowed"), "{stdout}{stderr}");
+}

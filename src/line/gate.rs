@@ -12,11 +12,14 @@
 //!
 //! What is not one part on a belt that moves as it is said to is never passed: it is rejected where it was seen.
 
+mod track;
+
+use self::track::{Seen, Track, half, is_accounted_for, link};
 use super::alarms::Alarm;
 use super::belt::{Belt, Length};
 use super::core::{LineCore, NewPart};
-use super::open::{Followed, Wait};
-use super::{Action, Device, Find, FreeRun, Lane, PartId, Showing, Sighting, Span, Unknown, View};
+use super::open::Wait;
+use super::{Action, Device, Find, FreeRun, Lane, PartId, Showing, Sighting, Unknown, View};
 use crate::time::{Monotonic, StampSource};
 
 /// So many parts one after the other that are not where the belt says they are: it is the belt.
@@ -38,142 +41,6 @@ pub(super) struct Procession {
     step: Length,
     /// So many parts in a row were not where the belt says they are.
     astray: u32,
-}
-
-/// A part in the gate, or just beyond it.
-#[derive(Debug, Clone)]
-struct Track {
-    part: PartId,
-    /// Its edges as they were seen first, where they were.
-    first: Edges,
-    /// And last.
-    now: Edges,
-    /// The stretch of the belt in which it was seen.
-    lo: Length,
-    hi: Length,
-    /// Where the belt was when it was seen first.
-    since: Length,
-    /// And when a frame was chosen for it last.
-    viewed: Option<Length>,
-    /// Whether it was found elsewhere than it should be.
-    is_astray: bool,
-    /// Whether it is not what a part is like.
-    is_doubted: bool,
-}
-
-/// The places of a part's edges, where they are known. The leading one comes first along the belt: it is the lesser.
-#[derive(Debug, Clone, Copy, Default)]
-struct Edges {
-    lead: Option<Length>,
-    trail: Option<Length>,
-}
-
-/// A span by its places.
-#[derive(Debug, Clone, Copy)]
-struct Seen {
-    span: Span,
-    edges: Edges,
-    lo: Length,
-    hi: Length,
-}
-
-impl Seen {
-    fn of(span: Span, belt: Length, length: Length) -> Self {
-        let place = |along: Length| belt + half(length) - along;
-        let (lo, hi) = (place(span.to), place(span.from));
-        let edges = Edges { lead: (!span.leaves).then_some(lo), trail: (!span.enters).then_some(hi) };
-        Seen { span, edges, lo, hi }
-    }
-}
-
-fn half(length: Length) -> Length {
-    Length::from_nm(length.as_nm() / 2)
-}
-
-fn apart(a: Length, b: Length) -> Length {
-    (a - b).max(b - a)
-}
-
-/// Whether both are known and near each other.
-fn agree(a: Option<Length>, b: Option<Length>, window: Length) -> bool {
-    a.zip(b).is_some_and(|(a, b)| apart(a, b) <= window)
-}
-
-impl Track {
-    /// Whether that is it: by an edge, or since of both another edge is seen, as far from each other as a part may be long.
-    fn is(&self, seen: &Seen, rules: &FreeRun) -> bool {
-        let (now, edges, window) = (self.now, seen.edges, rules.window);
-        let is_common = |a: Option<Length>, b: Option<Length>| a.is_some() && b.is_some();
-        if is_common(now.lead, edges.lead) || is_common(now.trail, edges.trail) {
-            return agree(now.lead, edges.lead, window) || agree(now.trail, edges.trail, window);
-        }
-        let length = self.hi.max(seen.hi) - self.lo.min(seen.lo);
-        self.keeps_its_shape(seen, window) && length <= rules.longest + window
-    }
-
-    fn overlaps(&self, seen: &Seen, window: Length) -> bool {
-        let common = self.hi.min(seen.hi) - self.lo.max(seen.lo);
-        let shorter = (self.hi - self.lo).min(seen.hi - seen.lo);
-        common > window.min(half(shorter))
-    }
-
-    /// Whether what was seen of it before and what is seen now can be the same thing.
-    fn keeps_its_shape(&self, seen: &Seen, window: Length) -> bool {
-        let lead = match (self.now.lead, seen.edges.lead) {
-            (Some(lead), Some(now)) => apart(lead, now) <= window,
-            // Cut off by the border, behind which it must lie.
-            (Some(lead), None) => lead <= seen.lo + window,
-            (None, Some(now)) => now <= self.lo + window,
-            (None, None) => true,
-        };
-        let trail = match (self.now.trail, seen.edges.trail) {
-            (Some(trail), Some(now)) => apart(trail, now) <= window,
-            (Some(trail), None) => trail + window >= seen.hi,
-            (None, Some(now)) => now + window >= self.hi,
-            (None, None) => true,
-        };
-        lead && trail
-    }
-
-    fn follow(&mut self, seen: &Seen) {
-        self.now = Edges { lead: seen.edges.lead.or(self.now.lead), trail: seen.edges.trail.or(self.now.trail) };
-        self.first = Edges { lead: self.first.lead.or(seen.edges.lead), trail: self.first.trail.or(seen.edges.trail) };
-        self.lo = self.now.lead.unwrap_or_else(|| self.lo.min(seen.lo));
-        self.hi = self.now.trail.unwrap_or_else(|| self.hi.max(seen.hi));
-    }
-
-    /// How far each of its edges is from where it was first, on a belt that moves as it is said to.
-    fn shifts(&self) -> [Option<Length>; 2] {
-        let shift = |now: Option<Length>, first: Option<Length>| now.zip(first).map(|(now, first)| now - first);
-        [shift(self.now.lead, self.first.lead), shift(self.now.trail, self.first.trail)]
-    }
-
-    /// Whether all of it is elsewhere. Where one edge alone is, it turned or was hidden in part.
-    fn strayed(&self, window: Length) -> bool {
-        let shifts = self.shifts().into_iter().flatten().collect::<Vec<_>>();
-        let zero = Length::default();
-        let all = |sign: fn(Length) -> Length| shifts.iter().all(|shift| sign(*shift) > half(window));
-        let is_far = shifts.iter().any(|shift| apart(*shift, zero) > window);
-        is_far && (all(|shift| shift) || all(|shift| Length::default() - shift))
-    }
-
-    fn changed(&self, window: Length) -> bool {
-        self.shifts().into_iter().flatten().any(|shift| apart(shift, Length::default()) > window)
-    }
-
-    /// Where its middle is; as far as it can be said while it has not been seen whole.
-    fn middle(&self, longest: Length) -> Length {
-        match (self.now.lead, self.now.trail) {
-            (Some(lead), Some(trail)) => lead + half(trail - lead),
-            (Some(lead), None) => lead + half(longest.max(self.hi - lead)),
-            (None, Some(trail)) => trail - half(longest.max(trail - self.lo)),
-            (None, None) => self.lo + half(self.hi - self.lo),
-        }
-    }
-
-    fn is_whole(&self) -> bool {
-        self.now.lead.is_some() && self.now.trail.is_some()
-    }
 }
 
 /// What a frame is held against.
@@ -248,8 +115,9 @@ impl LineCore {
     /// Nobody can say any more what comes through the gate.
     fn gate_failed(&mut self, lane: Lane, why: &str, actions: &mut Vec<Action>) {
         let device = self.gate_of(lane);
-        if self.alarms.begins(Alarm::Faulty(device), why.to_owned(), actions) {
+        if !self.alarms.lasts(Alarm::Faulty(device)) {
             actions.push(Action::Health(device, Err(why.to_owned())));
+            self.alarms.begins(Alarm::Faulty(device), why.to_owned(), actions);
             actions.push(Action::StopLine(why.to_owned()));
         }
     }
@@ -307,7 +175,10 @@ impl LineCore {
             if links.contains(&Some(k)) {
                 // A part that is not seen, though what is seen where it is was held for another one: it touches that.
                 let hidden = beneath.into_iter().filter(|t| links[*t].is_none());
-                hidden.for_each(|t| self.doubt(&mut procession.tracks[t], "it touches another part"));
+                for t in hidden {
+                    procession.tracks[t].is_touching = true;
+                    self.doubt(&mut procession.tracks[t], "it touches another part");
+                }
                 continue;
             }
             if is_accounted_for(seen, &procession.tracks[..known.len()], links, frame.rules.window) {
@@ -339,7 +210,10 @@ impl LineCore {
         let Frame { rules: FreeRun { window, longest, .. }, belt, .. } = *frame;
         match seen {
             Some(seen) if track.keeps_its_shape(seen, window) => track.follow(seen),
-            Some(_) => self.doubt(track, CHANGED),
+            Some(_) => {
+                track.is_touching = true;
+                self.doubt(track, CHANGED);
+            }
             None if frame.is_plain(frame.visible(track.lo, track.hi, belt)) => {
                 self.doubt(track, "it was not seen where the belt says it is");
             }
@@ -381,6 +255,7 @@ impl LineCore {
             since: frame.belt,
             viewed: None,
             is_astray: false,
+            is_touching: false,
             is_doubted: false,
         };
         let (at_camera, wait) = (Some(track.middle(frame.rules.longest)), Wait::Verdict);
@@ -420,7 +295,6 @@ impl LineCore {
     /// Chooses which parts are inspected in this frame, and says where all of them are.
     fn look_at(&mut self, frame: &Frame, seen: &[Seen], procession: &mut Procession, actions: &mut Vec<Action>) {
         let mut offered = seen.iter().filter_map(|seen| Some((seen, seen.span.view?))).collect::<Vec<_>>();
-        let step = procession.step;
         let mut is_followed = false;
         for track in &mut procession.tracks {
             let fits = offered.iter().position(|(seen, _)| track.is(seen, &frame.rules));
@@ -429,36 +303,43 @@ impl LineCore {
                 self.doubt(track, "it is longer than a part: parts that touch, or something else");
             }
             self.locate(track, frame);
-            let Some(open) = self.open.get(track.part).filter(|open| open.wait() == Wait::Verdict) else {
-                actions.extend(view.map(Action::Forget));
-                continue;
-            };
-            let Followed { doubt, is_past, .. } = open.followed();
-            let (is_past, doubted) = (*is_past, doubt.is_some());
-            let most = if doubted { 1 } else { frame.rules.most_frames as usize };
             let beyond = frame.belt - track.middle(frame.rules.longest);
-            let chosen = open.record.views.len();
-            let begins = Length::default() - half(Length::from_nm(step.as_nm().saturating_mul(most as i64)));
-            let moved = track.viewed.is_none_or(|viewed| frame.belt - viewed > half(step));
+            let is_through = view.is_none() && track.is_whole() && beyond > Length::default();
+            is_followed |= is_through && !track.is_doubted;
             match view {
-                Some(ticket) if !is_past && chosen < most && beyond >= begins && moved => {
+                Some(ticket) if self.wants(track, beyond, procession.step, frame) => {
                     track.viewed = Some(frame.belt);
                     self.choose(track.part, ticket, beyond, frame);
                     actions.push(Action::Inspect(ticket));
                 }
                 _ => actions.extend(view.map(Action::Forget)),
             }
-            let is_through = view.is_none() && track.is_whole() && beyond > Length::default();
-            let chosen = chosen + usize::from(track.viewed == Some(frame.belt));
-            if is_through || chosen >= frame.rules.most_frames as usize {
-                is_followed |= is_through && !doubted;
+            if is_through || self.is_seen_enough(track.part, frame) {
                 self.leaves(track.part, frame.at, actions);
             }
         }
         actions.extend(offered.into_iter().map(|(_, view)| Action::Forget(view)));
+        // Where one part is where the belt says, it is not the belt that is wrong.
         if is_followed {
             procession.astray = 0;
         }
+    }
+
+    /// Whether a part that is so far beyond the middle of the gate is to be inspected in this frame: it is one of those nearest to
+    /// the middle, as far as can be foreseen, and shows something else than the one before. One frame of what is doubted is enough to
+    /// show what it was.
+    fn wants(&self, track: &Track, beyond: Length, step: Length, frame: &Frame) -> bool {
+        let open = self.open.get(track.part).filter(|open| open.wait() == Wait::Verdict);
+        let Some(open) = open.filter(|open| !open.followed().is_past) else { return false };
+        let most = if track.is_doubted { 1 } else { frame.rules.most_frames };
+        let begins = half(Length::from_nm(step.as_nm().saturating_mul(most.into())));
+        let is_another = track.viewed.is_none_or(|viewed| frame.belt - viewed > half(step));
+        open.record.views.len() < most as usize && beyond + begins >= Length::default() && is_another
+    }
+
+    fn is_seen_enough(&self, part: PartId, frame: &Frame) -> bool {
+        let seen = self.open.get(part).map_or(0, |open| open.record.views.len());
+        seen >= frame.rules.most_frames as usize
     }
 
     fn locate(&mut self, track: &Track, frame: &Frame) {
@@ -507,33 +388,6 @@ impl LineCore {
         }
         self.gate_failed(lane, &why, actions);
     }
-}
-
-/// Whether a span is nothing but parts that are doubted already, and are seen nowhere else.
-fn is_accounted_for(seen: &Seen, tracks: &[Track], links: &[Option<usize>], window: Length) -> bool {
-    let doubted = tracks.iter().zip(links).filter(|(track, link)| track.is_doubted && link.is_none());
-    // They are in the order of their places.
-    let reached = doubted.fold(seen.lo, |reached, (track, _)| match track.lo - window <= reached {
-        true => reached.max(track.hi + window),
-        false => reached,
-    });
-    reached >= seen.hi
-}
-
-/// Which span each part is, by its edges: a span is one part's alone.
-fn link(tracks: &[Track], seen: &[Seen], rules: &FreeRun) -> Vec<Option<usize>> {
-    let mut links = vec![None; tracks.len()];
-    let mut free = vec![true; seen.len()];
-    for (track, link) in tracks.iter().zip(&mut links) {
-        let fits = seen.iter().enumerate().filter(|(k, seen)| free[*k] && track.is(seen, rules));
-        let offset = |seen: &Seen| {
-            let of = |a: Option<Length>, b: Option<Length>| a.zip(b).map(|(a, b)| apart(a, b));
-            of(track.now.lead, seen.edges.lead).into_iter().chain(of(track.now.trail, seen.edges.trail)).min()
-        };
-        *link = fits.min_by_key(|(_, seen)| offset(seen)).map(|(k, _)| k);
-        link.iter().for_each(|k| free[*k] = false);
-    }
-    links
 }
 
 #[cfg(test)]

@@ -1,0 +1,170 @@
+//! A part by the places of its edges, and which span of a frame it is.
+
+use super::super::{FreeRun, Length, PartId, Span};
+
+/// A part in the gate, or just beyond it.
+#[derive(Debug, Clone)]
+pub(super) struct Track {
+    pub(super) part: PartId,
+    /// Its edges as they were seen first, where they were.
+    pub(super) first: Edges,
+    /// And last.
+    pub(super) now: Edges,
+    /// The stretch of the belt in which it was seen.
+    pub(super) lo: Length,
+    pub(super) hi: Length,
+    /// Where the belt was when it was seen first.
+    pub(super) since: Length,
+    /// And when a frame was chosen for it last.
+    pub(super) viewed: Option<Length>,
+    /// Whether it was found elsewhere than it should be.
+    pub(super) is_astray: bool,
+    /// Whether it is or was one with something else: its edges are not to be seen.
+    pub(super) is_touching: bool,
+    /// Whether it is not what a part is like.
+    pub(super) is_doubted: bool,
+}
+
+/// The places of a part's edges, where they are known. The leading one comes first along the belt: it is the lesser.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Edges {
+    pub(super) lead: Option<Length>,
+    pub(super) trail: Option<Length>,
+}
+
+/// A span by its places.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Seen {
+    pub(super) span: Span,
+    pub(super) edges: Edges,
+    pub(super) lo: Length,
+    pub(super) hi: Length,
+}
+
+impl Seen {
+    pub(super) fn of(span: Span, belt: Length, length: Length) -> Self {
+        let place = |along: Length| belt + half(length) - along;
+        let (lo, hi) = (place(span.to), place(span.from));
+        let edges = Edges { lead: (!span.leaves).then_some(lo), trail: (!span.enters).then_some(hi) };
+        Seen { span, edges, lo, hi }
+    }
+}
+
+pub(super) fn half(length: Length) -> Length {
+    Length::from_nm(length.as_nm() / 2)
+}
+
+pub(super) fn apart(a: Length, b: Length) -> Length {
+    (a - b).max(b - a)
+}
+
+/// Whether both are known and near each other.
+pub(super) fn agree(a: Option<Length>, b: Option<Length>, window: Length) -> bool {
+    a.zip(b).is_some_and(|(a, b)| apart(a, b) <= window)
+}
+
+impl Track {
+    /// Whether that is it: by an edge, or since of both another edge is seen, as far from each other as a part may be long.
+    pub(super) fn is(&self, seen: &Seen, rules: &FreeRun) -> bool {
+        let (now, edges, window) = (self.now, seen.edges, rules.window);
+        let is_common = |a: Option<Length>, b: Option<Length>| a.is_some() && b.is_some();
+        if is_common(now.lead, edges.lead) || is_common(now.trail, edges.trail) {
+            return agree(now.lead, edges.lead, window) || agree(now.trail, edges.trail, window);
+        }
+        let length = self.hi.max(seen.hi) - self.lo.min(seen.lo);
+        self.keeps_its_shape(seen, window) && length <= rules.longest + window
+    }
+
+    pub(super) fn overlaps(&self, seen: &Seen, window: Length) -> bool {
+        let common = self.hi.min(seen.hi) - self.lo.max(seen.lo);
+        let shorter = (self.hi - self.lo).min(seen.hi - seen.lo);
+        common > window.min(half(shorter))
+    }
+
+    /// Whether what was seen of it before and what is seen now can be the same thing.
+    pub(super) fn keeps_its_shape(&self, seen: &Seen, window: Length) -> bool {
+        let lead = match (self.now.lead, seen.edges.lead) {
+            (Some(lead), Some(now)) => apart(lead, now) <= window,
+            // Cut off by the border, behind which it must lie.
+            (Some(lead), None) => lead <= seen.lo + window,
+            (None, Some(now)) => now <= self.lo + window,
+            (None, None) => true,
+        };
+        let trail = match (self.now.trail, seen.edges.trail) {
+            (Some(trail), Some(now)) => apart(trail, now) <= window,
+            (Some(trail), None) => trail + window >= seen.hi,
+            (None, Some(now)) => now + window >= self.hi,
+            (None, None) => true,
+        };
+        lead && trail
+    }
+
+    pub(super) fn follow(&mut self, seen: &Seen) {
+        self.now = Edges { lead: seen.edges.lead.or(self.now.lead), trail: seen.edges.trail.or(self.now.trail) };
+        self.first = Edges { lead: self.first.lead.or(seen.edges.lead), trail: self.first.trail.or(seen.edges.trail) };
+        self.lo = self.now.lead.unwrap_or_else(|| self.lo.min(seen.lo));
+        self.hi = self.now.trail.unwrap_or_else(|| self.hi.max(seen.hi));
+    }
+
+    /// How far each of its edges is from where it was first, on a belt that moves as it is said to.
+    pub(super) fn shifts(&self) -> [Option<Length>; 2] {
+        let shift = |now: Option<Length>, first: Option<Length>| now.zip(first).map(|(now, first)| now - first);
+        [shift(self.now.lead, self.first.lead), shift(self.now.trail, self.first.trail)]
+    }
+
+    /// Whether all of it is elsewhere. Where one edge alone is, it turned or was hidden in part.
+    pub(super) fn strayed(&self, window: Length) -> bool {
+        let shifts = self.shifts().into_iter().flatten().collect::<Vec<_>>();
+        let zero = Length::default();
+        let all = |sign: fn(Length) -> Length| shifts.iter().all(|shift| sign(*shift) > half(window));
+        let is_far = shifts.iter().any(|shift| apart(*shift, zero) > window);
+        is_far && (all(|shift| shift) || all(|shift| Length::default() - shift))
+    }
+
+    pub(super) fn changed(&self, window: Length) -> bool {
+        self.shifts().into_iter().flatten().any(|shift| apart(shift, Length::default()) > window)
+    }
+
+    /// Where its middle is; as far as it can be said while it has not been seen whole.
+    pub(super) fn middle(&self, longest: Length) -> Length {
+        match (self.now.lead, self.now.trail) {
+            (Some(lead), Some(trail)) => lead + half(trail - lead),
+            (Some(lead), None) => lead + half(longest.max(self.hi - lead)),
+            (None, Some(trail)) => trail - half(longest.max(trail - self.lo)),
+            (None, None) => self.lo + half(self.hi - self.lo),
+        }
+    }
+
+    pub(super) fn is_whole(&self) -> bool {
+        self.now.lead.is_some() && self.now.trail.is_some()
+    }
+}
+
+/// Whether a span is nothing but parts that touch, are doubted for that already, and are seen nowhere else.
+pub(super) fn is_accounted_for(seen: &Seen, tracks: &[Track], links: &[Option<usize>], window: Length) -> bool {
+    let touching =
+        |(track, link): &(&Track, &Option<usize>)| track.is_touching && link.is_none() && track.overlaps(seen, window);
+    let doubted = tracks.iter().zip(links).filter(touching);
+    // They are in the order of their places.
+    let reached = doubted.fold(seen.lo, |reached, (track, _)| match track.lo - window <= reached {
+        true => reached.max(track.hi + window),
+        false => reached,
+    });
+    reached >= seen.hi
+}
+
+/// Which span each part is, by its edges: a span is one part's alone.
+pub(super) fn link(tracks: &[Track], seen: &[Seen], rules: &FreeRun) -> Vec<Option<usize>> {
+    let mut links = vec![None; tracks.len()];
+    let mut free = vec![true; seen.len()];
+    for (track, link) in tracks.iter().zip(&mut links) {
+        let fits = seen.iter().enumerate().filter(|(k, seen)| free[*k] && track.is(seen, rules));
+        let offset = |seen: &Seen| {
+            let of = |a: Option<Length>, b: Option<Length>| a.zip(b).map(|(a, b)| apart(a, b));
+            of(track.now.lead, seen.edges.lead).into_iter().chain(of(track.now.trail, seen.edges.trail)).min()
+        };
+        *link = fits.min_by_key(|(_, seen)| offset(seen)).map(|(k, _)| k);
+        link.iter().for_each(|k| free[*k] = false);
+    }
+    links
+}
