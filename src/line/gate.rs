@@ -294,11 +294,12 @@ impl LineCore {
 
     /// Chooses which parts are inspected in this frame, and says where all of them are.
     fn look_at(&mut self, frame: &Frame, seen: &[Seen], procession: &mut Procession, actions: &mut Vec<Action>) {
-        let mut offered = seen.iter().filter_map(|seen| Some((seen, seen.span.view?))).collect::<Vec<_>>();
+        let links = link(&procession.tracks, seen, &frame.rules);
+        let unclaimed = seen.iter().enumerate().filter(|(k, _)| !links.contains(&Some(*k)));
+        actions.extend(unclaimed.filter_map(|(_, seen)| seen.span.view).map(Action::Forget));
         let mut is_followed = false;
-        for track in &mut procession.tracks {
-            let fits = offered.iter().position(|(seen, _)| track.is(seen, &frame.rules));
-            let view = fits.map(|k| offered.swap_remove(k).1);
+        for (track, link) in procession.tracks.iter_mut().zip(links) {
+            let view = link.and_then(|k| seen[k].span.view);
             if track.hi - track.lo > frame.rules.longest + frame.rules.window {
                 self.doubt(track, "it is longer than a part: parts that touch, or something else");
             }
@@ -318,7 +319,6 @@ impl LineCore {
                 self.leaves(track.part, frame.at, actions);
             }
         }
-        actions.extend(offered.into_iter().map(|(_, view)| Action::Forget(view)));
         // Where one part is where the belt says, it is not the belt that is wrong.
         if is_followed {
             procession.astray = 0;

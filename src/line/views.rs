@@ -11,6 +11,10 @@ impl PartRecord {
         self.views.iter_mut().find(|view| view.ticket == ticket)
     }
 
+    fn is_judged(&self, ticket: Ticket) -> bool {
+        self.views.iter().any(|view| view.ticket == ticket && view.outcome.is_some())
+    }
+
     /// Whether an inspection has not ended.
     fn awaits_views(&self) -> bool {
         self.views.iter().any(|view| view.outcome.is_none())
@@ -83,10 +87,9 @@ impl LineCore {
         };
         let shown = record.ticket;
         match (is_shown, shown) {
-            (true, Some(before)) if before != ticket => {
-                if record.view(before).is_some_and(|view| view.outcome.is_some()) {
-                    actions.push(Action::Forget(before));
-                }
+            // One that waits for its inspection still may be the worst.
+            (true, Some(before)) if before != ticket && record.is_judged(before) => {
+                actions.push(Action::Forget(before))
             }
             (false, Some(shown)) if shown != ticket => actions.push(Action::Forget(ticket)),
             _ => {}

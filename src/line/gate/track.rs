@@ -142,8 +142,7 @@ impl Track {
 
 /// Whether a span is nothing but parts that touch, are doubted for that already, and are seen nowhere else.
 pub(super) fn is_accounted_for(seen: &Seen, tracks: &[Track], links: &[Option<usize>], window: Length) -> bool {
-    let touching =
-        |(track, link): &(&Track, &Option<usize>)| track.is_touching && link.is_none() && track.overlaps(seen, window);
+    let touching = |(track, link): &(&Track, &Option<usize>)| track.is_touching && link.is_none();
     let doubted = tracks.iter().zip(links).filter(touching);
     // They are in the order of their places.
     let reached = doubted.fold(seen.lo, |reached, (track, _)| match track.lo - window <= reached {
@@ -153,18 +152,20 @@ pub(super) fn is_accounted_for(seen: &Seen, tracks: &[Track], links: &[Option<us
     reached >= seen.hi
 }
 
-/// Which span each part is, by its edges: a span is one part's alone.
+/// Which span each part is, by its edges: the one that is nearest to it, if it is nearest to that one too.
 pub(super) fn link(tracks: &[Track], seen: &[Seen], rules: &FreeRun) -> Vec<Option<usize>> {
-    let mut links = vec![None; tracks.len()];
-    let mut free = vec![true; seen.len()];
-    for (track, link) in tracks.iter().zip(&mut links) {
-        let fits = seen.iter().enumerate().filter(|(k, seen)| free[*k] && track.is(seen, rules));
-        let offset = |seen: &Seen| {
-            let of = |a: Option<Length>, b: Option<Length>| a.zip(b).map(|(a, b)| apart(a, b));
-            of(track.now.lead, seen.edges.lead).into_iter().chain(of(track.now.trail, seen.edges.trail)).min()
-        };
-        *link = fits.min_by_key(|(_, seen)| offset(seen)).map(|(k, _)| k);
-        link.iter().for_each(|k| free[*k] = false);
-    }
-    links
+    let offset = |track: &Track, seen: &Seen| {
+        let of = |a: Option<Length>, b: Option<Length>| a.zip(b).map(|(a, b)| apart(a, b));
+        let edges = of(track.now.lead, seen.edges.lead).into_iter().chain(of(track.now.trail, seen.edges.trail));
+        track.is(seen, rules).then(|| edges.min().unwrap_or(rules.window))
+    };
+    let nearest_to = |seen: &Seen| {
+        let offsets = tracks.iter().enumerate().filter_map(|(t, track)| Some((offset(track, seen)?, t)));
+        offsets.min().map(|(_, t)| t)
+    };
+    let link = |(t, track): (usize, &Track)| {
+        let offsets = seen.iter().enumerate().filter_map(|(k, seen)| Some((offset(track, seen)?, k)));
+        offsets.min().map(|(_, k)| k).filter(|k| nearest_to(&seen[*k]) == Some(t))
+    };
+    tracks.iter().enumerate().map(link).collect()
 }
