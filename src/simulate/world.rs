@@ -40,6 +40,8 @@ const WITHDRAWN_AFTER: f64 = 0.3;
 const WAKING: Duration = Duration::from_millis(3);
 /// So many of the newest frames are remembered.
 const REMEMBERED_FRAMES: usize = 20_000;
+/// What an ejector did is known so long after it at the latest: reports get lost, and are waited for.
+const REPORTED: Duration = Duration::from_secs(3);
 /// How long a part falls until the sensor in the chute sees it.
 const FALL: Duration = Duration::from_millis(60);
 
@@ -56,6 +58,8 @@ enum What {
     Tell(Box<Event>),
     /// The part is before the ejector, as far as it depends on the belt.
     Passes(Piece),
+    /// A bad part has passed the ejector, and air did not hit it: by now somebody is told.
+    Missed(Piece),
     /// A spell begins for the process itself.
     Kill,
     Halt,
@@ -338,6 +342,7 @@ impl World {
                 Ok(())
             }
             What::Halt => self.halt(),
+            What::Missed(piece) => self.told_of(&piece),
             What::Passes(_) => Ok(()),
         }
     }
@@ -497,8 +502,8 @@ impl World {
             let at = self.now + FALL;
             self.tell_at(at, Event { at, what: Happening::Confirmed(piece.lane) });
         }
-        if is_found_in_picture {
-            self.told_of(piece, was_blown)?;
+        if is_found_in_picture && !was_blown {
+            self.push(self.now + REPORTED, What::Missed(piece.clone()));
         }
         if let Some(truth) = self.truths.get_mut(&piece.number) {
             truth.was_blown = Some(was_blown);
@@ -507,8 +512,8 @@ impl World {
     }
 
     /// A bad piece that goes on was found good in all frames that counted, or an alarm stood while it was on the belt.
-    fn told_of(&self, piece: &Piece, was_blown: bool) -> Result<(), String> {
-        let is_to_go = piece.is_bad && !was_blown && self.is_armed && !self.touched.contains(&piece.number);
+    fn told_of(&self, piece: &Piece) -> Result<(), String> {
+        let is_to_go = piece.is_bad && self.is_armed && !self.touched.contains(&piece.number);
         let Some(truth) = self.truths.get(&piece.number).filter(|_| is_to_go) else { return Ok(()) };
         let is_alarmed = self.promises.is_alarmed() || self.alarmed >= truth.seen;
         let is_told = truth.fate == Some(Fate::Passed) || is_alarmed || self.slipped(truth.seen);
