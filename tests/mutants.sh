@@ -31,9 +31,7 @@ a bad part fires the ejector of the lane beside its own|src/line/fate.rs|s/Order
 a part is held to lie in the lane beside its own|src/line/finding.rs|s/let Sighting \{ lane, (.*?) \} = sighting;/let Sighting { lane, $1 } = sighting;\n        let lane = Lane((lane.0 + 1) % self.rules.lanes.len());/
 of a part's frames the last one alone counts|src/line/views.rs|s/is_first \|\| is_worse\(judgement\.score, worst\.score\)/is_first || !is_decided/
 a part that is doubted is judged as if it were not|src/line/views.rs|s/return self\.reject_doubtful\(part, rules, &why, at, actions\);/drop(why);/
-belt that went by without a frame is not told of|src/line/gate.rs|s/if unseen <= Length::default\(\)/if true/
 a part of too few judged frames passes|src/line/views.rs|s/\(false, false, _\) => self\.without_verdict\(part, why, at, actions\),/(false, false, _) => { drop(why); self.close(part, Fate::Passed, at, actions); }/
-what lies elsewhere than the belt says is never held against the belt|src/line/gate.rs|s/procession\.astray >= ASTRAY/false/
 a fall into any lane's chute confirms a reject|src/line/fate.rs|s/open\.lane\(\) == lane && //
 MUTANTS
 exit $unnoticed
