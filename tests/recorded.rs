@@ -206,12 +206,13 @@ fn normal_parts_from_the_audit_are_a_fair_sample_and_a_person_judges_its_rejects
     let counts = (source.passed, source.rejected_good.len(), source.rejected_bad, source.gone);
     assert_eq!(counts, (passed.len(), good.len(), stained.len(), 0));
     assert_eq!(source.rejected_good[0].by, "A. Smith: nothing is wrong with it");
-    assert_eq!(calibration.images.len(), passed.len() + good.len());
     // The files are those that the records name.
     let digests = passed.iter().chain(good.iter().copied()).map(|part| line.kept(part).unwrap()["sha256"].clone());
     let mut digests = digests.map(|digest| digest.as_str().unwrap().to_owned()).collect::<Vec<_>>();
     let mut images = calibration.images.iter().map(|image| image.sha256.to_string()).collect::<Vec<_>>();
     digests.sort();
+    // The folder's pictures come again and again: the same one is one part.
+    digests.dedup();
     images.sort();
     assert_eq!(images, digests);
     assert!(std::fs::read_to_string(line.bench.path("out/new.html")).unwrap().contains("a chance sample of the parts"));

@@ -91,7 +91,7 @@ impl Verdict {
 
 impl Unknown {
     /// The words of all reasons.
-    pub const WORDS: [&str; 7] = ["skipped", "lost", "broken", "faulted", "late", "unlocated", "stopped"];
+    pub const WORDS: [&str; 8] = ["skipped", "lost", "broken", "faulted", "late", "unlocated", "unfollowed", "stopped"];
 
     /// The reason as one word.
     pub fn as_str(&self) -> &'static str {
@@ -293,5 +293,26 @@ impl Counters {
             ("unfollowed", self.unfollowed),
             ("stopped", self.stopped),
         ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_are_those_of_all_reasons() {
+        let why = String::new;
+        let reasons = [
+            Unknown::Skipped,
+            Unknown::Lost,
+            Unknown::Broken(why()),
+            Unknown::Faulted(why()),
+            Unknown::Late,
+            Unknown::Unlocated,
+            Unknown::Unfollowed(why()),
+            Unknown::Stopped,
+        ];
+        assert_eq!(reasons.map(|reason| reason.as_str()), Unknown::WORDS);
     }
 }
