@@ -230,7 +230,24 @@ fn normal_parts_from_the_audit_are_a_fair_sample_and_a_person_judges_its_rejects
     assert!(code == 1 && err.contains("is not the one that was judged"), "{err}");
     // Records of an older program do not say which rejects belong to the sample.
     let log = std::fs::read_to_string(line.log()).unwrap();
-    std::fs::write(line.log(), log.replace("\"sampled\":true,", "")).unwrap();
+    let older = log.replace("\"sampled\":true,", "");
+    std::fs::write(line.log(), &older).unwrap();
+    let (code, _, err) = from_audit(&line, "forged");
+    assert!(code == 1 && err.contains("was changed"), "a log is checked before it is believed: {err}");
+    std::fs::write(line.log(), chained(&older)).unwrap();
     let (code, _, err) = from_audit(&line, "older");
     assert!(code == 2 && err.contains("nobody knows whether they belong"), "{err}");
+}
+
+/// The lines of a log as a program would have written them.
+fn chained(log: &str) -> String {
+    let mut prev = "0".repeat(64);
+    let lines = log.lines().map(|line| {
+        let content = &line[..line.len() - ",\"hash\":\"\"}".len() - 64];
+        let (head, tail) = content.split_once("\"prev\":\"").unwrap();
+        let content = format!("{head}\"prev\":\"{prev}{}", &tail[64..]);
+        prev = hgad::digest::Digest::of(&content).to_string();
+        format!("{content},\"hash\":\"{prev}\"}}\n")
+    });
+    lines.collect()
 }
