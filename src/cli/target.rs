@@ -66,12 +66,17 @@ impl Content {
         // To open a pipe would wait for somebody.
         let mut start = Vec::new();
         let read = path.is_file().then(|| File::open(path).and_then(|file| file.take(START).read_to_end(&mut start)));
-        if !matches!(read, Some(Ok(_))) || start.is_empty() || self.begins(&start) {
+        if !matches!(read, Some(Ok(_))) || start.iter().all(is_blank) || self.begins(&start) {
             return Ok(());
         }
         let what = format!("{} is there and no {}: it is not overwritten", path.display(), self.name());
         Err(Error::usage(what).advise("name another file to write, or move that one away"))
     }
+}
+
+/// What a power cut leaves of a file that was just written.
+fn is_blank(byte: &u8) -> bool {
+    *byte == 0 || byte.is_ascii_whitespace()
 }
 
 /// So much of a file is looked at.
@@ -121,17 +126,18 @@ pub fn replaced_file(path: &Path, content: Content) -> Result<()> {
 /// It cannot be written any more.
 pub fn write(path: &Path, text: &str) -> Result<()> {
     let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let written = match real.metadata() {
+    let written = match real.symlink_metadata() {
+        // A pipe or a device; or a link to nothing, which is not to become a file.
         Ok(found) if !found.is_file() => std::fs::write(&real, text),
-        // In a folder that takes no other file the one that is there can be written all the same.
-        Ok(_) if tempfile::tempfile_in(folder_of(&real)).is_err() => std::fs::write(&real, text),
-        _ => replace(&real, text),
+        // Where no other file can take its place, the one that is there can be written all the same.
+        Ok(found) => replace(&real, text, found.permissions()).or_else(|_| std::fs::write(&real, text)),
+        Err(_) => replace(&real, text, Permissions::from_mode(0o644)),
     };
     written.map_err(|error| failed(path, error))
 }
 
-fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = tempfile::Builder::new().permissions(Permissions::from_mode(0o644)).tempfile_in(folder_of(path))?;
+fn replace(path: &Path, text: &str, permissions: Permissions) -> io::Result<()> {
+    let mut file = tempfile::Builder::new().permissions(permissions).tempfile_in(folder_of(path))?;
     file.write_all(text.as_bytes())?;
     file.as_file().sync_all()?;
     file.persist(path).map(drop).map_err(|error| error.error)

@@ -217,10 +217,10 @@ impl AuditTyped {
         pictures.keep_days = self.keep_days.as_ref().map(|typed| positive("keep_days", typed)).transpose()?;
         pictures.keep_rejects_days =
             self.keep_rejects_days.as_ref().map(|typed| positive("keep_rejects_days", typed)).transpose()?;
-        if let (Some(rejects), Some(typed)) = (pictures.keep_rejects_days, &self.keep_rejects_days)
-            && pictures.keep_days.is_none_or(|passes| rejects < passes)
+        if let (Some(passes), Some(rejects), Some(typed)) =
+            (pictures.keep_days, pictures.keep_rejects_days, &self.keep_rejects_days)
+            && rejects < passes
         {
-            let passes = pictures.keep_days.map_or("which is not there".to_owned(), |days| days.to_string());
             let what = format!("keep_rejects_days ({rejects}) is less than keep_days ({passes})");
             return Err(Complaint::new(typed.span(), what, "rejected parts' pictures outlive those of passed ones"));
         }
@@ -311,7 +311,6 @@ mod tests {
             ("sample = 0.5\n", "pictures = \"DIR\""),
             ("pictures = \"p\"\nsample = 2\n", "not between 0 and 1"),
             ("pictures = \"p\"\nkeep_days = 9\nkeep_rejects_days = 3\n", "outlive those of passed ones"),
-            ("pictures = \"p\"\nkeep_rejects_days = 3\n", "outlive those of passed ones"),
             ("pictures = \"p\"\nkeep_gb = -1\n", "keep_gb must be greater than 0"),
             ("keep_records = 0\n", "keep_records must be greater than 0"),
             ("rotate_mb = 0\n", "rotate_mb must be greater than 0"),

@@ -1,6 +1,7 @@
 //! The sections that say how parts are found in the picture.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::Deserialize;
 use toml::Spanned;
@@ -42,6 +43,15 @@ impl Document<'_> {
         if belt.is_none() {
             let advice = "say how the belt moves in a section [belt]: kind = \"speed\" or an encoder";
             return Err(Complaint::new(place, "parts cannot be followed without knowing how the belt moves", advice));
+        }
+        let silence = match camera {
+            CameraConfig::V4l2(settings) => settings.silence,
+            CameraConfig::Pipe(settings) => settings.silence,
+            CameraConfig::Folder(_) | CameraConfig::Synthetic(_) => Duration::MAX,
+        };
+        if silence.is_zero() {
+            let what = "a camera that may be silent for ever (timeout_ms = 0) would let parts pass unseen";
+            return Err(Complaint::new(place, what, "give timeout_ms below [camera] a time, such as 500"));
         }
         let own = [&typed.x, &typed.y, &typed.width, &typed.height];
         if let (true, Some(x)) = (section != "free_run" || self.has("lane"), own.into_iter().flatten().next()) {

@@ -77,7 +77,8 @@ impl LineCore {
             return actions.extend(views.map(Action::Forget));
         };
         let Some(belt) = self.place_of(sighting) else {
-            return actions.extend(views.map(Action::Forget));
+            actions.extend(views.map(Action::Forget));
+            return self.unplaced(showing, at, actions);
         };
         let frame = Frame { lane, rules, sighting, belt, length: showing.length, at };
         self.look_for_unseen(&frame, actions);
@@ -99,6 +100,16 @@ impl LineCore {
         // How long the gate is, a picture that cannot be read does not tell; no part is longer than it.
         let frame = Frame { lane: sighting.lane, rules, sighting, belt, length: rules.longest, at };
         self.look_for_unseen(&frame, actions);
+        // What goes by from the first frame on counts, also when none of them could be read.
+        self.lanes[sighting.lane.0].procession.last.get_or_insert(belt);
+    }
+
+    /// Parts come, and nobody knows where the belt is: they go by without a record of their own.
+    fn unplaced(&mut self, showing: &Showing, at: Monotonic, actions: &mut Vec<Action>) {
+        if !showing.spans.is_empty() {
+            let text = "something lies in the gate while nobody knows where the belt is: parts pass unseen";
+            self.alarms.happened(Alarm::MissedReject, text.to_owned(), at, actions);
+        }
     }
 
     fn place_of(&self, sighting: &Sighting) -> Option<Length> {

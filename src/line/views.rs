@@ -119,7 +119,10 @@ impl LineCore {
         }
         match combined(&open.record, rules) {
             Some(judgement) => {
-                let (rejects, is_enough) = (judgement.rejects, open.record.scores().count() >= rules.frames as usize);
+                // What one of its frames could not tell nobody knows of the part.
+                let has_failed = open.record.views.iter().any(|view| matches!(view.outcome, Some(Err(_))));
+                let is_enough = open.record.scores().count() >= rules.frames as usize && !has_failed;
+                let rejects = judgement.rejects;
                 let why = uninspected(&open.record);
                 if let Some(record) = self.open.record(part) {
                     record.judgement = Some(judgement);

@@ -176,6 +176,12 @@ impl Grabbing<'_> {
     fn broken(&mut self, next: &mut u64, broken: BrokenFrame) -> Result<(), RunIsOver> {
         self.count();
         let frame = Arc::new(broken);
+        // A gate that is shown nothing sees no part: that is a fault of it for as long as it lasts.
+        for lane in 0..self.views.len() {
+            let has_gate = self.views[lane].gate.is_some();
+            let news = has_gate.then(|| self.gates[lane].follow(Err(frame.why.clone()))).flatten();
+            news.map_or(Ok(()), |what| self.tell(what))?;
+        }
         for (lane, view) in self.views.iter().enumerate() {
             let ticket = counted(next);
             let sighting = Sighting {

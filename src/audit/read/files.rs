@@ -99,6 +99,15 @@ pub(in crate::audit) fn closed_name(path: &Path, number: u64) -> PathBuf {
     path.with_file_name(format!("{stem}.{number:06}.{ending}"))
 }
 
+/// The name of the newest file of a log, from that of one of its closed files.
+pub(in crate::audit) fn newest_of(closed: &Path) -> Option<PathBuf> {
+    let name = closed.file_name()?.to_str()?;
+    let (rest, ending) = name.strip_suffix(".gz").unwrap_or(name).rsplit_once('.')?;
+    let (stem, _) = rest.rsplit_once('.')?;
+    let newest = closed.with_file_name(format!("{stem}.{ending}"));
+    closed_number(&newest, name).map(|_| newest)
+}
+
 fn closed_number(path: &Path, name: &str) -> Option<u64> {
     let (stem, ending) = stem(path);
     let rest = name.strip_prefix(&stem)?.strip_prefix('.')?;

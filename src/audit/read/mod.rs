@@ -7,7 +7,7 @@ mod seek;
 
 pub use entry::{Entry, FrameEntry, LatencyEntry, PictureEntry};
 pub use files::{LogFile, files};
-pub(super) use files::{closed_name, open};
+pub(super) use files::{closed_name, newest_of, open};
 pub(super) use index::{Member, members, pack};
 
 use std::io::BufRead;

@@ -139,7 +139,7 @@ pub fn report(path: &Path, shift: &Shift, origin: &Origin, gallery: &Gallery) ->
         facts.add(entry, run, shift);
         Ok(true)
     })?;
-    let pictures = gallery.pictures(&facts.bad, &Removed::of(path, range)?)?;
+    let pictures = gallery.pictures(&facts.bad, &Removed::of(path, &gallery.folder, range)?)?;
     let suspect = pictures.iter().filter(|shown| shown.is_suspect).count();
     Ok(ShiftPage { html: page::page(&facts, shift, origin, &pictures), suspect })
 }

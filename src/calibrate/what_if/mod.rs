@@ -202,8 +202,8 @@ fn again(question: &Question, bundle: &Bundle, stored: &[Case]) -> Result<Vec<Ag
         let Some(picture) = &case.picture else { return Ok(Again::Gone) };
         let image = match read_picture(question.pictures, picture)? {
             Stored::Whole(image) => image,
-            Stored::Gone(_) | Stored::Unreadable(_) => return Ok(Again::Gone),
-            Stored::Redecoded(why) | Stored::Changed(why) => {
+            Stored::Gone(_) | Stored::Unreadable(_) | Stored::Redecoded(_) => return Ok(Again::Gone),
+            Stored::Changed(why) => {
                 log::warn!("{}: {why}", case.id);
                 return Ok(Again::Exchanged);
             }

@@ -214,8 +214,9 @@ fn open_camera(path: &Path) -> Result<ioctl::Camera> {
 }
 
 fn does_not_start(settings: &Settings, error: io::Error) -> Error {
-    match (settings.memory, error.kind()) {
-        (Memory::Own, io::ErrorKind::InvalidInput) => {
+    match error.raw_os_error() {
+        // By the calls that take the memory; some drivers say it of the first frame.
+        Some(libc::EINVAL | libc::EFAULT | libc::ENOMEM) if settings.memory == Memory::Own => {
             Error::usage(format!("camera {} cannot write into this program's memory", settings.device.display()))
                 .because(error)
                 .advise("leave buffers out of [camera]: the driver's own ones every camera has")

@@ -21,9 +21,10 @@ pub const BUFFERS: u32 = 4;
 
 /// A device that streams.
 pub struct Stream {
+    // Closed before our own buffers go: then the driver holds none of them, whatever it said to the calls before.
+    camera: Camera,
     /// Each frame's buffers: one, or one for each plane.
     frames: Vec<Vec<Mapping>>,
-    camera: Camera,
     /// Why a buffer could not be given back, after its frame was taken.
     failed: Option<io::Error>,
 }
@@ -140,7 +141,8 @@ impl Drop for Stream {
             // The driver cannot free buffers that are mapped. Those of this process it must let go of first.
             self.frames.clear();
         }
-        if let Err(error) = stopped.and_then(|()| ioctl::request_buffers(&self.camera, 0)) {
+        let freed = ioctl::request_buffers(&self.camera, 0);
+        if let Err(error) = stopped.and(freed) {
             log::debug!("a camera's stream could not be stopped in order: {error}");
         }
     }

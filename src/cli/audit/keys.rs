@@ -17,6 +17,21 @@ pub(in crate::cli) struct Keys {
 }
 
 impl Keys {
+    /// As [`Keys::check`]; without a key a log that is not whole is only warned of: parts of it may be all that there is.
+    ///
+    /// # Errors
+    ///
+    /// A key is given, and the log is not what was written.
+    pub(in crate::cli) fn look(&self, path: &Path) -> Result<()> {
+        match self.check(path) {
+            Err(error) if !self.are_given() => {
+                log::warn!("{}; what is told is not to be relied on", error.line());
+                Ok(())
+            }
+            checked => checked.map(drop),
+        }
+    }
+
     pub(in crate::cli) fn are_given(&self) -> bool {
         self.key.is_some()
     }
@@ -35,7 +50,15 @@ impl Keys {
     ///
     /// It is not what was written.
     pub(in crate::cli) fn check(&self, path: &Path) -> Result<Verified> {
-        let verified = audit::verify_while_written(path, &self.trust()?)?;
+        let trust = self.trust()?;
+        let verified = loop {
+            let before = audit::files(path)?;
+            match audit::verify_while_written(path, &trust) {
+                // A file was closed or compressed meanwhile.
+                Err(_) if audit::files(path)? != before => {}
+                verified => break verified?,
+            }
+        };
         verified.warnings.iter().for_each(|warning| log::warn!("{}: {warning}", path.display()));
         Ok(verified)
     }

@@ -81,8 +81,8 @@ pub(super) struct Which {
     /// Parts with this verdict
     #[arg(long, value_parser = ["pass", "reject", "unknown"])]
     verdict: Option<String>,
-    /// Parts without a verdict for this reason
-    #[arg(long, value_parser = Unknown::WORDS)]
+    /// Parts without a verdict for this reason: skipped, lost, broken, faulted, late, unlocated, unfollowed, stopped
+    #[arg(long)]
     reason: Option<String>,
     /// Parts with this fate
     #[arg(long, value_parser = ["passed", "rejected", "unaccounted"])]
@@ -240,20 +240,30 @@ pub(super) fn run(args: QueryArgs) -> Result<()> {
 fn check(args: &QueryArgs) -> Result<()> {
     let which = &args.which;
     if let (Some(from), Some(to)) = (which.from, which.to)
-        && from.0 >= to.0
+        && from.0 > to.0
     {
-        return Err(Error::usage("--from is not before --to").advise("give the earlier moment as --from"));
+        return Err(Error::usage("--from is after --to").advise("give the earlier moment as --from"));
     }
+    let kind = args.kind.as_str();
+    let is_of_parts = [Kind::Part.as_str(), ANY].contains(&kind);
+    if let Some(reason) =
+        which.reason.as_ref().filter(|reason| is_of_parts && !Unknown::WORDS.contains(&reason.as_str()))
+    {
+        return Err(Error::usage(format!("no part is without a verdict for the reason '{reason}'"))
+            .advise(format!("one of: {}", Unknown::WORDS.join(", "))));
+    }
+    // Some other kinds have fields of these names too.
+    let has = |kinds: &[Kind]| kinds.iter().any(|other| other.as_str() == kind);
     let of_parts = [
-        ("--lane", which.lane.is_some()),
-        ("--class", which.class.is_some()),
+        ("--lane", which.lane.is_some() && !has(&[Kind::ChallengeBegun, Kind::Challenge])),
+        ("--class", which.class.is_some() && !has(&[Kind::DriftBegun])),
         ("--verdict", which.verdict.is_some()),
-        ("--reason", which.reason.is_some()),
+        ("--reason", which.reason.is_some() && !has(&[Kind::Stop, Kind::Changed])),
         ("--fate", which.fate.is_some()),
         ("--score", which.score.is_some()),
     ];
     let asked = of_parts.into_iter().find(|(_, is_given)| *is_given);
-    match asked.filter(|_| ![Kind::Part.as_str(), ANY].contains(&args.kind.as_str())) {
+    match asked.filter(|_| !is_of_parts) {
         Some((option, _)) => Err(Error::usage(format!("{option} asks about parts, and --kind {} is none", args.kind))
             .advise(format!("leave {option} out, or --kind"))),
         None => Ok(()),

@@ -60,7 +60,7 @@ pub(super) fn run(args: ReplayArgs) -> Result<()> {
     let folder = pictures_folder(args.pictures.as_deref(), &args.file);
     let mut rows = BTreeMap::<String, Row>::new();
     let query = args.which.query(Some(Kind::Part.as_str().into()));
-    let removed = Removed::of(&args.file, query.range)?;
+    let removed = Removed::of(&args.file, &folder, query.range)?;
     let mut refusal = None;
     let mut judged = |entry: &Entry, picture: &PictureEntry| -> Result<()> {
         let row = rows.entry(entry.class.clone().unwrap_or_default()).or_default();
