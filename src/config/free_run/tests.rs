@@ -127,3 +127,14 @@ fn what_cannot_be_is_told() {
     let own_eye = with_lanes().replace("[lane.free_run]", &format!("{}[lane.free_run]", eye.replace("[", "[lane.")));
     assert!(parse(&own_eye).unwrap_err().report().contains("not by both"));
 }
+
+#[test]
+fn a_camera_that_may_be_silent_for_ever_finds_no_parts() {
+    let text = line();
+    let (head, rest) = text.split_once("[camera]").unwrap();
+    let (_, tail) = rest.split_once("[output]").unwrap();
+    let camera = "kind = \"v4l2\"\ndevice = \"/dev/video0\"\nwidth = 640\nheight = 480\n";
+    parse(&format!("{head}[camera]\n{camera}[output]{tail}")).unwrap();
+    let refused = parse(&format!("{head}[camera]\n{camera}timeout_ms = 0\n[output]{tail}")).unwrap_err().report();
+    assert!(refused.contains("silent for ever") && refused.contains("try: "), "{refused}");
+}

@@ -237,6 +237,31 @@ fn too_few_judged_frames_are_no_verdict() {
 }
 
 #[test]
+fn a_part_of_which_one_frame_tells_nothing_does_not_pass() {
+    for (score, word) in [(0.5, "faulted"), (1.5, "reject")] {
+        let mut gate = Gate::new(&[PART]);
+        gate.frames(900..1180);
+        let chosen = std::mem::take(&mut gate.chosen);
+        chosen[1..].iter().for_each(|(_, ticket)| gate.judge(*ticket, 1180, score));
+        let told = gate.bench.tell(1190, Happening::Inspected(chosen[0].1, Err("it looks like a nut".into())));
+        gate.take(1190, told);
+        gate.frames(1180..1240);
+        assert_eq!(gate.words(), [word]);
+    }
+}
+
+#[test]
+fn frames_that_cannot_be_read_from_the_first_one_on_do_not_hide_the_belt() {
+    let mut gate = Gate::new(&[PART]);
+    for ms in (900..1100).step_by(20) {
+        let sighting = gate.sighting(ms);
+        let told = gate.bench.tell(ms, Happening::Broken(sighting, "it is damaged".into()));
+        gate.take(ms, told);
+    }
+    assert!(raised(&gate.seen).contains(&Alarm::MissedReject));
+}
+
+#[test]
 fn several_parts_travel_through_at_once() {
     let parts = [(1000.0, 40.0), (1070.0, 60.0), (1150.0, 30.0), (1200.0, 50.0)];
     let mut gate = Gate::new(&parts);
@@ -435,5 +460,14 @@ mod encoder {
         assert_eq!(fates(&gone), ["unaccounted"]);
         gate.frame_of(10_220, 1120.0);
         assert!(gate.bench.core.is_idle(), "nobody knows where it would be");
+
+        // One that comes only then has no record; somebody is told that it goes by.
+        let mut unseen = with_encoder(&[PART]);
+        runs(&mut unseen, 10_000..10_040, 900.0);
+        let gone = unseen.bench.tell(10_050, Happening::Fault(Device::Encoder, "unplugged".into()));
+        unseen.frame_of(10_060, 950.0);
+        assert!(!raised(&[gone, unseen.seen.clone()].concat()).contains(&Alarm::MissedReject));
+        unseen.frame_of(10_080, 1120.0);
+        assert!(raised(&unseen.seen).contains(&Alarm::MissedReject));
     }
 }
