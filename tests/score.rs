@@ -285,8 +285,10 @@ fn the_cost_of_a_frame_is_told_by_stage_operator_and_core() {
     assert_eq!(report["multiply_adds"].as_u64(), Some(all));
     let shares = layers.iter().map(|layer| layer["share"].as_f64().unwrap()).sum::<f64>();
     assert!((shares - 1.0).abs() < 1e-6, "{shares}");
-    let lanes = report["lanes"].as_array().unwrap().iter().map(|lanes| lanes["lanes"].as_u64().unwrap());
-    assert_eq!(lanes.collect::<Vec<_>>(), [1, 2]);
+    let shares = report["shares"].as_array().unwrap();
+    let used = |share: &Value| [&share["frames"], &share["threads"]].map(|count| count.as_u64().unwrap());
+    assert_eq!(shares.iter().map(used).collect::<Vec<_>>(), [[1, 1], [1, 2], [2, 1]]);
+    assert!(shares.iter().all(|share| share["cpu_ms"].as_f64() > Some(0.0)), "{shares:?}");
 
     let (code, out, err) = run(&base);
     assert_eq!(code, 0, "{err}");

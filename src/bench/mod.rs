@@ -32,8 +32,8 @@ pub struct Plan {
     pub frames: usize,
     /// The camera's width and height in pixels.
     pub camera: (u32, u32),
-    /// How many frames are inspected at once.
-    pub lanes: Vec<usize>,
+    /// How many frames are inspected at once, and how many threads share each of them.
+    pub shares: Vec<(usize, usize)>,
 }
 
 /// All that was measured.
@@ -55,8 +55,8 @@ pub struct Report {
     pub peak: f64,
     /// The network's operators, the longest first.
     pub layers: Vec<Operator>,
-    /// Several frames at once.
-    pub lanes: Vec<Lanes>,
+    /// The cores in use, in several ways.
+    pub shares: Vec<Share>,
 }
 
 /// How long a start takes.
@@ -100,13 +100,17 @@ pub struct Operator {
     pub multiply_adds: u64,
 }
 
-/// Several frames at once, one core each.
+/// Several frames at once, and several threads for each.
 #[derive(Debug, Clone, Serialize)]
-pub struct Lanes {
-    /// How many at once.
-    pub lanes: usize,
+pub struct Share {
+    /// How many frames at once.
+    pub frames: usize,
+    /// How many threads share each of them.
+    pub threads: usize,
     /// Frames a minute, all together.
     pub per_minute: f64,
+    /// What each frame takes of the processor's time, on all cores together, in ms.
+    pub cpu_ms: f64,
     /// What each of them took, from its pixels to its score.
     pub frame: Stage,
 }
@@ -134,7 +138,7 @@ pub fn measure(bundle: &Bundle, picture: &RgbImage, plan: &Plan) -> Result<Repor
     let mut stages = vec![decode(&camera, plan.frames)?];
     stages.extend(of_inspections(&times));
     let (layers, multiply_adds) = operators(&mut inspector, &camera, plan.frames)?;
-    let lanes = plan.lanes.iter().map(|lanes| several(bundle, &camera, *lanes, plan.frames)).collect::<Result<_>>()?;
+    let shares = plan.shares.iter().map(|share| shared(bundle, &camera, *share, plan.frames)).collect::<Result<_>>()?;
     Ok(Report {
         board: Board::look(),
         condition: Condition { peak_memory, ..Condition::now() },
@@ -144,7 +148,7 @@ pub fn measure(bundle: &Bundle, picture: &RgbImage, plan: &Plan) -> Result<Repor
         multiply_adds,
         peak: peak()?,
         layers,
-        lanes,
+        shares,
     })
 }
 
@@ -210,36 +214,51 @@ fn operators(inspector: &mut Inspector, camera: &RgbImage, frames: usize) -> Res
     Ok((operators, multiply_adds))
 }
 
-/// `lanes` threads, each with a network of its own, inspect `frames` frames each, all at the same time.
-fn several(bundle: &Bundle, camera: &RgbImage, lanes: usize, frames: usize) -> Result<Lanes> {
+/// `lanes` inspectors, each with a network of its own that `threads` share, inspect `frames` frames each, all at the same time.
+fn shared(bundle: &Bundle, camera: &RgbImage, (lanes, threads): (usize, usize), frames: usize) -> Result<Share> {
     let class = bundle.golden.frames[0].class;
     let reference = &bundle.centers.references[class];
     let ready = Barrier::new(lanes);
-    let lane = || -> Result<(Instant, Vec<Duration>)> {
+    let lane = || -> Result<([Duration; 2], Instant, Vec<Duration>)> {
         let warm = || -> Result<Inspector> {
-            let mut inspector = Inspector::new(bundle)?;
+            let mut inspector = Inspector::with_threads(bundle, threads)?;
             (0..WARM_UP).try_for_each(|_| inspector.inspect(camera, class, reference).map(drop))?;
             Ok(inspector)
         };
         let loaded = warm();
         ready.wait();
-        let (mut inspector, begun) = (loaded?, Instant::now());
+        let (mut inspector, used, begun) = (loaded?, processor_time()?, Instant::now());
         let times = (0..frames).map(|_| timed(|| inspector.inspect(camera, class, reference)).map(|(_, time)| time));
-        Ok((begun, times.collect::<Result<Vec<_>>>()?))
+        let times = times.collect::<Result<Vec<_>>>()?;
+        Ok(([used, processor_time()?], begun, times))
     };
-    let (mut begun, mut times) = (Vec::new(), Vec::new());
+    let (mut used, mut begun, mut times) = (Vec::new(), Vec::new(), Vec::new());
     std::thread::scope(|scope| {
-        let threads = (0..lanes).map(|_| scope.spawn(lane)).collect::<Vec<_>>();
-        threads.into_iter().try_for_each(|thread| {
+        let lanes = (0..lanes).map(|_| scope.spawn(lane)).collect::<Vec<_>>();
+        lanes.into_iter().try_for_each(|thread| {
             let panicked = |_| Err(Error::device("an inspection panicked"));
-            let (start, of_lane) = thread.join().unwrap_or_else(panicked)?;
+            let (processor, start, of_lane) = thread.join().unwrap_or_else(panicked)?;
+            used.extend(processor);
             begun.push(start);
             times.extend(of_lane);
             Ok::<_, Error>(())
         })
     })?;
     let took = begun.iter().min().map_or(0.0, |start| start.elapsed().as_secs_f64());
-    Ok(Lanes { lanes, per_minute: (lanes * frames) as f64 / took * 60.0, frame: Stage::of("pixels to score", times) })
+    let per_minute = (lanes * frames) as f64 / took * 60.0;
+    let used = used.iter().max().zip(used.iter().min()).map_or(Duration::ZERO, |(after, before)| *after - *before);
+    let cpu_ms = ms(used) / (lanes * frames) as f64;
+    Ok(Share { frames: lanes, threads, per_minute, cpu_ms, frame: Stage::of("pixels to score", times) })
+}
+
+/// What all of this process's threads have taken of the processor so far.
+fn processor_time() -> Result<Duration> {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the kernel writes one timespec.
+    if unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time) } != 0 {
+        return Err(Error::device("the processor's time is not known").because(std::io::Error::last_os_error()));
+    }
+    Ok(Duration::new(time.tv_sec as u64, time.tv_nsec as u32))
 }
 
 /// Multiply-adds a second of the fastest of several products of large matrices of floats, on one core, by our own kernels.

@@ -108,6 +108,7 @@ pub(super) fn example(key: &str) -> String {
         "class" => "\"lid\"",
         "model" => "\"models/lids\"",
         "calibration" => "\"calibration/lid.toml\"",
+        "threads" => "2",
         "travel_ms" => "400",
         "pulse_ms" | "tolerance_ms" => "30",
         "late" => "\"count\"",

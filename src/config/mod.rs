@@ -49,6 +49,8 @@ pub struct LineConfig {
     pub calibrations: Vec<PathBuf>,
     /// Public keys, of which one must have signed the bundle and each calibration; any are loaded where there is none.
     pub approved_by: Vec<PathBuf>,
+    /// How many threads share each frame's network; one at least.
+    pub threads: usize,
     /// When a reject fires and what is bad.
     pub rules: Rules,
     /// Where frames come from.

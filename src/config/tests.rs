@@ -39,6 +39,7 @@ fn parse(text: &str) -> Result<LineConfig> {
 fn a_whole_file_is_read() {
     let config = parse(WHOLE).unwrap();
     assert_eq!(config.model, Path::new("etc/models/demo"), "paths start from the file");
+    assert_eq!(config.threads, 1);
     assert_eq!(config.calibrations, [Path::new("etc/washer.toml")]);
     assert_eq!(config.audit.file, Path::new("/var/log/audit.jsonl"));
     assert_eq!(config.rules.lanes[0].ejector.dwell, Duration::from_micros(30_500));
@@ -56,9 +57,10 @@ fn other_kinds_and_forms_are_read() {
     let text = WHOLE
         .replace("\"washer.toml\"", "[\"a.toml\", \"b.toml\"]")
         .replace("\"REJECT\\r\\n\"", "[2, 255, 3]\nrelease = \"\\x02OFF\"")
-        .replace("rate = 10", "rate = 0.5\nrepeat = \"forever\"");
+        .replace("rate = 10", "rate = 0.5\nrepeat = \"forever\"")
+        .replace("travel_ms", "threads = 3\ntravel_ms");
     let config = parse(&text).unwrap();
-    assert_eq!(config.calibrations.len(), 2);
+    assert_eq!((config.calibrations.len(), config.threads), (2, 3));
     let OutputConfig::Serial(serial) = config.lanes[0].output.clone() else { panic!("not serial") };
     let release = Template::parse("\x02OFF").unwrap();
     assert_eq!((serial.message, serial.release), (Template::verbatim(&[2, 255, 3]), Some(release)));
@@ -153,6 +155,14 @@ fn complaints_say_where_and_what() {
         Case {
             replace: ("travel_ms = 400", "travel_ms = 30"),
             says: "line.toml:8:13: travel_ms (30) is not longer than pulse_ms (30.5)",
+        },
+        Case {
+            replace: ("travel_ms", "threads = 0\ntravel_ms"),
+            says: "line.toml:8:11: threads must be greater than 0, and is 0",
+        },
+        Case {
+            replace: ("travel_ms", "threads = 65\ntravel_ms"),
+            says: "line.toml:8:11: threads must be at most 64, and is 65",
         },
         Case { replace: ("rate = 10", "rate = 0"), says: "line.toml:15:8: rate must be greater than 0, and is 0" },
         Case { replace: ("rate = 10", "rate = nan"), says: "line.toml:15:8: rate must be greater than 0, and is NaN" },

@@ -41,6 +41,9 @@ const SECTIONS: [&str; 15] = [
     "heartbeat",
 ];
 
+/// More cores than this have no board that stands beside a belt.
+const MOST_THREADS: u32 = 64;
+
 pub(super) fn read(path: &Path, text: &str) -> Checked<LineConfig> {
     let mut document = Document::parse(path, text)?;
     let places = document.places(text);
@@ -62,6 +65,7 @@ pub(super) fn read(path: &Path, text: &str) -> Checked<LineConfig> {
         model: document.path("model", &line.model)?,
         calibrations: document.calibrations(&line.calibration)?,
         approved_by: document.keys("approved_by", line.approved_by.as_ref())?,
+        threads: line.threads()?,
         rules,
         camera,
         lanes,
@@ -268,6 +272,7 @@ pub(super) struct LineTyped {
     model: Spanned<String>,
     calibration: Spanned<OneOrMore>,
     approved_by: Option<Spanned<Vec<Spanned<String>>>>,
+    threads: Option<Spanned<u32>>,
     travel_ms: Option<Spanned<f64>>,
     travel_mm: Option<Spanned<f64>>,
     pulse_ms: Spanned<f64>,
@@ -280,6 +285,12 @@ pub(super) struct LineTyped {
 }
 
 impl LineTyped {
+    /// How many threads share a frame: its own one alone, where nothing is said.
+    fn threads(&self) -> Checked<usize> {
+        let Some(threads) = &self.threads else { return Ok(1) };
+        Ok(at_most("threads", threads, positive("threads", threads)?, MOST_THREADS)? as usize)
+    }
+
     fn rules(&self, drive: Drive, lanes: Vec<LaneRules>) -> Rules {
         let (late, skipped) = (self.late.unwrap_or_default(), self.skipped.unwrap_or_default());
         Rules { lanes, drive, late, skipped, ..Rules::timed(Duration::ZERO, Duration::ZERO, Duration::ZERO) }

@@ -83,15 +83,29 @@ impl Inspector {
     ///
     /// The network is not let in, cannot be loaded, or does not have the manifest's outputs.
     pub fn new(bundle: &Bundle) -> Result<Self> {
-        Self::from_parts(&bundle.manifest, &bundle.model, &bundle.centers)
+        Self::with_threads(bundle, 1)
+    }
+
+    /// The same with `threads` (one at least) that share every frame's network: it takes less time then, and every result stays the same,
+    /// bit for bit.
+    ///
+    /// # Errors
+    ///
+    /// As [`Inspector::new`], or the system has no more threads.
+    pub fn with_threads(bundle: &Bundle, threads: usize) -> Result<Self> {
+        Self::load(&bundle.manifest, &bundle.model, &bundle.centers, threads)
     }
 
     /// The same for a bundle in the making: the trainer fits profiles and reference constants with it.
     pub fn from_parts(manifest: &Manifest, model: &[u8], centers: &Centers) -> Result<Self> {
+        Self::load(manifest, model, centers, 1)
+    }
+
+    fn load(manifest: &Manifest, model: &[u8], centers: &Centers, threads: usize) -> Result<Self> {
         let grids = manifest.levels.iter().map(|level| (level.height, level.width)).collect::<Vec<_>>();
         Ok(Inspector {
             size: manifest.input,
-            network: Network::load(manifest, model)?,
+            network: Network::load(manifest, model, threads)?,
             centers: centers.clone(),
             composer: MapComposer::new(manifest.input, &grids),
         })

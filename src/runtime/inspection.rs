@@ -90,17 +90,17 @@ impl ModelInspector {
     /// A calibration is not of this bundle or comes twice, the network cannot be loaded, or its golden frames come out
     /// different here.
     pub fn new(bundle: &Bundle, calibrations: Vec<(Calibration, Digest)>) -> Result<Self> {
-        Self::with_lanes(bundle, vec![LaneCalibrations { name: None, common: calibrations, own: Vec::new() }])
+        Self::with_lanes(bundle, vec![LaneCalibrations { name: None, common: calibrations, own: Vec::new() }], 1)
     }
 
-    /// The same for the lanes of a belt in their order, of which each may have calibrations of its own.
+    /// The same for the lanes of a belt in their order, of which each may have calibrations of its own. `threads` share each frame.
     ///
     /// # Errors
     ///
     /// As [`ModelInspector::new`].
-    pub(crate) fn with_lanes(bundle: &Bundle, lanes: Vec<LaneCalibrations>) -> Result<Self> {
+    pub(crate) fn with_lanes(bundle: &Bundle, lanes: Vec<LaneCalibrations>, threads: usize) -> Result<Self> {
         let lanes = lanes.into_iter().map(|lane| LaneInspector::new(bundle, lane)).collect::<Result<Vec<_>>>()?;
-        let mut inspector = Inspector::new(bundle)?;
+        let mut inspector = Inspector::with_threads(bundle, threads)?;
         let found = inspector.check_parity(bundle)?;
         log::info!(
             "parity: the golden frames differ by {:.1e} in z, {:.1e} in the log-determinant, {:.1e} in the score",

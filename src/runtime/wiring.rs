@@ -170,7 +170,14 @@ impl Judges {
         }
         let files = config.calibrations.iter().zip(common.iter().map(|(_, digest)| *digest)).chain(own);
         let approvals = approvals(config, &bundle, files).map_err(named("line.approved_by"))?;
-        let inspector = ModelInspector::with_lanes(&bundle, lanes)?;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        if config.threads > cores {
+            let threads = config.threads;
+            log::warn!(
+                "line.threads is {threads}, and this machine has {cores}: a frame will not be faster, and all else waits"
+            );
+        }
+        let inspector = ModelInspector::with_lanes(&bundle, lanes, config.threads)?;
         Ok(Judges { inspector, bundle: bundle.digest, approvals })
     }
 }

@@ -64,7 +64,7 @@ pub fn measure(folder: &Path, ground: &Ground) -> Result<Compared> {
     let rows = classes.iter().zip(split.held.iter().zip(&tests));
     let of_classes = rows.map(|(class, (held, test))| judge(&bundle, class, held, test, ground.frr));
     let of_classes = of_classes.collect::<Result<Vec<_>>>()?;
-    let plan = Plan { frames: FRAMES, camera: CAMERA, lanes: vec![1] };
+    let plan = Plan { frames: FRAMES, camera: CAMERA, shares: vec![(1, 1)] };
     let stages = bench::measure(&bundle, &bundle.golden.frames[0].image, &plan)?.stages;
     let whole = stages.last().ok_or_else(|| Error::device("no stage of a frame was measured"))?;
     Ok(Compared { mean: mean(&of_classes), classes, of_classes, bytes: bytes(folder)?, frame_ms: whole.p50_ms })

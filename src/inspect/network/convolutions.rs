@@ -4,6 +4,7 @@
 //! writes the whole image; its depthwise convolutions are scalar where the stride is 2. [`replace`] puts one [`Operator`] in the place
 //! of all three. What it does not recognise stays tract's.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use hgad_kernels::{Clamp, Convolution, Depthwise, Padding, Pointwise, Scratch, Tier, Window};
@@ -12,14 +13,14 @@ use tract_onnx::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_core::ops::cnn::{Conv, KernelFormat};
 use tract_onnx::tract_core::ops::nn::DataFormat;
 
-use super::operator::{Kernel, Operator};
+use super::operator::{Kernel, Machine, Operator, Part};
 
 /// Replaces every convolution of a fixed size with constant weights, and the clamp and sum behind it, in a model that has not been
 /// optimised yet: tract turns 1x1 convolutions into matrix products of any layout later on.
-pub(super) fn replace(model: &mut TypedModel, tier: Tier) -> TractResult<()> {
+pub(super) fn replace(model: &mut TypedModel, machine: Machine) -> TractResult<()> {
     for id in 0..model.nodes.len() {
         if let Some(found) = Found::at(model, id)? {
-            found.patch(model, tier)?.apply(model)?;
+            found.patch(model, machine)?.apply(model)?;
         }
     }
     model.compact()
@@ -94,7 +95,7 @@ impl Found {
         unclamped && adding && whole
     }
 
-    fn patch(&self, model: &TypedModel, tier: Tier) -> TractResult<TypedModelPatch> {
+    fn patch(&self, model: &TypedModel, machine: Machine) -> TractResult<TypedModelPatch> {
         let node = model.node(self.node);
         let weights = constant(model, node.inputs[1]).context("the weights are constant")?;
         let bias = constant(model, node.inputs[2]).context("the bias is constant")?;
@@ -104,8 +105,8 @@ impl Found {
             bias => bias.to_vec(),
         };
         let output = model.outlet_fact(self.last)?.shape.as_concrete().context("the shape is fixed")?;
-        let layer = self.shape.layer(tier, weights, &bias, self.clamp)?;
-        let operator = Operator::new(layer, output, self.shape.multiply_adds()?);
+        let layer = |channels: Range<usize>| self.shape.layer(machine.tier, channels, weights, &bias, self.clamp);
+        let operator = Operator::new(self.shape.parts(machine, layer)?, output, self.shape.multiply_adds()?);
         let inputs = std::iter::once(node.inputs[0]).chain(self.residual).collect::<TVec<_>>();
         let mut patch = TypedModelPatch::new("a convolution by our own kernels");
         let taps = patch.taps(model, &inputs)?;
@@ -158,8 +159,42 @@ impl Shape {
         }
     }
 
-    fn layer(&self, tier: Tier, weights: &[f32], bias: &[f32], clamp: Clamp) -> TractResult<Layer> {
-        let (inputs, outputs, window) = (self.inputs, self.outputs, self.window);
+    /// The layer in the machine's parts; `kernel` makes the one that writes some of the output's channels.
+    pub(super) fn parts<K>(
+        &self,
+        machine: Machine,
+        kernel: impl Fn(Range<usize>) -> std::result::Result<K, hgad_kernels::Error>,
+    ) -> std::result::Result<Vec<Part<K>>, hgad_kernels::Error> {
+        let [height, width] = self.window.output()?;
+        let (read, written) = (self.window.height * self.window.width, height * width);
+        let part = |channels: Range<usize>| {
+            let image = match self.form() {
+                Form::Depthwise => channels.start * read..channels.end * read,
+                Form::Pointwise { .. } | Form::Dense => 0..self.inputs * read,
+            };
+            let output = channels.start * written..channels.end * written;
+            Ok(Part { kernel: kernel(channels)?, image, output })
+        };
+        machine.parts(self.outputs, self.multiply_adds()?).map(part).collect()
+    }
+
+    /// Where the weights of some of the output's channels lie.
+    pub(super) fn weights_of(&self, channels: &Range<usize>) -> Range<usize> {
+        let [height, width] = self.window.kernel;
+        let each = self.inputs / self.groups * height * width;
+        channels.start * each..channels.end * each
+    }
+
+    fn layer(
+        &self,
+        tier: Tier,
+        channels: Range<usize>,
+        weights: &[f32],
+        bias: &[f32],
+        clamp: Clamp,
+    ) -> std::result::Result<Layer, hgad_kernels::Error> {
+        let (inputs, outputs, window) = (self.inputs, channels.len(), self.window);
+        let (weights, bias) = (&weights[self.weights_of(&channels)], &bias[channels]);
         Ok(match self.form() {
             Form::Depthwise => Layer::Depthwise(Depthwise::new(tier, outputs, window, weights, bias, clamp)?),
             Form::Pointwise { positions } => {
@@ -169,7 +204,7 @@ impl Shape {
         })
     }
 
-    pub(super) fn multiply_adds(&self) -> TractResult<usize> {
+    pub(super) fn multiply_adds(&self) -> std::result::Result<usize, hgad_kernels::Error> {
         let [height, width] = self.window.output()?;
         let [kernel_height, kernel_width] = self.window.kernel;
         Ok(self.outputs * self.inputs / self.groups * kernel_height * kernel_width * height * width)
@@ -207,7 +242,7 @@ pub(super) fn narrowed(
     })
 }
 
-enum Layer {
+pub(super) enum Layer {
     Depthwise(Depthwise),
     Pointwise(Pointwise),
     Dense(Convolution),

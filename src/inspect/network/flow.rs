@@ -2,19 +2,21 @@
 //!
 //! A flow is some twenty small operators a block, and every one of them goes over all positions of the grid. But no position needs
 //! another's values: [`Flow`] takes a tile of positions, which fits into a small core's cache, through all blocks before it turns to
-//! the next. [`replace`] recognises flows as `hgad-train` writes them, and leaves others to tract.
+//! the next. Threads share the tiles. [`replace`] recognises flows as `hgad-train` writes them, and leaves others to tract.
 
 mod pattern;
 
 use std::cell::RefCell;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use hgad_kernels::{Clamp, Pointwise, Tier, couple};
 use ndarray::{Array2, ArrayView2, s};
 use tract_onnx::tract_core::internal::*;
 
-use super::operator::SCRATCH;
+use super::operator::{Machine, SCRATCH};
+use super::team::share;
 use pattern::{BlockWeights, FlowPattern};
 
 /// A tile has at most so many positions: a hidden layer of 128 channels then takes 128 KiB.
@@ -26,14 +28,16 @@ const VECTOR: usize = 16;
 
 thread_local! {
     /// A tile's values between the kernels, which all flows of a thread share.
-    static TILES: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+    static TILE_VALUES: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+    /// What the tiles have become, before it is put in the outputs' order.
+    static FINISHED: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Replaces the model's flows.
-pub(super) fn replace(model: &mut TypedModel, tier: Tier) -> TractResult<()> {
+pub(super) fn replace(model: &mut TypedModel, machine: Machine) -> TractResult<()> {
     // A patch changes the operators' numbers, so the flows are looked for again behind each.
     while let Some(found) = pattern::find(model) {
-        let flow = Flow { kernel: Arc::new(FlowKernel::new(&found, tier)?) };
+        let flow = Flow { kernel: Arc::new(FlowKernel::new(&found, machine)?) };
         let mut patch = TypedModelPatch::new("a flow by our own kernels");
         let tap = patch.tap_model(model, found.input)?;
         let outputs = patch.wire_node(found.name.clone(), flow, &[tap])?;
@@ -54,6 +58,8 @@ struct FlowKernel {
     positions: usize,
     /// Positions of a tile, a divisor of P.
     tile: usize,
+    /// The tiles that each thread takes.
+    parts: Vec<Range<usize>>,
     /// What a tap's channels are multiplied with, `D`.
     factor: Vec<f32>,
     /// What is added then, `D`.
@@ -78,36 +84,49 @@ struct Block {
 }
 
 impl FlowKernel {
-    fn new(found: &FlowPattern, tier: Tier) -> TractResult<Self> {
+    fn new(found: &FlowPattern, Machine { tier, threads, .. }: Machine) -> TractResult<Self> {
         let (channels, positions) = (found.factor.len(), found.positions);
-        let tile = tile(positions);
+        let tile = tile(positions, threads);
+        let tiles = positions / tile;
+        let count = threads.min(tiles);
+        let parts = (0..count).map(|part| tiles * part / count..tiles * (part + 1) / count).collect();
         let blocks =
             found.blocks.iter().map(|block| Block::new(block, positions, tile, tier)).collect::<TractResult<_>>()?;
         let (factor, shift) = (found.factor.clone(), found.shift.clone());
-        Ok(FlowKernel { tier, channels, positions, tile, factor, shift, blocks, log_det: found.log_det })
+        Ok(FlowKernel { tier, channels, positions, tile, parts, factor, shift, blocks, log_det: found.log_det })
     }
 
     /// From a tap `[D, P]` to latents `[D, P]` and log-determinants `[P]`.
     fn run(&self, image: &[f32], z: &mut [f32], logdet: &mut [f32]) -> TractResult<()> {
-        let most = self.blocks.iter().map(|block| block.hidden.output_len().max(block.affine.output_len())).max();
-        let (whole, hidden) = (self.channels * self.tile, most.unwrap_or(0));
-        TILES.with_borrow_mut(|values| {
-            values.resize(values.len().max(2 * whole + 2 * hidden), 0.0);
-            let (x, rest) = values.split_at_mut(whole);
-            let (joined, rest) = rest.split_at_mut(whole);
-            let (hidden, affine) = rest.split_at_mut(hidden);
-            let mut tile = Tile { x, joined, hidden, affine };
-            for number in 0..self.positions / self.tile {
-                self.load(image, number, tile.x);
-                let from = number * self.tile;
-                let logdet = &mut logdet[from..from + self.tile];
-                logdet.fill(self.log_det);
-                for block in &self.blocks {
-                    block.run(self.tier, number, &mut tile, logdet)?;
-                }
-                self.store(tile.x, number, z);
+        FINISHED.with_borrow_mut(|finished| {
+            let length = (self.channels + 1) * self.positions;
+            finished.resize(finished.len().max(length), 0.0);
+            let finished = &mut finished[..length];
+            let each = (self.channels + 1) * self.tile;
+            let run = |tiles: &Range<usize>, finished: &mut [f32]| {
+                tiles.clone().zip(finished.chunks_exact_mut(each)).try_for_each(|(tile, x)| self.tile(image, tile, x))
+            };
+            share(&self.parts, finished, &|tiles| tiles.len() * each, &run)?;
+            for (number, values) in finished.chunks_exact(each).enumerate() {
+                self.store(values, number, z, logdet);
             }
             Ok(())
+        })
+    }
+
+    /// What becomes of tile `number`, `[D + 1, tile]`: its latents, and its log-determinants as the last row.
+    fn tile(&self, image: &[f32], number: usize, finished: &mut [f32]) -> std::result::Result<(), hgad_kernels::Error> {
+        let most = self.blocks.iter().map(|block| block.hidden.output_len().max(block.affine.output_len())).max();
+        let (whole, hidden) = (self.channels * self.tile, most.unwrap_or(0));
+        let (x, logdet) = finished.split_at_mut(whole);
+        TILE_VALUES.with_borrow_mut(|values| {
+            values.resize(values.len().max(whole + 2 * hidden), 0.0);
+            let (joined, rest) = values.split_at_mut(whole);
+            let (hidden, affine) = rest.split_at_mut(hidden);
+            self.load(image, number, x);
+            logdet.fill(self.log_det);
+            let mut tile = Tile { x, joined, hidden, affine };
+            self.blocks.iter().try_for_each(|block| block.run(self.tier, number, &mut tile, logdet))
         })
     }
 
@@ -122,10 +141,12 @@ impl FlowKernel {
         }
     }
 
-    fn store(&self, x: &[f32], number: usize, z: &mut [f32]) {
-        let from = number * self.tile;
-        for (row, x) in z.chunks_exact_mut(self.positions).zip(x.chunks_exact(self.tile)) {
-            row[from..from + self.tile].copy_from_slice(x);
+    /// Puts a finished tile in its place of the outputs.
+    fn store(&self, finished: &[f32], number: usize, z: &mut [f32], logdet: &mut [f32]) {
+        let place = number * self.tile..(number + 1) * self.tile;
+        let rows = z.chunks_exact_mut(self.positions).chain(std::iter::once(logdet));
+        for (row, values) in rows.zip(finished.chunks_exact(self.tile)) {
+            row[place.clone()].copy_from_slice(values);
         }
     }
 
@@ -167,7 +188,13 @@ impl Block {
     }
 
     /// Takes tile `number` through the block, and adds its log-scales to `logdet` `[tile]`.
-    fn run(&self, tier: Tier, number: usize, tile: &mut Tile, logdet: &mut [f32]) -> TractResult<()> {
+    fn run(
+        &self,
+        tier: Tier,
+        number: usize,
+        tile: &mut Tile,
+        logdet: &mut [f32],
+    ) -> std::result::Result<(), hgad_kernels::Error> {
         SCRATCH.with_borrow_mut(|scratch| {
             let Tile { x, joined, hidden, affine } = tile;
             let first = self.hidden.input_len();
@@ -198,10 +225,16 @@ fn tiled(table: ArrayView2<f32>, positions: usize, tile: usize) -> Vec<f32> {
     tiles.flat_map(|tile| tile.iter().copied().collect::<Vec<_>>()).collect()
 }
 
-/// Positions of a tile: the largest divisor that makes whole vectors, else the largest one; all positions where no divisor will do.
-fn tile(positions: usize) -> usize {
-    let divisors = || (LEAST_TILE..=TILE.min(positions)).rev().filter(|tile| positions.is_multiple_of(*tile));
-    divisors().find(|tile| tile.is_multiple_of(VECTOR)).or_else(|| divisors().next()).unwrap_or(positions)
+/// Positions of a tile: the largest divisor that leaves a tile for every thread and makes whole vectors, else the largest one that
+/// leaves a tile for every thread, else the smallest one; all positions where no divisor will do.
+fn tile(positions: usize, threads: usize) -> usize {
+    let most = TILE.min(positions / threads);
+    let divisors = (LEAST_TILE..=TILE.min(positions)).filter(|tile| positions.is_multiple_of(*tile));
+    let merit = |tile: &usize| match *tile <= most {
+        true => (true, tile.is_multiple_of(VECTOR), *tile as isize),
+        false => (false, false, -(*tile as isize)),
+    };
+    divisors.max_by_key(merit).unwrap_or(positions)
 }
 
 /// The flow of one level: its input is the tap `[1, D, h, w]` in any shape of as many elements, its outputs are the latents `[D, P]`
@@ -270,7 +303,9 @@ mod tests {
     #[test]
     fn tiles_are_whole_vectors_where_the_grid_allows() {
         let grids = [48, 32, 24, 16, 12, 8, 28, 14, 7, 13];
-        assert_eq!(grids.map(|side| tile(side * side)), [256, 256, 192, 256, 144, 64, 112, 196, 49, 169]);
+        assert_eq!(grids.map(|side| tile(side * side, 1)), [256, 256, 192, 256, 144, 64, 112, 196, 49, 169]);
+        assert_eq!(grids.map(|side| tile(side * side, 2)), [256, 256, 192, 128, 72, 64, 112, 98, 49, 169]);
+        assert_eq!(grids.map(|side| tile(side * side, 4)), [256, 256, 144, 64, 72, 64, 112, 98, 49, 169]);
     }
 
     #[test]

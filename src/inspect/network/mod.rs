@@ -5,6 +5,7 @@ mod flow;
 mod operator;
 mod profile;
 mod quantised;
+mod team;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +17,8 @@ use hgad_kernels::Tier;
 use ndarray::{Array4, Ix4};
 use tract_onnx::prelude::*;
 
+use self::operator::Machine;
+use self::team::Team;
 use super::Latents;
 use crate::bundle::{Manifest, admit_graph, parse_graph};
 use crate::{Error, Result, panic_text};
@@ -31,22 +34,23 @@ type State = TypedSimpleState;
 /// The loaded network.
 pub(super) struct Network {
     state: State,
+    team: Team,
     levels: usize,
 }
 
 impl Network {
-    /// Admits, loads and optimises the graph, and checks that its outputs are the manifest's levels.
-    pub(super) fn load(manifest: &Manifest, model: &[u8]) -> Result<Self> {
+    /// Admits, loads and optimises the graph for `threads` that share a frame, and checks that its outputs are the manifest's levels.
+    pub(super) fn load(manifest: &Manifest, model: &[u8], threads: usize) -> Result<Self> {
         let origin = "the bundle's model.onnx";
         let proto = parse_graph(origin, model)?;
         admit_graph(origin, &proto)?;
         let failed = |why: String| Error::device(format!("{origin} cannot be loaded")).because(why);
         // tract panics on some graphs that are well-formed but make no sense.
-        let plan = catch_unwind(AssertUnwindSafe(|| build(manifest, &proto)))
+        let plan = catch_unwind(AssertUnwindSafe(|| build(manifest, &proto, threads)))
             .map_err(|panic| failed(format!("panic: {}", panic_text(panic.as_ref()))))?
             .map_err(|error| failed(format!("{error:#}")))?;
         let state = plan.spawn().map_err(|error| failed(format!("{error:#}")))?;
-        Ok(Network { state, levels: manifest.levels.len() })
+        Ok(Network { state, team: Team::new(threads)?, levels: manifest.levels.len() })
     }
 
     /// Runs the network on `[1, 3, H, W]`, RGB, 0..255.
@@ -56,8 +60,8 @@ impl Network {
     /// The network fails, or gives a value that is not finite: no score can be trusted then.
     pub(super) fn run(&mut self, input: Array4<f32>) -> Result<Latents> {
         let failed = |why: String| Error::device("the network failed on this frame").because(why);
-        let outputs =
-            self.state.run(tvec!(input.into_tensor().into())).map_err(|error| failed(format!("{error:#}")))?;
+        let outputs = self.team.run(|| self.state.run(tvec!(input.into_tensor().into())));
+        let outputs = outputs.map_err(|error| failed(format!("{error:#}")))?;
         let mut latents = Latents { z: Vec::with_capacity(self.levels), logdet: Vec::with_capacity(self.levels) };
         for pair in outputs.chunks_exact(2) {
             let plane = |value: &TValue| -> Result<Array4<f32>> {
@@ -75,9 +79,9 @@ impl Network {
     }
 }
 
-fn build(manifest: &Manifest, proto: &tract_onnx::pb::ModelProto) -> TractResult<Plan> {
+fn build(manifest: &Manifest, proto: &tract_onnx::pb::ModelProto, threads: usize) -> TractResult<Plan> {
     let mut model = typed(manifest, proto)?;
-    replace(&mut model, &Constants::read(proto)?, Tier::detect()?)?;
+    replace(&mut model, &Constants::read(proto)?, Machine::new(Tier::detect()?, threads))?;
     model.into_optimized()?.into_runnable()
 }
 
@@ -96,12 +100,12 @@ fn typed(manifest: &Manifest, proto: &tract_onnx::pb::ModelProto) -> TractResult
 }
 
 /// Puts our own operators in the place of tract's, wherever they fit. `constants` are those of convolutions in 8 bits.
-fn replace(model: &mut TypedModel, constants: &HashMap<String, Constants>, tier: Tier) -> TractResult<()> {
+fn replace(model: &mut TypedModel, constants: &HashMap<String, Constants>, machine: Machine) -> TractResult<()> {
     // Weights that are stored in 8 bits and computed with in floats become constants, so that they can be packed.
     model.prop_consts()?;
-    quantised::replace(model, constants, tier)?;
-    flow::replace(model, tier)?;
-    convolutions::replace(model, tier)
+    quantised::replace(model, constants, machine)?;
+    flow::replace(model, machine)?;
+    convolutions::replace(model, machine)
 }
 
 fn check_sizes(model: &TypedModel) -> TractResult<()> {

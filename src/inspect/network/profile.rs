@@ -37,14 +37,16 @@ impl Network {
         let mut order = Vec::new();
         for frame in 0..frames {
             let input = tvec!(input.clone().into_tensor().into());
-            let run = self.state.run_plan_with_eval(input, |context, state, node, inputs| {
-                if frame == 0 {
-                    order.push(node.id);
-                }
-                let start = Instant::now();
-                let outputs = tract_onnx::tract_core::plan::eval(context, state, node, inputs);
-                times[node.id].push(start.elapsed());
-                outputs
+            let run = self.team.run(|| {
+                self.state.run_plan_with_eval(input, |context, state, node, inputs| {
+                    if frame == 0 {
+                        order.push(node.id);
+                    }
+                    let start = Instant::now();
+                    let outputs = tract_onnx::tract_core::plan::eval(context, state, node, inputs);
+                    times[node.id].push(start.elapsed());
+                    outputs
+                })
             });
             run.map_err(failed)?;
         }

@@ -5,6 +5,7 @@
 //! codes around it. The pattern is the one of `docs/bundle.md`, "Arithmetic in 8 bits"; a layer that does not fit it stays in floats.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use hgad_kernels::quantized::{
     Addition, Convolution, Depthwise, Output, Pointwise, Quantization, Sum, Weights, dequantize, quantize,
@@ -20,14 +21,19 @@ use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
 use tract_onnx::tract_core::ops::quant::{DequantizeLinearF32, QuantizeLinearU8};
 
 use super::convolutions::{Form, Shape, constant, follower, narrowed};
-use super::operator::{Kernel, Operator};
+use super::operator::{Kernel, Machine, Operator, Part};
 
 /// Replaces layers in 8 bits, and what is left of codes around layers in floats. Constants have been folded.
-pub(super) fn replace(model: &mut TypedModel, constants: &HashMap<String, Constants>, tier: Tier) -> TractResult<()> {
+pub(super) fn replace(
+    model: &mut TypedModel,
+    constants: &HashMap<String, Constants>,
+    machine: Machine,
+) -> TractResult<()> {
+    let tier = machine.tier;
     // Convolutions before sums, for they take the sum behind them along.
     each_node(model, |model, id| codes(model, id, tier))?;
     each_node(model, |model, id| match constants.get(&model.node(id).name) {
-        Some(constants) => convolution(model, id, constants, tier),
+        Some(constants) => convolution(model, id, constants, machine),
         None => Ok(None),
     })?;
     each_node(model, |model, id| addition(model, id, tier))?;
@@ -51,7 +57,7 @@ fn convolution(
     model: &TypedModel,
     id: usize,
     constants: &Constants,
-    tier: Tier,
+    machine: Machine,
 ) -> TractResult<Option<TypedModelPatch>> {
     let node = model.node(id);
     let Some(shape) = node.op_as::<Conv>().map(|conv| Shape::of(model, node, conv)).transpose()?.flatten() else {
@@ -70,8 +76,9 @@ fn convolution(
         inputs.push(residual);
         last = codes;
     }
-    match Layer::convolution(tier, &shape, constants, input, output) {
-        Ok(layer) => patch(model, layer, shape.multiply_adds()?, &inputs, last).map(Some),
+    let layer = |channels| Layer::convolution(machine.tier, &shape, channels, constants, input, output);
+    match shape.parts(machine, layer) {
+        Ok(parts) => patch(model, shape.multiply_adds()?, &inputs, last, |_| parts).map(Some),
         Err(error) => {
             log::debug!("{} stays in floats: {error}", node.name);
             Ok(None)
@@ -85,7 +92,9 @@ fn addition(model: &TypedModel, id: usize, tier: Tier) -> TractResult<Option<Typ
     let Some([left, right]) = summands(model, node)? else { return Ok(None) };
     let Some(Coding { clamp, code, codes }) = Coding::behind(model, id.into())? else { return Ok(None) };
     match Addition::new(tier, (left.1, right.1), code, clamp) {
-        Ok(layer) => patch(model, Layer::Sum(layer), 0, &[left.0, right.0], codes).map(Some),
+        Ok(layer) => {
+            patch(model, 0, &[left.0, right.0], codes, |elements| whole(Layer::Sum(layer), elements)).map(Some)
+        }
         Err(error) => {
             log::debug!("{} stays in floats: {error}", node.name);
             Ok(None)
@@ -106,27 +115,34 @@ fn codes(model: &TypedModel, id: usize, tier: Tier) -> TractResult<Option<TypedM
     let agreed = codes.iter().all(|other| other.is_some_and(|(_, other)| other == code));
     let same = code.scale.recip() == operator.scale && code.zero == operator.zero_point;
     let floats = model.outlet_fact(node.inputs[0])?.datum_type == f32::datum_type();
-    let quantise = || patch(model, Quantise { tier, code }, 0, &node.inputs, id.into());
+    let quantise = || patch(model, 0, &node.inputs, id.into(), |elements| whole(Quantise { tier, code }, elements));
     (agreed && same && floats).then(quantise).transpose()
 }
 
 /// The patch for node `id`, if that makes numbers of codes: tract does so one by one.
 fn numbers(model: &TypedModel, id: usize, tier: Tier) -> TractResult<Option<TypedModelPatch>> {
     let Some((codes, code)) = coded(model, id.into())? else { return Ok(None) };
-    patch(model, Dequantise { tier, code }, 0, &[codes], id.into()).map(Some)
+    patch(model, 0, &[codes], id.into(), |elements| whole(Dequantise { tier, code }, elements)).map(Some)
 }
 
+/// One kernel that reads as many elements as it writes.
+fn whole<K>(kernel: K, elements: usize) -> Vec<Part<K>> {
+    vec![Part { kernel, image: 0..elements, output: 0..elements }]
+}
+
+/// Puts the parts, which are told of how many elements the layer's output is, in the place of all between `inputs` and `last`.
 fn patch<K: Kernel>(
     model: &TypedModel,
-    kernel: K,
     multiply_adds: usize,
     inputs: &[OutletId],
     last: OutletId,
+    parts: impl FnOnce(usize) -> Vec<Part<K>>,
 ) -> TractResult<TypedModelPatch> {
     let shape = model.outlet_fact(last)?.shape.as_concrete().context("the shape is fixed")?;
+    let operator = Operator::new(parts(shape.iter().product()), shape, multiply_adds);
     let mut patch = TypedModelPatch::new("a layer in 8 bits by our own kernels");
     let taps = patch.taps(model, inputs)?;
-    let output = patch.wire_node(&model.node(last.node).name, Operator::new(kernel, shape, multiply_adds), &taps)?;
+    let output = patch.wire_node(&model.node(last.node).name, operator, &taps)?;
     patch.shunt_outside(model, last, output[0])?;
     Ok(patch)
 }
@@ -155,7 +171,7 @@ impl Coding {
         let mut clamp = Clamp::NONE;
         while let Some(next) = follower(model, last) {
             if let Some(quantise) = next.op_as::<Operator<Quantise>>() {
-                return Ok(Some(Coding { clamp, code: quantise.kernel.code, codes: next.id.into() }));
+                return Ok(Some(Coding { clamp, code: quantise.parts[0].kernel.code, codes: next.id.into() }));
             }
             match narrowed(clamp, model, next, last)? {
                 Some(narrower) => clamp = narrower,
@@ -286,7 +302,7 @@ fn whole_numbers(tensor: &Tensor) -> TractResult<Vec<i32>> {
     Ok(tensor.cast_to::<i32>()?.try_as_plain_ram()?.as_slice::<i32>()?.to_vec())
 }
 
-enum Layer {
+pub(super) enum Layer {
     Depthwise(Depthwise),
     Pointwise(Pointwise),
     Dense(Convolution),
@@ -297,13 +313,16 @@ impl Layer {
     fn convolution(
         tier: Tier,
         shape: &Shape,
+        channels: Range<usize>,
         constants: &Constants,
         input: Quantization,
         output: Output,
     ) -> std::result::Result<Self, hgad_kernels::Error> {
-        let values = constants.weights.values.iter().map(|value| *value as i8).collect::<Vec<_>>();
-        let weights = Weights { values: &values, scales: &constants.weights.scales, bias: &constants.bias.values };
-        let (inputs, outputs, window) = (shape.inputs, shape.outputs, shape.window);
+        let values = constants.weights.values[shape.weights_of(&channels)].iter().map(|value| *value as i8);
+        let values = values.collect::<Vec<_>>();
+        let (inputs, outputs, window) = (shape.inputs, channels.len(), shape.window);
+        let scales = &constants.weights.scales[channels.clone()];
+        let weights = Weights { values: &values, scales, bias: &constants.bias.values[channels] };
         Ok(match shape.form() {
             Form::Depthwise => Layer::Depthwise(Depthwise::new(tier, outputs, window, weights, input, output)?),
             Form::Pointwise { positions } => {

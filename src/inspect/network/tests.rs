@@ -153,6 +153,10 @@ fn largest_difference(a: &TValue, b: &TValue) -> f32 {
     a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max) / largest
 }
 
+fn machine(tier: Tier) -> Machine {
+    Machine::new(tier, 1)
+}
+
 fn operators(model: &TypedModel) -> Vec<String> {
     let computing = model.nodes.iter().filter(|node| !node.inputs.is_empty() && node.op_as::<AxisOp>().is_none());
     computing.map(|node| node.op.name().into_owned()).collect()
@@ -164,7 +168,7 @@ fn convolutions_with_clamps_and_skips_are_one_operator_each_and_give_what_tract_
     let before = run(backbone(), &input);
     for tier in Tier::available() {
         let mut model = backbone();
-        convolutions::replace(&mut model, tier).unwrap();
+        convolutions::replace(&mut model, machine(tier)).unwrap();
         let kinds = ["convolution", "pointwise", "depthwise", "pointwise", "depthwise"];
         assert_eq!(operators(&model), kinds, "{tier:?}");
         let difference = largest_difference(&run(model, &input)[0], &before[0]);
@@ -184,7 +188,7 @@ fn what_others_read_too_is_not_swallowed() {
     model.select_output_outlets(&[plain, last]).unwrap();
     let input = numbers(&[1, 4, 9, 9], 3);
     let before = run(model.clone(), &input);
-    convolutions::replace(&mut model, Tier::Portable).unwrap();
+    convolutions::replace(&mut model, machine(Tier::Portable)).unwrap();
     assert_eq!(operators(&model), ["convolution", "Max", "Min"]);
     for (ours, tracts) in run(model, &input).iter().zip(&before) {
         assert!(largest_difference(ours, tracts) < 1e-6);
@@ -200,7 +204,7 @@ fn a_bundle_s_flows_are_one_operator_each_and_give_what_tract_gives() {
     let before = run(typed(&bundle.manifest, &proto).unwrap(), &input);
     for tier in Tier::available() {
         let mut model = typed(&bundle.manifest, &proto).unwrap();
-        replace(&mut model, &HashMap::new(), tier).unwrap();
+        replace(&mut model, &HashMap::new(), machine(tier)).unwrap();
         let found = operators(&model);
         let count = |name: &str| found.iter().filter(|found| *found == name).count();
         let left = count("Conv") + count("EinSum") + count("Exp");
@@ -223,10 +227,46 @@ fn flows_whose_results_are_joined_are_one_operator_each_too() {
     let outputs = model.outputs.clone().into_iter().enumerate();
     model.outputs = outputs.map(|output| doubled(&mut model, output)).collect();
     let before = operators(&model).len();
-    replace(&mut model, &HashMap::new(), Tier::Portable).unwrap();
+    replace(&mut model, &HashMap::new(), machine(Tier::Portable)).unwrap();
     let found = operators(&model);
     assert_eq!(found.iter().filter(|found| *found == "flow").count(), 3, "{found:?}");
     assert!(found.len() < before);
+}
+
+#[test]
+fn threads_share_a_frame_and_give_the_same_bits() {
+    let bundle = demo::bundle().unwrap();
+    let proto = parse_graph("the demo's model", &bundle.model).unwrap();
+    let InputSize { width, height } = bundle.manifest.input;
+    let (coded, constants) = coded_backbone();
+    let models = [
+        (typed(&bundle.manifest, &proto).unwrap(), HashMap::new(), numbers(&[1, 3, height, width], 7)),
+        (backbone(), HashMap::new(), numbers(&[1, 3, 37, 50], 8)),
+        (coded, constants, numbers(&[1, 3, 37, 50], 9)),
+    ];
+    for tier in Tier::available() {
+        for (model, constants, input) in &models {
+            let of = |threads: usize| {
+                let mut model = model.clone();
+                replace(&mut model, constants, Machine { tier, threads, least_part: 1 }).unwrap();
+                let shared = model.nodes.iter().filter(|node| parts(node) > 1).count();
+                let outputs = Team::new(threads).unwrap().run(|| run(model, input));
+                (shared, outputs.iter().map(|output| output.as_bytes().to_vec()).collect::<Vec<_>>())
+            };
+            let (shared, alone) = of(1);
+            assert_eq!(shared, 0);
+            for threads in [2, 3, 8] {
+                let (shared, together) = of(threads);
+                assert!(shared > 0 && together == alone, "{tier:?}: {threads} threads, {shared} layers are shared");
+            }
+        }
+    }
+}
+
+fn parts(node: &TypedNode) -> usize {
+    let floats = node.op_as::<operator::Operator<convolutions::Layer>>().map(|layer| layer.parts.len());
+    let codes = node.op_as::<operator::Operator<quantised::Layer>>().map(|layer| layer.parts.len());
+    floats.or(codes).unwrap_or(1)
 }
 
 /// [`backbone`] in 8 bits but for its last layer, with a sum of two tensors that others read, too.
@@ -267,7 +307,7 @@ fn layers_in_8_bits_compute_in_8_bits_and_give_what_the_written_graph_says() {
     let mut first: Option<TVec<TValue>> = None;
     for tier in Tier::available() {
         let (mut model, constants) = coded_backbone();
-        replace(&mut model, &constants, tier).unwrap();
+        replace(&mut model, &constants, machine(tier)).unwrap();
         let mut found = operators(&model);
         found.sort();
         let coded = ["convolution 8-bit", "convolution 8-bit", "depthwise", "depthwise 8-bit"];
@@ -316,7 +356,7 @@ fn codes_that_do_not_fit_the_pattern_stay_in_floats() {
     let input = numbers(&[1, 4, 9, 9], 3);
     for (mut ours, constants) in [seen.coded(&[plain, last]), odd.coded(&[odd_last]), other.coded(&[other_last])] {
         let before = run(ours.clone(), &input);
-        replace(&mut ours, &constants, Tier::Portable).unwrap();
+        replace(&mut ours, &constants, machine(Tier::Portable)).unwrap();
         assert!(operators(&ours).contains(&"convolution".to_owned()), "{:?}", operators(&ours));
         for (ours, tracts) in run(ours, &input).iter().zip(&before) {
             assert!(largest_difference(ours, tracts) < 0.03);
@@ -327,7 +367,7 @@ fn codes_that_do_not_fit_the_pattern_stay_in_floats() {
 #[test]
 fn a_frame_on_which_a_layer_in_floats_fails_is_not_hidden_by_a_code() {
     let (mut model, constants) = coded_backbone();
-    replace(&mut model, &constants, Tier::Portable).unwrap();
+    replace(&mut model, &constants, machine(Tier::Portable)).unwrap();
     let mut input = numbers(&[1, 3, 37, 50], 1);
     input.try_as_plain_ram_mut().unwrap().as_slice_mut::<f32>().unwrap()[100] = f32::NAN;
     let plan = model.into_optimized().unwrap().into_runnable().unwrap();
@@ -349,7 +389,7 @@ fn a_sum_that_no_kernel_adds_stays_tracts() {
     for (chain, input) in [(single, numbers(&[1, 1, 9, 9], 3)), (pooled, numbers(&[1, 4, 1, 1], 3))] {
         let mut model = chain.finish();
         let before = run(model.clone(), &input);
-        convolutions::replace(&mut model, Tier::Portable).unwrap();
+        convolutions::replace(&mut model, machine(Tier::Portable)).unwrap();
         assert!(operators(&model).contains(&"Add".to_owned()), "{:?}", operators(&model));
         assert!(largest_difference(&run(model, &input)[0], &before[0]) < 1e-6);
     }
