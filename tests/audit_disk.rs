@@ -7,13 +7,18 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
-use hgad::audit::{AuditLog, PartContext, RunStart, Trust, Verified, files, verify};
-use hgad::config::{AuditConfig, RotationConfig, SyncPolicy};
+use hgad::audit::{
+    AuditLog, Kind, PartContext, Query, Range, Removed, RunStart, Stored, Trust, Verified, files, read_picture, verify,
+};
+use hgad::camera::Frame;
+use hgad::config::{AuditConfig, PicturesConfig, RotationConfig, SyncPolicy};
 use hgad::digest::Digest;
-use hgad::line::{Fate, PartId, PartRecord, Verdict};
+use hgad::line::{Fate, PartId, PartRecord, Ticket, Verdict};
 use hgad::time::{Monotonic, StampSource};
+use image::{Rgb, RgbImage};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -21,6 +26,9 @@ use rand_chacha::ChaCha8Rng;
 const CHILD: &str = "HGAD_AUDIT_CHILD";
 /// Names a file: while it is there, the shim fails.
 const SICK: &str = "HGAD_SICK";
+
+/// Set, a child keeps the pictures of all its parts, in the folder `pictures`, of which there is room for a few.
+const PICTURES: &str = "HGAD_PICTURES";
 
 /// How often a writer is killed; more often by hand.
 fn kills() -> usize {
@@ -44,7 +52,7 @@ fn part(number: u64) -> PartRecord {
     PartRecord {
         part: PartId(number),
         lane: None,
-        ticket: None,
+        ticket: Some(Ticket(number)),
         seen: None,
         frame: Some(number),
         origin: "camera".into(),
@@ -64,6 +72,19 @@ fn part(number: u64) -> PartRecord {
     }
 }
 
+/// A picture of some hundred bytes.
+fn frame(number: u64) -> Arc<Frame> {
+    Arc::new(Frame {
+        number,
+        captured: Monotonic::now(),
+        stamp: StampSource::Received,
+        origin: "camera".into(),
+        product: None,
+        image: RgbImage::from_pixel(8, 8, Rgb([number as u8, (number >> 8) as u8, 7])),
+        original: None,
+    })
+}
+
 /// Not a test: what a child of the tests below does, until it is killed. It says how many records are on disk.
 #[test]
 fn a_child_writes_until_it_is_killed() {
@@ -71,6 +92,11 @@ fn a_child_writes_until_it_is_killed() {
     let config = AuditConfig {
         sync: if std::env::var_os("HGAD_GROUP").is_some() { SyncPolicy::Group } else { SyncPolicy::EveryRecord },
         rotation: RotationConfig { bytes: Some(20_000), daily: false },
+        pictures: std::env::var_os(PICTURES).map(|_| PicturesConfig {
+            sample: 1.0,
+            keep_bytes: Some(2_000),
+            ..PicturesConfig::in_folder(Path::new(&folder).join("pictures"))
+        }),
         ..AuditConfig::in_file(Path::new(&folder).join("audit.jsonl"))
     };
     let log = AuditLog::open(&config, &run_start()).unwrap();
@@ -78,6 +104,9 @@ fn a_child_writes_until_it_is_killed() {
         std::fs::write(sick, "").unwrap();
     }
     for number in 0.. {
+        if config.pictures.is_some() {
+            log.saw(Ticket(number), true, &frame(number));
+        }
         log.part(&part(number), PartContext { bundle: Digest::zero() }).unwrap();
         // One write a line, so that the other side never reads a part of one.
         let told = format!("\nON DISK {}\n", log.on_disk());
@@ -100,14 +129,26 @@ impl Writer {
         Self::on_a_sick_disk(folder, shim, None)
     }
 
-    /// With `sick`, a seed, half of the steps in the folder fail once the log is open.
-    fn on_a_sick_disk(folder: &Path, shim: Option<&Shim>, sick: Option<usize>) -> Self {
+    /// One that keeps pictures, and removes them at once.
+    fn with_pictures(folder: &Path, shim: &Shim) -> Self {
+        let mut command = Self::command(folder);
+        command.env(PICTURES, "");
+        shim.watch(&mut command, folder);
+        Writer { child: command.spawn().unwrap() }
+    }
+
+    fn command(folder: &Path) -> Command {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", "a_child_writes_until_it_is_killed", "--nocapture", "--test-threads=1"]);
         command.env(CHILD, folder).stdout(Stdio::piped()).stderr(Stdio::null());
+        command
+    }
+
+    /// With `sick`, a seed, half of the steps in the folder fail once the log is open.
+    fn on_a_sick_disk(folder: &Path, shim: Option<&Shim>, sick: Option<usize>) -> Self {
+        let mut command = Self::command(folder);
         if let Some(shim) = shim {
-            command.env("LD_PRELOAD", &shim.library).env("HGAD_SYNCED", &shim.notes);
-            command.env("HGAD_NAMES", &shim.names).env("HGAD_FOLDER", folder);
+            shim.watch(&mut command, folder);
             if let Some(sick) = sick {
                 let _ = std::fs::remove_file(&shim.sick);
                 command.env(SICK, &shim.sick).env("HGAD_FAILS", sick.to_string());
@@ -347,6 +388,14 @@ impl Shim {
     }
 }
 
+impl Shim {
+    /// Lets it see what the command forces onto the disk.
+    fn watch(&self, command: &mut Command, folder: &Path) {
+        command.env("LD_PRELOAD", &self.library).env("HGAD_SYNCED", &self.notes);
+        command.env("HGAD_NAMES", &self.names).env("HGAD_FOLDER", folder);
+    }
+}
+
 /// A file whatever its name, as the shim writes it: a number is given again, so the moment in which the file was made belongs to it.
 fn which(path: &Path) -> String {
     let found = path.metadata().unwrap();
@@ -420,6 +469,44 @@ fn a_power_cut_loses_nothing_that_was_on_disk() {
         promised = found;
         carry_away(&log, &mut promised);
     }
+}
+
+/// Of what the log says, some is lost; what was removed is gone, as on a file system that brings that to the disk at once.
+#[test]
+fn whatever_moment_the_power_goes_the_log_tells_who_removed_a_picture() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(shim) = Shim::new(folder.path()) else { return };
+    let (log, pictures) = (folder.path().join("audit.jsonl"), folder.path().join("pictures"));
+    let mut random = ChaCha8Rng::seed_from_u64(14);
+    let (mut gone, mut there) = (0, 0);
+    for cut in 0..kills() {
+        let writer = Writer::with_pictures(folder.path(), &shim);
+        writer.kill_after(Duration::from_micros(random.random_range(0..300_000)));
+        lose_names(folder.path(), &shim.names, &mut random);
+        lose_power(folder.path(), &shim.notes, &mut random);
+        check(&log);
+        let removed = Removed::of(&log, &pictures, Range::default()).unwrap();
+        Query::of_kind(Kind::Part.as_str())
+            .each_part(&log, |part, run| {
+                let Some(picture) = part.picture.as_ref().filter(|picture| picture.file.is_some()) else {
+                    return Ok(());
+                };
+                // Nobody is accused of a run of which nothing is left.
+                std::fs::create_dir_all(pictures.join(picture.run().unwrap())).unwrap();
+                match read_picture(&pictures, picture).unwrap() {
+                    Stored::Whole(_) => there += 1,
+                    Stored::Gone(why) => {
+                        gone += 1;
+                        let is_told = removed.explains(picture, part.verdict.as_deref());
+                        assert!(is_told, "power cut {cut}: {why}, and the log does not tell who removed it ({run:?})");
+                    }
+                    other => panic!("power cut {cut}: {other:?}"),
+                }
+                Ok(())
+            })
+            .unwrap();
+    }
+    assert!(gone > 0 && there > 0, "{gone} gone, {there} there");
 }
 
 /// Files get no new names, and the folder is not forced onto the disk, now and then; the writer is killed in between, and every other time

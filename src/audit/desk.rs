@@ -66,6 +66,13 @@ impl Queue {
         Ok(())
     }
 
+    /// Takes a record that may as well come later, or never; gives its number among all that were taken, or `None` for one that was not.
+    fn offer(&mut self, body: Body) -> Option<u64> {
+        let is_open = !self.closing && !self.ended && self.failure.is_none() && self.open() < self.room;
+        is_open.then(|| self.waiting.push_back(Waiting::new(body)))?;
+        Some(self.on_disk + self.open() as u64)
+    }
+
     /// Moves what waits to the end of `batch`, which the writer has in hand from now on.
     pub(super) fn take_into(&mut self, batch: &mut VecDeque<Waiting>) {
         batch.append(&mut self.waiting);
@@ -126,6 +133,19 @@ impl Desk {
         let taken = self.queue().put(body);
         self.work.notify_one();
         taken
+    }
+
+    /// Takes a record, if the disk takes what is written; nothing is lost, and nobody told, if not. Once [`Desk::on_disk`] is as much as
+    /// the number that is given back, the record is on disk.
+    pub(super) fn offer(&self, body: Body) -> Option<u64> {
+        let number = self.queue().offer(body);
+        self.work.notify_one();
+        number
+    }
+
+    /// So many records are on disk.
+    pub(super) fn on_disk(&self) -> u64 {
+        self.queue().on_disk
     }
 
     pub(super) fn health(&self, patience: Duration) -> Result<(), String> {

@@ -11,7 +11,7 @@ use super::copier::{self, Copier};
 use super::deciders::Deciders;
 use super::desk::Refused;
 use super::past::{self, Past, Signing};
-use super::pictures::Album;
+use super::pictures::{Album, Shelf};
 use super::place::Place;
 use super::record::{Body, PartContext, RunStart, Setting, wall_time};
 use super::rotation::{self, Rotation};
@@ -201,7 +201,7 @@ impl AuditLog {
         let (mut file, past) = Newest::open(path, signing.as_ref())?;
         let started = Monotonic::now();
         let name = run_name(started);
-        let album = config.pictures.as_ref().map(|pictures| Album::open(pictures, &name)).transpose()?;
+        let shelf = config.pictures.as_ref().map(|pictures| Shelf::open(pictures, &name)).transpose()?;
         let places = config.signing.as_ref();
         let setting = Setting {
             deciders: Deciders::of(run),
@@ -221,6 +221,12 @@ impl AuditLog {
         };
         let tail = Tail::new(Box::new(file), end, notary, rotation);
         let writer = Writer::start(tail, config.sync, config.keep_records, PATIENCE)?;
+        let album = config
+            .pictures
+            .as_ref()
+            .zip(shelf)
+            .map(|(pictures, shelf)| Album::start(shelf, pictures, &name, writer.desk()));
+        let album = album.transpose()?;
         let (path, when_full) = (path.clone(), config.when_full);
         Ok(AuditLog { path, run: name, writer, copiers, album, when_full, clock: Mutex::default() })
     }

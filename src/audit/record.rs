@@ -165,16 +165,24 @@ impl Body {
         Self::event(Kind::Picture, at, Picture { part: part.0, picture })
     }
 
-    /// So many pictures of passes or of rejects were removed, of days up to `until`.
-    pub(super) fn pictures_removed(at: Monotonic, of: &str, pictures: u64, bytes: u64, until: &str) -> Self {
+    /// So many pictures of passes or of rejects are removed from now on, of days up to `until`; `last` is the file of the last of them.
+    pub(super) fn pictures_removed(
+        at: Monotonic,
+        of: &str,
+        pictures: u64,
+        bytes: u64,
+        until: &str,
+        last: &str,
+    ) -> Self {
         #[derive(Serialize)]
         struct Removed<'a> {
             of: &'a str,
             pictures: u64,
             bytes: u64,
             until: &'a str,
+            last: &'a str,
         }
-        Self::event(Kind::PicturesRemoved, at, Removed { of, pictures, bytes, until })
+        Self::event(Kind::PicturesRemoved, at, Removed { of, pictures, bytes, until, last })
     }
 
     /// A device's health changed.

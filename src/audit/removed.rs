@@ -7,12 +7,37 @@ use super::query::Query;
 use super::read::{self, PictureEntry, Range};
 use crate::Result;
 
-/// Until which days retention removed pictures, as far as a log tells it.
+/// Up to which pictures retention removed them, as far as a log tells it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Removed {
     folder: PathBuf,
-    passes: Option<String>,
-    rejects: Option<String>,
+    passes: Option<Place>,
+    rejects: Option<Place>,
+}
+
+/// Where a picture is in the order in which those of one kind are removed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    /// Days are written so that texts compare as they do.
+    day: String,
+    file: Last,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Last {
+    /// Of a run, of this name.
+    File(String, String),
+    /// All of the day: an older program did not say more.
+    Day,
+}
+
+impl Place {
+    /// Of `RUN/DAY/NAME`.
+    fn of(file: &str) -> Option<Self> {
+        let (run, rest) = file.split_once('/')?;
+        let (day, name) = rest.split_once('/')?;
+        Some(Place { day: day.to_owned(), file: Last::File(run.to_owned(), name.to_owned()) })
+    }
 }
 
 impl Removed {
@@ -28,13 +53,13 @@ impl Removed {
         let path = newest.as_deref().unwrap_or(path);
         let mut removed = Removed { folder: folder.to_owned(), ..Removed::default() };
         Query { range, ..Query::of_kind(Kind::PicturesRemoved.as_str()) }.each(path, |_, entry, _| {
-            let until = match entry.of.as_deref() {
+            let upto = match entry.of.as_deref() {
                 Some("passes") => &mut removed.passes,
                 Some("rejects") => &mut removed.rejects,
                 _ => return Ok(true),
             };
-            // Days are written so that texts compare as they do.
-            *until = until.take().max(entry.until.clone());
+            let day = || entry.until.clone().map(|day| Place { day, file: Last::Day });
+            *upto = upto.take().max(entry.last.as_deref().and_then(Place::of).or_else(day));
             Ok(true)
         })?;
         Ok(removed)
@@ -46,9 +71,9 @@ impl Removed {
         if picture.run().is_none_or(|run| !self.folder.join(run).is_dir()) {
             return true;
         }
-        let day = picture.file.as_deref().and_then(|file| file.split('/').nth(1));
-        let until = if verdict == Some("pass") { &self.passes } else { &self.rejects };
-        day.is_some_and(|day| until.as_deref().is_some_and(|until| day <= until))
+        let place = picture.file.as_deref().and_then(Place::of);
+        let upto = if verdict == Some("pass") { &self.passes } else { &self.rejects };
+        place.is_some_and(|place| upto.as_ref().is_some_and(|upto| place <= *upto))
     }
 }
 
@@ -81,5 +106,16 @@ mod tests {
         };
         assert!(explains("2026-11-20", "pass") && !explains("2026-11-21", "pass"));
         assert!(explains("2026-11-02", "reject") && !explains("2026-11-20", "unknown"));
+        // A newer program says which picture of the day was the last.
+        let last = "\"last\":\"run/2026-11-02/00000011-reject.jpg\",\"until\"";
+        let newer = record(3, "rejects", "2026-11-02").replace("\"until\"", last);
+        std::fs::write(&log, newer).unwrap();
+        let removed = Removed::of(&log, folder.path(), Range::default()).unwrap();
+        let explains = |file: &str| {
+            let json = format!("{{\"why\":\"reject\",\"file\":\"run/{file}\"}}");
+            removed.explains(&serde_json::from_str(&json).unwrap(), Some("reject"))
+        };
+        assert!(explains("2026-11-01/00000012-reject.jpg") && explains("2026-11-02/00000011-reject.jpg"));
+        assert!(!explains("2026-11-02/00000012-reject.jpg"), "of the same day, and nobody said so");
     }
 }

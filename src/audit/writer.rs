@@ -53,7 +53,12 @@ impl Writer {
     }
 
     pub(super) fn on_disk(&self) -> u64 {
-        self.desk.queue().on_disk
+        self.desk.on_disk()
+    }
+
+    /// Where those leave their records who have to know when they are on disk.
+    pub(super) fn desk(&self) -> Arc<Desk> {
+        self.desk.clone()
     }
 
     pub(super) fn health(&self) -> std::result::Result<(), String> {

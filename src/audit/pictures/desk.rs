@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::retention::Removed;
+use super::retention::Batch;
 use super::shelf::Shelf;
 use super::{Claim, Held, NO_ROOM, NONE, Outcome, Pictured, Tally};
+use crate::audit::desk::Desk as Log;
 use crate::audit::record::{Body, PartContext};
 use crate::line::{PartId, PartRecord};
 use crate::time::Monotonic;
@@ -20,6 +21,8 @@ const HANGS: Duration = Duration::from_secs(5);
 const TOLD: Duration = Duration::from_secs(1);
 /// How often old pictures are looked for.
 const SWEEP: Duration = Duration::from_secs(60);
+/// How often it is looked whether the log tells of a removal.
+const TELLING: Duration = Duration::from_millis(50);
 /// How nice the thread is: whoever decides about parts comes first.
 const NICE: libc::c_int = 10;
 
@@ -85,6 +88,10 @@ struct State {
     tally: Tally,
     /// Pictures that got to an end: a disk that works makes this rise.
     done: u64,
+    /// Pictures may have to be removed, or are to be once the log tells of it.
+    removing: bool,
+    /// The run has ended: nothing more is removed than the log tells of already.
+    leaving: bool,
     closing: bool,
     ended: bool,
 }
@@ -113,6 +120,11 @@ impl State {
             (None, Some(picture)) => Some(Body::picture(Monotonic::now(), part, &picture)),
             (None, None) => None,
         });
+    }
+
+    /// Whether something is left to be done.
+    fn is_busy(&self) -> bool {
+        self.in_hand.is_some() || !self.jobs.is_empty() || self.removing
     }
 
     /// Jobs at the front that need no disk.
@@ -172,16 +184,20 @@ pub(super) struct Desk {
 }
 
 impl Desk {
+    /// What is removed is told to `log` before.
+    ///
     /// # Errors
     ///
     /// The system gives no thread.
-    pub(super) fn start(shelf: Shelf) -> Result<Arc<Self>> {
+    pub(super) fn start(shelf: Shelf, log: Arc<Log>) -> Result<Arc<Self>> {
         let desk = Arc::new(Desk::default());
+        // What runs before left is looked at first.
+        desk.state().removing = true;
         let ends = Ends(desk.clone());
         let thread = std::thread::Builder::new().name("pictures".into()).spawn(move || {
             // SAFETY: no memory is involved. On Linux this is the calling thread alone; a refusal does no harm.
             unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
-            work(&ends.0, shelf);
+            work(&ends.0, shelf, &log);
         });
         thread.map_err(|error| Error::device("the system gives no thread for the pictures").because(error))?;
         Ok(desk)
@@ -228,17 +244,33 @@ impl Desk {
         let mut state = self.state();
         loop {
             let before = state.done;
-            let waits = |state: &mut State| {
-                !state.ended && state.done == before && (state.in_hand.is_some() || !state.jobs.is_empty())
-            };
+            let waits = |state: &mut State| !state.ended && state.done == before && state.is_busy();
             let waited = self.settled.wait_timeout_while(state, patience, waits);
             let (after, waited) = waited.unwrap_or_else(PoisonError::into_inner);
             state = after;
-            if state.ended || waited.timed_out() || (state.in_hand.is_none() && state.jobs.is_empty()) {
+            if state.ended || waited.timed_out() || !state.is_busy() {
+                state.leaving = true;
                 state.overtake(Duration::ZERO);
                 return std::mem::take(&mut state.finished);
             }
         }
+    }
+
+    /// Whether something may be removed; then it is waited for at the end.
+    fn may_remove(&self) -> bool {
+        let mut state = self.state();
+        state.removing = !state.leaving && !state.closing;
+        state.removing
+    }
+
+    /// What was to be removed is, as far as `note` does not tell otherwise.
+    fn removed(&self, note: Option<Body>) {
+        let mut state = self.state();
+        state.removing = false;
+        state.done += 1;
+        state.finished.extend(note);
+        drop(state);
+        self.settled.notify_all();
     }
 
     pub(super) fn tally(&self) -> Tally {
@@ -261,18 +293,50 @@ impl Drop for Ends {
     }
 }
 
-/// Writes pictures until the desk is closed and none waits.
-fn work(desk: &Desk, mut shelf: Shelf) {
-    let mut swept = None::<Instant>;
-    loop {
-        if shelf.is_over_full() || swept.is_none_or(|swept| swept.elapsed() >= SWEEP) {
-            swept = Some(Instant::now());
-            let removed = shelf.sweep();
-            desk.state().finished.extend(removed.iter().map(Removed::record));
+/// Pictures that go once the log tells of it.
+struct Removal {
+    batches: Vec<Batch>,
+    /// So many records are on disk then.
+    told: u64,
+}
+
+impl Removal {
+    /// Tells the log what is to be removed; `None` where that is nothing, or the log takes no records.
+    fn announce(batches: Vec<Batch>, log: &Log) -> Option<Self> {
+        let mut removal = None::<Removal>;
+        for batch in batches {
+            let Some(told) = log.offer(batch.record()) else { break };
+            let removal = removal.get_or_insert_with(|| Removal { batches: Vec::new(), told });
+            removal.batches.push(batch);
+            removal.told = told;
         }
-        let (part, claim, held) = match next(desk) {
+        removal
+    }
+}
+
+/// Writes pictures until the desk is closed and none waits.
+fn work(desk: &Desk, mut shelf: Shelf, log: &Log) {
+    let mut swept = None::<Instant>;
+    let mut removal = None::<Removal>;
+    loop {
+        if let Some(Removal { batches, .. }) = removal.take_if(|removal| log.on_disk() >= removal.told) {
+            let left = shelf.remove(&batches);
+            desk.removed(left.map(|left| {
+                let text = format!("{} pictures that were to be removed could not be: {}", left.files, left.why);
+                Body::note(Monotonic::now(), &text)
+            }));
+        }
+        let is_time = || shelf.is_over_full() || swept.is_none_or(|swept| swept.elapsed() >= SWEEP);
+        if removal.is_none() && is_time() {
+            swept = Some(Instant::now());
+            removal = if desk.may_remove() { Removal::announce(shelf.doomed(), log) } else { None };
+            if removal.is_none() {
+                desk.removed(None);
+            }
+        }
+        let (part, claim, held) = match next(desk, if removal.is_some() { TELLING } else { SWEEP }) {
             Next::Picture(part, claim, held) => (part, claim, held),
-            Next::Sweep => continue,
+            Next::Look => continue,
             Next::End => return,
         };
         let stored = shelf.store(part, claim.why, &held.shot);
@@ -284,6 +348,7 @@ fn work(desk: &Desk, mut shelf: Shelf) {
             Err(error) => Pictured::missing(claim, error.line()),
         };
         state.done += 1;
+        state.removing |= shelf.is_over_full();
         if let Some(InHand { part, record, .. }) = state.in_hand.take() {
             state.tell(part, record, Some(picture));
         }
@@ -297,12 +362,13 @@ fn work(desk: &Desk, mut shelf: Shelf) {
 enum Next {
     /// It writes a picture.
     Picture(PartId, Claim, Held),
-    /// It looks for old ones.
-    Sweep,
+    /// It looks for old ones, or whether it may remove them.
+    Look,
     End,
 }
 
-fn next(desk: &Desk) -> Next {
+/// Waits for something to do, for `patience` at most.
+fn next(desk: &Desk, patience: Duration) -> Next {
     let mut state = desk.state();
     loop {
         state.pass_on();
@@ -313,10 +379,10 @@ fn next(desk: &Desk) -> Next {
         if state.closing {
             return Next::End;
         }
-        let (after, waited) = desk.work.wait_timeout(state, SWEEP).unwrap_or_else(PoisonError::into_inner);
+        let (after, waited) = desk.work.wait_timeout(state, patience).unwrap_or_else(PoisonError::into_inner);
         state = after;
         if waited.timed_out() {
-            return Next::Sweep;
+            return Next::Look;
         }
     }
 }

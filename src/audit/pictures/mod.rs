@@ -15,7 +15,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use self::desk::{Desk, Job};
-use self::shelf::Shelf;
+pub(super) use self::shelf::Shelf;
+use super::desk::Desk as Log;
 use super::record::{Body, PartContext};
 use crate::Result;
 use crate::camera::Shot;
@@ -170,14 +171,13 @@ pub(super) fn kept(config: &PicturesConfig) -> std::io::Result<u64> {
 }
 
 impl Album {
-    /// Opens the pictures' folder for the run of this name, and starts the thread.
+    /// Starts the thread that writes pictures of the run of this name onto `shelf`, and tells `log` before it removes any.
     ///
     /// # Errors
     ///
-    /// The folder cannot be made or read, or the system gives no thread.
-    pub(super) fn open(config: &PicturesConfig, run: &str) -> Result<Self> {
-        let shelf = Shelf::open(config, run)?;
-        let desk = Desk::start(shelf)?;
+    /// The system gives no thread.
+    pub(super) fn start(shelf: Shelf, config: &PicturesConfig, run: &str, log: Arc<Log>) -> Result<Self> {
+        let desk = Desk::start(shelf, log)?;
         let (front, taken) = (Mutex::default(), Arc::default());
         Ok(Album { run: run.to_owned(), sample: config.sample, around: config.around, taken, front, desk })
     }
@@ -275,8 +275,8 @@ impl Album {
         self.desk.health()
     }
 
-    /// Waits until all that was given is on disk, as long as something gets there at least every `patience`. The records of
-    /// the rest come without their pictures.
+    /// Waits until all that was given is on disk, and what the log tells of as removed is, as long as something gets there at least every
+    /// `patience`. The records of the rest come without their pictures, and nothing more is removed.
     pub(super) fn flush(&self, patience: Duration) -> Vec<Body> {
         self.desk.flush(patience)
     }

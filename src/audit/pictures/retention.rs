@@ -21,6 +21,12 @@ struct Lot {
     run: String,
 }
 
+impl Lot {
+    fn folder(&self, pictures: &Path) -> PathBuf {
+        pictures.join(&self.run).join(&self.day)
+    }
+}
+
 #[derive(Debug, Clone, Copy, Default)]
 struct Amount {
     files: u64,
@@ -44,21 +50,43 @@ pub(super) struct Stock {
     keep_bytes: Option<u64>,
 }
 
-/// Pictures that were removed.
+/// A picture that is to be removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Removed {
-    pub(super) grave: bool,
-    pub(super) files: u64,
-    pub(super) bytes: u64,
-    /// The newest day that they are of.
-    pub(super) until: String,
+struct Doomed {
+    lot: Lot,
+    path: PathBuf,
+    bytes: u64,
 }
 
-impl Removed {
+/// Pictures of passes or of rejects that are to be removed, at least one. The log tells of them before the first of them goes: whoever
+/// finds one gone finds out there who removed it, whatever moment the program is killed in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Batch(Vec<Doomed>);
+
+impl Batch {
     pub(super) fn record(&self) -> Body {
-        let of = if self.grave { "rejects" } else { "passes" };
-        Body::pictures_removed(Monotonic::now(), of, self.files, self.bytes, &self.until)
+        let bytes = self.0.iter().map(|doomed| doomed.bytes).sum();
+        // Cannot fail: a batch is made of pictures.
+        let last = self.0.iter().max_by(|a, b| a.place().cmp(&b.place())).expect("a batch holds pictures");
+        let (of, count) = (if last.lot.grave { "rejects" } else { "passes" }, self.0.len() as u64);
+        let file = format!("{}/{}/{}", last.lot.run, last.lot.day, name_of(&last.path));
+        Body::pictures_removed(Monotonic::now(), of, count, bytes, &last.lot.day, &file)
     }
+}
+
+impl Doomed {
+    /// The order in which pictures of one kind are removed.
+    fn place(&self) -> (&str, &str, &std::ffi::OsStr) {
+        (&self.lot.day, &self.lot.run, self.path.file_name().unwrap_or_default())
+    }
+}
+
+/// What could not be removed, though the log says that it would be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Left {
+    pub(super) files: u64,
+    /// Why, of the first of them.
+    pub(super) why: String,
 }
 
 fn is_grave(why: &str) -> bool {
@@ -108,20 +136,48 @@ impl Stock {
         self.keep_bytes.is_some_and(|most| self.bytes > most)
     }
 
-    /// Removes what is too old on the day `today`, and as much as is too much. While nobody keeps the clock right (`synchronised`), it
-    /// alone makes nothing old: somebody may have set it to another year.
-    pub(super) fn sweep(&mut self, folder: &Path, today: &str, synchronised: bool) -> Vec<Removed> {
-        let mut removed = Vec::new();
+    /// What is too old on the day `today`, and as much as is too much: passes, and then rejects. While nobody keeps the clock right
+    /// (`synchronised`), it alone makes nothing old: somebody may have set it to another year.
+    pub(super) fn doomed(&mut self, folder: &Path, today: &str, synchronised: bool) -> Vec<Batch> {
         let days = self.lots.keys().map(|lot| lot.day.clone()).collect::<BTreeSet<_>>();
-        let old = self.lots.keys().filter(|lot| self.is_old(lot, today, (!synchronised).then_some(&days)));
-        for lot in old.cloned().collect::<Vec<_>>() {
-            self.remove(folder, &lot, u64::MAX, &mut removed);
+        let is_old = |lot: &Lot| self.is_old(lot, today, (!synchronised).then_some(&days));
+        let (old, young) = self.lots.keys().cloned().partition::<Vec<_>, _>(is_old);
+        let mut doomed = Vec::new();
+        let mut left = self.bytes;
+        for lot in old {
+            left -= self.take_of(folder, &lot, u64::MAX, &mut doomed).min(left);
         }
-        while let (true, Some(most)) = (self.is_over_full(), self.keep_bytes) {
-            let Some(lot) = self.lots.keys().next().cloned() else { break };
-            self.remove(folder, &lot, self.bytes - most, &mut removed);
+        for lot in young {
+            let Some(more) = self.keep_bytes.and_then(|most| left.checked_sub(most)).filter(|more| *more > 0) else {
+                break;
+            };
+            left -= self.take_of(folder, &lot, more, &mut doomed).min(left);
         }
-        removed
+        let (rejects, passes) = doomed.into_iter().partition::<Vec<_>, _>(|doomed| doomed.lot.grave);
+        [passes, rejects].into_iter().filter(|files| !files.is_empty()).map(Batch).collect()
+    }
+
+    /// Dooms pictures of a lot, the oldest first, until so many bytes would be free; gives how many are. A lot that is not there any
+    /// more is forgotten.
+    fn take_of(&mut self, folder: &Path, lot: &Lot, bytes: u64, doomed: &mut Vec<Doomed>) -> u64 {
+        let mut files = pictures(&lot.folder(folder)).unwrap_or_default();
+        files.retain(|(why, ..)| is_grave(why) == lot.grave);
+        files.sort_by(|a, b| a.1.cmp(&b.1));
+        let all = self.lots.get(lot).map_or(0, |amount| amount.bytes);
+        if files.is_empty() {
+            self.lots.remove(lot);
+            self.bytes = self.bytes.saturating_sub(all);
+            return all;
+        }
+        let mut free = 0;
+        for (_, path, size) in files {
+            if free >= bytes {
+                return free;
+            }
+            free += size;
+            doomed.push(Doomed { lot: lot.clone(), path, bytes: size });
+        }
+        all
     }
 
     /// Whether a lot is too old on the day `today`. With `days`, those of which there are pictures, as many of them must have come after it
@@ -136,48 +192,43 @@ impl Stock {
         today.since(day).is_ok_and(|age| age.get_days() > keep) && days.is_none_or(|days| after(days) > keep as usize)
     }
 
-    /// Removes pictures of a lot, the oldest first, until so many bytes are free. What cannot be removed is not counted any
-    /// longer, since it must not be tried for ever, and is not told of as removed either.
-    fn remove(&mut self, folder: &Path, lot: &Lot, bytes: u64, removed: &mut Vec<Removed>) {
-        let place = folder.join(&lot.run).join(&lot.day);
-        let mut files = pictures(&place).unwrap_or_default();
-        files.retain(|(why, ..)| is_grave(why) == lot.grave);
-        files.sort_by(|a, b| a.1.cmp(&b.1));
-        let (mut tried, mut gone) = (Amount::default(), Amount::default());
-        let mut left = files.len();
-        for (_, path, size) in files {
-            if tried.bytes >= bytes {
-                break;
-            }
-            left -= 1;
-            tried.count(size);
-            match std::fs::remove_file(&path) {
-                Ok(()) => gone.count(size),
-                Err(error) => log::warn!("picture {} cannot be removed: {error}", path.display()),
+    /// Removes pictures that the log has told of. What cannot be removed is not counted any longer, since it must not be tried for
+    /// ever; it is given back.
+    pub(super) fn remove(&mut self, folder: &Path, batches: &[Batch]) -> Option<Left> {
+        let mut left = None::<Left>;
+        let mut tried = BTreeMap::<&Lot, Amount>::new();
+        for doomed in batches.iter().flat_map(|batch| &batch.0) {
+            tried.entry(&doomed.lot).or_default().count(doomed.bytes);
+            match std::fs::remove_file(&doomed.path) {
+                Ok(()) => {}
+                // Somebody else did.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    log::warn!("picture {} cannot be removed: {error}", doomed.path.display());
+                    let why = format!("{}: {error}", doomed.path.display());
+                    left.get_or_insert(Left { files: 0, why }).files += 1;
+                }
             }
         }
-        let amount = self.lots.remove(lot).unwrap_or_default();
-        self.bytes = self.bytes.saturating_sub(if left > 0 { tried.bytes } else { amount.bytes });
-        if left > 0 {
-            let (files, bytes) = (left as u64, amount.bytes.saturating_sub(tried.bytes));
-            self.lots.insert(lot.clone(), Amount { files, bytes });
-        } else {
+        for (lot, tried) in tried {
+            self.forget(lot, tried);
             // Other pictures of that day, or of another day, may be left: then they stay.
-            let _ = std::fs::remove_dir(&place).and_then(|()| std::fs::remove_dir(folder.join(&lot.run)));
+            let _ = std::fs::remove_dir(lot.folder(folder)).and_then(|()| std::fs::remove_dir(folder.join(&lot.run)));
         }
-        if gone.files == 0 {
-            return;
-        }
-        match removed.last_mut().filter(|last| last.grave == lot.grave) {
-            Some(last) => {
-                last.files += gone.files;
-                last.bytes += gone.bytes;
-                last.until = last.until.clone().max(lot.day.clone());
-            }
-            None => {
-                let (files, bytes) = (gone.files, gone.bytes);
-                removed.push(Removed { grave: lot.grave, files, bytes, until: lot.day.clone() });
-            }
+        left
+    }
+
+    /// So much of a lot is not there any more, or cannot be removed.
+    fn forget(&mut self, lot: &Lot, tried: Amount) {
+        let Some(amount) = self.lots.get_mut(lot) else { return };
+        if amount.files <= tried.files {
+            let bytes = amount.bytes;
+            self.lots.remove(lot);
+            self.bytes = self.bytes.saturating_sub(bytes);
+        } else {
+            amount.files -= tried.files;
+            amount.bytes = amount.bytes.saturating_sub(tried.bytes);
+            self.bytes = self.bytes.saturating_sub(tried.bytes);
         }
     }
 }
@@ -209,6 +260,27 @@ mod tests {
 
     struct Folder(tempfile::TempDir);
 
+    /// What a record says.
+    #[derive(Debug, PartialEq, serde::Deserialize)]
+    struct Told {
+        of: String,
+        pictures: u64,
+        bytes: u64,
+        until: String,
+        last: String,
+    }
+
+    impl Told {
+        fn of(batch: &Batch) -> Self {
+            serde_json::from_str(&batch.record().0).unwrap()
+        }
+
+        fn new(of: &str, pictures: u64, last: &str) -> Self {
+            let until = last.split('/').nth(1).unwrap().into();
+            Told { of: of.into(), pictures, bytes: 100 * pictures, until, last: last.into() }
+        }
+    }
+
     impl Folder {
         /// With a picture of 100 bytes for each `RUN/DAY/NAME`.
         fn with(files: &[&str]) -> Self {
@@ -221,7 +293,7 @@ mod tests {
             folder
         }
 
-        fn sweep(&self, change: impl FnOnce(&mut PicturesConfig)) -> (Vec<Removed>, Vec<String>) {
+        fn sweep(&self, change: impl FnOnce(&mut PicturesConfig)) -> (Vec<Told>, Vec<String>) {
             self.sweep_on("2026-11-24", true, change)
         }
 
@@ -230,16 +302,21 @@ mod tests {
             today: &str,
             synchronised: bool,
             change: impl FnOnce(&mut PicturesConfig),
-        ) -> (Vec<Removed>, Vec<String>) {
+        ) -> (Vec<Told>, Vec<String>) {
             let mut config = PicturesConfig::in_folder(self.0.path().into());
             change(&mut config);
-            let removed = Stock::take(&config).unwrap().sweep(self.0.path(), today, synchronised);
+            let mut stock = Stock::take(&config).unwrap();
+            let batches = stock.doomed(self.0.path(), today, synchronised);
+            let before = stock.bytes();
+            stock.remove(self.0.path(), &batches);
+            let told = batches.iter().map(Told::of).collect::<Vec<_>>();
+            assert_eq!(before - stock.bytes(), told.iter().map(|told| told.bytes).sum::<u64>());
             let days = folders(self.0.path()).unwrap().into_iter().flat_map(|run| folders(&run).unwrap());
             let left =
                 days.flat_map(|day| std::fs::read_dir(day).unwrap().map(|entry| name_of(&entry.unwrap().path())));
             let mut left = left.collect::<Vec<_>>();
             left.sort();
-            (removed, left)
+            (told, left)
         }
     }
 
@@ -253,15 +330,15 @@ mod tests {
             "b/2026-11-24/00000002-unknown.png",
         ];
         let (removed, left) = Folder::with(&files).sweep(|config| config.keep_days = Some(10));
-        assert_eq!(removed, [Removed { grave: false, files: 1, bytes: 100, until: "2026-11-01".into() }]);
+        assert_eq!(removed, [Told::new("passes", 1, files[0])]);
         assert_eq!(left.len(), 4);
         let by_space = |most| Folder::with(&files).sweep(|config| config.keep_bytes = Some(most));
         assert_eq!(by_space(500).0, []);
         let (removed, left) = by_space(250);
-        assert_eq!(removed, [Removed { grave: false, files: 3, bytes: 300, until: "2026-11-24".into() }]);
+        assert_eq!(removed, [Told::new("passes", 3, files[3])]);
         assert_eq!(left, ["00000002-reject.jpg", "00000002-unknown.png"]);
         let (removed, left) = by_space(100);
-        assert_eq!((removed.len(), removed[1].files), (2, 1));
+        assert_eq!((removed.len(), &removed[1]), (2, &Told::new("rejects", 1, files[1])));
         assert_eq!(left, ["00000002-unknown.png"], "the newest reject is the last to go");
         let (_, left) = Folder::with(&files).sweep(|config| {
             (config.keep_days, config.keep_rejects_days) = (Some(5), Some(20));
@@ -277,7 +354,7 @@ mod tests {
             "a/2026-11-01/notes-of-somebody.txt",
         ]);
         let (removed, left) = folder.sweep(|config| config.keep_bytes = Some(150));
-        assert_eq!((removed[0].files, removed[0].bytes), (1, 100));
+        assert_eq!(removed, [Told::new("passes", 1, "a/2026-11-01/00000001-sample.png")]);
         assert_eq!(left, ["00000010-sample.png", "notes-of-somebody.txt"]);
         let (_, left) = folder.sweep(|config| config.keep_days = Some(1));
         assert_eq!(left, ["notes-of-somebody.txt"]);
@@ -298,14 +375,37 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_removed_is_not_told_of_as_removed() {
+    fn what_could_not_be_removed_is_told_of_and_not_tried_for_ever() {
         let folder = Folder::with(&["a/2026-11-01/00000001-sample.png", "a/2026-11-01/00000003-sample.png"]);
         // A folder of a picture's name is none that can be removed as a file.
         std::fs::create_dir(folder.0.path().join("a/2026-11-01/00000002-sample.png")).unwrap();
-        let (removed, left) = folder.sweep(|config| config.keep_days = Some(1));
-        assert_eq!(removed, [Removed { grave: false, files: 2, bytes: 200, until: "2026-11-01".into() }]);
-        assert_eq!(left, ["00000002-sample.png"]);
-        let (removed, _) = folder.sweep(|config| config.keep_days = Some(1));
-        assert_eq!(removed, [], "nothing happened");
+        let mut config = PicturesConfig::in_folder(folder.0.path().into());
+        config.keep_days = Some(1);
+        let mut stock = Stock::take(&config).unwrap();
+        let batches = stock.doomed(folder.0.path(), "2026-11-24", true);
+        assert_eq!(Told::of(&batches[0]).pictures, 3);
+        let left = stock.remove(folder.0.path(), &batches).unwrap();
+        assert!(left.files == 1 && left.why.contains("00000002-sample.png"), "{left:?}");
+        assert_eq!(std::fs::read_dir(folder.0.path().join("a/2026-11-01")).unwrap().count(), 1);
+        assert!(stock.doomed(folder.0.path(), "2026-11-24", true).is_empty());
+    }
+
+    #[test]
+    fn nothing_goes_before_it_is_told_of_and_what_goes_meanwhile_is_not_counted_for_ever() {
+        let folder = Folder::with(&["a/2026-11-01/00000001-sample.png", "b/2026-11-02/00000001-sample.png"]);
+        let mut config = PicturesConfig::in_folder(folder.0.path().into());
+        config.keep_bytes = Some(100);
+        let mut stock = Stock::take(&config).unwrap();
+        let batches = stock.doomed(folder.0.path(), "2026-11-24", true);
+        assert_eq!(Told::of(&batches[0]), Told::new("passes", 1, "a/2026-11-01/00000001-sample.png"));
+        assert!(folder.0.path().join("a/2026-11-01/00000001-sample.png").exists() && stock.is_over_full());
+        // Somebody removes it by hand, and the rest.
+        std::fs::remove_dir_all(folder.0.path().join("a")).unwrap();
+        assert_eq!(stock.remove(folder.0.path(), &batches), None);
+        assert!(!stock.is_over_full());
+        std::fs::remove_dir_all(folder.0.path().join("b")).unwrap();
+        stock.keep_bytes = Some(0);
+        assert!(stock.doomed(folder.0.path(), "2026-11-24", true).is_empty());
+        assert!(!stock.is_over_full());
     }
 }

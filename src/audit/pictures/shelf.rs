@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder, RgbImage};
 
-use super::retention::{Removed, Stock};
+use super::retention::{Batch, Left, Stock};
 use super::{Kept, Why};
 use crate::audit::is_synchronised;
 use crate::audit::record::wall_time;
@@ -18,7 +18,7 @@ use crate::line::PartId;
 use crate::time::Monotonic;
 use crate::{Error, Result};
 
-pub(super) struct Shelf {
+pub(in crate::audit) struct Shelf {
     folder: PathBuf,
     run: String,
     stock: Stock,
@@ -30,7 +30,7 @@ impl Shelf {
     /// # Errors
     ///
     /// The run's folder cannot be made, or what was kept before cannot be listed.
-    pub(super) fn open(config: &PicturesConfig, run: &str) -> Result<Self> {
+    pub(in crate::audit) fn open(config: &PicturesConfig, run: &str) -> Result<Self> {
         let folder = config.folder.clone();
         let failed = |error| {
             Error::device(format!("pictures cannot be kept in {}", folder.display()))
@@ -90,10 +90,15 @@ impl Shelf {
         self.stock.is_over_full()
     }
 
-    /// Removes what need not be kept any longer.
-    pub(super) fn sweep(&mut self) -> Vec<Removed> {
+    /// What need not be kept any longer.
+    pub(super) fn doomed(&mut self) -> Vec<Batch> {
         let today = wall_time(Monotonic::now())[..10].to_owned();
-        self.stock.sweep(&self.folder, &today, is_synchronised())
+        self.stock.doomed(&self.folder, &today, is_synchronised())
+    }
+
+    /// Removes pictures that the log has told of; gives what could not be.
+    pub(super) fn remove(&mut self, batches: &[Batch]) -> Option<Left> {
+        self.stock.remove(&self.folder, batches)
     }
 }
 

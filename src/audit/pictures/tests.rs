@@ -224,3 +224,105 @@ fn a_folder_that_cannot_be_made_is_found_at_the_start() {
     assert_eq!(error.kind().exit_code(), 3);
     assert!(error.report().contains("pictures cannot be kept"), "{}", error.report());
 }
+
+/// Names of the pictures below `folder`.
+fn kept_in(folder: &std::path::Path) -> Vec<String> {
+    let entries = |path: std::path::PathBuf| std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
+    let days = entries(folder.into()).filter(|run| run.is_dir()).flat_map(entries);
+    let mut names = days.flat_map(entries).map(|file| file.file_name().unwrap().to_string_lossy().into_owned());
+    let mut names = names.by_ref().collect::<Vec<_>>();
+    names.sort();
+    names
+}
+
+/// Waits until all that was given is on disk or told of as missing; what is to be removed may still be there.
+fn wait_for(album: &Album, pictures: u64) {
+    while album.tally().kept < pictures {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn no_picture_is_removed_before_the_log_that_tells_of_it_is_on_disk() {
+    let folder = Folder::new();
+    let config = PicturesConfig { keep_bytes: Some(1), ..PicturesConfig::in_folder(folder.path("pictures")) };
+    // Nobody writes what is told to this log: its disk hangs.
+    let log = Arc::new(Log::new(10));
+    let album = Album::start(Shelf::open(&config, "run").unwrap(), &config, "run", log.clone()).unwrap();
+    let settle = |number: u64| {
+        let mut record = settled(number);
+        (record.ticket, record.verdict) = (Some(Ticket(number)), Verdict::Reject);
+        album.saw(Ticket(number), true, (&frame(number, None)).into());
+        album.settle(&record, PartContext { bundle: Digest::zero() });
+    };
+    settle(0);
+    wait_for(&album, 1);
+    let told = || log.queue().waiting.iter().map(|waiting| waiting.body.0.clone()).collect::<Vec<_>>();
+    while told().is_empty() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert!(
+        told()[0].contains("\"kind\":\"pictures-removed\"") && told()[0].contains("00000000-reject.png"),
+        "{:?}",
+        told()
+    );
+    settle(1);
+    wait_for(&album, 2);
+    std::thread::sleep(3 * Duration::from_millis(50));
+    // Here the machine may lose its power: nothing is gone, and nothing is told of twice.
+    assert_eq!((kept_in(&config.folder).len(), told().len()), (2, 1));
+    let mut taken = VecDeque::new();
+    log.queue().take_into(&mut taken);
+    assert_eq!(album.flush(Duration::from_millis(1)).len(), 2, "both parts");
+    assert_eq!(kept_in(&config.folder).len(), 2, "taken, and not on disk");
+    taken.clear();
+    log.settle(&taken);
+    album.flush(Duration::from_secs(60));
+    assert_eq!(kept_in(&config.folder), ["00000001-reject.png"], "the run ends, and nothing more is removed");
+    assert!(log.queue().waiting.is_empty());
+}
+
+#[test]
+fn what_a_run_removed_its_log_tells_of_and_what_stays_in_a_gap_goes_at_the_next_start() {
+    let folder = Folder::new();
+    let pictures = PicturesConfig { keep_bytes: Some(1), ..PicturesConfig::in_folder(folder.path("pictures")) };
+    let keep_all = PicturesConfig { keep_bytes: None, ..pictures.clone() };
+    let run = |pictures: PicturesConfig, parts: std::ops::Range<u64>| {
+        let config = AuditConfig { pictures: Some(pictures), ..AuditConfig::in_file(folder.file()) };
+        let log = AuditLog::open(&config, &run_start()).unwrap();
+        let bench = Bench { folder: Folder::new(), log };
+        parts.for_each(|number| bench.part(number, Verdict::Reject, Some(&frame(number, None))));
+        bench.log.stop(Monotonic::now(), "end", &Counters::default()).unwrap();
+        bench.log.close().unwrap();
+    };
+    // As after a kill when the log told of the removal and no picture was gone: they stand, though their record says that they go.
+    run(keep_all, 0..3);
+    let (file, day) = (folder.file(), wall_day());
+    let first: Entry = serde_json::from_str(&folder.lines()[0]).unwrap();
+    let last = format!("{}/{day}/00000001-reject.png", first.run.unwrap());
+    let told = AuditLog::open(&AuditConfig::in_file(file.clone()), &run_start()).unwrap();
+    told.write(Body::pictures_removed(Monotonic::now(), "rejects", 2, 2, &day, &last)).unwrap();
+    told.close().unwrap();
+    assert_eq!(kept_in(&pictures.folder).len(), 3);
+    run(pictures.clone(), 0..5);
+    let lines = folder.lines();
+    let parts = lines.iter().map(|line| serde_json::from_str::<Entry>(line).unwrap());
+    let parts = parts.filter(|entry| entry.kind == "part").collect::<Vec<_>>();
+    let removed = crate::audit::Removed::of(&file, &pictures.folder, Default::default()).unwrap();
+    let mut gone = 0;
+    for part in &parts {
+        let picture = part.picture.as_ref().unwrap();
+        if !pictures.folder.join(picture.file.as_ref().unwrap()).exists() {
+            gone += 1;
+            // Of a run of which nothing is left nobody is accused either way.
+            std::fs::create_dir_all(pictures.folder.join(picture.run().unwrap())).unwrap();
+            assert!(removed.explains(picture, part.verdict.as_deref()), "{picture:?}\n{}", lines.join("\n"));
+        }
+    }
+    assert!(parts.len() == 8 && gone >= 3, "the three of the run before are gone: {gone}");
+    assert_eq!(lines.last().map(|line| line.contains("\"kind\":\"stop\"")), Some(true), "the stop comes last");
+}
+
+fn wall_day() -> String {
+    crate::audit::wall_time(Monotonic::now())[..10].to_owned()
+}

@@ -59,6 +59,8 @@ pub struct Entry {
     pub of: Option<String>,
     #[serde(default, deserialize_with = "fitting")]
     pub until: Option<String>,
+    #[serde(default, deserialize_with = "fitting")]
+    pub last: Option<String>,
     // A challenge; other kinds may have other things of these names.
     #[serde(default, deserialize_with = "fitting")]
     pub by: Option<String>,
