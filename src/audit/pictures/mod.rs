@@ -3,6 +3,7 @@
 //! A thread of its own encodes and writes them. The line never waits for it: there is room for so many bytes of pictures, and
 //! a part whose picture finds none, or is not on disk in time, is written down without it.
 
+mod days;
 mod desk;
 mod retention;
 mod shelf;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use jiff::civil::Date;
 
 use super::Why;
+use super::days::Days;
 use crate::audit::record::Body;
 use crate::config::PicturesConfig;
 use crate::time::Monotonic;
@@ -44,6 +45,7 @@ impl Amount {
 #[derive(Debug)]
 pub(super) struct Stock {
     lots: BTreeMap<Lot, Amount>,
+    days: Days,
     bytes: u64,
     keep_days: Option<u32>,
     keep_rejects_days: Option<u32>,
@@ -105,7 +107,8 @@ impl Stock {
     /// Looks at what there is.
     pub(super) fn take(config: &PicturesConfig) -> std::io::Result<Self> {
         let PicturesConfig { keep_days, keep_rejects_days, keep_bytes, .. } = *config;
-        let mut stock = Stock { lots: BTreeMap::new(), bytes: 0, keep_days, keep_rejects_days, keep_bytes };
+        let days = Days::open(&config.folder);
+        let mut stock = Stock { lots: BTreeMap::new(), days, bytes: 0, keep_days, keep_rejects_days, keep_bytes };
         for run in folders(&config.folder)? {
             for day in folders(&run)? {
                 let (name, day_name) = (name_of(&run), name_of(&day));
@@ -139,8 +142,9 @@ impl Stock {
     /// What is too old on the day `today`, and as much as is too much: passes, and then rejects. While nobody keeps the clock right
     /// (`synchronised`), it alone makes nothing old: somebody may have set it to another year.
     pub(super) fn doomed(&mut self, folder: &Path, today: &str, synchronised: bool) -> Vec<Batch> {
-        let days = self.lots.keys().map(|lot| lot.day.clone()).collect::<BTreeSet<_>>();
-        let is_old = |lot: &Lot| self.is_old(lot, today, (!synchronised).then_some(&days));
+        let pictured = self.lots.keys().map(|lot| lot.day.clone()).collect::<BTreeSet<_>>();
+        self.days.note(today, pictured.first().map(String::as_str));
+        let is_old = |lot: &Lot| self.is_old(lot, today, (!synchronised).then_some(&pictured));
         let (old, young) = self.lots.keys().cloned().partition::<Vec<_>, _>(is_old);
         let mut doomed = Vec::new();
         let mut left = self.bytes;
@@ -180,16 +184,16 @@ impl Stock {
         all
     }
 
-    /// Whether a lot is too old on the day `today`. With `days`, those of which there are pictures, as many of them must have come after it
-    /// as it is kept for: a clock that leaps makes one of them, and not a year.
-    fn is_old(&self, lot: &Lot, today: &str, days: Option<&BTreeSet<String>>) -> bool {
+    /// Whether a lot is too old on the day `today`. With `pictured`, the days of which there are pictures, as many days must have been
+    /// seen after it as it is kept for.
+    fn is_old(&self, lot: &Lot, today: &str, pictured: Option<&BTreeSet<String>>) -> bool {
         let keep = if lot.grave { self.keep_rejects_days } else { self.keep_days };
         let (Some(keep), Ok(day), Ok(today)) = (keep, lot.day.parse::<Date>(), today.parse::<Date>()) else {
             return false;
         };
         let keep = keep.min(i32::MAX as u32) as i32;
-        let after = |days: &BTreeSet<String>| days.iter().filter(|other| **other > lot.day).count();
-        today.since(day).is_ok_and(|age| age.get_days() > keep) && days.is_none_or(|days| after(days) > keep as usize)
+        today.since(day).is_ok_and(|age| age.get_days() > keep)
+            && pictured.is_none_or(|pictured| self.days.after(&lot.day, pictured) > keep as usize)
     }
 
     /// Removes pictures that the log has told of. What cannot be removed is not counted any longer, since it must not be tried for
@@ -368,10 +372,25 @@ mod tests {
         let left = |today: &str, synchronised: bool| Folder::with(&days).sweep_on(today, synchronised, keep).1.len();
         assert_eq!(left("2027-11-24", true), 0, "whoever keeps it right has said that a year is over");
         assert_eq!((left("2026-11-24", true), left("2026-11-24", false)), (11, 11));
-        assert_eq!(left("2027-11-24", false), 11, "those of the last days stay, whatever the clock says");
-        // The picture that is taken then is one day more, and not a year.
+        assert_eq!(left("2027-11-24", false), 10, "one day more, and not a year, whatever the clock says");
+        // So is the picture that is taken then.
         let leapt = Folder::with(&[&days[..], &["a/2027-11-24/00000001-sample.png"]].concat());
         assert_eq!(leapt.sweep_on("2027-11-24", false, keep).1.len(), 11);
+    }
+
+    #[test]
+    fn sparse_pictures_go_by_age_too_where_nobody_keeps_the_clock_right() {
+        let folder = Folder::with(&["a/2026-11-01/00000001-reject.png", "a/2026-11-08/00000002-reject.png"]);
+        let keep = |config: &mut PicturesConfig| config.keep_rejects_days = Some(10);
+        // A run begins each day but for Sundays, on which nobody sees the clock; of the first there is a picture.
+        let days = (1..=30).filter(|day| day % 7 != 1);
+        let left = days.map(|day| (day, folder.sweep_on(&format!("2026-11-{day:02}"), false, keep).1.len()));
+        let left = left.collect::<Vec<_>>();
+        let fell = |to: usize| left.iter().find(|(_, left)| *left == to).map(|(day, _)| *day);
+        assert_eq!((fell(1), fell(0)), (Some(12), Some(20)), "{left:?}");
+        let known = std::fs::read_to_string(folder.0.path().join("days.txt")).unwrap();
+        assert_eq!(known.lines().last(), Some("2026-11-30"));
+        assert!(known.lines().count() < 12, "what is older than every picture is forgotten: {known}");
     }
 
     #[test]
