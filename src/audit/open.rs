@@ -201,7 +201,14 @@ impl AuditLog {
         let (mut file, past) = Newest::open(path, signing.as_ref())?;
         let started = Monotonic::now();
         let name = run_name(started);
-        let shelf = config.pictures.as_ref().map(|pictures| Shelf::open(pictures, &name)).transpose()?;
+        let shelf = config.pictures.as_ref().map(|pictures| Shelf::open(pictures, path, &name)).transpose()?;
+        if past.link.seq() == 0 && shelf.as_ref().is_some_and(Shelf::holds_pictures) {
+            log::warn!(
+                "audit file {} begins, and pictures of runs before are in its folder: they are removed like its own, and a log that is \
+                 kept elsewhere does not tell of that; move them there too",
+                path.display()
+            );
+        }
         let places = config.signing.as_ref();
         let setting = Setting {
             deciders: Deciders::of(run),

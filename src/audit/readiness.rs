@@ -28,8 +28,8 @@ pub struct Readiness {
 ///
 /// # Errors
 ///
-/// Its folder cannot be written, another run writes it, it is not what was written, or a key or a copy of the newest checkpoint is
-/// missing.
+/// Its folder cannot be written, another run writes it, it is not what was written, its pictures' folder is another log's, or a key or a
+/// copy of the newest checkpoint is missing.
 pub fn readiness(config: &AuditConfig) -> Result<Readiness> {
     let path = &config.file;
     let signing = config.signing.as_ref().map(Signing::open).transpose()?;
@@ -40,6 +40,7 @@ pub fn readiness(config: &AuditConfig) -> Result<Readiness> {
         None => 0,
         Some(settings) => {
             std::fs::create_dir_all(&settings.folder).map_err(|error| cannot_be_written(&settings.folder, error))?;
+            pictures::check_owner(&settings.folder, path)?;
             try_out(&settings.folder)?;
             pictures::kept(settings).map_err(|error| cannot_be_written(&settings.folder, error))?
         }

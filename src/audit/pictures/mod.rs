@@ -5,6 +5,7 @@
 
 mod days;
 mod desk;
+mod owner;
 mod retention;
 mod shelf;
 
@@ -169,6 +170,15 @@ pub(super) struct Album {
 /// Bytes of the pictures that lie in the folder.
 pub(super) fn kept(config: &PicturesConfig) -> std::io::Result<u64> {
     Ok(retention::Stock::take(config)?.bytes())
+}
+
+/// Whether a run of the log `log` could keep its pictures in `folder`.
+///
+/// # Errors
+///
+/// The pictures there are another log's.
+pub(super) fn check_owner(folder: &std::path::Path, log: &std::path::Path) -> Result<()> {
+    owner::check(folder, log)
 }
 
 impl Album {

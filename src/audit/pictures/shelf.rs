@@ -8,7 +8,7 @@ use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder, RgbImage};
 
 use super::retention::{Batch, Left, Stock};
-use super::{Kept, Why};
+use super::{Kept, Why, owner};
 use crate::audit::is_synchronised;
 use crate::audit::record::wall_time;
 use crate::camera::Shot;
@@ -27,22 +27,26 @@ pub(in crate::audit) struct Shelf {
 }
 
 impl Shelf {
+    /// For a run of the log `log`, whose file is there.
+    ///
     /// # Errors
     ///
-    /// The run's folder cannot be made, or what was kept before cannot be listed.
-    pub(in crate::audit) fn open(config: &PicturesConfig, run: &str) -> Result<Self> {
+    /// The folder is another log's, the run's cannot be made, or what was kept before cannot be listed.
+    pub(in crate::audit) fn open(config: &PicturesConfig, log: &Path, run: &str) -> Result<Self> {
         let folder = config.folder.clone();
-        let failed = |error| {
-            Error::device(format!("pictures cannot be kept in {}", folder.display()))
-                .because(error)
-                .advise("[audit] pictures names a folder on a disk that is there, has room, and may be written")
-        };
+        let failed = |error| owner::unusable(&folder, error);
         std::fs::create_dir_all(&folder).map_err(failed)?;
+        owner::claim(&folder, log)?;
         // Nobody else's pictures are among the run's.
         DirBuilder::new().create(folder.join(run)).map_err(failed)?;
         sync_folder(&folder).map_err(failed)?;
         let stock = Stock::take(config).map_err(failed)?;
         Ok(Shelf { folder, run: run.to_owned(), stock, day: None })
+    }
+
+    /// Whether pictures of runs before are there.
+    pub(in crate::audit) fn holds_pictures(&self) -> bool {
+        self.stock.bytes() > 0
     }
 
     /// Writes a part's picture; when this returns it is on disk. A picture that came as a file is kept byte for byte, raw pixels

@@ -225,6 +225,37 @@ fn a_folder_that_cannot_be_made_is_found_at_the_start() {
     assert!(error.report().contains("pictures cannot be kept"), "{}", error.report());
 }
 
+#[test]
+fn a_folder_of_pictures_is_one_log_s_and_may_be_moved_with_it() {
+    let folder = Folder::new();
+    std::fs::create_dir(folder.path("line-1")).unwrap();
+    let config = |log: &str, pictures: &str| AuditConfig {
+        pictures: Some(PicturesConfig::in_folder(folder.path(pictures))),
+        ..AuditConfig::in_file(folder.path(log))
+    };
+    let run = |log: &str, pictures: &str| AuditLog::open(&config(log, pictures), &run_start())?.close();
+    let ready = |log: &str, pictures: &str| crate::audit::readiness(&config(log, pictures));
+    run("line-1/audit.jsonl", "line-1/pictures").unwrap();
+    run("line-1/audit.jsonl", "line-1/pictures").unwrap();
+    for refused in [
+        run("line-2.jsonl", "line-1/pictures").unwrap_err(),
+        run("line-1/other.jsonl", "line-1/pictures").unwrap_err(),
+        ready("line-2.jsonl", "line-1/pictures").unwrap_err(),
+        ready("not-there-yet.jsonl", "line-1/pictures").unwrap_err(),
+    ] {
+        let report = refused.report();
+        assert!(refused.kind().exit_code() == 2 && report.contains("those of ../audit.jsonl"), "{report}");
+        assert!(report.contains("a folder of its own") && report.contains("owner.txt"), "{report}");
+    }
+    ready("line-1/audit.jsonl", "line-1/pictures").unwrap();
+    std::fs::rename(folder.path("line-1"), folder.path("carried")).unwrap();
+    run("carried/audit.jsonl", "carried/pictures").unwrap();
+    // What a power cut left of the owner's name is none.
+    std::fs::write(folder.path("carried/pictures/owner.txt"), "../aud").unwrap();
+    run("line-2.jsonl", "carried/pictures").unwrap();
+    run("carried/audit.jsonl", "carried/pictures").unwrap_err();
+}
+
 /// Names of the pictures below `folder`.
 fn kept_in(folder: &std::path::Path) -> Vec<String> {
     let entries = |path: std::path::PathBuf| std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
@@ -248,7 +279,8 @@ fn no_picture_is_removed_before_the_log_that_tells_of_it_is_on_disk() {
     let config = PicturesConfig { keep_bytes: Some(1), ..PicturesConfig::in_folder(folder.path("pictures")) };
     // Nobody writes what is told to this log: its disk hangs.
     let log = Arc::new(Log::new(10));
-    let album = Album::start(Shelf::open(&config, "run").unwrap(), &config, "run", log.clone()).unwrap();
+    let album =
+        Album::start(Shelf::open(&config, &folder.file(), "run").unwrap(), &config, "run", log.clone()).unwrap();
     let settle = |number: u64| {
         let mut record = settled(number);
         (record.ticket, record.verdict) = (Some(Ticket(number)), Verdict::Reject);
