@@ -44,6 +44,8 @@ pub(super) struct Queue {
     pub(super) on_disk: u64,
     /// Why the last attempt to write failed, while it lasts.
     pub(super) failure: Option<String>,
+    /// Why the log's file could not be closed when it was time to; what is written goes on in it.
+    pub(super) unclosed: Option<String>,
     pub(super) closing: bool,
     /// The writer's thread has ended.
     pub(super) ended: bool,
@@ -96,8 +98,9 @@ impl Queue {
             // How many is for the `lost` record: here it would be news with every further one.
             return Err("records found no room".into());
         }
-        match self.oldest() {
-            Some(since) if since.elapsed() >= patience => Err(silence(patience)),
+        match (self.oldest(), &self.unclosed) {
+            (Some(since), _) if since.elapsed() >= patience => Err(silence(patience)),
+            (_, Some(why)) => Err(format!("the file cannot be closed, and grows on: {why}")),
             _ => Ok(()),
         }
     }

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{BufReader, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use flate2::bufread::MultiGzDecoder;
 
@@ -20,6 +21,10 @@ use crate::{Error, Result};
 
 /// How nice the thread is that compresses: whoever decides about parts comes first.
 const NICE: libc::c_int = 10;
+/// So long after the first failure a file that cannot be closed is tried again; after each further one twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// It is tried again at least so often.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// When the file that is written is closed.
 pub(super) struct Rotation {
@@ -30,6 +35,14 @@ pub(super) struct Rotation {
     /// The day on which the file that is written began.
     day: String,
     pub(super) setting: Setting,
+    failing: Option<Failing>,
+}
+
+/// A file that cannot be closed.
+struct Failing {
+    why: String,
+    pause: Duration,
+    next: Instant,
 }
 
 impl Rotation {
@@ -40,12 +53,49 @@ impl Rotation {
         let day = first.map_or_else(today, |time| time[..10].to_owned());
         let closed = files.iter().filter(|file| file.number.is_some()).map(|file| file.path.clone());
         compress(closed.filter(|path| path.extension().is_none_or(|ending| ending != "gz")).collect());
-        Rotation { path: path.to_owned(), config, next, day, setting }
+        Rotation { path: path.to_owned(), config, next, day, setting, failing: None }
     }
 
-    /// Whether the file that ends with `end` is to be closed.
+    /// Whether the file that ends with `end` is to be closed now.
     pub(super) fn is_due(&self, end: &End) -> bool {
-        self.config.bytes.is_some_and(|bytes| end.length >= bytes) || self.config.daily && self.day != today()
+        let is_over =
+            self.config.bytes.is_some_and(|bytes| end.length >= bytes) || self.config.daily && self.day != today();
+        is_over && self.again().is_none_or(|next| next <= Instant::now())
+    }
+
+    /// When one that could not be closed is tried again.
+    pub(super) fn again(&self) -> Option<Instant> {
+        self.failing.as_ref().map(|failing| failing.next)
+    }
+
+    /// Why the file could not be closed, until it was.
+    pub(super) fn failure(&self) -> Option<&str> {
+        self.failing.as_ref().map(|failing| failing.why.as_str())
+    }
+
+    /// The file could not be closed: it grows on, and is tried again, less and less often.
+    pub(super) fn failed(&mut self, error: &std::io::Error) {
+        let pause = self.failing.take().map_or(FIRST_PAUSE, |failing| (2 * failing.pause).min(LONGEST_PAUSE));
+        self.failing = Some(Failing { why: error.to_string(), pause, next: Instant::now() + pause });
+    }
+
+    /// Whether the name is free under which the file is closed; to be asked before anything else is done for it.
+    ///
+    /// # Errors
+    ///
+    /// It is another file's, compressed or not.
+    pub(super) fn is_free(&self) -> std::io::Result<()> {
+        // Without the newest file it is that which bears the name: an earlier attempt came to half its end.
+        if !self.path.try_exists()? {
+            return Ok(());
+        }
+        let closed = self.closed();
+        for name in [closed.with_added_extension("gz"), closed] {
+            if name.try_exists()? {
+                return Err(taken(&name));
+            }
+        }
+        Ok(())
     }
 
     /// Where the file goes that is closed next.
@@ -56,6 +106,7 @@ impl Rotation {
     /// The file was closed, and another one begun.
     pub(super) fn done(&mut self) {
         compress(vec![self.closed()]);
+        self.failing = None;
         self.next += 1;
         self.day = today();
     }
@@ -118,15 +169,17 @@ fn rename(from: &Path, to: &Path) -> std::io::Result<()> {
     match error.raw_os_error() {
         // Some file systems, those of networks above all, do not know how to do that in one step.
         Some(libc::EINVAL | libc::ENOSYS) if !to.try_exists()? => std::fs::rename(from, to),
-        Some(libc::EEXIST | libc::EINVAL | libc::ENOSYS) => {
-            let name = to.file_name().unwrap_or_default().to_string_lossy();
-            Err(std::io::Error::new(
-                std::io::ErrorKind::AlreadyExists,
-                format!("there is a file {name} that this run did not close, and it is not replaced: move it away"),
-            ))
-        }
+        Some(libc::EEXIST | libc::EINVAL | libc::ENOSYS) => Err(taken(to)),
         _ => Err(error),
     }
+}
+
+fn taken(path: &Path) -> std::io::Error {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    std::io::Error::new(
+        std::io::ErrorKind::AlreadyExists,
+        format!("there is a file {name} that this run did not close, and it is not replaced: move it away"),
+    )
 }
 
 /// Ends what a power cut interrupted: the file before was closed, and the next one does not bear the log's name yet. Where the

@@ -56,10 +56,21 @@ impl Tail {
         Tail { store, synced, written, unsynced: None, torn: false, notary, rotation, unpublished: None }
     }
 
-    /// Closes the file and begins another one, if it is time to and all is on disk. The last line of a file is signed.
+    /// Closes the file and begins another one, if it is time to and all is on disk. The last line of a file is signed. One that cannot be
+    /// closed grows on, and [`Tail::unclosed`] says why.
+    ///
+    /// # Errors
+    ///
+    /// The last checkpoint cannot be written.
     pub(super) fn rotate(&mut self) -> Result<()> {
         let is_due = self.rotation.as_ref().is_some_and(|rotation| rotation.is_due(&self.written));
         if !is_due || self.unsynced.is_some() || self.torn {
+            return Ok(());
+        }
+        if let Some(rotation) = &mut self.rotation
+            && let Err(error) = rotation.is_free()
+        {
+            rotation.failed(&error);
             return Ok(());
         }
         if self.checkpoint_due().is_some() {
@@ -71,13 +82,26 @@ impl Tail {
         let name = closed.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let mut link = self.written.link.clone();
         let header = link.seal(&Body::continued(Monotonic::now(), &rotation.setting, &name, link.tree()).0);
-        self.store.rotate(&closed, header.as_bytes())?;
+        if let Err(error) = self.store.rotate(&closed, header.as_bytes()) {
+            rotation.failed(&error);
+            return Ok(());
+        }
         rotation.done();
         self.written = End { link, length: header.len() as u64, ..self.written };
         self.synced = self.written.clone();
         // The file bears its name only when its folder is on disk too.
         self.unsynced = Some(Instant::now());
         Ok(())
+    }
+
+    /// Why the file could not be closed when it was time to.
+    pub(super) fn unclosed(&self) -> Option<&str> {
+        self.rotation.as_ref()?.failure()
+    }
+
+    /// When a file that could not be closed is tried again.
+    pub(super) fn rotation_due(&self) -> Option<Instant> {
+        self.rotation.as_ref()?.again().filter(|_| self.unsynced.is_none())
     }
 
     /// Bytes that are free where the log is; `None` where nobody knows.

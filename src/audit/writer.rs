@@ -130,6 +130,7 @@ impl Scribe {
             }
             let mut queue = desk.queue();
             queue.failure = result.err().map(|error| error.to_string());
+            queue.unclosed = self.tail.unclosed().map(str::to_owned);
             if queue.closing && (queue.failure.is_some() || queue.open() == 0) {
                 return;
             }
@@ -144,7 +145,7 @@ impl Scribe {
             true => Some(Instant::now() + RETRY),
             false => {
                 let sync = self.tail.unsynced().map(|since| since + SYNC_EVERY);
-                sync.into_iter().chain(self.tail.checkpoint_due()).min()
+                sync.into_iter().chain(self.tail.checkpoint_due()).chain(self.tail.rotation_due()).min()
             }
         };
         while !queue.closing && (failing || queue.waiting.is_empty()) {
@@ -159,28 +160,27 @@ impl Scribe {
     }
 
     fn write(&mut self, desk: &Desk, urgency: Urgency) -> std::io::Result<()> {
-        let mut closed = Ok(());
-        let appended = self.append(desk, &mut closed).and_then(|()| self.sign(urgency.last));
+        let appended = self.append(desk).and_then(|()| self.sign(urgency.last));
         // What a full disk still took is forced onto it, whatever becomes of the rest.
         let forced = match self.tail.unsynced() {
             Some(since) if urgency.at_once || since.elapsed() >= SYNC_EVERY => self.force(desk),
             _ => Ok(()),
         };
-        appended.and(forced).and(closed)?;
+        appended.and(forced)?;
         // A file that begins with nothing behind it would be of no use.
         if urgency.last { Ok(()) } else { self.tail.rotate() }
     }
 
-    /// Writes all that was taken. A file that cannot be closed where it is long enough, of which `closed` tells, grows on.
-    fn append(&mut self, desk: &Desk, closed: &mut std::io::Result<()>) -> std::io::Result<()> {
+    /// Writes all that was taken.
+    fn append(&mut self, desk: &Desk) -> std::io::Result<()> {
         while self.written < self.batch.len() {
             let end = self.batch.len().min(self.written + self.group);
             self.tail.append(self.batch.range(self.written..end).map(|waiting| &waiting.body))?;
             self.written = end;
             if self.written >= self.group {
                 self.force(desk)?;
-                if closed.is_ok() && !self.batch.is_empty() {
-                    *closed = self.tail.rotate();
+                if !self.batch.is_empty() {
+                    self.tail.rotate()?;
                 }
             }
         }

@@ -164,6 +164,42 @@ fn a_closed_file_is_never_replaced() {
 }
 
 #[test]
+fn a_file_that_cannot_be_closed_grows_on_and_is_one_fault_and_no_flood_of_checkpoints() {
+    for stray in ["audit.000001.jsonl", "audit.000001.jsonl.gz"] {
+        let rotated = Rotated::new(4_000);
+        let log = AuditLog::open(&rotated.config, &run_start()).unwrap();
+        std::fs::write(rotated.folder.path(stray), "a stranger's").unwrap();
+        let (begun, mut said, mut written) = (std::time::Instant::now(), Vec::new(), 0);
+        for number in 0.. {
+            log.write(part(number)).unwrap();
+            while log.on_disk() <= number {
+                std::thread::yield_now();
+            }
+            written = number;
+            said.extend(log.health().err());
+            said.dedup();
+            if begun.elapsed() > std::time::Duration::from_millis(2_200) {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        assert!(said.len() == 1 && said[0].contains(stray) && said[0].contains("grows on"), "{said:?}");
+        let checkpoints = rotated.folder.lines().iter().filter(|line| line.contains("\"checkpoint\"")).count();
+        assert_eq!(checkpoints, 1, "that of the start: a file that is not closed is not signed for it");
+        std::fs::remove_file(rotated.folder.path(stray)).unwrap();
+        // It is tried again also when nothing more comes.
+        while log.health().is_err() {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        log.close().unwrap();
+        rotated.wait_for_compression();
+        assert_eq!(rotated.closed().len(), 1);
+        rotated.verify().unwrap();
+        assert!(written > 15, "records do not wait for the next attempt as for that of a disk that fails: {written}");
+    }
+}
+
+#[test]
 fn of_a_compression_that_fails_nothing_is_left() {
     let folder = Folder::new();
     std::fs::create_dir(folder.path("audit.000001.jsonl")).unwrap();
