@@ -38,7 +38,7 @@ fn rejects_are_kept_as_the_camera_gave_them_and_come_out_the_same_again() {
     let (code, stdout, stderr) = line.judged("replay", &[]);
     assert_eq!(code, 0, "{stdout}{stderr}");
     let row = stdout.lines().find(|line| line.starts_with("red")).unwrap().split_whitespace().collect::<Vec<_>>();
-    assert_eq!(row, ["red", &kept.to_string(), "0", "0", "0", "0", "0", "0.000e0"], "{stdout}");
+    assert_eq!(row, ["red", &kept.to_string(), "0", "0", "0", "0", "0", "0", "0.000e0"], "{stdout}");
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn a_replay_finds_what_was_changed_and_refuses_what_did_not_judge() {
     let (code, stdout, stderr) = line.judged("replay", &[]);
     assert!(code == 1 && stdout.contains("is not the file that was written"), "{stdout}{stderr}");
     let row = stdout.lines().find(|line| line.starts_with("red")).unwrap().split_whitespace().collect::<Vec<_>>();
-    assert_eq!((row[4], row[5]), ("2", "0"), "one was exchanged, one taken away: {stdout}");
+    assert_eq!((row[4], row[6]), ("2", "0"), "one was exchanged, one taken away: {stdout}");
 
     // Whoever forges a score has to forge the picture too.
     let text = std::fs::read_to_string(line.log()).unwrap();
@@ -94,7 +94,7 @@ fn a_line_with_a_mask_looks_at_the_rest_alone_and_its_parts_come_out_the_same_ag
     let (code, stdout, stderr) = line.judged("replay", &[]);
     assert_eq!(code, 0, "{stdout}{stderr}");
     let row = stdout.lines().find(|line| line.starts_with("red")).unwrap().split_whitespace().collect::<Vec<_>>();
-    assert_eq!(row, ["red", &judged.len().to_string(), "0", "0", "0", "0", "0", "0.000e0"], "{stdout}");
+    assert_eq!(row, ["red", &judged.len().to_string(), "0", "0", "0", "0", "0", "0", "0.000e0"], "{stdout}");
 
     let out = line.bench.text("shown.png");
     let id = judged[1]["seq"].to_string();

@@ -18,8 +18,14 @@ pub enum Stored {
     Gone(String),
     /// It is the file that was written, of which the line could make no picture either.
     Unreadable(String),
-    /// It is the file that was written, and this program makes other pixels of it than were scored.
-    Redecoded(String),
+    /// It is the file that was written, and this program's decoder reads it otherwise: what was scored is not there to be compared, and
+    /// nobody is to be accused.
+    Redecoded {
+        /// What this program reads; `None` where it can read nothing.
+        image: Option<RgbImage>,
+        /// That it is so, in words.
+        why: String,
+    },
     /// It is another file than the record says.
     Changed(String),
 }
@@ -55,26 +61,74 @@ pub fn read_picture(folder: &Path, picture: &PictureEntry) -> Result<Stored> {
     if picture.pixels_sha256.is_none() {
         return Ok(Stored::Unreadable(format!("{} is kept as it came, and could not be read then", path.display())));
     }
-    Ok(match decode(&path, &bytes, picture.pixels_sha256) {
-        Ok(image) => Stored::Whole(image),
-        Err(error) => Stored::Redecoded(error.line()),
-    })
+    Ok(decode(&path, &bytes, picture.pixels_sha256))
+}
+
+impl Stored {
+    /// What this program reads, if that is of the file that was written.
+    pub fn image(self) -> Option<RgbImage> {
+        match self {
+            Stored::Whole(image) => Some(image),
+            Stored::Redecoded { image, .. } => image,
+            Stored::Gone(_) | Stored::Unreadable(_) | Stored::Changed(_) => None,
+        }
+    }
 }
 
 /// The pixels as they were scored. Pictures of a Motion-JPEG stream lack what every other JPEG file has, so there are two ways
 /// to read one; the digest says which was taken.
-fn decode(path: &Path, bytes: &[u8], pixels: Option<Digest>) -> Result<RgbImage> {
+fn decode(path: &Path, bytes: &[u8], pixels: Option<Digest>) -> Stored {
     let is_it = |image: &RgbImage| Some(Digest::of(image.as_raw())) == pixels;
     let plain = dataset::decode_rgb(path, bytes);
-    if plain.as_ref().is_ok_and(is_it) {
-        return plain;
+    if let Ok(image) = &plain
+        && is_it(image)
+    {
+        return Stored::Whole(image.clone());
     }
-    let marked = jpeg::of_stream(bytes).map(|marked| dataset::decode_rgb(path, &marked));
-    match marked {
-        Some(Ok(image)) if is_it(&image) => Ok(image),
-        _ => plain.and_then(|_| {
-            Err(Error::check(format!("{} shows other pixels than were scored", path.display()))
-                .because("this program decodes it in another way than the one that wrote it"))
-        }),
+    let marked = jpeg::of_stream(bytes).and_then(|marked| dataset::decode_rgb(path, &marked).ok());
+    if let Some(image) = marked.clone().filter(is_it) {
+        return Stored::Whole(image);
+    }
+    let told = format!("{} is the file that was recorded", path.display());
+    match (plain, marked) {
+        (Ok(image), _) | (Err(_), Some(image)) => {
+            let why = format!("{told}; this program's decoder reads it otherwise than the one that judged it");
+            Stored::Redecoded { image: Some(image), why }
+        }
+        (Err(error), None) => {
+            Stored::Redecoded { image: None, why: format!("{told}; this program cannot read it: {}", error.line()) }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A picture of which a record says that other pixels were scored than this program reads.
+    fn read(bytes: &[u8]) -> Stored {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("part.png"), bytes).unwrap();
+        let picture = PictureEntry {
+            why: "reject".into(),
+            sampled: None,
+            file: Some("part.png".into()),
+            sha256: Some(Digest::of(bytes)),
+            pixels_sha256: Some(Digest::of("what another decoder made of it")),
+            missing: None,
+        };
+        read_picture(folder.path(), &picture).unwrap()
+    }
+
+    #[test]
+    fn the_file_that_was_recorded_is_not_a_changed_one_because_another_decoder_reads_it() {
+        let image = RgbImage::from_pixel(4, 4, image::Rgb([1, 2, 3]));
+        let mut bytes = std::io::Cursor::new(Vec::new());
+        image.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
+        let stored = read(bytes.get_ref());
+        assert!(matches!(&stored, Stored::Redecoded { why, .. } if why.contains("is the file that was recorded")));
+        assert_eq!(stored.image(), Some(image));
+        let unreadable = read(b"a format that only the other knew");
+        assert!(matches!(&unreadable, Stored::Redecoded { image: None, why } if why.contains("cannot read it")));
     }
 }

@@ -53,11 +53,14 @@ impl Gallery {
         let is_suspect = match &stored {
             Stored::Changed(_) => true,
             Stored::Gone(_) => !removed.explains(picture, bad.entry.verdict.as_deref()),
-            Stored::Whole(_) | Stored::Unreadable(_) | Stored::Redecoded(_) => false,
+            Stored::Whole(_) | Stored::Unreadable(_) | Stored::Redecoded { .. } => false,
         };
         let picture = match stored {
-            Stored::Whole(image) => Ok(small(image)?),
-            Stored::Gone(why) | Stored::Unreadable(why) | Stored::Redecoded(why) | Stored::Changed(why) => Err(why),
+            Stored::Whole(image) | Stored::Redecoded { image: Some(image), .. } => Ok(small(image)?),
+            Stored::Gone(why)
+            | Stored::Unreadable(why)
+            | Stored::Redecoded { image: None, why }
+            | Stored::Changed(why) => Err(why),
         };
         Ok(Shown { bad, picture, is_suspect })
     }

@@ -160,8 +160,9 @@ impl Sample {
         let good = good.collect::<Vec<_>>();
         let bar = batch::progress_bar("stored pictures", self.passed.len() + good.len());
         let (mut copied, mut gone, mut rejected_good) = (Vec::new(), self.gone, Vec::new());
+        let mut redecoded = 0;
         for (drawn, by) in &good {
-            if let Some(path) = copy(pictures, drawn, folder)? {
+            if let Some(path) = copy(pictures, drawn, folder, &mut redecoded)? {
                 copied.push(path);
                 rejected_good.push(Said { part: drawn.id.clone(), by: (*by).to_owned() });
             }
@@ -178,13 +179,20 @@ impl Sample {
         }
         gone += rejects_gone;
         for drawn in &self.passed {
-            match copy(pictures, drawn, folder)? {
+            match copy(pictures, drawn, folder, &mut redecoded)? {
                 Some(path) => copied.push(path),
                 None => gone += 1,
             }
             bar.inc(1);
         }
         bar.finish_and_clear();
+        if redecoded > 0 {
+            log::warn!(
+                "{redecoded} of {} are the files that were recorded, and this program's decoder reads them otherwise than the one that \
+                 judged them: they count as it reads them",
+                print::counted(copied.len() as u64, "picture")
+            );
+        }
         if gone * ONE_IN > copied.len() as u64 + gone {
             return Err(Error::usage(format!("{gone} of {} pictures are gone", copied.len() as u64 + gone))
                 .because("retention removes passed parts' pictures first, so what is left is no fair sample any more")
@@ -207,15 +215,20 @@ impl Sample {
     }
 }
 
-/// Copies a part's picture; `None` if it is not there any more.
-fn copy(pictures: &Path, drawn: &Drawn, folder: &Path) -> Result<Option<PathBuf>> {
+/// Copies a part's picture as this program reads it; `None` if it is not there any more, or nothing can be read. Those that this
+/// program's decoder reads otherwise are counted: what it makes of the line's pictures is what the calibration is to be for.
+fn copy(pictures: &Path, drawn: &Drawn, folder: &Path, redecoded: &mut usize) -> Result<Option<PathBuf>> {
     let image = match read_picture(pictures, &drawn.picture)? {
         Stored::Whole(image) => image,
-        Stored::Gone(why) | Stored::Unreadable(why) => {
+        Stored::Redecoded { image: Some(image), .. } => {
+            *redecoded += 1;
+            image
+        }
+        Stored::Gone(why) | Stored::Unreadable(why) | Stored::Redecoded { image: None, why } => {
             log::warn!("{}: {why}", drawn.id);
             return Ok(None);
         }
-        Stored::Redecoded(why) | Stored::Changed(why) => {
+        Stored::Changed(why) => {
             return Err(Error::check(format!("the picture of {} is not the one that was judged", drawn.id))
                 .because(why)
                 .advise("keep it as evidence; hgad audit verify says whether the log is whole"));

@@ -81,6 +81,8 @@ pub struct WhatIf {
     pub gone: u64,
     /// Pictures that are not the ones that were written.
     pub exchanged: u64,
+    /// Pictures that this program's decoder reads otherwise than the one that judged them: they are scored as it reads them.
+    pub redecoded: u64,
     /// Of the passed parts without a comparable score: those that were kept by chance, and so stand for all of them, and how many
     /// of these are rejected now.
     pub sample: (u64, u64),
@@ -189,7 +191,8 @@ pub fn ask(question: &Question) -> Result<WhatIf> {
 
 /// What came of a stored picture.
 enum Again {
-    Scored(Now),
+    /// Whether this program's decoder reads it otherwise than the one that judged it.
+    Scored(Now, bool),
     Gone,
     Exchanged,
 }
@@ -200,16 +203,16 @@ fn again(question: &Question, bundle: &Bundle, stored: &[Case]) -> Result<Vec<Ag
     let class = bundle.manifest.class_index(&calibration.class)?;
     batch::for_each(bundle, "stored pictures", stored, |inspector, _, case| {
         let Some(picture) = &case.picture else { return Ok(Again::Gone) };
-        let image = match read_picture(question.pictures, picture)? {
-            Stored::Whole(image) => image,
-            Stored::Gone(_) | Stored::Unreadable(_) | Stored::Redecoded(_) => return Ok(Again::Gone),
-            Stored::Changed(why) => {
-                log::warn!("{}: {why}", case.id);
-                return Ok(Again::Exchanged);
-            }
-        };
+        let stored = read_picture(question.pictures, picture)?;
+        if let Stored::Changed(why) = &stored {
+            log::warn!("{}: {why}", case.id);
+            return Ok(Again::Exchanged);
+        }
+        let redecoded = matches!(stored, Stored::Redecoded { .. });
+        let Some(image) = stored.image() else { return Ok(Again::Gone) };
         if let Err(error) = calibration.check_frame(image.dimensions()) {
-            return Ok(Again::Scored(Now { score: f32::NAN, rejected: true, why: Some(error.line()) }));
+            let now = Now { score: f32::NAN, rejected: true, why: Some(error.line()) };
+            return Ok(Again::Scored(now, redecoded));
         }
         let inspection = inspector.inspect(&image, class, &calibration.reference)?;
         let fault = calibration
@@ -218,7 +221,7 @@ fn again(question: &Question, bundle: &Bundle, stored: &[Case]) -> Result<Vec<Ag
         let other = inspection.resembles.map(|other| format!("it looks like '{}'", bundle.manifest.classes[other]));
         let why = fault.map(|fault| fault.to_string()).or(other);
         let rejected = why.is_some() || calibration.rejects(inspection.score);
-        Ok(Again::Scored(Now { score: inspection.score, rejected, why }))
+        Ok(Again::Scored(Now { score: inspection.score, rejected, why }, redecoded))
     })
 }
 
@@ -228,7 +231,7 @@ fn portraits(question: &Question, bundle: &Bundle, changed: &[Changed]) -> Resul
     let mut portraits = Vec::new();
     for part in changed {
         let Some(picture) = part.picture.as_ref().filter(|_| portraits.len() < SHOWN) else { continue };
-        let Stored::Whole(image) = read_picture(question.pictures, picture)? else { continue };
+        let Some(image) = read_picture(question.pictures, picture)?.image() else { continue };
         let map = inspector.inspect(&image, class, &question.calibration.reference)?.map;
         let paint = Paint { full: 2.0 * question.calibration.threshold, rejected: Some(part.rejected) };
         portraits.push(Portrait { file: part.id.clone(), score: part.score, picture: beside(&image, &map, paint) });
@@ -280,7 +283,10 @@ impl WhatIf {
 
     fn count_again(&mut self, changed: &mut BTreeMap<u64, Changed>, case: Case, again: Again) {
         let now = match again {
-            Again::Scored(now) => now,
+            Again::Scored(now, redecoded) => {
+                self.redecoded += u64::from(redecoded);
+                now
+            }
             missing => {
                 self.gone += u64::from(matches!(missing, Again::Gone));
                 self.exchanged += u64::from(matches!(missing, Again::Exchanged));

@@ -50,6 +50,15 @@ impl WhatIf {
         if self.exchanged > 0 {
             remarks.push(format!("{} not the one that was written", print::counted(self.exchanged, "picture")));
         }
+        if self.redecoded > 0 {
+            remarks.push(format!(
+                "{} the recorded one, and this program's decoder reads it otherwise: it is scored as this program reads it",
+                match self.redecoded {
+                    1 => "of 1 picture the file is".to_owned(),
+                    redecoded => format!("of {redecoded} pictures the file is"),
+                }
+            ));
+        }
         if !self.is_fair() {
             remarks.push(format!(
                 "{} of {} that were kept by chance are gone: what is left says nothing of all that passed",

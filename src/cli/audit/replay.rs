@@ -51,6 +51,7 @@ struct Row {
     differ: u64,
     largest: f32,
     changed: u64,
+    redecoded: u64,
     gone: u64,
     refused: u64,
 }
@@ -83,7 +84,12 @@ pub(super) fn run(args: ReplayArgs) -> Result<()> {
                 row.gone += 1;
                 return Ok(());
             }
-            Stored::Redecoded(why) | Stored::Changed(why) => {
+            Stored::Redecoded { why, .. } => {
+                log::debug!("record {}: {why}", entry.seq);
+                row.redecoded += 1;
+                return Ok(());
+            }
+            Stored::Changed(why) => {
                 row.changed += 1;
                 return print::line(format_args!("record {}: {why}", entry.seq));
             }
@@ -134,11 +140,12 @@ fn compare(row: &mut Row, entry: &Entry, score: f32, rejects: bool, tolerance: f
 
 fn table(rows: &BTreeMap<String, Row>) -> Result<()> {
     let width = rows.keys().map(|class| class.chars().count()).max().unwrap_or(0).max(5);
-    let head = ["same", "within", "differ", "changed", "gone", "refused"].map(|word| format!("{word:>8}")).join("");
+    let head = ["same", "within", "differ", "changed", "redecoded", "gone", "refused"];
+    let head = head.map(|word| format!("{word:>10}")).join("");
     print::line(format_args!("{:width$}{head}  largest difference", "class"))?;
     for (class, row) in rows {
-        let counts = [row.same, row.within, row.differ, row.changed, row.gone, row.refused];
-        let counts = counts.map(|count| format!("{count:>8}")).join("");
+        let counts = [row.same, row.within, row.differ, row.changed, row.redecoded, row.gone, row.refused];
+        let counts = counts.map(|count| format!("{count:>10}")).join("");
         print::line(format_args!("{class:width$}{counts}  {:.3e}", row.largest))?;
     }
     Ok(())
@@ -158,7 +165,7 @@ fn conclude(rows: &BTreeMap<String, Row>, refusal: Option<Error>, tolerance: f32
             false => "hgad audit verify says whether the log is whole; keep both as evidence",
         }));
     }
-    let (gone, refused) = (sum(|row| row.gone), sum(|row| row.refused));
+    let (gone, refused, redecoded) = (sum(|row| row.gone), sum(|row| row.refused), sum(|row| row.redecoded));
     if judged > 0 && gone + refused > 0 {
         log::warn!(
             "{} judged again, and nothing can be said of {gone} whose pictures are gone and of {refused} that another model or calibration \
@@ -169,8 +176,21 @@ fn conclude(rows: &BTreeMap<String, Row>, refusal: Option<Error>, tolerance: f32
             }
         );
     }
+    let otherwise = format!(
+        "{}, and this program's decoder reads them otherwise",
+        match redecoded {
+            1 => "1 picture is the file that was recorded".to_owned(),
+            more => format!("{more} pictures are the files that were recorded"),
+        }
+    );
+    if judged > 0 && redecoded > 0 {
+        log::warn!("{otherwise}: nothing is compared");
+    }
     match (judged, refusal) {
         (0, Some(error)) => Err(error),
+        (0, None) if redecoded > 0 => Err(Error::usage("no stored picture can be compared")
+            .because(otherwise)
+            .advise("replay them with the program that judged them, which the log's start names (program_sha256)")),
         (0, None) => Err(Error::usage("there is no picture to judge again")
             .advise("[audit] pictures keeps them; --pictures names their folder, and other options say which parts")),
         _ => Ok(()),

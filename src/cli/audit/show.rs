@@ -89,8 +89,14 @@ pub(super) fn run(args: &ShowArgs) -> Result<()> {
                 .because(why)
                 .advise("records of the kind pictures-removed say which were removed; --pictures names their folder"));
         }
-        Stored::Unreadable(why) => return print::line(format_args!("there is nothing to show: {why}")),
-        Stored::Redecoded(why) | Stored::Changed(why) => {
+        Stored::Unreadable(why) | Stored::Redecoded { image: None, why } => {
+            return print::line(format_args!("there is nothing to show: {why}"));
+        }
+        Stored::Redecoded { image: Some(image), why } => {
+            print::line(&why)?;
+            image
+        }
+        Stored::Changed(why) => {
             return Err(Error::check("its picture is not the one that was judged").because(why));
         }
     };
