@@ -20,14 +20,16 @@ pub(super) struct Link {
     prev: Digest,
     /// The Merkle tree over all lines before, without their line feeds.
     tree: Tree,
+    /// The hash of the log's first line, which no other log has; `None` where nobody knows it any more.
+    log: Option<Digest>,
 }
 
 impl Link {
-    pub(super) const START: Link = Link { prev: Digest::zero(), tree: Tree::EMPTY };
+    pub(super) const START: Link = Link { prev: Digest::zero(), tree: Tree::EMPTY, log: None };
 
-    /// What a line continues that comes after the one with the hash `prev`, and after all lines of `tree`.
-    pub(super) fn after(prev: Digest, tree: Tree) -> Self {
-        Link { prev, tree }
+    /// What a line continues that comes after the one with the hash `prev`, and after all lines of `tree`, in the log `log`.
+    pub(super) fn after(prev: Digest, tree: Tree, log: Option<Digest>) -> Self {
+        Link { prev, tree, log }
     }
 
     /// The next line's number.
@@ -38,6 +40,17 @@ impl Link {
     /// The Merkle tree over all lines before.
     pub(super) fn tree(&self) -> &Tree {
         &self.tree
+    }
+
+    /// Which log it is: the hash of its first line, where that is known.
+    pub(super) fn log(&self) -> Option<Digest> {
+        self.log
+    }
+
+    /// Whether what a `continued` record says that it continues is this.
+    pub(super) fn is(&self, told: &Link) -> bool {
+        // Older programs did not say which log it is.
+        self.prev == told.prev && self.tree == told.tree && (told.log.is_none() || told.log == self.log)
     }
 
     /// Whether the next line comes after the one with the hash `last`.
@@ -70,6 +83,9 @@ impl Link {
 
     /// Moves on over `line` (without its line feed), whose hash is `hash`.
     pub(super) fn advance(&mut self, hash: Digest, line: &[u8]) {
+        if self.seq() == 0 {
+            self.log = Some(hash);
+        }
         self.prev = hash;
         self.tree.push(line);
     }
@@ -98,6 +114,10 @@ pub(super) struct Envelope {
     pub(super) kind: Option<Kind>,
     pub(super) time: String,
     #[serde(default)]
+    pub(super) monotonic_ns: u64,
+    #[serde(default)]
+    pub(super) synchronised: Option<bool>,
+    #[serde(default)]
     pub(super) format_version: Option<u32>,
     /// The part that a `part` record is of.
     #[serde(default)]
@@ -117,6 +137,9 @@ pub(super) struct Envelope {
     /// The peaks of the tree over all lines before a `continued` record.
     #[serde(default)]
     peaks: Option<Vec<String>>,
+    /// Which log a `continued` record is of.
+    #[serde(default)]
+    log: Option<Digest>,
     pub(super) hash: Digest,
 }
 
@@ -125,7 +148,7 @@ impl Envelope {
     pub(super) fn continues(&self) -> Option<Link> {
         let peaks = self.peaks.as_ref().filter(|_| self.kind == Some(Kind::Continued))?;
         let peaks = peaks.iter().map(|peak| from_base64(peak)).collect::<Option<Vec<_>>>()?;
-        Some(Link::after(self.prev, Tree::of(self.seq, peaks)?))
+        Some(Link::after(self.prev, Tree::of(self.seq, peaks)?, self.log))
     }
 }
 

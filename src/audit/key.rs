@@ -176,6 +176,11 @@ pub(super) struct Note<'n> {
 }
 
 impl<'n> Note<'n> {
+    /// Whether it has one signature alone.
+    pub(super) fn is_signed_once(&self) -> bool {
+        self.signatures.len() == 1
+    }
+
     /// Takes a note apart; `None` for what is not one.
     pub(super) fn parse(note: &'n str) -> Option<Self> {
         if note.chars().any(|c| c.is_control() && c != '\n') {

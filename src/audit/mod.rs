@@ -32,7 +32,7 @@ mod tree;
 mod verify;
 mod writer;
 
-pub use checkpoint::Checkpoint;
+pub use checkpoint::{Checkpoint, Made};
 pub(crate) use clock::is_synchronised;
 pub use desk::Refused;
 pub use key::{Signer, Verifier};

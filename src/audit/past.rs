@@ -54,7 +54,7 @@ impl Signing {
             }
             None => (None, None),
         };
-        let trust = Trust { key: Some(signer.verifier()), former, kept };
+        let trust = Trust { key: Some(signer.verifier()), former, kept: kept.into_iter().collect() };
         Ok(Signing { signer, trust, missing_copy })
     }
 }

@@ -7,13 +7,13 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::FORMAT_VERSION;
-use super::checkpoint::base64;
+use super::chain::Link;
+use super::checkpoint::{Made, base64};
 use super::clock::is_synchronised;
 use super::deciders::{Change, Deciders};
 use super::interruption::Interruption;
 use super::kind::Kind;
 use super::pictures::{Pictured, Tally};
-use super::tree::Tree;
 use crate::approval::Approval;
 use crate::digest::Digest;
 use crate::line::{Alarm, Challenge, ChallengeNews, Counters, Device, Fate, PartId, PartRecord, Verdict, View};
@@ -341,23 +341,28 @@ impl Body {
         Self::event(Kind::DriftBegun, at, Begun { class, parts, restarted, why })
     }
 
-    /// The lines before this one, signed (C2SP tlog-checkpoint).
-    pub(super) fn checkpoint(at: Monotonic, note: &str) -> Self {
+    /// The lines before this one, signed (C2SP tlog-checkpoint), at the time that the note says too.
+    pub(super) fn checkpoint(made: &Made, note: &str) -> Self {
         #[derive(Serialize)]
         struct Checkpoint<'a> {
+            kind: Kind,
+            #[serde(flatten)]
+            made: &'a Made,
             note: &'a str,
         }
-        Self::event(Kind::Checkpoint, at, Checkpoint { note })
+        Self::of(&Checkpoint { kind: Kind::Checkpoint, made, note })
     }
 
-    /// The file before was closed; `tree` is the Merkle tree over all lines before this one.
-    pub(super) fn continued(at: Monotonic, setting: &Setting, closed: &str, tree: &Tree) -> Self {
+    /// The file before was closed; `link` is what this line continues.
+    pub(super) fn continued(at: Monotonic, setting: &Setting, closed: &str, link: &Link) -> Self {
         #[derive(Serialize)]
         struct Continued<'a> {
             format_version: u32,
             run: &'a str,
             file: &'a str,
             peaks: Vec<String>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            log: Option<Digest>,
             #[serde(flatten)]
             deciders: &'a Deciders,
             key: Option<&'a str>,
@@ -369,7 +374,8 @@ impl Body {
             format_version: FORMAT_VERSION,
             run: &setting.run,
             file: closed,
-            peaks: tree.peaks().iter().map(|peak| base64(*peak)).collect(),
+            peaks: link.tree().peaks().iter().map(|peak| base64(*peak)).collect(),
+            log: link.log(),
             deciders: &setting.deciders,
             key: setting.key.as_deref(),
             checkpoint_copy: setting.checkpoint_copy,

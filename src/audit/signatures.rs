@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::chain::Envelope;
+use super::chain::{Envelope, Link};
 use super::checkpoint::Checkpoint;
 use super::key::{Note, Verifier};
 use super::kind::Kind;
@@ -15,8 +15,8 @@ pub struct Trust {
     pub key: Option<Verifier>,
     /// Public keys that signed it before.
     pub former: Vec<Verifier>,
-    /// A checkpoint that was kept elsewhere: the log still holds what was signed then.
-    pub kept: Option<String>,
+    /// Checkpoints that were kept elsewhere: the log still holds what was signed then.
+    pub kept: Vec<String>,
 }
 
 impl Trust {
@@ -38,14 +38,16 @@ const CUT: &str = "put the whole file back; if it is lost, keep this one as evid
                    another checkpoint_copy";
 const FOREIGN: &str = "if the key was changed, name the old public key too (--former-key, [audit] former_keys); if not, \
                        somebody else signed this: keep the file as evidence";
+const OTHER_LOG: &str = "give one of this log (--checkpoint, [audit] checkpoint_copy); a key signs one log, and each of several a key \
+                         of its own";
 const NO_COPY: &str = "give the file that checkpoint_copy names, unchanged";
 
 /// Follows a log line by line.
 #[derive(Debug)]
 pub(super) struct Signatures<'t> {
     trust: &'t Trust,
-    /// The checkpoint that was kept, until the log was seen to hold it.
-    kept: Option<Checkpoint>,
+    /// The checkpoints that were kept, until the log was seen to hold them.
+    kept: Vec<Checkpoint>,
     /// The key of the run at this place.
     run: Option<Verifier>,
     /// Keys that were in use before another one was. Whoever steals one must not sign any more.
@@ -61,6 +63,8 @@ pub(super) struct Signatures<'t> {
     settled: u64,
     /// Lines of the log in files that are not here.
     absent: u64,
+    /// When the newest checkpoint of the run was made, or its start (monotonic).
+    latest_ns: u64,
 }
 
 /// A checkpoint, as it stands in the log.
@@ -74,7 +78,7 @@ pub(super) struct Signed {
 impl<'t> Signatures<'t> {
     /// Of a log whose first `absent` lines are in files that are not here.
     pub(super) fn new(trust: &'t Trust, absent: u64) -> Result<Self, Doubt> {
-        let kept = trust.kept.as_deref().map(|note| kept(note, trust)).transpose()?;
+        let kept = trust.kept.iter().map(|note| kept(note, trust)).collect::<Result<_, _>>()?;
         Ok(Signatures {
             trust,
             kept,
@@ -86,24 +90,28 @@ impl<'t> Signatures<'t> {
             adopted: Vec::new(),
             settled: absent,
             absent,
+            latest_ns: 0,
         })
     }
 
-    /// Takes note of a line; `before` is the tree over the lines before it.
-    pub(super) fn follow(&mut self, before: &Tree, line: &Envelope) -> Result<(), Doubt> {
+    /// Takes note of a line, which comes after those of `link`.
+    pub(super) fn follow(&mut self, link: &Link, line: &Envelope) -> Result<(), Doubt> {
+        let before = link.tree();
         let doubt = |why: &str, advice| Doubt { why: format!("line {} {why}", before.size() + 1), advice };
-        if let Some(kept) = self.kept.take_if(|kept| kept.size == before.size())
-            && (kept.root != before.root() || line.kind != Some(Kind::Checkpoint))
-        {
-            return Err(doubt(
-                "is not the checkpoint that was kept, or does not follow the lines that it signs",
-                TAMPERED,
-            ));
+        while let Some(place) = self.kept.iter().position(|kept| kept.size == before.size()) {
+            let kept = self.kept.swap_remove(place);
+            is_of_log(&kept, link)?;
+            if kept.root != before.root() || line.kind != Some(Kind::Checkpoint) {
+                return Err(doubt(
+                    "is not the checkpoint that was kept, or does not follow the lines that it signs",
+                    TAMPERED,
+                ));
+            }
         }
         match (line.kind, &line.note) {
             (Some(Kind::Start), None) => self.start(before, line),
             (Some(Kind::Continued), None) => self.continued(before, line),
-            (Some(Kind::Checkpoint), Some(note)) => self.checkpoint(before, note),
+            (Some(Kind::Checkpoint), Some(note)) => self.checkpoint(link, line, note),
             (Some(Kind::Checkpoint), None) => Err(doubt("is a checkpoint without a note", TAMPERED)),
             (_, Some(_)) => Err(doubt("holds a note, and is no checkpoint", TAMPERED)),
             (_, None) => Ok(()),
@@ -119,6 +127,7 @@ impl<'t> Signatures<'t> {
             self.settled = before.size();
         }
         self.keeps_copy = line.checkpoint_copy.unwrap_or_default();
+        self.latest_ns = line.monotonic_ns;
         let place = before.size() + 1;
         let key = line.key.as_deref().map(str::parse::<Verifier>).transpose();
         let key = key
@@ -161,12 +170,13 @@ impl<'t> Signatures<'t> {
         }
     }
 
-    /// Lines of the checkpoint that was kept, until the log was seen to hold it.
+    /// Lines of the oldest checkpoint that was kept, until the log was seen to hold it.
     pub(super) fn kept_size(&self) -> Option<u64> {
-        self.kept.as_ref().map(|kept| kept.size)
+        self.kept.iter().map(|kept| kept.size).min()
     }
 
-    fn checkpoint(&mut self, before: &Tree, text: &str) -> Result<(), Doubt> {
+    fn checkpoint(&mut self, link: &Link, line: &Envelope, text: &str) -> Result<(), Doubt> {
+        let before = link.tree();
         let doubt = |why: &str, advice| Doubt { why: format!("line {} {why}", before.size() + 1), advice };
         let note = Note::parse(text).ok_or_else(|| doubt("is not a signed note", TAMPERED))?;
         let checkpoint = Checkpoint::of(&note).ok_or_else(|| doubt("is not a checkpoint", TAMPERED))?;
@@ -174,6 +184,21 @@ impl<'t> Signatures<'t> {
         let Some(key) = self.run.as_ref().filter(by_run) else {
             return Err(doubt("is a checkpoint that the key of its run did not sign", TAMPERED));
         };
+        if checkpoint.log.zip(link.log()).is_some_and(|(signed, log)| signed != log) {
+            return Err(doubt("is a checkpoint of another log that the same key signs", TAMPERED));
+        }
+        if !note.is_signed_once() {
+            return Err(doubt("is a checkpoint with signatures that no run makes", TAMPERED));
+        }
+        let is_time_signed = checkpoint.made.as_ref().map(|made| {
+            (made.time.as_str(), made.monotonic_ns, Some(made.synchronised))
+                == (line.time.as_str(), line.monotonic_ns, line.synchronised)
+        });
+        // What an older program signed says no time: that one comes after the other is all that is known.
+        if !is_time_signed.unwrap_or(line.monotonic_ns >= self.latest_ns) {
+            return Err(doubt("is a checkpoint that says another time than was signed", TAMPERED));
+        }
+        self.latest_ns = line.monotonic_ns;
         if checkpoint.size != before.size() || checkpoint.root != before.root() {
             let from = self.newest.as_ref().map_or(1, |newest| newest.checkpoint.size + 1);
             return Err(Doubt {
@@ -192,19 +217,18 @@ impl<'t> Signatures<'t> {
         Ok(())
     }
 
-    /// Whether the log still holds what was kept when it ends with `tree`.
-    pub(super) fn end(&self, tree: &Tree) -> Result<(), Doubt> {
-        match &self.kept {
-            None => Ok(()),
-            Some(kept) => Err(Doubt {
-                why: format!(
-                    "it has {} lines, and had {} with the checkpoint that was kept: its end was removed",
-                    tree.size(),
-                    kept.size + 1
-                ),
-                advice: CUT,
-            }),
-        }
+    /// Whether the log still holds what was kept when it ends with `link`.
+    pub(super) fn end(&self, link: &Link) -> Result<(), Doubt> {
+        let Some(kept) = self.kept.first() else { return Ok(()) };
+        is_of_log(kept, link)?;
+        Err(Doubt {
+            why: format!(
+                "it has {} lines, and had {} with the checkpoint that was kept: its end was removed",
+                link.seq(),
+                kept.size + 1
+            ),
+            advice: CUT,
+        })
     }
 
     /// Whether the key that signs now signed the newest checkpoint.
@@ -223,6 +247,18 @@ impl<'t> Signatures<'t> {
     /// Lines at the end of a log of `size` lines that nobody has signed yet.
     pub(super) fn unsigned_end(&self, size: u64) -> Range<u64> {
         self.settled..size
+    }
+}
+
+/// A checkpoint of another log accuses nobody of having changed this one.
+fn is_of_log(kept: &Checkpoint, link: &Link) -> Result<(), Doubt> {
+    match kept.log.zip(link.log()).is_none_or(|(kept, log)| kept == log) {
+        true => Ok(()),
+        false => {
+            let why =
+                format!("the checkpoint that was kept, of {} lines, is of another log of {}", kept.size, kept.origin);
+            Err(Doubt { why, advice: OTHER_LOG })
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::io::Result;
 use std::time::{Duration, Instant};
 
 use super::chain::Link;
-use super::checkpoint::Checkpoint;
+use super::checkpoint::{Checkpoint, Made};
 use super::copier::Copier;
 use super::key::Signer;
 use super::open::Store;
@@ -81,7 +81,7 @@ impl Tail {
         let closed = rotation.closed();
         let name = closed.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let mut link = self.written.link.clone();
-        let header = link.seal(&Body::continued(Monotonic::now(), &rotation.setting, &name, link.tree()).0);
+        let header = link.seal(&Body::continued(Monotonic::now(), &rotation.setting, &name, &link).0);
         if let Err(error) = self.store.rotate(&closed, header.as_bytes()) {
             rotation.failed(&error);
             return Ok(());
@@ -121,8 +121,9 @@ impl Tail {
             return Ok(());
         }
         let Some(notary) = &self.notary else { return Ok(()) };
-        let note = Checkpoint::sign(self.written.link.tree(), &notary.signer);
-        self.append(std::iter::once(&Body::checkpoint(Monotonic::now(), &note)))?;
+        let made = Made::now();
+        let note = Checkpoint::sign(&self.written.link, &made, &notary.signer);
+        self.append(std::iter::once(&Body::checkpoint(&made, &note)))?;
         self.written.signed = self.written.link.seq();
         self.written.signed_at = Some(Instant::now());
         self.unpublished = Some(note);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::FORMAT_VERSION;
 use super::chain::{Break, Envelope, Link};
-use super::checkpoint::Checkpoint;
+use super::checkpoint::{self, Checkpoint};
 use super::deciders::Deciders;
 use super::interruption::Following;
 use super::kind::Kind;
@@ -211,7 +211,7 @@ fn read_files<'t>(files: &[LogFile], trust: &'t Trust) -> Result<Reading<'t>> {
         }
     }
     let path = files.last().map_or(Path::new(""), |file| &file.path);
-    reading.signatures.end(reading.link.tree()).map_err(|doubt| doubted(path, doubt))?;
+    reading.signatures.end(&reading.link).map_err(|doubt| doubted(path, doubt))?;
     reading.verified.checkpoints = reading.signatures.count;
     reading.verified.signed = reading.signatures.newest.as_ref().map(|newest| newest.checkpoint.clone());
     if reading.signatures.count > 0 {
@@ -279,14 +279,25 @@ impl Reading<'_> {
                     let envelope = Envelope::open(content)
                         .and_then(|envelope| self.link.check(&envelope).map(|()| envelope))
                         .map_err(|broken| broken_at(path, &self.link, broken, &mut file))?;
-                    if envelope.kind == Some(Kind::Continued) && envelope.continues().as_ref() != Some(&self.link) {
+                    if envelope.kind == Some(Kind::Continued)
+                        && !envelope.continues().is_some_and(|told| self.link.is(&told))
+                    {
                         let line = self.link.seq() + 1;
                         return Err(Error::check(format!(
                             "{}: line {line} does not continue the files before it: it tells of another tree",
                             path.display()
                         )));
                     }
-                    let signed = self.signatures.follow(self.link.tree(), &envelope);
+                    if envelope.kind == Some(Kind::Checkpoint) && !checkpoint::is_plain(content) {
+                        let line = self.link.seq() + 1;
+                        let what =
+                            format!("{}: line {line} is a checkpoint that is not written as one", path.display());
+                        return Err(Error::check(what).because(
+                            "it has another field, or one in another way: nothing signs the newest checkpoint's own line, so that there \
+                             is to be no room in it",
+                        ));
+                    }
+                    let signed = self.signatures.follow(&self.link, &envelope);
                     signed.map_err(|doubt| doubted(path, doubt))?;
                     self.link.advance(envelope.hash, content);
                     told.line(self.whole, &envelope.time);

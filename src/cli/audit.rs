@@ -47,9 +47,9 @@ struct VerifyArgs {
     file: PathBuf,
     #[command(flatten)]
     keys: Keys,
-    /// A checkpoint that was kept elsewhere: the file must still hold what was signed then
+    /// A checkpoint that was kept elsewhere: the file must still hold what was signed then; may be given more than once
     #[arg(long, value_name = "FILE")]
-    checkpoint: Option<PathBuf>,
+    checkpoint: Vec<PathBuf>,
     /// Fail when there are lines that are not signed, or were not when a later run signed all (the warnings name them)
     #[arg(long, requires = "key")]
     all_signed: bool,
@@ -111,7 +111,8 @@ pub fn run(args: AuditArgs) -> Result<()> {
 }
 
 fn verify(args: &VerifyArgs) -> Result<()> {
-    let trust = Trust { kept: args.checkpoint.as_deref().map(read).transpose()?, ..args.keys.trust()? };
+    let kept = args.checkpoint.iter().map(|path| read(path)).collect::<Result<_>>()?;
+    let trust = Trust { kept, ..args.keys.trust()? };
     let verified = audit::verify(&args.file, &trust)?;
     let (first, last) = verified.between.unwrap_or_default();
     print::line(format_args!(

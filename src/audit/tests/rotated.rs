@@ -55,7 +55,7 @@ impl Rotated {
         Trust {
             key: Some(Verifier::open(&self.folder.path("line.key.pub")).unwrap()),
             former: Vec::new(),
-            kept: Some(std::fs::read_to_string(self.folder.path("checkpoint")).unwrap()),
+            kept: vec![std::fs::read_to_string(self.folder.path("checkpoint")).unwrap()],
         }
     }
 
@@ -259,7 +259,7 @@ fn a_header_that_lies_about_the_files_before_it_is_found() {
     let (seq, prev) = (header["seq"].as_u64().unwrap(), header["prev"].as_str().unwrap().parse().unwrap());
     header["peaks"][0] = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=".into();
     let peaks = (0..seq.count_ones()).map(|_| Digest::zero()).collect();
-    let mut forged = Link::after(prev, Tree::of(seq, peaks).unwrap());
+    let mut forged = Link::after(prev, Tree::of(seq, peaks).unwrap(), None);
     let body = |record: &serde_json::Value| {
         let mut record = record.as_object().unwrap().clone();
         ["seq", "prev", "hash"].iter().for_each(|field| drop(record.shift_remove(*field)));

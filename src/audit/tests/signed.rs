@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::super::checkpoint::Checkpoint;
+use super::super::checkpoint::{Checkpoint, Made};
 use super::*;
 use crate::config::SigningConfig;
 
@@ -50,7 +50,7 @@ impl Signed {
         Trust {
             key: Some(Verifier::open(&self.key.with_added_extension("pub")).unwrap()),
             former: Vec::new(),
-            kept: Some(std::fs::read_to_string(&self.copy).unwrap()),
+            kept: vec![std::fs::read_to_string(&self.copy).unwrap()],
         }
     }
 
@@ -92,7 +92,7 @@ fn no_new_chain_stands_without_the_key() {
     line.run(5);
     let lines = line.folder.lines();
     assert_eq!(reseal(&lines), lines, "the forger's chain is as good as ours");
-    let trust = Trust { kept: None, ..line.trust() };
+    let trust = Trust { kept: Vec::new(), ..line.trust() };
     let refused = |lines: Vec<String>, says: &str| {
         line.folder.replace(&reseal(&lines));
         let error = line.verify(&trust).expect_err(says);
@@ -117,7 +117,6 @@ fn no_new_chain_stands_without_the_key() {
     line.run_with(1, Some(SigningConfig { checkpoint_copy: None, ..line.signing() }));
     let adopted = line.verify(&trust).unwrap();
     assert_eq!(adopted.unsigned, [1..=unsigned.len() as u64], "{:?}", adopted.warnings);
-    let mut forged = Tree::EMPTY;
     let other = Signer::generate("factory.example/line-3").unwrap();
     let mut link = Link::START;
     let forged = lines
@@ -126,11 +125,14 @@ fn no_new_chain_stands_without_the_key() {
             let mut record: serde_json::Map<String, serde_json::Value> = serde_json::from_str(line).unwrap();
             ["seq", "prev", "hash"].iter().for_each(|field| drop(record.shift_remove(*field)));
             if record.contains_key("note") {
-                record["note"] = Checkpoint::sign(&forged, &other).into();
+                let made = Made {
+                    time: record["time"].as_str().unwrap().into(),
+                    monotonic_ns: record["monotonic_ns"].as_u64().unwrap(),
+                    synchronised: record["synchronised"].as_bool().unwrap(),
+                };
+                record["note"] = Checkpoint::sign(&link, &made, &other).into();
             }
-            let line = link.seal(&serde_json::to_string(&record).unwrap()).trim_end().to_owned();
-            forged.push(line.as_bytes());
-            line
+            link.seal(&serde_json::to_string(&record).unwrap()).trim_end().to_owned()
         })
         .collect();
     refused(forged, "the key of its run did not sign");
@@ -138,6 +140,93 @@ fn no_new_chain_stands_without_the_key() {
     let last = smuggled.len() - 1;
     smuggled[last] = smuggled[last].replace("\"kind\":\"checkpoint\"", "\"kind\":\"part\"");
     refused(smuggled, "holds a note, and is no checkpoint");
+}
+
+#[test]
+fn in_the_newest_checkpoint_s_own_line_nothing_is_free() {
+    let line = Signed::new();
+    line.run(5);
+    let lines = line.folder.lines();
+    let trust = Trust { kept: Vec::new(), ..line.trust() };
+    let last = lines.last().unwrap();
+    assert!(last.contains("\"kind\":\"checkpoint\""), "{last}");
+    let record: serde_json::Value = serde_json::from_str(last).unwrap();
+    let time = record["time"].as_str().unwrap();
+    // Whoever may write the file makes the chain whole again behind each of these.
+    let monotonic = format!("\"monotonic_ns\":{}", record["monotonic_ns"]);
+    let synchronised = format!("\"synchronised\":{}", record["synchronised"]);
+    let other = format!("\"synchronised\":{}", record["synchronised"] == false);
+    for (from, to, says) in [
+        (format!("\"time\":\"{time}\""), "\"time\":\"2026-11-24T16:22:31.137055Z\"".into(), "another time"),
+        (monotonic.clone(), format!("{monotonic}1"), "another time"),
+        (synchronised.clone(), other, "another time"),
+        (synchronised.clone(), format!("{synchronised},\"text\":\"all is well\""), "is not written as one"),
+        (synchronised.clone(), format!("{synchronised},\"synchronised\":true"), "not an audit line"),
+        (format!("{synchronised},"), String::new(), "another time"),
+        (monotonic, "\"monotonic_ns\": 7".into(), "is not written as one"),
+        ("\u{2014}".into(), "\\u2014".into(), "is not written as one"),
+    ] {
+        let content = last[..last.len() - 75].replacen(&from, &to, 1);
+        assert_ne!(content, last[..last.len() - 75], "{from}");
+        let forged = format!("{content},\"hash\":\"{}\"}}", Digest::of(&content));
+        line.folder.replace(&[&lines[..lines.len() - 1], &[forged]].concat());
+        let error = line.verify(&trust).expect_err(says);
+        assert!(error.kind().exit_code() == 1 && error.report().contains(says), "{to}: {}", error.report());
+    }
+    let note = record["note"].as_str().unwrap();
+    let witness = Signer::generate("witness.example").unwrap().sign("x\n");
+    let cosigned = format!("{note}{}", witness.split_once("\n\n").unwrap().1);
+    let in_json = |note: &str| serde_json::to_string(note).unwrap();
+    line.folder
+        .replace(&reseal(&[&lines[..lines.len() - 1], &[last.replace(&in_json(note), &in_json(&cosigned))]].concat()));
+    assert!(line.verify(&trust).unwrap_err().report().contains("signatures that no run makes"));
+}
+
+#[test]
+fn a_checkpoint_of_another_log_with_the_same_key_is_refused_and_accuses_nobody() {
+    let (line, other) = (Signed::new(), Signed::new());
+    let signing = SigningConfig { key: line.key.clone(), ..other.signing() };
+    line.run(5);
+    for parts in [3, 20] {
+        other.run_with(parts, Some(signing.clone()));
+        // Of fewer lines than the log has, and of more.
+        let mixed = Trust { kept: other.trust().kept, ..line.trust() };
+        let error = line.verify(&mixed).unwrap_err().report();
+        assert!(error.contains("is of another log of factory.example/line-3"), "{error}");
+        assert!(!error.contains("evidence"), "{error}");
+        // Nor does one among others pass.
+        let both = Trust { kept: [line.trust().kept, other.trust().kept].concat(), ..line.trust() };
+        assert_eq!(line.verify(&both).unwrap_err().report(), error);
+    }
+    // A run does not go on with the copy of another log either.
+    let mixed = SigningConfig { checkpoint_copy: Some(other.copy.clone()), ..line.signing() };
+    assert!(line.open(Some(mixed)).unwrap_err().report().contains("is of another log"));
+    // Its checkpoint is none in this log, where the lines are as many.
+    let (lines, theirs) = (line.folder.lines(), other.folder.lines());
+    let place = lines.iter().rposition(|line| line.contains("\"checkpoint\"")).unwrap();
+    let note = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["note"].to_string();
+    let foreign = theirs.iter().find(|line| line.contains("\"kind\":\"checkpoint\"")).unwrap();
+    let mut swapped = lines.clone();
+    swapped[place] = swapped[place].replace(&note(&lines[place]), &note(foreign));
+    line.folder.replace(&reseal(&swapped));
+    let error = line.verify(&Trust { kept: Vec::new(), ..line.trust() }).unwrap_err().report();
+    assert!(error.contains("a checkpoint of another log that the same key signs"), "{error}");
+}
+
+#[test]
+fn several_checkpoints_that_were_kept_are_all_held_against_the_log() {
+    let line = Signed::new();
+    let mut kept = Vec::new();
+    for _ in 0..3 {
+        line.run(3);
+        kept.extend(line.trust().kept);
+    }
+    kept.push(kept[1].clone());
+    let trust = Trust { kept, ..line.trust() };
+    line.verify(&trust).unwrap();
+    let lines = line.folder.lines();
+    line.folder.replace(&lines[..lines.len() - 2]);
+    assert!(line.verify(&trust).unwrap_err().report().contains("its end was removed"));
 }
 
 #[test]
@@ -176,13 +265,13 @@ fn a_key_is_replaced_for_good() {
     let trust = |now: &Path, former: &[&Path]| Trust {
         key: Some(key(now)),
         former: former.iter().map(|path| key(path)).collect(),
-        kept: Some(std::fs::read_to_string(&line.copy).unwrap()),
+        kept: vec![std::fs::read_to_string(&line.copy).unwrap()],
     };
     assert_eq!(line.verify(&trust(&new, &[&old])).unwrap().runs, 2);
     for (trust, says) in [
         (trust(&new, &[]), "another key signs"),
         (trust(&old, &[]), "not signed by a key that was given"),
-        (Trust { kept: None, ..trust(&old, &[&new]) }, "signed by a former key"),
+        (Trust { kept: Vec::new(), ..trust(&old, &[&new]) }, "signed by a former key"),
     ] {
         let error = line.verify(&trust).unwrap_err();
         assert!(error.report().contains(says), "{says}: {}", error.report());
@@ -269,8 +358,8 @@ fn an_older_log_does_not_pass_for_the_newest() {
     line.verify(&Trust { kept: old_checkpoint.clone(), ..line.trust() }).unwrap();
     // A witness's signature added makes it no other checkpoint.
     let witness = Signer::generate("witness.example").unwrap().sign("x\n");
-    let cosigned = format!("{}{}", old_checkpoint.unwrap(), witness.split_once("\n\n").unwrap().1);
-    line.verify(&Trust { kept: Some(cosigned), ..line.trust() }).unwrap();
+    let cosigned = format!("{}{}", old_checkpoint[0], witness.split_once("\n\n").unwrap().1);
+    line.verify(&Trust { kept: vec![cosigned], ..line.trust() }).unwrap();
 }
 
 #[test]
@@ -291,7 +380,7 @@ fn every_one_of_ten_thousand_random_edits_is_found() {
         std::fs::write(line.folder.file(), &edited).unwrap();
         assert!(line.verify(&trust).is_err(), "edit {edits} was not found:\n{}", String::from_utf8_lossy(&edited));
         // By the key alone all is found but an end that was cut off.
-        let by_key = line.verify(&Trust { kept: None, ..trust.clone() });
+        let by_key = line.verify(&Trust { kept: Vec::new(), ..trust.clone() });
         assert!(by_key.is_err() || whole.starts_with(&edited), "edit {edits} was not found by the key");
     }
     std::fs::write(line.folder.file(), &whole).unwrap();

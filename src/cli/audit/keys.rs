@@ -41,7 +41,7 @@ impl Keys {
     /// A key cannot be read.
     pub(super) fn trust(&self) -> Result<Trust> {
         let former = self.former_key.iter().map(|path| Verifier::open(path)).collect::<Result<_>>()?;
-        Ok(Trust { key: self.key.as_deref().map(Verifier::open).transpose()?, former, kept: None })
+        Ok(Trust { key: self.key.as_deref().map(Verifier::open).transpose()?, former, kept: Vec::new() })
     }
 
     /// Checks the log in `path`, which a run may be writing, and warns of what cannot be ruled out.
