@@ -7,14 +7,18 @@
 //! sha256 9f86d0...
 //! by A. Smith
 //! reason new lamp after shift 2
+//! lane left
 //! time 2026-11-24T15:04:05Z
 //!
 //! — factory.example/quality BASE64
 //! ```
+//!
+//! A calibration that one lane alone goes by is approved for that lane, whose name has a line (of several lanes each its own): what is
+//! right on the left may be wrong on the right.
 
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::audit::{Signer, Verifier};
 use crate::digest::Digest;
@@ -23,7 +27,7 @@ use crate::{Error, Result};
 const TITLE: &str = "hgad approval 1";
 
 /// What somebody signed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Approval {
     /// The file, of a bundle its manifest.
     pub sha256: Digest,
@@ -31,6 +35,9 @@ pub struct Approval {
     pub by: String,
     /// Why it takes the place of what was there.
     pub reason: String,
+    /// The lanes whose own calibration it is; none for what all lanes go by.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lanes: Vec<String>,
     /// When (RFC 3339).
     pub time: String,
     /// The key that signed.
@@ -38,14 +45,15 @@ pub struct Approval {
 }
 
 impl Approval {
-    /// Signs the file at `path` (a bundle's folder stands for its manifest) as approved `by` somebody for a `reason`. Gives the
-    /// note's file.
+    /// Signs the file at `path` (a bundle's folder stands for its manifest) as approved `by` somebody for a `reason`, and for these lanes
+    /// where it is a calibration of their own. Gives the note's file.
     ///
     /// # Errors
     ///
-    /// The file cannot be read, name or reason is empty or has more than one line, or the note cannot be written.
-    pub fn sign(path: &Path, signer: &Signer, by: &str, reason: &str) -> Result<PathBuf> {
-        for (what, text) in [("the name", by), ("the reason", reason)] {
+    /// The file cannot be read, a text is empty or has more than one line, or the note cannot be written.
+    pub fn sign(path: &Path, signer: &Signer, by: &str, reason: &str, lanes: &[String]) -> Result<PathBuf> {
+        let lanes_named = lanes.iter().map(|lane| ("a lane", lane.as_str()));
+        for (what, text) in [("the name", by), ("the reason", reason)].into_iter().chain(lanes_named) {
             if text.trim().is_empty() || text.chars().any(char::is_control) {
                 return Err(Error::usage(format!("{what} is empty, or has more than one line"))
                     .advise("give who approves and why, as in: --by 'A. Smith' --reason 'new lamp after shift 2'"));
@@ -55,7 +63,9 @@ impl Approval {
         let bytes = std::fs::read(&file)
             .map_err(|error| Error::device(format!("{} cannot be read", file.display())).because(error))?;
         let (digest, time) = (Digest::of(bytes), jiff::Timestamp::now());
-        let text = format!("{TITLE}\nsha256 {digest}\nby {}\nreason {}\ntime {time:.0}\n", by.trim(), reason.trim());
+        let lanes = lanes.iter().map(|lane| format!("lane {lane}\n")).collect::<String>();
+        let (by, reason) = (by.trim(), reason.trim());
+        let text = format!("{TITLE}\nsha256 {digest}\nby {by}\nreason {reason}\n{lanes}time {time:.0}\n");
         let note = note_of(path);
         std::fs::write(&note, signer.sign(&text)).map_err(|error| {
             Error::device(format!("{} cannot be written", note.display()))
@@ -65,14 +75,17 @@ impl Approval {
         Ok(note)
     }
 
-    /// The approval of the file at `path`, whose bytes have this digest, if one of `keys` signed it.
+    /// The approval of the file at `path`, whose bytes have this digest, if one of `keys` signed it; for `lane` where that goes by it
+    /// alone, and for the whole line without one.
     ///
     /// # Errors
     ///
-    /// There is no note, none of the keys signed it, or it is of another file.
-    pub fn check(path: &Path, digest: Digest, keys: &[Verifier]) -> Result<Approval> {
+    /// There is no note, none of the keys signed it, or it is of another file, or for other lanes.
+    pub fn check(path: &Path, digest: Digest, lane: Option<&str>, keys: &[Verifier]) -> Result<Approval> {
         let (note, place) = (note_of(path), path.display());
-        let advice = format!("whoever may approve signs it: hgad sign {place} --key KEY --by NAME --reason TEXT");
+        let for_lane = lane.map_or_else(String::new, |lane| format!(" --lane {lane}"));
+        let advice =
+            format!("whoever may approve signs it: hgad sign {place} --key KEY --by NAME --reason TEXT{for_lane}");
         let refused =
             |why: String| Error::usage(format!("{place} is not approved")).because(why).advise(advice.clone());
         let text = std::fs::read_to_string(&note)
@@ -83,24 +96,40 @@ impl Approval {
         };
         let approval = Self::parse(text, key.name())
             .ok_or_else(|| refused(format!("{} is signed, and is no approval", note.display())))?;
-        match approval.sha256 == digest {
-            true => Ok(approval),
-            false => Err(refused(format!("{} is of another file, or the file was changed since", note.display()))),
+        if approval.sha256 != digest {
+            return Err(refused(format!("{} is of another file, or the file was changed since", note.display())));
+        }
+        match lane {
+            Some(lane) if !approval.lanes.iter().any(|named| named == lane) => {
+                let named = if approval.lanes.is_empty() { "no lane".to_owned() } else { approval.lanes.join(", ") };
+                Err(refused(format!("lane {lane} goes by it alone, and it is approved for {named}")))
+            }
+            None if !approval.lanes.is_empty() => Err(refused(format!(
+                "every lane goes by it, and it is approved for {} alone",
+                approval.lanes.join(", ")
+            ))),
+            _ => Ok(approval),
         }
     }
 
     fn parse(text: &str, key: &str) -> Option<Self> {
-        let mut lines = text.strip_suffix('\n')?.split('\n');
-        let mut field = |name: &str| Some(lines.next()?.strip_prefix(name)?.to_owned());
+        let mut lines = text.strip_suffix('\n')?.split('\n').peekable();
+        let mut field = |name: &str| Some(lines.next_if(|line| line.starts_with(name))?[name.len()..].to_owned());
         field(TITLE)?.is_empty().then_some(())?;
-        let approval = Approval {
-            sha256: field("sha256 ")?.parse().ok()?,
-            by: field("by ")?,
-            reason: field("reason ")?,
-            time: field("time ")?,
-            key: key.to_owned(),
-        };
+        let (sha256, by, reason) = (field("sha256 ")?.parse().ok()?, field("by ")?, field("reason ")?);
+        let lanes = std::iter::from_fn(|| field("lane ")).collect();
+        let approval = Approval { sha256, by, reason, lanes, time: field("time ")?, key: key.to_owned() };
         lines.next().is_none().then_some(approval)
+    }
+}
+
+impl std::fmt::Display for Approval {
+    /// Who, when, why, for which lanes, by which key.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Approval { by, time, reason, key, .. } = self;
+        write!(f, "{by}, {time}: {reason} (key {key}")?;
+        self.lanes.iter().try_for_each(|lane| write!(f, ", lane {lane}"))?;
+        f.write_str(")")
     }
 }
 
@@ -132,19 +161,40 @@ mod tests {
         let keys = [other.verifier(), signer.verifier()];
         let digest = Digest::of("content");
         let report = |result: Result<Approval>| result.unwrap_err().report();
-        assert!(report(Approval::check(&path, digest, &keys)).contains("hgad sign"));
+        assert!(report(Approval::check(&path, digest, None, &keys)).contains("hgad sign"));
         for path in [&path, &bundle] {
-            Approval::sign(path, &signer, " A. Smith ", "new lamp").unwrap();
-            let approval = Approval::check(path, digest, &keys).unwrap();
+            Approval::sign(path, &signer, " A. Smith ", "new lamp", &[]).unwrap();
+            let approval = Approval::check(path, digest, None, &keys).unwrap();
             assert_eq!((approval.by.as_str(), approval.reason.as_str()), ("A. Smith", "new lamp"));
         }
-        assert!(report(Approval::check(&path, digest, &keys[..1])).contains("not signed by quality"));
-        assert!(report(Approval::check(&path, Digest::of("other"), &keys)).contains("changed since"));
+        assert!(report(Approval::check(&path, digest, None, &keys[..1])).contains("not signed by quality"));
+        assert!(report(Approval::check(&path, Digest::of("other"), None, &keys)).contains("changed since"));
         let note = std::fs::read_to_string(note_of(&path)).unwrap();
         std::fs::write(note_of(&path), note.replace("Smith", "Smyth")).unwrap();
-        assert!(report(Approval::check(&path, digest, &keys)).contains("not signed"));
+        assert!(report(Approval::check(&path, digest, None, &keys)).contains("not signed"));
         for (by, reason) in [("", "x"), ("x", " "), ("x\nreason y", "z")] {
-            assert_eq!(Approval::sign(&path, &signer, by, reason).unwrap_err().kind().exit_code(), 2);
+            assert_eq!(Approval::sign(&path, &signer, by, reason, &[]).unwrap_err().kind().exit_code(), 2);
         }
+    }
+
+    #[test]
+    fn a_lane_s_own_calibration_is_approved_for_that_lane() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("left.toml");
+        std::fs::write(&path, "content").unwrap();
+        let signer = Signer::generate("quality").unwrap();
+        let lanes = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let check = |signed: &[&str], lane: Option<&str>| {
+            Approval::sign(&path, &signer, "A. Smith", "new lamp", &lanes(signed)).unwrap();
+            Approval::check(&path, Digest::of("content"), lane, &[signer.verifier()]).map_err(|error| error.report())
+        };
+        assert_eq!(check(&["left", "middle lane"], Some("middle lane")).unwrap().lanes, ["left", "middle lane"]);
+        let told = check(&["left"], Some("left")).unwrap().to_string();
+        assert!(told.starts_with("A. Smith, 20") && told.ends_with(": new lamp (key quality, lane left)"), "{told}");
+        let other = check(&["left"], Some("right")).unwrap_err();
+        assert!(other.contains("approved for left") && other.contains("--lane right"), "{other}");
+        assert!(check(&[], Some("right")).unwrap_err().contains("approved for no lane"));
+        assert!(check(&["left"], None).unwrap_err().contains("approved for left alone"));
+        assert!(Approval::sign(&path, &signer, "x", "y", &lanes(&["left\ntime z"])).is_err());
     }
 }

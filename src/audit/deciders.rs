@@ -21,21 +21,31 @@ pub(super) struct Deciders {
     pub(super) bundle: Option<Digest>,
     #[serde(default)]
     pub(super) calibrations: BTreeMap<String, Digest>,
+    /// The public key that signs the log; its records have a place of their own for it.
+    #[serde(default, skip_serializing)]
+    pub(super) key: Option<String>,
+    /// Who let model and calibrations into production, likewise; `None` where a file begins that an older program wrote.
+    #[serde(default, skip_serializing)]
+    pub(super) approvals: Option<Vec<Approval>>,
 }
 
 /// What is another than in the run before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Change {
-    /// `program`, `configuration`, `model`, or `calibration of CLASS`.
+    /// `program`, `configuration`, `model`, `calibration of CLASS`, `approval of` one of these two, or `signing key`.
     what: String,
-    from: Option<Digest>,
-    to: Option<Digest>,
+    /// A SHA-256; of an approval what it says, and of a key the public one.
+    from: Option<String>,
+    to: Option<String>,
 }
 
 impl std::fmt::Display for Change {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let short = |digest: Option<Digest>| digest.map_or_else(|| "none".to_owned(), |digest| digest.short());
-        write!(f, "another {} ({}, and it was {})", self.what, short(self.to), short(self.from))
+        let short = |told: &Option<String>| match told {
+            Some(told) => told.parse::<Digest>().map_or_else(|_| told.clone(), |digest| digest.short()),
+            None => "none".to_owned(),
+        };
+        write!(f, "another {} ({}, and it was {})", self.what, short(&self.to), short(&self.from))
     }
 }
 
@@ -47,28 +57,50 @@ impl Change {
 
     /// Who did.
     pub(super) fn approval<'a>(&self, approvals: &'a [Approval]) -> Option<&'a Approval> {
-        approvals.iter().filter(|_| self.wants_a_name()).find(|approval| Some(approval.sha256) == self.to)
+        approvals.iter().filter(|_| self.wants_a_name()).find(|approval| Some(approval.sha256.to_string()) == self.to)
     }
 }
 
 impl Deciders {
-    /// Those of a run.
-    pub(super) fn of(run: &RunStart) -> Self {
+    /// Those of a run, whose log this public key signs.
+    pub(super) fn of(run: &RunStart, key: Option<String>) -> Self {
         let (config, bundle, calibrations) = (run.config, Some(run.bundle), run.calibrations.clone());
-        Deciders { program_sha256: own_digest(), config, bundle, calibrations }
+        let (program_sha256, approvals) = (own_digest(), Some(run.approvals.clone()));
+        Deciders { program_sha256, config, bundle, calibrations, key, approvals }
     }
 
     /// What is another here than in `before`. Logs of format 1 do not say which program it was.
     pub(super) fn changes(&self, before: &Deciders) -> Vec<Change> {
+        let program = before.program_sha256.map(|from| ("program".into(), Some(from), self.program_sha256));
+        let fixed = [("configuration".to_owned(), before.config, self.config)];
+        let files = self.files(before);
+        let digests = program.into_iter().chain(fixed).chain(files.clone());
+        let digests = digests.map(|(what, from, to)| {
+            let told = |digest: Option<Digest>| digest.map(|digest| digest.to_string());
+            (what, told(from), told(to))
+        });
+        // Of another file its own change says who approved of it.
+        let approvals = files.into_iter().filter(|(_, from, to)| from == to && before.approvals.is_some());
+        let approvals = approvals.filter_map(|(what, _, file)| {
+            let told = |deciders: &Deciders| {
+                let mut all = deciders.approvals.iter().flatten();
+                all.find(|approval| Some(approval.sha256) == file).map(Approval::to_string)
+            };
+            file.map(|_| (format!("approval of {what}"), told(before), told(self)))
+        });
+        let key = ("signing key".to_owned(), before.key.clone(), self.key.clone());
+        let all = digests.chain(approvals).chain([key]);
+        all.filter(|(_, from, to)| from != to).map(|(what, from, to)| Change { what, from, to }).collect()
+    }
+
+    /// The model and every calibration, before and now.
+    fn files(&self, before: &Deciders) -> Vec<(String, Option<Digest>, Option<Digest>)> {
         let classes = self.calibrations.keys().chain(before.calibrations.keys()).collect::<BTreeSet<_>>();
         let calibrations = classes.into_iter().map(|class| {
             let of = |deciders: &Deciders| deciders.calibrations.get(class).copied();
             (format!("{CALIBRATION} of {class}"), of(before), of(self))
         });
-        let program = before.program_sha256.map(|from| ("program".into(), Some(from), self.program_sha256));
-        let fixed = [("configuration".into(), before.config, self.config), (MODEL.into(), before.bundle, self.bundle)];
-        let all = program.into_iter().chain(fixed).chain(calibrations);
-        all.filter(|(_, from, to)| from != to).map(|(what, from, to)| Change { what, from, to }).collect()
+        std::iter::once((MODEL.into(), before.bundle, self.bundle)).chain(calibrations).collect()
     }
 }
 

@@ -211,9 +211,8 @@ impl AuditLog {
         }
         let places = config.signing.as_ref();
         let setting = Setting {
-            deciders: Deciders::of(run),
+            deciders: Deciders::of(run, signing.as_ref().map(|signing| signing.signer.verifier().to_string())),
             run: name.clone(),
-            key: signing.as_ref().map(|signing| signing.signer.verifier().to_string()),
             checkpoint_copy: places.is_some_and(|places| places.checkpoint_copy.is_some()),
             witness: places.and_then(|places| places.witness.as_ref()).map(ToString::to_string),
             sample: config.pictures.as_ref().map(|pictures| pictures.sample),

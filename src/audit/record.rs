@@ -50,8 +50,6 @@ pub(super) struct Setting {
     pub(super) deciders: Deciders,
     /// The run's name.
     pub(super) run: String,
-    /// The public key that belongs to the run's checkpoints.
-    pub(super) key: Option<String>,
     /// Whether they are copied elsewhere.
     pub(super) checkpoint_copy: bool,
     /// Who gets them.
@@ -120,7 +118,8 @@ impl Body {
             #[serde(skip_serializing_if = "Option::is_none")]
             sample: Option<f64>,
         }
-        let Setting { deciders, run: name, key, checkpoint_copy, witness, sample } = setting;
+        let Setting { deciders, run: name, checkpoint_copy, witness, sample } = setting;
+        let key = deciders.key.clone();
         // Monotonic time counts from the machine's start, so it can be compared within one boot only.
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let what = Start {
@@ -311,9 +310,15 @@ impl Body {
             by: Option<&'a str>,
             #[serde(skip_serializing_if = "Option::is_none")]
             reason: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            approved: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            approval_key: Option<&'a str>,
         }
-        let (by, reason) = approval.map(|approval| (approval.by.as_str(), approval.reason.as_str())).unzip();
-        Self::event(Kind::Changed, at, Changed { change, by, reason })
+        let of = |field: fn(&Approval) -> &String| approval.map(|approval| field(approval).as_str());
+        let (by, reason) = (of(|approval| &approval.by), of(|approval| &approval.reason));
+        let (approved, approval_key) = (of(|approval| &approval.time), of(|approval| &approval.key));
+        Self::event(Kind::Changed, at, Changed { change, by, reason, approved, approval_key })
     }
 
     /// A change for which nobody gave a name and a reason.
@@ -365,6 +370,7 @@ impl Body {
             log: Option<Digest>,
             #[serde(flatten)]
             deciders: &'a Deciders,
+            approvals: &'a [Approval],
             key: Option<&'a str>,
             checkpoint_copy: bool,
             #[serde(skip_serializing_if = "Option::is_none")]
@@ -377,7 +383,8 @@ impl Body {
             peaks: link.tree().peaks().iter().map(|peak| base64(*peak)).collect(),
             log: link.log(),
             deciders: &setting.deciders,
-            key: setting.key.as_deref(),
+            approvals: setting.deciders.approvals.as_deref().unwrap_or_default(),
+            key: setting.deciders.key.as_deref(),
             checkpoint_copy: setting.checkpoint_copy,
             sample: setting.sample,
         };

@@ -163,6 +163,7 @@ fn a_change_that_somebody_answers_for_has_name_and_reason() {
         sha256,
         by: "A. Smith".into(),
         reason: "new lamp".into(),
+        lanes: Vec::new(),
         time: "2026-11-24T15:04:05Z".into(),
         key: "quality".into(),
     };
@@ -172,10 +173,28 @@ fn a_change_that_somebody_answers_for_has_name_and_reason() {
     let changed = lines.iter().find(|line| line.contains("\"kind\":\"changed\"")).unwrap();
     assert!(
         changed.contains("\"what\":\"calibration of nut\"")
-            && changed.contains("\"by\":\"A. Smith\",\"reason\":\"new lamp\""),
+            && changed.contains(
+                "\"by\":\"A. Smith\",\"reason\":\"new lamp\",\"approved\":\"2026-11-24T15:04:05Z\",\"approval_key\":\"quality\""
+            ),
         "{changed}"
     );
     assert!(!lines.iter().any(|line| line.contains("unnamed-change")));
+    // The model is the same, and was approved of for the first time; then a calibration is again, at another time.
+    let changes = || {
+        let lines = folder.lines();
+        let records = lines.iter().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let changed = records.filter(|record| record["kind"] == "changed");
+        changed
+            .map(|record| ["what", "from", "to"].map(|field| record[field].as_str().unwrap_or("-").to_owned()))
+            .collect::<Vec<_>>()
+    };
+    let told = "A. Smith, 2026-11-24T15:04:05Z: new lamp (key quality)";
+    assert_eq!(changes()[1], ["approval of model", "-", told]);
+    assert_eq!(changes().len(), 2);
+    run.approvals[1].time = "2026-11-25T15:04:05Z".into();
+    AuditLog::open(&AuditConfig::in_file(folder.file()), &run).unwrap().close().unwrap();
+    let again = told.replace("-24T", "-25T");
+    assert_eq!(changes()[2..], [["approval of calibration of nut", told, again.as_str()]]);
 }
 
 #[test]

@@ -304,6 +304,10 @@ impl Reading<'_> {
                     self.whole += line.len() as u64;
                     if matches!(envelope.kind, Some(Kind::Start | Kind::Continued)) {
                         self.deciders = serde_json::from_slice(content).ok();
+                        // Where nobody is asked a start says nothing of approvals.
+                        if let Some(deciders) = self.deciders.as_mut().filter(|_| envelope.kind == Some(Kind::Start)) {
+                            deciders.approvals.get_or_insert_default();
+                        }
                     }
                     self.note(path, envelope)?;
                 }

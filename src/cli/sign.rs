@@ -13,7 +13,7 @@ use crate::{Result, print};
 /// reason into its audit at every start. `hgad audit keygen` makes keys.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_long_help = "Examples:\n  hgad sign calibration/cap.toml --key quality.key --by A.Smith \\\n    --reason new-lamp-after-shift-2\n  hgad sign models/line3 --key quality.key --by A.Smith --reason first-model"
+    after_long_help = "Examples:\n  hgad sign calibration/cap.toml --key quality.key --by A.Smith \\\n    --reason new-lamp-after-shift-2\n  hgad sign models/line3 --key quality.key --by A.Smith --reason first-model\n\n  # The calibration of one lane alone\n  hgad sign calibration/left.toml --key quality.key --by A.Smith \\\n    --reason new-lamp --lane left"
 )]
 pub struct SignArgs {
     /// A calibration, or a bundle's folder
@@ -27,10 +27,13 @@ pub struct SignArgs {
     /// Why it takes the place of what was there
     #[arg(long, value_name = "TEXT")]
     reason: String,
+    /// The lane whose own calibration it is ([[lane]] calibration); may be given more than once
+    #[arg(long, value_name = "NAME")]
+    lane: Vec<String>,
 }
 
 pub fn run(args: &SignArgs) -> Result<()> {
     let signer = Signer::open(&args.key)?;
-    let note = Approval::sign(&args.file, &signer, &args.by, &args.reason)?;
+    let note = Approval::sign(&args.file, &signer, &args.by, &args.reason, &args.lane)?;
     print::line(format_args!("{} is signed by {} in {}", args.file.display(), signer.name(), note.display()))
 }

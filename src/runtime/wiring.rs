@@ -162,13 +162,16 @@ impl Judges {
             bundle.manifest.class_index(&lane.class).map_err(|error| config.blame(&class_key(lane), error))?;
             let calibrations = open_calibrations(&bundle, &lane.calibrations)
                 .map_err(|error| config.blame(&lane.key("calibration"), error))?;
-            own.extend(lane.calibrations.iter().zip(calibrations.iter().map(|(_, digest)| *digest)));
+            let digests = calibrations.iter().map(|(_, digest)| *digest);
+            own.extend(
+                lane.calibrations.iter().zip(digests).map(|(path, digest)| (path, digest, lane.name.as_deref())),
+            );
             let judged = LaneCalibrations { name: lane.name.clone(), common: common.clone(), own: calibrations };
             check_class(config, lane, &judged)?;
             check_frame(config, lane, &judged)?;
             lanes.push(judged);
         }
-        let files = config.calibrations.iter().zip(common.iter().map(|(_, digest)| *digest)).chain(own);
+        let files = config.calibrations.iter().zip(&common).map(|(path, (_, digest))| (path, *digest, None)).chain(own);
         let approvals = approvals(config, &bundle, files).map_err(named("line.approved_by"))?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         if config.threads > cores {
@@ -193,18 +196,18 @@ fn class_key(lane: &LaneConfig) -> String {
     if lane.name.is_some() { lane.key("class") } else { "line.class".into() }
 }
 
-/// Who let the bundle and the calibrations into production; nobody is asked where the configuration names no keys.
+/// Who let the bundle and the calibrations into production, each with the lane whose own it is; nobody is asked where the configuration names no keys.
 fn approvals<'a>(
     config: &'a LineConfig,
     bundle: &Bundle,
-    calibrations: impl Iterator<Item = (&'a PathBuf, Digest)>,
+    calibrations: impl Iterator<Item = (&'a PathBuf, Digest, Option<&'a str>)>,
 ) -> Result<Vec<Approval>> {
     if config.approved_by.is_empty() {
         return Ok(Vec::new());
     }
     let keys = config.approved_by.iter().map(|path| Verifier::open(path)).collect::<Result<Vec<_>>>()?;
-    let files = std::iter::once((&config.model, bundle.digest)).chain(calibrations);
-    files.map(|(path, digest)| Approval::check(path, digest, &keys)).collect()
+    let files = std::iter::once((&config.model, bundle.digest, None)).chain(calibrations);
+    files.map(|(path, digest, lane)| Approval::check(path, digest, lane, &keys)).collect()
 }
 
 fn check_class(config: &LineConfig, lane: &LaneConfig, calibrations: &LaneCalibrations) -> Result<()> {

@@ -146,9 +146,8 @@ fn a_checkpoint_that_was_not_forced_onto_the_disk_is_signed_anew_and_only_then_p
     let copier = Copier::start(Place::File(copy.clone())).unwrap();
     let mut tail = disk.tail(Some(Notary { signer, copiers: vec![copier.clone()] }));
     let setting = Setting {
-        deciders: Deciders::of(&run_start()),
+        deciders: Deciders::of(&run_start(), key.as_ref().map(Verifier::to_string)),
         run: "r".into(),
-        key: key.as_ref().map(Verifier::to_string),
         checkpoint_copy: true,
         witness: None,
         sample: None,

@@ -262,6 +262,10 @@ fn a_key_is_replaced_for_good() {
     assert!(line.open(with(&new, &[])).is_err(), "an unknown key has signed it");
     line.run_with(2, with(&new, &[&old]));
     let key = |path: &Path| Verifier::open(&public(path)).unwrap();
+    let changed =
+        line.folder.lines().into_iter().filter(|line| line.contains("\"kind\":\"changed\"")).collect::<Vec<_>>();
+    let told = format!("\"what\":\"signing key\",\"from\":\"{}\",\"to\":\"{}\"", key(&old), key(&new));
+    assert!(changed.len() == 1 && changed[0].contains(&told), "{changed:?}");
     let trust = |now: &Path, former: &[&Path]| Trust {
         key: Some(key(now)),
         former: former.iter().map(|path| key(path)).collect(),
