@@ -95,6 +95,11 @@ impl Entry {
         }
     }
 
+    /// Whether several frames made the part's score together (their mean): then that of its picture is another.
+    pub fn is_score_of_several(&self) -> bool {
+        self.frames.is_some() && self.picture_score() != self.score
+    }
+
     /// Whether the part's picture was judged. A score that was no number is not written down, but for what calibration it was.
     pub fn is_picture_judged(&self) -> bool {
         self.calibration.is_some() && (self.frames.is_none() || self.picture_score().is_some())

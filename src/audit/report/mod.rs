@@ -7,12 +7,13 @@ mod page;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 
 pub use self::gallery::Gallery;
+use super::kind::Kind;
 use super::query::Query;
-use super::read::{Entry, Range};
+use super::read::{self, Entry, Range};
 use super::removed::Removed;
 use crate::Result;
 
@@ -88,6 +89,15 @@ struct Happened {
     over: Option<String>,
 }
 
+/// An alarm that is raised.
+#[derive(Debug, Clone)]
+enum Raised {
+    /// It has this place in the list.
+    Listed(usize),
+    /// The list was full by then: it is told of all the same if it is never over.
+    More(Happened),
+}
+
 /// A rejected part, or one without a verdict, whose picture may be shown.
 #[derive(Debug, Clone)]
 struct Bad {
@@ -113,9 +123,12 @@ struct Facts {
     latency: Vec<f32>,
     lateness: Vec<f32>,
     least_slack: Option<f64>,
+    /// Those that stood when the shift began, and those that were raised in it, as far as they are listed.
     alarms: Vec<Happened>,
-    /// Alarms that are raised, by name: their places in the list.
-    raised: BTreeMap<String, usize>,
+    /// How many more were raised.
+    more_alarms: u64,
+    /// Alarms that are raised, by name.
+    raised: BTreeMap<String, Raised>,
     events: Vec<Happened>,
     untold: u64,
     /// Some of the parts that did not pass, evenly taken.
@@ -135,13 +148,57 @@ pub fn report(path: &Path, shift: &Shift, origin: &Origin, gallery: &Gallery) ->
     let range = Range { from: Some(shift.from), to: Some(shift.to) };
     // Of a log that is to be trusted every line is read, whatever its files say of their times.
     let query = Query { range, scan: origin.checked.is_some(), ..Query::default() };
+    for (name, happened) in standing(path, shift.from, query.scan)? {
+        facts.raise(name, happened);
+    }
     query.each(path, |_, entry, run| {
         facts.add(entry, run, shift);
         Ok(true)
     })?;
+    facts.end();
     let pictures = gallery.pictures(&facts.bad, &Removed::of(path, &gallery.folder, range)?)?;
     let suspect = pictures.iter().filter(|shown| shown.is_suspect).count();
     Ok(ShiftPage { html: page::page(&facts, shift, origin, &pictures), suspect })
+}
+
+/// The alarms that stood at a moment, by name. Alarms are a run's: the log is read back to the start of the run that was going on then,
+/// in strides that grow, since nobody knows how far that is.
+fn standing(path: &Path, at: Timestamp, scan: bool) -> Result<BTreeMap<String, Happened>> {
+    let begun = read::files(path)?.first().map(read::LogFile::first_time).transpose()?.flatten();
+    let mut hours = 24;
+    loop {
+        let from = at.checked_sub(SignedDuration::from_hours(hours)).unwrap_or(Timestamp::MIN);
+        let (mut raised, mut is_whole) = (BTreeMap::new(), false);
+        let query = Query { range: Range { from: Some(from), to: Some(at) }, scan, ..Query::default() };
+        query.each(path, |_, entry, _| {
+            match entry.kind() {
+                Some(Kind::Start | Kind::Stop) => {
+                    is_whole = true;
+                    raised.clear();
+                }
+                Some(Kind::Alarm) => {
+                    let name = entry.alarm.clone().unwrap_or_default();
+                    match entry.raised {
+                        Some(true) => drop(raised.insert(name, Happened::alarm(entry))),
+                        _ => drop(raised.remove(&name)),
+                    }
+                }
+                _ => {}
+            }
+            Ok(true)
+        })?;
+        if is_whole || begun.as_ref().is_none_or(|begun| read::text(from) <= *begun) {
+            return Ok(raised);
+        }
+        hours *= 4;
+    }
+}
+
+impl Happened {
+    fn alarm(entry: &Entry) -> Self {
+        let (name, why) = (entry.alarm.as_deref().unwrap_or_default(), entry.why.as_deref().unwrap_or_default());
+        Happened { time: entry.time.clone(), what: format!("{name}: {why}"), over: None }
+    }
 }
 
 impl Facts {
@@ -153,11 +210,15 @@ impl Facts {
             "picture" => self.picture(entry, run),
             "alarm" => self.alarm(entry),
             "start" => {
+                self.run_over(entry);
                 *self.lines.entry(entry.line.clone().unwrap_or_default()).or_default() += 1;
                 let program = entry.program.as_deref().unwrap_or("hgad");
                 self.event(entry, format!("run {} began ({program})", run.unwrap_or("-")));
             }
-            "stop" => self.event(entry, format!("the run ended: {}", entry.reason.as_deref().unwrap_or("-"))),
+            "stop" => {
+                self.run_over(entry);
+                self.event(entry, format!("the run ended: {}", entry.reason.as_deref().unwrap_or("-")));
+            }
             "checkpoint" => {}
             kind if kind.starts_with("challenge") => {
                 let told = entry.challenge_told().unwrap_or_default();
@@ -182,19 +243,48 @@ impl Facts {
 
     fn alarm(&mut self, entry: &Entry) {
         let name = entry.alarm.clone().unwrap_or_default();
-        if entry.raised != Some(true) {
-            if let Some(alarm) = self.raised.remove(&name).and_then(|at| self.alarms.get_mut(at)) {
-                alarm.over = Some(entry.time.clone());
+        match entry.raised {
+            Some(true) => self.raise(name, Happened::alarm(entry)),
+            _ => self.over(&name, &entry.time),
+        }
+    }
+
+    fn raise(&mut self, name: String, happened: Happened) {
+        let raised = match self.alarms.len() < LISTED {
+            true => {
+                self.alarms.push(happened);
+                Raised::Listed(self.alarms.len() - 1)
             }
-            return;
+            false => {
+                self.more_alarms += 1;
+                Raised::More(happened)
+            }
+        };
+        self.raised.insert(name, raised);
+    }
+
+    fn over(&mut self, name: &str, time: &str) {
+        if let Some(Raised::Listed(place)) = self.raised.remove(name)
+            && let Some(alarm) = self.alarms.get_mut(place)
+        {
+            alarm.over = Some(time.to_owned());
         }
-        if self.alarms.len() == LISTED {
-            self.untold += 1;
-            return;
+    }
+
+    /// A run ended, or another began: its alarms are no more.
+    fn run_over(&mut self, entry: &Entry) {
+        let names = self.raised.keys().cloned().collect::<Vec<_>>();
+        names.iter().for_each(|name| self.over(name, &entry.time));
+    }
+
+    /// The shift is over: whatever is still raised is listed.
+    fn end(&mut self) {
+        for raised in std::mem::take(&mut self.raised).into_values() {
+            if let Raised::More(happened) = raised {
+                self.more_alarms -= 1;
+                self.alarms.push(happened);
+            }
         }
-        let what = format!("{name}: {}", entry.why.as_deref().unwrap_or_default());
-        self.raised.insert(name, self.alarms.len());
-        self.alarms.push(Happened { time: entry.time.clone(), what, over: None });
     }
 
     /// A picture that was stored after its part's record was written.

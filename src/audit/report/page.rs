@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::chart::{self, Layer, Line};
 use super::gallery::Shown;
 use super::{BINS, Facts, Happened, Origin, REGIONS, Shift, quantile};
-use crate::audit::read::Entry;
+use crate::audit::read::{self, Entry};
 
 const STYLE: &str = include_str!("page.css");
 const GOOD: &str = "#9fb8a8";
@@ -25,14 +25,14 @@ pub(super) fn page(facts: &Facts, shift: &Shift, origin: &Origin, pictures: &[Sh
         escaped(&zone_name(shift))
     );
     html.push_str(&accusation(pictures));
-    html.push_str(&tiles(facts));
+    html.push_str(&tiles(facts, shift));
     if facts.parts > 0 {
         section(&mut html, "Parts over time", &trend(facts, shift));
         section(&mut html, "Why parts were bad", &pareto(facts));
         section(&mut html, "By product", &classes(facts));
     }
     section(&mut html, "Rejected parts and parts without a verdict", &gallery(facts, pictures, shift));
-    section(&mut html, "Alarms", &happenings(&facts.alarms, shift, "No alarm was raised."));
+    section(&mut html, "Alarms", &alarms(facts, shift));
     section(&mut html, "Other events", &happenings(&facts.events, shift, "There were none."));
     section(&mut html, "How fast", &speed(facts));
     section(&mut html, "Where this comes from", &provenance(facts, origin));
@@ -60,7 +60,7 @@ fn accusation(pictures: &[Shown]) -> String {
     }
 }
 
-fn tiles(facts: &Facts) -> String {
+fn tiles(facts: &Facts, shift: &Shift) -> String {
     let sum = |count: fn(&super::ClassCount) -> u64| facts.classes.values().map(count).sum::<u64>();
     let share = |count: u64| match facts.parts {
         0 => String::new(),
@@ -77,7 +77,15 @@ fn tiles(facts: &Facts) -> String {
         tile(if bad > 0 { "bad" } else { "" }, bad, "bad", share(bad)),
         tile(if unknown > 0 { "warn" } else { "" }, unknown, "without a verdict", share(unknown)),
         tile(if missed > 0 { "bad" } else { "" }, missed, "unaccounted for", "bad, and not known to be ejected".into()),
-        tile(if facts.alarms.is_empty() { "" } else { "warn" }, facts.alarms.len() as u64, "alarms", String::new()),
+        tile(
+            if facts.alarms.is_empty() { "" } else { "warn" },
+            facts.alarms.len() as u64 + facts.more_alarms,
+            "alarms",
+            {
+                let before = facts.alarms.iter().filter(|alarm| is_before(alarm, shift)).count();
+                if before > 0 { format!("{before} of them from before") } else { String::new() }
+            },
+        ),
         "</div>".to_owned(),
     ]
     .concat()
@@ -225,6 +233,23 @@ fn caption(entry: &Entry, shift: &Shift) -> String {
     )
 }
 
+fn alarms(facts: &Facts, shift: &Shift) -> String {
+    let mut html = happenings(&facts.alarms, shift, "No alarm was raised, and none stood from before.");
+    if facts.more_alarms > 0 {
+        let _ = write!(
+            html,
+            "<p class=\"warned\">{} more alarms were raised, and are not listed here: hgad audit query --kind alarm lists them.</p>",
+            facts.more_alarms
+        );
+    }
+    html
+}
+
+/// Whether it was there when the shift began.
+fn is_before(happened: &Happened, shift: &Shift) -> bool {
+    happened.time < read::text(shift.from)
+}
+
 fn happenings(list: &[Happened], shift: &Shift, none: &str) -> String {
     if list.is_empty() {
         return format!("<p>{none}</p>");
@@ -232,7 +257,11 @@ fn happenings(list: &[Happened], shift: &Shift, none: &str) -> String {
     let mut html = String::from("<table class=\"events\">");
     for happened in list {
         let until = happened.over.as_ref().map_or_else(String::new, |over| format!(" to {}", local(over, shift)));
-        let _ = write!(html, "<tr><td>{}{until}<td>{}</tr>", local(&happened.time, shift), escaped(&happened.what));
+        let from = match is_before(happened, shift) {
+            true => format!("since {}", local_day(&happened.time, shift)),
+            false => local(&happened.time, shift),
+        };
+        let _ = write!(html, "<tr><td>{from}{until}<td>{}</tr>", escaped(&happened.what));
     }
     html + "</table>"
 }
@@ -296,6 +325,11 @@ fn time_of_day(at: Timestamp, shift: &Shift) -> String {
 
 fn local(time: &str, shift: &Shift) -> String {
     time.parse::<Timestamp>().map_or_else(|_| escaped(time), |at| time_of_day(at, shift))
+}
+
+/// With its day.
+fn local_day(time: &str, shift: &Shift) -> String {
+    time.parse::<Timestamp>().map_or_else(|_| escaped(time), |at| day_and_time(at, shift))
 }
 
 /// Text as HTML shows it.

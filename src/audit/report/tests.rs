@@ -43,6 +43,73 @@ fn an_alarm_has_a_beginning_and_an_end() {
     assert_eq!((facts.alarms.len(), &facts.alarms[1].over), (2, &None));
 }
 
+fn alarm(day: u32, time: &str, name: &str, raised: bool) -> String {
+    let time = format!("2026-11-{day}T{time}.000000Z");
+    format!(r#"{{"seq":1,"kind":"alarm","time":"{time}","alarm":"{name}","raised":{raised},"why":"because"}}"#)
+}
+
+#[test]
+fn an_alarm_ends_with_its_run() {
+    let raised = alarm(24, "07:00:00", "camera-fault", true);
+    for kind in ["stop", "start"] {
+        let end = format!(r#"{{"seq":2,"kind":"{kind}","time":"2026-11-24T08:00:00.000000Z"}}"#);
+        let facts = facts(&[&raised, &end]);
+        assert_eq!(facts.alarms[0].over.as_deref(), Some("2026-11-24T08:00:00.000000Z"));
+    }
+}
+
+#[test]
+fn alarms_that_are_not_listed_are_counted_and_one_that_stands_is_listed_whatever_their_number() {
+    let mut lines = Vec::new();
+    for number in 0..300 {
+        let name = format!("lane-{number}-output-fault");
+        lines.push(alarm(24, "07:00:00", &name, true));
+        // The last but one is never over.
+        lines.extend((number != 298).then(|| alarm(24, "07:00:01", &name, false)));
+    }
+    let mut facts = facts(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+    facts.end();
+    assert_eq!((facts.alarms.len(), facts.more_alarms), (LISTED + 1, 99));
+    let page = page::page(&facts, &shift(), &Origin::default(), &[]);
+    assert!(page.contains("99 more alarms were raised") && page.contains("<b>300</b><span>alarms"), "{page}");
+    assert!(page.contains("lane-298-output-fault: because"));
+}
+
+#[test]
+fn alarms_that_stand_from_before_the_shift_are_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("audit.jsonl");
+    let run = |day: u32, kind: &str| format!(r#"{{"seq":1,"kind":"{kind}","time":"2026-11-{day}T05:00:00.000000Z"}}"#);
+    let lines = [
+        run(10, "start"),
+        alarm(11, "05:00:00", "bin-full", true),
+        run(12, "stop"),
+        run(13, "start"),
+        alarm(14, "05:00:00", "camera-fault", true),
+        alarm(15, "05:00:00", "output-fault", true),
+        alarm(16, "05:00:00", "output-fault", false),
+        alarm(23, "05:00:00", "drift", true),
+        alarm(24, "07:00:00", "camera-fault", false),
+        alarm(24, "08:00:00", "bin-full", true),
+        alarm(24, "15:00:00", "drift", false),
+    ];
+    std::fs::write(&log, lines.map(|line| line + "\n").concat()).unwrap();
+    let gallery = Gallery { folder: folder.path().into(), most: 0 };
+    let page = report(&log, &shift(), &Origin::default(), &gallery).unwrap().html;
+    for says in [
+        "since 2026-11-14 05:00 to 07:00:00<td>camera-fault",
+        "since 2026-11-23 05:00<td>drift",
+        "<td>08:00:00<td>bin-full",
+        "<b>3</b><span>alarms</span><small>2 of them from before",
+    ] {
+        assert!(page.contains(says), "{says}\n{page}");
+    }
+    assert!(!page.contains("output-fault"), "it was over");
+    // A log that begins in the middle of a run says what it can.
+    std::fs::write(&log, alarm(23, "05:00:00", "drift", true) + "\n").unwrap();
+    assert!(report(&log, &shift(), &Origin::default(), &gallery).unwrap().html.contains("drift: because"));
+}
+
 #[test]
 fn the_page_says_what_was_gathered_and_lets_no_name_become_markup() {
     let mut facts = facts(&[REJECT, LOST]);
@@ -61,7 +128,7 @@ fn the_page_says_what_was_gathered_and_lets_no_name_become_markup() {
     assert!(!page.contains("a<b") && !page.contains("src=\"http"), "it needs nothing from elsewhere");
     assert_eq!(page.matches("<section>").count(), page.matches("</section>").count());
     let empty = Facts { bins: vec![Bin::default(); BINS], ..Facts::default() };
-    assert!(page::page(&empty, &shift(), &origin, &[]).contains("No alarm was raised."));
+    assert!(page::page(&empty, &shift(), &origin, &[]).contains("No alarm was raised"));
 }
 
 #[test]

@@ -85,13 +85,13 @@ impl Sample {
     ///
     /// # Errors
     ///
-    /// The audit cannot be read, no passed part was kept by chance, it does not say which rejected ones belong to the sample, or more than
+    /// The audit cannot be read, no passed part was kept by chance, the mean of several frames judged parts, it does not say which rejected ones belong to the sample, or more than
     /// one in twenty of these has no picture.
     pub fn draw(log: &Path, class: &str, lane: Option<&str>, range: Range) -> Result<Self> {
         let lane = lane.map(str::to_owned);
         let query = Query { class: Some(class.into()), lane: lane.clone(), range, ..Query::of_kind("part") };
         let name = log.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let (mut unmarked, mut rejects_gone) = (0, 0);
+        let (mut unmarked, mut rejects_gone, mut of_means) = (0, 0, 0);
         let mut sample = Sample { log: name, range, lane, ..Sample::default() };
         query.each_part(log, |part, _| {
             // What passed though it is known to be bad is no normal part.
@@ -103,6 +103,7 @@ impl Sample {
                 (Some("reject"), Some(picture)) => (&mut sample.rejected, picture),
                 _ => return Ok(()),
             };
+            of_means += u64::from(part.is_score_of_several() && drawn.1.is_sampled() == Some(true));
             match (drawn.1.is_sampled(), drawn.1.run(), part.part) {
                 (Some(true), Some(run), Some(number)) => {
                     drawn.0.push(Drawn { id: format!("{run}/{number}"), picture: drawn.1.clone() });
@@ -114,6 +115,14 @@ impl Sample {
             }
             Ok(())
         })?;
+        if of_means > 0 {
+            return Err(Error::usage(format!(
+                "the mean of several frames judged {} of the sample",
+                print::counted(of_means, "part")
+            ))
+            .because("of these frames the worst alone is kept, and a threshold that is set on the worst lets too many means pass")
+            .advise("calibrate on pictures of good parts (--images), or with the line's camera (--live)"));
+        }
         if unmarked > 0 {
             return Err(Error::usage(format!(
                 "of {} nobody knows whether they belong to the sample",

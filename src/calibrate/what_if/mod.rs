@@ -79,6 +79,10 @@ pub struct WhatIf {
     pub pictured_passes: [u64; 2],
     /// Pictures that were removed since, or cannot be read.
     pub gone: u64,
+    /// Parts of which nothing can be said since the mean of several frames judged them: one of these is kept.
+    pub of_means: u64,
+    /// Parts that were judged by the worst of several frames, which is the one that is kept: another may be worse now.
+    pub of_several: u64,
     /// Pictures that are not the ones that were written.
     pub exchanged: u64,
     /// Pictures that this program's decoder reads otherwise than the one that judged them: they are scored as it reads them.
@@ -164,7 +168,13 @@ pub fn ask(question: &Question) -> Result<WhatIf> {
             let score = entry.score.unwrap_or(f32::NAN);
             answer.recorded += 1;
             answer.count(&mut known, case, Now { score, rejected: calibration.rejects(score), why: None });
+        } else if question.bundle.is_some() && case.file().is_some() && entry.is_score_of_several() {
+            // Of its frames the worst alone is kept: what their mean would be nobody knows.
+            answer.of_means += 1;
+            answer.sample_gone += u64::from(case.is_sampled_pass());
+            answer.untold[usize::from(case.rejected)] += 1;
         } else if question.bundle.is_some() && case.file().is_some() {
+            answer.of_several += u64::from(entry.frames.as_ref().is_some_and(|frames| frames.len() > 1));
             stored.push(case);
         } else {
             answer.sample_gone += u64::from(question.bundle.is_some() && case.is_sampled_pass());
@@ -307,12 +317,16 @@ impl WhatIf {
 
     fn finish(&mut self, changed: BTreeMap<u64, Changed>) -> Result<()> {
         if self.known() == 0 {
-            return Err(Error::usage(format!(
+            let nothing = Error::usage(format!(
                 "nothing can be told of {} of '{}'",
                 print::counted(self.untold.iter().sum::<u64>() + self.unjudged, "part"),
                 self.class
-            ))
-            .advise(
+            ));
+            let nothing = match self.means_told() {
+                Some(why) => nothing.because(why),
+                None => nothing,
+            };
+            return Err(nothing.advise(
                 "name the calibrations that were in use then (--was), the model (--model) and the folder of the pictures \
                  (--pictures), or another time",
             ));

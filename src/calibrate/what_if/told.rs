@@ -18,6 +18,17 @@ impl WhatIf {
         format!("{} were rejected then, and {now} with this calibration", percent(then))
     }
 
+    /// Why nothing is told of parts that several frames judged together.
+    pub(super) fn means_told(&self) -> Option<String> {
+        (self.of_means > 0).then(|| {
+            format!(
+                "the mean of several frames judged {}, and of these frames the worst alone is kept: what their mean would be nobody \
+                 knows, unless the same model and constants judged then (--was)",
+                print::counted(self.of_means, "part")
+            )
+        })
+    }
+
     /// What the counts are made of, in sentences.
     pub fn remarks(&self) -> Vec<String> {
         let [passed, rejected] = self.untold;
@@ -36,6 +47,16 @@ impl WhatIf {
                 "nothing is known of {passed} passed and {} that another model or other constants judged, and of which no \
                  picture is there",
                 print::counted(rejected, "rejected part")
+            ));
+        }
+        remarks.extend(self.means_told());
+        if self.of_several > 0 {
+            remarks.push(format!(
+                "{} judged by the worst of several frames, which alone is kept: another of them may be worse with this calibration",
+                match self.of_several {
+                    1 => "1 part was".to_owned(),
+                    several => format!("{several} parts were"),
+                }
             ));
         }
         if self.gone > 0 {
@@ -61,7 +82,7 @@ impl WhatIf {
         }
         if !self.is_fair() {
             remarks.push(format!(
-                "{} of {} that were kept by chance are gone: what is left says nothing of all that passed",
+                "{} of {} that were kept by chance are not known: what is left says nothing of all that passed",
                 self.sample_gone,
                 parts(self.sample.0 + self.sample_gone)
             ));
