@@ -257,3 +257,32 @@ fn copy(pictures: &Path, drawn: &Drawn, folder: &Path, redecoded: &mut usize) ->
     }
     Ok(Some(to))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_frames_of_parts_that_a_mean_judged_are_no_sample() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("audit.jsonl");
+        let part = |score: f32| {
+            format!(
+                "{{\"seq\":1,\"kind\":\"part\",\"time\":\"2026-11-24T06:00:00.000000Z\",\"monotonic_ns\":2,\"part\":1,\"class\":\"nut\",\
+                 \"score\":{score},\"verdict\":\"pass\",\"frames\":[{{\"frame\":1,\"monotonic_ns\":1,\"offset_mm\":1,\"score\":1.0}},\
+                 {{\"frame\":2,\"monotonic_ns\":2,\"offset_mm\":1,\"score\":2.0}}],\
+                 \"picture\":{{\"why\":\"sample\",\"sampled\":true,\"file\":\"r/2026-11-24/00000001-sample.png\"}}}}\n"
+            )
+        };
+        let draw = |score: f32| {
+            std::fs::write(&log, part(score)).unwrap();
+            Sample::draw(&log, "nut", None, Range::default()).map_err(|error| error.report())
+        };
+        assert_eq!(draw(2.0).unwrap().passed.len(), 1, "the worst judged");
+        let refused = draw(1.5).unwrap_err();
+        assert!(
+            refused.contains("the mean of several frames judged 1 part") && refused.contains("--live"),
+            "{refused}"
+        );
+    }
+}
