@@ -8,6 +8,7 @@ mod clock;
 mod copier;
 mod deciders;
 mod desk;
+mod harmless;
 mod interruption;
 mod key;
 mod kind;

@@ -298,6 +298,47 @@ fn a_removed_tail_is_a_warning_and_a_torn_one_is_repaired() {
 }
 
 #[test]
+fn harmless_causes_of_a_broken_file_are_named_where_they_are_certain() {
+    let folder = Folder::new();
+    folder.run(5);
+    let whole = std::fs::read_to_string(folder.file()).unwrap();
+    let crlf = whole.replace('\n', "\r\n");
+    let utf16 = |text: &str, order: fn(u16) -> [u8; 2]| {
+        std::iter::once(0xfeff).chain(text.encode_utf16()).flat_map(order).collect::<Vec<_>>()
+    };
+    let bytes = |text: &str| text.as_bytes().to_vec();
+    for (changed, says) in [
+        (bytes(&crlf), "line ends that were changed to CRLF, as"),
+        (bytes(&format!("\u{feff}{crlf}")), "a byte order mark that was put before the text, and line ends"),
+        (bytes(&format!("\u{feff}{whole}")), "a byte order mark that was put before the text, as"),
+        (utf16(&crlf, u16::to_le_bytes), "encoded anew (UTF-16), and line ends"),
+        (utf16(&whole, u16::to_be_bytes), "encoded anew (UTF-16), as"),
+        (bytes(whole.trim_end()), "a line feed at the end that is gone"),
+        (bytes(&format!("{whole}\n")), "empty lines that were put in"),
+    ] {
+        std::fs::write(folder.file(), &changed).unwrap();
+        let error = verify(&folder.file(), &Trust::default()).expect_err(says);
+        let report = error.report();
+        assert!(error.kind().exit_code() == 1 && report.contains(says), "{says}\n  is not\n{report}");
+        assert!(report.contains("no record's content differs"), "{report}");
+        if !changed.ends_with(b"}") {
+            assert!(folder.open().unwrap_err().report().contains(says), "a run refuses it, and says so too");
+        }
+    }
+    // Where a record differs too, nothing is made better.
+    for edit in [crlf.replace("\"part\":2,", "\"part\":3,"), crlf.replacen("washer", "wash\u{2014}er", 1)] {
+        for changed in [edit.clone(), edit.trim_end().to_owned()] {
+            std::fs::write(folder.file(), changed).unwrap();
+            let report = verify(&folder.file(), &Trust::default()).unwrap_err().report();
+            assert!(!report.contains("looks like") && !report.contains("differs"), "{report}");
+        }
+    }
+    let cut = &whole[..whole.len() - 3];
+    std::fs::write(folder.file(), cut).unwrap();
+    assert!(!verify(&folder.file(), &Trust::default()).unwrap_err().report().contains("looks like"));
+}
+
+#[test]
 fn a_file_is_written_by_one_run_at_a_time() {
     let folder = Folder::new();
     let _first = folder.open().unwrap();

@@ -3,15 +3,18 @@
 use std::io::BufRead;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use super::FORMAT_VERSION;
 use super::chain::{Break, Envelope, Link};
 use super::checkpoint::{self, Checkpoint};
 use super::deciders::Deciders;
+use super::harmless::{self, Undone};
 use super::interruption::Following;
 use super::kind::Kind;
 use super::read::{LogFile, Member, cannot_be_read, files, members, open};
 use super::signatures::{Doubt, Signatures, Trust};
+use crate::error::ErrorKind;
 use crate::{Error, Result};
 
 /// What a whole chain holds.
@@ -57,6 +60,8 @@ pub(super) struct Reading<'t> {
     pub(super) newest: Following,
     /// The first compressed file that says other times of its lines than they have.
     misdated: Option<PathBuf>,
+    /// What is undone to the files before they are read.
+    undone: Option<Rc<Undone>>,
 }
 
 /// Checks the audit in `path`, and the files of the same log that were closed before: its chain, its checkpoints, and what `trust` says of it from outside.
@@ -65,6 +70,29 @@ pub(super) struct Reading<'t> {
 ///
 /// The file cannot be read, or is not what was written; the error names the line and says what happened to it.
 pub fn verify(path: &Path, trust: &Trust) -> Result<Verified> {
+    verify_as_it_stands(path, trust).map_err(|error| explained(path, trust, error))
+}
+
+/// Says of a log that is not what was written by which harmless cause, where that is certain: undone, every hash and signature fits.
+pub(super) fn explained(path: &Path, trust: &Trust, error: Error) -> Error {
+    if error.kind() != ErrorKind::Check {
+        return error;
+    }
+    let undone = Rc::<Undone>::default();
+    let whole = files(path).and_then(|files| read_files(&files, trust, Some(undone.clone())));
+    let is_whole = whole.is_ok_and(|reading| reading.tail.is_empty() && concluded(path, trust, reading).is_ok());
+    match undone.told().filter(|_| is_whole) {
+        None => error,
+        Some(what) => Error::check(error.to_string())
+            .because(format!(
+                "this looks like {what}, as an editor or a transfer does: with that undone every line is as it was written (no record's \
+                 content differs)"
+            ))
+            .advise("bring the file back byte for byte as the line wrote it, and find out what changed it; a run does not continue it so"),
+    }
+}
+
+fn verify_as_it_stands(path: &Path, trust: &Trust) -> Result<Verified> {
     let reading = read(path, trust)?;
     let line = reading.link.seq() + 1;
     let verified = &reading.verified;
@@ -133,7 +161,7 @@ fn concluded(path: &Path, trust: &Trust, reading: Reading) -> Result<Verified> {
 
 /// Reads all files of the log in `path`.
 pub(super) fn read<'t>(path: &Path, trust: &'t Trust) -> Result<Reading<'t>> {
-    read_files(&files(path)?, trust)
+    read_files(&files(path)?, trust, None)
 }
 
 /// Reads the newest file of the log in `path` alone where that is enough to continue it: it says what it continues, and holds
@@ -142,12 +170,12 @@ pub(super) fn read_newest<'t>(path: &Path, trust: &'t Trust) -> Result<Reading<'
     let files = files(path)?;
     if let [.., _, newest] = files.as_slice() {
         let kept = new_signatures(trust, 0)?.kept_size();
-        let first = first_link(&newest.path)?;
+        let first = first_link(&newest.path, None)?;
         if first.is_some_and(|first| kept.is_none_or(|kept| first.seq() <= kept)) {
-            return read_files(std::slice::from_ref(newest), trust);
+            return read_files(std::slice::from_ref(newest), trust, None);
         }
     }
-    read_files(&files, trust)
+    read_files(&files, trust, None)
 }
 
 fn new_signatures(trust: &Trust, absent: u64) -> Result<Signatures<'_>> {
@@ -155,11 +183,19 @@ fn new_signatures(trust: &Trust, absent: u64) -> Result<Signatures<'_>> {
 }
 
 /// What a file's first line says that it continues; `None` where it is no beginning in the middle of a log.
-fn first_link(file: &Path) -> Result<Option<Link>> {
+fn first_link(file: &Path, undone: Option<&Rc<Undone>>) -> Result<Option<Link>> {
     let mut line = Vec::new();
-    open(file)?.read_until(b'\n', &mut line).map_err(|error| cannot_be_read(file, error))?;
+    opened(file, undone)?.read_until(b'\n', &mut line).map_err(|error| cannot_be_read(file, error))?;
     let envelope = line.strip_suffix(b"\n").and_then(|content| Envelope::open(content).ok());
     Ok(envelope.and_then(|envelope| envelope.continues()))
+}
+
+/// A file's lines, or what they are once that is undone which means no harm.
+fn opened(file: &Path, undone: Option<&Rc<Undone>>) -> Result<Box<dyn BufRead>> {
+    match undone {
+        None => open(file),
+        Some(undone) => harmless::undo(open(file)?, undone.clone()).map_err(|error| cannot_be_read(file, error)),
+    }
 }
 
 /// Whether the file `next` begins with a line that continues the last one of the file `before`.
@@ -173,12 +209,12 @@ pub(super) fn follows(next: &Path, before: &Path) -> Result<bool> {
         last = Some(line.map_err(|error| cannot_be_read(before, error))?);
     }
     let last = last.and_then(|line| Envelope::open(&line).ok()).map(|last| last.hash);
-    let first = first_link(next)?;
+    let first = first_link(next, None)?;
     Ok(first.zip(last).is_some_and(|(first, last)| first.follows(&last)))
 }
 
-fn read_files<'t>(files: &[LogFile], trust: &'t Trust) -> Result<Reading<'t>> {
-    let first = files.first().map(|file| first_link(&file.path)).transpose()?.flatten();
+fn read_files<'t>(files: &[LogFile], trust: &'t Trust, undone: Option<Rc<Undone>>) -> Result<Reading<'t>> {
+    let first = files.first().map(|file| first_link(&file.path, undone.as_ref())).transpose()?.flatten();
     let mut reading = Reading {
         link: Link::START,
         signatures: new_signatures(trust, first.as_ref().map_or(0, Link::seq))?,
@@ -190,6 +226,7 @@ fn read_files<'t>(files: &[LogFile], trust: &'t Trust) -> Result<Reading<'t>> {
         running: None,
         newest: Following::default(),
         misdated: None,
+        undone,
     };
     if let Some(link) = first.filter(|link| link.seq() > 0) {
         reading.verified.warnings.push(format!(
@@ -260,14 +297,20 @@ impl Told {
 
 impl Reading<'_> {
     fn file(&mut self, path: &Path) -> Result<()> {
-        let failed = |error| cannot_be_read(path, error);
-        let mut file = open(path)?;
+        let mut file = opened(path, self.undone.as_ref())?;
         let mut told = Told::of(path)?;
         let mut line = Vec::new();
         self.whole = 0;
         loop {
             line.clear();
-            file.read_until(b'\n', &mut line).map_err(failed)?;
+            let read = file.read_until(b'\n', &mut line);
+            read.map_err(|error| {
+                let told = format!("{error}; lines 1 to {} are as they were written", self.link.seq());
+                match cannot_be_read(path, error) {
+                    broken if broken.kind() == ErrorKind::Check => broken.because(told),
+                    other => other,
+                }
+            })?;
             match line.split_last() {
                 None => {
                     if !told.is_right(self.whole) {

@@ -103,6 +103,17 @@ fn no_line(file: &LogFile, number: u64) -> Error {
 }
 
 pub(super) fn cannot_be_read(path: &Path, error: std::io::Error) -> Error {
+    // What gzip says of data that is not as it was packed.
+    let broken = match error.kind() {
+        std::io::ErrorKind::UnexpectedEof => Some("is cut short, as by a copy that was broken off"),
+        std::io::ErrorKind::InvalidInput | std::io::ErrorKind::InvalidData => Some("is damaged"),
+        _ => None,
+    };
+    if let Some(broken) = broken {
+        return Error::check(format!("{}: its compressed data {broken}", path.display()))
+            .because(error)
+            .advise("bring it from where it is whole; nothing is known of the lines behind that place");
+    }
     Error::device(format!("audit file {} cannot be read", path.display()))
         .because(error)
         .advise("check the path ([audit] file in the line's configuration names it) and its permissions")

@@ -250,6 +250,28 @@ fn a_file_is_compressed_only_if_it_can_be_read_back() {
 }
 
 #[test]
+fn a_compressed_file_that_was_cut_short_or_damaged_is_told_as_that() {
+    let log = Rotated::new(4_000);
+    log.run(20);
+    let first = log.closed().remove(0);
+    let whole = std::fs::read(&first).unwrap();
+    let mut damaged = whole.clone();
+    damaged[whole.len() / 2] ^= 0x55;
+    let half = whole[..whole.len() / 2].to_vec();
+    for (bytes, says) in [(half, "is cut short, as by a copy that was broken off"), (damaged, "is damaged")] {
+        std::fs::write(&first, bytes).unwrap();
+        let error = log.verify().unwrap_err();
+        let report = error.report();
+        assert!(error.kind().exit_code() == 1 && report.contains(says), "{report}");
+        assert!(report.contains("are as they were written") && !report.contains("permissions"), "{report}");
+    }
+    // The same lines, packed anew or not at all, are the same log.
+    std::fs::write(&first, whole).unwrap();
+    assert!(std::process::Command::new("gzip").arg("-d").arg(&first).status().unwrap().success());
+    log.verify().unwrap();
+}
+
+#[test]
 fn a_header_that_lies_about_the_files_before_it_is_found() {
     let log = Rotated::new(4_000);
     log.run(20);

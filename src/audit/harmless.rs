@@ -1,0 +1,116 @@
+//! What tools do to a text file and mean no harm by: other line ends, another encoding, a last line feed that is gone. The file is not what
+//! was written then, and nobody changed a record: where undoing it makes every hash fit, that can be said.
+
+use std::cell::Cell;
+use std::io::{BufRead, Read};
+use std::rc::Rc;
+
+const BOM: &[u8] = b"\xef\xbb\xbf";
+const UTF16: [[u8; 2]; 2] = [[0xff, 0xfe], [0xfe, 0xff]];
+
+/// What was undone.
+#[derive(Debug, Default)]
+pub(super) struct Undone {
+    line_ends: Cell<bool>,
+    mark: Cell<bool>,
+    utf16: Cell<bool>,
+    empty_lines: Cell<bool>,
+    unended: Cell<bool>,
+}
+
+impl Undone {
+    /// In words; `None` when there was nothing to undo.
+    pub(super) fn told(&self) -> Option<String> {
+        let all = [
+            (&self.utf16, "text that was encoded anew (UTF-16)"),
+            (&self.mark, "a byte order mark that was put before the text"),
+            (&self.line_ends, "line ends that were changed to CRLF"),
+            (&self.empty_lines, "empty lines that were put in"),
+            (&self.unended, "a line feed at the end that is gone"),
+        ];
+        let found = all.into_iter().filter(|(found, _)| found.get()).map(|(_, told)| told).collect::<Vec<_>>();
+        (!found.is_empty()).then(|| found.join(", and "))
+    }
+}
+
+/// A file's lines with all of that undone.
+pub(super) fn undo(mut file: Box<dyn BufRead>, undone: Rc<Undone>) -> std::io::Result<Box<dyn BufRead>> {
+    let start = file.fill_buf()?;
+    if let Some(order) = UTF16.iter().position(|mark| start.starts_with(mark)) {
+        file.consume(2);
+        undone.utf16.set(true);
+        file = Box::new(std::io::BufReader::new(Utf16 { file, is_big: order == 1, units: Vec::new() }));
+    } else if start.starts_with(BOM) {
+        file.consume(BOM.len());
+        undone.mark.set(true);
+    }
+    Ok(Box::new(std::io::BufReader::new(Lines { file, undone, line: Vec::new(), given: 0 })))
+}
+
+/// Lines that end with a line feed, and no empty ones.
+struct Lines {
+    file: Box<dyn BufRead>,
+    undone: Rc<Undone>,
+    line: Vec<u8>,
+    /// So many bytes of the line were given.
+    given: usize,
+}
+
+impl Read for Lines {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        while self.given == self.line.len() {
+            self.line.clear();
+            self.given = 0;
+            if self.file.read_until(b'\n', &mut self.line)? == 0 {
+                return Ok(0);
+            }
+            match self.line.pop_if(|last| *last == b'\n') {
+                Some(_) => {
+                    if self.line.pop_if(|last| *last == b'\r').is_some() {
+                        self.undone.line_ends.set(true);
+                    }
+                }
+                None => self.undone.unended.set(true),
+            }
+            match self.line.is_empty() {
+                true => self.undone.empty_lines.set(true),
+                false => self.line.push(b'\n'),
+            }
+        }
+        let count = (&self.line[self.given..]).read(into)?;
+        self.given += count;
+        Ok(count)
+    }
+}
+
+/// UTF-16 as UTF-8.
+struct Utf16 {
+    file: Box<dyn BufRead>,
+    is_big: bool,
+    /// The first half of a character that takes two.
+    units: Vec<u16>,
+}
+
+impl Read for Utf16 {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        // A character of UTF-8 has four bytes at most; readers of lines ask for more.
+        let mut given = 0;
+        while into.len() - given >= 4 {
+            let mut bytes = [0; 2];
+            match self.file.read_exact(&mut bytes) {
+                Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => break,
+                read => read?,
+            }
+            self.units.push(if self.is_big { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) });
+            if self.units.len() == 1 && (0xd800..0xdc00).contains(&self.units[0]) {
+                continue;
+            }
+            for character in char::decode_utf16(self.units.drain(..)) {
+                let character =
+                    character.map_err(|error| std::io::Error::new(std::io::ErrorKind::InvalidData, error))?;
+                given += character.encode_utf8(&mut into[given..]).len();
+            }
+        }
+        Ok(given)
+    }
+}
