@@ -175,6 +175,38 @@ fn a_lane_has_a_calibration_of_its_own() {
 }
 
 #[test]
+fn a_lane_s_own_calibration_is_loaded_only_where_it_is_approved_for_that_lane() {
+    let line = Line::with_frames(1);
+    std::fs::copy(line.bench.path("calibration/red.toml"), line.bench.path("own.toml")).unwrap();
+    let lanes = format!(
+        "[[lane]]\nname = \"left\"\nx = 0\ny = 0\nwidth = 64\nheight = 64\ncalibration = \"own.toml\"\n{NO_OUTPUT}\n\
+         [[lane]]\nname = \"same\"\nx = 0\ny = 0\nwidth = 64\nheight = 64\n{NO_OUTPUT}\n"
+    );
+    let config = line.config("approved_by = [\"quality.key.pub\"]\ntravel_ms = 1000", "rate = 5", &lanes);
+    let key = line.bench.text("quality.key");
+    assert_eq!(run(&["audit", "keygen", "--name", "quality", "--out", &key]).0, 0);
+    let sign = |file: &str, lane: &[&str]| {
+        let file = line.bench.text(file);
+        let base = ["sign", &file, "--key", &key, "--by", "A. Smith", "--reason", "first"];
+        let (code, _, err) = run(&[&base[..], lane].concat());
+        assert_eq!(code, 0, "{err}");
+    };
+    ["bundle", "calibration/red.toml", "calibration/blue.toml", "own.toml"].iter().for_each(|file| sign(file, &[]));
+    let refused = |says: &str| {
+        let (code, _, err) = run(&["run", "--config", &config]);
+        assert!(code == 2 && err.contains("own.toml is not approved") && err.contains(says), "{err}");
+    };
+    refused("approved for no lane");
+    sign("own.toml", &["--lane", "same"]);
+    refused("approved for same");
+    sign("own.toml", &["--lane", "left"]);
+    let (code, _, err) = run(&["run", "--config", &config]);
+    assert_eq!(code, 0, "{err}");
+    let approvals = &records(&line.audit())[0]["approvals"];
+    assert_eq!(approvals.as_array().unwrap().last().unwrap()["lanes"], serde_json::json!(["left"]));
+}
+
+#[test]
 fn a_lane_that_the_picture_does_not_show_is_rejected_and_the_other_is_inspected() {
     let line = Line::with_frames(6);
     let lanes = lanes(NO_OUTPUT, NO_OUTPUT).replace("x = 0\ny = 0\nwidth = 64", "x = 100\ny = 0\nwidth = 64");

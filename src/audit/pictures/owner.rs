@@ -39,7 +39,10 @@ pub(super) fn claim(folder: &Path, log: &Path) -> Result<()> {
 ///
 /// It belongs to another log.
 pub(super) fn check(folder: &Path, log: &Path) -> Result<()> {
-    let Ok(text) = std::fs::read_to_string(folder.join(NAME)) else { return Ok(()) };
+    let text = match std::fs::read_to_string(folder.join(NAME)) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        text => text.map_err(|error| unusable(folder, error))?,
+    };
     let own = named(folder, log).map_err(|error| unusable(folder, error))?;
     owner(&text).map_or(Ok(()), |other| is_own(folder, &own, other))
 }

@@ -167,9 +167,10 @@ fn standing(path: &Path, at: Timestamp, scan: bool) -> Result<BTreeMap<String, H
     let begun = read::files(path)?.first().map(read::LogFile::first_time).transpose()?.flatten();
     let mut hours = 24;
     loop {
-        let from = at.checked_sub(SignedDuration::from_hours(hours)).unwrap_or(Timestamp::MIN);
-        let (mut raised, mut is_whole) = (BTreeMap::new(), false);
-        let query = Query { range: Range { from: Some(from), to: Some(at) }, scan, ..Query::default() };
+        // What reads every line anyhow reads them once.
+        let from = at.checked_sub(SignedDuration::from_hours(hours)).ok().filter(|_| !scan);
+        let (mut raised, mut is_whole) = (BTreeMap::new(), from.is_none());
+        let query = Query { range: Range { from, to: Some(at) }, scan, ..Query::default() };
         query.each(path, |_, entry, _| {
             match entry.kind() {
                 Some(Kind::Start | Kind::Stop) => {
@@ -187,7 +188,7 @@ fn standing(path: &Path, at: Timestamp, scan: bool) -> Result<BTreeMap<String, H
             }
             Ok(true)
         })?;
-        if is_whole || begun.as_ref().is_none_or(|begun| read::text(from) <= *begun) {
+        if is_whole || begun.as_ref().is_none_or(|begun| from.is_none_or(|from| read::text(from) <= *begun)) {
             return Ok(raised);
         }
         hours *= 4;
