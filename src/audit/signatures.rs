@@ -38,8 +38,8 @@ const CUT: &str = "put the whole file back; if it is lost, keep this one as evid
                    another checkpoint_copy";
 const FOREIGN: &str = "if the key was changed, name the old public key too (--former-key, [audit] former_keys); if not, \
                        somebody else signed this: keep the file as evidence";
-const OTHER_LOG: &str = "give one of this log (--checkpoint, [audit] checkpoint_copy); a key signs one log, and each of several a key \
-                         of its own";
+const OTHER_LOG: &str = "give one of this log (--checkpoint, [audit] checkpoint_copy); a key signs one log. If it was taken from this very \
+                         log, its first line was replaced: keep the file as evidence";
 const NO_COPY: &str = "give the file that checkpoint_copy names, unchanged";
 
 /// Follows a log line by line.
@@ -185,7 +185,7 @@ impl<'t> Signatures<'t> {
             return Err(doubt("is a checkpoint that the key of its run did not sign", TAMPERED));
         };
         if checkpoint.log.zip(link.log()).is_some_and(|(signed, log)| signed != log) {
-            return Err(doubt("is a checkpoint of another log that the same key signs", TAMPERED));
+            return Err(doubt("is a checkpoint of another log, or the first line of this one was replaced", TAMPERED));
         }
         if !note.is_signed_once() {
             return Err(doubt("is a checkpoint with signatures that no run makes", TAMPERED));
@@ -250,13 +250,15 @@ impl<'t> Signatures<'t> {
     }
 }
 
-/// A checkpoint of another log accuses nobody of having changed this one.
+/// A checkpoint of another log says nothing of this one.
 fn is_of_log(kept: &Checkpoint, link: &Link) -> Result<(), Doubt> {
     match kept.log.zip(link.log()).is_none_or(|(kept, log)| kept == log) {
         true => Ok(()),
         false => {
-            let why =
-                format!("the checkpoint that was kept, of {} lines, is of another log of {}", kept.size, kept.origin);
+            let why = format!(
+                "the checkpoint that was kept, of {} lines, is of another log of {}: that begins with another line",
+                kept.size, kept.origin
+            );
             Err(Doubt { why, advice: OTHER_LOG })
         }
     }
