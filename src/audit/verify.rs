@@ -321,7 +321,8 @@ impl Reading<'_> {
                 Some((b'\n', content)) => {
                     let envelope = Envelope::open(content)
                         .and_then(|envelope| self.link.check(&envelope).map(|()| envelope))
-                        .map_err(|broken| broken_at(path, &self.link, broken, &mut file))?;
+                        .map_err(|broken| broken_at(path, &self.link, broken, &mut file))
+                        .map_err(|error| if_damaged(path, &self.link, error))?;
                     if envelope.kind == Some(Kind::Continued)
                         && !envelope.continues().is_some_and(|told| self.link.is(&told))
                     {
@@ -447,6 +448,18 @@ fn broken_at(path: &Path, link: &Link, broken: Break, rest: &mut impl BufRead) -
     match link.seq() {
         0 => error,
         lines => error.because(format!("lines 1 to {lines} are as they were written; nothing is known of those after")),
+    }
+}
+
+/// What is broken in a compressed file that fails its own checksum may be a disk's doing.
+fn if_damaged(path: &Path, link: &Link, error: Error) -> Error {
+    let unpacked = open(path).map(|mut file| std::io::copy(&mut file, &mut std::io::sink()));
+    match unpacked {
+        Ok(Err(damage)) => Error::check(error.to_string()).because(format!(
+            "its compressed data is damaged, as by a disk or a transfer: {damage}; lines 1 to {} are as they were written",
+            link.seq()
+        )),
+        _ => error,
     }
 }
 
