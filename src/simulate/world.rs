@@ -82,6 +82,13 @@ impl Ord for Due {
     }
 }
 
+/// An encoder counts, and devices fail and work again, for whoever listens: a new core would else take the belt to stand still,
+/// and a camera that failed before it began to work.
+fn is_for_any_core(what: &What) -> bool {
+    let What::Tell(event) = what else { return false };
+    matches!(event.what, Happening::Moved(_) | Happening::Fault(..) | Happening::Recovered(_) | Happening::Bin(_))
+}
+
 /// From where a lane's photo-eye is, if there is one, to where the camera looks.
 fn to_camera(lane: &LaneRules) -> Length {
     match lane.find {
@@ -322,9 +329,7 @@ impl World {
         if let What::Passes(piece) = due.what {
             return self.passes(&piece);
         }
-        // An encoder counts for whoever listens; a new core would else take the belt to stand still for a while.
-        let is_count = matches!(&due.what, What::Tell(event) if matches!(event.what, Happening::Moved(_)));
-        if due.life != self.life && !is_count {
+        if due.life != self.life && !is_for_any_core(&due.what) {
             return Ok(());
         }
         match due.what {
@@ -587,18 +592,24 @@ impl World {
     }
 
     fn begin_spell(&mut self, spell: Spell, from: Monotonic, until: Monotonic) {
+        if spell == Spell::Killed {
+            return self.push(from, What::Kill);
+        }
+        if let Some((begins, ends)) = self.told_at_its_ends(spell, from) {
+            self.tell_all([(from, begins), (until, ends)]);
+        }
+    }
+
+    /// What is told when a spell that is told of begins, and when it ends.
+    fn told_at_its_ends(&self, spell: Spell, from: Monotonic) -> Option<(Happening, Happening)> {
         let device = match spell {
             Spell::CameraLost => Device::Camera,
             Spell::EncoderLost if self.plan.rules.drive == Drive::Encoder => Device::Encoder,
             Spell::OutputLost => Device::Output(self.plan.rules.own(self.befallen(from))),
-            Spell::BinFull => {
-                self.tell_all([(from, Happening::Bin(true)), (until, Happening::Bin(false))]);
-                return;
-            }
-            Spell::Killed => return self.push(from, What::Kill),
-            _ => return,
+            Spell::BinFull => return Some((Happening::Bin(true), Happening::Bin(false))),
+            _ => return None,
         };
-        self.tell_all([(from, Happening::Fault(device, "gone".into())), (until, Happening::Recovered(device))]);
+        Some((Happening::Fault(device, "gone".into()), Happening::Recovered(device)))
     }
 
     /// What the encoder counts in the stretch.
@@ -841,7 +852,20 @@ impl World {
         self.said_bad.clear();
         self.belt.clear(self.now);
         self.is_armed = true;
-        self.tell_place()
+        self.tell_place()?;
+        self.tell_what_fails()
+    }
+
+    /// As in a run, a new core is told of what does not work when it begins.
+    fn tell_what_fails(&mut self) -> Result<(), String> {
+        let now = self.now;
+        let lasts = |(_, from, until): &&(Spell, Monotonic, Monotonic)| *from < now && now < *until;
+        let lasting = self.spells.iter().filter(lasts);
+        let begun = lasting.filter_map(|(spell, from, _)| Some(self.told_at_its_ends(*spell, *from)?.0));
+        for what in begun.collect::<Vec<_>>() {
+            self.tell(Event { at: now, what })?;
+        }
+        Ok(())
     }
 
     /// An encoder tells where it is when it is opened.
@@ -856,5 +880,26 @@ impl World {
     fn violation(&self, what: String) -> Violation {
         let events = shortest(&self.plan.rules, self.heard.iter().cloned().collect());
         Violation { seed: self.plan.seed, at: self.now, what, events }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_core_that_begins_while_the_camera_is_gone_is_told_so() {
+        let seconds = Duration::from_secs;
+        let (rules, speed) = super::super::drawn(0);
+        let mut world = World::new(&Plan { rules, speed, belt_time: seconds(600), seed: 0, with_faults: false });
+        let (from, until) = (world.now + seconds(2), world.now + seconds(30));
+        world.spells.push((Spell::CameraLost, from, until));
+        world.begin_spell(Spell::CameraLost, from, until);
+        world.halt().unwrap();
+        while world.now < until - seconds(1) {
+            world.step().unwrap();
+        }
+        let is_told = |event: &Event| matches!(event.what, Happening::Fault(Device::Camera, _));
+        assert!(world.life > 0 && world.heard.iter().any(is_told), "it was told to no core that lives");
     }
 }
