@@ -1,0 +1,236 @@
+//! What encoder, photo-eyes and camera tell of the belt.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::line::{Drive, Event, FreeRun, Happening, Lane, Length, Showing, Sighting, Span, Ticket};
+use crate::simulate::belt::{Piece, Stretch};
+use crate::simulate::lines::gate;
+use crate::simulate::trouble::Spell;
+use crate::time::{Monotonic, StampSource};
+
+use super::truth::Truth;
+use super::{STEP, World, free_run, half, has_own_eye};
+
+/// A camera that runs freely gives a frame every so often.
+const FRAME: Duration = Duration::from_millis(20);
+/// A camera that shows parts on their way gives a frame whenever the belt has moved by about so much of the longest part.
+const FRAMES_PER_PART: i64 = 4;
+/// A bad part shows that it is in such a share of its frames.
+const SHOWS: f64 = 0.7;
+/// Edges are seen to so many millimetres.
+const SEEN_TO: f64 = 0.5;
+
+/// How much of the belt a part's own picture shows.
+fn crop(run: &FreeRun) -> Length {
+    Length::from_nm(run.longest.as_nm() * 5 / 4)
+}
+
+impl World {
+    /// What the encoder counts in the stretch.
+    pub(super) fn counts(&mut self, stretch: Stretch) {
+        if self.plan.rules.drive != Drive::Encoder {
+            return;
+        }
+        let first = stretch.position(stretch.begins).as_nm().div_euclid(STEP) + 1;
+        for count in first.. {
+            let place = Length::from_nm(count * STEP);
+            let Some(at) = stretch.when(place) else { break };
+            if self.is(Spell::EncoderStuck, at) || self.is(Spell::EncoderLost, at) {
+                self.uncounted = self.uncounted + Length::from_nm(STEP);
+                continue;
+            }
+            let noise = match self.trouble.strikes("encoder noise") {
+                true => Length::from_mm(self.trouble.number(-0.5, 0.5)),
+                false => Length::default(),
+            };
+            let what = Happening::Moved(place - self.uncounted + noise);
+            self.tell_at(at + Duration::from_millis(1), Event { at, what });
+        }
+    }
+
+    /// What the lane's photo-eye, if it has one, sees of the parts that come.
+    pub(super) fn edges(&mut self, lane: Lane) {
+        for (at, piece) in self.belt.passing(lane, 0) {
+            if free_run(&self.plan.rules.lanes[lane.0]).is_some() {
+                self.truths.insert(piece.number, Truth { seen: at, ..Truth::default() });
+                self.in_gate[lane.0].push(piece);
+                continue;
+            }
+            if self.plan.rules.finds_frames() {
+                continue;
+            }
+            let Some(ends) = self.belt.now.when(piece.lead + piece.length) else {
+                // Its end comes in a later stretch, in which only that matters; told at the end of this one.
+                self.edge(at, self.belt.now.ends, &piece);
+                continue;
+            };
+            self.edge(at, ends, &piece);
+        }
+    }
+
+    fn edge(&mut self, dark: Monotonic, light: Monotonic, piece: &Piece) {
+        // An eye of all lanes is blocked for all of them.
+        let owner = has_own_eye(&self.plan.rules.lanes[piece.lane.0]).then_some(piece.lane);
+        let befalls = |from: Monotonic| owner.is_none_or(|lane| self.befallen(from) == lane);
+        let blocked_at = |at: Monotonic| {
+            let blocked = |(spell, from, until): &(Spell, Monotonic, Monotonic)| {
+                let is_it = *spell == Spell::EyeBlocked && befalls(*from) && *from <= at && at < *until;
+                is_it.then_some(*until)
+            };
+            self.spells.iter().find_map(blocked)
+        };
+        if blocked_at(dark).is_some() {
+            return;
+        }
+        let light = blocked_at(light).unwrap_or(light);
+        self.truths.insert(piece.number, Truth { seen: dark, ..Truth::default() });
+        self.by_edge.insert((dark, piece.lane), piece.number);
+        let first_in_row = self.plan.rules.each_lane().find(|(_, lane)| !has_own_eye(lane)).map(|(lane, _)| lane);
+        if owner.is_none() && first_in_row != Some(piece.lane) {
+            // The eye of all lanes sees a row once.
+            return;
+        }
+        for (at, is_dark) in [(dark, true), (light, false)] {
+            let told = at + self.trouble.millis(0.1, 10.0);
+            self.tell_at(told, Event { at, what: Happening::Eye(owner, is_dark) });
+        }
+    }
+
+    /// The camera sees the parts that come before it: each frame shows one of a lane at most.
+    pub(super) fn expose(&mut self) {
+        let is_triggered = self.plan.rules.finds_frames();
+        let mut frames = BTreeMap::<Monotonic, Vec<Option<Piece>>>::new();
+        for captured in self.exposures() {
+            frames.insert(captured, vec![None; self.valves.len()]);
+        }
+        for lane in (0..self.valves.len()).map(Lane) {
+            if free_run(&self.plan.rules.lanes[lane.0]).is_some() {
+                continue;
+            }
+            for (at, piece) in self.belt.passing(lane, 1) {
+                let first = at.as_nanos().div_ceil(FRAME.as_nanos() as u64);
+                let time = |number: u64| Monotonic::from_nanos(number * FRAME.as_nanos() as u64);
+                let exposed = match is_triggered {
+                    true => vec![(at, true)],
+                    false => (first - 1..=first + 1).map(|number| (time(number), number >= first)).collect(),
+                };
+                for (captured, shows) in exposed.into_iter().filter(|(captured, _)| *captured > self.last_exposed) {
+                    let views = frames.entry(captured).or_insert_with(|| vec![None; self.valves.len()]);
+                    let view = &mut views[lane.0];
+                    *view = view.take().or(shows.then(|| piece.clone()));
+                }
+            }
+        }
+        for (captured, views) in frames {
+            self.last_exposed = captured;
+            self.frame(captured, &views);
+        }
+    }
+
+    /// When a camera takes a picture that shows parts on their way.
+    fn exposures(&self) -> Vec<Monotonic> {
+        let longest = self.plan.rules.lanes.iter().filter_map(|lane| Some(free_run(lane)?.longest)).min();
+        let Some(longest) = longest else { return Vec::new() };
+        let takes = i128::from(longest.as_nm() / FRAMES_PER_PART) * 1_000_000_000 / i128::from(self.plan.speed.max(1));
+        let every = (takes as u64).max(FRAME.as_nanos() as u64);
+        let Stretch { begins, ends, .. } = self.belt.now;
+        let first = begins.as_nanos().div_ceil(every);
+        (first..ends.as_nanos().div_ceil(every)).map(|number| Monotonic::from_nanos(number * every)).collect()
+    }
+
+    /// What lies in a lane's gate, as the picture of that moment shows it.
+    fn showing(&mut self, lane: Lane, run: &FreeRun, captured: Monotonic) -> Showing {
+        let (length, belt) = (gate(run), self.belt.now.position(captured));
+        let zero = Length::default();
+        self.in_gate[lane.0].retain(|piece| belt - piece.lead - piece.length < length);
+        if self.is_in(Spell::EyeBlocked, lane, captured) {
+            let whole = Span { from: zero, to: length, enters: true, leaves: true, view: None };
+            return Showing { length, spans: vec![whole] };
+        }
+        // From the first to leave to the last; what lies against another is one with it.
+        let mut seen = Vec::<(Length, Length, u64, bool)>::new();
+        for piece in &self.in_gate[lane.0] {
+            let (from, to) = (belt - piece.lead - piece.length, belt - piece.lead);
+            match seen.last_mut() {
+                Some(last) if last.0 - to < run.shortest => {
+                    self.touched.extend([last.2, piece.number]);
+                    *last = (from, last.1, piece.number, last.3 | piece.is_bad);
+                }
+                _ => seen.push((from, to, piece.number, piece.is_bad)),
+            }
+        }
+        if self.trouble.strikes("false segment") {
+            let from = Length::from_mm(self.trouble.number(0.0, length.as_mm() * 0.8));
+            let to = from + run.shortest + Length::from_mm(self.trouble.number(0.0, 20.0));
+            if seen.iter().all(|(begins, ends, ..)| to + run.shortest < *begins || *ends + run.shortest < from) {
+                seen.push((from, to, u64::MAX, false));
+                seen.sort_by_key(|(from, ..)| std::cmp::Reverse(*from));
+            }
+        }
+        let mut spans = Vec::new();
+        for (from, to, number, is_bad) in seen {
+            let mut edge = |at: Length| at + Length::from_mm(self.trouble.number(-SEEN_TO, SEEN_TO));
+            let (from, to) = (edge(from).max(zero), edge(to).min(length));
+            if to - from <= run.shortest || self.trouble.strikes("missed segment") {
+                continue;
+            }
+            let (enters, leaves) = (from == zero, to == length);
+            let (middle, reach) = (from + half(to - from), half(crop(run)));
+            let fits = to - from <= crop(run) && middle >= reach && middle + reach <= length;
+            let view = (fits && !enters && !leaves).then(|| {
+                let shows_bad = is_bad && self.trouble.chance(SHOWS);
+                let ticket = self.ticket(lane);
+                self.shown.insert(ticket, (number, shows_bad));
+                ticket
+            });
+            spans.push(Span { from, to, enters, leaves, view });
+        }
+        Showing { length, spans }
+    }
+
+    fn ticket(&mut self, lane: Lane) -> Ticket {
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        self.lanes.insert(ticket, lane);
+        ticket
+    }
+
+    fn frame(&mut self, captured: Monotonic, views: &[Option<Piece>]) {
+        if self.is(Spell::CameraLost, captured) {
+            return;
+        }
+        self.frame += 1;
+        if self.trouble.strikes("lost frame") {
+            return;
+        }
+        if self.trouble.strikes("camera counts anew") {
+            self.frame = 0;
+        }
+        let stamp = match self.trouble.strikes("doubtful stamp") {
+            true => StampSource::Doubtful,
+            false => StampSource::EndOfFrame,
+        };
+        let told = captured + self.trouble.millis(1.0, 15.0);
+        let is_broken = self.trouble.strikes("broken frame");
+        for (lane, piece) in views.iter().enumerate() {
+            let lane = Lane(lane);
+            let ticket = self.ticket(lane);
+            if let Some(piece) = piece {
+                self.shown.insert(ticket, (piece.number, piece.is_bad));
+                if self.plan.rules.finds_frames() {
+                    self.truths.insert(piece.number, Truth { seen: captured, ..Truth::default() });
+                }
+            }
+            let (origin, class) = (String::new(), "washer".to_owned());
+            let sighting = Sighting { ticket, lane, frame: self.frame, captured, stamp, origin, class };
+            let run = free_run(&self.plan.rules.lanes[lane.0]);
+            let what = match (is_broken, run) {
+                (true, _) => Happening::Broken(sighting, "not a picture".into()),
+                (false, Some(run)) => Happening::Showed(sighting, self.showing(lane, &run, captured)),
+                (false, None) => Happening::Captured(sighting),
+            };
+            self.tell_at(told, Event { at: told, what });
+        }
+    }
+}
