@@ -84,5 +84,10 @@ impl Report {
 
 /// Simulates until the time is over or a promise is broken.
 pub fn run(plan: &Plan) -> Report {
-    world::World::new(plan).run()
+    let report = world::World::new(plan).run();
+    match report.violation {
+        None => report,
+        // The same run again, since the same seed gives the same: now with the events that lead there.
+        Some(_) => world::World::remembering(plan).run(),
+    }
 }

@@ -1,12 +1,12 @@
 //! The line under simulation: one queue of what is to happen, and the core in its midst.
 
 mod due;
+mod pictures;
 mod senses;
 mod spells;
 mod truth;
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use crate::line::{
@@ -14,7 +14,8 @@ use crate::line::{
 };
 use crate::time::Monotonic;
 
-use self::due::{Due, What};
+use self::due::{Queue, What};
+use self::pictures::Pictures;
 use self::truth::Truth;
 use super::belt::{LanePlan, Piece, TrueBelt};
 use super::lines::gate;
@@ -39,8 +40,6 @@ const WITHDRAWN: u32 = 3;
 const WITHDRAWN_AFTER: f64 = 0.3;
 /// A thread that sleeps until a moment is woken so long after it.
 const WAKING: Duration = Duration::from_millis(3);
-/// So many of the newest frames are remembered.
-const REMEMBERED_FRAMES: usize = 20_000;
 
 /// From where a lane's photo-eye is, if there is one, to where the camera looks.
 fn to_camera(lane: &LaneRules) -> Length {
@@ -73,8 +72,7 @@ fn give_way(lanes: &[LaneRules]) -> Vec<bool> {
 pub(super) struct World {
     plan: Plan,
     trouble: Trouble,
-    queue: BinaryHeap<Reverse<Due>>,
-    sequence: u64,
+    queue: Queue,
     now: Monotonic,
     belt: TrueBelt,
     /// Each lane's ejector.
@@ -88,16 +86,13 @@ pub(super) struct World {
     is_armed: bool,
     /// When a new core begins, once the one before has ended.
     begins_again: Option<Monotonic>,
-    heard: VecDeque<Event>,
+    /// What the core was told, where it is remembered.
+    heard: Option<VecDeque<Event>>,
     spells: Vec<(Spell, Monotonic, Monotonic)>,
     frame: u64,
     /// When the newest frame was captured.
     last_exposed: Monotonic,
-    next_ticket: u64,
-    /// The lane that a frame shows.
-    lanes: BTreeMap<Ticket, Lane>,
-    /// Which frames show a bad part, and which part.
-    shown: BTreeMap<Ticket, (u64, bool)>,
+    pictures: Pictures,
     /// Distance that the encoder did not count.
     uncounted: Length,
     truths: BTreeMap<u64, Truth>,
@@ -142,8 +137,7 @@ impl World {
         let is_measured = plan.rules.drive == Drive::Encoder;
         World {
             trouble: Trouble::new(plan.seed, plan.with_faults),
-            queue: BinaryHeap::new(),
-            sequence: 0,
+            queue: Queue::default(),
             now: begins,
             belt: TrueBelt::new(begins, plan.speed, is_measured, &lanes, rows),
             valves: plan.rules.lanes.iter().map(|lane| Valve::new(lane.ejector)).collect(),
@@ -153,13 +147,11 @@ impl World {
             life: 0,
             is_armed: true,
             begins_again: None,
-            heard: VecDeque::new(),
+            heard: None,
             spells: Vec::new(),
             frame: 0,
             last_exposed: Monotonic::default(),
-            next_ticket: 0,
-            lanes: BTreeMap::new(),
-            shown: BTreeMap::new(),
+            pictures: Pictures::default(),
             uncounted: Length::default(),
             truths: BTreeMap::new(),
             by_edge: BTreeMap::new(),
@@ -171,6 +163,11 @@ impl World {
             report: Report::default(),
             plan: plan.clone(),
         }
+    }
+
+    /// The same, but it remembers what a core was told: that takes a while, and only one that breaks a promise is asked for it.
+    pub(super) fn remembering(plan: &Plan) -> Self {
+        World { heard: Some(VecDeque::new()), ..World::new(plan) }
     }
 
     pub(super) fn run(mut self) -> Report {
@@ -200,7 +197,7 @@ impl World {
     fn step(&mut self) -> Result<(), String> {
         let wakeup = self.core.next_wakeup().filter(|_| self.begins_again.is_none());
         let wakeup = wakeup.map(|at| self.after_stall((at + WAKING).max(self.now)));
-        let queued = self.queue.peek().map(|due| due.0.at);
+        let queued = self.queue.next();
         let times =
             [Some(self.belt.now.ends), self.begins_again, self.next_valve(), self.network.next(), queued, wakeup];
         let Some(at) = times.iter().flatten().min().copied() else { return Ok(()) };
@@ -248,22 +245,21 @@ impl World {
     }
 
     fn take_from_queue(&mut self) -> Result<(), String> {
-        let Some(Reverse(due)) = self.queue.pop() else { return Ok(()) };
-        if let What::Passes(piece) = due.what {
-            return self.passes(&piece);
-        }
-        if due.life != self.life && !due.what.is_for_any_core() {
+        let Some(due) = self.queue.pop() else { return Ok(()) };
+        if due.life != self.life && !due.what.is_for_any_core() && !matches!(due.what, What::Passes(_)) {
             return Ok(());
         }
-        match due.what {
-            What::Tell(event) => {
-                let after = self.after_stall(self.now);
-                if after > self.now {
-                    self.queue.push(Reverse(Due { at: after, what: What::Tell(event), ..due }));
-                    return Ok(());
-                }
-                self.tell(*event)
+        if matches!(due.what, What::Tell(_) | What::Count(..)) {
+            let after = self.after_stall(self.now);
+            if after > self.now {
+                self.queue.put_off(due, after);
+                return Ok(());
             }
+        }
+        match due.what {
+            What::Tell(event) => self.tell(*event),
+            What::Count(at, place) => self.tell(Event { at, what: Happening::Moved(place) }),
+            What::Passes(piece) => self.passes(*piece),
             What::Kill => {
                 self.report.interrupted += self.open_parts();
                 self.end_life(Duration::from_secs(5));
@@ -271,13 +267,11 @@ impl World {
             }
             What::Halt => self.halt(),
             What::Missed(piece) => self.told_of(&piece),
-            What::Passes(_) => Ok(()),
         }
     }
 
     fn push(&mut self, at: Monotonic, what: What) {
-        self.sequence += 1;
-        self.queue.push(Reverse(Due { at, sequence: self.sequence, life: self.life, what }));
+        self.queue.push(at, self.life, what);
     }
 
     fn tell_at(&mut self, at: Monotonic, event: Event) {
@@ -296,10 +290,12 @@ impl World {
             return Ok(());
         }
         self.report.events += 1;
-        if self.heard.len() == REMEMBERED {
-            self.heard.pop_front();
+        if let Some(heard) = &mut self.heard {
+            if heard.len() == REMEMBERED {
+                heard.pop_front();
+            }
+            heard.push_back(event.clone());
         }
-        self.heard.push_back(event.clone());
         let mut actions = std::mem::take(&mut self.actions);
         self.core.handle(event.clone(), &mut actions);
         self.promises.look(&event, &actions)?;
@@ -309,7 +305,7 @@ impl World {
         if let Happening::Inspected(ticket, Ok((judgement, _))) = &event.what
             && judgement.rejects
         {
-            self.said_bad.extend(self.shown.get(ticket).map(|(number, _)| *number));
+            self.said_bad.extend(self.pictures.shown(*ticket));
         }
         for action in actions.drain(..) {
             self.act(action)?;
@@ -321,8 +317,9 @@ impl World {
     fn act(&mut self, action: Action) -> Result<(), String> {
         match action {
             Action::Inspect(ticket) => {
-                let is_bad = self.shown.get(&ticket).is_some_and(|(_, is_bad)| *is_bad);
-                let lane = self.lanes.get(&ticket).copied().unwrap_or_default();
+                let picture = self.pictures.get(ticket);
+                let is_bad = picture.and_then(|picture| picture.shows).is_some_and(|(_, is_bad)| is_bad);
+                let lane = picture.map_or_else(Lane::default, |picture| picture.lane);
                 let told = self.network.inspect(lane, ticket, is_bad, self.now, &mut self.trouble);
                 self.tell_all(told);
             }
@@ -336,7 +333,7 @@ impl World {
                 self.push(halts, What::Halt);
             }
             Action::Record(record) => {
-                let by_frame = record.ticket.and_then(|ticket| self.shown.get(&ticket)).map(|(number, _)| *number);
+                let by_frame = record.ticket.and_then(|ticket| self.pictures.shown(ticket));
                 let lane = self.plan.rules.each_lane().find(|(_, rules)| rules.name == record.lane);
                 let lane = lane.map_or_else(Lane::default, |(lane, _)| lane);
                 let number = match (free_run(&self.plan.rules.lanes[lane.0]), record.seen) {
@@ -376,11 +373,7 @@ impl World {
         self.by_edge = self.by_edge.split_off(&(old, Lane::default()));
         self.touched.retain(|number| self.truths.contains_key(number));
         self.said_bad.retain(|number| self.truths.contains_key(number));
-        if self.lanes.len() > REMEMBERED_FRAMES {
-            let keep = Ticket(self.next_ticket.saturating_sub(REMEMBERED_FRAMES as u64));
-            self.shown = self.shown.split_off(&keep);
-            self.lanes = self.lanes.split_off(&keep);
-        }
+        self.pictures.forget_old();
         for (spell, begins, lasts) in self.trouble.spells(stretch.ends.saturating_since(stretch.begins)) {
             let from = stretch.begins + begins;
             self.spells.push((spell, from, from + lasts));
@@ -409,7 +402,7 @@ impl World {
             let late = self.plan.rules.lanes[lane.0].ejector.tolerance + Duration::from_millis(60);
             let late = late + stretch.takes(Length::from_nm(2 * STEP));
             for (at, piece) in self.belt.passing(lane, 2) {
-                self.push(at + late, What::Passes(piece));
+                self.push(at + late, What::Passes(Box::new(piece)));
             }
         }
         self.belt.forget();
@@ -439,7 +432,7 @@ impl World {
         self.promises = Promises::new(&self.plan.rules);
         self.network = Network::new(give_way(&self.plan.rules.lanes));
         self.valves = self.plan.rules.lanes.iter().map(|lane| Valve::new(lane.ejector)).collect();
-        self.heard.clear();
+        self.heard.iter_mut().for_each(VecDeque::clear);
         self.truths.clear();
         self.by_edge.clear();
         let place = self.place();
@@ -462,7 +455,7 @@ impl World {
     }
 
     fn violation(&self, what: String) -> Violation {
-        let events = shortest(&self.plan.rules, self.heard.iter().cloned().collect());
+        let events = shortest(&self.plan.rules, self.heard.iter().flatten().cloned().collect());
         Violation { seed: self.plan.seed, at: self.now, what, events }
     }
 }
@@ -475,7 +468,8 @@ mod tests {
     fn a_core_that_begins_while_the_camera_is_gone_is_told_so() {
         let seconds = Duration::from_secs;
         let (rules, speed) = super::super::drawn(0);
-        let mut world = World::new(&Plan { rules, speed, belt_time: seconds(600), seed: 0, with_faults: false });
+        let mut world =
+            World::remembering(&Plan { rules, speed, belt_time: seconds(600), seed: 0, with_faults: false });
         let (from, until) = (world.now + seconds(2), world.now + seconds(30));
         world.spells.push((Spell::CameraLost, from, until));
         world.begin_spell(Spell::CameraLost, from, until);
@@ -484,6 +478,6 @@ mod tests {
             world.step().unwrap();
         }
         let is_told = |event: &Event| matches!(event.what, Happening::Fault(Device::Camera, _));
-        assert!(world.life > 0 && world.heard.iter().any(is_told), "it was told to no core that lives");
+        assert!(world.life > 0 && world.heard.iter().flatten().any(is_told), "it was told to no core that lives");
     }
 }

@@ -9,6 +9,7 @@ use crate::simulate::lines::gate;
 use crate::simulate::trouble::Spell;
 use crate::time::{Monotonic, StampSource};
 
+use super::due::What;
 use super::truth::Truth;
 use super::{STEP, World, free_run, half, has_own_eye};
 
@@ -44,8 +45,7 @@ impl World {
                 true => Length::from_mm(self.trouble.number(-0.5, 0.5)),
                 false => Length::default(),
             };
-            let what = Happening::Moved(place - self.uncounted + noise);
-            self.tell_at(at + Duration::from_millis(1), Event { at, what });
+            self.push(at + Duration::from_millis(1), What::Count(at, place - self.uncounted + noise));
         }
     }
 
@@ -101,9 +101,8 @@ impl World {
     pub(super) fn expose(&mut self) {
         let is_triggered = self.plan.rules.finds_frames();
         let mut frames = BTreeMap::<Monotonic, Vec<Option<Piece>>>::new();
-        for captured in self.exposures() {
-            frames.insert(captured, vec![None; self.valves.len()]);
-        }
+        // Of a frame that shows parts on their way it is looked up what lies in the gate.
+        frames.extend(self.exposures().into_iter().map(|captured| (captured, Vec::new())));
         for lane in (0..self.valves.len()).map(Lane) {
             if free_run(&self.plan.rules.lanes[lane.0]).is_some() {
                 continue;
@@ -116,7 +115,8 @@ impl World {
                     false => (first - 1..=first + 1).map(|number| (time(number), number >= first)).collect(),
                 };
                 for (captured, shows) in exposed.into_iter().filter(|(captured, _)| *captured > self.last_exposed) {
-                    let views = frames.entry(captured).or_insert_with(|| vec![None; self.valves.len()]);
+                    let views = frames.entry(captured).or_default();
+                    views.resize(self.valves.len(), None);
                     let view = &mut views[lane.0];
                     *view = view.take().or(shows.then(|| piece.clone()));
                 }
@@ -180,20 +180,11 @@ impl World {
             let fits = to - from <= crop(run) && middle >= reach && middle + reach <= length;
             let view = (fits && !enters && !leaves).then(|| {
                 let shows_bad = is_bad && self.trouble.chance(SHOWS);
-                let ticket = self.ticket(lane);
-                self.shown.insert(ticket, (number, shows_bad));
-                ticket
+                self.pictures.add(lane, Some((number, shows_bad)))
             });
             spans.push(Span { from, to, enters, leaves, view });
         }
         Showing { length, spans }
-    }
-
-    fn ticket(&mut self, lane: Lane) -> Ticket {
-        let ticket = Ticket(self.next_ticket);
-        self.next_ticket += 1;
-        self.lanes.insert(ticket, lane);
-        ticket
     }
 
     fn frame(&mut self, captured: Monotonic, views: &[Option<Piece>]) {
@@ -213,16 +204,15 @@ impl World {
         };
         let told = captured + self.trouble.millis(1.0, 15.0);
         let is_broken = self.trouble.strikes("broken frame");
-        for (lane, piece) in views.iter().enumerate() {
-            let lane = Lane(lane);
-            let ticket = self.ticket(lane);
-            if let Some(piece) = piece {
-                self.shown.insert(ticket, (piece.number, piece.is_bad));
-                if self.plan.rules.finds_frames() {
-                    self.truths.insert(piece.number, Truth { seen: captured, ..Truth::default() });
-                }
+        for lane in (0..self.valves.len()).map(Lane) {
+            let piece = views.get(lane.0).and_then(Option::as_ref);
+            let ticket = self.pictures.add(lane, piece.map(|piece| (piece.number, piece.is_bad)));
+            if let Some(piece) = piece
+                && self.plan.rules.finds_frames()
+            {
+                self.truths.insert(piece.number, Truth { seen: captured, ..Truth::default() });
             }
-            let (origin, class) = (String::new(), "washer".to_owned());
+            let (origin, class) = (String::new(), String::new());
             let sighting = Sighting { ticket, lane, frame: self.frame, captured, stamp, origin, class };
             let run = free_run(&self.plan.rules.lanes[lane.0]);
             let what = match (is_broken, run) {

@@ -41,7 +41,7 @@ impl World {
     /// The piece that a part's frames show, where it was followed as one.
     pub(super) fn shown_in(&self, record: &PartRecord) -> Option<u64> {
         let is_one = !matches!(record.verdict, Verdict::Unknown(Unknown::Unfollowed(_)));
-        let mut shown = record.views.iter().filter_map(|view| self.shown.get(&view.ticket)).map(|(number, _)| *number);
+        let mut shown = record.views.iter().filter_map(|view| self.pictures.shown(view.ticket));
         let first = shown.next().filter(|first| is_one && !self.touched.contains(first))?;
         shown.all(|number| number == first).then_some(first)
     }
@@ -73,22 +73,23 @@ impl World {
         }
     }
 
-    pub(super) fn passes(&mut self, piece: &Piece) -> Result<(), String> {
+    pub(super) fn passes(&mut self, piece: Piece) -> Result<(), String> {
         let lane = &self.plan.rules.lanes[piece.lane.0];
         let is_found_in_picture = free_run(lane).is_some();
-        let before_ejector = piece.lead + to_middle(lane, piece) + lane.ejector.distance;
+        let before_ejector = piece.lead + to_middle(lane, &piece) + lane.ejector.distance;
         let was_blown = self.valves[piece.lane.0].blew(before_ejector, self.margin(lane));
         if was_blown && lane.confirm.is_some() && !self.is_in(Spell::ChuteBlind, piece.lane, self.now) {
             let at = self.now + FALL;
             self.tell_at(at, Event { at, what: Happening::Confirmed(piece.lane) });
         }
-        if is_found_in_picture && !was_blown {
-            self.push(self.now + REPORTED, What::Missed(piece.clone()));
-        }
         if let Some(truth) = self.truths.get_mut(&piece.number) {
             truth.was_blown = Some(was_blown);
         }
-        self.hold_against_truth(piece.number)
+        let number = piece.number;
+        if is_found_in_picture && !was_blown {
+            self.push(self.now + REPORTED, What::Missed(Box::new(piece)));
+        }
+        self.hold_against_truth(number)
     }
 
     /// A bad piece that goes on was found good in all frames that counted, or an alarm stood while it was on the belt.
