@@ -32,6 +32,8 @@ pub struct LineCore {
     pub(super) is_closing: bool,
     /// The latest moment of which the core was told.
     now: Monotonic,
+    /// When the first open part is due, as seen then.
+    next_due: Option<Monotonic>,
     pub(super) counters: Counters,
 }
 
@@ -69,6 +71,7 @@ impl LineCore {
             trial: None,
             is_closing: false,
             now: Monotonic::default(),
+            next_due: None,
             counters: Counters::default(),
             rules,
         }
@@ -115,7 +118,7 @@ impl LineCore {
     /// When [`Happening::Tick`] is due at the latest; `None` when the core waits for nothing but events.
     pub fn next_wakeup(&self) -> Option<Monotonic> {
         let others = self.alarms.next_end().into_iter().chain(self.trial.as_ref().map(Trial::until));
-        self.open.next_due(&self.belt, self.now).into_iter().chain(others).min()
+        self.next_due.into_iter().chain(others).min()
     }
 
     /// Whether the fate of a part of this frame is not settled yet.
@@ -183,14 +186,20 @@ impl LineCore {
     }
 
     fn expire(&mut self, at: Monotonic, actions: &mut Vec<Action>) {
-        for (part, wait) in self.open.due(&self.belt, at) {
-            self.waited_in_vain(part, wait, at, actions);
+        // Most events make nothing due: then nothing is looked for twice.
+        let (next_due, changes) = (self.open.next_due(&self.belt, at), self.open.changes());
+        if next_due.is_some_and(|due| due <= at) {
+            for (part, wait) in self.open.due(&self.belt, at) {
+                self.waited_in_vain(part, wait, at, actions);
+            }
         }
         if self.trial.as_ref().is_some_and(|trial| trial.until() <= at) {
             self.end_challenge(at, actions);
         }
         self.forget_frames(at, actions);
         self.alarms.expire(at, actions);
+        let is_so_still = self.open.changes() == changes;
+        self.next_due = if is_so_still { next_due } else { self.open.next_due(&self.belt, at) };
     }
 
     fn moved(&mut self, place: Length, at: Monotonic, actions: &mut Vec<Action>) {

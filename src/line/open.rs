@@ -108,6 +108,8 @@ pub(super) struct OpenParts {
     parts: BTreeMap<PartId, OpenPart>,
     times: BTreeSet<(Monotonic, PartId)>,
     places: BTreeMap<Duration, BTreeSet<(Length, PartId)>>,
+    /// So often did it change what is due.
+    changes: u64,
 }
 
 impl OpenParts {
@@ -206,7 +208,13 @@ impl OpenParts {
         self.note(part);
     }
 
+    /// Another number once what is due may be another.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes
+    }
+
     fn note(&mut self, part: PartId) {
+        self.changes += 1;
         match self.get(part).and_then(OpenPart::due) {
             Some(Due::At(at)) => drop(self.times.insert((at, part))),
             Some(Due::Before(ahead, place)) => drop(self.places.entry(ahead).or_default().insert((place, part))),
@@ -215,6 +223,7 @@ impl OpenParts {
     }
 
     fn strike(&mut self, part: PartId) {
+        self.changes += 1;
         match self.get(part).and_then(OpenPart::due) {
             Some(Due::At(at)) => drop(self.times.remove(&(at, part))),
             Some(Due::Before(ahead, place)) => {

@@ -52,6 +52,15 @@ pub(super) struct Promises {
 
 type Held = Result<(), String>;
 
+/// What of an event matters when the core has acted upon it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// The sensor in that lane's chute saw something fall.
+    Confirmed(Lane),
+    Halt,
+    Other,
+}
+
 impl Promises {
     pub(super) fn new(rules: &Rules) -> Self {
         Promises {
@@ -67,8 +76,8 @@ impl Promises {
         }
     }
 
-    /// Looks at what the core did upon an event.
-    pub(super) fn look(&mut self, event: &Event, actions: &[Action]) -> Held {
+    /// What the core is told next.
+    pub(super) fn hear(&mut self, event: &Event) -> Heard {
         match &event.what {
             Happening::Captured(sighting) | Happening::Broken(sighting, _) => {
                 self.shows.insert(sighting.ticket, sighting.lane);
@@ -83,10 +92,17 @@ impl Promises {
             Happening::Fired(part, result) => {
                 self.fired.insert(*part, result.as_ref().ok().copied());
             }
+            Happening::Confirmed(lane) => return Heard::Confirmed(*lane),
+            Happening::Halt => return Heard::Halt,
             _ => {}
         }
+        Heard::Other
+    }
+
+    /// Looks at what the core did upon what it was told.
+    pub(super) fn look(&mut self, heard: Heard, actions: &[Action]) -> Held {
         let stops = actions.iter().any(|action| matches!(action, Action::StopLine(_)));
-        let must_stop = self.rules.late == Consequence::StopLine && event.what != Happening::Halt;
+        let must_stop = self.rules.late == Consequence::StopLine && heard != Heard::Halt;
         for action in actions {
             match action {
                 Action::RaiseAlarm(alarm, _) if !self.alarms.insert(*alarm) => {
@@ -99,7 +115,7 @@ impl Promises {
                 Action::Fire(order) => self.ordered(order)?,
                 Action::Challenge(news) => self.challenged(news)?,
                 Action::Record(record) => {
-                    self.recorded(record, event)?;
+                    self.recorded(record, heard)?;
                     if is_missed(record) && must_stop && !stops {
                         return Err(format!("part {} was missed, and the line does not stop", record.part));
                     }
@@ -120,7 +136,7 @@ impl Promises {
         }
     }
 
-    fn recorded(&mut self, record: &PartRecord, event: &Event) -> Held {
+    fn recorded(&mut self, record: &PartRecord, heard: Heard) -> Held {
         let part = record.part;
         if !self.recorded.insert(part) {
             return Err(format!("part {part} has two records"));
@@ -144,7 +160,7 @@ impl Promises {
             (Verdict::Pass, Fate::Passed) => self.passed(record, order, said),
             (Verdict::Pass, fate) => Err(format!("good part {part} is {}", fate.as_str())),
             (verdict, Fate::Passed) => Err(format!("part {part}, {}, was passed", verdict.as_str())),
-            (_, Fate::Rejected) => self.rejected(record, order, fired.flatten(), event),
+            (_, Fate::Rejected) => self.rejected(record, order, fired.flatten(), heard),
             (_, Fate::Unaccounted(_)) => self.unaccounted(record),
         }
     }
@@ -229,7 +245,7 @@ impl Promises {
         Ok(())
     }
 
-    fn rejected(&self, record: &PartRecord, order: Option<Order>, fired: Option<Monotonic>, event: &Event) -> Held {
+    fn rejected(&self, record: &PartRecord, order: Option<Order>, fired: Option<Monotonic>, heard: Heard) -> Held {
         let part = record.part;
         let Some(order) = order else { return Err(format!("part {part} is rejected, and was never ordered to be")) };
         let Some(fired) = fired else { return Err(format!("part {part} is rejected, and the ejector did not act")) };
@@ -237,7 +253,7 @@ impl Promises {
             return Err(format!("part {part} is rejected by a pulse at {fired}, planned for {}", order.at));
         }
         let Some(confirm) = self.rules.lanes[order.lane.0].confirm else { return Ok(()) };
-        if event.what != Happening::Confirmed(order.lane) {
+        if heard != Heard::Confirmed(order.lane) {
             return Err(format!("part {part} is rejected, and it was not the sensor in its lane's chute that saw it"));
         }
         let is_seen = |seen: Monotonic| fired + confirm.from <= seen && seen <= fired + confirm.until;
@@ -304,9 +320,10 @@ mod tests {
         ];
         for (ms, what) in happenings {
             let (event, mut actions) = (Event { at: at(ms), what }, Vec::new());
-            core.handle(event.clone(), &mut actions);
+            let heard = promises.hear(&event);
+            core.handle(event, &mut actions);
             actions.iter_mut().for_each(&sabotage);
-            promises.look(&event, &actions)?;
+            promises.look(heard, &actions)?;
         }
         promises.ended(core.is_idle())
     }

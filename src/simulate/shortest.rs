@@ -15,8 +15,9 @@ pub(super) fn broken(rules: &Rules, events: &[Event]) -> Option<(usize, String)>
     let mut actions = Vec::new();
     for (k, event) in events.iter().enumerate() {
         actions.clear();
+        let heard = promises.hear(event);
         core.handle(event.clone(), &mut actions);
-        if let Err(what) = promises.look(event, &actions) {
+        if let Err(what) = promises.look(heard, &actions) {
             return Some((k + 1, what));
         }
     }

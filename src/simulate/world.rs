@@ -296,17 +296,18 @@ impl World {
             }
             heard.push_back(event.clone());
         }
+        let said_bad = match &event.what {
+            Happening::Inspected(ticket, Ok((judgement, _))) if judgement.rejects => self.pictures.shown(*ticket),
+            _ => None,
+        };
+        let heard = self.promises.hear(&event);
         let mut actions = std::mem::take(&mut self.actions);
-        self.core.handle(event.clone(), &mut actions);
-        self.promises.look(&event, &actions)?;
+        self.core.handle(event, &mut actions);
+        self.promises.look(heard, &actions)?;
         if self.promises.is_alarmed() {
             self.alarmed = self.now;
         }
-        if let Happening::Inspected(ticket, Ok((judgement, _))) = &event.what
-            && judgement.rejects
-        {
-            self.said_bad.extend(self.pictures.shown(*ticket));
-        }
+        self.said_bad.extend(said_bad);
         for action in actions.drain(..) {
             self.act(action)?;
         }
