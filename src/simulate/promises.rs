@@ -18,18 +18,32 @@ pub struct Violation {
     pub at: Monotonic,
     /// What does not hold.
     pub what: String,
-    /// The events that lead to it, the last one last: as few as could be found.
+    /// The events that lead to it, the last one last.
     pub events: Vec<Event>,
+    /// Whether these alone break the promise, and are as few as could be found. Else only the true belt shows that it is broken,
+    /// and they are the last ones of which the core was told.
+    pub are_enough: bool,
+    /// What did not work shortly before.
+    pub spells: Vec<String>,
 }
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "seed {} at {}: {}", self.seed, self.at, self.what)?;
-        writeln!(f, "events that lead to it:")?;
+        writeln!(
+            f,
+            "{}",
+            match (self.are_enough, self.events.is_empty()) {
+                (true, _) => "events that lead to it:",
+                (false, true) => "no event leads to it: the core was told of nothing since it began",
+                (false, false) =>
+                    "only the belt shows it, so no fewer events are looked for; the last of what the core was told:",
+            }
+        )?;
         for event in &self.events {
             writeln!(f, "  {}  {:?}", event.at, event.what)?;
         }
-        Ok(())
+        self.spells.iter().try_for_each(|spell| writeln!(f, "what did not work: {spell}"))
     }
 }
 

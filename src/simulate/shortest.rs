@@ -24,12 +24,12 @@ pub(super) fn broken(rules: &Rules, events: &[Event]) -> Option<(usize, String)>
     None
 }
 
-/// The events without those that are not needed to break a promise. A promise that only the world can see broken (air that
-/// hit nothing) is not found again in events alone: then the last ones, which led to it.
-pub(super) fn shortest(rules: &Rules, mut events: Vec<Event>) -> Vec<Event> {
+/// The events without those that are not needed to break a promise, and `true`. A promise that only the world can see broken (air
+/// that hit nothing, a part that no event tells of) is not found again in events alone: then the last ones, and `false`.
+pub(super) fn shortest(rules: &Rules, mut events: Vec<Event>) -> (Vec<Event>, bool) {
     let Some((needed, _)) = broken(rules, &events) else {
         let last = events.len().saturating_sub(SHOWN);
-        return events.split_off(last);
+        return (events.split_off(last), false);
     };
     events.truncate(needed);
     let mut chunk = (events.len() / 2).max(1);
@@ -48,7 +48,7 @@ pub(super) fn shortest(rules: &Rules, mut events: Vec<Event>) -> Vec<Event> {
             }
         }
         if chunk == 1 && events.len() == before {
-            return events;
+            return (events, true);
         }
         chunk = (chunk / 2).max(1);
     }

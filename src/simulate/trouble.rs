@@ -61,7 +61,7 @@ pub(super) enum Spell {
 }
 
 impl Spell {
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Spell::CameraLost => "camera lost",
             Spell::EncoderStuck => "encoder stuck",

@@ -38,6 +38,8 @@ const CHALLENGES: f64 = 0.02;
 const WITHDRAWN: u32 = 3;
 /// After this share of the time that they gave.
 const WITHDRAWN_AFTER: f64 = 0.3;
+/// Of what did not work, a broken promise tells what did not so long before.
+const RECALLED: Duration = Duration::from_secs(30);
 /// A thread that sleeps until a moment is woken so long after it.
 const WAKING: Duration = Duration::from_millis(3);
 
@@ -456,14 +458,16 @@ impl World {
     }
 
     fn violation(&self, what: String) -> Violation {
-        let events = shortest(&self.plan.rules, self.heard.iter().flatten().cloned().collect());
-        Violation { seed: self.plan.seed, at: self.now, what, events }
+        let (events, are_enough) = shortest(&self.plan.rules, self.heard.iter().flatten().cloned().collect());
+        let spells = self.lately(RECALLED);
+        Violation { seed: self.plan.seed, at: self.now, what, events, are_enough, spells }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::line::Device;
 
     #[test]
     fn a_core_that_begins_while_the_camera_is_gone_is_told_so() {
@@ -480,5 +484,24 @@ mod tests {
         }
         let is_told = |event: &Event| matches!(event.what, Happening::Fault(Device::Camera, _));
         assert!(world.life > 0 && world.heard.iter().flatten().any(is_told), "it was told to no core that lives");
+    }
+
+    #[test]
+    fn of_a_promise_that_only_the_belt_shows_broken_it_is_told_what_the_core_heard_last() {
+        let (rules, speed) = super::super::drawn(0);
+        let plan = Plan { rules, speed, belt_time: Duration::from_secs(600), seed: 0, with_faults: false };
+        let unheard = World::remembering(&plan).violation("a part went by".into());
+        assert!(!unheard.are_enough && unheard.to_string().contains("told of nothing since it began"), "{unheard}");
+
+        let mut world = World::remembering(&plan);
+        let from = world.now + Duration::from_secs(20);
+        world.spells.push((Spell::CameraLost, from, from + Duration::from_secs(5)));
+        while world.now < from + Duration::from_secs(10) {
+            world.step().unwrap();
+        }
+        let told = world.violation("a part went by".into());
+        assert_eq!(told.events.last(), world.heard.as_ref().unwrap().back());
+        assert!((1..=60).contains(&told.events.len()) && !told.are_enough);
+        assert!(told.spells.len() == 1 && told.to_string().contains("what did not work: camera lost"), "{told}");
     }
 }

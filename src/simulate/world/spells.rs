@@ -1,5 +1,7 @@
 //! What does not work for a while, and who is told of it.
 
+use std::time::Duration;
+
 use crate::line::{Device, Drive, Event, Happening, Lane};
 use crate::simulate::trouble::Spell;
 use crate::time::Monotonic;
@@ -68,5 +70,11 @@ impl World {
     pub(super) fn slipped(&self, since: Monotonic) -> bool {
         let misses = |spell: Spell| [Spell::EncoderStuck, Spell::EncoderLost].contains(&spell);
         self.spells.iter().any(|(spell, _, until)| misses(*spell) && *until > since)
+    }
+
+    /// What did not work within the last `time`.
+    pub(super) fn lately(&self, time: Duration) -> Vec<String> {
+        let begun = self.spells.iter().filter(|(_, from, until)| *from <= self.now && *until + time >= self.now);
+        begun.map(|(spell, from, until)| format!("{} from {from} to {until}", spell.name())).collect()
     }
 }
