@@ -166,10 +166,10 @@ fn tell_gate(lane: &LaneConfig, sees: &mut LaneView, frames: &[Frame], tell: &mu
     let blocked = found.iter().flatten().filter(|segment| segment.enters && segment.leaves).count();
     let whole = found.iter().flatten().filter(|segment| gate.view(segment).is_some()).count();
     let measured = format!(
-        "{:.1} mm of the belt; of {}, {occupied} show something on it, {} a part that can be inspected",
+        "{:.1} mm of the belt; of {}, {occupied} show something on it, {whole} a part that can be inspected; {}",
         gate.mm(gate.length()),
         counted(found.len() as u64, "frame"),
-        whole
+        gate.contrast()
     );
     tell(match (blocked, occupied) {
         (1.., _) => Finding::problem(&what, measured, format!("it is full from one end to the other: {LEARN}")),

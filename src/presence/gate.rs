@@ -76,6 +76,25 @@ pub struct Segment {
     pub leaves: bool,
 }
 
+/// By how much of 255 levels a part must differ from the belt to be seen: in half of the gate, and where the belt is least steady.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Contrast {
+    /// In half of the gate it is less, in half of it more.
+    pub median: u8,
+    /// It is nowhere more.
+    pub largest: u8,
+}
+
+impl fmt::Display for Contrast {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Contrast { median, largest } = self;
+        write!(
+            f,
+            "seen is what differs from the belt by more than {median} of 255 levels in a colour (at most {largest})"
+        )
+    }
+}
+
 /// Finds parts in pictures.
 #[derive(Debug, Clone)]
 pub struct Gate {
@@ -127,6 +146,11 @@ impl Gate {
     pub fn length(&self) -> u32 {
         let [left, upper, right, lower] = self.edges;
         if self.looks.direction.is_horizontal() { right - left } else { lower - upper }
+    }
+
+    /// To so many pixels edges are seen.
+    pub fn cell(&self) -> u32 {
+        self.belt.cell() as u32
     }
 
     /// How it is looked at.
@@ -183,14 +207,16 @@ impl Gate {
         let least = |share: f64| ((share * across as f64).ceil() as u32).max(LEAST_CELLS);
         let (begins, goes_on) = (least(OCCUPIED), least(GOES_ON));
         let cell = self.belt.cell() as f64;
-        let short = (self.looks.shortest_mm / self.looks.mm_per_pixel / cell).round() as usize;
+        let short = self.looks.shortest_mm / self.looks.mm_per_pixel / cell;
+        // So many whole cells are those of the shortest part, wherever it lies among them; what is not so long is no gap either.
+        let (least, short) = ((short.floor() as usize).max(1), short.round() as usize);
         self.found.clear();
         let (mut run, mut is_part) = (None::<Range<usize>>, false);
         for (k, count) in self.profile.iter().copied().chain([0]).enumerate() {
             let ends = run.as_ref().is_some_and(|run| k - run.end > short) || k == self.profile.len();
             if ends && let Some(whole) = run.take() {
                 let (enters, leaves) = (whole.start == 0, whole.end == self.profile.len());
-                if is_part && whole.len() > short {
+                if is_part && whole.len() >= least {
                     let (from, to) = (self.pixel(whole.start), self.pixel(whole.end));
                     self.found.push(Segment {
                         from: if enters { 0 } else { from },
@@ -254,6 +280,20 @@ impl Gate {
     /// What is shorter is no part, in pixels.
     pub(super) fn shortest(&self) -> u32 {
         (self.looks.shortest_mm / self.looks.mm_per_pixel).round() as u32
+    }
+
+    /// From which contrast on a part is seen in it.
+    pub fn contrast(&self) -> Contrast {
+        let (from, to) = (3 * self.columns.start, 3 * self.columns.end);
+        let rows = self.rows.clone().map(|row| &self.belt.row(row).1[from..to]);
+        // One colour that differs is enough.
+        let mut tolerances = rows
+            .flat_map(|row| row.as_chunks::<3>().0)
+            .filter_map(|cell| cell.iter().min().copied())
+            .collect::<Vec<_>>();
+        tolerances.sort_unstable();
+        let at = |k: usize| tolerances.get(k).copied().unwrap_or_default();
+        Contrast { median: at(tolerances.len() / 2), largest: at(tolerances.len().saturating_sub(1)) }
     }
 
     /// Millimetres of belt that so many pixels show.

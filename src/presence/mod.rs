@@ -16,5 +16,5 @@ mod passing;
 mod tests;
 
 pub use empty::{EmptyBelt, LEAST_FRAMES, Learner};
-pub use gate::{Direction, Gate, Looks, Segment};
+pub use gate::{Contrast, Direction, Gate, Looks, Segment};
 pub use passing::Passing;

@@ -143,6 +143,35 @@ fn specks_are_no_parts_and_small_gaps_do_not_part_them() {
 }
 
 #[test]
+fn the_shortest_part_is_seen_wherever_it_lies_among_the_cells() {
+    let mut gate = gate();
+    for from in 200..204 {
+        let mut picture = empty().picture(0, WIDTH);
+        let bar = (from..from + 20).flat_map(|x| (50..200).map(move |y| (x, y)));
+        bar.for_each(|(x, y)| picture.put_pixel(x, y, Rgb([250, 240, 30])));
+        assert_eq!(gate.look(&picture).unwrap().len(), 1, "5 mm from {from} on");
+    }
+}
+
+#[test]
+fn a_gate_says_from_which_contrast_on_a_part_is_seen() {
+    let (mut gate, contrast) = (gate(), gate().contrast());
+    let usual = empty().picture(0, WIDTH);
+    let mut found = |by: i16| {
+        let lies = |x: u32, y: u32| (200..300).contains(&x) && (40..220).contains(&y);
+        let by = |x, y| if lies(x, y) { by } else { 0 };
+        let picture = RgbImage::from_fn(WIDTH, 256, |x, y| {
+            Rgb(usual.get_pixel(x, y).0.map(|value| (i16::from(value) + by(x, y)).clamp(0, 255) as u8))
+        });
+        gate.look(&picture).unwrap().len()
+    };
+    let (median, largest) = (i16::from(contrast.median), i16::from(contrast.largest));
+    assert!(8 <= median && median <= largest && largest <= 64, "{contrast}");
+    assert_eq!((found(median / 2), found(largest + 8)), (0, 1), "{contrast}");
+    assert!(contrast.to_string().contains(&format!("more than {median} of 255")));
+}
+
+#[test]
 fn every_direction_is_that_of_the_belt() {
     let belt = belt();
     let mut picture = empty().picture(0, WIDTH);

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::camera::{Camera, Grab};
 use crate::config::LineConfig;
 use crate::inspect::batch;
-use crate::presence::{EmptyBelt, Learner};
+use crate::presence::{EmptyBelt, Gate, Learner};
 use crate::runtime::camera_of;
 use crate::{Error, Result, print};
 
@@ -54,11 +55,15 @@ pub fn run(args: &EmptyBeltArgs) -> Result<()> {
     }
     let mut camera = camera_of(&config)?;
     let looks = gates.iter().map(|gate| gate.looks.clone()).collect::<Vec<_>>();
-    let belt = learn(&mut *camera, args.frames as usize)?.finish(&looks)?;
+    let belt = Arc::new(learn(&mut *camera, args.frames as usize)?.finish(&looks)?);
     let files = gates.iter().map(|gate| &gate.empty_belt).collect::<BTreeSet<_>>();
     for file in files {
         belt.write(file)?;
         print::line(told(&belt, file))?;
+    }
+    for gate in gates {
+        let sees = Gate::new(belt.clone(), gate.looks.clone()).map_err(Error::usage)?;
+        print::line(format_args!("{}: {}", gate.section, sees.contrast()))?;
     }
     Ok(())
 }
