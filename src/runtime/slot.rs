@@ -8,6 +8,9 @@ use crate::line::{Lane, Ticket};
 
 /// More frames of a lane than the core keeps in mind, which forgets the oldest: a backstop that is not met.
 const MOST_WAITING: usize = 32;
+/// So many parts' own pictures of a lane wait for their inspection: an inspection that is too slow for the belt would else fill the
+/// memory, and those that wait for so long are late anyway.
+const MOST_KEPT: usize = 32;
 
 /// Frames on their way.
 #[derive(Debug)]
@@ -48,7 +51,7 @@ pub(super) enum Turn {
 /// What became of a choice.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Choice<T> {
-    /// The frame waits for its inspection; that one of its lane, which waited before it, lost its place to it.
+    /// The frame waits for its inspection; that one, which waited before it, lost its place to it.
     Waits(Option<(Ticket, T)>),
     /// There is no such frame.
     Gone,
@@ -99,7 +102,7 @@ impl<T> Slot<T> {
             }
             None => {
                 state.chosen.push_back(entry);
-                None
+                state.one_too_many(MOST_KEPT * self.lanes)
             }
         };
         drop(state);
@@ -153,6 +156,14 @@ impl<T> State<T> {
         let place = self.waiting.iter().position(|entry| entry.ticket == ticket)?;
         self.waiting.remove(place)
     }
+
+    /// The parts' picture that has waited longest, where more of them wait than that.
+    fn one_too_many(&mut self, most: usize) -> Option<(Ticket, T)> {
+        let is_kept = |entry: &Entry<T>| entry.turn == Turn::Kept;
+        let are_too_many = self.chosen.iter().filter(|entry| is_kept(entry)).count() > most;
+        let oldest = self.chosen.iter().position(is_kept).filter(|_| are_too_many)?;
+        self.chosen.remove(oldest).map(|entry| (entry.ticket, entry.frame))
+    }
 }
 
 #[cfg(test)]
@@ -186,6 +197,17 @@ mod tests {
         assert_eq!(slot.take().map(|(ticket, ..)| ticket), Some(Ticket(3)));
         assert_eq!([put(4, 0), put(5, 1)], [Choice::Waits(Some((Ticket(2), ()))), Choice::Waits(None)]);
         assert_eq!(slot.take().map(|(ticket, ..)| ticket), Some(Ticket(4)));
+    }
+
+    #[test]
+    fn parts_pictures_do_not_fill_the_memory() {
+        let slot = Slot::new(Pace::NewestWins, 2);
+        let choose = |k| {
+            slot.put(Ticket(k), Lane(0), Turn::Kept, k);
+            slot.choose(Ticket(k))
+        };
+        assert!((0..64).all(|k| choose(k) == Choice::Waits(None)));
+        assert!((64..1000).all(|k| choose(k) == Choice::Waits(Some((Ticket(k - 64), k - 64)))), "the oldest goes");
     }
 
     #[test]

@@ -9,6 +9,9 @@ use crate::time::Monotonic;
 
 use super::trouble::Trouble;
 
+/// So many parts' own pictures of a lane wait at most, as in a run.
+const MOST_KEPT: usize = 32;
+
 /// The inspection's thread and the frames that wait for it.
 pub(super) struct Network {
     busy_until: Monotonic,
@@ -48,7 +51,11 @@ impl Network {
                 return vec![(now, Happening::Skipped(skipped))];
             }
             self.waits.push_back((lane, ticket, is_bad));
-            return Vec::new();
+            let kept = |(lane, ..): &(Lane, Ticket, bool)| !self.gives_way[lane.0];
+            let are_too_many = self.waits.iter().filter(|waits| kept(waits)).count() > MOST_KEPT * self.lanes;
+            let oldest = self.waits.iter().position(kept).filter(|_| are_too_many);
+            let skipped = oldest.and_then(|oldest| self.waits.remove(oldest));
+            return skipped.map(|(_, skipped, _)| (now, Happening::Skipped(skipped))).into_iter().collect();
         }
         self.begin(ticket, is_bad, now, trouble).into_iter().collect()
     }
