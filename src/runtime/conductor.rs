@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::condition::Condition;
 use super::control::{Asked, Control};
-use super::grabbing::{Grabbing, gate_condition};
+use super::grabbing::{Grabbing, Lately, gate_condition};
 use super::inspection::{Waiting, judge};
 use super::journal::Journal;
 use super::ledger::Ledger;
@@ -111,7 +111,8 @@ pub fn run(wiring: Wiring) -> Result<Summary> {
         let (slot, stop, health) = (slot.clone(), grab_stop.clone(), camera_health.clone());
         Stage::start("camera", move || {
             let (messages, stop, health) = (&sender, &*stop, &*health);
-            let mut grabbing = Grabbing { camera, views, slot: &slot, messages, stop, health, left, gates, last: None };
+            let mut grabbing =
+                Grabbing { camera, views, slot: &slot, messages, stop, health, left, gates, lately: Lately::default() };
             let ended = outcome(|| grabbing.work());
             slot.close();
             let _ = sender.send(Message::CameraDone(ended));

@@ -1,5 +1,6 @@
 //! The camera's thread.
 
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -44,8 +45,26 @@ pub(super) struct Grabbing<'a> {
     pub(super) left: Option<u64>,
     /// How each lane's gate does; of a lane without one, nothing is told.
     pub(super) gates: Vec<Condition>,
-    /// All pixels of the last frame in one number, where gates are looked at.
-    pub(super) last: Option<u64>,
+    /// The last pictures, where gates are looked at.
+    pub(super) lately: Lately,
+}
+
+/// The last pictures, each as all of its pixels in one number. As many as a driver has buffers: it may give old ones in turn.
+#[derive(Debug, Default)]
+pub(super) struct Lately(VecDeque<u64>);
+
+impl Lately {
+    const KEPT: usize = 32;
+
+    /// Whether that picture came lately; it has now.
+    fn came(&mut self, print: u64) -> bool {
+        let came = self.0.contains(&print);
+        if self.0.len() == Self::KEPT {
+            self.0.pop_front();
+        }
+        self.0.push_back(print);
+        came
+    }
 }
 
 /// How a gate is told of, as a device of the lane.
@@ -130,12 +149,11 @@ impl Grabbing<'_> {
         })
     }
 
-    /// Whether the camera sends the same picture again: a live one's noise never comes twice, and an empty gate would look
-    /// empty for ever.
+    /// Whether the camera sends a picture again: a live one's noise never comes twice, and an empty gate would look empty for
+    /// ever.
     fn is_frozen(&mut self, frame: &Frame) -> bool {
         let has_gate = self.views.iter().any(|view| view.gate.is_some());
-        let print = has_gate.then(|| picture::fingerprint(&frame.image));
-        print.is_some() && std::mem::replace(&mut self.last, print) == print
+        has_gate && self.lately.came(picture::fingerprint(&frame.image))
     }
 
     /// Tells what a lane's gate shows, with the picture of each part that is whole in it.
@@ -227,4 +245,18 @@ fn grab(camera: &mut dyn Camera) -> Result<Grab> {
 fn counted(next: &mut u64) -> Ticket {
     *next += 1;
     Ticket(*next - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_driver_that_gives_old_buffers_in_turn_is_found_out() {
+        let mut lately = Lately::default();
+        assert!((0..100).all(|print| !lately.came(print)), "a live camera");
+        let rings = [1, 2, 4, 8, 32]
+            .map(|ring| (0..100u64).filter(|k| Lately::came(&mut lately, 1000 * ring + k % ring)).count());
+        assert_eq!(rings, [99, 98, 96, 92, 68]);
+    }
 }
