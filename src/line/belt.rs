@@ -97,6 +97,14 @@ impl Belt {
         matches!(self, Belt::Measured(_))
     }
 
+    /// How far it goes in that time at the least: one that is measured may stand still.
+    pub(super) fn least_way(&self, time: Duration) -> Length {
+        match self {
+            Belt::Constant(speed) => Length((time.as_nanos() as i128 * speed / NANO) as i64),
+            Belt::Measured(_) => Length::default(),
+        }
+    }
+
     /// Where it was at `at`; `None` where nobody knows.
     pub(super) fn position(&self, at: Monotonic) -> Option<Length> {
         match self {

@@ -72,6 +72,7 @@ impl LineCore {
         };
         self.alarms.happened(Alarm::Uninspected, text, at, actions);
         self.decide(part, Verdict::Unknown(why), at);
+        self.forget_unneeded(part, actions);
         if uninspected && self.rules.skipped == SkippedPolicy::Count {
             self.close(part, Fate::Unaccounted("it was not inspected, and is only counted".into()), at, actions);
         } else {

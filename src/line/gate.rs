@@ -14,7 +14,7 @@
 
 mod track;
 
-use self::track::{Seen, Track, half, is_accounted_for, link};
+use self::track::{Decided, Seen, Track, half, is_accounted_for, link};
 use super::alarms::Alarm;
 use super::belt::{Belt, Length};
 use super::core::{LineCore, NewPart};
@@ -53,6 +53,8 @@ struct Frame<'a> {
     belt: Length,
     /// How long the gate is.
     length: Length,
+    /// To so much edges are seen.
+    cell: Length,
     at: Monotonic,
 }
 
@@ -62,9 +64,16 @@ impl Frame<'_> {
         hi.min(belt + half(self.length)) - lo.max(belt - half(self.length))
     }
 
-    /// Whether so much of a part in the gate cannot be missed.
-    fn is_plain(&self, visible: Length) -> bool {
-        visible > self.rules.window + self.rules.shortest
+    /// Whether what lies there cannot be missed, although it may lie somewhat before or behind that.
+    fn is_plain(&self, lo: Length, hi: Length, belt: Length) -> bool {
+        let window = self.rules.window;
+        let [before, behind] = [Length::default() - window, window].map(|off| self.visible(lo + off, hi + off, belt));
+        before.min(behind) > self.least()
+    }
+
+    /// What is longer is seen.
+    fn least(&self) -> Length {
+        self.rules.shortest + self.cell + self.cell
     }
 }
 
@@ -80,7 +89,7 @@ impl LineCore {
             actions.extend(views.map(Action::Forget));
             return self.unplaced(showing, at, actions);
         };
-        let frame = Frame { lane, rules, sighting, belt, length: showing.length, at };
+        let frame = Frame { lane, rules, sighting, belt, length: showing.length, cell: showing.cell, at };
         self.look_for_unseen(&frame, actions);
         if showing.spans.iter().any(|span| span.enters && span.leaves) {
             actions.extend(views.map(Action::Forget));
@@ -98,7 +107,8 @@ impl LineCore {
         let Find::FreeRun(rules) = self.rules.lanes[sighting.lane.0].find else { return };
         let Some(belt) = self.place_of(sighting) else { return };
         // How long the gate is, a picture that cannot be read does not tell; no part is longer than it.
-        let frame = Frame { lane: sighting.lane, rules, sighting, belt, length: rules.longest, at };
+        let (length, cell) = (rules.longest, Length::default());
+        let frame = Frame { lane: sighting.lane, rules, sighting, belt, length, cell, at };
         self.look_for_unseen(&frame, actions);
         // What goes by from the first frame on counts, also when none of them could be read.
         self.lanes[sighting.lane.0].procession.last.get_or_insert(belt);
@@ -137,18 +147,25 @@ impl LineCore {
     fn look_for_unseen(&mut self, frame: &Frame, actions: &mut Vec<Action>) {
         let procession = &mut self.lanes[frame.lane.0].procession;
         let Some(last) = procession.last.max(procession.told) else { return };
-        let unseen = frame.belt - last - frame.length;
+        // At either end of the gate a part may lie of which too little is in it to be seen.
+        let unseen = frame.belt - last - frame.length + frame.least() + frame.least();
         if unseen <= Length::default() {
             return;
         }
         procession.told = Some(frame.belt);
-        let text = format!("{unseen} of the belt went by without a frame: parts on it passed unseen");
+        let text = format!(
+            "{unseen} of the belt went by without a frame that would show what lies on it: parts may have passed unseen"
+        );
         self.alarms.happened(Alarm::MissedReject, text.clone(), frame.at, actions);
         self.follow(self.rules.late, text, actions);
     }
 
     fn follow_parts(&mut self, frame: &Frame, seen: &[Seen], actions: &mut Vec<Action>) {
         let mut procession = std::mem::take(&mut self.lanes[frame.lane.0].procession);
+        for track in procession.tracks.iter_mut().filter(|track| !self.is_undecided(track.part)) {
+            let (lo, hi, was_doubted) = (track.lo, track.hi, track.doubt.is_some());
+            track.decided.get_or_insert(Decided { lo, hi, was_doubted });
+        }
         let links = link(&procession.tracks, seen, &frame.rules);
         let is_lost = self.update(frame, seen, &links, &mut procession, actions);
         if procession.last.is_some_and(|last| frame.belt > last) {
@@ -180,6 +197,12 @@ impl LineCore {
         for (track, link) in procession.tracks.iter_mut().zip(links) {
             strays += u32::from(self.hold(frame, track, link.map(|k| &seen[k]), actions));
         }
+        for (t, k) in links.iter().enumerate().filter_map(|(t, link)| Some((t, (*link)?))) {
+            if !known[t].keeps_its_shape(&seen[k], frame.rules.window) {
+                let others = known.iter().enumerate().filter(|(other, _)| *other != t).map(|(_, track)| track);
+                procession.tracks[t].widen(&seen[k], &others.collect::<Vec<_>>(), frame.rules.window);
+            }
+        }
         let mut appeared = 0;
         for (k, seen) in seen.iter().enumerate() {
             let beneath = (0..known.len()).filter(|t| known[*t].overlaps(seen, frame.rules.window)).collect::<Vec<_>>();
@@ -208,7 +231,7 @@ impl LineCore {
             let track = self.enter(frame, seen, doubt);
             procession.tracks.push(track);
         }
-        let is_missing = |track: &Track| frame.is_plain(frame.visible(track.lo, track.hi, frame.belt));
+        let is_missing = |track: &Track| frame.is_plain(track.lo, track.hi, frame.belt);
         let missing = known.iter().zip(links).filter(|(track, link)| link.is_none() && is_missing(track)).count();
         // One that vanished and one that appeared in one frame are the same one, elsewhere.
         procession.astray += strays + appeared.min(missing as u32);
@@ -225,7 +248,7 @@ impl LineCore {
                 track.is_touching = true;
                 self.doubt(track, CHANGED);
             }
-            None if frame.is_plain(frame.visible(track.lo, track.hi, belt)) => {
+            None if frame.is_plain(track.lo, track.hi, belt) => {
                 self.doubt(track, "it was not seen where the belt says it is");
             }
             None => {}
@@ -248,7 +271,7 @@ impl LineCore {
     /// Why something that was not there in the frame before cannot have come into the gate since.
     fn first_doubt(&self, frame: &Frame, seen: &Seen, last: Option<Length>) -> Option<&'static str> {
         let last = last?;
-        if frame.is_plain(frame.visible(seen.lo, seen.hi, last)) {
+        if frame.is_plain(seen.lo, seen.hi, last) {
             return Some("it appeared in the middle of the gate");
         }
         (frame.belt + frame.rules.window < last).then_some("the belt went back, and brought it from where parts leave")
@@ -256,7 +279,6 @@ impl LineCore {
 
     /// Something new in the gate is a part.
     fn enter(&mut self, frame: &Frame, seen: &Seen, doubt: Option<&'static str>) -> Track {
-        let Sighting { lane, frame: number, captured, stamp, origin, class, .. } = frame.sighting.clone();
         let mut track = Track {
             part: PartId(0),
             first: seen.edges,
@@ -267,14 +289,22 @@ impl LineCore {
             viewed: None,
             is_astray: false,
             is_touching: false,
-            is_doubted: false,
+            is_several: false,
+            doubt: None,
+            decided: None,
         };
-        let (at_camera, wait) = (Some(track.middle(frame.rules.longest)), Wait::Verdict);
-        let (ticket, number, seen) = (None, Some(number), Some(captured));
-        let new = NewPart { lane, ticket, frame: number, origin, class, seen, captured, stamp, at_camera, wait };
-        track.part = self.add(new, frame.at);
+        track.part = self.add_seen(frame, track.middle(frame.rules.longest));
         doubt.into_iter().for_each(|why| self.doubt(&mut track, why));
         track
+    }
+
+    /// A part that this frame shows, which is before the camera when the belt is at `at_camera`.
+    fn add_seen(&mut self, frame: &Frame, at_camera: Length) -> PartId {
+        let Sighting { lane, frame: number, captured, stamp, origin, class, .. } = frame.sighting.clone();
+        let (ticket, number, seen, at_camera) = (None, Some(number), Some(captured), Some(at_camera));
+        let wait = Wait::Verdict;
+        let new = NewPart { lane, ticket, frame: number, origin, class, seen, captured, stamp, at_camera, wait };
+        self.add(new, frame.at)
     }
 
     /// Another part of what was taken for one, at another place.
@@ -296,8 +326,12 @@ impl LineCore {
         Some(self.add(new, at))
     }
 
-    fn doubt(&mut self, track: &mut Track, why: &str) {
-        track.is_doubted = true;
+    fn is_undecided(&self, part: PartId) -> bool {
+        self.open.get(part).is_some_and(|open| open.wait() == Wait::Verdict)
+    }
+
+    fn doubt(&mut self, track: &mut Track, why: &'static str) {
+        track.doubt.get_or_insert(why);
         if let Some(followed) = self.open.followed(track.part) {
             followed.doubt.get_or_insert_with(|| why.to_owned());
         }
@@ -311,13 +345,14 @@ impl LineCore {
         let mut is_followed = false;
         for (track, link) in procession.tracks.iter_mut().zip(links) {
             let view = link.and_then(|k| seen[k].span.view);
-            if track.hi - track.lo > frame.rules.longest + frame.rules.window {
+            if track.hi - track.lo > frame.rules.longest {
                 self.doubt(track, "it is longer than a part: parts that touch, or something else");
             }
+            self.decide_again(track, frame, actions);
             self.locate(track, frame);
             let beyond = frame.belt - track.middle(frame.rules.longest);
             let is_through = view.is_none() && track.is_whole() && beyond > Length::default();
-            is_followed |= is_through && !track.is_doubted;
+            is_followed |= is_through && track.doubt.is_none();
             match view {
                 Some(ticket) if self.wants(track, beyond, procession.step, frame) => {
                     track.viewed = Some(frame.belt);
@@ -342,7 +377,7 @@ impl LineCore {
     fn wants(&self, track: &Track, beyond: Length, step: Length, frame: &Frame) -> bool {
         let open = self.open.get(track.part).filter(|open| open.wait() == Wait::Verdict);
         let Some(open) = open.filter(|open| !open.followed().is_past) else { return false };
-        let most = if track.is_doubted { 1 } else { frame.rules.most_frames };
+        let most = if track.doubt.is_some() { 1 } else { frame.rules.most_frames };
         let begins = half(Length::from_nm(step.as_nm().saturating_mul(most.into())));
         let is_another = track.viewed.is_none_or(|viewed| frame.belt - viewed > half(step));
         open.record.views.len() < most as usize && beyond + begins >= Length::default() && is_another
@@ -354,12 +389,27 @@ impl LineCore {
     }
 
     fn locate(&mut self, track: &Track, frame: &Frame) {
-        let is_open = self.open.get(track.part).is_some_and(|open| open.wait() == Wait::Verdict);
-        if is_open && !track.is_astray {
+        if self.is_undecided(track.part) && !track.is_astray {
             self.open.relocate(track.part, track.middle(frame.rules.longest));
         }
         if let Some(followed) = self.open.followed(track.part) {
             followed.extent = Some((track.lo, track.hi));
+            followed.is_several = track.is_several;
+        }
+    }
+
+    /// What turns out to be wrong with a part that is decided, or lies against it since, is rejected all the same: as further parts,
+    /// since that one has its record.
+    fn decide_again(&mut self, track: &mut Track, frame: &Frame, actions: &mut Vec<Action>) {
+        for (lo, hi) in track.undecided(frame.rules.window) {
+            let why = format!("{}; part {} had been decided", track.doubt.unwrap_or_default(), track.part);
+            let part = self.add_seen(frame, lo + half(hi - lo));
+            self.reject_stretch(part, Some((lo, hi)), track.is_several, &why, frame.at, actions);
+            track.decided = track.decided.map(|decided| Decided {
+                lo: decided.lo.min(lo),
+                hi: decided.hi.max(hi),
+                was_doubted: true,
+            });
         }
     }
 
@@ -393,7 +443,7 @@ impl LineCore {
         }
         let why = format!("{why}: it stands or slips, or speed_mm_s, mm_per_pixel or direction is not right");
         for part in self.lanes[lane.0].procession.tracks.drain(..).map(|track| track.part).collect::<Vec<_>>() {
-            if self.open.get(part).is_some_and(|open| open.wait() == Wait::Verdict) {
+            if self.is_undecided(part) {
                 self.without_verdict(part, Unknown::Unfollowed(why.clone()), at, actions);
             }
         }

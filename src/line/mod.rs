@@ -90,6 +90,8 @@ pub struct Sighting {
 pub struct Showing {
     /// How much of the belt it shows: the gate's length.
     pub length: Length,
+    /// To so much the edges of what lies there are seen.
+    pub cell: Length,
     /// What lies there, in the order in which it leaves the gate.
     pub spans: Vec<Span>,
 }

@@ -55,6 +55,8 @@ pub(super) struct Followed {
     pub(super) is_past: bool,
     /// The places of its leading and its trailing edge, as far as they were seen.
     pub(super) extent: Option<(Length, Length)>,
+    /// Whether more than one part may lie between them.
+    pub(super) is_several: bool,
 }
 
 impl OpenPart {

@@ -3,7 +3,7 @@
 use super::core::LineCore;
 use super::fate::Outcome;
 use super::open::Wait;
-use super::{Action, Combine, Fate, Find, FreeRun, Judgement, PartId, PartRecord, Ticket, Unknown, Verdict};
+use super::{Action, Combine, Fate, Find, FreeRun, Judgement, Length, PartId, PartRecord, Ticket, Unknown, Verdict};
 use crate::time::Monotonic;
 
 impl PartRecord {
@@ -100,6 +100,12 @@ impl LineCore {
         self.conclude(part, at, actions);
     }
 
+    /// What was chosen of a part that is decided, and nobody will look at.
+    pub(super) fn forget_unneeded(&self, part: PartId, actions: &mut Vec<Action>) {
+        let unneeded = self.open.get(part).into_iter().flat_map(|open| open.record.unneeded_views());
+        actions.extend(unneeded.map(Action::Forget));
+    }
+
     /// Decides about the part once no further frame can.
     pub(super) fn conclude(&mut self, part: PartId, at: Monotonic, actions: &mut Vec<Action>) {
         let Some(open) = self.open.get(part) else { return };
@@ -115,7 +121,8 @@ impl LineCore {
         let (Some(rules), Some(open)) = (self.free_run(part), self.open.get(part)) else { return };
         let is_in_time = self.is_in_time(open, at);
         if let Some(why) = open.followed().doubt.clone() {
-            return self.reject_doubtful(part, rules, &why, at, actions);
+            let (extent, is_several) = (open.followed().extent, open.followed().is_several);
+            return self.reject_stretch(part, extent, is_several, &why, at, actions);
         }
         match combined(&open.record, rules) {
             Some(judgement) => {
@@ -131,6 +138,7 @@ impl LineCore {
                     // That a part is bad needs no further frames.
                     (true, ..) => {
                         self.decide(part, Verdict::Reject, at);
+                        self.forget_unneeded(part, actions);
                         self.eject(part, at, actions);
                     }
                     (false, false, _) => self.without_verdict(part, why, at, actions),
@@ -148,20 +156,42 @@ impl LineCore {
         }
     }
 
-    /// It is not one part on a belt that moves as it is said to. What is longer than a part is rejected as if parts lay on all of it.
-    fn reject_doubtful(&mut self, part: PartId, rules: FreeRun, why: &str, at: Monotonic, actions: &mut Vec<Action>) {
-        let Some(open) = self.open.get(part) else { return };
-        let extent = open.followed().extent.map(|(lead, trail)| (lead, (trail - lead).as_nm()));
-        let pieces = extent.map_or(1, |(_, length)| (length - 1).div_euclid(rules.longest.as_nm()) + 1).max(1);
+    /// It is not one part on a belt that moves as it is said to: it is rejected wherever it may lie between its edges.
+    pub(super) fn reject_stretch(
+        &mut self,
+        part: PartId,
+        stretch: Option<(Length, Length)>,
+        is_several: bool,
+        why: &str,
+        at: Monotonic,
+        actions: &mut Vec<Action>,
+    ) {
+        let places = stretch.map_or_else(Vec::new, |stretch| self.places_to_hit(part, stretch, is_several));
         let mut parts = vec![part];
-        if let (Some((lead, length)), true) = (extent, pieces > 1) {
-            let middle = |k: i64| lead + super::Length::from_nm((2 * k + 1) * length / (2 * pieces));
-            self.open.relocate(part, middle(0));
-            parts.extend((1..pieces).filter_map(|k| self.add_beside(part, middle(k), at)));
+        if let [first, others @ ..] = &places[..] {
+            self.open.relocate(part, *first);
+            parts.extend(others.iter().filter_map(|place| self.add_beside(part, *place, at)));
         }
         for part in parts {
             self.without_verdict(part, Unknown::Unfollowed(why.to_owned()), at, actions);
         }
+    }
+
+    /// Where the ejector must act so that it hits each part that may lie between the two edges, the shortest at either end too: it
+    /// begins to act before the middle of the first that could be, and the next pulse begins when the one before ends. How far the
+    /// belt goes in one is only known where its speed is; else no part is short enough to lie between two. None: it is one part,
+    /// whose middle is known.
+    fn places_to_hit(&self, part: PartId, (lo, hi): (Length, Length), is_several: bool) -> Vec<Length> {
+        let (Some(rules), Some(open)) = (self.free_run(part), self.open.get(part)) else { return Vec::new() };
+        if hi - lo <= rules.longest && !is_several {
+            return Vec::new();
+        }
+        let reach = self.belt.least_way(self.lane_of(open).ejector.dwell);
+        let step = rules.shortest.max(reach.min(rules.longest)).as_nm().max(1);
+        let way = (hi - lo - rules.shortest).as_nm().max(0);
+        let pulses = (way + step - 1).div_euclid(step).max(1);
+        let first = lo + Length::from_nm(rules.shortest.as_nm() / 2);
+        (0..pulses).map(|k| first + Length::from_nm(way / pulses * k)).collect()
     }
 }
 

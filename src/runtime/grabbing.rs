@@ -188,7 +188,10 @@ impl Grabbing<'_> {
             Span { from, to, enters: segment.enters, leaves: segment.leaves, view }
         };
         let spans = found.into_iter().map(span).collect();
-        self.tell(Happening::Showed(sighting, Showing { length: length(gate.length()), spans }))
+        self.tell(Happening::Showed(
+            sighting,
+            Showing { length: length(gate.length()), cell: length(gate.cell()), spans },
+        ))
     }
 
     fn broken(&mut self, next: &mut u64, broken: BrokenFrame) -> Result<(), RunIsOver> {

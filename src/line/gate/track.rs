@@ -21,8 +21,22 @@ pub(super) struct Track {
     pub(super) is_astray: bool,
     /// Whether it is or was one with something else: its edges are not to be seen.
     pub(super) is_touching: bool,
-    /// Whether it is not what a part is like.
-    pub(super) is_doubted: bool,
+    /// Whether more than one part may lie where it was seen: something attached itself to it, or parted from it.
+    pub(super) is_several: bool,
+    /// Why it is not what a part is like.
+    pub(super) doubt: Option<&'static str>,
+    /// What was decided about, once it is.
+    pub(super) decided: Option<Decided>,
+}
+
+/// What of a part was known when it was decided about.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Decided {
+    /// The stretch of the belt in which it was seen.
+    pub(super) lo: Length,
+    pub(super) hi: Length,
+    /// Whether it was rejected there for a doubt.
+    pub(super) was_doubted: bool,
 }
 
 /// The places of a part's edges, where they are known. The leading one comes first along the belt: it is the lesser.
@@ -72,7 +86,7 @@ impl Track {
             return agree(now.lead, edges.lead, window) || agree(now.trail, edges.trail, window);
         }
         let length = self.hi.max(seen.hi) - self.lo.min(seen.lo);
-        self.keeps_its_shape(seen, window) && length <= rules.longest + window
+        self.keeps_its_shape(seen, window) && length <= rules.longest
     }
 
     pub(super) fn overlaps(&self, seen: &Seen, window: Length) -> bool {
@@ -104,6 +118,33 @@ impl Track {
         self.first = Edges { lead: self.first.lead.or(seen.edges.lead), trail: self.first.trail.or(seen.edges.trail) };
         self.lo = self.now.lead.unwrap_or_else(|| self.lo.min(seen.lo));
         self.hi = self.now.trail.unwrap_or_else(|| self.hi.max(seen.hi));
+    }
+
+    /// What is seen of it is no longer what it was: where it is one with something that is none of the `others`, that belongs to it.
+    pub(super) fn widen(&mut self, seen: &Seen, others: &[&Track], window: Length) {
+        let is_anothers =
+            |lo: Length, hi: Length| others.iter().any(|other| other.lo <= lo + window && other.hi + window >= hi);
+        if seen.lo + window < self.lo && !is_anothers(seen.lo, self.lo) {
+            (self.lo, self.is_several) = (seen.lo, true);
+        }
+        if seen.hi > self.hi + window && !is_anothers(self.hi, seen.hi) {
+            (self.hi, self.is_several) = (seen.hi, true);
+        }
+        let is_less = seen.edges.lead.is_some_and(|lead| lead > self.lo + window)
+            || seen.edges.trail.is_some_and(|trail| trail + window < self.hi);
+        self.is_several |= is_less;
+    }
+
+    /// What was not decided about although something is wrong with it: all of it, or what has attached itself to it since.
+    pub(super) fn undecided(&self, window: Length) -> Vec<(Length, Length)> {
+        match (self.decided, self.doubt) {
+            (Some(Decided { was_doubted: false, .. }), Some(_)) => vec![(self.lo, self.hi)],
+            (Some(Decided { lo, hi, .. }), Some(_)) => {
+                let beyond = [(self.lo, lo), (hi, self.hi)];
+                beyond.into_iter().filter(|(from, to)| *to - *from > window).collect()
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// How far each of its edges is from where it was first, on a belt that moves as it is said to.

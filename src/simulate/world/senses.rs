@@ -141,12 +141,12 @@ impl World {
 
     /// What lies in a lane's gate, as the picture of that moment shows it.
     fn showing(&mut self, lane: Lane, run: &FreeRun, captured: Monotonic) -> Showing {
-        let (length, belt) = (gate(run), self.belt.now.position(captured));
+        let (length, cell, belt) = (gate(run), Length::from_mm(SEEN_TO), self.belt.now.position(captured));
         let zero = Length::default();
         self.in_gate[lane.0].retain(|piece| belt - piece.lead - piece.length < length);
         if self.is_in(Spell::EyeBlocked, lane, captured) {
             let whole = Span { from: zero, to: length, enters: true, leaves: true, view: None };
-            return Showing { length, spans: vec![whole] };
+            return Showing { length, cell, spans: vec![whole] };
         }
         // From the first to leave to the last; what lies against another is one with it.
         let mut seen = Vec::<(Length, Length, u64, bool)>::new();
@@ -184,7 +184,7 @@ impl World {
             });
             spans.push(Span { from, to, enters, leaves, view });
         }
-        Showing { length, spans }
+        Showing { length, cell, spans }
     }
 
     fn frame(&mut self, captured: Monotonic, views: &[Option<Piece>]) {
