@@ -205,6 +205,12 @@ impl Promises {
         !self.alarms.is_empty()
     }
 
+    /// Whether an alarm stands that says more than that parts without a verdict are rejected.
+    pub(super) fn is_warned(&self) -> bool {
+        let warns = |alarm: &Alarm| matches!(alarm, Alarm::MissedReject | Alarm::Unconfirmed | Alarm::Faulty(_));
+        self.alarms.iter().any(warns)
+    }
+
     /// A part is of the lane that its frame shows, and no other lane's ejector is told to act on it.
     fn of_its_lane(&self, record: &PartRecord, shown: Option<Lane>, order: Option<&Order>) -> Held {
         for (what, lane) in [("its frame shows", shown), ("it fired the ejector of", order.map(|order| order.lane))] {

@@ -104,10 +104,14 @@ pub(super) struct World {
     in_gate: Vec<Vec<Piece>>,
     /// Parts that were seen as one with others: what is on record of one of them, no frame tells.
     touched: BTreeSet<u64>,
+    /// Parts that were seen as one that is too long: all of them are rejected, wherever they begin and end.
+    too_long: BTreeSet<u64>,
     /// Parts of which a frame was judged to be bad.
     said_bad: BTreeSet<u64>,
     /// When an alarm stood last.
     alarmed: Monotonic,
+    /// And one that says that rejects may be missed.
+    warned: Monotonic,
     actions: Vec<Action>,
     report: Report,
 }
@@ -159,8 +163,10 @@ impl World {
             by_edge: BTreeMap::new(),
             in_gate: vec![Vec::new(); lanes.len()],
             touched: BTreeSet::new(),
+            too_long: BTreeSet::new(),
             said_bad: BTreeSet::new(),
             alarmed: Monotonic::default(),
+            warned: Monotonic::default(),
             actions: Vec::new(),
             report: Report::default(),
             plan: plan.clone(),
@@ -309,6 +315,9 @@ impl World {
         if self.promises.is_alarmed() {
             self.alarmed = self.now;
         }
+        if self.promises.is_warned() {
+            self.warned = self.now;
+        }
         self.said_bad.extend(said_bad);
         for action in actions.drain(..) {
             self.act(action)?;
@@ -375,6 +384,7 @@ impl World {
         self.truths.retain(|_, truth| truth.seen > old);
         self.by_edge = self.by_edge.split_off(&(old, Lane::default()));
         self.touched.retain(|number| self.truths.contains_key(number));
+        self.too_long.retain(|number| self.truths.contains_key(number));
         self.said_bad.retain(|number| self.truths.contains_key(number));
         self.pictures.forget_old();
         for (spell, begins, lasts) in self.trouble.spells(stretch.ends.saturating_since(stretch.begins)) {
@@ -441,6 +451,7 @@ impl World {
         let place = self.place();
         self.in_gate.iter_mut().for_each(|gate| gate.retain(|piece| piece.lead > place));
         self.touched.clear();
+        self.too_long.clear();
         self.said_bad.clear();
         self.belt.clear(self.now);
         self.is_armed = true;

@@ -150,14 +150,21 @@ impl World {
         }
         // From the first to leave to the last; what lies against another is one with it.
         let mut seen = Vec::<(Length, Length, u64, bool)>::new();
-        for piece in &self.in_gate[lane.0] {
+        let mut first = 0;
+        for (k, piece) in self.in_gate[lane.0].iter().enumerate() {
             let (from, to) = (belt - piece.lead - piece.length, belt - piece.lead);
             match seen.last_mut() {
                 Some(last) if last.0 - to < run.shortest => {
                     self.touched.extend([last.2, piece.number]);
                     *last = (from, last.1, piece.number, last.3 | piece.is_bad);
+                    if last.1 - from > run.longest + Length::from_mm(2.0 * SEEN_TO) {
+                        self.too_long.extend(self.in_gate[lane.0][first..=k].iter().map(|piece| piece.number));
+                    }
                 }
-                _ => seen.push((from, to, piece.number, piece.is_bad)),
+                _ => {
+                    first = k;
+                    seen.push((from, to, piece.number, piece.is_bad));
+                }
             }
         }
         if self.trouble.strikes("false segment") {

@@ -92,13 +92,22 @@ impl World {
         self.hold_against_truth(number)
     }
 
-    /// A bad piece that goes on was found good in all frames that counted, or an alarm stood while it was on the belt.
+    /// A bad piece that goes on was found good in all frames that counted, or an alarm stood while it was on the belt. One that was
+    /// seen as one with others that is too long does not go on, whether it is bad or not, but for what an alarm told of.
     pub(super) fn told_of(&self, piece: &Piece) -> Result<(), String> {
-        let is_to_go = piece.is_bad && self.is_armed && !self.touched.contains(&piece.number);
-        let Some(truth) = self.truths.get(&piece.number).filter(|_| is_to_go) else { return Ok(()) };
+        let Some(truth) = self.truths.get(&piece.number).filter(|_| self.is_armed) else { return Ok(()) };
+        if self.slipped(truth.seen) {
+            return Ok(());
+        }
+        if self.too_long.contains(&piece.number) {
+            return match self.promises.is_warned() || self.warned >= truth.seen {
+                true => Ok(()),
+                false => Err(format!("piece {} touched others, and was not rejected with them", piece.number)),
+            };
+        }
+        let is_to_go = piece.is_bad && !self.touched.contains(&piece.number);
         let is_alarmed = self.promises.is_alarmed() || self.alarmed >= truth.seen;
-        let is_told = truth.fate == Some(Fate::Passed) || is_alarmed || self.slipped(truth.seen);
-        match is_told {
+        match !is_to_go || truth.fate == Some(Fate::Passed) || is_alarmed {
             true => Ok(()),
             false => Err(format!("bad piece {} passed the ejector, and nobody was told", piece.number)),
         }
