@@ -30,8 +30,11 @@ a part without a verdict goes on|src/line/fate.rs|s/Wait::Verdict => self\.witho
 a bad part fires the ejector of the lane beside its own|src/line/fate.rs|s/Order \{ part, lane, class/Order { part, lane: Lane((lane.0 + 1) % self.rules.lanes.len()), class/
 a part is held to lie in the lane beside its own|src/line/finding.rs|s/let Sighting \{ lane, (.*?) \} = sighting;/let Sighting { lane, $1 } = sighting;\n        let lane = Lane((lane.0 + 1) % self.rules.lanes.len());/
 of a part's frames the last one alone counts|src/line/views.rs|s/is_first \|\| is_worse\(judgement\.score, worst\.score\)/is_first || !is_decided/
-a part that is doubted is judged as if it were not|src/line/views.rs|s/return self\.reject_doubtful\(part, rules, &why, at, actions\);/drop(why);/
+a part that is doubted is judged as if it were not|src/line/views.rs|s/return self\.reject_stretch\(part, extent, is_several, &why, at, actions\);/drop((why, extent, is_several));/
 a part of too few judged frames passes|src/line/views.rs|s/\(false, false, _\) => self\.without_verdict\(part, why, at, actions\),/(false, false, _) => { drop(why); self.close(part, Fate::Passed, at, actions); }/
+of parts that touch each piece of the longest part's length is hit in its front alone|src/line/views.rs|s/let step = rules\.shortest\.max\(reach\.min\(rules\.longest\)\)/let step = rules.longest/
+what is longer than a part is one part|src/line/gate.rs|s/if track\.hi - track\.lo > frame\.rules\.longest/if false/
+a part that no frame showed whole passes|src/line/views.rs|s/self\.without_verdict\(part, why, at, actions\);\n            \}\n        \}\n    \}/drop(why);\n                self.close(part, Fate::Passed, at, actions);\n            }\n        }\n    }/
 a fall into any lane's chute confirms a reject|src/line/fate.rs|s/open\.lane\(\) == lane && //
 MUTANTS
 exit $unnoticed

@@ -9,9 +9,7 @@ mod truth;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use crate::line::{
-    Action, Challenge, Drive, Event, Find, FreeRun, Happening, Lane, LaneRules, Length, LineCore, Ticket,
-};
+use crate::line::{Action, Challenge, Drive, Event, Find, FreeRun, Happening, Lane, LaneRules, Length, LineCore};
 use crate::time::Monotonic;
 
 use self::due::{Queue, What};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::line::{Drive, Event, FreeRun, Happening, Lane, Length, Showing, Sighting, Span, Ticket};
+use crate::line::{Drive, Event, FreeRun, Happening, Lane, Length, Showing, Sighting, Span};
 use crate::simulate::belt::{Piece, Stretch};
 use crate::simulate::lines::gate;
 use crate::simulate::trouble::Spell;
