@@ -179,7 +179,9 @@ fn the_gate_can_be_looked_at_and_parts_be_taken_for_a_calibration() {
     let feed = line.feed(one, (0..60).map(|k| k * 37).collect());
     let (code, _, stderr) = run(&["camera", "empty-belt", "--config", &config, "--frames", "40"]);
     feed.end();
-    assert!(code == 1 && stderr.contains("show something on the belt"), "{stderr}");
+    // Which of both is found first depends on which frames a busy machine lost.
+    let refusals = ["show something on the belt", "of the picture is never the same"];
+    assert!(code == 1 && refusals.iter().any(|refusal| stderr.contains(refusal)), "{stderr}");
     assert!(!line.path("empty-belt.toml").exists());
     line.learn();
 
