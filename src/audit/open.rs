@@ -197,6 +197,7 @@ impl AuditLog {
     pub fn open(config: &AuditConfig, run: &RunStart) -> Result<Self> {
         let path = &config.file;
         log::info!("opening the audit {}", path.display());
+        read::told_of(&read::strangers(path)?).iter().for_each(|told| log::warn!("{told}"));
         let signing = config.signing.as_ref().map(Signing::open).transpose()?;
         let (mut file, past) = Newest::open(path, signing.as_ref())?;
         let started = Monotonic::now();

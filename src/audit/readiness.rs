@@ -22,6 +22,8 @@ pub struct Readiness {
     pub free: Option<u64>,
     /// Bytes of the pictures that are kept.
     pub pictures: u64,
+    /// What is to be said of files that bear names of the log and are no part of it.
+    pub strangers: Option<String>,
 }
 
 /// Looks whether a run could write the audit that `config` names.
@@ -34,6 +36,7 @@ pub fn readiness(config: &AuditConfig) -> Result<Readiness> {
     let path = &config.file;
     let signing = config.signing.as_ref().map(Signing::open).transpose()?;
     let lines = continued(path, signing.as_ref())?;
+    let strangers = read::told_of(&read::strangers(path)?);
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let sync = try_out(folder)?;
     let pictures = match &config.pictures {
@@ -45,7 +48,7 @@ pub fn readiness(config: &AuditConfig) -> Result<Readiness> {
             pictures::kept(settings).map_err(|error| cannot_be_written(&settings.folder, error))?
         }
     };
-    Ok(Readiness { lines, sync, free: File::open(folder).ok().and_then(|folder| free(&folder)), pictures })
+    Ok(Readiness { lines, sync, free: File::open(folder).ok().and_then(|folder| free(&folder)), pictures, strangers })
 }
 
 fn cannot_be_written(folder: &Path, error: std::io::Error) -> Error {

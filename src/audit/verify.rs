@@ -12,7 +12,7 @@ use super::deciders::Deciders;
 use super::harmless::{self, Undone};
 use super::interruption::Following;
 use super::kind::Kind;
-use super::read::{LogFile, Member, cannot_be_read, files, members, open};
+use super::read::{LogFile, Member, cannot_be_read, files, members, open, strangers, told_of};
 use super::signatures::{Doubt, Signatures, Trust};
 use crate::error::ErrorKind;
 use crate::{Error, Result};
@@ -118,6 +118,7 @@ pub fn verify_while_written(path: &Path, trust: &Trust) -> Result<Verified> {
 /// What a reading of all files says.
 fn concluded(path: &Path, trust: &Trust, reading: Reading) -> Result<Verified> {
     let mut verified = reading.verified;
+    verified.warnings.extend(told_of(&strangers(path)?));
     if verified.lines == 0 {
         return Err(Error::check(format!("{} holds no record", path.display()))
             .advise("is it the right file? A file whose every line was removed looks the same"));

@@ -25,7 +25,12 @@ pub(super) fn check(config: &AuditConfig, lanes: usize, view: Option<&View>, tel
                 lines => format!("a whole log of {lines} lines"),
             };
             let measured = format!("{}: {lines}; on disk within {} ms", config.file.display(), ms(ready.sync));
-            tell(Finding::ok("audit", measured));
+            tell(match &ready.strangers {
+                None => Finding::ok("audit", measured),
+                Some(told) => {
+                    Finding::problem("audit", format!("{measured}; {told}"), "move away what is not the log's")
+                }
+            });
             tell(room(config, &ready, lanes, view.and_then(View::rate)));
         }
     }
@@ -96,7 +101,8 @@ mod tests {
             let keep_bytes = (keep > 0.0).then_some((keep * GB) as u64);
             PicturesConfig { keep_bytes, ..PicturesConfig::in_folder("pictures".into()) }
         });
-        let ready = Readiness { lines: 0, sync: Duration::ZERO, free: Some(free), pictures: 1_000_000_000 };
+        let ready =
+            Readiness { lines: 0, sync: Duration::ZERO, free: Some(free), strangers: None, pictures: 1_000_000_000 };
         room(&config, &ready, lanes, Some(rate))
     }
 

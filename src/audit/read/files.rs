@@ -1,7 +1,7 @@
 //! The files of a log: the one that is written, and those before it that were closed.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
@@ -11,6 +11,8 @@ use crate::Result;
 
 /// What a gzip file begins with (RFC 1952, 2.3.1).
 const GZIP: [u8; 2] = [0x1f, 0x8b];
+/// What every line of an audit has.
+const SEQ: &[u8] = b"\"seq\":";
 /// Read at once.
 const BUFFER: usize = 1 << 18;
 
@@ -44,12 +46,98 @@ impl LogFile {
 }
 
 /// The files of the log whose newest is `path`, the oldest first. `path` itself may be missing where a log was carried away in
-/// parts.
+/// parts. [`strangers`] are not among them.
 ///
 /// # Errors
 ///
 /// There is no such file, or its folder cannot be read.
 pub fn files(path: &Path) -> Result<Vec<LogFile>> {
+    Ok(told_apart(path)?.0)
+}
+
+/// What somebody put beside the log in `path` under a name that the log gives its closed files, or will give one: it comes after the
+/// last file that was closed, and holds nothing of the log.
+///
+/// # Errors
+///
+/// As [`files`].
+pub fn strangers(path: &Path) -> Result<Vec<PathBuf>> {
+    Ok(told_apart(path)?.1)
+}
+
+/// What is to be said of strangers, and done.
+pub(in crate::audit) fn told_of(strangers: &[PathBuf]) -> Option<String> {
+    let names = strangers.iter().map(|path| path.display().to_string()).collect::<Vec<_>>();
+    let are = if names.len() == 1 {
+        "bears a name of this log and is no part of it: move it"
+    } else {
+        "bear names of this log and are no part of it: move them"
+    };
+    (!names.is_empty())
+        .then(|| format!("{} {are} away, or the file that is closed under such a name cannot be", names.join(", ")))
+}
+
+/// A log's files, and strangers.
+fn told_apart(path: &Path) -> Result<(Vec<LogFile>, Vec<PathBuf>)> {
+    let mut files = named(path)?;
+    let Some(begins) = files.pop_if(|file| file.number.is_none()) else { return Ok((files, Vec::new())) };
+    let mut strangers = Vec::new();
+    if let Beginning::Line(newest) = Beginning::of(&begins.path) {
+        let own =
+            files.iter().rposition(|file| !Beginning::of(&file.path).is_strange(newest)).map_or(0, |last| last + 1);
+        // What stands where the file should be that the newest continues may be that file, changed: that is told as a change.
+        if own > 0 || newest == 0 {
+            strangers = files.drain(own..).map(|file| file.path).collect();
+        }
+    }
+    files.push(begins);
+    Ok((files, strangers))
+}
+
+/// What a file begins with.
+enum Beginning {
+    /// A line of an audit, and its number.
+    Line(u64),
+    /// What was one, perhaps.
+    Likely,
+    /// Something else.
+    Other,
+}
+
+impl Beginning {
+    fn of(path: &Path) -> Self {
+        let mut line = Vec::new();
+        let read = open(path).map(|file| file.take(BUFFER as u64).read_until(b'\n', &mut line));
+        match read {
+            Ok(Ok(_)) => {}
+            _ if path.is_dir() => return Beginning::Other,
+            _ => return Beginning::Likely,
+        }
+        #[derive(serde::Deserialize)]
+        struct Numbered {
+            seq: u64,
+        }
+        if let Ok(Numbered { seq }) = serde_json::from_slice(&line) {
+            return Beginning::Line(seq);
+        }
+        // Also in an encoding of two bytes a character, which an editor may have made of it.
+        line.retain(|byte| *byte != 0);
+        let is_likely = line.windows(SEQ.len()).any(|bytes| bytes == SEQ);
+        if is_likely { Beginning::Likely } else { Beginning::Other }
+    }
+
+    /// Whether it cannot be of a file before the one that begins with line `newest`.
+    fn is_strange(&self, newest: u64) -> bool {
+        match self {
+            Beginning::Line(seq) => newest > 0 && *seq >= newest,
+            Beginning::Likely => false,
+            Beginning::Other => true,
+        }
+    }
+}
+
+/// All files that bear names of the log in `path`.
+fn named(path: &Path) -> Result<Vec<LogFile>> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let failed = |error| cannot_be_read(path, error);
     let mut files = Vec::new();
@@ -130,6 +218,47 @@ pub(in crate::audit) fn open(path: &Path) -> Result<Box<dyn BufRead>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_bears_a_name_of_the_log_and_is_no_part_of_it_is_told_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let write = |name: &str, text: &str| std::fs::write(at(name), text).unwrap();
+        let apart = || {
+            let name = |path: &PathBuf| path.file_name().unwrap().to_string_lossy()[6..12].to_owned();
+            let files = files(&at("audit.jsonl")).unwrap().into_iter().filter(|file| file.number.is_some());
+            let own = files.map(|file| name(&file.path)).collect::<Vec<_>>();
+            (own.join(" "), strangers(&at("audit.jsonl")).unwrap().iter().map(name).collect::<Vec<_>>().join(" "))
+        };
+        let both = |own: &str, strange: &str| (own.to_owned(), strange.to_owned());
+        write("audit.jsonl", "{\"seq\":30,\"kind\":\"continued\"}\n");
+        write("audit.000001.jsonl", "{\"seq\":0}\n");
+        write("audit.000002.jsonl", "{\"seq\":20}\n");
+        assert_eq!(apart(), both("000001 000002", ""));
+        // Notes, nothing at all, a folder, and a file of another log that is longer.
+        for text in ["my notes\n", "garbage", "", "{\"seq\":31}\n", "{\"other\":1}\n"] {
+            write("audit.000003.jsonl", text);
+            assert_eq!(apart(), both("000001 000002", "000003"), "{text}");
+        }
+        std::fs::create_dir(at("audit.000004.jsonl.gz")).unwrap();
+        assert_eq!(apart(), both("000001 000002", "000003 000004"));
+        // A line of an audit that is changed may be one of this log, and is told as that.
+        let wide = "{\"seq\":20}\n".encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>();
+        for text in [b"\xef\xbb\xbf{\"seq\":20}\n".to_vec(), b"x{\"seq\":20,\n".to_vec(), wide] {
+            std::fs::write(at("audit.000003.jsonl"), text).unwrap();
+            assert_eq!(apart(), both("000001 000002 000003", "000004"));
+        }
+        // Nothing else is where the file was that the newest continues: it stays, and whoever reads the log complains.
+        for gone in ["audit.000001.jsonl", "audit.000002.jsonl"] {
+            std::fs::remove_file(at(gone)).unwrap();
+        }
+        write("audit.000003.jsonl", "my notes\n");
+        assert_eq!(apart(), both("000003 000004", ""));
+        // A log that has closed no file yet.
+        write("audit.jsonl", "{\"seq\":0,\"kind\":\"start\"}\n");
+        assert_eq!(apart(), both("", "000003 000004"));
+        assert!(told_of(&strangers(&at("audit.jsonl")).unwrap()).unwrap().contains("move them away"));
+    }
 
     #[test]
     fn files_come_in_the_order_in_which_they_were_written() {

@@ -6,8 +6,8 @@ mod index;
 mod seek;
 
 pub use entry::{Entry, FrameEntry, LatencyEntry, PictureEntry};
-pub use files::{LogFile, files};
-pub(super) use files::{closed_name, newest_of, open};
+pub use files::{LogFile, files, strangers};
+pub(super) use files::{closed_name, newest_of, open, told_of};
 pub(super) use index::{Member, members, pack};
 
 use std::io::BufRead;
@@ -56,6 +56,7 @@ pub fn each(path: &Path, range: &Range, scan: bool, mut look: impl FnMut(&[u8], 
     let late = range.to.filter(|_| !scan).map(|to| shifted(to, slack));
     let (from, to) = (range.from.map(text), range.to.map(text));
     let files = files(path)?;
+    told_of(&strangers(path)?).iter().for_each(|told| log::warn!("{told}"));
     files::missing(&files).iter().for_each(|missing| log::warn!("{missing}: what is told leaves out what was in it"));
     let firsts = files.iter().map(LogFile::first_time).collect::<Result<Vec<_>>>()?;
     for (i, file) in files.iter().enumerate() {

@@ -91,6 +91,24 @@ fn a_run_reads_the_newest_file_alone_and_verify_all() {
 }
 
 #[test]
+fn a_stranger_under_the_next_file_s_name_is_told_of_and_left_alone() {
+    let log = Rotated::new(4_000);
+    log.run(20);
+    let closed = log.closed();
+    let stranger = read::closed_name(&log.folder.file(), closed.len() as u64 + 1);
+    std::fs::write(&stranger, "my notes\n").unwrap();
+    log.run(20);
+    log.run(1);
+    let verified = log.verify().unwrap();
+    assert_eq!((verified.parts, verified.runs), (41, 3));
+    assert!(verified.warnings[0].contains("is no part of it: move it away"), "{:?}", verified.warnings);
+    assert_eq!((log.closed(), std::fs::read_to_string(&stranger).unwrap()), (closed.clone(), "my notes\n".to_owned()));
+    std::fs::remove_file(&stranger).unwrap();
+    log.run(1);
+    assert!(log.closed().len() > closed.len() && log.verify().unwrap().warnings.is_empty());
+}
+
+#[test]
 fn files_that_are_missing_are_named() {
     let log = Rotated::new(4_000);
     log.run(40);
