@@ -8,6 +8,9 @@ use crate::time::Monotonic;
 
 /// How long a call into a driver may take. Those that wait for something wait for much less.
 pub const PATIENCE: Duration = Duration::from_secs(3);
+/// A look counts for so long at most. Whoever looks does so every few milliseconds: what is longer, the whole program stood still
+/// (SIGSTOP, a starved machine), and the driver with it.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// A device's health, told by its thread and read by whoever wants to know.
 #[derive(Debug, Default)]
@@ -22,6 +25,28 @@ struct Told {
     failure: Option<String>,
     /// A failure that nobody has looked at, which may be over.
     unseen: Option<String>,
+    silence: Silence,
+}
+
+/// For how long it was seen that a call does not come back.
+#[derive(Debug, Default)]
+struct Silence {
+    /// When the call began, as `Health::calling_since` has it.
+    call: u64,
+    looked: Monotonic,
+    seen: Duration,
+}
+
+impl Silence {
+    /// Looks at `now` at the call that began at `call`.
+    fn look(&mut self, call: u64, now: Monotonic) -> Duration {
+        if call != self.call {
+            *self = Silence { call, looked: Monotonic::from_nanos(call), seen: Duration::ZERO };
+        }
+        self.seen += now.saturating_since(self.looked).min(LOOK);
+        self.looked = now;
+        self.seen
+    }
 }
 
 impl Health {
@@ -57,11 +82,11 @@ impl Health {
     ///
     /// Why it does not work, or did not since the last look.
     pub fn look(&self, now: Monotonic) -> Result<(), String> {
-        let since = self.calling_since.load(Ordering::Relaxed);
-        if since != 0 && now.saturating_since(Monotonic::from_nanos(since)) >= PATIENCE {
+        let call = self.calling_since.load(Ordering::Relaxed);
+        let mut told = self.told();
+        if call != 0 && told.silence.look(call, now) >= PATIENCE {
             return Err(format!("its driver has not come back for {} s", PATIENCE.as_secs()));
         }
-        let mut told = self.told();
         let unseen = told.unseen.take();
         told.failure.clone().or(unseen).map_or(Ok(()), Err)
     }
@@ -80,13 +105,30 @@ mod tests {
     fn a_driver_that_does_not_come_back_is_a_failure_until_it_does() {
         let health = Health::default();
         let later = || Monotonic::now() + PATIENCE;
+        let hangs = Err("its driver has not come back for 3 s".to_owned());
         assert_eq!(health.look(later()), Ok(()), "no call is made");
-        let during = health.watch(|| [health.look(Monotonic::now()), health.look(later())]);
-        assert_eq!(during, [Ok(()), Err("its driver has not come back for 3 s".into())]);
+        health.watch(|| {
+            let began = Monotonic::now();
+            let look = |ms| health.look(began + Duration::from_millis(ms));
+            (0..2950).step_by(25).for_each(|ms| assert_eq!(look(ms), Ok(()), "after {ms} ms"));
+            assert_eq!(look(3025), hangs);
+            assert_eq!(look(3050), hangs, "as long as it does");
+        });
         assert_eq!(health.look(later()), Ok(()));
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| health.watch(|| panic!("a bug"))));
         assert!(panicked.is_err());
         assert_eq!(health.look(later()), Ok(()), "a panic came back");
+    }
+
+    #[test]
+    fn a_driver_is_not_blamed_for_the_time_in_which_nobody_looked() {
+        let health = Health::default();
+        let [first, second, third] = health.watch(|| {
+            let began = Monotonic::now();
+            [60, 120, 180].map(|seconds| health.look(began + Duration::from_secs(seconds)))
+        });
+        assert_eq!((first, second), (Ok(()), Ok(())), "the program stood still, twice");
+        assert!(third.is_err(), "also who looks seldom notices it in the end");
     }
 
     #[test]
