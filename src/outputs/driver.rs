@@ -14,6 +14,8 @@ use crate::{Error, panic_text};
 
 /// How often a device that failed is tried again.
 const RETRY: Duration = Duration::from_millis(500);
+/// How long after its last call it is looked whether a device is still there.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// What the thread is to do.
 #[derive(Debug)]
@@ -66,6 +68,7 @@ pub(super) struct Driver<O> {
     output: Box<dyn Output>,
     desk: Arc<Desk<O>>,
     retry: Option<Monotonic>,
+    called: Monotonic,
 }
 
 impl<O> Driver<O> {
@@ -76,6 +79,11 @@ impl<O> Driver<O> {
     /// When the output, which failed, is tried again.
     pub(super) fn retry(&self) -> Option<Monotonic> {
         self.retry
+    }
+
+    /// When it is looked whether the output, which works, is still there.
+    pub(super) fn look(&self) -> Option<Monotonic> {
+        self.retry.is_none().then(|| self.called + LOOK)
     }
 
     /// Whether the output is active at its role's safe level.
@@ -95,13 +103,14 @@ impl<O> Driver<O> {
 
     /// Tells how a call went.
     pub(super) fn note(&mut self, result: &crate::Result<()>) {
+        self.called = Monotonic::now();
         match result {
             Ok(()) => {
                 self.retry = None;
                 self.desk.health.works();
             }
             Err(error) => {
-                self.retry = Some(Monotonic::now() + RETRY);
+                self.retry = Some(self.called + RETRY);
                 if self.desk.health.failed(error.line()) {
                     log::error!("{}", error.report());
                 }
@@ -144,7 +153,7 @@ impl<O: Send + 'static> Driven<O> {
     ) -> crate::Result<Self> {
         let state = Mutex::new(State { orders, stop: false, ended: None });
         let desk = Arc::new(Desk { state, changed: Condvar::new(), health: Health::default() });
-        let mut driver = Driver { output, desk: desk.clone(), retry: None };
+        let mut driver = Driver { output, desk: desk.clone(), retry: None, called: Monotonic::now() };
         let thread = std::thread::Builder::new().name(name.into()).spawn(move || {
             if let Err(panic) = catch_unwind(AssertUnwindSafe(|| work(&mut driver))) {
                 driver.desk.health.failed(format!("its thread panicked: {}", panic_text(&*panic)));

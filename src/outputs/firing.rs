@@ -13,6 +13,8 @@ use crate::time::Monotonic;
 
 /// The last stretch before a deadline is slept without listening for new orders: waking twice costs more than it brings.
 const LAST_STRETCH: Duration = Duration::from_millis(2);
+/// So shortly before a deadline nobody looks whether the output is still there: a chip behind a slow bus takes its time to answer.
+const UNDISTURBED: Duration = Duration::from_millis(20);
 
 /// What became of an order: the output acted on the part at that moment, or failed to.
 pub type Outcome = (PartId, Result<Monotonic, String>);
@@ -130,15 +132,17 @@ impl<R: FnMut(Outcome)> Worker<'_, R> {
                 state = desk.state();
                 continue;
             }
+            let is_near = |at: Monotonic| at <= now + UNDISTURBED;
+            let look = self.driver.look().filter(|_| !orders.schedule.next().is_some_and(is_near));
             // A pulse that lasts is another part's, and a retry would end it.
-            let retry = self.driver.retry().filter(|_| orders.schedule.pulse_ends().is_none());
-            if retry.is_some_and(|retry| retry <= now) {
+            let chore = self.driver.retry().or(look).filter(|_| orders.schedule.pulse_ends().is_none());
+            if chore.is_some_and(|chore| chore <= now) {
                 drop(state);
-                self.rest();
+                self.tend();
                 state = desk.state();
                 continue;
             }
-            let next = orders.schedule.next().into_iter().chain(retry).min();
+            let next = orders.schedule.next().into_iter().chain(chore).min();
             state = match next.map(|at| (at, at.saturating_since(now))) {
                 Some((at, left)) if left <= LAST_STRETCH => {
                     drop(state);
@@ -173,6 +177,15 @@ impl<R: FnMut(Outcome)> Worker<'_, R> {
         self.driver.note(&result);
         let outcome = result.map(|()| fired).map_err(|error| error.line());
         (self.report)((order.part, outcome));
+    }
+
+    /// Tries to bring a device back that failed, or looks whether it is still there.
+    fn tend(&mut self) {
+        if self.driver.retry().is_some() {
+            return self.rest();
+        }
+        let result = self.driver.call(|output| output.look());
+        self.driver.note(&result);
     }
 
     /// Brings the output to the level that it has between pulses.
@@ -225,6 +238,9 @@ mod tests {
         }
         fn release(&mut self) -> crate::Result<()> {
             self.answer("release")
+        }
+        fn look(&mut self) -> crate::Result<()> {
+            if *self.fails.lock().unwrap() { Err(Error::device("gone")) } else { Ok(()) }
         }
     }
 
@@ -285,6 +301,17 @@ mod tests {
         wait_until(|| firing.health(Monotonic::now()) == Err("unplugged".into()));
         *rig.fails.lock().unwrap() = false;
         wait_until(|| firing.health(Monotonic::now()).is_ok());
+    }
+
+    #[test]
+    fn a_device_that_goes_away_while_nothing_is_to_do_is_missed_and_brought_back() {
+        let rig = rig(false);
+        let firing = rig.firing.as_ref().unwrap();
+        *rig.fails.lock().unwrap() = true;
+        wait_until(|| firing.health(Monotonic::now()) == Err("gone".into()));
+        *rig.fails.lock().unwrap() = false;
+        wait_until(|| firing.health(Monotonic::now()).is_ok());
+        assert_eq!(rig.calls.recv(), Ok("release"), "it is brought to the level that it has to have");
     }
 
     #[test]

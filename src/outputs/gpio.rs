@@ -4,6 +4,7 @@
 //! |---|---|
 //! | no such chip or line | [`GpioOutput::open`] fails and lists the lines that are there, by name |
 //! | the line is in use | it fails and says who holds it |
+//! | the chip goes away | the next set, or the next look at an idle line, fails |
 //! | a set fails | this call fails; the line is given back, and the next call asks for it anew |
 //! | shut down | the line is set to its safe level, then given back; what it does then is the chip's affair |
 //!
@@ -81,13 +82,15 @@ impl GpioOutput {
             Some(held) => held,
             None => request(&self.settings, value)?,
         };
-        held.set_lone_value(value).map_err(|error| {
-            Error::device(format!("GPIO line {} of {} cannot be set", self.settings.line, self.settings.chip))
-                .because(error)
-                .advise("check that the chip is still there (gpiodetect); the line is requested anew at the next pulse")
-        })?;
+        held.set_lone_value(value).map_err(|error| self.lost("set", error))?;
         self.request = Some(held);
         Ok(())
+    }
+
+    fn lost(&self, what: &str, error: gpiocdev::Error) -> Error {
+        Error::device(format!("GPIO line {} of {} cannot be {what}", self.settings.line, self.settings.chip))
+            .because(error)
+            .advise("check that the chip is still there (gpiodetect); the line is requested anew until it is")
     }
 }
 
@@ -110,6 +113,15 @@ impl Output for GpioOutput {
 
     fn release(&mut self) -> Result<()> {
         self.set(Value::Inactive)
+    }
+
+    fn look(&mut self) -> Result<()> {
+        let Some(held) = &self.request else { return Ok(()) };
+        if let Err(error) = held.lone_value() {
+            self.request = None;
+            return Err(self.lost("read", error));
+        }
+        Ok(())
     }
 }
 

@@ -61,7 +61,7 @@ pub struct Occasion {
 ///
 /// A part whose pulse begins while the one before it still lasts calls `activate` again: a level stays where it is, a
 /// message is sent for each part. After a failure `hold` or `release` is called from time to time: it tries to bring the
-/// device back.
+/// device back. While nothing is to do, [`Output::look`] is called now and then.
 pub trait Output: Send {
     /// The name from the configuration.
     fn name(&self) -> &str;
@@ -77,6 +77,12 @@ pub trait Output: Send {
 
     /// Switches off. Calling it twice does no harm.
     fn release(&mut self) -> Result<()>;
+
+    /// Looks whether the device is still there, without waiting for it or saying anything to it: one that goes away between two
+    /// parts should be missed before the second one comes. An output that cannot see that from here has nothing to tell.
+    fn look(&mut self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// Opens the output that `config` names, for `role`; it is at that role's safe level then.

@@ -63,6 +63,14 @@ impl SerialOutput {
         Ok(())
     }
 
+    /// A port that was hung up takes nothing any more. It is let go: while somebody has it open, the adapter gets another name when
+    /// it is plugged in again (`/dev/ttyACM1`).
+    fn lose(&mut self) -> Error {
+        (self.port, self.told) = (None, None);
+        Error::device(format!("serial port {} was hung up", self.name))
+            .advise("is the adapter still plugged in? It is opened again when it is back")
+    }
+
     fn unanswered(&self, said: &[u8]) -> Error {
         let said = String::from_utf8_lossy(said);
         Error::device(format!("the device at serial port {} did not acknowledge the message", self.name))
@@ -174,6 +182,14 @@ fn never_waits(port: &TTYPort) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether the port's device is gone, as the kernel knows it.
+fn is_hung_up(port: &TTYPort) -> bool {
+    let mut asked = libc::pollfd { fd: port.as_raw_fd(), events: 0, revents: 0 };
+    // SAFETY: one descriptor, which `port` keeps open, is looked at without waiting.
+    let answered = unsafe { libc::poll(&mut asked, 1, 0) };
+    answered > 0 && asked.revents & (libc::POLLHUP | libc::POLLERR | libc::POLLNVAL) != 0
+}
+
 impl Output for SerialOutput {
     fn name(&self) -> &str {
         &self.name
@@ -208,6 +224,10 @@ impl Output for SerialOutput {
         }
         self.told = Some(false);
         Ok(())
+    }
+
+    fn look(&mut self) -> Result<()> {
+        if self.port.as_ref().is_some_and(is_hung_up) { Err(self.lose()) } else { Ok(()) }
     }
 }
 
@@ -266,6 +286,28 @@ mod tests {
         output.release().unwrap();
         output.activate(&Occasion::default()).unwrap();
         assert_eq!(received(&mut far, 6), "offR\r\n");
+    }
+
+    #[test]
+    fn a_port_that_goes_away_between_two_parts_is_missed_and_let_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let link = folder.path().join("port");
+        let (far, path) = terminal();
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        let mut output = SerialOutput::open(&config(link.to_str().unwrap()), Role::Reject).unwrap();
+        output.look().expect("it is there");
+        drop(far);
+        let error = output.look().expect_err("hung up");
+        assert_eq!(error.kind().exit_code(), 3);
+        assert!(error.to_string().contains("was hung up"), "{error}");
+        assert!(output.port.is_none(), "somebody who holds it keeps its name");
+
+        std::fs::remove_file(&link).unwrap();
+        let (mut far, path) = terminal();
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        output.release().unwrap();
+        output.look().expect("it is there again");
+        assert_eq!(received(&mut far, 3), "off", "nobody knows what the other one was told");
     }
 
     #[test]
