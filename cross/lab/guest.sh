@@ -97,6 +97,9 @@ build_root() {
     # A serial adapter: a gadget, in a USB port that the kernel plays itself. What it asks for at run time is loaded before it.
     local module
     for module in dummy_hcd usb_f_acm g_serial cdc-acm; do take_module "$root" $module; done
+    # A disk in memory, with a file system that may become read-only.
+    take_module "$root" brd "rd_nr=1 rd_size=1024"
+    take_module "$root" ext4
     install "$here/init" "$root/init"
     printf '%q ' "$@" > "$root/command"
     (cd "$root" && find . | cpio -o -H newc --quiet) | gzip -1 > "$lab/root.cpio.gz"

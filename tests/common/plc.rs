@@ -1,10 +1,11 @@
 //! A Modbus TCP server: the codec and the tables are those of `rmodbus`, which shares no code with what is tested.
 
-use std::io::{Read, Write};
+use std::io::{Read, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use hgad::time::Monotonic;
 use rmodbus::ModbusProto;
 use rmodbus::server::ModbusFrame;
 use rmodbus::server::context::ModbusContext;
@@ -13,12 +14,14 @@ use rmodbus::server::storage::ModbusStorage;
 /// 64 values of each kind.
 pub type Tables = ModbusStorage<64, 64, 64, 64>;
 
+/// What was written: function code, address, first value.
+pub type Write = (u8, u16, u16);
+
 #[derive(Default)]
 struct Shared {
     tables: Tables,
     connections: Vec<TcpStream>,
-    /// What was written: function code, address, first value.
-    writes: Vec<(u8, u16, u16)>,
+    writes: Vec<(Monotonic, Write)>,
     is_silent: bool,
 }
 
@@ -51,8 +54,13 @@ impl Plc {
         with(&mut self.shared.lock().unwrap().tables)
     }
 
-    /// What was written so far: function code, address, first value.
-    pub fn writes(&self) -> Vec<(u8, u16, u16)> {
+    /// What was written so far.
+    pub fn writes(&self) -> Vec<Write> {
+        self.written().into_iter().map(|(_, write)| write).collect()
+    }
+
+    /// What was written so far, and when it arrived.
+    pub fn written(&self) -> Vec<(Monotonic, Write)> {
         self.shared.lock().unwrap().writes.clone()
     }
 
@@ -109,7 +117,7 @@ impl Plc {
                 5 | 15 => u16::from(shared.tables.get_coil(address).unwrap_or_default()),
                 _ => shared.tables.get_holding(address).unwrap_or_default(),
             };
-            shared.writes.push((code, address, value));
+            shared.writes.push((Monotonic::now(), (code, address, value)));
         }
         is_wanted.then_some(answer)
     }

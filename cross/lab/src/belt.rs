@@ -215,8 +215,12 @@ fn busy() -> Outcome {
 
 /// Parts pass, so many pictures' time apart; of the good ones no more than the share `unknown` may have got no verdict in time.
 fn passing(name: &str, apart: u32, unknown: f64) -> Outcome {
-    let setting =
-        Setting { output: EJECTOR, pulse_ms: PULSE_MS, audit: &Path::new("/tmp").join(name).join("audit.jsonl") };
+    let setting = Setting {
+        output: EJECTOR,
+        pulse_ms: PULSE_MS,
+        audit: &Path::new("/tmp").join(name).join("audit.jsonl"),
+        camera: "",
+    };
     let (line, edges, since) = (Line::new(name, &setting)?, Edges::record()?, Monotonic::now());
     let run = line.start()?;
     let armed = Monotonic::now();

@@ -23,6 +23,7 @@ pub const CHECKS: &[Check] = &[
     ("line killed while it ejects", killed),
     ("line stopped for a while", stopped),
     ("line audit's disk full", disk_full),
+    ("line audit's disk read-only", disk_read_only),
 ];
 
 type Failure = Box<dyn std::error::Error>;
@@ -31,11 +32,14 @@ type Failure = Box<dyn std::error::Error>;
 const SPACING: Duration = Duration::from_millis(1200);
 /// How long parts pass before a fault, and after it.
 const PASSING: Duration = Duration::from_secs(4);
+/// How long a fault lasts at least.
 const FAULT: Duration = Duration::from_secs(4);
 /// An alarm is over 10 seconds after its cause; a guest takes its time.
 const PATIENCE: Duration = Duration::from_secs(40);
 /// What the product promises of its heartbeat.
 const PROMISE_MS: f64 = 200.0;
+/// The product misses an output after half a second; a guest takes its time.
+const MISSED_MS: f64 = 1000.0;
 
 /// A fault that passes: how it comes and how it goes.
 struct Trouble<'a> {
@@ -48,22 +52,34 @@ struct Trouble<'a> {
 /// What was seen of a trouble.
 struct Seen {
     parts: Vec<(Fed, Value)>,
+    /// How long after it began the audit has it.
+    noticed_ms: f64,
     told: String,
 }
 
 fn setting<'a>(output: &'a str, audit: &'a Path) -> Setting<'a> {
-    Setting { output, pulse_ms: 100, audit }
+    Setting { output, pulse_ms: 100, audit, camera: "" }
+}
+
+/// Two parts of the line are so far apart, so that this guest can inspect both.
+fn spacing(line: &Line) -> Duration {
+    SPACING.max(2 * line.pace)
+}
+
+/// Long enough that a part which the eye saw before the fault has its fate, and its record, while it lasts.
+fn fault(line: &Line) -> Duration {
+    FAULT.max(line.way() + spacing(line))
 }
 
 /// Parts pass before, during and after the fault; the line must go on by itself, and end in good order.
 fn pass_through(line: &Line, trouble: Trouble) -> Result<Seen, Failure> {
     let edges = Edges::record()?;
     let run = line.start()?;
-    let mut belt = Belt::new(SPACING.max(2 * line.pace))?;
+    let mut belt = Belt::new(spacing(line))?;
     belt.feed_until(Monotonic::now() + PASSING)?;
     let began = Monotonic::now();
     (trouble.begin)()?;
-    belt.feed_until(began + FAULT)?;
+    belt.feed_until(began + fault(line))?;
     let over = Monotonic::now();
     (trouble.end)()?;
     belt.feed_until(over + PASSING)?;
@@ -84,7 +100,7 @@ fn pass_through(line: &Line, trouble: Trouble) -> Result<Seen, Failure> {
         safe(&parts)?,
         line.verify()?,
     ];
-    Ok(Seen { parts, told: told.join("; ") })
+    Ok(Seen { parts, noticed_ms: noticed.millis_since(began), told: told.join("; ") })
 }
 
 /// Waits until the alarm lamp has been lit since `began`, and is off.
@@ -191,9 +207,10 @@ fn camera_silent() -> Outcome {
 
 fn camera_drops() -> Outcome {
     let audit = Path::new("/tmp/camera-drops/audit.jsonl");
-    let line = Line::new("camera-drops", &setting(EJECTOR, audit))?;
+    // The driver's frames come into the program's own memory here.
+    let line = Line::new("camera-drops", &Setting { camera: "buffers = \"own\"\n", ..setting(EJECTOR, audit) })?;
     let run = line.start()?;
-    let mut belt = Belt::new(SPACING.max(2 * line.pace))?;
+    let mut belt = Belt::new(spacing(&line))?;
     vivid::set(Control::DroppedBuffers, 70)?;
     belt.feed_until(Monotonic::now() + 3 * PASSING)?;
     belt.clear(&line);
@@ -217,6 +234,13 @@ fn adapter_unplugged() -> Outcome {
         Gadget::answering(b"").map(|_| ())
     };
     let seen = pass_through(&line, Trouble { device: "output", begin, end })?;
+    // Before the next bad part needs it.
+    hold!(
+        seen.noticed_ms < MISSED_MS,
+        "it was missed {:.0} ms after it was pulled out; {}",
+        seen.noticed_ms,
+        seen.told
+    );
     heard.extend(device.heard_so_far()?);
     for (_, record) in &seen.parts {
         let is_heard = heard.contains(&format!("R{};", record["part"]));
@@ -227,7 +251,7 @@ fn adapter_unplugged() -> Outcome {
 
 fn killed() -> Outcome {
     let audit = Path::new("/tmp/killed/audit.jsonl");
-    let line = Line::new("killed", &Setting { output: EJECTOR, pulse_ms: 2000, audit })?;
+    let line = Line::new("killed", &Setting { output: EJECTOR, pulse_ms: 2000, audit, camera: "" })?;
     let edges = Edges::record()?;
     let run = line.start()?;
     // When the first bad part is ejected the second one is on its way, and the good one behind it is written down already.
@@ -260,10 +284,10 @@ fn stopped() -> Outcome {
     let line = Line::new("stopped", &setting(EJECTOR, audit))?;
     let edges = Edges::record()?;
     let run = line.start()?;
-    let mut belt = Belt::new(SPACING.max(2 * line.pace))?;
+    let mut belt = Belt::new(spacing(&line))?;
     belt.feed_until(Monotonic::now() + PASSING)?;
     let at = run.program.signal("STOP")?;
-    belt.feed_until(at + FAULT)?;
+    belt.feed_until(at + fault(&line))?;
     let last = edges.of(HEARTBEAT, at)?.last().map_or(0.0, |beat| beat.at.millis_since(at));
     hold!(last < PROMISE_MS, "the heartbeat changed {last:.1} ms after SIGSTOP");
     let on = run.program.signal("CONT")?;
@@ -275,8 +299,12 @@ fn stopped() -> Outcome {
     run.end()?;
     let parts = belt.recorded(line.records("part")?)?;
     hold!(parts.last().is_some_and(|(_, record)| record["fate"] == "passed"), "the last part: {:?}", parts.last());
+    let raised = line.records("alarm")?;
+    let faults = raised.iter().filter_map(|alarm| alarm["alarm"].as_str()).filter(|alarm| alarm.ends_with("-fault"));
+    let faults = faults.collect::<Vec<_>>();
+    hold!(faults.is_empty(), "a device is blamed: {raised:?}");
     Ok(format!(
-        "heartbeat's last change {last:.1} ms after SIGSTOP, its next one {again:.0} ms after SIGCONT; {}; {}",
+        "heartbeat's last change {last:.1} ms after SIGSTOP, its next one {again:.0} ms after SIGCONT; no device is blamed; {}; {}",
         safe(&parts)?,
         line.verify()?
     ))
@@ -285,9 +313,7 @@ fn stopped() -> Outcome {
 fn disk_full() -> Outcome {
     const DISK: &str = "/tmp/disk";
     let filling = Path::new(DISK).join("filling");
-    let mount = format!("mkdir -p {DISK} && mount -t tmpfs -o size=256k small {DISK}");
-    let status = std::process::Command::new("sh").args(["-c", &mount]).status()?;
-    hold!(status.success(), "{mount}: {status}");
+    shell(&format!("mkdir -p {DISK} && mount -t tmpfs -o size=256k small {DISK}"))?;
     let audit = Path::new(DISK).join("audit.jsonl");
     let line = Line::new("disk-full", &setting(EJECTOR, &audit))?;
     let begin = &mut || {
@@ -297,4 +323,36 @@ fn disk_full() -> Outcome {
     };
     let end = &mut || Ok(std::fs::remove_file(&filling)?);
     Ok(pass_through(&line, Trouble { device: "audit", begin, end })?.told)
+}
+
+/// A file system of a block device is made read-only under open files, as the kernel does in an emergency, and is a person's to
+/// write to again.
+fn disk_read_only() -> Outcome {
+    const DISK: &str = "/tmp/card";
+    const DEVICE: &str = "/dev/ram0";
+    shell(&format!("mkdir -p {DISK} && mke2fs {DEVICE} > /dev/null && mount -t ext4 {DEVICE} {DISK}"))?;
+    let audit = Path::new(DISK).join("audit.jsonl");
+    let line = Line::new("disk-read-only", &setting(EJECTOR, &audit))?;
+    let options = || std::fs::read_to_string("/proc/mounts").map(|mounts| mounts.contains(&format!("{DISK} ext4 ro")));
+    let begin = &mut || {
+        std::fs::write("/proc/sysrq-trigger", "u")?;
+        let end = Monotonic::now() + FAULT;
+        while !options()? {
+            hold!(Monotonic::now() < end, "{DISK} does not become read-only");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    };
+    let end = &mut || shell(&format!("mount -o remount,rw {DISK}"));
+    let seen = pass_through(&line, Trouble { device: "audit", begin, end })?;
+    let faults = line.records("fault")?;
+    let why = faults.iter().filter_map(|fault| fault["why"].as_str()).find(|why| why.contains("Read-only"));
+    hold!(why.is_some(), "no fault tells of a disk that is read-only: {faults:?}");
+    Ok(format!("{}; every part has its record", seen.told))
+}
+
+fn shell(command: &str) -> Result<(), Failure> {
+    let status = std::process::Command::new("sh").args(["-c", command]).status()?;
+    hold!(status.success(), "{command}: {status}");
+    Ok(())
 }

@@ -35,6 +35,8 @@ pub struct Setting<'a> {
     pub pulse_ms: u32,
     /// `[audit]`'s file.
     pub audit: &'a Path,
+    /// More lines of `[camera]`.
+    pub camera: &'a str,
 }
 
 /// An ejector on a GPIO line.
@@ -61,14 +63,14 @@ fn travel(pace: Duration) -> Duration {
 
 /// The belt moves by 100 mm in a second.
 fn configuration(setting: &Setting, pace: Duration) -> String {
-    let Setting { output, pulse_ms, audit } = setting;
+    let Setting { output, pulse_ms, audit, camera } = setting;
     let gpio = |line: &str| format!("kind = \"gpio\"\nchip = \"lab-ejectors\"\nline = \"{line}\"\n");
     format!(
         "format_version = 1\n\
          [line]\nname = \"lab\"\nclass = \"{CLASS}\"\nmodel = \"{MODEL}\"\ncalibration = \"/tmp/calibration/part.toml\"\n\
          travel_mm = {}\npulse_ms = {pulse_ms}\ntolerance_ms = 400\n\
          [camera]\nkind = \"v4l2\"\ndevice = \"{}\"\nwidth = 320\nheight = 180\nformat = \"RGB3\"\nfps = 15\n\
-         timeout_ms = 1000\n\
+         timeout_ms = 1000\n{camera}\
          [camera.controls]\ntimestamp_source = \"Start of Exposure\"\nosd_text_mode = \"None\"\n\
          [belt]\nkind = \"speed\"\nspeed_mm_s = 100\n\
          [photo_eye]\n{}to_camera_mm = {}\npitch_mm = 50\nlongest_mm = 40\n\
@@ -86,11 +88,18 @@ fn configuration(setting: &Setting, pace: Duration) -> String {
 }
 
 /// Runs `hgad` to its end, and gives what it printed.
-fn hgad(arguments: &[&str]) -> Result<String, Failure> {
+pub fn hgad(arguments: &[&str]) -> Result<String, Failure> {
     let output = Command::new("hgad").args(arguments).output()?;
     let said = String::from_utf8_lossy(&output.stderr);
     hold!(output.status.success(), "hgad {}: {}: {}", arguments.join(" "), output.status, said.trim());
     Ok(String::from_utf8(output.stdout)?)
+}
+
+/// An audit's records of a kind.
+pub fn records(audit: &Path, kind: &str) -> Result<Vec<Value>, Failure> {
+    let audit = audit.display().to_string();
+    let lines = hgad(&["audit", "query", &audit, "--kind", kind, "--format", "json"])?;
+    Ok(lines.lines().map(serde_json::from_str).collect::<Result<_, _>>()?)
 }
 
 impl Line {
@@ -138,9 +147,7 @@ impl Line {
 
     /// The audit's records of a kind.
     pub fn records(&self, kind: &str) -> Result<Vec<Value>, Failure> {
-        let audit = self.audit.display().to_string();
-        let lines = hgad(&["audit", "query", &audit, "--kind", kind, "--format", "json"])?;
-        Ok(lines.lines().map(serde_json::from_str).collect::<Result<_, _>>()?)
+        records(&self.audit, kind)
     }
 
     /// What `hgad audit verify` says of the audit.
