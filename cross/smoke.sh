@@ -1,7 +1,7 @@
 #!/bin/bash
 # Runs the whole program as a 64-bit ARM board would, interpreted by qemu-user, and holds it against this machine's own.
 #
-#   smoke.sh setup WORK                   installs what this machine needs (Debian, as root), and fetches a compiler into WORK
+#   smoke.sh setup WORK                   installs what is missing here (Debian, as root), and fetches a compiler into WORK, once
 #   smoke.sh run PROGRAMS WORK [CPU...]   PROGRAMS has this machine's hgad and hgad-train (target/release);
 #                                         default CPUs: cortex-a72 (as the Raspberry Pi 4) and max (all that ARM has)
 #
@@ -21,10 +21,14 @@ parts=12
 die() { echo "smoke.sh: $*" >&2; exit 3; }
 
 setup() {
-    apt-get update -q
-    DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends \
-        gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
-    "$here/debian-rust.sh" "$1/rust"
+    local packages=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user)
+    if ! dpkg -s "${packages[@]}" > /dev/null 2>&1; then
+        command -v apt-get > /dev/null || die "${packages[*]} are wanted, and there is no apt-get to install them"
+        [ "$(id -u)" = 0 ] || die "${packages[*]} are wanted; install them as root"
+        { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends "${packages[@]}"; } ||
+            die "${packages[*]} cannot be installed (is there a network?)"
+    fi
+    "$here/debian-rust.sh" "$1/rust" || die "no compiler with the board's standard library can be had"
 }
 
 # A line over rendered parts of one product, good and defective ones, that keeps all pictures: write_line FOLDER RATE TRAVEL_MS.
