@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
@@ -54,6 +55,10 @@ pub struct Gadget {
     heard: Mutex<Receiver<String>>,
 }
 
+/// How often the gadget's end was opened, to be read from: it hangs up when it is unplugged. What is sent before it is open again
+/// may be lost.
+static OPENED: AtomicU64 = AtomicU64::new(0);
+
 impl Gadget {
     /// The device, which answers each message with `answer` from now on.
     pub fn answering(answer: &'static [u8]) -> Result<&'static Self, Failure> {
@@ -70,6 +75,7 @@ impl Gadget {
             });
             Gadget { answer: Mutex::new(b""), heard: Mutex::new(heard) }
         });
+        until("the device at the other end", || OPENED.load(Ordering::Relaxed) > 0)?;
         *gadget.answer.lock().map_err(|_| "a check panicked")? = answer;
         raw(PORT)?;
         // What was said to an earlier check.
@@ -80,6 +86,7 @@ impl Gadget {
     fn listen(heard: &Sender<String>, gadget: impl Fn() -> Option<&'static Gadget>) -> Result<(), Failure> {
         raw(GADGET)?;
         let mut tty = File::options().read(true).write(true).open(GADGET)?;
+        OPENED.fetch_add(1, Ordering::Relaxed);
         let (mut message, mut byte) = (String::new(), [0]);
         loop {
             tty.read_exact(&mut byte)?;
@@ -149,7 +156,9 @@ fn unplugged() -> Outcome {
     let device = Gadget::answering(b"")?;
     let mut output = SerialOutput::open(&config(None)?, Role::Reject)?;
     device.hear()?;
+    let opened = OPENED.load(Ordering::Relaxed);
     std::fs::write(PLUG, "0")?;
+    until("the device, which noticed it,", || OPENED.load(Ordering::Relaxed) > opened)?;
     until("the end of the port", || !Path::new(PORT).exists() || output.activate(&part(1)).is_err())?;
     let Err(lost) = output.activate(&part(2)) else { return Err("a message to an adapter that is gone".into()) };
     std::fs::write(PLUG, "1")?;
