@@ -26,6 +26,13 @@ pub const CHECKS: &[Check] = &[
     ("line audit's disk read-only", disk_read_only),
 ];
 
+/// Those of them that go with a quick look.
+pub const QUICK: &[Check] = &[
+    ("line serial adapter unplugged", adapter_unplugged),
+    ("line killed while it ejects", killed),
+    ("line stopped for a while", stopped),
+];
+
 type Failure = Box<dyn std::error::Error>;
 
 /// Two parts are at least so far apart.

@@ -1,7 +1,7 @@
 //! Runs the camera, GPIO and serial code against the kernel's simulators, vivid, gpio-sim and a USB gadget, inside the guest of
 //! `guest.sh`.
 //!
-//! `hgad-lab [--parts N] [WORD...]` runs the checks whose names contain a word, or all of them, and ends with a table and
+//! `hgad-lab [--quick | --parts N] [WORD...]` runs the checks whose names contain a word, or all of them, and ends with a table and
 //! `N passed, N failed, N skipped`. `hgad-lab --pictures FOLDER` takes the pictures that the lab's model is trained on.
 
 mod belt;
@@ -59,34 +59,39 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
+        ["--quick", words @ ..] => check(&quick(), words),
         ["--parts", count, words @ ..] => {
             let Ok(count) = count.parse() else {
                 eprintln!("error: --parts wants a number, not '{count}'");
                 return ExitCode::from(2);
             };
             belt::PARTS.store(count, Ordering::Relaxed);
-            check(words)
+            check(&all(), words)
         }
-        words => check(words),
+        words => check(&all(), words),
     }
 }
 
+/// The checks of the drivers alone.
+fn drivers() -> Vec<Check> {
+    [camera::CHECKS, gpio::CHECKS, inputs::CHECKS, heart::CHECKS, serial::CHECKS].concat()
+}
+
+fn all() -> Vec<Check> {
+    [drivers(), [belt::CHECKS, rejects::CHECKS, faults::CHECKS].concat()].concat()
+}
+
+/// The drivers, and the whole program with what a change breaks most easily.
+fn quick() -> Vec<Check> {
+    [&drivers()[..], faults::QUICK].concat()
+}
+
 /// Runs the checks whose names contain one of the words, or all of them.
-fn check(words: &[&str]) -> ExitCode {
+fn check(checks: &[Check], words: &[&str]) -> ExitCode {
     let wanted = |name: &str| words.is_empty() || words.iter().any(|word| name.contains(word));
     let mut table = Vec::new();
-    let checks = [
-        camera::CHECKS,
-        gpio::CHECKS,
-        inputs::CHECKS,
-        heart::CHECKS,
-        serial::CHECKS,
-        belt::CHECKS,
-        rejects::CHECKS,
-        faults::CHECKS,
-    ];
     let mut skipped = 0;
-    for (name, check) in checks.concat().iter().filter(|(name, _)| wanted(name)) {
+    for (name, check) in checks.iter().filter(|(name, _)| wanted(name)) {
         if *name == rejects::CHECKS[0].0 && !std::path::Path::new(rejects::PICTURES).exists() {
             println!("skipped {name}: there are no real pictures (shared/data/commutator beside the checkout)");
             skipped += 1;
