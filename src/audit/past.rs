@@ -100,6 +100,9 @@ pub(super) fn past(path: &Path, signing: Option<&Signing>) -> Result<Past> {
             "mount its disk; if it is lost for good, run once without checkpoint_copy, which the audit then says",
         ));
     }
+    if let Some(outdated) = reading.signatures.not_compared() {
+        log::warn!("audit file {} is continued, and {outdated}", path.display());
+    }
     let Reading { link, whole, tail, deciders, newest, .. } = reading;
     Ok(Past { link, whole, tail, deciders, interrupted: newest.interruption() })
 }

@@ -48,6 +48,8 @@ pub(super) struct Signatures<'t> {
     trust: &'t Trust,
     /// The checkpoints that were kept, until the log was seen to hold them.
     kept: Vec<Checkpoint>,
+    /// Those that were kept and stand in files that are not here.
+    elsewhere: Vec<Checkpoint>,
     /// The key of the run at this place.
     run: Option<Verifier>,
     /// Keys that were in use before another one was. Whoever steals one must not sign any more.
@@ -78,10 +80,13 @@ pub(super) struct Signed {
 impl<'t> Signatures<'t> {
     /// Of a log whose first `absent` lines are in files that are not here.
     pub(super) fn new(trust: &'t Trust, absent: u64) -> Result<Self, Doubt> {
-        let kept = trust.kept.iter().map(|note| kept(note, trust)).collect::<Result<_, _>>()?;
+        let kept = trust.kept.iter().map(|note| kept(note, trust)).collect::<Result<Vec<_>, _>>()?;
+        // A checkpoint's own line comes after those that it signs.
+        let (elsewhere, kept) = kept.into_iter().partition(|kept| kept.size < absent);
         Ok(Signatures {
             trust,
             kept,
+            elsewhere,
             run: None,
             retired: Vec::new(),
             keeps_copy: false,
@@ -219,6 +224,7 @@ impl<'t> Signatures<'t> {
 
     /// Whether the log still holds what was kept when it ends with `link`.
     pub(super) fn end(&self, link: &Link) -> Result<(), Doubt> {
+        self.elsewhere.iter().try_for_each(|kept| is_of_log(kept, link))?;
         let Some(kept) = self.kept.first() else { return Ok(()) };
         is_of_log(kept, link)?;
         Err(Doubt {
@@ -229,6 +235,14 @@ impl<'t> Signatures<'t> {
             ),
             advice: CUT,
         })
+    }
+
+    /// What is to be said of the checkpoints that were kept and cannot be held against what is here.
+    pub(super) fn not_compared(&self) -> Option<String> {
+        let newest = self.elsewhere.iter().map(|kept| kept.size).max()?;
+        Some(format!(
+            "a checkpoint that was kept, of {newest} lines, stands in files that are not here: it says nothing of the lines that are"
+        ))
     }
 
     /// Whether the key that signs now signed the newest checkpoint.

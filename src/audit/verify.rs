@@ -250,6 +250,7 @@ fn read_files<'t>(files: &[LogFile], trust: &'t Trust, undone: Option<Rc<Undone>
     }
     let path = files.last().map_or(Path::new(""), |file| &file.path);
     reading.signatures.end(&reading.link).map_err(|doubt| doubted(path, doubt))?;
+    reading.verified.warnings.extend(reading.signatures.not_compared());
     reading.verified.checkpoints = reading.signatures.count;
     reading.verified.signed = reading.signatures.newest.as_ref().map(|newest| newest.checkpoint.clone());
     if reading.signatures.count > 0 {

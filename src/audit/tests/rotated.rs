@@ -127,6 +127,39 @@ fn files_that_are_missing_are_named() {
 }
 
 #[test]
+fn a_checkpoint_that_was_kept_of_files_that_were_carried_away_accuses_nobody() {
+    let log = Rotated::new(4_000);
+    log.run(20);
+    let older = log.trust().kept;
+    log.run(20);
+    // The last line of the newest closed file is a checkpoint; one was killed before it had made another.
+    let (closed, lines) = (log.closed(), log.folder.lines());
+    let mut last = String::new();
+    let unpacked = read::open(closed.last().unwrap()).unwrap().lines();
+    unpacked.for_each(|line| last = line.unwrap());
+    let note = serde_json::from_str::<serde_json::Value>(&last).unwrap()["note"].as_str().unwrap().to_owned();
+    let both = Trust { kept: [older, log.trust().kept].concat(), ..log.trust() };
+    verify(&log.folder.file(), &both).unwrap();
+    closed.iter().for_each(|file| std::fs::remove_file(file).unwrap());
+    let warned = verify(&log.folder.file(), &both).unwrap().warnings;
+    assert!(warned.iter().any(|warning| warning.contains("stands in files that are not here")), "{warned:?}");
+    // What it is of counts as before: another log's is refused, and a newer one whose line is gone as well.
+    let other = Rotated::new(1_000_000);
+    std::fs::copy(log.folder.path("line.key"), other.folder.path("line.key")).unwrap();
+    other.run(1);
+    let mixed = Trust { kept: other.trust().kept, ..log.trust() };
+    assert!(verify(&log.folder.file(), &mixed).unwrap_err().report().contains("of another log"));
+    log.folder.replace(&lines[..lines.len() - 2]);
+    assert!(verify(&log.folder.file(), &both).unwrap_err().report().contains("its end was removed"));
+    // The run goes on.
+    let copy = log.folder.path("checkpoint");
+    log.folder.replace(&lines[..1]);
+    std::fs::write(&copy, note).unwrap();
+    log.run(1);
+    assert_eq!(log.verify().unwrap().runs, 1);
+}
+
+#[test]
 fn a_power_cut_while_a_file_is_closed_leaves_one_that_can_be_continued() {
     let log = Rotated::new(4_000);
     log.run(20);
