@@ -30,6 +30,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// What is said of a model or a calibration that nobody signed for.
 const UNNAMED: &str = "nobody's name and reason are on record, since [line] approved_by names no key (hgad sign)";
 
+/// What is said of a last line that lacks nothing but its line feed.
+const UNENDED: &str = "the last line was whole, and the line feed behind it was missing, which was put back (the machine lost power, or an \
+                       editor changed the file)";
+
 /// Where lines end up: a file, or something that fails on demand.
 pub trait Store: Send {
     /// Appends all of `bytes`, or an unknown part of them and an error.
@@ -81,10 +85,15 @@ impl Newest {
 
     /// Repairs what a power cut left, and puts the run's start on disk, with what is another than in the run before.
     fn begin(&mut self, past: Past, started: Monotonic, run: &RunStart, setting: &Setting) -> Result<End> {
-        let Past { mut link, whole, tail, deciders: before, interrupted } = past;
+        let Past { mut link, whole, tail, unended, deciders: before, interrupted } = past;
         let path = self.path.clone();
         let failed = |error| cannot_be_written(&path, error);
         let mut lines = String::new();
+        if unended {
+            log::warn!("audit file {}: {UNENDED}", path.display());
+            lines.push('\n');
+            lines.push_str(&link.seal(&Body::note(Monotonic::now(), UNENDED).0));
+        }
         if !tail.is_empty() {
             log::warn!(
                 "audit file {}: the last line was unfinished (the machine lost power, or the program was killed); \

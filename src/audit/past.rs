@@ -67,6 +67,8 @@ pub(super) struct Past {
     pub(super) whole: u64,
     /// An unfinished line.
     pub(super) tail: Vec<u8>,
+    /// Whether the last of the whole lines lacks its line feed.
+    pub(super) unended: bool,
     /// What decided about parts in the run before.
     pub(super) deciders: Option<Deciders>,
     /// The run before, if it ended without a word.
@@ -76,7 +78,7 @@ pub(super) struct Past {
 impl Past {
     /// Of a file that begins, or of what is no file.
     pub(super) const NONE: Past =
-        Past { link: Link::START, whole: 0, tail: Vec::new(), deciders: None, interrupted: None };
+        Past { link: Link::START, whole: 0, tail: Vec::new(), unended: false, deciders: None, interrupted: None };
 }
 
 /// Reads and checks the newest file of the log.
@@ -103,6 +105,6 @@ pub(super) fn past(path: &Path, signing: Option<&Signing>) -> Result<Past> {
     if let Some(outdated) = reading.signatures.not_compared() {
         log::warn!("audit file {} is continued, and {outdated}", path.display());
     }
-    let Reading { link, whole, tail, deciders, newest, .. } = reading;
-    Ok(Past { link, whole, tail, deciders, interrupted: newest.interruption() })
+    let Reading { link, whole, tail, unended, deciders, newest, .. } = reading;
+    Ok(Past { link, whole, tail, unended, deciders, interrupted: newest.interruption() })
 }

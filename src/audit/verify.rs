@@ -55,6 +55,10 @@ pub(super) struct Reading<'t> {
     pub(super) whole: u64,
     /// What follows the last line feed: an unfinished line.
     pub(super) tail: Vec<u8>,
+    /// Whether the last line is whole but for its line feed, and counts.
+    pub(super) unended: bool,
+    /// Whether such a line counts in the file that is read.
+    ends: bool,
     running: Option<u64>,
     /// The newest run.
     pub(super) newest: Following,
@@ -79,7 +83,7 @@ pub(super) fn explained(path: &Path, trust: &Trust, error: Error) -> Error {
         return error;
     }
     let undone = Rc::<Undone>::default();
-    let whole = files(path).and_then(|files| read_files(&files, trust, Some(undone.clone())));
+    let whole = files(path).and_then(|files| read_files(&files, trust, Some(undone.clone()), false));
     let is_whole = whole.is_ok_and(|reading| reading.tail.is_empty() && concluded(path, trust, reading).is_ok());
     match undone.told().filter(|_| is_whole) {
         None => error,
@@ -88,7 +92,10 @@ pub(super) fn explained(path: &Path, trust: &Trust, error: Error) -> Error {
                 "this looks like {what}, as an editor or a transfer does: with that undone every line is as it was written (no record's \
                  content differs)"
             ))
-            .advise("bring the file back byte for byte as the line wrote it, and find out what changed it; a run does not continue it so"),
+            .advise(
+                "bring the file back byte for byte as the line wrote it, and find out what changed it; of the newest file a run puts a line \
+                 feed back that is gone at the end, and continues it with nothing else of this",
+            ),
     }
 }
 
@@ -162,21 +169,21 @@ fn concluded(path: &Path, trust: &Trust, reading: Reading) -> Result<Verified> {
 
 /// Reads all files of the log in `path`.
 pub(super) fn read<'t>(path: &Path, trust: &'t Trust) -> Result<Reading<'t>> {
-    read_files(&files(path)?, trust, None)
+    read_files(&files(path)?, trust, None, false)
 }
 
 /// Reads the newest file of the log in `path` alone where that is enough to continue it: it says what it continues, and holds
-/// the checkpoint that was kept.
+/// the checkpoint that was kept. A last line that lacks its line feed and nothing else counts: who continues the log puts that back.
 pub(super) fn read_newest<'t>(path: &Path, trust: &'t Trust) -> Result<Reading<'t>> {
     let files = files(path)?;
     if let [.., _, newest] = files.as_slice() {
         let kept = new_signatures(trust, 0)?.kept_size();
         let first = first_link(&newest.path, None)?;
         if first.is_some_and(|first| kept.is_none_or(|kept| first.seq() <= kept)) {
-            return read_files(std::slice::from_ref(newest), trust, None);
+            return read_files(std::slice::from_ref(newest), trust, None, true);
         }
     }
-    read_files(&files, trust, None)
+    read_files(&files, trust, None, true)
 }
 
 fn new_signatures(trust: &Trust, absent: u64) -> Result<Signatures<'_>> {
@@ -214,7 +221,8 @@ pub(super) fn follows(next: &Path, before: &Path) -> Result<bool> {
     Ok(first.zip(last).is_some_and(|(first, last)| first.follows(&last)))
 }
 
-fn read_files<'t>(files: &[LogFile], trust: &'t Trust, undone: Option<Rc<Undone>>) -> Result<Reading<'t>> {
+/// `ends` says whether a last line counts that lacks its line feed and nothing else.
+fn read_files<'t>(files: &[LogFile], trust: &'t Trust, undone: Option<Rc<Undone>>, ends: bool) -> Result<Reading<'t>> {
     let first = files.first().map(|file| first_link(&file.path, undone.as_ref())).transpose()?.flatten();
     let mut reading = Reading {
         link: Link::START,
@@ -224,6 +232,8 @@ fn read_files<'t>(files: &[LogFile], trust: &'t Trust, undone: Option<Rc<Undone>
         first: 0,
         whole: 0,
         tail: Vec::new(),
+        unended: false,
+        ends: false,
         running: None,
         newest: Following::default(),
         misdated: None,
@@ -238,6 +248,7 @@ fn read_files<'t>(files: &[LogFile], trust: &'t Trust, undone: Option<Rc<Undone>
         reading.link = link;
     }
     for (i, file) in files.iter().enumerate() {
+        reading.ends = ends && i + 1 == files.len();
         reading.file(&file.path)?;
         if !reading.tail.is_empty() && i + 1 < files.len() {
             let line = reading.link.seq() + 1;
@@ -313,6 +324,10 @@ impl Reading<'_> {
                     other => other,
                 }
             })?;
+            if self.ends && self.lacks_only_line_feed(&line) {
+                self.unended = true;
+                line.push(b'\n');
+            }
             match line.split_last() {
                 None => {
                     if !told.is_right(self.whole) {
@@ -347,7 +362,7 @@ impl Reading<'_> {
                     signed.map_err(|doubt| doubted(path, doubt))?;
                     self.link.advance(envelope.hash, content);
                     told.line(self.whole, &envelope.time);
-                    self.whole += line.len() as u64;
+                    self.whole += line.len() as u64 - u64::from(self.unended);
                     if matches!(envelope.kind, Some(Kind::Start | Kind::Continued)) {
                         self.deciders = serde_json::from_slice(content).ok();
                         // Where nobody is asked a start says nothing of approvals.
@@ -363,6 +378,11 @@ impl Reading<'_> {
                 }
             }
         }
+    }
+
+    /// Whether `line` is the next one, and ends too early by its line feed.
+    fn lacks_only_line_feed(&self, line: &[u8]) -> bool {
+        !line.ends_with(b"\n") && Envelope::open(line).is_ok_and(|envelope| self.link.check(&envelope).is_ok())
     }
 
     fn note(&mut self, path: &Path, envelope: Envelope) -> Result<()> {

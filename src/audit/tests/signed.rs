@@ -230,6 +230,22 @@ fn several_checkpoints_that_were_kept_are_all_held_against_the_log() {
 }
 
 #[test]
+fn a_last_checkpoint_whose_line_feed_is_gone_stays() {
+    let line = Signed::new();
+    line.run(3);
+    let (whole, kept) = (std::fs::read_to_string(line.folder.file()).unwrap(), line.trust().kept);
+    assert!(whole.lines().last().unwrap().contains("\"kind\":\"checkpoint\""));
+    for copy in [None, Some(line.copy.clone())] {
+        std::fs::write(line.folder.file(), whole.trim_end()).unwrap();
+        std::fs::write(&line.copy, &kept[0]).unwrap();
+        let trust = Trust { kept: kept.clone(), ..line.trust() };
+        assert_eq!(line.verify(&trust).unwrap_err().kind().exit_code(), 1);
+        line.run_with(1, Some(SigningConfig { checkpoint_copy: copy, ..line.signing() }));
+        assert_eq!(line.verify(&trust).unwrap().runs, 2);
+    }
+}
+
+#[test]
 fn what_was_not_signed_in_time_is_named() {
     let line = Signed::new();
     line.run(3);
