@@ -56,10 +56,14 @@ impl Rotation {
         Rotation { path: path.to_owned(), config, next, day, setting, failing: None }
     }
 
-    /// Whether the file that ends with `end` is to be closed now.
-    pub(super) fn is_due(&self, end: &End) -> bool {
+    /// Whether the file that ends with `end` is to be closed now, on the day `today`. One that could not be closed and need not be any
+    /// more, since the clock was set back to its day, fails no longer.
+    pub(super) fn is_due(&mut self, end: &End, today: &str) -> bool {
         let is_over =
-            self.config.bytes.is_some_and(|bytes| end.length >= bytes) || self.config.daily && self.day != today();
+            self.config.bytes.is_some_and(|bytes| end.length >= bytes) || self.config.daily && self.day != today;
+        if !is_over {
+            self.failing = None;
+        }
         is_over && self.again().is_none_or(|next| next <= Instant::now())
     }
 
@@ -112,7 +116,8 @@ impl Rotation {
     }
 }
 
-fn today() -> String {
+/// The day of now (UTC), as records write it.
+pub(super) fn today() -> String {
     wall_time(Monotonic::now())[..10].to_owned()
 }
 

@@ -9,7 +9,7 @@ use super::copier::Copier;
 use super::key::Signer;
 use super::open::Store;
 use super::record::Body;
-use super::rotation::Rotation;
+use super::rotation::{Rotation, today};
 use crate::time::Monotonic;
 
 /// How often what is written is signed.
@@ -63,7 +63,7 @@ impl Tail {
     ///
     /// The last checkpoint cannot be written.
     pub(super) fn rotate(&mut self) -> Result<()> {
-        let is_due = self.rotation.as_ref().is_some_and(|rotation| rotation.is_due(&self.written));
+        let is_due = self.rotation.as_mut().is_some_and(|rotation| rotation.is_due(&self.written, &today()));
         if !is_due || self.unsynced.is_some() || self.torn {
             return Ok(());
         }
@@ -73,9 +73,14 @@ impl Tail {
             rotation.failed(&error);
             return Ok(());
         }
-        if self.checkpoint_due().is_some() {
-            self.checkpoint()?;
-            self.sync()?;
+        if self.checkpoint_due().is_some()
+            && let Err(error) = self.checkpoint().and_then(|()| self.sync())
+        {
+            // Nothing else tells of it once the disk takes records again, and the file is as long as before.
+            if let Some(rotation) = &mut self.rotation {
+                rotation.failed(&error);
+            }
+            return Err(error);
         }
         let Some(rotation) = &mut self.rotation else { return Ok(()) };
         let closed = rotation.closed();
@@ -99,9 +104,9 @@ impl Tail {
         self.rotation.as_ref()?.failure()
     }
 
-    /// When a file that could not be closed is tried again.
+    /// When a file that could not be closed is tried again; `None` also while [`Tail::rotate`] has to wait for something else.
     pub(super) fn rotation_due(&self) -> Option<Instant> {
-        self.rotation.as_ref()?.again().filter(|_| self.unsynced.is_none())
+        self.rotation.as_ref()?.again().filter(|_| self.unsynced.is_none() && !self.torn)
     }
 
     /// Bytes that are free where the log is; `None` where nobody knows.

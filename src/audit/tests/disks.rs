@@ -9,8 +9,10 @@ use crate::audit::copier::{self, Copier};
 use crate::audit::deciders::Deciders;
 use crate::audit::place::Place;
 use crate::audit::record::Setting;
+use crate::audit::rotation::{self, Rotation};
 use crate::audit::tail::{End, Notary, Tail};
 use crate::audit::writer::Writer;
+use crate::config::RotationConfig;
 
 /// Longer than any test takes: what is waited for happens sooner.
 const EVER: Duration = Duration::from_secs(600);
@@ -168,6 +170,60 @@ fn a_checkpoint_that_was_not_forced_onto_the_disk_is_signed_anew_and_only_then_p
     assert_eq!(kept_size, 4, "the first one, of three lines, was never published");
     let verified = disk.verify_by(&Trust { key, former: Vec::new(), kept });
     assert_eq!((verified.parts, verified.checkpoints), (3, 1));
+}
+
+/// What closes files of a log that has none yet.
+fn rotation(folder: &Folder, config: RotationConfig) -> Rotation {
+    let setting = Setting {
+        deciders: Deciders::of(&run_start(), None),
+        run: "r".into(),
+        checkpoint_copy: false,
+        witness: None,
+        sample: None,
+    };
+    Rotation::new(&folder.file(), config, &[], setting)
+}
+
+#[test]
+fn a_checkpoint_that_finds_no_room_keeps_the_file_from_being_closed_and_nobody_busy() {
+    let (disk, folder) = (Disk::new(|_| {}), Folder::new());
+    let notary = Notary { signer: Signer::generate("line-3").unwrap(), copiers: Vec::new() };
+    let rotation = rotation(&folder, RotationConfig { bytes: Some(1), daily: false });
+    let end = End { link: Link::START, length: 0, signed: 0, signed_at: None };
+    let mut tail = Tail::new(Box::new(disk.clone()), end, Some(notary), Some(rotation));
+    let write = |tail: &mut Tail| {
+        tail.append(std::iter::once(&part(0))).unwrap();
+        tail.sync().unwrap();
+    };
+    // This disk closes no file: that is tried again after a while.
+    write(&mut tail);
+    tail.rotate().unwrap();
+    let again = tail.rotation_due().unwrap();
+    std::thread::sleep(again.saturating_duration_since(std::time::Instant::now()));
+    write(&mut tail);
+    disk.change(|state| state.room = state.cached.len());
+    tail.rotate().unwrap_err();
+    // There is a part of a line at the end: until something is written the file cannot be closed, and nothing is to be tried.
+    tail.rotate().unwrap();
+    assert_eq!(tail.rotation_due(), None);
+    assert!(tail.unclosed().unwrap().contains("No space left"), "{:?}", tail.unclosed());
+    disk.change(|state| state.room = usize::MAX);
+    write(&mut tail);
+    assert!(tail.rotation_due().is_some());
+}
+
+#[test]
+fn a_file_that_could_not_be_closed_and_need_not_be_any_more_fails_no_longer() {
+    let folder = Folder::new();
+    let mut rotation = rotation(&folder, RotationConfig { bytes: None, daily: true });
+    let end = End { link: Link::START, length: 1_000, signed: 0, signed_at: None };
+    let begun = rotation::today();
+    assert!(rotation.is_due(&end, "9999-12-31"));
+    rotation.failed(&std::io::ErrorKind::AlreadyExists.into());
+    assert!(rotation.again().is_some() && rotation.failure().is_some());
+    // The clock is set back.
+    assert!(!rotation.is_due(&end, &begun));
+    assert!(rotation.again().is_none() && rotation.failure().is_none());
 }
 
 #[test]
