@@ -47,10 +47,15 @@ impl Link {
         self.log
     }
 
-    /// Whether what a `continued` record says that it continues is this.
-    pub(super) fn is(&self, told: &Link) -> bool {
-        // Older programs did not say which log it is.
-        self.prev == told.prev && self.tree == told.tree && (told.log.is_none() || told.log == self.log)
+    /// Whether what a `continued` record says that it continues is this. Which log it is may be known to one of them alone: older programs
+    /// did not say it, and whoever reads from such a file on learns it here.
+    pub(super) fn meet(&mut self, told: &Link) -> bool {
+        let is_same_log = self.log.zip(told.log).is_none_or(|(own, told)| own == told);
+        let is_this = self.prev == told.prev && self.tree == told.tree && is_same_log;
+        if is_this {
+            self.log = self.log.or(told.log);
+        }
+        is_this
     }
 
     /// Whether the next line comes after the one with the hash `last`.

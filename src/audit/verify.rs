@@ -341,7 +341,7 @@ impl Reading<'_> {
                         .map_err(|broken| broken_at(path, &self.link, broken, &mut file))
                         .map_err(|error| if_damaged(path, &self.link, error))?;
                     if envelope.kind == Some(Kind::Continued)
-                        && !envelope.continues().is_some_and(|told| self.link.is(&told))
+                        && !envelope.continues().is_some_and(|told| self.link.meet(&told))
                     {
                         let line = self.link.seq() + 1;
                         return Err(Error::check(format!(

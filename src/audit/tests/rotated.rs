@@ -357,6 +357,48 @@ fn a_header_that_lies_about_the_files_before_it_is_found() {
 }
 
 #[test]
+fn a_file_that_does_not_say_which_log_it_is_of_is_followed_by_one_that_does() {
+    let mut log = Rotated::new(4_000);
+    log.config.signing = None;
+    log.run(20);
+    // An older program began the last closed file, a newer one that read all files before the newest; then those before went.
+    let mut closed = log.closed();
+    let older = closed.pop().unwrap();
+    closed.iter().for_each(|file| std::fs::remove_file(file).unwrap());
+    let of_older = read::open(&older).unwrap().lines().map(Result::unwrap).collect::<Vec<_>>();
+    let parse = |line: &str| serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(line).unwrap();
+    let header = parse(&of_older[0]);
+    let peaks = header["peaks"].as_array().unwrap().iter();
+    let peaks = peaks.map(|peak| crate::audit::checkpoint::from_base64(peak.as_str().unwrap()).unwrap()).collect();
+    let tree = Tree::of(header["seq"].as_u64().unwrap(), peaks).unwrap();
+    let mut link = Link::after(header["prev"].as_str().unwrap().parse().unwrap(), tree, None);
+    let mut resealed = |lines: &[String], of_log: Option<&str>| {
+        let mut file = String::new();
+        for line in lines {
+            let mut record = parse(line);
+            ["seq", "prev", "hash", "log"].iter().for_each(|field| drop(record.shift_remove(*field)));
+            if record["kind"] == "continued" {
+                let peaks = link.tree().peaks().iter().map(|peak| crate::audit::checkpoint::base64(*peak));
+                record.insert("peaks".into(), peaks.collect::<Vec<_>>().into());
+                of_log.into_iter().for_each(|log| drop(record.insert("log".into(), log.into())));
+            }
+            file.push_str(&link.seal(&serde_json::to_string(&record).unwrap()));
+        }
+        file
+    };
+    std::fs::write(log.folder.path("audit.000099.jsonl"), resealed(&of_older, None)).unwrap();
+    std::fs::remove_file(older).unwrap();
+    let of_log = header["log"].as_str().unwrap();
+    let newest = resealed(&log.folder.lines(), Some(of_log));
+    std::fs::write(log.folder.file(), newest).unwrap();
+    verify(&log.folder.file(), &Trust::default()).unwrap();
+    // From there on it is known which log it is.
+    let trust = Trust::default();
+    let reading = crate::audit::verify::read(&log.folder.file(), &trust).unwrap();
+    assert_eq!(reading.link.log().map(|log| log.to_string()).as_deref(), Some(of_log));
+}
+
+#[test]
 fn whoever_changes_what_a_compressed_file_tells_of_its_times_is_found_out() {
     let rotated = Rotated::new(10_000);
     rotated.run(60);
