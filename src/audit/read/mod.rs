@@ -104,8 +104,9 @@ fn no_line(file: &LogFile, number: u64) -> Error {
 }
 
 pub(super) fn cannot_be_read(path: &Path, error: std::io::Error) -> Error {
-    // What gzip says of data that is not as it was packed.
+    // What gzip says of data that is not as it was packed. The system's own errors may be of the same kind, and say nothing of the data.
     let broken = match error.kind() {
+        _ if error.raw_os_error().is_some() => None,
         std::io::ErrorKind::UnexpectedEof => Some("is cut short, as by a copy that was broken off"),
         std::io::ErrorKind::InvalidInput | std::io::ErrorKind::InvalidData => Some("is damaged"),
         _ => None,

@@ -185,3 +185,16 @@ fn a_compressed_file_that_does_not_tell_its_times_is_read_as_a_whole() {
         expected
     );
 }
+
+#[test]
+fn an_error_of_the_system_says_nothing_of_what_was_packed() {
+    let path = Path::new("audit.jsonl");
+    let error = cannot_be_read(path, std::io::Error::from_raw_os_error(libc::EINVAL));
+    assert!(error.kind().exit_code() == 3 && !error.report().contains("compressed"), "{}", error.report());
+    let error = cannot_be_read(path, std::io::Error::new(std::io::ErrorKind::InvalidInput, "corrupt deflate stream"));
+    assert!(
+        error.kind().exit_code() == 1 && error.report().contains("compressed data is damaged"),
+        "{}",
+        error.report()
+    );
+}
