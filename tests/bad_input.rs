@@ -108,7 +108,7 @@ fn a_format_that_cannot_say_what_a_bundle_says_is_refused() {
     assert!(Bundle::open(&path).unwrap().centers.cells.is_some());
     std::fs::write(path.join("manifest.toml"), manifest().replace("format_version = 3", "format_version = 2")).unwrap();
     let error = Bundle::open(&path).unwrap_err().report();
-    assert!(error.contains("format 2 has no distance but that from centers"), "{error}");
+    assert!(error.contains("format 2 does not know the distance cells"), "{error}");
 }
 
 #[test]

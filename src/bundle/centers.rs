@@ -71,6 +71,11 @@ impl ScoreReference {
         ScoreReference { mean, deviation, mask: None }
     }
 
+    /// Those of one level by itself, for the whole picture.
+    pub(crate) fn of_level(&self, level: usize) -> Self {
+        ScoreReference::new(vec![self.mean[level]], vec![self.deviation[level]])
+    }
+
     /// Whether it has constants for `levels` levels, and a frame can be measured by them.
     pub fn fits(&self, levels: usize) -> bool {
         let finite = self.mean.iter().all(|mean| mean.is_finite());
@@ -79,9 +84,14 @@ impl ScoreReference {
 }
 
 impl Centers {
-    /// What distances are measured from.
-    pub fn distance(&self) -> Distance {
-        if self.cells.is_some() { Distance::Cells } else { Distance::Centers }
+    /// What distances are measured from where a manifest says `told`: of a network that gives maps itself these statistics do not
+    /// tell, and while a bundle is made there are no cells yet.
+    pub fn distance(&self, told: Distance) -> Distance {
+        match (&self.cells, told) {
+            (Some(_), _) => Distance::Cells,
+            (None, Distance::Map) => Distance::Map,
+            (None, Distance::Centers | Distance::Cells) => Distance::Centers,
+        }
     }
 
     pub(super) fn parse(manifest: &Manifest, bytes: &[u8]) -> Result<Self> {
@@ -115,7 +125,7 @@ impl Centers {
             })
             .collect::<Result<Vec<_>>>()?;
         let cells = match manifest.distance {
-            Distance::Centers => None,
+            Distance::Centers | Distance::Map => None,
             Distance::Cells => {
                 let levels = manifest.levels.iter().enumerate();
                 Some(

@@ -8,7 +8,7 @@ use crate::digest::Digest;
 use crate::{Error, Result};
 
 /// The newest bundle format that this program reads; it reads all up to this one.
-pub const FORMAT_VERSION: u32 = 3;
+pub const FORMAT_VERSION: u32 = 4;
 
 /// A bound of the parity gate above this would let any board through.
 const LARGEST_BOUND: f32 = 1.0;
@@ -57,11 +57,11 @@ pub struct InputSize {
     pub height: usize,
 }
 
-/// One feature level: a tap of the backbone with a flow of its own.
+/// One feature level: a tap of the backbone with a flow of its own, or an output of a network that gives maps itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Level {
-    /// The name of the backbone's tensor.
+    /// The name of the backbone's tensor, or of the imported network's output.
     pub tap: String,
     /// Channels D.
     pub channels: usize,
@@ -102,6 +102,9 @@ pub enum Distance {
     Centers,
     /// A Gaussian for each class and cell of the grid.
     Cells,
+    /// Nothing: the network itself gives anomaly maps and scores, as one that was trained elsewhere and imported does.
+    #[value(skip)]
+    Map,
 }
 
 impl Distance {
@@ -109,6 +112,15 @@ impl Distance {
         match self {
             Distance::Centers => 1,
             Distance::Cells => 3,
+            Distance::Map => 4,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Distance::Centers => "centers",
+            Distance::Cells => "cells",
+            Distance::Map => "map",
         }
     }
 
@@ -148,7 +160,22 @@ impl Default for ParityBound {
     }
 }
 
+impl Level {
+    /// Whether it is one value for the whole picture: a score that the network itself gives.
+    pub fn is_whole(&self) -> bool {
+        self.height * self.width == 1
+    }
+}
+
 impl Manifest {
+    /// The level that is the frame's score, where the network gives one itself.
+    pub fn score_level(&self) -> Option<usize> {
+        match self.distance {
+            Distance::Map => self.levels.iter().position(Level::is_whole),
+            Distance::Centers | Distance::Cells => None,
+        }
+    }
+
     /// The oldest bundle format that can say all this: what a bundle is written as, so that programs that know no newer one
     /// still read the bundles that they can run.
     pub fn oldest_format(&self) -> u32 {
@@ -201,7 +228,8 @@ impl Manifest {
             return Err(format!("format {} has no arithmetic but float", self.format_version));
         }
         if self.format_version < self.distance.format_version() {
-            return Err(format!("format {} has no distance but that from centers", self.format_version));
+            let distance = self.distance.name();
+            return Err(format!("format {} does not know the distance {distance}", self.format_version));
         }
         plausible("input.width", self.input.width, 8192)?;
         plausible("input.height", self.input.height, 8192)?;
@@ -213,10 +241,16 @@ impl Manifest {
                 return Err(format!("parity.{name} is {bound}: it must be above 0 and at most {LARGEST_BOUND}"));
             }
         }
+        if self.score_level().is_some_and(|level| level + 1 < self.levels.len()) {
+            return Err("a level of one position is a score, and comes last".into());
+        }
         for level in &self.levels {
             plausible(&format!("level {}: channels", level.tap), level.channels, 8192)?;
             plausible(&format!("level {}: height", level.tap), level.height, self.input.height)?;
             plausible(&format!("level {}: width", level.tap), level.width, self.input.width)?;
+            if self.distance == Distance::Map && level.channels != 1 {
+                return Err(format!("level {} is a map of {} channels, not of one", level.tap, level.channels));
+            }
         }
         Ok(())
     }

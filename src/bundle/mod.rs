@@ -2,7 +2,7 @@
 //!
 //! | file | content |
 //! |---|---|
-//! | `model.onnx` | RGB image `[1, 3, H, W]`, 0..255, to `z.l` `[1, D, h, w]` and `logdet.l` `[1, 1, h, w]` of every level |
+//! | `model.onnx` | RGB image `[1, 3, H, W]`, 0..255, to `z.l` `[1, D, h, w]` and `logdet.l` `[1, 1, h, w]` of every level; of an imported network `z.l` is a map, D = 1 |
 //! | `centers.safetensors` | the mixture of every level, the Gaussians of its cells, and what distances are usual |
 //! | `golden.safetensors` | a few normal frames with the outputs that the training host computed |
 //! | `trained-on.txt` | the SHA-256 of every image that the model was trained on |
@@ -55,11 +55,11 @@ pub struct Bundle {
     pub trained_on: Option<BTreeSet<Digest>>,
 }
 
-/// What a trainer puts into a bundle. Its format, what its distances are measured from and the digests are filled in when it
-/// is written.
+/// What a trainer puts into a bundle. Its format, whether its distances are measured from cells and the digests are filled in
+/// when it is written.
 #[derive(Debug, Clone)]
 pub struct Draft {
-    /// What the bundle says of itself; `format_version`, `distance` and `files` are overwritten.
+    /// What the bundle says of itself; `format_version`, `distance` (unless it is a map) and `files` are overwritten.
     pub manifest: Manifest,
     /// The network, as ONNX bytes.
     pub model: Vec<u8>,
@@ -155,7 +155,7 @@ impl Draft {
         ];
         files.extend(self.trained_on.as_ref().map(|digests| (TRAINED_ON, trained_on::serialize(digests))));
         self.manifest.files = files.iter().map(|(name, bytes)| ((*name).to_owned(), Digest::of(bytes))).collect();
-        self.manifest.distance = self.centers.distance();
+        self.manifest.distance = self.centers.distance(self.manifest.distance);
         self.manifest.format_version = self.manifest.oldest_format();
         let manifest = self.manifest.serialize();
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::defects::{Costs, Detection};
 use super::from_audit::FromAudit;
 use super::normals;
+use super::suitable;
 use super::threshold::Aim;
 use crate::bundle::{Bundle, ScoreReference};
 use crate::digest::Digest;
@@ -276,6 +277,7 @@ impl Calibration {
             ))
             .advise("calibrate again with this model"));
         }
+        self.reference.mask.as_ref().map_or(Ok(()), |_| suitable::maskable(bundle))?;
         match &self.reference.mask {
             Some(mask) if !mask.fits(bundle.manifest.input) => Err(Error::usage(format!(
                 "the mask in the calibration of '{}' is not of the size that the model sees, or ignores all of it",

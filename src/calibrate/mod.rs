@@ -93,11 +93,13 @@ pub struct Portrait {
 ///
 /// The bundle does not know the class, an image cannot be read or belongs to no group, the network fails, the bundle tells
 /// that it was trained on one of the images, more than one in twenty of them clearly shows another class, there are too few
-/// parts for the confidence that is aimed at, an image that is to be left out is not there, or an image has not the mask's shape.
+/// parts for the confidence that is aimed at, an image that is to be left out is not there, an image has not the mask's shape, or the
+/// network's score knows no mask.
 pub fn calibrate(bundle: &Bundle, request: &Request) -> Result<Calibrated> {
     let Request { class, images, grouping, aim, .. } = *request;
     aim.check()?;
     let index = bundle.manifest.class_index(class)?;
+    request.mask.map_or(Ok(()), |_| suitable::maskable(bundle))?;
     let (kept, dropped) = leave_out(images, request.drop)?;
     let mut samples = normals::examine(bundle, class, &kept, grouping, request.mask)?;
     without_copies(&mut samples, &dropped)?;

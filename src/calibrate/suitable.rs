@@ -19,6 +19,19 @@ const FOREIGN: f32 = 3.0;
 /// So many images are named; who has more to look at sees the pattern.
 const NAMED: usize = 3;
 
+/// Whether a mask can say where a part is looked at.
+///
+/// # Errors
+///
+/// The network itself gives one score for the whole picture: nothing of it could be ignored.
+pub(super) fn maskable(bundle: &Bundle) -> Result<()> {
+    match bundle.manifest.score_level() {
+        None => Ok(()),
+        Some(_) => Err(Error::usage("this model gives one score for the whole picture: a mask would change nothing")
+            .advise("import it again with its map alone (hgad-train import --map), or leave the mask out")),
+    }
+}
+
 /// The samples, if none is missing: of an image that training saw there is none.
 pub(super) fn unseen(bundle: &Bundle, images: &[PathBuf], samples: Vec<Option<Sample>>) -> Result<Vec<Sample>> {
     if bundle.trained_on.is_none() {

@@ -20,7 +20,7 @@ use image::RgbImage;
 use ndarray::{Array2, Array3, Axis};
 
 use crate::Result;
-use crate::bundle::{Bundle, Centers, InputSize, LevelCenters, Manifest, ScoreReference};
+use crate::bundle::{Bundle, Centers, Distance, InputSize, LevelCenters, Manifest, ScoreReference};
 use anomaly_map::MapComposer;
 pub use mask::Mask;
 #[cfg(test)]
@@ -73,7 +73,12 @@ pub struct Inspector {
     size: InputSize,
     network: Network,
     centers: Centers,
+    distance: Distance,
     composer: MapComposer,
+    /// The first so many levels make the anomaly map.
+    mapped: usize,
+    /// The level that is the score, where the network gives one itself.
+    score_level: Option<usize>,
 }
 
 impl Inspector {
@@ -102,12 +107,18 @@ impl Inspector {
     }
 
     fn load(manifest: &Manifest, model: &[u8], centers: &Centers, threads: usize) -> Result<Self> {
-        let grids = manifest.levels.iter().map(|level| (level.height, level.width)).collect::<Vec<_>>();
+        // A score that the network itself gives comes last, and says nothing of places unless there is nothing else.
+        let score_level = manifest.score_level();
+        let mapped = score_level.unwrap_or(manifest.levels.len()).max(1);
+        let grids = manifest.levels[..mapped].iter().map(|level| (level.height, level.width)).collect::<Vec<_>>();
         Ok(Inspector {
             size: manifest.input,
             network: Network::load(manifest, model, threads)?,
             centers: centers.clone(),
+            distance: centers.distance(manifest.distance),
             composer: MapComposer::new(manifest.input, &grids),
+            mapped,
+            score_level,
         })
     }
 
@@ -132,7 +143,7 @@ impl Inspector {
     }
 
     /// How far one frame lies from what is usual of class `class` at every position, `(h, w)` per level: from the mixture's
-    /// centers, or from the cells' Gaussians where the bundle has them.
+    /// centers, from the cells' Gaussians where the bundle has them, or as a network says that gives maps itself.
     ///
     /// # Errors
     ///
@@ -188,12 +199,16 @@ impl Inspector {
 
     /// The score and the anomaly map `(H, W)` of a frame whose level maps are known: calibration has them already.
     pub fn score_maps(&self, levels: &[Array2<f32>], reference: &ScoreReference) -> (f32, Array2<f32>) {
-        let mut map = self.composer.compose(levels, reference);
+        let mut map = self.composer.compose(&levels[..self.mapped], reference);
         let counted = match &reference.mask {
             Some(mask) => mask.apply(&mut map),
             None => map.iter().copied().collect(),
         };
-        (score::score(counted, self.centers.distance()), map)
+        let score = match self.score_level {
+            Some(level) => score::levels(&levels[level..=level], &reference.of_level(level))[0],
+            None => score::score(counted, self.distance),
+        };
+        (score, map)
     }
 
     /// The likeliest class, if it is another one and clearly likelier. Evidence that is no number is evidence of nothing,
@@ -213,13 +228,16 @@ impl Inspector {
 
     fn distances_of(&self, latents: &Latents, class: usize) -> Vec<Array2<f32>> {
         match &self.centers.cells {
-            None => {
-                let levels = latents.z.iter().zip(&self.centers.levels);
-                levels.map(|(z, centers)| mixture::distance(z.view(), centers, class)).collect()
-            }
             Some(gaussians) => {
                 let levels = latents.z.iter().zip(gaussians.iter());
                 levels.map(|(z, gaussians)| cells::distance(z.view(), gaussians, class)).collect()
+            }
+            None if self.distance == Distance::Map => {
+                latents.z.iter().map(|map| map.index_axis(Axis(0), 0).to_owned()).collect()
+            }
+            None => {
+                let levels = latents.z.iter().zip(&self.centers.levels);
+                levels.map(|(z, centers)| mixture::distance(z.view(), centers, class)).collect()
             }
         }
     }

@@ -19,6 +19,8 @@ fn top_share(distance: Distance) -> f64 {
     match distance {
         Distance::Centers => 0.01,
         Distance::Cells => 0.05,
+        // The maximum, as those who made the network have it.
+        Distance::Map => 0.0,
     }
 }
 
@@ -32,8 +34,8 @@ const LEAST_DEVIATION: f32 = 0.5;
 /// Where all distances are equal, a deviation is this: a frame that differs stands out, and nothing is divided by 0.
 const NO_DEVIATION: f32 = 1e-6;
 
-/// The score of an anomaly map's values, of which there is one at least: the mean of their highest 1%, or of 5% where
-/// distances are measured from the cells' Gaussians.
+/// The score of an anomaly map's values, of which there is one at least: the mean of their highest 1%, of 5% where
+/// distances are measured from the cells' Gaussians, or the highest where the network gives the map itself.
 pub(super) fn score(mut values: Vec<f32>, distance: Distance) -> f32 {
     let count = ((values.len() as f64 * top_share(distance)).round() as usize).clamp(1, values.len());
     values.select_nth_unstable_by(count - 1, |a, b| b.total_cmp(a));
@@ -121,7 +123,8 @@ mod tests {
     fn the_score_is_the_mean_of_the_highest_values() {
         let values = (0..400).map(|value| value as f32).collect::<Vec<_>>();
         assert_eq!(score(values.clone(), Distance::Centers), (396.0 + 397.0 + 398.0 + 399.0) / 4.0);
-        assert_eq!(score(values, Distance::Cells), (380..400).sum::<i32>() as f32 / 20.0);
+        assert_eq!(score(values.clone(), Distance::Cells), (380..400).sum::<i32>() as f32 / 20.0);
+        assert_eq!(score(values.clone(), Distance::Map), 399.0);
         assert_eq!(score(vec![3.0; 4], Distance::Centers), 3.0);
         assert!(score(vec![-f32::NAN; 4], Distance::Cells).is_nan(), "what is not a number is no score to pass with");
     }

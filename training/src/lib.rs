@@ -4,6 +4,7 @@
 //! ```text
 //! backbone --> features --> methods --> export --> bundle
 //!                             `-- fit (HGAD's flow, mixture, losses)
+//!             import (a network that was trained elsewhere) --> bundle
 //! ```
 #![warn(missing_docs)]
 
@@ -15,6 +16,7 @@ pub mod export;
 pub mod features;
 pub mod fit;
 pub mod flow;
+pub mod import;
 pub mod methods;
 pub mod onnx;
 pub mod pretrain;

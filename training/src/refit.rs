@@ -50,6 +50,10 @@ pub fn refit_bundle(request: &Request) -> Result<Bundle> {
 
 fn check(request: &Request) -> Result<()> {
     let Request { bundle, images, distance, .. } = *request;
+    if bundle.manifest.distance == Distance::Map {
+        return Err(Error::usage("an imported network gives its maps itself: there are no latents to measure")
+            .advise("import it again with the normal images of today (hgad-train import)"));
+    }
     if bundle.manifest.arithmetic != Arithmetic::Float {
         // Its parity bounds are for the score that it has: they follow from what the last bits of whole numbers change.
         return Err(Error::usage("a bundle that computes in 8 bits cannot be refitted")

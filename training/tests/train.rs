@@ -497,6 +497,81 @@ fn a_refitted_bundle_is_what_training_would_have_written() {
     assert!(errors.contains("trained on are not there") && !line.path("less").exists(), "{errors}");
 }
 
+/// A network that was trained nowhere, and knows that parts are not magenta: the map is `red + blue - 2 green` where it is highest in
+/// 2x2 pixels, the score is that of the whole picture.
+fn foreign_network() -> Vec<u8> {
+    let mut graph = GraphWriter::default();
+    let weights = graph.f32("colours", &[1, 3, 1, 1], &[1.0, -2.0, 1.0]);
+    let attributes = vec![ints("kernel_shape", &[1, 1])];
+    graph.op_with("Conv", &["pixels", &weights], "magenta", attributes);
+    let attributes = vec![ints("kernel_shape", &[2, 2]), ints("strides", &[2, 2])];
+    graph.op_with("MaxPool", &["magenta"], "map", attributes);
+    graph.op_with("ReduceMax", &["map"], "score", vec![ints("axes", &[1, 2, 3])]);
+    let input = float_value("pixels", &[1, 3, SIZE.height, SIZE.width]);
+    encode(&graph.finish(13, vec![input], vec![float_value("map", &[]), float_value("score", &[])]))
+}
+
+#[test]
+fn a_network_that_was_trained_elsewhere_is_judged_like_any_other() {
+    let line = Line::steady();
+    std::fs::write(line.path("foreign.onnx"), foreign_network()).unwrap();
+    let run = |command: &str, arguments: &[&str]| {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_hgad-train"));
+        process.arg(command).args(arguments).current_dir(line.folder.path());
+        wait(process.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+    };
+    let import = |outputs: &[&str], out: &str| {
+        let common = ["foreign.onnx", "--data", "parts", "--hold-out", "4", "--normalize", "none", "--out", out];
+        run("import", &[&common, outputs].concat())
+    };
+    for (outputs, out, levels) in [
+        (&["--map", "map"][..], "map", 1),
+        (&["--score", "score"], "score", 1),
+        (&["--map", "map", "--score", "score"], "both", 2),
+    ] {
+        let (status, said, errors) = import(outputs, out);
+        assert_eq!(status.code(), Some(0), "{errors}");
+        assert!(said.contains("pixels, RGB, channels first, 32x32 pixels, normalisation none"), "{said}");
+        assert!(said.contains("hgad calibrate") && !errors.contains("WARN"), "{said}{errors}");
+        let bundle = hgad::bundle::Bundle::open(&line.path(out)).unwrap();
+        let manifest = &bundle.manifest;
+        assert_eq!((manifest.format_version, manifest.distance, manifest.levels.len()), (4, Distance::Map, levels));
+        let mut inspector = Inspector::new(&bundle).unwrap();
+        inspector.check_parity(&bundle).unwrap();
+        // The score is the network's own where it gives one; another product is never seen.
+        let inspection = inspector.inspect(&stained(steady(0, 70)), 1, &bundle.centers.references[1]).unwrap();
+        assert_eq!(inspection.resembles, None);
+        assert_eq!(inspection.score == inspection.levels[levels - 1], out != "map");
+        let highest = inspection.map.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        assert_eq!(inspection.score == highest, out != "both", "{} of {highest}", inspection.score);
+    }
+    let (status, table, errors) = run("compare", &["map", "score", "both", "--images", "parts", "--test", "parts"]);
+    assert_eq!(status.code(), Some(0), "{errors}");
+    let row =
+        |name: &str| table.lines().find(|line| line.starts_with(name)).unwrap().split_whitespace().nth(1).unwrap();
+    assert_eq!(["map ", "score ", "both "].map(row), ["1.0000"; 3], "{table}");
+
+    RgbImage::from_fn(40, 36, |x, _| Rgb([if x < 20 { 255 } else { 0 }; 3])).save(line.path("mask.png")).unwrap();
+    let mask = hgad::inspect::Mask::open(&line.path("mask.png")).unwrap();
+    let images = line.good("nut", HoldOut::Held(4));
+    let aim = hgad::calibrate::Aim { frr: 0.1, confidence: None };
+    let request = hgad::calibrate::Request { mask: Some(&mask), ..hgad::calibrate::Request::new("nut", &images, aim) };
+    for (name, maskable) in [("map", true), ("score", false), ("both", false)] {
+        let bundle = hgad::bundle::Bundle::open(&line.path(name)).unwrap();
+        let outcome = hgad::calibrate::calibrate(&bundle, &request);
+        assert_eq!(outcome.is_ok(), maskable, "{name}");
+        let refused = outcome.err().is_some_and(|error| error.report().contains("a mask would change nothing"));
+        assert_eq!(refused, !maskable, "{name}");
+    }
+    for command in ["refit", "quantize"] {
+        let (status, _, errors) = run(command, &["map", "--images", "parts", "--out", "again"]);
+        assert_eq!(status.code(), Some(2), "{errors}");
+        assert!(errors.contains("imported network") && !line.path("again").exists(), "{errors}");
+    }
+    let (status, _, errors) = import(&["--map", "heat"], "none");
+    assert!(status.code() == Some(2) && errors.contains("its outputs are: map, score"), "{errors}");
+}
+
 #[test]
 fn what_stands_in_the_way_is_found_before_features_are_computed() {
     let line = Line::new();

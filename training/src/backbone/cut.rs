@@ -1,4 +1,4 @@
-//! The part of a classifier that its taps need.
+//! The part of a network that some of its tensors need.
 
 use std::collections::HashSet;
 
@@ -6,18 +6,22 @@ use hgad::Result;
 use hgad::bundle::InputSize;
 use tract_onnx::pb::{ModelProto, NodeProto};
 
-use super::source::Source;
+use super::source::{Layout, Source};
 use super::{IMAGE, Normalise, Tap, opset};
-use crate::onnx::{GraphWriter, OPSET, float_value};
+use crate::onnx::{GraphWriter, OPSET, float_value, ints};
 
 /// The ancestors of `tensors` behind `normalise`, with `tensors` as outputs whose shapes are not yet declared.
 ///
 /// # Errors
 ///
 /// Operators of an old set that mean something else today.
-pub(super) fn cut(source: &Source, size: InputSize, normalise: &Normalise, tensors: &[String]) -> Result<ModelProto> {
+pub(crate) fn cut(source: &Source, size: InputSize, normalise: &Normalise, tensors: &[String]) -> Result<ModelProto> {
     let mut graph = GraphWriter::default();
-    let normalised = normalise.write(&mut graph);
+    let mut normalised = normalise.write(&mut graph);
+    if source.input.layout == Layout::ChannelsLast {
+        let last = vec![ints("perm", &[0, 2, 3, 1])];
+        normalised = graph.op_with("Transpose", &[&normalised], "normalise/channels_last", last);
+    }
     let (nodes, needed) = ancestors(source, tensors);
     let mut nodes = opset::upgraded(source, nodes.into_iter().cloned().collect(), &mut graph)?;
     for input in nodes.iter_mut().flat_map(|node| &mut node.input).filter(|input| *input == IMAGE) {

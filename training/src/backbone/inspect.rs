@@ -60,7 +60,7 @@ pub struct Cost {
 /// A file that is not ONNX or is damaged (a device error), an input that is not one RGB image, or a size that the network
 /// does not take (usage errors).
 pub fn inspect(path: &Path, size: InputSize) -> Result<Overview> {
-    let source = Source::read(path)?;
+    let source = Source::read_classifier(path)?;
     let shapes = Shapes::infer(&source, size)?;
     let mut last = BTreeMap::new();
     for (_, stride) in shapes.features() {

@@ -25,8 +25,9 @@ pub use normalise::Normalise;
 pub use runner::Runner;
 pub use taps::{Tap, Taps};
 
-pub(crate) use runner::Plan;
-use source::Source;
+pub(crate) use cut::cut;
+pub(crate) use runner::{Plan, guarded};
+pub(crate) use source::{Layout, Source};
 
 /// The name of a cut graph's input.
 pub const IMAGE: &str = "image";
@@ -57,11 +58,11 @@ impl Backbone {
     /// A file that is not ONNX or is damaged (a device error); taps that it does not have, an input that is not one
     /// RGB image, operators that a bundle may not hold, or a size that does not suit it (usage errors).
     pub fn open(path: &Path, size: InputSize, taps: &Taps, normalise: Normalise) -> Result<Self> {
-        let source = Source::read(path)?;
+        let source = Source::read_classifier(path)?;
         let tensors = taps::find(&source, size, taps)?;
         let normalise = normalise.chosen_for(&source);
         log::info!("backbone {}: normalisation {normalise}, taps {}", source.name, tensors.join(", "));
-        let mut graph = cut::cut(&source, size, &normalise, &tensors)?;
+        let mut graph = cut(&source, size, &normalise, &tensors)?;
         hgad::bundle::admit_graph(&source.origin, &graph)?;
         let plan = Plan::new(&source.origin, &graph, size)?;
         let taps = taps::measure(&source.origin, size, &tensors, &plan.probe()?)?;
@@ -76,8 +77,8 @@ impl Backbone {
 }
 
 /// A file that cannot be used as it is.
-fn unusable(origin: &str, why: impl Into<String>) -> Error {
-    Error::device(format!("{origin} cannot be used as a backbone: {}", why.into()))
+pub(crate) fn unusable(origin: &str, why: impl Into<String>) -> Error {
+    Error::device(format!("{origin} cannot be used: {}", why.into()))
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ pub enum Normalise {
 }
 
 impl Normalise {
-    pub(super) fn chosen_for(self, source: &Source) -> Self {
+    pub(crate) fn chosen_for(self, source: &Source) -> Self {
         if self != Normalise::Auto {
             return self;
         }

@@ -79,11 +79,11 @@ fn features(output: TValue) -> TractResult<Array3<f32>> {
 /// Runs `work` and turns its failure into an error that names the file.
 ///
 /// tract panics on some graphs that make no sense; that must not take the program down.
-pub(super) fn guarded<T>(origin: &str, work: impl FnOnce() -> TractResult<T>) -> Result<T> {
+pub(crate) fn guarded<T>(origin: &str, work: impl FnOnce() -> TractResult<T>) -> Result<T> {
     let failed = |why: String| {
         unusable(origin, "tract cannot run it at this size")
             .because(why)
-            .advise("use an image size that the network takes (often a multiple of 32), or another backbone")
+            .advise("use an image size that the network takes (often a multiple of 32), or another network")
     };
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(result) => result.map_err(|error| failed(format!("{error:#}"))),

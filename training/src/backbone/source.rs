@@ -1,4 +1,4 @@
-//! A classifier's file, read and reduced to the plain case: one image input, constants as initializers, names with a
+//! A network's file, read and reduced to the plain case: one image input, constants as initializers, names with a
 //! prefix.
 
 use std::collections::HashSet;
@@ -15,25 +15,47 @@ use crate::onnx::floats;
 
 const PREFIX: &str = "backbone/";
 
-/// A classifier whose image input is called `image` and whose other tensors carry the prefix `backbone/`.
-pub(super) struct Source {
+/// A network whose image input is called `image` and whose other tensors carry the prefix `backbone/`.
+pub(crate) struct Source {
     /// The path, for errors.
     pub origin: String,
     pub name: String,
     pub digest: Digest,
     pub opset: i64,
+    pub input: ImageInput,
+    /// The file's outputs, as it calls them.
+    pub outputs: Vec<String>,
     /// The nodes, in the file's order.
     pub nodes: Vec<NodeProto>,
     pub constants: Vec<TensorProto>,
+}
+
+/// What a file says of its one input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ImageInput {
+    /// What the file calls it.
+    pub name: String,
+    pub layout: Layout,
+    /// Rows and columns, where they are fixed.
+    pub size: (Option<usize>, Option<usize>),
+}
+
+/// The order of an image's axes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// `[1, 3, H, W]`
+    ChannelsFirst,
+    /// `[1, H, W, 3]`
+    ChannelsLast,
 }
 
 impl Source {
     pub fn read(path: &Path) -> Result<Self> {
         let origin = path.display().to_string();
         let bytes = std::fs::read(path).map_err(|error| {
-            hgad::Error::device(format!("backbone {origin} cannot be read"))
+            hgad::Error::device(format!("{origin} cannot be read"))
                 .because(error)
-                .advise("name the ONNX file of an image classifier with --backbone")
+                .advise("name an ONNX file of a network for images")
         })?;
         let name = path.file_name().map_or_else(|| origin.clone(), |name| name.to_string_lossy().into_owned());
         let model = ModelProto::decode(bytes.as_slice()).map_err(|error| {
@@ -47,8 +69,11 @@ impl Source {
     fn from_model(origin: String, name: String, digest: Digest, model: ModelProto) -> Result<Self> {
         let opset = opset(&origin, &model)?;
         let graph = model.graph.ok_or_else(|| unusable(&origin, "it is not an ONNX file: it holds no graph"))?;
-        let image = image_input(&origin, &graph)?.to_owned();
-        let mut source = Source { origin, name, digest, opset, nodes: Vec::new(), constants: graph.initializer };
+        let input = image_input(&origin, &graph)?;
+        let image = input.name.clone();
+        let outputs = graph.output.iter().map(|output| output.name.clone()).collect();
+        let nodes = Vec::with_capacity(graph.node.len());
+        let mut source = Source { origin, name, digest, opset, input, outputs, nodes, constants: graph.initializer };
         for node in graph.node {
             match constant(&node) {
                 Some(tensor) => source.constants.push(tensor),
@@ -58,6 +83,15 @@ impl Source {
         source.check()?;
         source.rename(&image);
         Ok(source)
+    }
+
+    /// The same, of a classifier: with channels first, as all that looks for taps wants it.
+    pub fn read_classifier(path: &Path) -> Result<Self> {
+        let source = Self::read(path)?;
+        match source.input.layout {
+            Layout::ChannelsFirst => Ok(source),
+            Layout::ChannelsLast => Err(no_image(&source.origin, &source.input.name, "1, H, W, 3")),
+        }
     }
 
     /// The tensor that the file calls `name`.
@@ -139,8 +173,8 @@ fn opset(origin: &str, model: &ModelProto) -> Result<i64> {
         .ok_or_else(|| unusable(origin, "it is not an ONNX file: it names no operator set"))
 }
 
-/// The graph's one input that is not a constant, which must be able to be `[1, 3, H, W]` floats.
-fn image_input<'g>(origin: &str, graph: &'g GraphProto) -> Result<&'g str> {
+/// The graph's one input that is not a constant, which must be able to be `[1, 3, H, W]` or `[1, H, W, 3]` floats.
+fn image_input(origin: &str, graph: &GraphProto) -> Result<ImageInput> {
     let constants = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect::<HashSet<_>>();
     let inputs = graph.input.iter().filter(|input| !constants.contains(input.name.as_str())).collect::<Vec<_>>();
     let [input] = inputs.as_slice() else {
@@ -148,17 +182,23 @@ fn image_input<'g>(origin: &str, graph: &'g GraphProto) -> Result<&'g str> {
         return Err(unusable(origin, format!("it has {} inputs ({}), not one image", names.len(), names.join(", "))));
     };
     let dims = declared_dims(input);
-    let fits = match dims.as_slice() {
-        [] => true,
-        [batch, channels, _, _] => matches!(batch, None | Some(1)) && matches!(channels, None | Some(3)),
-        _ => false,
+    let side = |dim: Option<i64>| dim.and_then(|side| usize::try_from(side).ok());
+    let (layout, size) = match dims.as_slice() {
+        [] => (Layout::ChannelsFirst, (None, None)),
+        [None | Some(1), Some(3), height, width] => (Layout::ChannelsFirst, (side(*height), side(*width))),
+        [None | Some(1), height, width, Some(3)] => (Layout::ChannelsLast, (side(*height), side(*width))),
+        [None | Some(1), None, height, width] => (Layout::ChannelsFirst, (side(*height), side(*width))),
+        _ => {
+            let dims = dims.iter().map(|dim| dim.map_or("?".to_owned(), |dim| dim.to_string())).collect::<Vec<_>>();
+            return Err(no_image(origin, &input.name, &dims.join(", ")));
+        }
     };
-    if !fits {
-        let dims = dims.iter().map(|dim| dim.map_or("?".to_owned(), |dim| dim.to_string())).collect::<Vec<_>>();
-        return Err(unusable(origin, format!("its input {} is [{}], not [1, 3, H, W]", input.name, dims.join(", ")))
-            .advise("export it for one RGB image in channels-first order"));
-    }
-    Ok(&input.name)
+    Ok(ImageInput { name: input.name.clone(), layout, size })
+}
+
+fn no_image(origin: &str, input: &str, dims: &str) -> hgad::Error {
+    unusable(origin, format!("its input {input} is [{dims}], not [1, 3, H, W]"))
+        .advise("export it for one RGB image in channels-first order")
 }
 
 /// The declared dimensions of a value; `None` where one is free. Empty when no shape is declared.

@@ -3,6 +3,7 @@
 mod backbone;
 mod compare;
 mod data;
+mod import;
 mod pretrain;
 mod quantize;
 mod refit;
@@ -34,6 +35,7 @@ enum Command {
     Data(data::DataCommand),
     #[command(subcommand)]
     Backbone(backbone::BackboneCommand),
+    Import(import::ImportArgs),
     Compare(compare::CompareArgs),
     Refit(refit::RefitArgs),
     Quantize(quantize::QuantizeArgs),
@@ -48,6 +50,7 @@ pub fn main() -> ExitCode {
         Command::Train(args) => train::run(*args),
         Command::Backbone(command) => backbone::run(command).map(|()| ExitCode::SUCCESS),
         Command::Data(command) => data::run(command).map(|()| ExitCode::SUCCESS),
+        Command::Import(args) => import::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Compare(args) => compare::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Refit(args) => refit::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Quantize(args) => quantize::run(&args).map(|()| ExitCode::SUCCESS),

@@ -2,8 +2,8 @@
 
 mod fitness;
 mod ready;
-mod report;
-mod task;
+pub(super) mod report;
+pub(super) mod task;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -371,7 +371,7 @@ pub fn run(args: TrainArgs) -> Result<ExitCode> {
         normals: &data.normals,
         precision,
         distance: learned.distance,
-        training: &report::provenance(&data, &learned),
+        training: &report::provenance(&data, learned.told.clone()),
         out: &args.out,
     })?;
     // The bundle holds the result; a checkpoint would only stand in the next run's way.

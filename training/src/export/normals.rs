@@ -11,7 +11,7 @@ use hgad::bundle::{
 use hgad::dataset::read_rgb;
 use hgad::inspect::batch::for_each_image;
 use hgad::inspect::{Inspector, cells, mixture, preprocess, score};
-use ndarray::{Array3, s};
+use ndarray::{Array3, Axis, s};
 
 use crate::features::ImageFile;
 
@@ -52,6 +52,7 @@ pub(crate) fn fit_usual(
                     let centers = &bundle.centers.levels[l];
                     latents.iter().map(|z| mixture::distance(z.view(), centers, class)).collect::<Vec<_>>()
                 }
+                Distance::Map => latents.iter().map(|map| map.index_axis(Axis(0), 0).to_owned()).collect(),
                 Distance::Cells => {
                     let (of_class, distances) = cells::fit(&latents.iter().map(|z| z.view()).collect::<Vec<_>>());
                     gaussians[l].push(of_class);
@@ -63,7 +64,7 @@ pub(crate) fn fit_usual(
     let profiles = |distances: &[Vec<_>]| distances.iter().map(|level| score::fit_profile(level)).collect::<Vec<_>>();
     bundle.centers.profiles = profiles(&distances);
     bundle.centers.cells = match distance {
-        Distance::Centers => None,
+        Distance::Centers | Distance::Map => None,
         Distance::Cells => Some(gaussians.iter().map(|l| CellGaussians::join(l)).collect()),
     };
     Ok(profiles(&from_learned))

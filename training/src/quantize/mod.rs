@@ -22,7 +22,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hgad::bundle::{Arithmetic, Bundle, Draft, ParityBound, parse_graph};
+use hgad::bundle::{Arithmetic, Bundle, Distance, Draft, ParityBound, parse_graph};
 use hgad::dataset::{TestImage, read_rgb};
 use hgad::inspect::{Inspector, preprocess};
 use hgad::{Error, Result};
@@ -99,6 +99,10 @@ pub fn quantise_bundle(request: &Request) -> Result<Quantised> {
         return Err(
             Error::usage("the bundle already computes in 8 bits").advise("give the bundle that it was made from")
         );
+    }
+    if float.manifest.distance == Distance::Map {
+        return Err(Error::usage("an imported network is not quantised here")
+            .advise("quantise it where it was trained, and import that"));
     }
     let model = parse_graph("the bundle's model.onnx", &float.model)?;
     let network = network_of(float, &model)?;

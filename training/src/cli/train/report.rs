@@ -13,8 +13,8 @@ use crate::compare::bytes;
 use crate::export::{Exported, NetworkLevel};
 use crate::methods::Learned;
 
-/// The manifest's `training` table: what the method tells, and the data.
-pub fn provenance(data: &Dataset, learned: &Learned) -> toml::Table {
+/// The manifest's `training` table: what is `told` of the method, and the data.
+pub fn provenance(data: &Dataset, told: toml::Table) -> toml::Table {
     let products = data.classes.iter().enumerate().map(|(class, name)| {
         let digests = data.images.iter().zip(&data.labels).filter(|(_, label)| **label == class);
         let digests = digests.map(|(image, _)| image.digest.to_string()).collect::<Vec<_>>();
@@ -24,7 +24,7 @@ pub fn provenance(data: &Dataset, learned: &Learned) -> toml::Table {
         ]);
         (name.clone(), toml::Value::from(product))
     });
-    let mut table = learned.told.clone();
+    let mut table = told;
     table.insert("data".to_owned(), toml::Table::from_iter(products).into());
     if let Some(n) = data.hold_out {
         table.insert("hold_out".to_owned(), toml::Value::from(n as i64));
