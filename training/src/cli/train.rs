@@ -20,8 +20,8 @@ use signal_hook::flag;
 use crate::backbone::{Backbone, Normalise, Taps};
 use crate::export::{ExportRequest, export_bundle};
 use crate::features::{Features, default_folder};
-use crate::fit::{Checkpoint, Device, HiddenWidth, LossWeights, Recipe};
-use crate::methods::{Hgad, Lesson, Memory, Method, Outcome, Padim};
+use crate::fit::{Checkpoint, Device, HiddenWidth, LossWeights, Prior, Recipe};
+use crate::methods::{Hgad, Lesson, Memory, Method, OneGaussian, Outcome, Padim};
 
 use task::Dataset;
 
@@ -99,7 +99,8 @@ pub struct TrainArgs {
     #[arg(long, value_enum, default_value_t = PrecisionArg::WeightsInt8)]
     precision: PrecisionArg,
     /// What a score's distances are measured from: a Gaussian for each product and cell of the grid, or, as before there were
-    /// these, the learned centers alone: for comparison, or for a smaller bundle. The other methods are one of the two each.
+    /// these, the learned centers alone: for comparison, or for a smaller bundle [default: cells, of cflow and fastflow centers].
+    /// The other methods are one of the two each.
     #[arg(long, value_enum)]
     distance: Option<Distance>,
     /// With --method padim: how many of the taps' channels are kept, chosen by chance (--seed) [default: all]. Size of the
@@ -146,11 +147,17 @@ enum MethodArg {
     /// The nearest of a number of remembered features, wherever on the grid: nothing is trained. For parts that lie anyhow, and
     /// for few images; a smaller bundle.
     Memory,
+    /// Flows behind the taps that are told the position, to one Gaussian for all products (CFLOW): trained like hgad.
+    Cflow,
+    /// Flows over each tap's whole grid, of 3x3 and 1x1 convolutions, to one Gaussian for all products (FastFlow): trained like hgad.
+    Fastflow,
 }
 
-/// The hyperparameters of --method hgad; where the defaults are not the paper's or its authors', the help says so.
+/// The hyperparameters of flows; where the defaults are not the paper's or its authors', the help says so.
 #[derive(Debug, Clone, PartialEq, clap::Args)]
-#[command(next_help_heading = "Hyperparameters of --method hgad")]
+#[command(
+    next_help_heading = "Hyperparameters of --method hgad, and what is not of its mixture also of cflow and fastflow"
+)]
 struct RecipeArgs {
     /// Passes over the images. 5 products with 400 images each take about 10 minutes of one core; the authors use 200.
     #[arg(allow_negative_numbers = true)]
@@ -164,14 +171,15 @@ struct RecipeArgs {
     #[arg(allow_negative_numbers = true)]
     #[arg(long, value_name = "X", default_value_t = Recipe::default().positions_per_side)]
     positions_per_side: f32,
-    /// Blocks of each flow. More blocks fit better and cost a frame more time.
+    /// Blocks of each flow [default: 12, of cflow and fastflow 8]. More blocks fit better and cost a frame more time.
     #[arg(allow_negative_numbers = true)]
-    #[arg(long, value_name = "K", default_value_t = Recipe::default().blocks, value_parser = positive)]
-    blocks: usize,
-    /// Width of the flows' subnets: `2D` (twice the tap's channels), `paper` (several times slower), or a number.
+    #[arg(long, value_name = "K", value_parser = positive)]
+    blocks: Option<usize>,
+    /// Width of the flows' subnets: `2D` (twice the tap's channels), `paper` (several times slower, but of fastflow), or a
+    /// number [default: 2D, of fastflow paper].
     #[arg(allow_negative_numbers = true)]
-    #[arg(long, value_name = "WIDTH", default_value_t = Recipe::default().hidden)]
-    hidden: HiddenWidth,
+    #[arg(long, value_name = "WIDTH")]
+    hidden: Option<HiddenWidth>,
     /// Centers of each product's mixture, the main one among them.
     #[arg(allow_negative_numbers = true)]
     #[arg(long, value_name = "M", default_value_t = Recipe::default().centers, value_parser = several)]
@@ -263,36 +271,52 @@ impl TrainArgs {
         self.check_options()?;
         let seed = self.seed;
         Ok(match self.method {
-            MethodArg::Hgad => Box::new(Hgad {
-                recipe: self.recipe.recipe(seed)?,
-                device: self.device,
-                distance: self.distance.unwrap_or(Distance::Cells),
-                checkpoint: Checkpoint::path_for(&self.out)?,
-                checkpoint_every: Duration::from_secs(self.checkpoint_every),
-                resume: self.resume,
-            }),
+            MethodArg::Hgad => Box::new(self.flows(Recipe::default(), Distance::Cells)?),
+            MethodArg::Cflow => Box::new(self.one_gaussian("cflow", Recipe::cflow())?),
+            MethodArg::Fastflow => Box::new(self.one_gaussian("fastflow", Recipe::fastflow())?),
             MethodArg::Padim => Box::new(Padim { channels: self.channels, seed }),
             MethodArg::Memory => Box::new(Memory { size: self.remember.unwrap_or(REMEMBER), seed }),
         })
     }
 
+    /// Flows by `recipe` and what the user changed of it.
+    fn flows(&self, recipe: Recipe, distance: Distance) -> Result<Hgad> {
+        Ok(Hgad {
+            recipe: self.recipe.recipe(recipe, self.seed)?,
+            device: self.device,
+            distance: self.distance.unwrap_or(distance),
+            checkpoint: Checkpoint::path_for(&self.out)?,
+            checkpoint_every: Duration::from_secs(self.checkpoint_every),
+            resume: self.resume,
+        })
+    }
+
+    fn one_gaussian(&self, name: &'static str, recipe: Recipe) -> Result<OneGaussian> {
+        Ok(OneGaussian { name, flows: self.flows(recipe, OneGaussian::DISTANCE)? })
+    }
+
     /// What would change nothing is a mistake: a run that looks as if it had been heard would be compared with others.
     fn check_options(&self) -> Result<()> {
-        use MethodArg::{Hgad, Memory, Padim};
+        use MethodArg::{Cflow, Fastflow, Hgad, Memory, Padim};
+        let (flows, sampled) = (&[Hgad, Cflow, Fastflow][..], &[Hgad, Cflow][..]);
+        let (given, usual) = (&self.recipe, RecipeArgs::default());
         let options = [
-            ("--channels", self.channels.is_some(), Padim),
-            ("--remember", self.remember.is_some(), Memory),
-            ("--distance", self.distance.is_some(), Hgad),
-            ("--device", self.device != Device::Cpu, Hgad),
-            ("--resume", self.resume, Hgad),
-            ("hyperparameters", self.recipe != RecipeArgs::default(), Hgad),
+            ("--channels", self.channels.is_some(), &[Padim][..]),
+            ("--remember", self.remember.is_some(), &[Memory]),
+            ("--distance", self.distance.is_some(), flows),
+            ("--device", self.device != Device::Cpu, flows),
+            ("--resume", self.resume, flows),
+            ("--positions-per-side", given.positions_per_side != usual.positions_per_side, sampled),
+            ("a hyperparameter of the mixture", given.of_mixture() != usual.of_mixture(), &[Hgad]),
+            ("hyperparameters", *given != usual, flows),
         ];
         let name = |method: MethodArg| method.to_possible_value().map_or_else(String::new, |v| v.get_name().to_owned());
-        match options.into_iter().find(|(_, given, of)| *given && *of != self.method) {
+        match options.into_iter().find(|(_, given, of)| *given && !of.contains(&self.method)) {
             None => Ok(()),
             Some((option, _, of)) => {
+                let of = of.iter().map(|method| name(*method)).collect::<Vec<_>>().join(" or ");
                 Err(Error::usage(format!("{option} would change nothing with --method {}", name(self.method)))
-                    .advise(format!("leave it away, or give --method {}", name(of))))
+                    .advise(format!("leave it away, or give --method {of}")))
             }
         }
     }
@@ -310,15 +334,26 @@ impl Default for RecipeArgs {
 }
 
 impl RecipeArgs {
-    fn recipe(&self, seed: u64) -> Result<Recipe> {
+    /// What only a mixture has.
+    fn of_mixture(&self) -> (usize, [f32; 3], &[LossName]) {
+        (self.centers, [self.intra_init, self.lambda1, self.lambda2], &self.without)
+    }
+
+    /// `of_method` and what was changed of it.
+    fn recipe(&self, of_method: Recipe, seed: u64) -> Result<Recipe> {
         let on = |name: LossName| if self.without.contains(&name) { 0.0 } else { 1.0 };
-        let recipe = Recipe {
+        let of_flow = Recipe {
             seed,
             epochs: self.epochs,
             batch: self.batch,
             positions_per_side: self.positions_per_side,
-            blocks: self.blocks,
-            hidden: self.hidden,
+            blocks: self.blocks.unwrap_or(of_method.blocks),
+            hidden: self.hidden.unwrap_or(of_method.hidden),
+            learning_rate: self.learning_rate,
+            weight_decay: self.weight_decay,
+            ..of_method
+        };
+        let of_mixture = Recipe {
             centers: self.centers,
             intra_init: self.intra_init,
             losses: LossWeights {
@@ -328,10 +363,9 @@ impl RecipeArgs {
                 intra: on(LossName::Intra),
                 sigmoid: on(LossName::Sigmoid),
             },
-            learning_rate: self.learning_rate,
-            weight_decay: self.weight_decay,
-            ..Recipe::default()
+            ..of_flow
         };
+        let recipe = if of_flow.prior == Prior::Classes { of_mixture } else { of_flow };
         recipe.check()?;
         Ok(recipe)
     }

@@ -4,6 +4,7 @@ use hgad::Result;
 use ndarray::{Array1, Array2};
 use tract_onnx::pb::{ModelProto, ValueInfoProto};
 
+use super::convolutional;
 use super::fold::{FoldedBlock, FoldedLevel};
 use super::level::{FeatureLevel, NetworkLevel};
 use crate::backbone::{Backbone, Tap};
@@ -26,6 +27,7 @@ pub(super) fn assemble(backbone: &Backbone, levels: &[NetworkLevel]) -> Result<M
     for (l, level) in levels.iter().enumerate() {
         let tap = level.tap_of(backbone)?;
         outputs.extend(match level {
+            NetworkLevel::Flow(flow) if flow.code() == 0 => convolutional::write(&mut graph, l, tap, flow),
             NetworkLevel::Flow(flow) => Flow::write(&mut graph, l, tap, &FoldedLevel::new(flow)),
             NetworkLevel::Features(features) => write_features(&mut graph, l, tap, features),
         });

@@ -3,6 +3,7 @@
 //! The network is one ONNX graph from `image` `[1, 3, H, W]`, RGB, 0..255, to `z.l` `[1, D, h, w]` and `logdet.l`
 //! `[1, 1, h, w]` of every level.
 
+mod convolutional;
 mod fidelity;
 mod fold;
 mod graph;

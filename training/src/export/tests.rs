@@ -68,6 +68,7 @@ pub(crate) fn random_level(tap: &str, sizes: Sizes, seed: u64) -> LevelWeights {
     let Sizes { channels: d, grid, hidden, code, blocks, classes } = sizes;
     let (d1, d2) = (d - d / 2, d / 2);
     let block = |random: &mut Random| BlockWeights {
+        side: 1,
         w1: random.matrix(d1 + code, hidden, 1.0 / ((d1 + code) as f32).sqrt()),
         b1: random.vector(hidden, 0.0, 0.3),
         w2: random.matrix(hidden, 2 * d2, 1.0 / (hidden as f32).sqrt()),

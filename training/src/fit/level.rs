@@ -13,7 +13,7 @@ use super::adam::{Adam, Rates};
 use super::checkpoint::{LevelState, ParameterState};
 use super::draw::{Purpose, stream};
 use super::losses::{Labels, Losses};
-use super::recipe::Recipe;
+use super::recipe::{Prior, Recipe};
 use super::schedule::Schedule;
 use crate::features::LevelFeatures;
 use crate::flow::{
@@ -88,6 +88,8 @@ impl<A: AutodiffBackend> LevelTrainer<A> {
         let (z, logdet) = forward(&tracked.blocks, &self.fixed, batch, &positions);
         let classes = tracked.mixture.mu.dims()[0];
         let rows = z[0].dims()[0];
+        let one = vec![0; labels.len()];
+        let labels = if self.recipe.prior == Prior::Standard { &one } else { labels };
         let labels = Labels::new(labels, rows / images.len(), classes, &self.device);
         let losses = Losses::new(&tracked.mixture, Tensor::cat(z.into(), 1), logdet, &labels);
         let mut gradients = losses.total(&schedule.losses(step)).backward();
@@ -138,7 +140,12 @@ impl<A: AutodiffBackend> LevelTrainer<A> {
         let mut positions = Vec::with_capacity(n);
         for &image in images {
             let image = features.image(image);
-            for position in sample(&mut rng, rows * columns, per_image) {
+            let chosen = match self.shape.convolutional {
+                // Neighbours are neighbours only where all are there, in their order.
+                true => (0..per_image).collect(),
+                false => sample(&mut rng, rows * columns, per_image).into_vec(),
+            };
+            for position in chosen {
                 let row = positions.len();
                 let standard = |d: usize| (image[[position, d]] - self.frame.mean[d]) / self.frame.std[d];
                 (0..d1).for_each(|d| halves[0][[row, d]] = standard(d));
@@ -155,12 +162,13 @@ impl<A: AutodiffBackend> LevelTrainer<A> {
             tracked.into_parts().into_iter().zip(&mut self.optimizer).enumerate().map(|(i, (value, adam))| {
                 let weight_decay = if i < mixture_from { self.recipe.weight_decay } else { 0.0 };
                 let rates = Rates { learning_rate, betas: self.recipe.betas, weight_decay };
-                match value.grad_remove(gradients) {
+                let fixed = i >= mixture_from && self.recipe.prior == Prior::Standard;
+                match value.grad_remove(gradients).filter(|_| !fixed) {
                     Some(gradient) => adam.update(value.inner(), gradient, &rates),
                     None => value.inner(),
                 }
             });
-        self.parameters = LevelParameters::from_parts(self.shape.blocks, updated);
+        self.parameters = LevelParameters::from_parts(&self.shape, updated);
     }
 
     /// What was learned so far, for the exporter.
@@ -169,10 +177,10 @@ impl<A: AutodiffBackend> LevelTrainer<A> {
     ///
     /// The device failed, or a parameter is not finite.
     pub fn weights(&self) -> Result<LevelWeights> {
-        let names = LevelParameters::<()>::names(self.shape.blocks);
+        let names = LevelParameters::<()>::names(&self.shape);
         let parts = names.iter().zip(self.parameters.clone().into_parts());
         let parts = parts.map(|(name, value)| self.read_back(name, value)).collect::<Result<Vec<_>>>()?;
-        Ok(LevelWeights::new(self.frame.clone(), LevelParameters::from_parts(self.shape.blocks, parts)))
+        Ok(LevelWeights::new(self.frame.clone(), LevelParameters::from_parts(&self.shape, parts)))
     }
 
     /// Everything that the next step depends on.
@@ -182,7 +190,7 @@ impl<A: AutodiffBackend> LevelTrainer<A> {
     /// The device failed, or something of it is not finite: no later step could mend that.
     pub fn state(&self) -> Result<LevelState> {
         let values = self.parameters.clone().into_parts().into_iter().zip(&self.optimizer);
-        let parameters = LevelParameters::<()>::names(self.shape.blocks)
+        let parameters = LevelParameters::<()>::names(&self.shape)
             .into_iter()
             .zip(values)
             .map(|(name, (value, adam))| {
@@ -205,7 +213,7 @@ impl<A: AutodiffBackend> LevelTrainer<A> {
         let mut optimizer = Vec::with_capacity(self.optimizer.len());
         let mut values = Vec::with_capacity(self.optimizer.len());
         let present = self.parameters.clone().into_parts();
-        for (name, present) in LevelParameters::<()>::names(self.shape.blocks).into_iter().zip(present) {
+        for (name, present) in LevelParameters::<()>::names(&self.shape).into_iter().zip(present) {
             let fits = |state: &ParameterState| state.value.shape() == present.dims();
             let state = states.remove(&name).filter(fits).ok_or_else(|| {
                 Error::device(format!("the checkpoint has no parameter {name} of level {}", self.frame.tap))
@@ -215,15 +223,19 @@ impl<A: AutodiffBackend> LevelTrainer<A> {
             optimizer.push(Adam { first: tensor(&state.first), second: tensor(&state.second), updates: state.updates });
             values.push(tensor(&state.value));
         }
-        self.parameters = LevelParameters::from_parts(self.shape.blocks, values);
+        self.parameters = LevelParameters::from_parts(&self.shape, values);
         self.optimizer = optimizer;
         self.losses = state.losses;
         Ok(())
     }
 }
 
-/// Main centers apart from each other, offsets drawn at random, equal weights.
+/// Main centers apart from each other, offsets drawn at random, equal weights; or one center, which is 0.
 fn initial_mixture(recipe: &Recipe, level: usize, classes: usize, d: usize) -> MixtureParameters<Array2<f32>> {
+    if recipe.prior == Prior::Standard {
+        let (mu, dmu) = (Array2::zeros((1, d)), Array2::zeros((1, (recipe.centers - 1) * d)));
+        return MixtureParameters { mu, dmu, psi: Array2::zeros((1, 1)), psi_in: Array2::zeros((1, recipe.centers)) };
+    }
     let mut rng = stream(recipe.seed, Purpose::Centers, 0, level);
     MixtureParameters {
         mu: main_centers(classes, d, &mut rng),

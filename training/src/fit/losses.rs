@@ -29,6 +29,11 @@ pub struct LossWeights {
 }
 
 impl LossWeights {
+    /// Which losses count, in the order of [`Losses::NAMES`].
+    pub fn counted(&self) -> [bool; 5] {
+        [self.likelihood, self.information, self.entropy, self.intra, self.sigmoid].map(|weight| weight != 0.0)
+    }
+
     /// The weights of the first stage, in which the intra-class mixture does not take part.
     pub fn without_intra(self) -> Self {
         LossWeights { intra: 0.0, sigmoid: 0.0, ..self }

@@ -16,5 +16,5 @@ mod schedule;
 pub use checkpoint::Checkpoint;
 pub use device::Device;
 pub use losses::{LossWeights, Losses};
-pub use recipe::{HiddenWidth, Recipe};
+pub use recipe::{HiddenWidth, Prior, Recipe};
 pub use run::{Fitted, Outcome, Task, fit};

@@ -37,6 +37,29 @@ pub struct Recipe {
     pub betas: (f32, f32),
     /// Weight decay on the flow.
     pub weight_decay: f32,
+    /// What latents are to become.
+    #[serde(default, skip_serializing_if = "Prior::is_of_classes")]
+    pub prior: Prior,
+    /// Whether the subnets of every second block see the 3x3 positions around theirs (FastFlow).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub convolutional: bool,
+}
+
+/// What latents are to become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Prior {
+    /// The learned mixture of every class.
+    #[default]
+    Classes,
+    /// One standard Gaussian for all classes, which is not learned: likelihood is the only loss.
+    Standard,
+}
+
+impl Prior {
+    fn is_of_classes(&self) -> bool {
+        *self == Prior::Classes
+    }
 }
 
 impl Default for Recipe {
@@ -59,7 +82,28 @@ impl Default for Recipe {
             learning_rate: 1e-3,
             betas: (0.95, 0.99),
             weight_decay: 1e-4,
+            prior: Prior::Classes,
+            convolutional: false,
         }
+    }
+}
+
+impl Recipe {
+    /// A flow that was made for one product, with one standard Gaussian; its authors' sizes, but for the hidden width `hidden`.
+    fn of_one_gaussian(hidden: HiddenWidth) -> Self {
+        let losses = LossWeights { likelihood: 1.0, information: 0.0, entropy: 0.0, intra: 0.0, sigmoid: 0.0 };
+        Recipe { blocks: 8, hidden, centers: 2, losses, prior: Prior::Standard, ..Recipe::default() }
+    }
+
+    /// CFLOW (Gudovskiy et al., WACV 2022): coupling blocks that are told the position, by a code of 128 channels.
+    pub fn cflow() -> Self {
+        Recipe { code: 128, ..Self::of_one_gaussian(HiddenWidth::TwiceChannels) }
+    }
+
+    /// FastFlow (Yu et al., 2021): coupling blocks over the whole grid, whose layers are convolutions of 3x3 and 1x1 in turn; the hidden
+    /// layer is as wide as what goes into it.
+    pub fn fastflow() -> Self {
+        Recipe { code: 0, clamp: 2.0, convolutional: true, ..Self::of_one_gaussian(HiddenWidth::Paper) }
     }
 }
 
@@ -108,15 +152,19 @@ impl Recipe {
         let kept = channels - channels / 2;
         let hidden = match self.hidden {
             HiddenWidth::TwiceChannels => 2 * channels,
+            HiddenWidth::Paper if self.convolutional => kept,
             HiddenWidth::Paper => 2 * (kept + self.code),
             HiddenWidth::Fixed(hidden) => hidden,
         };
-        FlowShape { channels, code: self.code, hidden, blocks: self.blocks }
+        FlowShape { channels, code: self.code, hidden, blocks: self.blocks, convolutional: self.convolutional }
     }
 
     /// How many positions of an image on a grid of `grid` (rows, columns) go into a step.
     pub fn positions(&self, grid: (usize, usize)) -> usize {
         let all = grid.0 * grid.1;
+        if self.convolutional {
+            return all;
+        }
         ((self.positions_per_side * (all as f32).sqrt()).round() as usize).clamp(1, all)
     }
 }
@@ -127,7 +175,7 @@ impl Recipe {
 pub enum HiddenWidth {
     /// `2 D`: several times faster than the authors' width, at no cost that was measurable.
     TwiceChannels,
-    /// The authors' `2 (D1 + C)`.
+    /// The authors' `2 (D1 + C)`; FastFlow's is `D1`.
     Paper,
     /// This width on every level.
     Fixed(usize),

@@ -122,7 +122,7 @@ pub fn fit<A: AutodiffBackend>(task: &Task, device: &A::Device, stop: &AtomicBoo
             .par_iter_mut()
             .zip(levels)
             .try_for_each(|(trainer, features)| trainer.step(step, &schedule, features, &images, &labels))?;
-        progress.at(step + 1, || summary(&trainers));
+        progress.at(step + 1, || summary(&trainers, &task.recipe));
         let stopped = stop.load(Ordering::Relaxed) && step + 1 < schedule.steps;
         if stopped || saved.elapsed() >= task.checkpoint_every {
             snapshot(&trainers, run, step + 1)?.write(&task.checkpoint)?;
@@ -174,9 +174,10 @@ fn snapshot<A: AutodiffBackend>(trainers: &[LevelTrainer<A>], run: Digest, step:
     Ok(Checkpoint { run, step, levels: trainers.iter().map(LevelTrainer::state).collect::<Result<_>>()? })
 }
 
-/// The losses' means over the levels.
-fn summary<A: AutodiffBackend>(trainers: &[LevelTrainer<A>]) -> String {
+/// The means over the levels of those losses that count.
+fn summary<A: AutodiffBackend>(trainers: &[LevelTrainer<A>], recipe: &Recipe) -> String {
     let mean = |i: usize| trainers.iter().map(|trainer| trainer.losses()[i]).sum::<f32>() / trainers.len() as f32;
-    let parts = Losses::<f32>::NAMES.iter().enumerate().map(|(i, name)| format!("{name} {:.3}", mean(i)));
+    let counted = recipe.losses.counted().into_iter().enumerate().filter(|(_, counts)| *counts);
+    let parts = counted.map(|(i, _)| format!("{} {:.3}", Losses::<f32>::NAMES[i], mean(i)));
     parts.collect::<Vec<_>>().join("  ")
 }

@@ -56,13 +56,13 @@ impl LevelWeights {
         let d1 = self.mean.len().div_ceil(2);
         let half = |range: std::ops::Range<usize>| tensor2(&standardised.slice(s![.., range]).to_owned(), device);
         let positions = GridPositions::new(&(0..features.nrows()).collect::<Vec<_>>(), self.grid.1, device);
-        let code = self.blocks.first().map_or(0, |block| block.w1.nrows() - d1);
+        let code = self.code();
         let mixes = self.blocks.iter().map(|block| block.mix.clone()).collect::<Vec<_>>();
         let fixed = FixedParts::<B>::new(self.clamp, self.grid, code, &mixes, device);
         let blocks = self
             .blocks
             .iter()
-            .map(|block| block_parameters(block).map(|array| tensor2::<B>(&array, device)))
+            .map(|block| block_parameters(block, code).map(|array| tensor2::<B>(&array, device)))
             .collect::<Vec<_>>();
         let ([z1, z2], logdet) = forward(&blocks, &fixed, [half(0..d1), half(d1..self.mean.len())], &positions);
         let z = concatenate![Axis(1), array2(z1)?, array2(z2)?];
@@ -73,8 +73,13 @@ impl LevelWeights {
 fn block_weights(block: BlockParameters<Array2<f32>>, mix: Array2<f32>) -> BlockWeights {
     let row =
         |left: &Array2<f32>, right: &Array2<f32>| concatenate![Axis(1), left.view(), right.view()].row(0).to_owned();
+    let kept = block.gain1.ncols();
+    let side = if block.w1_features.nrows() == kept { 1 } else { 3 };
+    let code = block.w1_code.iter().flatten();
+    let first = std::iter::once(&block.w1_features).chain(code).map(|part| part.view()).collect::<Vec<_>>();
     BlockWeights {
-        w1: concatenate![Axis(0), block.w1_features, block.w1_columns, block.w1_rows],
+        side,
+        w1: concatenate(Axis(0), &first).expect("all parts lead to the hidden width"),
         b1: block.b1.row(0).to_owned(),
         w2: concatenate![Axis(1), block.w2_scale, block.w2_shift],
         b2: row(&block.b2_scale, &block.b2_shift),
@@ -84,17 +89,18 @@ fn block_weights(block: BlockParameters<Array2<f32>>, mix: Array2<f32>) -> Block
     }
 }
 
-fn block_parameters(block: &BlockWeights) -> BlockParameters<Array2<f32>> {
+fn block_parameters(block: &BlockWeights, code: usize) -> BlockParameters<Array2<f32>> {
     let d = block.scale.len();
     let (d1, d2) = (d.div_ceil(2), d / 2);
-    let half_code = (block.w1.nrows() - d1) / 2;
+    let seen = block.w1.nrows() - code;
+    let middle = seen + code / 2;
     let row =
         |values: &Array1<f32>, range: std::ops::Range<usize>| values.slice(s![range]).to_owned().insert_axis(Axis(0));
     let gains = block.scale.mapv(gain_of);
     BlockParameters {
-        w1_features: block.w1.slice(s![..d1, ..]).to_owned(),
-        w1_columns: block.w1.slice(s![d1..d1 + half_code, ..]).to_owned(),
-        w1_rows: block.w1.slice(s![d1 + half_code.., ..]).to_owned(),
+        w1_features: block.w1.slice(s![..seen, ..]).to_owned(),
+        w1_code: (code > 0)
+            .then(|| [block.w1.slice(s![seen..middle, ..]).to_owned(), block.w1.slice(s![middle.., ..]).to_owned()]),
         b1: row(&block.b1, 0..block.b1.len()),
         w2_scale: block.w2.slice(s![.., ..d2]).to_owned(),
         b2_scale: row(&block.b2, 0..d2),

@@ -1,6 +1,8 @@
 //! The flow's forward pass on burn tensors.
 
 use burn::tensor::backend::Backend;
+use burn::tensor::module::conv2d;
+use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Int, Tensor, TensorData, activation};
 use ndarray::{Array2, s};
 
@@ -17,10 +19,10 @@ const BETA: f64 = 0.5;
 pub struct FixedParts<B: Backend> {
     /// The clamp alpha of the log-scales.
     pub clamp: f32,
-    /// Code of every column `(w, C / 2)`.
-    columns: Tensor<B, 2>,
-    /// Code of every row `(h, C / 2)`.
-    rows: Tensor<B, 2>,
+    /// Rows and columns of the grid.
+    grid: (usize, usize),
+    /// Code of every column `(w, C / 2)` and of every row `(h, C / 2)`, where the flow is told the position.
+    code: Option<[Tensor<B, 2>; 2]>,
     /// One orthogonal matrix per block, cut where the split cuts the channels.
     mixes: Vec<[[Tensor<B, 2>; 2]; 2]>,
 }
@@ -28,7 +30,10 @@ pub struct FixedParts<B: Backend> {
 impl<B: Backend> FixedParts<B> {
     /// Moves the position code of a `grid` (rows, columns) and the blocks' orthogonal matrices `(D, D)` to the device.
     pub fn new(clamp: f32, grid: (usize, usize), code: usize, mixes: &[Array2<f32>], device: &B::Device) -> Self {
-        let code = PositionCode::new(grid.0, grid.1, code);
+        let coded = |code| {
+            let PositionCode { columns, rows } = PositionCode::new(grid.0, grid.1, code);
+            [columns, rows].map(|code| tensor2(&code, device))
+        };
         let quarters = |mix: &Array2<f32>| {
             let d1 = mix.nrows().div_ceil(2);
             let part = |rows: std::ops::Range<usize>, columns: std::ops::Range<usize>| {
@@ -37,12 +42,7 @@ impl<B: Backend> FixedParts<B> {
             let d = mix.nrows();
             [[part(0..d1, 0..d1), part(0..d1, d1..d)], [part(d1..d, 0..d1), part(d1..d, d1..d)]]
         };
-        FixedParts {
-            clamp,
-            columns: tensor2(&code.columns, device),
-            rows: tensor2(&code.rows, device),
-            mixes: mixes.iter().map(quarters).collect(),
-        }
+        FixedParts { clamp, grid, code: (code > 0).then(|| coded(code)), mixes: mixes.iter().map(quarters).collect() }
     }
 }
 
@@ -67,7 +67,7 @@ impl<B: Backend> GridPositions<B> {
 /// Rows of `D` channels as the split sees them: `(N, D1)` and `(N, D2)`.
 pub type Halves<B> = [Tensor<B, 2>; 2];
 
-/// Takes features to latents: the halves of z, and `log|det J|` `(N, 1)` summed over the channels.
+/// Takes features to latents, those of all positions of each image in order where the subnets see neighbours: the halves of z, and `log|det J|` `(N, 1)` summed over the channels.
 pub fn forward<B: Backend>(
     blocks: &[BlockParameters<Tensor<B, 2>>],
     fixed: &FixedParts<B>,
@@ -114,12 +114,32 @@ fn subnet<B: Backend>(
     x1: Tensor<B, 2>,
     positions: &GridPositions<B>,
 ) -> (Tensor<B, 2>, Tensor<B, 2>) {
-    let by_column = fixed.columns.clone().matmul(block.w1_columns.clone()) + block.b1.clone();
-    let by_row = fixed.rows.clone().matmul(block.w1_rows.clone());
-    let code = by_column.select(0, positions.columns.clone()) + by_row.select(0, positions.rows.clone());
-    let hidden = activation::relu(x1.matmul(block.w1_features.clone()) + code);
-    let layer = |w: &Tensor<B, 2>, b: &Tensor<B, 2>| hidden.clone().matmul(w.clone() * DAMPING) + b.clone() * DAMPING;
+    let bias = match (&fixed.code, &block.w1_code) {
+        (Some([columns, rows]), Some([w_columns, w_rows])) => {
+            let by_column = columns.clone().matmul(w_columns.clone()) + block.b1.clone();
+            let by_row = rows.clone().matmul(w_rows.clone());
+            by_column.select(0, positions.columns.clone()) + by_row.select(0, positions.rows.clone())
+        }
+        _ => block.b1.clone(),
+    };
+    let hidden = activation::relu(around(x1, &block.w1_features, fixed.grid) + bias);
+    let layer = |w: &Tensor<B, 2>, b: &Tensor<B, 2>| {
+        around(hidden.clone(), &(w.clone() * DAMPING), fixed.grid) + b.clone() * DAMPING
+    };
     (layer(&block.w2_scale, &block.b2_scale).tanh(), layer(&block.w2_shift, &block.b2_shift))
+}
+
+/// `x weights` `(N, H)`, where `weights` `(S * D, H)` are for the `S` positions around each: for one, a product; for 3x3, a convolution
+/// of every image's grid.
+fn around<B: Backend>(x: Tensor<B, 2>, weights: &Tensor<B, 2>, (h, w): (usize, usize)) -> Tensor<B, 2> {
+    let ([n, d], [rows, hidden]) = (x.dims(), weights.dims());
+    if rows == d {
+        return x.matmul(weights.clone());
+    }
+    let images = x.reshape([n / (h * w), h, w, d]).permute([0, 3, 1, 2]);
+    let kernel = weights.clone().reshape([3, 3, d, hidden]).permute([3, 2, 0, 1]);
+    let summed = conv2d(images, kernel, None, ConvOptions::new([1, 1], [1, 1], [1, 1], 1));
+    summed.permute([0, 2, 3, 1]).reshape([n, hidden])
 }
 
 /// `0.1 * softplus(gain)`: the scale that the global affine multiplies by.

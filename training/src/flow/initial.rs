@@ -12,15 +12,22 @@ use super::parameters::BlockParameters;
 pub struct FlowShape {
     /// Channels D.
     pub channels: usize,
-    /// Width C of the position code, a multiple of 4.
+    /// Width C of the position code, a multiple of 4; 0: the subnets are not told the position.
     pub code: usize,
     /// Hidden width H of the subnets.
     pub hidden: usize,
     /// Blocks K.
     pub blocks: usize,
+    /// Whether the subnets of every second block, the first among them, see the 3x3 positions around theirs.
+    pub convolutional: bool,
 }
 
 impl FlowShape {
+    /// The side of the square of positions that the layers of block number `block` see.
+    pub fn side(&self, block: usize) -> usize {
+        if self.convolutional && block.is_multiple_of(2) { 3 } else { 1 }
+    }
+
     /// Channels that a block passes unchanged.
     pub fn kept(&self) -> usize {
         self.channels - self.channels / 2
@@ -35,25 +42,25 @@ impl FlowShape {
 /// Draws the parameters of every block. Linear layers are uniform within `1 / sqrt(fan_in)`; the global affines start as
 /// the identity.
 pub fn initial_blocks(shape: &FlowShape, rng: &mut impl Rng) -> Vec<BlockParameters<Array2<f32>>> {
-    (0..shape.blocks).map(|_| initial_block(shape, rng)).collect()
+    (0..shape.blocks).map(|block| initial_block(shape, shape.side(block).pow(2), rng)).collect()
 }
 
-fn initial_block(shape: &FlowShape, rng: &mut impl Rng) -> BlockParameters<Array2<f32>> {
+/// A block whose layers see so many positions.
+fn initial_block(shape: &FlowShape, seen: usize, rng: &mut impl Rng) -> BlockParameters<Array2<f32>> {
     let (d1, d2, half, h) = (shape.kept(), shape.moved(), shape.code / 2, shape.hidden);
     let mut uniform = |rows: usize, columns: usize, fan_in: usize| {
         let bound = 1.0 / (fan_in as f32).sqrt();
         Array2::from_shape_simple_fn((rows, columns), || rng.random_range(-bound..bound))
     };
-    let fan_in = d1 + shape.code;
+    let (fan_in, second) = (seen * d1 + shape.code, seen * h);
     BlockParameters {
-        w1_features: uniform(d1, h, fan_in),
-        w1_columns: uniform(half, h, fan_in),
-        w1_rows: uniform(half, h, fan_in),
+        w1_features: uniform(seen * d1, h, fan_in),
+        w1_code: (shape.code > 0).then(|| [uniform(half, h, fan_in), uniform(half, h, fan_in)]),
         b1: uniform(1, h, fan_in),
-        w2_scale: uniform(h, d2, h),
-        b2_scale: uniform(1, d2, h),
-        w2_shift: uniform(h, d2, h),
-        b2_shift: uniform(1, d2, h),
+        w2_scale: uniform(second, d2, second),
+        b2_scale: uniform(1, d2, second),
+        w2_shift: uniform(second, d2, second),
+        b2_shift: uniform(1, d2, second),
         gain1: Array2::from_elem((1, d1), gain_of(1.0)),
         gain2: Array2::from_elem((1, d2), gain_of(1.0)),
         offset1: Array2::zeros((1, d1)),
@@ -103,7 +110,7 @@ mod tests {
 
     #[test]
     fn the_matrices_are_orthogonal_and_differ() {
-        let shape = FlowShape { channels: 33, code: 8, hidden: 4, blocks: 2 };
+        let shape = FlowShape { channels: 33, code: 8, hidden: 4, blocks: 2, convolutional: false };
         let matrices = orthogonal_matrices(&shape, &mut ChaCha8Rng::seed_from_u64(1));
         for matrix in &matrices {
             let product = matrix.dot(&matrix.t());

@@ -1,25 +1,26 @@
 //! What is learned of one level, generic over what stands in each parameter's place: a tensor, its gradient, its
 //! optimizer state. One fixed order and one name per parameter serve the optimizer and the checkpoints.
 
+use super::initial::FlowShape;
+
 /// The learned part of one flow block (see [`BlockWeights`](super::BlockWeights) for the mathematics).
 ///
 /// Matrices are kept in the pieces in which the forward pass uses them, so that it neither slices nor concatenates.
-/// `D1 = D - D / 2`, `D2 = D / 2`, `C` the position code's width, `H` the hidden width.
+/// `D1 = D - D / 2`, `D2 = D / 2`, `C` the position code's width, `H` the hidden width, `S` the positions that a layer sees: 1, or 3x3
+/// row by row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BlockParameters<T> {
-    /// `(D1, H)`: the first layer's part for the features that pass unchanged.
+    /// `(S * D1, H)`: the first layer's part for the features that pass unchanged.
     pub w1_features: T,
-    /// `(C / 2, H)`: its part for the position's column.
-    pub w1_columns: T,
-    /// `(C / 2, H)`: its part for the position's row.
-    pub w1_rows: T,
+    /// `(C / 2, H)` each: its parts for the position's column and for its row, where it is told the position.
+    pub w1_code: Option<[T; 2]>,
     /// `(1, H)`
     pub b1: T,
-    /// `(H, D2)`: the second layer's part for the log-scales.
+    /// `(S * H, D2)`: the second layer's part for the log-scales.
     pub w2_scale: T,
     /// `(1, D2)`
     pub b2_scale: T,
-    /// `(H, D2)`: the second layer's part for the shifts.
+    /// `(S * H, D2)`: the second layer's part for the shifts.
     pub w2_shift: T,
     /// `(1, D2)`
     pub b2_shift: T,
@@ -56,27 +57,15 @@ pub struct LevelParameters<T> {
 }
 
 impl<T> BlockParameters<T> {
-    /// The parameters' names, in the order of [`LevelParameters::into_parts`].
-    pub const NAMES: [&str; 12] = [
-        "w1_features",
-        "w1_columns",
-        "w1_rows",
-        "b1",
-        "w2_scale",
-        "b2_scale",
-        "w2_shift",
-        "b2_shift",
-        "gain1",
-        "gain2",
-        "offset1",
-        "offset2",
-    ];
+    /// The parameters' names, in the order of [`LevelParameters::into_parts`], of a block that is told the position if it is `coded`.
+    fn names(coded: bool) -> impl Iterator<Item = &'static str> {
+        let code: &[&str] = if coded { &["w1_columns", "w1_rows"] } else { &[] };
+        let others = ["b1", "w2_scale", "b2_scale", "w2_shift", "b2_shift", "gain1", "gain2", "offset1", "offset2"];
+        std::iter::once("w1_features").chain(code.iter().copied()).chain(others)
+    }
 
-    fn into_parts(self) -> [T; 12] {
-        [
-            self.w1_features,
-            self.w1_columns,
-            self.w1_rows,
+    fn into_parts(self) -> impl Iterator<Item = T> {
+        let others = [
             self.b1,
             self.w2_scale,
             self.b2_scale,
@@ -86,14 +75,14 @@ impl<T> BlockParameters<T> {
             self.gain2,
             self.offset1,
             self.offset2,
-        ]
+        ];
+        std::iter::once(self.w1_features).chain(self.w1_code.into_iter().flatten()).chain(others)
     }
 
-    fn from_parts(mut part: impl FnMut() -> T) -> Self {
+    fn from_parts(coded: bool, mut part: impl FnMut() -> T) -> Self {
         BlockParameters {
             w1_features: part(),
-            w1_columns: part(),
-            w1_rows: part(),
+            w1_code: coded.then(|| [part(), part()]),
             b1: part(),
             w2_scale: part(),
             b2_scale: part(),
@@ -119,36 +108,42 @@ impl<T> LevelParameters<T> {
         self.blocks.into_iter().flat_map(BlockParameters::into_parts).chain([mu, dmu, psi, psi_in]).collect()
     }
 
-    /// Puts together what [`LevelParameters::into_parts`] took apart, for a flow of `blocks` blocks.
+    /// Puts together what [`LevelParameters::into_parts`] took apart, for a flow of this shape.
     ///
     /// # Panics
     ///
     /// There are fewer parts than a level has.
-    pub fn from_parts(blocks: usize, parts: impl IntoIterator<Item = T>) -> Self {
+    pub fn from_parts(shape: &FlowShape, parts: impl IntoIterator<Item = T>) -> Self {
+        Self::assemble(shape.blocks, shape.code > 0, parts)
+    }
+
+    fn assemble(blocks: usize, coded: bool, parts: impl IntoIterator<Item = T>) -> Self {
         let mut parts = parts.into_iter();
         let mut part = || parts.next().expect("one part per parameter");
-        let blocks = (0..blocks).map(|_| BlockParameters::from_parts(&mut part)).collect();
+        let blocks = (0..blocks).map(|_| BlockParameters::from_parts(coded, &mut part)).collect();
         let mixture = MixtureParameters { mu: part(), dmu: part(), psi: part(), psi_in: part() };
         LevelParameters { blocks, mixture }
     }
 
     /// The name of every parameter, in the order of [`LevelParameters::into_parts`].
-    pub fn names(blocks: usize) -> Vec<String> {
-        let block_names = (0..blocks).flat_map(|k| BlockParameters::<T>::NAMES.map(|name| format!("block.{k}.{name}")));
-        block_names.chain(MixtureParameters::<T>::NAMES.map(|name| format!("mixture.{name}"))).collect()
+    pub fn names(shape: &FlowShape) -> Vec<String> {
+        let of_block = |k| BlockParameters::<T>::names(shape.code > 0).map(move |name| format!("block.{k}.{name}"));
+        let mixture = MixtureParameters::<T>::NAMES.map(|name| format!("mixture.{name}"));
+        (0..shape.blocks).flat_map(of_block).chain(mixture).collect()
     }
 
     /// The same level with every parameter replaced by what `f` makes of it.
     pub fn map<U>(self, f: impl FnMut(T) -> U) -> LevelParameters<U> {
-        let blocks = self.blocks.len();
-        LevelParameters::from_parts(blocks, self.into_parts().into_iter().map(f))
+        let (blocks, coded) = (self.blocks.len(), self.blocks.iter().any(|block| block.w1_code.is_some()));
+        LevelParameters::assemble(blocks, coded, self.into_parts().into_iter().map(f))
     }
 }
 
 impl<T> BlockParameters<T> {
     /// The same block with every parameter replaced by what `f` makes of it.
     pub fn map<U>(self, f: impl FnMut(T) -> U) -> BlockParameters<U> {
-        let mut parts = self.into_parts().into_iter().map(f);
-        BlockParameters::from_parts(|| parts.next().expect("both have the same parameters"))
+        let coded = self.w1_code.is_some();
+        let mut parts = self.into_parts().map(f);
+        BlockParameters::from_parts(coded, || parts.next().expect("both have the same parameters"))
     }
 }

@@ -24,10 +24,15 @@ pub struct LevelWeights {
 }
 
 impl LevelWeights {
+    /// The width C of the position code; 0 where the flow is not told the position.
+    pub fn code(&self) -> usize {
+        self.blocks.first().map_or(0, |block| block.w1.nrows() - block.side.pow(2) * self.mean.len().div_ceil(2))
+    }
+
     /// The name of a part in which a value is NaN or infinite.
     pub fn not_finite(&self) -> Option<&'static str> {
         let of_blocks = self.blocks.iter().flat_map(|block| {
-            let BlockWeights { w1, b1, w2, b2, scale, offset, mix } = block;
+            let BlockWeights { w1, b1, w2, b2, scale, offset, mix, .. } = block;
             [
                 ("w1", all_finite(w1)),
                 ("b1", all_finite(b1)),
@@ -67,11 +72,14 @@ pub(crate) fn all_finite<'v>(values: impl IntoIterator<Item = &'v f32>) -> bool 
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct BlockWeights {
-    /// `(D1 + C, H)`; rows `D1..D1 + C/2` take the code's columns half, the rest its rows half.
+    /// The side of the square of positions that both layers see, 1 or 3: beyond the grid's edges all is 0.
+    pub side: usize,
+    /// `(S * D1 + C, H)`, `S = side * side` positions row by row; of the last `C` rows the first half takes the code's columns half, the
+    /// rest its rows half.
     pub w1: Array2<f32>,
     /// `(H)`
     pub b1: Array1<f32>,
-    /// `(H, 2 * D2)`; columns `..D2` give `a_s`, the rest `a_t`.
+    /// `(S * H, 2 * D2)`; columns `..D2` give `a_s`, the rest `a_t`.
     pub w2: Array2<f32>,
     /// `(2 * D2)`
     pub b2: Array1<f32>,

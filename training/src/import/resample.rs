@@ -1,4 +1,4 @@
-//! `Resize` and `Pad` as products with constant matrices, and `Expand` as one with ones.
+//! `Resize` and `Pad` as products with constant matrices, and `Expand` as what it does.
 //!
 //! The first two are linear along rows and columns, and so they are two matrix products, which all runtimes compute alike: of `Resize` they know
 //! different coordinates. The operators themselves are not let into a bundle, since their output's size is a value of the file.
@@ -8,7 +8,7 @@ use ndarray::Array2;
 use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto};
 
 use super::fixed::Known;
-use crate::onnx::GraphWriter;
+use crate::onnx::{GraphWriter, int};
 
 /// A side that is longer than this is no image.
 const LONGEST: usize = 8192;
@@ -20,11 +20,12 @@ const LONGEST: usize = 8192;
 /// One of them does what no matrix can say, or its sizes are not known before there is an image.
 pub(super) fn replace(origin: &str, graph: &mut GraphProto, known: &Known) -> Result<()> {
     let mut written = GraphWriter::default();
-    for node in std::mem::take(&mut graph.node) {
+    let nodes = std::mem::take(&mut graph.node);
+    for node in nodes.iter().cloned() {
         let matrices = match node.op_type.as_str() {
             "Resize" => Sides::of(&node, known).and_then(|sides| resized(&node, known, sides)),
             "Pad" => Sides::of(&node, known).and_then(|sides| padded(&node, known, sides)),
-            "Expand" => match expand(&mut written, &node, known) {
+            "Expand" => match expand(&mut written, &node, &nodes, known) {
                 Ok(()) => continue,
                 Err(why) => Err(why),
             },
@@ -66,21 +67,40 @@ fn multiply(
     };
 }
 
-/// Writes an `Expand` of floats as a product with ones along the axes that grow.
-fn expand(graph: &mut GraphWriter, node: &NodeProto, known: &Known) -> Result<(), String> {
+/// Operators that broadcast what they read by themselves.
+const BROADCASTING: [&str; 6] = ["Add", "Sub", "Mul", "Div", "Max", "Min"];
+
+/// Writes an `Expand` as copies side by side, or as nothing where all that read it broadcast by themselves.
+fn expand(graph: &mut GraphWriter, node: &NodeProto, readers: &[NodeProto], known: &Known) -> Result<(), String> {
     let shape = |name: Option<&String>| {
         let shape = name.and_then(|name| known.shapes.get(name));
         shape.ok_or_else(|| "its sizes are not known before there is an image".to_owned())
     };
     let (from, to) = (shape(node.input.first())?, shape(node.output.first())?);
+    let output = &node.output[0];
+    let broadcasts = |reader: &NodeProto| {
+        let others = reader.input.iter().filter(|input| *input != output);
+        BROADCASTING.contains(&reader.op_type.as_str())
+            && others.clone().any(|other| known.shapes.get(other) == Some(to))
+    };
+    if readers.iter().filter(|reader| reader.input.contains(output)).all(broadcasts) {
+        graph.op("Identity", &[&node.input[0]], output.clone());
+        return Ok(());
+    }
     // Shapes are aligned at their ends.
     let new = to.len().saturating_sub(from.len());
-    let grows = |axis: usize| axis < new || from[axis - new] != to[axis];
-    let sides = to.iter().enumerate().map(|(axis, &side)| if grows(axis) { side } else { 1 }).collect::<Vec<_>>();
-    let count = sides.iter().try_fold(1usize, |count, side| count.checked_mul(*side)).filter(|&n| n <= LONGEST);
-    let count = count.ok_or_else(|| format!("it takes {from:?} to {to:?}: that is too far"))?;
-    let ones = graph.f32(format!("{}.ones", node.output[0]), &sides, &vec![1.0; count]);
-    graph.op("Mul", &[&node.input[0], &ones], node.output[0].clone());
+    let mut sides = vec![1; new];
+    sides.extend(from);
+    let shape = graph.i64(format!("{output}.sides"), &sides.iter().map(|&side| side as i64).collect::<Vec<_>>());
+    let mut tensor = graph.op("Reshape", &[&node.input[0], &shape], format!("{output}.axes"));
+    for axis in (0..to.len()).filter(|&axis| sides[axis] != to[axis]) {
+        if to[axis] > LONGEST {
+            return Err(format!("it takes {from:?} to {to:?}: that is too far"));
+        }
+        let copies = vec![tensor.as_str(); to[axis]];
+        tensor = graph.op_with("Concat", &copies, format!("{output}.along.{axis}"), vec![int("axis", axis as i64)]);
+    }
+    graph.op("Identity", &[&tensor], output.clone());
     Ok(())
 }
 

@@ -101,7 +101,7 @@ fn resampling_becomes_products_that_give_what_the_operators_do() {
         let pads = graph.i64("pads", &[0, 0, 2, 1, 0, 0, 3, 4]);
         graph.op_with("Pad", &["coarse", &pads], "map", vec![word("mode", mode)]);
     }
-    let cases: [(&str, Write); 10] = [
+    let cases: [(&str, Write); 11] = [
         ("linear, half_pixel", |g| {
             let sizes = to_whole(g);
             resize(g, &["", &sizes], "linear", "half_pixel", "floor");
@@ -136,6 +136,13 @@ fn resampling_becomes_products_that_give_what_the_operators_do() {
             let (to, axes) = (g.i64("to", &[1, 4, 8, 12]), g.i64("axes", &[1]));
             let four = g.op("Expand", &["coarse", &to], "four");
             g.op("ReduceSum", &[&four, &axes], "map");
+        }),
+        ("expand what is broadcast", |g| {
+            let axes = g.i64("axes", &[2, 3]);
+            let sum = g.op("ReduceSum", &["coarse", &axes], "sum");
+            let to = g.i64("to", &[1, 1, 8, 12]);
+            let wide = g.op("Expand", &[&sum, &to], "wide");
+            g.op("Div", &["coarse", &wide], "map");
         }),
         ("pad, edge", |g| pad(g, "edge")),
         ("pad, constant", |g| pad(g, "constant")),

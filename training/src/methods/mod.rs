@@ -3,6 +3,7 @@
 //! A method says which levels the network has and what a score's distances are measured from; what is usual of these distances
 //! is measured alike for all of them when the bundle is written ([`crate::export`]).
 
+mod flows;
 mod hgad;
 mod joined;
 mod memory;
@@ -16,6 +17,7 @@ use ::hgad::{Error, Result};
 use crate::export::{Join, NetworkLevel};
 use crate::features::Features;
 
+pub use flows::OneGaussian;
 pub use hgad::Hgad;
 pub use memory::Memory;
 pub use padim::Padim;
