@@ -137,7 +137,16 @@ fn small_classifier() -> Vec<u8> {
 }
 
 fn task<'t>(features: &'t Features, checkpoint: PathBuf, resume: bool) -> Task<'t> {
-    let recipe = Recipe { seed: 5, epochs: 10, blocks: 3, hidden: HiddenWidth::Fixed(10), ..Recipe::default() };
+    task_of(Recipe::default(), features, checkpoint, resume)
+}
+
+/// HGAD's flows, CFLOW's and FastFlow's, which see neighbouring positions.
+fn recipes() -> [(&'static str, Recipe); 3] {
+    [("hgad", Recipe::default()), ("cflow", Recipe::cflow()), ("fastflow", Recipe::fastflow())]
+}
+
+fn task_of<'t>(recipe: Recipe, features: &'t Features, checkpoint: PathBuf, resume: bool) -> Task<'t> {
+    let recipe = Recipe { seed: 5, epochs: 10, blocks: 3, hidden: HiddenWidth::Fixed(10), ..recipe };
     let labels = (0..2).flat_map(|class| std::iter::repeat_n(class, 12)).collect();
     let checkpoint_every = Duration::from_secs(3600);
     Task { recipe, features, labels, classes: 2, checkpoint, checkpoint_every, resume }
@@ -159,34 +168,37 @@ fn the_bundle_under_tract_computes_what_the_trainer_computes() {
     let line = Line::new();
     let backbone = line.backbone();
     let features = line.features(&backbone);
-    let fitted =
-        finished(Device::Cpu.fit(&task(&features, line.path("checkpoint"), false), &AtomicBool::new(false)).unwrap());
-    assert_eq!(fitted.steps, 30);
-    let exported = export_bundle(ExportRequest {
-        backbone: &backbone,
-        levels: &fitted.levels.iter().cloned().map(NetworkLevel::from).collect::<Vec<_>>(),
-        join: None,
-        classes: &PRODUCTS.map(str::to_owned),
-        trained_on: &PRODUCTS.map(|product| images(line.good(product, HoldOut::Kept(4)))),
-        normals: &PRODUCTS.map(|product| line.good(product, HoldOut::Held(4))),
-        precision: Precision::F32,
-        distance: Distance::Centers,
-        training: &toml::Table::new(),
-        out: &line.path("model"),
-    })
-    .unwrap();
+    for (name, recipe) in recipes() {
+        let task = task_of(recipe, &features, line.path(&format!("{name}.checkpoint")), false);
+        let fitted = finished(Device::Cpu.fit(&task, &AtomicBool::new(false)).unwrap());
+        assert_eq!(fitted.steps, 30);
+        let exported = export_bundle(ExportRequest {
+            backbone: &backbone,
+            levels: &fitted.levels.iter().cloned().map(NetworkLevel::from).collect::<Vec<_>>(),
+            join: None,
+            classes: &PRODUCTS.map(str::to_owned),
+            trained_on: &PRODUCTS.map(|product| images(line.good(product, HoldOut::Kept(4)))),
+            normals: &PRODUCTS.map(|product| line.good(product, HoldOut::Held(4))),
+            precision: Precision::F32,
+            distance: Distance::Centers,
+            training: &toml::Table::new(),
+            out: &line.path("model"),
+        })
+        .unwrap();
 
-    let mut inspector = Inspector::new(&exported.bundle).unwrap();
-    let trained = PRODUCTS.iter().flat_map(|product| line.good(product, HoldOut::Kept(4)));
-    for (i, path) in trained.enumerate() {
-        let latents = inspector.latents(&dataset::read_rgb(&path).unwrap()).unwrap();
-        for (l, level) in fitted.levels.iter().enumerate() {
-            let (z, logdet) = level.latents::<Flex>(features.levels[l].image(i), &Default::default()).unwrap();
-            let (d, h, w) = latents.z[l].dim();
-            let by_position = latents.z[l].view().into_shape_with_order((d, h * w)).unwrap();
-            let z_error = largest_difference(by_position.t(), &z);
-            let logdet_error = largest_difference(&latents.logdet[l], &logdet);
-            assert!(z_error < 1e-4 && logdet_error < 1e-4, "{}: z {z_error}, log-det {logdet_error}", level.tap);
+        let mut inspector = Inspector::new(&exported.bundle).unwrap();
+        let trained = PRODUCTS.iter().flat_map(|product| line.good(product, HoldOut::Kept(4)));
+        for (i, path) in trained.enumerate() {
+            let latents = inspector.latents(&dataset::read_rgb(&path).unwrap()).unwrap();
+            for (l, level) in fitted.levels.iter().enumerate() {
+                let (z, logdet) = level.latents::<Flex>(features.levels[l].image(i), &Default::default()).unwrap();
+                let (d, h, w) = latents.z[l].dim();
+                let by_position = latents.z[l].view().into_shape_with_order((d, h * w)).unwrap();
+                let z_error = largest_difference(by_position.t(), &z);
+                let logdet_error = largest_difference(&latents.logdet[l], &logdet);
+                let tap = &level.tap;
+                assert!(z_error < 1e-4 && logdet_error < 1e-4, "{name}, {tap}: z {z_error}, log-det {logdet_error}");
+            }
         }
     }
 }
@@ -197,26 +209,29 @@ fn a_run_that_was_interrupted_ends_as_one_that_was_not() {
     let backbone = line.backbone();
     let features = line.features(&backbone);
     let quiet = AtomicBool::new(false);
-    let whole = finished(Device::Cpu.fit(&task(&features, line.path("whole"), false), &quiet).unwrap());
+    for (name, recipe) in recipes() {
+        let (at_once, in_pieces) = (line.path(&format!("{name}-whole")), line.path(&format!("{name}-pieces")));
+        let task = |place: &Path, resume| task_of(recipe, &features, place.to_owned(), resume);
+        let whole = finished(Device::Cpu.fit(&task(&at_once, false), &quiet).unwrap());
 
-    // A raised flag ends each run after one step; the stages change after the third.
-    let raised = AtomicBool::new(true);
-    for expected in 1..=5 {
-        let task = task(&features, line.path("pieces"), expected > 1);
-        match Device::Cpu.fit(&task, &raised).unwrap() {
-            Outcome::Interrupted { step, steps } => assert_eq!((step, steps), (expected, 30)),
-            Outcome::Finished(_) => panic!("finished although it was asked to stop"),
+        // A raised flag ends each run after one step; the stages change after the third.
+        let raised = AtomicBool::new(true);
+        for expected in 1..=5 {
+            match Device::Cpu.fit(&task(&in_pieces, expected > 1), &raised).unwrap() {
+                Outcome::Interrupted { step, steps } => assert_eq!((step, steps), (expected, 30), "{name}"),
+                Outcome::Finished(_) => panic!("{name} finished although it was asked to stop"),
+            }
         }
-    }
-    let pieces = finished(Device::Cpu.fit(&task(&features, line.path("pieces"), true), &quiet).unwrap());
-    assert_eq!(whole.levels, pieces.levels);
-    assert_eq!(whole.losses, pieces.losses);
+        let pieces = finished(Device::Cpu.fit(&task(&in_pieces, true), &quiet).unwrap());
+        assert_eq!(whole.levels, pieces.levels, "{name}");
+        assert_eq!(whole.losses, pieces.losses, "{name}");
 
-    let mut other = task(&features, line.path("pieces"), true);
-    other.recipe.seed += 1;
-    let refused = Device::Cpu.fit(&other, &quiet).err().unwrap();
-    assert_eq!(refused.kind().exit_code(), 2);
-    assert!(refused.to_string().contains("another run"), "{refused}");
+        let mut other = task(&in_pieces, true);
+        other.recipe.seed += 1;
+        let refused = Device::Cpu.fit(&other, &quiet).err().unwrap();
+        assert_eq!(refused.kind().exit_code(), 2);
+        assert!(refused.to_string().contains("another run"), "{refused}");
+    }
 }
 
 #[test]
@@ -339,20 +354,28 @@ fn method(line: &Line, name: &str, more: &[&str]) -> (ExitStatus, String, String
 #[test]
 fn every_method_writes_a_bundle_that_scores_what_it_has_not_seen() {
     let line = Line::new();
-    let cases: [(&str, &[&str], Distance, usize); 3] = [
-        ("padim", &[], Distance::Cells, 14),
-        ("padim", &["--channels", "9"], Distance::Cells, 9),
-        ("memory", &["--remember", "40"], Distance::Centers, 14),
+    let short = ["--blocks", "2", "--epochs", "40"];
+    let joined = [&short[..], &["--distance", "cells"]].concat();
+    let cases: [(&str, &[&str], Distance, Option<usize>); 6] = [
+        ("padim", &[], Distance::Cells, Some(14)),
+        ("padim", &["--channels", "9"], Distance::Cells, Some(9)),
+        ("memory", &["--remember", "40"], Distance::Centers, Some(14)),
+        ("cflow", &joined, Distance::Cells, Some(14)),
+        ("cflow", &short, Distance::Centers, None),
+        ("fastflow", &short, Distance::Centers, None),
     ];
-    for (name, more, distance, channels) in cases {
+    for (name, more, distance, joined) in cases {
         let (status, out, errors) = method(&line, name, more);
         assert!(status.success(), "{name}: {errors}");
-        assert!(out.contains("fine+coarse on 4x4") && out.contains("hgad calibrate"), "{out}");
+        assert_eq!(out.contains("fine+coarse on 4x4"), joined.is_some(), "{out}");
+        assert!(out.contains("hgad calibrate"), "{out}");
         let bundle = hgad::bundle::Bundle::open(&line.path(name)).unwrap();
         assert_eq!(bundle.manifest.training["method"].as_str(), Some(name));
         assert_eq!(bundle.manifest.distance, distance);
-        let level = &bundle.manifest.levels[0];
-        assert_eq!((level.channels, level.height, level.width), (channels, 4, 4));
+        match (joined, bundle.manifest.levels.as_slice()) {
+            (Some(channels), [level]) => assert_eq!((level.channels, level.height, level.width), (channels, 4, 4)),
+            (joined, levels) => assert_eq!((joined, levels.len()), (None, 2)),
+        }
         let mut inspector = Inspector::new(&bundle).unwrap();
         inspector.check_parity(&bundle).unwrap();
         let mut score = |class: usize, image: &RgbImage| {
@@ -429,16 +452,19 @@ fn methods_are_compared_on_the_same_parts() {
 #[test]
 fn an_option_of_another_method_is_refused() {
     let line = Line::new();
-    let cases: [(&str, &[&str], &str); 9] = [
+    let cases: [(&str, &[&str], &str); 12] = [
+        ("cflow", &["--lambda2", "3"], "a hyperparameter of the mixture would change nothing with --method cflow"),
+        ("fastflow", &["--positions-per-side", "3"], "leave it away, or give --method hgad or cflow"),
+        ("fastflow", &["--remember", "3"], "--remember would change nothing with --method fastflow"),
         ("hgad", &["--channels", "9"], "--channels would change nothing with --method hgad"),
         ("hgad", &["--remember", "9"], "give --method memory"),
         ("padim", &["--remember", "9"], "--remember would change nothing with --method padim"),
         ("padim", &["--epochs", "3"], "hyperparameters would change nothing with --method padim"),
-        ("memory", &["--distance", "cells"], "leave it away, or give --method hgad"),
+        ("memory", &["--distance", "cells"], "leave it away, or give --method hgad or cflow or fastflow"),
         ("memory", &["--resume"], "--resume would change nothing"),
         ("padim", &["--channels", "0"], "whole number from 1"),
         ("memory", &["--remember", "193"], "192 feature vectors, fewer than the 193 to remember"),
-        ("patchcore", &[], "possible values: hgad, padim, memory"),
+        ("patchcore", &[], "possible values: hgad, padim, memory, cflow, fastflow"),
     ];
     for (name, more, said) in cases {
         let (status, _, errors) = method(&line, name, more);

@@ -60,14 +60,6 @@ impl NetworkLevel {
         }
     }
 
-    /// Its mixture, to be changed.
-    pub(crate) fn centers_mut(&mut self) -> &mut LevelCenters {
-        match self {
-            NetworkLevel::Flow(flow) => &mut flow.centers,
-            NetworkLevel::Features(features) => &mut features.centers,
-        }
-    }
-
     /// The tap that it reads.
     ///
     /// # Errors

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use burn::tensor::Tensor;
 use burn::tensor::backend::AutodiffBackend;
+use hgad::bundle::LevelCenters;
 use hgad::{Error, Result};
-use ndarray::{Array2, s};
+use ndarray::{Array1, Array2, Array3, s};
 use rand::Rng;
 use rand::seq::index::sample;
 
@@ -24,6 +25,7 @@ use crate::flow::{
 /// One level's flow and mixture in training, on the autodiff backend `A`.
 pub struct LevelTrainer<A: AutodiffBackend> {
     level: usize,
+    classes: usize,
     recipe: Recipe,
     shape: FlowShape,
     frame: LevelFrame,
@@ -59,6 +61,7 @@ impl<A: AutodiffBackend> LevelTrainer<A> {
         let optimizer = parameters.clone().into_parts().iter().map(Adam::new).collect();
         LevelTrainer {
             level,
+            classes,
             recipe: *recipe,
             shape,
             fixed: FixedParts::new(recipe.clamp, frame.grid, recipe.code, &frame.mixes, device),
@@ -180,7 +183,11 @@ impl<A: AutodiffBackend> LevelTrainer<A> {
         let names = LevelParameters::<()>::names(&self.shape);
         let parts = names.iter().zip(self.parameters.clone().into_parts());
         let parts = parts.map(|(name, value)| self.read_back(name, value)).collect::<Result<Vec<_>>>()?;
-        Ok(LevelWeights::new(self.frame.clone(), LevelParameters::from_parts(&self.shape, parts)))
+        let mut weights = LevelWeights::new(self.frame.clone(), LevelParameters::from_parts(&self.shape, parts));
+        if self.recipe.prior == Prior::Standard {
+            weights.centers = one_gaussian(self.classes, self.shape.channels);
+        }
+        Ok(weights)
     }
 
     /// Everything that the next step depends on.
@@ -227,6 +234,16 @@ impl<A: AutodiffBackend> LevelTrainer<A> {
         self.optimizer = optimizer;
         self.losses = state.losses;
         Ok(())
+    }
+}
+
+/// The standard Gaussian as the mixture of every class.
+fn one_gaussian(classes: usize, d: usize) -> LevelCenters {
+    LevelCenters {
+        mu: Array2::zeros((classes, d)),
+        dmu: Array3::zeros((classes, 0, d)),
+        psi: Array1::zeros(classes),
+        psi_in: Array2::zeros((classes, 1)),
     }
 }
 

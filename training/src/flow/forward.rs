@@ -1,8 +1,6 @@
 //! The flow's forward pass on burn tensors.
 
 use burn::tensor::backend::Backend;
-use burn::tensor::module::conv2d;
-use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Int, Tensor, TensorData, activation};
 use ndarray::{Array2, s};
 
@@ -122,24 +120,28 @@ fn subnet<B: Backend>(
         }
         _ => block.b1.clone(),
     };
-    let hidden = activation::relu(around(x1, &block.w1_features, fixed.grid) + bias);
-    let layer = |w: &Tensor<B, 2>, b: &Tensor<B, 2>| {
-        around(hidden.clone(), &(w.clone() * DAMPING), fixed.grid) + b.clone() * DAMPING
-    };
+    let hidden = activation::relu(seen_by(&block.w1_features, x1, fixed.grid).matmul(block.w1_features.clone()) + bias);
+    let hidden = seen_by(&block.w2_scale, hidden, fixed.grid);
+    let layer = |w: &Tensor<B, 2>, b: &Tensor<B, 2>| hidden.clone().matmul(w.clone() * DAMPING) + b.clone() * DAMPING;
     (layer(&block.w2_scale, &block.b2_scale).tanh(), layer(&block.w2_shift, &block.b2_shift))
 }
 
-/// `x weights` `(N, H)`, where `weights` `(S * D, H)` are for the `S` positions around each: for one, a product; for 3x3, a convolution
-/// of every image's grid.
-fn around<B: Backend>(x: Tensor<B, 2>, weights: &Tensor<B, 2>, (h, w): (usize, usize)) -> Tensor<B, 2> {
-    let ([n, d], [rows, hidden]) = (x.dims(), weights.dims());
-    if rows == d {
-        return x.matmul(weights.clone());
-    }
-    let images = x.reshape([n / (h * w), h, w, d]).permute([0, 3, 1, 2]);
-    let kernel = weights.clone().reshape([3, 3, d, hidden]).permute([3, 2, 0, 1]);
-    let summed = conv2d(images, kernel, None, ConvOptions::new([1, 1], [1, 1], [1, 1], 1));
-    summed.permute([0, 2, 3, 1]).reshape([n, hidden])
+/// What a layer with `weights` `(S * D, H)` sees at every position of `x` `(N, D)`: itself, or the 3x3 of its image's grid, with 0 beyond
+/// the edges.
+fn seen_by<B: Backend>(weights: &Tensor<B, 2>, x: Tensor<B, 2>, grid: (usize, usize)) -> Tensor<B, 2> {
+    if weights.dims()[0] == x.dims()[1] { x } else { neighbours(x, grid) }
+}
+
+/// The 3x3 positions around each, side by side and row by row `(N, 9 * D)`.
+fn neighbours<B: Backend>(x: Tensor<B, 2>, (h, w): (usize, usize)) -> Tensor<B, 2> {
+    let ([n, d], device) = (x.dims(), x.device());
+    let images = n / (h * w);
+    let row = Tensor::<B, 4>::zeros([images, 1, w, d], &device);
+    let column = Tensor::<B, 4>::zeros([images, h + 2, 1, d], &device);
+    let padded = Tensor::cat(vec![row.clone(), x.reshape([images, h, w, d]), row], 1);
+    let padded = Tensor::cat(vec![column.clone(), padded, column], 2);
+    let shifted = |(y, x): (usize, usize)| padded.clone().slice([0..images, y..y + h, x..x + w, 0..d]).reshape([n, d]);
+    Tensor::cat((0..9).map(|place| shifted((place / 3, place % 3))).collect(), 1)
 }
 
 /// `0.1 * softplus(gain)`: the scale that the global affine multiplies by.

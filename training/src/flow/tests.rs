@@ -90,7 +90,9 @@ fn the_log_determinant_of_a_convolutional_flow_is_that_of_its_whole_grid() {
             features[[place / channels, place % channels]] += shift * level.std[place % channels];
             level.latents::<Flex>(features.view(), &device).unwrap()
         };
-        let slope = |place| ((z(place, STEP).0 - z(place, -STEP).0).mapv(f64::from) / f64::from(2.0 * STEP)).into_raw_vec_and_offset().0;
+        let slope = |place| {
+            ((z(place, STEP).0 - z(place, -STEP).0).mapv(f64::from) / f64::from(2.0 * STEP)).into_raw_vec_and_offset().0
+        };
         let slopes = (0..n).map(slope).collect::<Vec<_>>();
         let numerical = log_abs_determinant(Array2::from_shape_fn((n, n), |(i, j)| slopes[j][i]));
         let logdet = z(0, 0.0).1.iter().map(|value| f64::from(*value)).sum::<f64>();

@@ -1,8 +1,7 @@
 //! FastFlow and CFLOW: flows to one standard Gaussian, trained like HGAD's.
 
 use ::hgad::Result;
-use ::hgad::bundle::{Distance, LevelCenters};
-use ndarray::{Array1, Array2, Array3};
+use ::hgad::bundle::Distance;
 
 use super::{Hgad, Learned, Lesson, Method, Outcome};
 
@@ -24,24 +23,15 @@ impl Method for OneGaussian {
     /// As [`Device::fit`](crate::fit::Device::fit).
     fn learn(&self, lesson: &Lesson) -> Result<Outcome> {
         Ok(match self.flows.learn(lesson)? {
-            Outcome::Learned(learned) => Outcome::Learned(Box::new(self.named(*learned, lesson.classes))),
+            Outcome::Learned(learned) => Outcome::Learned(Box::new(self.named(*learned))),
             interrupted => interrupted,
         })
     }
 }
 
 impl OneGaussian {
-    /// What was learned, under its own name, with the one center for every class.
-    fn named(&self, mut learned: Learned, classes: usize) -> Learned {
-        for level in &mut learned.levels {
-            let channels = level.channels();
-            *level.centers_mut() = LevelCenters {
-                mu: Array2::zeros((classes, channels)),
-                dmu: Array3::zeros((classes, 0, channels)),
-                psi: Array1::zeros(classes),
-                psi_in: Array2::zeros((classes, 1)),
-            };
-        }
+    /// What was learned, under its own name.
+    fn named(&self, mut learned: Learned) -> Learned {
         learned.told.insert("method".to_owned(), self.name.into());
         // Likelihood is the only loss.
         learned.figures.truncate(1);
