@@ -145,7 +145,7 @@ fn suggested(source: &Source) -> Normalise {
     let constants = source.constants.iter().filter(|constant| operands.contains(&&constant.name));
     let largest = constants.filter_map(crate::onnx::floats).flatten().fold(0f32, |most, value| most.max(value.abs()));
     // Means of 0..255 are about a hundred; a factor of 1/255 in front comes from there, too.
-    if largest > 2.0 || largest < 0.01 { Normalise::None } else { Normalise::Unit }
+    if (0.01..=2.0).contains(&largest) { Normalise::Unit } else { Normalise::None }
 }
 
 /// The names of the outputs to take, the map first.
