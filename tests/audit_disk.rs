@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hgad::audit::{
-    AuditLog, Kind, PartContext, Query, Range, Removed, RunStart, Stored, Trust, Verified, files, read_picture, verify,
+    AuditLog, Kind, PartContext, Query, Removed, RunStart, Stored, Trust, Verified, files, read_picture, verify,
 };
 use hgad::camera::Frame;
 use hgad::config::{AuditConfig, PicturesConfig, RotationConfig, SyncPolicy};
@@ -485,7 +485,7 @@ fn whatever_moment_the_power_goes_the_log_tells_who_removed_a_picture() {
         lose_names(folder.path(), &shim.names, &mut random);
         lose_power(folder.path(), &shim.notes, &mut random);
         check(&log);
-        let removed = Removed::of(&log, &pictures, Range::default()).unwrap();
+        let removed = Removed::of(&log, &pictures, &Query::default()).unwrap();
         Query::of_kind(Kind::Part.as_str())
             .each_part(&log, |part, run| {
                 let Some(picture) = part.picture.as_ref().filter(|picture| picture.file.is_some()) else {
@@ -497,7 +497,7 @@ fn whatever_moment_the_power_goes_the_log_tells_who_removed_a_picture() {
                     Stored::Whole(_) => there += 1,
                     Stored::Gone(why) => {
                         gone += 1;
-                        let is_told = removed.explains(picture, part.verdict.as_deref());
+                        let is_told = removed.explains(part);
                         assert!(is_told, "power cut {cut}: {why}, and the log does not tell who removed it ({run:?})");
                     }
                     other => panic!("power cut {cut}: {other:?}"),

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::path::Path;
 
+use jiff::Timestamp;
+
 use super::kind::Kind;
 use super::read::{self, Entry, Range};
 use crate::Result;
@@ -53,6 +55,11 @@ impl Query {
             && self.scores.as_ref().is_none_or(|scores| entry.score.is_some_and(|score| scores.contains(&score)))
     }
 
+    /// From when on the log is read: a run's records are those from its start on, which may lie before the range.
+    pub(super) fn begins(&self) -> Option<Timestamp> {
+        self.range.from.filter(|_| self.run.is_none())
+    }
+
     /// What to tell somebody who found nothing: of a class and a lane that no part of that time has, which there are.
     ///
     /// # Errors
@@ -93,8 +100,7 @@ impl Query {
     ///
     /// The log cannot be read, or `look` fails.
     pub fn each(&self, path: &Path, mut look: impl FnMut(&[u8], &Entry, Option<&str>) -> Result<bool>) -> Result<()> {
-        // A run's records are those from its start on, which may lie before the range.
-        let range = if self.run.is_some() { Range { from: None, ..self.range } } else { self.range };
+        let range = Range { from: self.begins(), ..self.range };
         let mut run = None::<String>;
         read::each(path, &range, self.scan, |line, entry| {
             if entry.kind() == Some(Kind::Start) {

@@ -4,15 +4,37 @@ use std::path::{Path, PathBuf};
 
 use super::kind::Kind;
 use super::query::Query;
-use super::read::{self, PictureEntry, Range};
+use super::read::{self, Entry};
 use crate::Result;
+
+/// So many records at most come between the removal of a picture that has just been stored and its part's record, which goes another way
+/// to the log. Where the clock was set back the newest picture counts as the oldest, and may be the next that goes.
+const AHEAD: u64 = 1024;
 
 /// Up to which pictures retention removed them, as far as a log tells it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Removed {
     folder: PathBuf,
-    passes: Option<Place>,
-    rejects: Option<Place>,
+    passes: Upto,
+    rejects: Upto,
+}
+
+/// Up to which picture those of one kind were removed, with the number of the record that says so. What a later record says of as much
+/// stands for both: numbers rise, and places fall.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Upto(Vec<(u64, Place)>);
+
+impl Upto {
+    fn note(&mut self, seq: u64, place: Place) {
+        while self.0.pop_if(|(_, before)| *before <= place).is_some() {}
+        self.0.push((seq, place));
+    }
+
+    /// Whether the picture of the part in record `seq` was removed. A record says nothing of pictures that were taken after it.
+    fn covers(&self, seq: u64, place: &Place) -> bool {
+        let first = self.0.partition_point(|(told, _)| told.saturating_add(AHEAD) < seq);
+        self.0.get(first).is_some_and(|(_, upto)| place <= upto)
+    }
 }
 
 /// Where a picture is in the order in which those of one kind are removed.
@@ -41,81 +63,151 @@ impl Place {
 }
 
 impl Removed {
-    /// What the log in `path`, or that it is a closed file of, says of the pictures in `folder` from the beginning of `range` on:
-    /// pictures are removed after their parts.
+    /// What the log in `path`, or that it is a closed file of, says of the pictures in `folder` of the parts that `query` asks for.
+    /// Pictures are removed after their parts are written down: what says so stands behind them in the log, whatever its time, which a
+    /// clock that was set back or is not set yet makes an earlier one.
     ///
     /// # Errors
     ///
     /// The log cannot be read.
-    pub fn of(path: &Path, folder: &Path, range: Range) -> Result<Self> {
-        let range = Range { to: None, ..range };
+    pub fn of(path: &Path, folder: &Path, query: &Query) -> Result<Self> {
         let newest = read::newest_of(path).filter(|newest| newest.is_file());
         let path = newest.as_deref().unwrap_or(path);
         let mut removed = Removed { folder: folder.to_owned(), ..Removed::default() };
-        Query { range, ..Query::of_kind(Kind::PicturesRemoved.as_str()) }.each(path, |_, entry, _| {
-            let upto = match entry.of.as_deref() {
-                Some("passes") => &mut removed.passes,
-                Some("rejects") => &mut removed.rejects,
+        read::each_behind(path, query.begins(), query.scan, |_, entry| {
+            let upto = match (entry.kind(), entry.of.as_deref()) {
+                (Some(Kind::PicturesRemoved), Some("passes")) => &mut removed.passes,
+                (Some(Kind::PicturesRemoved), Some("rejects")) => &mut removed.rejects,
                 _ => return Ok(true),
             };
             let day = || entry.until.clone().map(|day| Place { day, file: Last::Day });
-            *upto = upto.take().max(entry.last.as_deref().and_then(Place::of).or_else(day));
+            if let Some(place) = entry.last.as_deref().and_then(Place::of).or_else(day) {
+                upto.note(entry.seq, place);
+            }
             Ok(true)
         })?;
         Ok(removed)
     }
 
-    /// Whether that is why a picture of a part with this verdict is not there. Where nothing of its run is, the pictures are
-    /// somewhere else, and nobody is to be accused.
-    pub fn explains(&self, picture: &PictureEntry, verdict: Option<&str>) -> bool {
+    /// Whether that is why the picture of a part is not there. Where nothing of its run is, the pictures are somewhere else, and nobody is
+    /// to be accused.
+    pub fn explains(&self, part: &Entry) -> bool {
+        let Some(picture) = &part.picture else { return true };
         if picture.run().is_none_or(|run| !self.folder.join(run).is_dir()) {
             return true;
         }
-        let place = picture.file.as_deref().and_then(Place::of);
-        let upto = if verdict == Some("pass") { &self.passes } else { &self.rejects };
-        place.is_some_and(|place| upto.as_ref().is_some_and(|upto| place <= *upto))
+        let upto = if part.verdict.as_deref() == Some("pass") { &self.passes } else { &self.rejects };
+        picture.file.as_deref().and_then(Place::of).is_some_and(|place| upto.covers(part.seq, &place))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::read::Range;
     use super::*;
+
+    struct Bench(tempfile::TempDir);
+
+    impl Bench {
+        /// Beside the log lies the folder `run` of a run's pictures.
+        fn new(lines: &[String]) -> Self {
+            let bench = Bench(tempfile::tempdir().unwrap());
+            std::fs::create_dir(bench.0.path().join("run")).unwrap();
+            std::fs::write(bench.log(), lines.concat()).unwrap();
+            bench
+        }
+
+        fn log(&self) -> PathBuf {
+            self.0.path().join("audit.jsonl")
+        }
+
+        fn removed(&self, query: &Query) -> Removed {
+            Removed::of(&self.log(), self.0.path(), query).unwrap()
+        }
+    }
+
+    fn record(seq: u64, time: &str, rest: &str) -> String {
+        format!("{{\"seq\":{seq},\"prev\":\"\",\"kind\":\"pictures-removed\",\"time\":\"{time}.000000Z\",{rest}}}\n")
+    }
+
+    /// That pictures of passes were removed, or of rejects.
+    fn told(seq: u64, of: &str, until: &str) -> String {
+        record(seq, &format!("2026-11-24T06:00:{seq:02}"), &format!("\"of\":\"{of}\",\"until\":\"{until}\""))
+    }
+
+    /// A part in record `seq` whose picture is this one of the run.
+    fn part(seq: u64, file: &str, verdict: &str) -> Entry {
+        let json = format!(
+            "{{\"seq\":{seq},\"kind\":\"part\",\"time\":\"\",\"verdict\":\"{verdict}\",\
+             \"picture\":{{\"why\":\"sample\",\"file\":\"run/{file}\"}}}}"
+        );
+        serde_json::from_str(&json).unwrap()
+    }
 
     #[test]
     fn what_was_removed_explains_older_pictures_of_its_kind_alone() {
-        let folder = tempfile::tempdir().unwrap();
-        let log = folder.path().join("audit.jsonl");
-        let record = |seq: u64, of: &str, until: &str| {
-            format!(
-                "{{\"seq\":{seq},\"kind\":\"pictures-removed\",\"time\":\"2026-11-24T06:00:0{seq}.000000Z\",\"of\":\"{of}\",\
-                 \"until\":\"{until}\"}}\n"
-            )
-        };
         let lines =
-            [record(0, "passes", "2026-11-20"), record(1, "rejects", "2026-11-02"), record(2, "passes", "2026-11-19")];
-        std::fs::write(&log, lines.concat()).unwrap();
-        let closed = folder.path().join("audit.000001.jsonl");
+            [told(0, "passes", "2026-11-20"), told(1, "rejects", "2026-11-02"), told(2, "passes", "2026-11-19")];
+        let bench = Bench::new(&lines);
+        let closed = bench.0.path().join("audit.000001.jsonl");
         std::fs::write(&closed, "").unwrap();
-        let removed = Removed::of(&closed, folder.path(), Range::default()).unwrap();
-        let picture = "{\"why\":\"sample\",\"file\":\"run/2026-11-21/00000012-sample.jpg\"}";
-        assert!(removed.explains(&serde_json::from_str(picture).unwrap(), Some("pass")), "nothing of the run is here");
-        std::fs::create_dir(folder.path().join("run")).unwrap();
-        let explains = |day: &str, verdict: &str| {
-            let json = format!("{{\"why\":\"sample\",\"file\":\"run/{day}/00000012-sample.jpg\"}}");
-            removed.explains(&serde_json::from_str(&json).unwrap(), Some(verdict))
-        };
+        let removed = Removed::of(&closed, bench.0.path(), &Query::default()).unwrap();
+        let explains =
+            |day: &str, verdict: &str| removed.explains(&part(0, &format!("{day}/00000012-sample.jpg"), verdict));
         assert!(explains("2026-11-20", "pass") && !explains("2026-11-21", "pass"));
         assert!(explains("2026-11-02", "reject") && !explains("2026-11-20", "unknown"));
+        std::fs::remove_dir(bench.0.path().join("run")).unwrap();
+        assert!(explains("2026-11-21", "pass"), "nothing of the run is here");
         // A newer program says which picture of the day was the last.
         let last = "\"last\":\"run/2026-11-02/00000011-reject.jpg\",\"until\"";
-        let newer = record(3, "rejects", "2026-11-02").replace("\"until\"", last);
-        std::fs::write(&log, newer).unwrap();
-        let removed = Removed::of(&log, folder.path(), Range::default()).unwrap();
-        let explains = |file: &str| {
-            let json = format!("{{\"why\":\"reject\",\"file\":\"run/{file}\"}}");
-            removed.explains(&serde_json::from_str(&json).unwrap(), Some("reject"))
-        };
+        let bench = Bench::new(&[told(3, "rejects", "2026-11-02").replace("\"until\"", last)]);
+        let removed = bench.removed(&Query::default());
+        let explains = |file: &str| removed.explains(&part(0, file, "reject"));
         assert!(explains("2026-11-01/00000012-reject.jpg") && explains("2026-11-02/00000011-reject.jpg"));
         assert!(!explains("2026-11-02/00000012-reject.jpg"), "of the same day, and nobody said so");
+    }
+
+    #[test]
+    fn a_removal_is_found_whatever_the_clock_says_and_explains_no_picture_that_was_taken_after_it() {
+        let rest = |of: &str, day: &str| format!("\"of\":\"{of}\",\"until\":\"{day}\"");
+        let note = "\"text\":\"n\"";
+        let lines = [
+            // The clock was years ahead.
+            record(10, "2030-01-01T00:00:00", &rest("rejects", "2029-12-31")),
+            record(5_000, "2026-11-23T12:00:00", note),
+            // The machine begins without a clock, and its disk is full: yesterday's pictures go.
+            record(5_001, "2000-01-01T00:00:07", &rest("passes", "2026-11-23")),
+            record(5_002, "2026-11-24T12:00:00", note),
+        ];
+        let bench = Bench::new(&lines);
+        let yesterday = Range { from: "2026-11-23T00:00:00Z".parse().ok(), to: "2026-11-24T00:00:00Z".parse().ok() };
+        let closed = |lines: &[String], number: u64| {
+            std::fs::write(bench.0.path().join(format!("audit.{number:06}.jsonl")), lines.concat()).unwrap();
+        };
+        let check = |query: &Query| {
+            let removed = bench.removed(query);
+            assert!(removed.explains(&part(4_000, "2026-11-23/00000012-sample.jpg", "pass")), "{query:?}");
+            assert!(
+                !removed.explains(&part(4_000, "2026-11-23/00000013-reject.jpg", "reject")),
+                "taken after it: {query:?}"
+            );
+            assert!(!removed.explains(&part(4_000, "2026-11-24/00000014-sample.jpg", "pass")));
+        };
+        let query = Query { range: yesterday, ..Query::default() };
+        check(&query);
+        // It is the same where each is in a file of its own, and compressed.
+        (0..3).for_each(|i| closed(&lines[i..=i], i as u64 + 1));
+        std::fs::write(bench.log(), &lines[3]).unwrap();
+        check(&query);
+        for number in 1..=3 {
+            let plain = bench.0.path().join(format!("audit.{number:06}.jsonl"));
+            let mut packed = std::fs::File::create(plain.with_added_extension("gz")).unwrap();
+            read::pack(read::open(&plain).unwrap(), &mut packed).unwrap();
+            std::fs::remove_file(plain).unwrap();
+        }
+        check(&query);
+        check(&Query { scan: true, ..query.clone() });
+        let all = bench.removed(&Query::default());
+        assert!(all.explains(&part(9, "2026-11-23/00000013-reject.jpg", "reject")), "the one that was taken before");
     }
 }

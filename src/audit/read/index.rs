@@ -13,7 +13,7 @@ use std::path::Path;
 use flate2::bufread::GzDecoder;
 use flate2::{Compression, GzBuilder};
 
-use super::seek::time_of;
+use super::seek::{Wanted, time_of};
 
 /// Level 3 of gzip takes twice the time of level 1 and a fifth less space; what comes after it takes more time and little less.
 const LEVEL: u32 = 3;
@@ -174,13 +174,12 @@ fn member_at(file: &mut File, place: u64) -> std::io::Result<Option<Member>> {
 /// # Errors
 ///
 /// The file cannot be opened.
-pub(super) fn within(
-    path: &Path,
-    members: Vec<Member>,
-    from: Option<&str>,
-    to: Option<&str>,
-) -> std::io::Result<impl BufRead + use<>> {
-    let wanted = members.into_iter().filter(|member| !member.is_outside(from, to)).collect::<Vec<_>>();
+pub(super) fn within(path: &Path, members: Vec<Member>, range: Wanted) -> std::io::Result<impl BufRead + use<>> {
+    let is_outside = |member: &Member| member.is_outside(range.from, range.to);
+    let wanted = match range.whatever_time {
+        true => members.into_iter().skip_while(is_outside).collect::<Vec<_>>(),
+        false => members.into_iter().filter(|member| !is_outside(member)).collect(),
+    };
     Ok(Lines { file: File::open(path)?, wanted: wanted.into_iter(), unpacked: Cursor::default() })
 }
 

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use self::seek::Place;
+use self::seek::{Place, Wanted};
 use crate::{Error, Result};
 
 /// A part's record bears the time of its capture and is written when its fate is settled: so far behind at most.
@@ -50,7 +50,33 @@ fn shifted(at: Timestamp, by: SignedDuration) -> String {
 /// # Errors
 ///
 /// A file cannot be read, holds what is no line of an audit, or `look` fails.
-pub fn each(path: &Path, range: &Range, scan: bool, mut look: impl FnMut(&[u8], &Entry) -> Result<bool>) -> Result<()> {
+pub fn each(path: &Path, range: &Range, scan: bool, look: impl FnMut(&[u8], &Entry) -> Result<bool>) -> Result<()> {
+    walk(path, range, scan, false, look)
+}
+
+/// Shows `look` every line of the log in `path` from the place on at which [`each`] begins to look for lines of `from` on, whatever its
+/// time: what follows a line in the log is found even where the clock was set back in between.
+///
+/// # Errors
+///
+/// As [`each`].
+pub(super) fn each_behind(
+    path: &Path,
+    from: Option<Timestamp>,
+    scan: bool,
+    look: impl FnMut(&[u8], &Entry) -> Result<bool>,
+) -> Result<()> {
+    walk(path, &Range { from, to: None }, scan, true, look)
+}
+
+/// `whatever_time`: a line that follows the place where lines of the range may begin is of it.
+fn walk(
+    path: &Path,
+    range: &Range,
+    scan: bool,
+    whatever_time: bool,
+    mut look: impl FnMut(&[u8], &Entry) -> Result<bool>,
+) -> Result<()> {
     let slack = SignedDuration::try_from(DISORDER).unwrap_or(SignedDuration::ZERO);
     let early = range.from.filter(|_| !scan).map(|from| shifted(from, -slack));
     let late = range.to.filter(|_| !scan).map(|to| shifted(to, slack));
@@ -59,17 +85,22 @@ pub fn each(path: &Path, range: &Range, scan: bool, mut look: impl FnMut(&[u8], 
     told_of(&strangers(path)?).iter().for_each(|told| log::warn!("{told}"));
     files::missing(&files).iter().for_each(|missing| log::warn!("{missing}: what is told leaves out what was in it"));
     let firsts = files.iter().map(LogFile::first_time).collect::<Result<Vec<_>>>()?;
+    let mut has_begun = false;
     for (i, file) in files.iter().enumerate() {
         // A file ends where the next one begins.
         let ends_early =
             early.as_ref().zip(firsts.get(i + 1).and_then(Option::as_ref)).is_some_and(|(e, next)| next < e);
         let begins_late = late.as_ref().zip(firsts[i].as_ref()).is_some_and(|(late, first)| first > late);
-        if ends_early || begins_late {
+        let is_behind = whatever_time && has_begun;
+        if ends_early && !is_behind || begins_late {
             continue;
         }
+        has_begun = true;
         let failed = |error| cannot_be_read(&file.path, error);
-        let mut lines = match early.is_some() || late.is_some() {
-            true => seek::from(file, early.as_deref(), (from.as_deref(), to.as_deref()))?,
+        let mut lines = match (early.is_some() || late.is_some()) && !is_behind {
+            true => {
+                seek::from(file, early.as_deref(), Wanted { from: from.as_deref(), to: to.as_deref(), whatever_time })?
+            }
             false => Place { lines: open(&file.path)?, number: 0, rises: false },
         };
         let mut line = Vec::new();
@@ -85,7 +116,9 @@ pub fn each(path: &Path, range: &Range, scan: bool, mut look: impl FnMut(&[u8], 
             if lines.rises && late.as_deref().is_some_and(|late| time > late) {
                 break;
             }
-            if from.as_deref().is_some_and(|from| time < from) || to.as_deref().is_some_and(|to| time >= to) {
+            let is_outside =
+                from.as_deref().is_some_and(|from| time < from) || to.as_deref().is_some_and(|to| time >= to);
+            if is_outside && !whatever_time {
                 continue;
             }
             let entry = serde_json::from_slice(content).map_err(|error| no_line(file, lines.number).because(error))?;

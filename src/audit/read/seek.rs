@@ -21,10 +21,20 @@ pub(super) struct Place {
     pub(super) rises: bool,
 }
 
+/// Which lines somebody wants.
+pub(super) struct Wanted<'a> {
+    /// From this time on.
+    pub(super) from: Option<&'a str>,
+    /// Before this one.
+    pub(super) to: Option<&'a str>,
+    /// And all that follow the first of them.
+    pub(super) whatever_time: bool,
+}
+
 /// The lines of `file` from a place on that lies before the first one of the moment `from` (`None`: from its beginning). A file whose
 /// times do not rise is read from its beginning: the clock was set back. Of a compressed one that tells its times those pieces are
-/// read that may hold lines of `exactly` this range, and otherwise all.
-pub(super) fn from(file: &LogFile, from: Option<&str>, exactly: (Option<&str>, Option<&str>)) -> Result<Place> {
+/// read that may hold lines that are `wanted`, and otherwise all.
+pub(super) fn from(file: &LogFile, from: Option<&str>, wanted: Wanted) -> Result<Place> {
     let failed = |error| cannot_be_read(&file.path, error);
     let whole = || Ok(Place { lines: open(&file.path)?, number: 0, rises: false });
     if !file.path.is_file() {
@@ -32,7 +42,7 @@ pub(super) fn from(file: &LogFile, from: Option<&str>, exactly: (Option<&str>, O
     }
     if file.is_compressed() {
         let Some(members) = index::members(&file.path).map_err(failed)? else { return whole() };
-        let lines = index::within(&file.path, members, exactly.0, exactly.1).map_err(failed)?;
+        let lines = index::within(&file.path, members, wanted).map_err(failed)?;
         return Ok(Place { lines: Box::new(lines), number: 0, rises: false });
     }
     let length = file.path.metadata().map_err(failed)?.len();

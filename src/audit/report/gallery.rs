@@ -52,7 +52,7 @@ impl Gallery {
         let stored = read_picture(&self.folder, picture)?;
         let is_suspect = match &stored {
             Stored::Changed(_) => true,
-            Stored::Gone(_) => !removed.explains(picture, bad.entry.verdict.as_deref()),
+            Stored::Gone(_) => !removed.explains(&bad.entry),
             Stored::Whole(_) | Stored::Unreadable(_) | Stored::Redecoded { .. } => false,
         };
         let picture = match stored {

@@ -156,7 +156,7 @@ pub fn report(path: &Path, shift: &Shift, origin: &Origin, gallery: &Gallery) ->
         Ok(true)
     })?;
     facts.end();
-    let pictures = gallery.pictures(&facts.bad, &Removed::of(path, &gallery.folder, range)?)?;
+    let pictures = gallery.pictures(&facts.bad, &Removed::of(path, &gallery.folder, &query)?)?;
     let suspect = pictures.iter().filter(|shown| shown.is_suspect).count();
     Ok(ShiftPage { html: page::page(&facts, shift, origin, &pictures), suspect })
 }

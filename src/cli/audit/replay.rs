@@ -61,7 +61,7 @@ pub(super) fn run(args: ReplayArgs) -> Result<()> {
     let folder = pictures_folder(args.pictures.as_deref(), &args.file);
     let mut rows = BTreeMap::<String, Row>::new();
     let query = args.which.query(Some(Kind::Part.as_str().into()));
-    let removed = Removed::of(&args.file, &folder, query.range)?;
+    let removed = Removed::of(&args.file, &folder, &query)?;
     let mut refusal = None;
     let mut judged = |entry: &Entry, picture: &PictureEntry| -> Result<()> {
         let row = rows.entry(entry.class.clone().unwrap_or_default()).or_default();
@@ -72,7 +72,7 @@ pub(super) fn run(args: ReplayArgs) -> Result<()> {
         }
         let image = match read_picture(&folder, picture)? {
             Stored::Whole(image) => image,
-            Stored::Gone(why) if !removed.explains(picture, entry.verdict.as_deref()) => {
+            Stored::Gone(why) if !removed.explains(entry) => {
                 row.changed += 1;
                 return print::line(format_args!(
                     "record {}: {why}, and no record says that it was removed",
