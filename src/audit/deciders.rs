@@ -57,7 +57,8 @@ impl Change {
 
     /// Who did.
     pub(super) fn approval<'a>(&self, approvals: &'a [Approval]) -> Option<&'a Approval> {
-        approvals.iter().filter(|_| self.wants_a_name()).find(|approval| Some(approval.sha256.to_string()) == self.to)
+        let file = self.to.as_deref().filter(|_| self.wants_a_name())?.parse().ok()?;
+        approval_of(&self.what, file, approvals)
     }
 }
 
@@ -83,8 +84,7 @@ impl Deciders {
         let approvals = files.into_iter().filter(|(_, from, to)| from == to && before.approvals.is_some());
         let approvals = approvals.filter_map(|(what, _, file)| {
             let told = |deciders: &Deciders| {
-                let mut all = deciders.approvals.iter().flatten();
-                all.find(|approval| Some(approval.sha256) == file).map(Approval::to_string)
+                approval_of(&what, file?, deciders.approvals.as_deref()?).map(Approval::to_string)
             };
             file.map(|_| (format!("approval of {what}"), told(before), told(self)))
         });
@@ -102,6 +102,18 @@ impl Deciders {
         });
         std::iter::once((MODEL.into(), before.bundle, self.bundle)).chain(calibrations).collect()
     }
+}
+
+/// Who let the file into production as this: two lanes may have the same calibration, and each its own approval.
+fn approval_of<'a>(what: &str, file: Digest, approvals: &'a [Approval]) -> Option<&'a Approval> {
+    let of_file = || approvals.iter().filter(|approval| approval.sha256 == file);
+    let is_lane_s = |approval: &&Approval| approval.lanes.iter().any(|lane| what.ends_with(&in_lane(lane)));
+    of_file().find(is_lane_s).or_else(|| of_file().find(|approval| approval.lanes.is_empty()))
+}
+
+/// How the name of a lane's own calibration ends.
+pub(crate) fn in_lane(lane: &str) -> String {
+    format!(" in lane {lane}")
 }
 
 /// The SHA-256 of the program's own file; `None` where it cannot be read.

@@ -35,6 +35,7 @@ mod writer;
 
 pub use checkpoint::{Checkpoint, Made};
 pub(crate) use clock::is_synchronised;
+pub(crate) use deciders::in_lane;
 pub use desk::Refused;
 pub use key::{Signer, Verifier};
 pub use kind::Kind;

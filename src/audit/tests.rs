@@ -198,6 +198,45 @@ fn a_change_that_somebody_answers_for_has_name_and_reason() {
 }
 
 #[test]
+fn of_two_lanes_with_the_same_calibration_each_has_its_own_approval() {
+    let folder = Folder::new();
+    let same = Digest::of("the same in both files");
+    let signed = |by: &str, lanes: &[&str]| Approval {
+        sha256: same,
+        by: by.into(),
+        reason: "new lamp".into(),
+        lanes: lanes.iter().map(|lane| (*lane).to_owned()).collect(),
+        time: "2026-11-24T15:04:05Z".into(),
+        key: "quality".into(),
+    };
+    let start = |approvals: Vec<Approval>| {
+        let names = ["red", "red in lane left", "red in lane right"];
+        let calibrations = names.map(|name| (name.to_owned(), same)).into();
+        let run = RunStart { calibrations, approvals, ..run_start() };
+        AuditLog::open(&AuditConfig::in_file(folder.file()), &run).unwrap().close().unwrap();
+    };
+    folder.run(1);
+    start(vec![signed("A. Smith", &["left"]), signed("B. Jones", &["right"]), signed("C. Brown", &[])]);
+    let changes = || {
+        let lines = folder.lines();
+        let records = lines.iter().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let changed = records.filter(|record| record["kind"] == "changed");
+        let told =
+            changed.map(|record| ["what", "by", "to"].map(|field| record[field].as_str().unwrap_or("-").to_owned()));
+        told.collect::<Vec<_>>()
+    };
+    let by = |what: &str| changes().iter().find(|[of, ..]| of == what).unwrap()[1].clone();
+    assert_eq!(by("calibration of red in lane left"), "A. Smith");
+    assert_eq!(by("calibration of red in lane right"), "B. Jones");
+    assert_eq!(by("calibration of red"), "C. Brown");
+    let before = changes().len();
+    start(vec![signed("A. Smith", &["left"]), signed("D. White", &["right"]), signed("C. Brown", &[])]);
+    let again = changes().split_off(before);
+    assert!(again.len() == 1 && again[0][0] == "approval of calibration of red in lane right", "{again:?}");
+    assert!(again[0][2].starts_with("D. White"), "{again:?}");
+}
+
+#[test]
 fn every_start_says_that_the_test_for_drift_begins_anew() {
     let folder = Folder::new();
     let run = RunStart { drift: [("nut".to_owned(), 95)].into(), ..run_start() };

@@ -9,6 +9,7 @@ use super::condition::Condition;
 use super::conductor::Message;
 use super::observer::Picture;
 use super::slot::Slot;
+use crate::audit::in_lane;
 use crate::bundle::Bundle;
 use crate::calibrate::Calibration;
 use crate::camera::Frame;
@@ -132,7 +133,7 @@ impl ModelInspector {
     fn named(&self) -> impl Iterator<Item = (String, &Product)> {
         let all = self.lanes.iter().flat_map(|lane| lane.products.iter().map(move |product| (lane, product)));
         all.map(|(lane, (class, product))| match &lane.name {
-            Some(lane) if product.is_own => (format!("{class} in lane {lane}"), product),
+            Some(lane) if product.is_own => (format!("{class}{}", in_lane(lane)), product),
             _ => (class.clone(), product),
         })
     }
