@@ -11,7 +11,7 @@ use super::copier::{self, Copier};
 use super::deciders::Deciders;
 use super::desk::Refused;
 use super::past::{self, Past, Signing};
-use super::pictures::{Album, Shelf};
+use super::pictures::{Album, First, Shelf};
 use super::place::Place;
 use super::record::{Body, PartContext, RunStart, Setting, wall_time};
 use super::rotation::{self, Rotation};
@@ -211,14 +211,9 @@ impl AuditLog {
         let (mut file, past) = Newest::open(path, signing.as_ref())?;
         let started = Monotonic::now();
         let name = run_name(started);
-        let shelf = config.pictures.as_ref().map(|pictures| Shelf::open(pictures, path, &name)).transpose()?;
-        if past.link.seq() == 0 && shelf.as_ref().is_some_and(Shelf::holds_pictures) {
-            log::warn!(
-                "audit file {} begins, and pictures of runs before are in its folder: they are removed like its own, and a log that is \
-                 kept elsewhere does not tell of that; move them there too",
-                path.display()
-            );
-        }
+        let first = First::of(&past.link, file.is_regular);
+        let shelf = config.pictures.as_ref().map(|pictures| Shelf::open(pictures, path, first, &name));
+        let mut shelf = shelf.transpose()?;
         let places = config.signing.as_ref();
         let setting = Setting {
             deciders: Deciders::of(run, signing.as_ref().map(|signing| signing.signer.verifier().to_string())),
@@ -228,6 +223,9 @@ impl AuditLog {
             sample: config.pictures.as_ref().map(|pictures| pictures.sample),
         };
         let end = file.begin(past, started, run, &setting)?;
+        if let (Some(shelf), Some(log), true) = (&mut shelf, end.link.log(), file.is_regular) {
+            shelf.belongs_to(log)?;
+        }
         let copiers = places.map(places_of).unwrap_or_default().into_iter().map(Copier::start);
         let copiers = copiers.collect::<Result<Vec<_>>>()?;
         let notary = signing.map(|Signing { signer, .. }| Notary { signer, copiers: copiers.clone() });

@@ -91,7 +91,9 @@ pub(super) fn past(path: &Path, signing: Option<&Signing>) -> Result<Past> {
     let trust = signing.map_or(&unsigned, |signing| &signing.trust);
     let reading = verify::read_newest(path, trust).map_err(|error| {
         let error = verify::explained(path, trust, error);
-        let advice = error.advice().unwrap_or("keep it as evidence: move it away, and the next run begins a new file");
+        let advice = error.advice().unwrap_or(
+            "keep it as evidence: move it away, and the pictures with it, and the next run begins a new file",
+        );
         let advice = advice.to_owned();
         Error::device(format!("audit file {} cannot be continued", path.display())).because(error).advise(advice)
     })?;

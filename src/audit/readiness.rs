@@ -6,7 +6,9 @@ use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use super::chain::Link;
 use super::past::{self, Signing};
+use super::pictures::First;
 use super::{pictures, read, rotation};
 use crate::config::AuditConfig;
 use crate::{Error, Result};
@@ -35,7 +37,7 @@ pub struct Readiness {
 pub fn readiness(config: &AuditConfig) -> Result<Readiness> {
     let path = &config.file;
     let signing = config.signing.as_ref().map(Signing::open).transpose()?;
-    let lines = continued(path, signing.as_ref())?;
+    let link = continued(path, signing.as_ref())?;
     let strangers = read::told_of(&read::strangers(path)?);
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let sync = try_out(folder)?;
@@ -43,11 +45,14 @@ pub fn readiness(config: &AuditConfig) -> Result<Readiness> {
         None => 0,
         Some(settings) => {
             std::fs::create_dir_all(&settings.folder).map_err(|error| cannot_be_written(&settings.folder, error))?;
-            pictures::check_owner(&settings.folder, path)?;
+            let first = First::of(&link, path.is_file() || !path.exists());
+            let kept = pictures::kept(settings).map_err(|error| cannot_be_written(&settings.folder, error))?;
+            pictures::check_owner(&settings.folder, path, first, kept > 0)?;
             try_out(&settings.folder)?;
-            pictures::kept(settings).map_err(|error| cannot_be_written(&settings.folder, error))?
+            kept
         }
     };
+    let lines = link.seq();
     Ok(Readiness { lines, sync, free: File::open(folder).ok().and_then(|folder| free(&folder)), pictures, strangers })
 }
 
@@ -57,11 +62,11 @@ fn cannot_be_written(folder: &Path, error: std::io::Error) -> Error {
         .advise("make it, let this user write there, and see that the disk has room")
 }
 
-/// The lines of a log that a run could continue, as it would.
-fn continued(path: &Path, signing: Option<&Signing>) -> Result<u64> {
+/// What a run would continue, as it would.
+fn continued(path: &Path, signing: Option<&Signing>) -> Result<Link> {
     rotation::check(path, &read::files(path)?)?;
     if !path.metadata().is_ok_and(|found| found.is_file()) {
-        return Ok(0);
+        return Ok(Link::START);
     }
     let file = OpenOptions::new().append(true).open(path).map_err(|error| {
         Error::device(format!("audit file {} cannot be written", path.display()))
@@ -73,7 +78,7 @@ fn continued(path: &Path, signing: Option<&Signing>) -> Result<u64> {
             .because("another run holds its lock")
             .advise("a line that runs holds its devices too: stop it, then check"));
     }
-    Ok(past::past(path, signing)?.link.seq())
+    Ok(past::past(path, signing)?.link)
 }
 
 /// Writes a few bytes onto the disk, and removes them.

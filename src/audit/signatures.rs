@@ -32,10 +32,10 @@ pub(super) struct Doubt {
     pub(super) advice: &'static str,
 }
 
-const TAMPERED: &str = "keep the file as evidence: move it away, and begin a new one, with a new key and another \
-                        checkpoint_copy";
-const CUT: &str = "put the whole file back; if it is lost, keep this one as evidence, and begin a new one with a new key and \
-                   another checkpoint_copy";
+const TAMPERED: &str = "keep the file as evidence: move it away, and the pictures with it, and begin a new one, with a new key and \
+                        another checkpoint_copy";
+const CUT: &str = "put the whole file back; if it is lost, keep this one as evidence, and the pictures with it, and begin a new one with a \
+                   new key and another checkpoint_copy";
 const FOREIGN: &str = "if the key was changed, name the old public key too (--former-key, [audit] former_keys); if not, \
                        somebody else signed this: keep the file as evidence";
 const OTHER_LOG: &str = "give one of this log (--checkpoint, [audit] checkpoint_copy); a key signs one log. If it was taken from this very \

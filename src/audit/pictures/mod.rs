@@ -10,6 +10,7 @@ mod retention;
 mod shelf;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -17,6 +18,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use self::desk::{Desk, Job};
+pub(super) use self::owner::First;
+use self::owner::Hold;
 pub(super) use self::shelf::Shelf;
 use super::desk::Desk as Log;
 use super::record::{Body, PartContext};
@@ -165,6 +168,8 @@ pub(super) struct Album {
     taken: Arc<AtomicUsize>,
     front: Mutex<Front>,
     desk: Arc<Desk>,
+    /// Dropped with the run, also where a disk that hangs keeps the thread.
+    _hold: Option<Hold>,
 }
 
 /// Bytes of the pictures that lie in the folder.
@@ -172,13 +177,13 @@ pub(super) fn kept(config: &PicturesConfig) -> std::io::Result<u64> {
     Ok(retention::Stock::take(config)?.bytes())
 }
 
-/// Whether a run of the log `log` could keep its pictures in `folder`.
+/// Whether a run of the log `log`, which begins so, could keep its pictures in `folder`, where there are some or not.
 ///
 /// # Errors
 ///
-/// The pictures there are another log's.
-pub(super) fn check_owner(folder: &std::path::Path, log: &std::path::Path) -> Result<()> {
-    owner::check(folder, log)
+/// The folder, or what is in it, is another log's, or another run holds it.
+pub(super) fn check_owner(folder: &Path, log: &Path, first: First, holds_pictures: bool) -> Result<()> {
+    owner::check(folder, log, first, holds_pictures)
 }
 
 impl Album {
@@ -187,10 +192,12 @@ impl Album {
     /// # Errors
     ///
     /// The system gives no thread.
-    pub(super) fn start(shelf: Shelf, config: &PicturesConfig, run: &str, log: Arc<Log>) -> Result<Self> {
+    pub(super) fn start(mut shelf: Shelf, config: &PicturesConfig, run: &str, log: Arc<Log>) -> Result<Self> {
+        let hold = shelf.take_hold();
         let desk = Desk::start(shelf, log)?;
         let (front, taken) = (Mutex::default(), Arc::default());
-        Ok(Album { run: run.to_owned(), sample: config.sample, around: config.around, taken, front, desk })
+        let (sample, around) = (config.sample, config.around);
+        Ok(Album { run: run.to_owned(), sample, around, taken, front, desk, _hold: hold })
     }
 
     /// It is whole after every statement, also when a thread panicked while it held it.

@@ -1,50 +1,152 @@
 //! To which log a pictures' folder belongs: two logs in one would remove each other's pictures, and each be accused of it.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
+use crate::audit::chain::Link;
+use crate::digest::Digest;
 use crate::{Error, Result};
 
 /// The file that names the log, in the pictures' folder.
 const NAME: &str = "owner.txt";
 /// What follows the log in it, for people.
 const WORDS: &str = "The pictures in this folder are kept and removed for the log above, and for no other one.\n";
+/// Two machines, or containers, may each have a log of the same name: what follows this is the hash of the first line.
+const FIRST: &str = "first line ";
 
-/// Takes the folder for `log`, which is there already.
-///
-/// # Errors
-///
-/// It belongs to another log, or cannot be written.
-pub(super) fn claim(folder: &Path, log: &Path) -> Result<()> {
-    let own = named(folder, log).map_err(|error| unusable(folder, error))?;
-    let opened = OpenOptions::new().read(true).append(true).create(true).open(folder.join(NAME));
-    let mut file = opened.map_err(|error| unusable(folder, error))?;
-    // Two lines may begin in one moment. A file system without locks has none to give.
-    let _ = file.lock();
-    let mut text = String::new();
-    file.read_to_string(&mut text).map_err(|error| unusable(folder, error))?;
-    match owner(&text) {
-        Some(other) => is_own(folder, &own, other),
-        None => {
-            let written = file.set_len(0).and_then(|()| file.write_all(format!("{own}\n{WORDS}").as_bytes()));
-            written.and_then(|()| file.sync_all()).map_err(|error| unusable(folder, error))
+/// What is known of the first line of the log that a run continues.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::audit) enum First {
+    /// The log begins, and no picture that is there already is its own.
+    New,
+    /// Its hash.
+    Is(Digest),
+    /// An older program did not write it down, or the log is no file.
+    Unknown,
+}
+
+impl First {
+    /// Of the log that `link` continues, in a regular file or not: of what is no file nothing is there to continue.
+    pub(in crate::audit) fn of(link: &Link, is_regular: bool) -> Self {
+        match (link.seq(), link.log()) {
+            (0, _) if is_regular => First::New,
+            (_, Some(hash)) if is_regular => First::Is(hash),
+            _ => First::Unknown,
+        }
+    }
+
+    /// Whether the pictures of a folder are another log's, which is named there as `named`.
+    fn is_other(self, named: Option<Digest>) -> bool {
+        match self {
+            First::New => true,
+            First::Is(own) => named.is_some_and(|named| named != own),
+            First::Unknown => false,
         }
     }
 }
 
-/// Whether `log`, which need not be there yet, could have the folder.
+/// A folder that is held for a log: nobody else has it while this lives.
+#[derive(Debug)]
+pub(super) struct Hold {
+    file: File,
+    folder: PathBuf,
+    /// The first line of the log that the folder was held for before.
+    named: Option<Digest>,
+}
+
+impl Hold {
+    /// Takes the folder for `log`, which is there already.
+    ///
+    /// # Errors
+    ///
+    /// It belongs to another log, another run holds it, or it cannot be written.
+    pub(super) fn take(folder: &Path, log: &Path) -> Result<Self> {
+        let failed = |error| unusable(folder, error);
+        let own = named(folder, log).map_err(failed)?;
+        let mut file =
+            OpenOptions::new().read(true).append(true).create(true).open(folder.join(NAME)).map_err(failed)?;
+        lock(&file, folder)?;
+        let mut text = String::new();
+        file.read_to_string(&mut text).map_err(failed)?;
+        match owner(&text) {
+            Some(other) => is_own(folder, &own, other)?,
+            None => {
+                let written = file.set_len(0).and_then(|()| file.write_all(format!("{own}\n{WORDS}").as_bytes()));
+                written.and_then(|()| file.sync_all()).map_err(failed)?;
+            }
+        }
+        Ok(Hold { file, folder: folder.to_owned(), named: first(&text) })
+    }
+
+    /// Whether the pictures that are there, if any, may be a log's of this first line.
+    ///
+    /// # Errors
+    ///
+    /// They are another log's.
+    pub(super) fn suits(&self, log: First, holds_pictures: bool) -> Result<()> {
+        suits(&self.folder, log, self.named, holds_pictures)
+    }
+
+    /// Writes down which the log's first line is, now that it is on disk.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be written.
+    pub(super) fn name(&mut self, log: Digest) -> Result<()> {
+        if self.named == Some(log) {
+            return Ok(());
+        }
+        let written = self.file.write_all(format!("{FIRST}{log}\n").as_bytes()).and_then(|()| self.file.sync_all());
+        self.named = Some(log);
+        written.map_err(|error| unusable(&self.folder, error))
+    }
+}
+
+/// Whether `log`, which need not be there yet, could have the folder, in which pictures are or not.
 ///
 /// # Errors
 ///
-/// It belongs to another log.
-pub(super) fn check(folder: &Path, log: &Path) -> Result<()> {
-    let text = match std::fs::read_to_string(folder.join(NAME)) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        text => text.map_err(|error| unusable(folder, error))?,
+/// It, or what is in it, belongs to another log, or another run holds it.
+pub(super) fn check(folder: &Path, log: &Path, begins: First, holds_pictures: bool) -> Result<()> {
+    let failed = |error| unusable(folder, error);
+    let mut text = String::new();
+    match File::open(folder.join(NAME)) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        file => {
+            let mut file = file.map_err(failed)?;
+            lock(&file, folder)?;
+            file.read_to_string(&mut text).map_err(failed)?;
+            let own = named(folder, log).map_err(failed)?;
+            owner(&text).map_or(Ok(()), |other| is_own(folder, &own, other))?;
+        }
+    }
+    suits(folder, begins, first(&text), holds_pictures)
+}
+
+fn lock(file: &File, folder: &Path) -> Result<()> {
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => Err(Error::usage(format!("pictures cannot be kept in {}", folder.display()))
+            .because("another run keeps its pictures there, perhaps of another machine or in another container")
+            .advise("give each line a folder of its own ([audit] pictures)")),
+        // A file system without locks has none to give.
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(()),
+    }
+}
+
+fn suits(folder: &Path, log: First, named: Option<Digest>, holds_pictures: bool) -> Result<()> {
+    if !(holds_pictures && log.is_other(named)) {
+        return Ok(());
+    }
+    let why = match log {
+        First::New => "pictures of an older log are there, and this one begins",
+        _ => "pictures of another log are there, which had the same name and another first line",
     };
-    let own = named(folder, log).map_err(|error| unusable(folder, error))?;
-    owner(&text).map_or(Ok(()), |other| is_own(folder, &own, other))
+    Err(Error::usage(format!("pictures cannot be kept in {}", folder.display()))
+        .because(format!("{why}: to remove them for this one would leave that one without its evidence"))
+        .advise(format!(
+            "move them to where that log is, with {NAME}, or give this line a folder of its own ([audit] pictures)"
+        )))
 }
 
 fn is_own(folder: &Path, own: &str, other: &str) -> Result<()> {
@@ -68,6 +170,12 @@ pub(super) fn unusable(folder: &Path, error: std::io::Error) -> Error {
 /// A name that was not written to its end is none.
 fn owner(text: &str) -> Option<&str> {
     text.split_once('\n').map(|(owner, _)| owner)
+}
+
+/// The newest first line that was written down to its end.
+fn first(text: &str) -> Option<Digest> {
+    let whole = text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
+    whole.filter_map(|line| line.strip_prefix(FIRST)?.parse().ok()).last()
 }
 
 /// The log as seen from the folder, so that both may be moved together.

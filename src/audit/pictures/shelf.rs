@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder, RgbImage};
 
+use super::owner::{self, First, Hold};
 use super::retention::{Batch, Left, Stock};
-use super::{Kept, Why, owner};
+use super::{Kept, Why};
 use crate::audit::is_synchronised;
 use crate::audit::record::wall_time;
 use crate::camera::Shot;
@@ -22,31 +23,42 @@ pub(in crate::audit) struct Shelf {
     folder: PathBuf,
     run: String,
     stock: Stock,
+    hold: Option<Hold>,
     /// The day whose folder is on disk for certain.
     day: Option<String>,
 }
 
 impl Shelf {
-    /// For a run of the log `log`, whose file is there.
+    /// For a run of the log `log`, whose file is there and begins so.
     ///
     /// # Errors
     ///
-    /// The folder is another log's, the run's cannot be made, or what was kept before cannot be listed.
-    pub(in crate::audit) fn open(config: &PicturesConfig, log: &Path, run: &str) -> Result<Self> {
+    /// The folder, or what is in it, is another log's, the run's cannot be made, or what was kept before cannot be listed.
+    pub(in crate::audit) fn open(config: &PicturesConfig, log: &Path, first: First, run: &str) -> Result<Self> {
         let folder = config.folder.clone();
         let failed = |error| owner::unusable(&folder, error);
         std::fs::create_dir_all(&folder).map_err(failed)?;
-        owner::claim(&folder, log)?;
+        let hold = Hold::take(&folder, log)?;
+        let stock = Stock::take(config).map_err(failed)?;
+        hold.suits(first, stock.bytes() > 0)?;
         // Nobody else's pictures are among the run's.
         DirBuilder::new().create(folder.join(run)).map_err(failed)?;
         sync_folder(&folder).map_err(failed)?;
-        let stock = Stock::take(config).map_err(failed)?;
-        Ok(Shelf { folder, run: run.to_owned(), stock, day: None })
+        Ok(Shelf { folder, run: run.to_owned(), stock, hold: Some(hold), day: None })
     }
 
-    /// Whether pictures of runs before are there.
-    pub(in crate::audit) fn holds_pictures(&self) -> bool {
-        self.stock.bytes() > 0
+    /// The log's first line, which has this hash, is on disk.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be written down.
+    pub(in crate::audit) fn belongs_to(&mut self, log: Digest) -> Result<()> {
+        self.hold.as_mut().map_or(Ok(()), |hold| hold.name(log))
+    }
+
+    /// What holds the folder against other runs, for who goes when the run does.
+    pub(super) fn take_hold(&mut self) -> Option<Hold> {
+        self.hold.take()
     }
 
     /// Writes a part's picture; when this returns it is on disk. A picture that came as a file is kept byte for byte, raw pixels

@@ -256,6 +256,64 @@ fn a_folder_of_pictures_is_one_log_s_and_may_be_moved_with_it() {
     run("carried/audit.jsonl", "carried/pictures").unwrap_err();
 }
 
+#[test]
+fn of_two_logs_of_one_name_one_has_the_pictures() {
+    let folder = Folder::new();
+    let pictures = folder.path("pictures");
+    let config = AuditConfig {
+        pictures: Some(PicturesConfig::in_folder(pictures.clone())),
+        ..AuditConfig::in_file(folder.file())
+    };
+    let open = || AuditLog::open(&config, &run_start());
+    let run = |folder: Folder, log: AuditLog| {
+        let bench = Bench { folder, log };
+        bench.part(0, Verdict::Reject, Some(&frame(0, None)));
+        bench.log.stop(Monotonic::now(), "end", &Counters::default()).unwrap();
+        bench.log.close().unwrap();
+    };
+    // Another machine sees its own log where this one has its: both go on at once, or one after the other.
+    let (mine, theirs) = (folder.path("mine.jsonl"), folder.path("theirs.jsonl"));
+    AuditLog::open(&AuditConfig::in_file(theirs.clone()), &run_start()).unwrap().close().unwrap();
+    let swap = |away: &std::path::Path, here: &std::path::Path| {
+        std::fs::rename(folder.file(), away).unwrap();
+        std::fs::rename(here, folder.file()).unwrap();
+    };
+    let first = open().unwrap();
+    swap(&mine, &theirs);
+    let ready = || crate::audit::readiness(&config);
+    for refused in [open().unwrap_err(), ready().unwrap_err()] {
+        let report = refused.report();
+        assert!(refused.kind().exit_code() == 2 && report.contains("another run keeps its pictures there"), "{report}");
+    }
+    swap(&theirs, &mine);
+    run(Folder::new(), first);
+    ready().unwrap();
+    open().unwrap().close().unwrap();
+    swap(&mine, &theirs);
+    for refused in [open().unwrap_err(), ready().unwrap_err()] {
+        let report = refused.report();
+        assert!(refused.kind().exit_code() == 2 && report.contains("another first line"), "{report}");
+        assert!(report.contains("move them to where that log is, with owner.txt"), "{report}");
+    }
+    // Who moves the log away and leaves its pictures, is told, and the old pictures stay; without them the folder is free.
+    std::fs::remove_file(folder.file()).unwrap();
+    for refused in [open().unwrap_err(), ready().unwrap_err()] {
+        assert!(refused.report().contains("pictures of an older log are there"), "{}", refused.report());
+        // The run that is refused has begun nothing but an empty file.
+        assert_eq!(std::fs::metadata(folder.file()).map_or(0, |found| found.len()), 0);
+    }
+    assert_eq!(kept_in(&pictures).len(), 1);
+    for run in std::fs::read_dir(&pictures).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()) {
+        std::fs::remove_dir_all(run).unwrap();
+    }
+    ready().unwrap();
+    run(Folder::new(), open().unwrap());
+    open().unwrap().close().unwrap();
+    std::fs::remove_file(folder.file()).unwrap();
+    std::fs::rename(&mine, folder.file()).unwrap();
+    assert!(open().unwrap_err().report().contains("another first line"), "it is the newer one's now");
+}
+
 /// Names of the pictures below `folder`.
 fn kept_in(folder: &std::path::Path) -> Vec<String> {
     let entries = |path: std::path::PathBuf| std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
@@ -280,7 +338,8 @@ fn no_picture_is_removed_before_the_log_that_tells_of_it_is_on_disk() {
     // Nobody writes what is told to this log: its disk hangs.
     let log = Arc::new(Log::new(10));
     let album =
-        Album::start(Shelf::open(&config, &folder.file(), "run").unwrap(), &config, "run", log.clone()).unwrap();
+        Album::start(Shelf::open(&config, &folder.file(), First::New, "run").unwrap(), &config, "run", log.clone())
+            .unwrap();
     let settle = |number: u64| {
         let mut record = settled(number);
         (record.ticket, record.verdict) = (Some(Ticket(number)), Verdict::Reject);
