@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::retention::Batch;
+use super::retention::{Batch, Left};
 use super::shelf::Shelf;
 use super::{Claim, Held, NO_ROOM, NONE, Outcome, Pictured, Tally};
 use crate::audit::desk::Desk as Log;
@@ -23,6 +23,8 @@ const TOLD: Duration = Duration::from_secs(1);
 const SWEEP: Duration = Duration::from_secs(60);
 /// How often it is looked whether the log tells of a removal.
 const TELLING: Duration = Duration::from_millis(50);
+/// So many pictures are removed before the next one is written, and before it shows that the disk works.
+const SLICE: usize = 256;
 /// How nice the thread is: whoever decides about parts comes first.
 const NICE: libc::c_int = 10;
 
@@ -86,7 +88,7 @@ struct State {
     /// When the last picture went missing, and why.
     missed: Option<(Instant, String)>,
     tally: Tally,
-    /// Pictures that got to an end: a disk that works makes this rise.
+    /// Pictures that got to an end, and slices of those that went: a disk that works makes this rise.
     done: u64,
     /// Pictures may have to be removed, or are to be once the log tells of it.
     removing: bool,
@@ -263,12 +265,12 @@ impl Desk {
         state.removing
     }
 
-    /// What was to be removed is, as far as `note` does not tell otherwise.
-    fn removed(&self, note: Option<Body>) {
+    /// A slice of what was to be removed is, and all of it or not; as far as `notes` do not tell otherwise.
+    fn removed(&self, is_all: bool, notes: Vec<Body>) {
         let mut state = self.state();
-        state.removing = false;
+        state.removing = !is_all;
         state.done += 1;
-        state.finished.extend(note);
+        state.finished.extend(notes);
         drop(state);
         self.settled.notify_all();
     }
@@ -298,6 +300,8 @@ struct Removal {
     batches: Vec<Batch>,
     /// So many records are on disk then.
     told: u64,
+    /// What could not be removed so far.
+    left: Option<Left>,
 }
 
 impl Removal {
@@ -306,11 +310,32 @@ impl Removal {
         let mut removal = None::<Removal>;
         for batch in batches {
             let Some(told) = log.offer(batch.record()) else { break };
-            let removal = removal.get_or_insert_with(|| Removal { batches: Vec::new(), told });
+            let removal = removal.get_or_insert_with(|| Removal { batches: Vec::new(), told, left: None });
             removal.batches.push(batch);
             removal.told = told;
         }
         removal
+    }
+
+    fn is_told(&self, log: &Log) -> bool {
+        log.on_disk() >= self.told
+    }
+
+    /// Removes a slice of them; gives what is to be said once all were tried.
+    fn go_on(&mut self, shelf: &mut Shelf) -> Option<Vec<Body>> {
+        let slice = self.batches.iter_mut().find_map(|batch| batch.split_off(SLICE));
+        if let Some(left) = slice.and_then(|slice| shelf.remove(&slice)) {
+            let files = left.files + self.left.take().map_or(0, |before| before.files);
+            self.left = Some(Left { files, ..left });
+        }
+        if self.batches.iter().any(|batch| !batch.is_empty()) {
+            return None;
+        }
+        let note = self.left.take().map(|left| {
+            let text = format!("{} pictures that were to be removed could not be: {}", left.files, left.why);
+            Body::note(Monotonic::now(), &text)
+        });
+        Some(note.into_iter().collect())
     }
 }
 
@@ -319,22 +344,28 @@ fn work(desk: &Desk, mut shelf: Shelf, log: &Log) {
     let mut swept = None::<Instant>;
     let mut removal = None::<Removal>;
     loop {
-        if let Some(Removal { batches, .. }) = removal.take_if(|removal| log.on_disk() >= removal.told) {
-            let left = shelf.remove(&batches);
-            desk.removed(left.map(|left| {
-                let text = format!("{} pictures that were to be removed could not be: {}", left.files, left.why);
-                Body::note(Monotonic::now(), &text)
-            }));
+        if let Some(going) = removal.as_mut().filter(|removal| removal.is_told(log)) {
+            let end = going.go_on(&mut shelf);
+            let is_all = end.is_some();
+            if is_all {
+                removal = None;
+            }
+            desk.removed(is_all, end.unwrap_or_default());
         }
         let is_time = || shelf.is_over_full() || swept.is_none_or(|swept| swept.elapsed() >= SWEEP);
         if removal.is_none() && is_time() {
             swept = Some(Instant::now());
             removal = if desk.may_remove() { Removal::announce(shelf.doomed(), log) } else { None };
             if removal.is_none() {
-                desk.removed(None);
+                desk.removed(true, Vec::new());
             }
         }
-        let (part, claim, held) = match next(desk, if removal.is_some() { TELLING } else { SWEEP }) {
+        let patience = match &removal {
+            Some(removal) if removal.is_told(log) => Duration::ZERO,
+            Some(_) => TELLING,
+            None => SWEEP,
+        };
+        let (part, claim, held) = match next(desk, patience) {
             Next::Picture(part, claim, held) => (part, claim, held),
             Next::Look => continue,
             Next::End => return,
@@ -384,5 +415,46 @@ fn next(desk: &Desk, patience: Duration) -> Next {
         if waited.timed_out() {
             return Next::Look;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::pictures::owner::First;
+    use crate::config::PicturesConfig;
+
+    #[test]
+    fn a_large_removal_shows_that_the_disk_works_before_its_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let config =
+            PicturesConfig { keep_bytes: Some(0), ..PicturesConfig::in_folder(folder.path().join("pictures")) };
+        let day = config.folder.join("old/2026-11-01");
+        std::fs::create_dir_all(&day).unwrap();
+        let pictures = 2 * SLICE + 1;
+        (0..pictures).for_each(|part| std::fs::write(day.join(format!("{part:08}-reject.png")), "p").unwrap());
+        // A folder of a picture's name is none that can be removed as a file, in the first slice and in another one.
+        let stuck = [0, 2 * SLICE - 1].map(|part| day.join(format!("{part:08}-reject.png")));
+        for path in &stuck {
+            std::fs::remove_file(path).unwrap();
+            std::fs::create_dir(path).unwrap();
+        }
+        let file = folder.path().join("audit.jsonl");
+        std::fs::write(&file, "").unwrap();
+        let log = Arc::new(Log::new(10));
+        let desk = Desk::start(Shelf::open(&config, &file, First::Unknown, "run").unwrap(), log.clone()).unwrap();
+        let mut taken = VecDeque::new();
+        while taken.is_empty() {
+            std::thread::sleep(Duration::from_millis(1));
+            log.queue().take_into(&mut taken);
+        }
+        let before = desk.state().done;
+        taken.clear();
+        log.settle(&taken);
+        let said = desk.flush(Duration::from_secs(60));
+        assert_eq!(std::fs::read_dir(&day).unwrap().count(), stuck.len());
+        assert!(desk.state().done >= before + 3, "{} slices", desk.state().done - before);
+        assert!(said.len() == 1 && said[0].0.contains("2 pictures that were to be removed could not be"), "{said:?}");
+        desk.close();
     }
 }

@@ -74,6 +74,17 @@ impl Batch {
         let file = format!("{}/{}/{}", last.lot.run, last.lot.day, name_of(&last.path));
         Body::pictures_removed(Monotonic::now(), of, count, bytes, &last.lot.day, &file)
     }
+
+    /// Takes so many of the pictures out, the first of them; `None` where there are none any more.
+    pub(super) fn split_off(&mut self, most: usize) -> Option<Batch> {
+        let slice = self.0.drain(..most.min(self.0.len())).collect::<Vec<_>>();
+        (!slice.is_empty()).then_some(Batch(slice))
+    }
+
+    /// Whether all were taken out.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 impl Doomed {
@@ -196,12 +207,12 @@ impl Stock {
             && pictured.is_none_or(|pictured| self.days.after(&lot.day, pictured) > keep as usize)
     }
 
-    /// Removes pictures that the log has told of. What cannot be removed is not counted any longer, since it must not be tried for
+    /// Removes pictures of a batch that the log has told of. What cannot be removed is not counted any longer, since it must not be tried for
     /// ever; it is given back.
-    pub(super) fn remove(&mut self, folder: &Path, batches: &[Batch]) -> Option<Left> {
+    pub(super) fn remove(&mut self, folder: &Path, batch: &Batch) -> Option<Left> {
         let mut left = None::<Left>;
         let mut tried = BTreeMap::<&Lot, Amount>::new();
-        for doomed in batches.iter().flat_map(|batch| &batch.0) {
+        for doomed in &batch.0 {
             tried.entry(&doomed.lot).or_default().count(doomed.bytes);
             match std::fs::remove_file(&doomed.path) {
                 Ok(()) => {}
@@ -312,7 +323,7 @@ mod tests {
             let mut stock = Stock::take(&config).unwrap();
             let batches = stock.doomed(self.0.path(), today, synchronised);
             let before = stock.bytes();
-            stock.remove(self.0.path(), &batches);
+            batches.iter().for_each(|batch| assert_eq!(stock.remove(self.0.path(), batch), None));
             let told = batches.iter().map(Told::of).collect::<Vec<_>>();
             assert_eq!(before - stock.bytes(), told.iter().map(|told| told.bytes).sum::<u64>());
             let days = folders(self.0.path()).unwrap().into_iter().flat_map(|run| folders(&run).unwrap());
@@ -403,7 +414,7 @@ mod tests {
         let mut stock = Stock::take(&config).unwrap();
         let batches = stock.doomed(folder.0.path(), "2026-11-24", true);
         assert_eq!(Told::of(&batches[0]).pictures, 3);
-        let left = stock.remove(folder.0.path(), &batches).unwrap();
+        let left = stock.remove(folder.0.path(), &batches[0]).unwrap();
         assert!(left.files == 1 && left.why.contains("00000002-sample.png"), "{left:?}");
         assert_eq!(std::fs::read_dir(folder.0.path().join("a/2026-11-01")).unwrap().count(), 1);
         assert!(stock.doomed(folder.0.path(), "2026-11-24", true).is_empty());
@@ -420,7 +431,7 @@ mod tests {
         assert!(folder.0.path().join("a/2026-11-01/00000001-sample.png").exists() && stock.is_over_full());
         // Somebody removes it by hand, and the rest.
         std::fs::remove_dir_all(folder.0.path().join("a")).unwrap();
-        assert_eq!(stock.remove(folder.0.path(), &batches), None);
+        assert_eq!(stock.remove(folder.0.path(), &batches[0]), None);
         assert!(!stock.is_over_full());
         std::fs::remove_dir_all(folder.0.path().join("b")).unwrap();
         stock.keep_bytes = Some(0);

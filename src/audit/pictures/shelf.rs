@@ -113,8 +113,8 @@ impl Shelf {
     }
 
     /// Removes pictures that the log has told of; gives what could not be.
-    pub(super) fn remove(&mut self, batches: &[Batch]) -> Option<Left> {
-        self.stock.remove(&self.folder, batches)
+    pub(super) fn remove(&mut self, batch: &Batch) -> Option<Left> {
+        self.stock.remove(&self.folder, batch)
     }
 }
 
