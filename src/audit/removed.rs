@@ -1,11 +1,14 @@
 //! Which pictures the log says were removed: of others nobody may be missing one.
 
+use std::io::BufRead;
 use std::path::{Path, PathBuf};
 
 use super::kind::Kind;
+use super::pictures;
 use super::query::Query;
 use super::read::{self, Entry};
 use crate::Result;
+use crate::digest::Digest;
 
 /// So many records at most come between the removal of a picture that has just been stored and its part's record, which goes another way
 /// to the log. Where the clock was set back the newest picture counts as the oldest, and may be the next that goes.
@@ -15,6 +18,8 @@ const AHEAD: u64 = 1024;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Removed {
     folder: PathBuf,
+    /// Whether the folder says that it is this log's: then a run's pictures are nowhere else.
+    is_own: bool,
     passes: Upto,
     rejects: Upto,
 }
@@ -73,7 +78,8 @@ impl Removed {
     pub fn of(path: &Path, folder: &Path, query: &Query) -> Result<Self> {
         let newest = read::newest_of(path).filter(|newest| newest.is_file());
         let path = newest.as_deref().unwrap_or(path);
-        let mut removed = Removed { folder: folder.to_owned(), ..Removed::default() };
+        let is_own = first_hash(path)?.is_some_and(|hash| pictures::is_of(folder, path, hash));
+        let mut removed = Removed { folder: folder.to_owned(), is_own, ..Removed::default() };
         read::each_behind(path, query.begins(), query.scan, |_, entry| {
             let upto = match (entry.kind(), entry.of.as_deref()) {
                 (Some(Kind::PicturesRemoved), Some("passes")) => &mut removed.passes,
@@ -89,16 +95,34 @@ impl Removed {
         Ok(removed)
     }
 
-    /// Whether that is why the picture of a part is not there. Where nothing of its run is, the pictures are somewhere else, and nobody is
-    /// to be accused.
+    /// Whether that is why the picture of a part is not there. Where nothing of its run is, and the folder does not say that it is this
+    /// log's, the pictures are somewhere else, and nobody is to be accused.
     pub fn explains(&self, part: &Entry) -> bool {
         let Some(picture) = &part.picture else { return true };
-        if picture.run().is_none_or(|run| !self.folder.join(run).is_dir()) {
+        if picture.run().is_none_or(|run| !self.is_own && !self.folder.join(run).is_dir()) {
             return true;
         }
         let upto = if part.verdict.as_deref() == Some("pass") { &self.passes } else { &self.rejects };
         picture.file.as_deref().and_then(Place::of).is_some_and(|place| upto.covers(part.seq, &place))
     }
+}
+
+/// The hash of the log's first line, as its oldest file that is here tells it.
+fn first_hash(path: &Path) -> Result<Option<Digest>> {
+    /// A line that is the first, or the first of a file that goes on.
+    #[derive(serde::Deserialize)]
+    struct Opening {
+        seq: u64,
+        hash: Option<Digest>,
+        log: Option<Digest>,
+    }
+    let Some(oldest) = read::files(path)?.into_iter().next() else { return Ok(None) };
+    let mut line = Vec::new();
+    read::open(&oldest.path)?
+        .read_until(b'\n', &mut line)
+        .map_err(|error| read::cannot_be_read(&oldest.path, error))?;
+    let opening = serde_json::from_slice::<Opening>(&line).ok();
+    Ok(opening.and_then(|opening| if opening.seq == 0 { opening.hash } else { opening.log }))
 }
 
 #[cfg(test)]

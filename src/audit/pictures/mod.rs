@@ -186,6 +186,11 @@ pub(super) fn check_owner(folder: &Path, log: &Path, first: First, holds_picture
     owner::check(folder, log, first, holds_pictures)
 }
 
+/// Whether `folder` says that its pictures are of the log `log`, whose first line has this hash.
+pub(super) fn is_of(folder: &Path, log: &Path, hash: Digest) -> bool {
+    owner::is_of(folder, log, hash)
+}
+
 impl Album {
     /// Starts the thread that writes pictures of the run of this name onto `shelf`, and tells `log` before it removes any.
     ///

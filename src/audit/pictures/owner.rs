@@ -124,6 +124,13 @@ pub(super) fn check(folder: &Path, log: &Path, begins: First, holds_pictures: bo
     suits(folder, begins, first(&text), holds_pictures)
 }
 
+/// Whether the folder says that it was kept for the log `log`, whose first line has this hash. A copy of the log or of the folder that is
+/// somewhere else, and a folder that nobody named, are not.
+pub(super) fn is_of(folder: &Path, log: &Path, hash: Digest) -> bool {
+    let text = std::fs::read_to_string(folder.join(NAME)).unwrap_or_default();
+    first(&text) == Some(hash) && named(folder, log).is_ok_and(|own| owner(&text) == Some(&own))
+}
+
 fn lock(file: &File, folder: &Path) -> Result<()> {
     match file.try_lock() {
         Err(TryLockError::WouldBlock) => Err(Error::usage(format!("pictures cannot be kept in {}", folder.display()))

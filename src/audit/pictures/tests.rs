@@ -314,6 +314,34 @@ fn of_two_logs_of_one_name_one_has_the_pictures() {
     assert!(open().unwrap_err().report().contains("another first line"), "it is the newer one's now");
 }
 
+#[test]
+fn who_takes_all_pictures_of_a_run_is_found_out_where_the_folder_is_the_log_s() {
+    let bench = Bench::new(|_| {});
+    bench.part(0, Verdict::Reject, Some(&frame(0, None)));
+    let (folder, _, _) = bench.close();
+    let (file, pictures) = (folder.file(), folder.path("pictures"));
+    let parts = || {
+        let lines = folder.lines();
+        let parts = lines.iter().map(|line| serde_json::from_str::<Entry>(line).unwrap());
+        parts.filter(|entry| entry.kind == "part").collect::<Vec<_>>()
+    };
+    let is_explained = |file: &Path, pictures: &Path| {
+        let removed = crate::audit::Removed::of(file, pictures, &Default::default()).unwrap();
+        parts().iter().all(|part| removed.explains(part))
+    };
+    for run in std::fs::read_dir(&pictures).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()) {
+        std::fs::remove_dir_all(run).unwrap();
+    }
+    assert!(!is_explained(&file, &pictures));
+    // Somebody looks at a copy of the log, or at pictures of which some are somewhere else.
+    std::fs::create_dir(folder.path("copy")).unwrap();
+    let copy = folder.path("copy/audit.jsonl");
+    std::fs::copy(&file, &copy).unwrap();
+    assert!(is_explained(&copy, &pictures) && is_explained(&copy, &folder.path("copy/pictures")));
+    std::fs::remove_file(pictures.join("owner.txt")).unwrap();
+    assert!(is_explained(&file, &pictures));
+}
+
 /// Names of the pictures below `folder`.
 fn kept_in(folder: &std::path::Path) -> Vec<String> {
     let entries = |path: std::path::PathBuf| std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
