@@ -68,9 +68,10 @@ impl Queue {
         Ok(())
     }
 
-    /// Takes a record that may as well come later, or never; gives its number among all that were taken, or `None` for one that was not.
+    /// Takes a record that may as well come later, or never: half of the room is for others. Gives its number among all that were taken, or
+    /// `None` for one that was not.
     fn offer(&mut self, body: Body) -> Option<u64> {
-        let is_open = !self.closing && !self.ended && self.failure.is_none() && self.open() < self.room;
+        let is_open = !self.closing && !self.ended && self.failure.is_none() && 2 * self.open() < self.room;
         is_open.then(|| self.waiting.push_back(Waiting::new(body)))?;
         Some(self.on_disk + self.open() as u64)
     }
@@ -188,5 +189,19 @@ impl Desk {
                 return;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_come_later_takes_no_room_from_what_may_not() {
+        let desk = Desk::new(4);
+        let body = || Body::note(Monotonic::now(), "n");
+        assert_eq!([desk.offer(body()), desk.offer(body()), desk.offer(body())], [Some(1), Some(2), None]);
+        assert_eq!([desk.put(body()), desk.put(body()), desk.put(body())], [Ok(()), Ok(()), Err(Refused)]);
+        assert_eq!(Desk::new(1).offer(body()), Some(1), "and yet it comes at all");
     }
 }

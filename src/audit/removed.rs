@@ -52,8 +52,8 @@ struct Place {
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Last {
-    /// Of a run, of this name.
-    File(String, String),
+    /// Of a run, of this rank.
+    File(String, (Option<u64>, String)),
     /// All of the day: an older program did not say more.
     Day,
 }
@@ -63,7 +63,7 @@ impl Place {
     fn of(file: &str) -> Option<Self> {
         let (run, rest) = file.split_once('/')?;
         let (day, name) = rest.split_once('/')?;
-        Some(Place { day: day.to_owned(), file: Last::File(run.to_owned(), name.to_owned()) })
+        Some(Place { day: day.to_owned(), file: Last::File(run.to_owned(), pictures::rank(name)) })
     }
 }
 
@@ -189,6 +189,7 @@ mod tests {
         let explains = |file: &str| removed.explains(&part(0, file, "reject"));
         assert!(explains("2026-11-01/00000012-reject.jpg") && explains("2026-11-02/00000011-reject.jpg"));
         assert!(!explains("2026-11-02/00000012-reject.jpg"), "of the same day, and nobody said so");
+        assert!(!explains("2026-11-02/100000000-reject.jpg"), "many digits later");
     }
 
     #[test]

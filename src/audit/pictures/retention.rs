@@ -50,6 +50,8 @@ pub(super) struct Stock {
     keep_days: Option<u32>,
     keep_rejects_days: Option<u32>,
     keep_bytes: Option<u64>,
+    /// Those that cannot be listed.
+    unread: BTreeSet<Lot>,
 }
 
 /// A picture that is to be removed.
@@ -89,9 +91,15 @@ impl Batch {
 
 impl Doomed {
     /// The order in which pictures of one kind are removed.
-    fn place(&self) -> (&str, &str, &std::ffi::OsStr) {
-        (&self.lot.day, &self.lot.run, self.path.file_name().unwrap_or_default())
+    fn place(&self) -> (&str, &str, (Option<u64>, String)) {
+        (&self.lot.day, &self.lot.run, rank(&name_of(&self.path)))
     }
+}
+
+/// The order of the pictures of a run and day, by their files' names: that of their parts, which are many digits after some months.
+pub(in crate::audit) fn rank(name: &str) -> (Option<u64>, String) {
+    let part = name.split('-').next().and_then(|digits| digits.parse().ok());
+    (part, name.to_owned())
 }
 
 /// What could not be removed, though the log says that it would be.
@@ -119,7 +127,8 @@ impl Stock {
     pub(super) fn take(config: &PicturesConfig) -> std::io::Result<Self> {
         let PicturesConfig { keep_days, keep_rejects_days, keep_bytes, .. } = *config;
         let days = Days::open(&config.folder);
-        let mut stock = Stock { lots: BTreeMap::new(), days, bytes: 0, keep_days, keep_rejects_days, keep_bytes };
+        let (lots, unread) = Default::default();
+        let mut stock = Stock { lots, days, bytes: 0, keep_days, keep_rejects_days, keep_bytes, unread };
         for run in folders(&config.folder)? {
             for day in folders(&run)? {
                 let (name, day_name) = (name_of(&run), name_of(&day));
@@ -173,11 +182,21 @@ impl Stock {
     }
 
     /// Dooms pictures of a lot, the oldest first, until so many bytes would be free; gives how many are. A lot that is not there any
-    /// more is forgotten.
+    /// more is forgotten; one that cannot be listed takes its room for as long as that lasts.
     fn take_of(&mut self, folder: &Path, lot: &Lot, bytes: u64, doomed: &mut Vec<Doomed>) -> u64 {
-        let mut files = pictures(&lot.folder(folder)).unwrap_or_default();
+        let place = lot.folder(folder);
+        let mut files = match pictures(&place) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                if self.unread.insert(lot.clone()) {
+                    log::warn!("pictures in {} cannot be listed, and stay for now: {error}", place.display());
+                }
+                return 0;
+            }
+            files => files.unwrap_or_default(),
+        };
+        self.unread.remove(lot);
         files.retain(|(why, ..)| is_grave(why) == lot.grave);
-        files.sort_by(|a, b| a.1.cmp(&b.1));
+        files.sort_by_key(|(_, path, _)| rank(&name_of(path)));
         let all = self.lots.get(lot).map_or(0, |amount| amount.bytes);
         if files.is_empty() {
             self.lots.remove(lot);
@@ -263,7 +282,12 @@ fn pictures(of: &Path) -> std::io::Result<Vec<(String, PathBuf, u64)>> {
     for entry in std::fs::read_dir(of)? {
         let entry = entry?;
         if let Some(why) = why_of(&entry.file_name().to_string_lossy()) {
-            found.push((why.to_owned(), entry.path(), entry.metadata()?.len()));
+            match entry.metadata() {
+                Ok(metadata) => found.push((why.to_owned(), entry.path(), metadata.len())),
+                // Somebody removed it meanwhile.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
         }
     }
     Ok(found)
@@ -373,6 +397,38 @@ mod tests {
         assert_eq!(left, ["00000010-sample.png", "notes-of-somebody.txt"]);
         let (_, left) = folder.sweep(|config| config.keep_days = Some(1));
         assert_eq!(left, ["notes-of-somebody.txt"]);
+    }
+
+    #[test]
+    fn parts_of_many_digits_are_newer_than_those_of_few() {
+        let files = ["a/2026-11-01/99999999-sample.png", "a/2026-11-01/100000000-sample.png"];
+        let (removed, left) = Folder::with(&files).sweep(|config| config.keep_bytes = Some(150));
+        assert_eq!((removed, left), (vec![Told::new("passes", 1, files[0])], vec!["100000000-sample.png".to_owned()]));
+        let (removed, _) = Folder::with(&files).sweep(|config| config.keep_bytes = Some(0));
+        assert_eq!(removed, [Told::new("passes", 2, files[1])]);
+    }
+
+    #[test]
+    fn what_cannot_be_listed_is_there_still() {
+        let folder = Folder::with(&["a/2026-11-01/00000001-sample.png", "a/2026-11-02/00000002-sample.png"]);
+        let mut config = PicturesConfig::in_folder(folder.0.path().into());
+        config.keep_bytes = Some(50);
+        let mut stock = Stock::take(&config).unwrap();
+        // As when the disk fails: what stands there is no folder that can be read.
+        let (day, away) = (folder.0.path().join("a/2026-11-01"), folder.0.path().join("a/away"));
+        std::fs::rename(&day, &away).unwrap();
+        std::fs::write(&day, "no folder").unwrap();
+        let batches = stock.doomed(folder.0.path(), "2026-11-24", true);
+        assert_eq!(Told::of(&batches[0]).pictures, 1, "the other day's");
+        assert_eq!(stock.remove(folder.0.path(), &batches[0]), None);
+        assert!(stock.bytes() == 100 && stock.is_over_full());
+        assert!(stock.doomed(folder.0.path(), "2026-11-24", true).is_empty());
+        std::fs::remove_file(&day).unwrap();
+        std::fs::rename(&away, &day).unwrap();
+        let batches = stock.doomed(folder.0.path(), "2026-11-24", true);
+        assert_eq!(Told::of(&batches[0]), Told::new("passes", 1, "a/2026-11-01/00000001-sample.png"));
+        stock.remove(folder.0.path(), &batches[0]);
+        assert!(stock.bytes() == 0 && !stock.is_over_full());
     }
 
     #[test]
