@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,8 @@ pub struct Readiness {
     pub pictures: u64,
     /// What is to be said of files that bear names of the log and are no part of it.
     pub strangers: Option<String>,
+    /// Whether they are on the log's disk.
+    pub shares_disk: bool,
 }
 
 /// Looks whether a run could write the audit that `config` names.
@@ -53,7 +56,10 @@ pub fn readiness(config: &AuditConfig) -> Result<Readiness> {
         }
     };
     let lines = link.seq();
-    Ok(Readiness { lines, sync, free: File::open(folder).ok().and_then(|folder| free(&folder)), pictures, strangers })
+    let free = File::open(folder).ok().and_then(|folder| free(&folder));
+    let disk = |folder: &Path| folder.metadata().ok().map(|found| found.dev());
+    let shares_disk = config.pictures.as_ref().is_some_and(|settings| disk(&settings.folder) == disk(folder));
+    Ok(Readiness { lines, sync, free, pictures, strangers, shares_disk })
 }
 
 fn cannot_be_written(folder: &Path, error: std::io::Error) -> Error {

@@ -65,6 +65,11 @@ fn room(config: &AuditConfig, ready: &Readiness, lanes: usize, rate: Option<f64>
     if let Some(pictures) = &config.pictures {
         measured.push_str(&format!(", {:.1} GB of pictures kept", ready.pictures as f64 / GB));
         match pictures.keep_bytes {
+            None if ready.shares_disk => {
+                let advice = "the log is on that disk too: once it is full no record is written, and so no picture is removed either, \
+                              whatever keep_days says: set keep_gb in [audit]";
+                return Finding::note("disk", measured, advice);
+            }
             None => {
                 let advice = "pictures are kept until the disk is full: set keep_gb in [audit]";
                 return Finding::note("disk", measured, advice);
@@ -96,13 +101,17 @@ mod tests {
     use crate::config::PicturesConfig;
 
     fn found(free: u64, keep_gb: Option<f64>, lanes: usize, rate: f64) -> Finding {
+        found_beside(free, keep_gb, lanes, rate, false)
+    }
+
+    fn found_beside(free: u64, keep_gb: Option<f64>, lanes: usize, rate: f64, shares_disk: bool) -> Finding {
         let mut config = AuditConfig::in_file("audit.jsonl".into());
         config.pictures = keep_gb.map(|keep| {
             let keep_bytes = (keep > 0.0).then_some((keep * GB) as u64);
             PicturesConfig { keep_bytes, ..PicturesConfig::in_folder("pictures".into()) }
         });
-        let ready =
-            Readiness { lines: 0, sync: Duration::ZERO, free: Some(free), strangers: None, pictures: 1_000_000_000 };
+        let (sync, pictures) = (Duration::ZERO, 1_000_000_000);
+        let ready = Readiness { lines: 0, sync, free: Some(free), strangers: None, pictures, shares_disk };
         room(&config, &ready, lanes, Some(rate))
     }
 
@@ -116,6 +125,11 @@ mod tests {
         assert!(laned.measured.contains("after 29 days of 4 parts per frame"), "{}", laned.measured);
         assert_eq!(found(10_000_000_000, Some(20.0), 1, 10.0).state.as_str(), "problem");
         assert_eq!(found(100_000_000_000, Some(0.0), 1, 10.0).state.as_str(), "note");
+        let State::Note(advice) = found_beside(100_000_000_000, Some(0.0), 1, 10.0, true).state else {
+            panic!("no note")
+        };
+        assert!(advice.contains("set keep_gb") && advice.contains("whatever keep_days says"), "{advice}");
+        assert!(found_beside(100_000_000_000, Some(20.0), 1, 10.0, true).state == State::Ok, "it is set");
         assert_eq!(found(5_000_000_000, None, 1, 20.0).state.as_str(), "problem", "full after three days");
     }
 }
