@@ -23,7 +23,7 @@ PICTURES = 4
 USUAL = {"products": 5, "centers": 10, "blocks": 12, "pixels": 256}
 TABLES = [
     ("products", [1, 5, 15, 40], ["cells", "centers"]),
-    ("centers", [1, 10, 50], ["cells", "centers"]),
+    ("centers", [2, 10, 50], ["cells", "centers"]),
     ("blocks", [4, 8, 12], ["cells"]),
     ("pixels", [224, 256, 384, 512], ["cells"]),
 ]

@@ -75,17 +75,17 @@ impl Approval {
         Ok(note)
     }
 
-    /// The approval of the file at `path`, whose bytes have this digest, if one of `keys` signed it; for `lane` where that goes by it
-    /// alone, and for the whole line without one.
+    /// The approval of the file at `path`, whose bytes have this digest, if one of `keys` signed it; for each of `lanes` where these go
+    /// by it alone, and for the whole line without any.
     ///
     /// # Errors
     ///
     /// There is no note, none of the keys signed it, or it is of another file, or for other lanes.
-    pub fn check(path: &Path, digest: Digest, lane: Option<&str>, keys: &[Verifier]) -> Result<Approval> {
+    pub fn check(path: &Path, digest: Digest, lanes: &[&str], keys: &[Verifier]) -> Result<Approval> {
         let (note, place) = (note_of(path), path.display());
-        let for_lane = lane.map_or_else(String::new, |lane| format!(" --lane {lane}"));
+        let for_lanes = lanes.iter().map(|lane| format!(" --lane {lane}")).collect::<String>();
         let advice =
-            format!("whoever may approve signs it: hgad sign {place} --key KEY --by NAME --reason TEXT{for_lane}");
+            format!("whoever may approve signs it: hgad sign {place} --key KEY --by NAME --reason TEXT{for_lanes}");
         let refused =
             |why: String| Error::usage(format!("{place} is not approved")).because(why).advise(advice.clone());
         let text = std::fs::read_to_string(&note)
@@ -99,16 +99,13 @@ impl Approval {
         if approval.sha256 != digest {
             return Err(refused(format!("{} is of another file, or the file was changed since", note.display())));
         }
-        match lane {
-            Some(lane) if !approval.lanes.iter().any(|named| named == lane) => {
-                let named = if approval.lanes.is_empty() { "no lane".to_owned() } else { approval.lanes.join(", ") };
-                Err(refused(format!("lane {lane} goes by it alone, and it is approved for {named}")))
-            }
-            None if !approval.lanes.is_empty() => Err(refused(format!(
-                "every lane goes by it, and it is approved for {} alone",
-                approval.lanes.join(", ")
-            ))),
-            _ => Ok(approval),
+        let named = if approval.lanes.is_empty() { "no lane".to_owned() } else { approval.lanes.join(", ") };
+        if lanes.is_empty() && !approval.lanes.is_empty() {
+            return Err(refused(format!("every lane goes by it, and it is approved for {named} alone")));
+        }
+        match lanes.iter().find(|lane| !approval.lanes.iter().any(|named| named == *lane)) {
+            Some(lane) => Err(refused(format!("lane {lane} goes by it alone, and it is approved for {named}"))),
+            None => Ok(approval),
         }
     }
 
@@ -161,17 +158,17 @@ mod tests {
         let keys = [other.verifier(), signer.verifier()];
         let digest = Digest::of("content");
         let report = |result: Result<Approval>| result.unwrap_err().report();
-        assert!(report(Approval::check(&path, digest, None, &keys)).contains("hgad sign"));
+        assert!(report(Approval::check(&path, digest, &[], &keys)).contains("hgad sign"));
         for path in [&path, &bundle] {
             Approval::sign(path, &signer, " A. Smith ", "new lamp", &[]).unwrap();
-            let approval = Approval::check(path, digest, None, &keys).unwrap();
+            let approval = Approval::check(path, digest, &[], &keys).unwrap();
             assert_eq!((approval.by.as_str(), approval.reason.as_str()), ("A. Smith", "new lamp"));
         }
-        assert!(report(Approval::check(&path, digest, None, &keys[..1])).contains("not signed by quality"));
-        assert!(report(Approval::check(&path, Digest::of("other"), None, &keys)).contains("changed since"));
+        assert!(report(Approval::check(&path, digest, &[], &keys[..1])).contains("not signed by quality"));
+        assert!(report(Approval::check(&path, Digest::of("other"), &[], &keys)).contains("changed since"));
         let note = std::fs::read_to_string(note_of(&path)).unwrap();
         std::fs::write(note_of(&path), note.replace("Smith", "Smyth")).unwrap();
-        assert!(report(Approval::check(&path, digest, None, &keys)).contains("not signed"));
+        assert!(report(Approval::check(&path, digest, &[], &keys)).contains("not signed"));
         for (by, reason) in [("", "x"), ("x", " "), ("x\nreason y", "z")] {
             assert_eq!(Approval::sign(&path, &signer, by, reason, &[]).unwrap_err().kind().exit_code(), 2);
         }
@@ -184,17 +181,21 @@ mod tests {
         std::fs::write(&path, "content").unwrap();
         let signer = Signer::generate("quality").unwrap();
         let lanes = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-        let check = |signed: &[&str], lane: Option<&str>| {
+        let check = |signed: &[&str], by: &[&str]| {
             Approval::sign(&path, &signer, "A. Smith", "new lamp", &lanes(signed)).unwrap();
-            Approval::check(&path, Digest::of("content"), lane, &[signer.verifier()]).map_err(|error| error.report())
+            Approval::check(&path, Digest::of("content"), by, &[signer.verifier()]).map_err(|error| error.report())
         };
-        assert_eq!(check(&["left", "middle lane"], Some("middle lane")).unwrap().lanes, ["left", "middle lane"]);
-        let told = check(&["left"], Some("left")).unwrap().to_string();
+        assert_eq!(check(&["left", "middle lane"], &["middle lane"]).unwrap().lanes, ["left", "middle lane"]);
+        let told = check(&["left"], &["left"]).unwrap().to_string();
         assert!(told.starts_with("A. Smith, 20") && told.ends_with(": new lamp (key quality, lane left)"), "{told}");
-        let other = check(&["left"], Some("right")).unwrap_err();
+        let other = check(&["left"], &["right"]).unwrap_err();
         assert!(other.contains("approved for left") && other.contains("--lane right"), "{other}");
-        assert!(check(&[], Some("right")).unwrap_err().contains("approved for no lane"));
-        assert!(check(&["left"], None).unwrap_err().contains("approved for left alone"));
+        // One note is for all of them: to sign for one lane after the other would only change which is missing.
+        let both = check(&["left"], &["left", "right"]).unwrap_err();
+        assert!(both.contains("lane right goes") && both.contains("--lane left --lane right"), "{both}");
+        assert_eq!(check(&["left", "right"], &["right", "left"]).unwrap().lanes, ["left", "right"]);
+        assert!(check(&[], &["right"]).unwrap_err().contains("approved for no lane"));
+        assert!(check(&["left"], &[]).unwrap_err().contains("approved for left alone"));
         assert!(Approval::sign(&path, &signer, "x", "y", &lanes(&["left\ntime z"])).is_err());
     }
 }

@@ -170,7 +170,7 @@ impl fmt::Display for Summary {
         }
         writeln!(f, "camera        {}", self.camera)?;
         writeln!(f, "verdict after {}", self.latency_ms)?;
-        writeln!(f, "ejector late  {}", self.lateness_ms)?;
+        writeln!(f, "orders late   {}", self.lateness_ms)?;
         if let Some(slack) = self.least_slack_ms {
             writeln!(f, "least slack   {slack:.1} ms")?;
         }

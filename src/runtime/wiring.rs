@@ -206,8 +206,15 @@ fn approvals<'a>(
         return Ok(Vec::new());
     }
     let keys = config.approved_by.iter().map(|path| Verifier::open(path)).collect::<Result<Vec<_>>>()?;
-    let files = std::iter::once((&config.model, bundle.digest, None)).chain(calibrations);
-    files.map(|(path, digest, lane)| Approval::check(path, digest, lane, &keys)).collect()
+    // One note is for all lanes that go by a file.
+    let mut files = vec![(&config.model, bundle.digest, Vec::new())];
+    for (path, digest, lane) in calibrations {
+        match files.iter_mut().find(|(other, _, lanes)| *other == path && lane.is_some() && !lanes.is_empty()) {
+            Some((_, _, lanes)) => lanes.extend(lane),
+            None => files.push((path, digest, Vec::from_iter(lane))),
+        }
+    }
+    files.iter().map(|(path, digest, lanes)| Approval::check(path, *digest, lanes, &keys)).collect()
 }
 
 fn check_class(config: &LineConfig, lane: &LaneConfig, calibrations: &LaneCalibrations) -> Result<()> {

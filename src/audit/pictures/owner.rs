@@ -182,7 +182,7 @@ fn owner(text: &str) -> Option<&str> {
 /// The newest first line that was written down to its end.
 fn first(text: &str) -> Option<Digest> {
     let whole = text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
-    whole.filter_map(|line| line.strip_prefix(FIRST)?.parse().ok()).last()
+    whole.filter_map(|line| line.strip_prefix(FIRST)?.parse().ok()).next_back()
 }
 
 /// The log as seen from the folder, so that both may be moved together.

@@ -82,7 +82,10 @@ fn told_apart(path: &Path) -> Result<(Vec<LogFile>, Vec<PathBuf>)> {
     let mut files = named(path)?;
     let Some(begins) = files.pop_if(|file| file.number.is_none()) else { return Ok((files, Vec::new())) };
     let mut strangers = Vec::new();
-    if let Beginning::Line(newest) = Beginning::of(&begins.path) {
+    // A pipe is not read, which would wait for who writes it: it has no files before it either.
+    if begins.path.is_file()
+        && let Beginning::Line(newest) = Beginning::of(&begins.path)
+    {
         let own =
             files.iter().rposition(|file| !Beginning::of(&file.path).is_strange(newest)).map_or(0, |last| last + 1);
         // What stands where the file should be that the newest continues may be that file, changed: that is told as a change.
@@ -107,11 +110,12 @@ enum Beginning {
 impl Beginning {
     fn of(path: &Path) -> Self {
         let mut line = Vec::new();
+        if !path.is_file() {
+            return Beginning::Other;
+        }
         let read = open(path).map(|file| file.take(BUFFER as u64).read_until(b'\n', &mut line));
-        match read {
-            Ok(Ok(_)) => {}
-            _ if path.is_dir() => return Beginning::Other,
-            _ => return Beginning::Likely,
+        if !matches!(read, Ok(Ok(_))) {
+            return Beginning::Likely;
         }
         #[derive(serde::Deserialize)]
         struct Numbered {

@@ -189,7 +189,7 @@ fn story(entry: &Entry) -> String {
     text.push_str(&format!(". Its fate: {}{why}", word(&entry.fate)));
     if let (Some(fired), Some(planned)) = (entry.fired_ns, entry.planned_ns) {
         let late = (fired as i128 - planned as i128) as f64 / 1e6;
-        text.push_str(&format!("; the ejector acted {late:.2} ms after the planned moment"));
+        text.push_str(&format!("; the order to eject was {late:.2} ms behind the planned moment"));
     }
     text.push('.');
     text

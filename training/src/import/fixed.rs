@@ -68,7 +68,9 @@ fn constant(name: &str, value: &Tensor) -> Option<TensorProto> {
         DatumType::F32 => (DataType::Float, bytes(value, f32::to_le_bytes)?),
         DatumType::I32 => (DataType::Int32, bytes(value, i32::to_le_bytes)?),
         DatumType::Bool => (DataType::Bool, bytes(value, |element: bool| [u8::from(element)])?),
-        DatumType::I64 | DatumType::TDim => (DataType::Int64, bytes(&value.cast_to::<i64>().ok()?, i64::to_le_bytes)?),
+        DatumType::I64 | DatumType::TDim => {
+            (DataType::Int64, bytes(value.cast_to::<i64>().ok()?.as_ref(), i64::to_le_bytes)?)
+        }
         _ => return None,
     };
     let dims = value.shape().iter().map(|&dim| dim as i64).collect();
