@@ -49,7 +49,7 @@ pub struct BenchArgs {
     frames: u32,
     /// How many cores to use: each number is tried as so many frames at once, one core each, and as one frame that so many
     /// threads share; 1 and all cores otherwise
-    #[arg(long, value_name = "N,N", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(long, value_name = "N,N", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=64))]
     threads: Option<Vec<u16>>,
     /// Print JSON
     #[arg(long)]

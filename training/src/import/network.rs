@@ -1,16 +1,17 @@
 //! A network that was trained elsewhere, as the graph of a bundle.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use hgad::bundle::{InputSize, Level, admit_graph, parse_graph};
 use hgad::digest::Digest;
 use hgad::{Error, Result};
-use tract_onnx::pb::ModelProto;
+use tract_onnx::pb::{ModelProto, NodeProto};
 
 use super::fixed::{Known, fold};
 use super::resample;
 use crate::backbone::{Layout, Normalise, Source, cut, unusable};
-use crate::onnx::{GraphWriter, encode, float_value};
+use crate::onnx::{GraphWriter, encode, float_value, int};
 
 /// The size of networks whose files leave it open.
 const USUAL_SIZE: InputSize = InputSize { width: 256, height: 256 };
@@ -65,7 +66,7 @@ impl Network {
         let source = Source::read(path)?;
         let size = size(&source, wanted.size)?;
         let normalise = wanted.normalise.clone().unwrap_or(Normalise::Auto);
-        let normalise = if normalise == Normalise::Auto { suggested(&source) } else { normalise };
+        let normalise = if normalise == Normalise::Auto { suggested(&source)? } else { normalise };
         let names = outputs(&source, wanted)?;
         let outputs = names.iter().map(|name| Source::tensor(name)).collect::<Vec<_>>();
         let mut graph = cut(&source, size, &normalise, &outputs)?;
@@ -102,6 +103,7 @@ impl Network {
         let mut graph =
             GraphWriter { nodes: std::mem::take(&mut inner.node), constants: std::mem::take(&mut inner.initializer) };
         inner.output.clear();
+        let doubt = doubt(&mut graph);
         for (l, ((level, output), spread)) in self.levels.iter().zip(&self.outputs).zip(spreads).enumerate() {
             let shape = [1, 1, level.height, level.width];
             let sign = if self.invert { -1.0 } else { 1.0 };
@@ -109,7 +111,13 @@ impl Network {
             let sides = graph.i64(format!("level.{l}/shape"), &shape.map(|side| side as i64));
             let zeros = graph.f32(format!("level.{l}/zeros"), &shape, &vec![0.0; shape.iter().product()]);
             let map = graph.op("Reshape", &[output, &sides], format!("level.{l}/map"));
-            let z = graph.op("Mul", &[&map, &factor], format!("z.{l}"));
+            let z = match &doubt {
+                None => graph.op("Mul", &[&map, &factor], format!("z.{l}")),
+                Some(doubt) => {
+                    let scaled = graph.op("Mul", &[&map, &factor], format!("level.{l}/scaled"));
+                    graph.op("Add", &[&scaled, doubt], format!("z.{l}"))
+                }
+            };
             let logdet = graph.op("Identity", &[&zeros], format!("logdet.{l}"));
             inner.output.extend([float_value(z, &shape), float_value(logdet, &shape)]);
         }
@@ -117,6 +125,35 @@ impl Network {
         inner.initializer = graph.constants;
         encode(&model)
     }
+}
+
+/// What chooses among values, and so may lose one that is no number.
+const CHOOSING: [&str; 7] = ["Max", "Min", "ReduceMax", "ReduceMin", "Where", "Greater", "Less"];
+
+/// Adds a number that is 0 where all values are numbers that an operator may choose among, and no number otherwise: a frame on which the
+/// network fails must not look like any other. `None` where nothing chooses.
+fn doubt(graph: &mut GraphWriter) -> Option<String> {
+    let constants = graph.constants.iter().map(|constant| constant.name.clone()).collect::<HashSet<_>>();
+    let mut chosen = Vec::new();
+    for node in graph.nodes.iter().filter(|node| CHOOSING.contains(&node.op_type.as_str())) {
+        // A condition is true or false.
+        let values = if node.op_type == "Where" { &node.input[1..] } else { &node.input[..] };
+        chosen.extend(values.iter().filter(|name| !name.is_empty() && !constants.contains(*name)).cloned());
+    }
+    chosen.sort();
+    chosen.dedup();
+    let mut total = None::<String>;
+    for (i, name) in chosen.iter().enumerate() {
+        let of = |what: &str| format!("doubt.{i}/{what}");
+        let sum = graph.op_with("ReduceSum", &[name], of("sum"), vec![int("keepdims", 0)]);
+        // A product with 0 would do, but runtimes take it for 0.
+        let zero = graph.op("Sub", &[&sum, &sum], of("zero"));
+        total = Some(match total {
+            None => zero,
+            Some(before) => graph.op("Add", &[&before, &zero], of("total")),
+        });
+    }
+    total
 }
 
 /// The size that is asked for, or the file's own, or the usual one.
@@ -135,17 +172,37 @@ fn size(source: &Source, wanted: Option<InputSize>) -> Result<InputSize> {
     }
 }
 
+/// What only moves pixels.
+const MOVING: [&str; 8] = ["Transpose", "Resize", "Upsample", "Cast", "Pad", "Identity", "Slice", "Reshape"];
+
 /// What the file suggests that its pixels are: a graph that begins with arithmetic normalises by itself, from 0..1 if it subtracts
 /// or divides by something small; others want what torchvision's classifiers do.
-fn suggested(source: &Source) -> Normalise {
+///
+/// # Errors
+///
+/// It begins with what moves pixels, so that arithmetic may come behind it, or with arithmetic whose numbers are not in the file: a guess
+/// would normalise twice or not at all, and nobody would see it.
+fn suggested(source: &Source) -> Result<Normalise> {
+    let unclear = |node: &NodeProto| {
+        let what = format!("{} begins with {}: what its pixels are to be is not seen", source.origin, node.op_type);
+        Error::usage(what).advise("say it: --normalize unit, imagenet, signed or none")
+    };
+    let moves = |op: &str| MOVING.contains(&op);
+    if let Some(node) = source.readers(crate::backbone::IMAGE).find(|node| moves(&node.op_type)) {
+        return Err(unclear(node));
+    }
     if Normalise::Auto.chosen_for(source) != Normalise::None {
-        return Normalise::ImageNet;
+        return Ok(Normalise::ImageNet);
     }
     let operands = source.readers(crate::backbone::IMAGE).flat_map(|node| &node.input).collect::<Vec<_>>();
     let constants = source.constants.iter().filter(|constant| operands.contains(&&constant.name));
     let largest = constants.filter_map(crate::onnx::floats).flatten().fold(0f32, |most, value| most.max(value.abs()));
     // Means of 0..255 are about a hundred; a factor of 1/255 in front comes from there, too.
-    if (0.01..=2.0).contains(&largest) { Normalise::Unit } else { Normalise::None }
+    let hidden = |node: &&NodeProto| largest == 0.0 || node.op_type == "BatchNormalization";
+    if let Some(node) = source.readers(crate::backbone::IMAGE).find(hidden) {
+        return Err(unclear(node));
+    }
+    Ok(if (0.01..=2.0).contains(&largest) { Normalise::Unit } else { Normalise::None })
 }
 
 /// The names of the outputs to take, the map first.

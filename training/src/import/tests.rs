@@ -181,6 +181,30 @@ fn a_score_a_sign_and_a_unit_are_those_that_were_asked_for() {
 }
 
 #[test]
+fn what_is_no_number_is_not_lost_where_the_network_chooses() {
+    // A root of what is negative at one place alone, below a maximum; and below one that a condition chooses.
+    let mut made = Made::new();
+    let shift = made.graph.f32("shift", &[1], &[500.0]);
+    made.graph.op("Sub", &["coarse", &shift], "shifted");
+    let root = made.graph.op("Sqrt", &["shifted"], "root");
+    let one = made.graph.f32("one", &[1], &[1.0]);
+    let above = made.graph.op("Greater", &["root", &one], "above");
+    made.graph.op("Where", &[&above, &root, &one], "map");
+    let model = made.score("root").first();
+    let first = |image: Array4<f32>| {
+        let of = |wanted: &Wanted| outputs(&open(&model, wanted).unwrap().encode(&[1.0; 2]), image.clone())[0].clone();
+        [of(&wanted(Some("map"), None)), of(&wanted(None, Some("score")))]
+    };
+    let bright = Array4::from_elem((1, 3, SIZE.height, SIZE.width), 255.0);
+    let mut spot = bright.clone();
+    spot.slice_mut(ndarray::s![.., .., 4..6, 4..6]).fill(0.0);
+    for (whole, broken) in first(bright).iter().zip(first(spot)) {
+        assert!(whole.iter().all(|value| value.is_finite() && *value > 0.0), "{whole:?}");
+        assert!(broken.iter().all(|value| value.is_nan()), "{broken:?}");
+    }
+}
+
+#[test]
 fn channels_may_be_last_and_sizes_open() {
     let last = |input: &[usize]| {
         let mut graph = GraphWriter::default();
@@ -229,6 +253,28 @@ fn the_normalisation_is_read_from_the_first_operator() {
         let network = open(&model, &Wanted { normalise: Some(Normalise::Auto), ..wanted(Some("map"), None) }).unwrap();
         assert_eq!(network.normalise, chosen);
     }
+}
+
+#[test]
+fn a_normalisation_that_is_not_seen_is_asked_for() {
+    let begins = |write: &dyn Fn(&mut GraphWriter) -> String| {
+        let mut graph = GraphWriter::default();
+        let first = write(&mut graph);
+        graph.op_with("ReduceMean", &[&first], "map", vec![ints("axes", &[1])]);
+        let input = float_value("pixels", &[1, 3, SIZE.height, SIZE.width]);
+        let model = graph.finish(13, vec![input], vec![float_value("map", &[])]);
+        let auto = Wanted { normalise: Some(Normalise::Auto), ..wanted(Some("map"), None) };
+        open(&model, &auto).unwrap_err().report()
+    };
+    let moved = begins(&|graph| graph.op("Identity", &["pixels"], "moved"));
+    assert!(moved.contains("begins with Identity") && moved.contains("--normalize"), "{moved}");
+    let hidden = begins(&|graph| {
+        let mean = graph.f32("mean", &[3], &[0.485; 3]);
+        let sides = graph.i64("sides", &[1, 3, 1, 1]);
+        let mean = graph.op("Reshape", &[&mean, &sides], "reshaped");
+        graph.op("Sub", &["pixels", &mean], "centred")
+    });
+    assert!(hidden.contains("begins with Sub"), "{hidden}");
 }
 
 #[test]
