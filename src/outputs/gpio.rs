@@ -15,7 +15,7 @@ use gpiocdev::Request;
 use gpiocdev::line::Value;
 use serde::Deserialize;
 
-use super::{Occasion, Output, Role};
+use super::{Occasion, Output, Role, is_hung_up};
 use crate::gpio::{self, Bias};
 use crate::{Error, Result};
 
@@ -87,9 +87,9 @@ impl GpioOutput {
         Ok(())
     }
 
-    fn lost(&self, what: &str, error: gpiocdev::Error) -> Error {
+    fn lost(&self, what: &str, why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
         Error::device(format!("GPIO line {} of {} cannot be {what}", self.settings.line, self.settings.chip))
-            .because(error)
+            .because(why)
             .advise("check that the chip is still there (gpiodetect); the line is requested anew until it is")
     }
 }
@@ -116,10 +116,9 @@ impl Output for GpioOutput {
     }
 
     fn look(&mut self) -> Result<()> {
-        let Some(held) = &self.request else { return Ok(()) };
-        if let Err(error) = held.lone_value() {
-            self.request = None;
-            return Err(self.lost("read", error));
+        // The level is not read: there are chips that cannot tell it, and a bus that stumbles is no reason to let a line go.
+        if self.request.take_if(|held| is_hung_up(held)).is_some() {
+            return Err(self.lost("driven", "its chip is gone"));
         }
         Ok(())
     }

@@ -11,6 +11,8 @@ mod template;
 
 pub use template::Template;
 
+use std::os::fd::AsRawFd;
+
 use serde::Deserialize;
 
 use crate::Result;
@@ -125,4 +127,12 @@ impl Output for NoOutput {
     fn release(&mut self) -> Result<()> {
         Ok(())
     }
+}
+/// Whether what stands behind an open device is gone, as the kernel knows it. The device itself is not asked: that may take long, or fail
+/// for a moment.
+fn is_hung_up(device: &impl AsRawFd) -> bool {
+    let mut asked = libc::pollfd { fd: device.as_raw_fd(), events: 0, revents: 0 };
+    // SAFETY: one descriptor, which `device` keeps open, is looked at without waiting.
+    let answered = unsafe { libc::poll(&mut asked, 1, 0) };
+    answered > 0 && asked.revents & (libc::POLLHUP | libc::POLLERR | libc::POLLNVAL) != 0
 }

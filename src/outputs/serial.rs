@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use serialport::{ClearBuffer, SerialPort, TTYPort};
 
-use super::{Occasion, Output, Role};
+use super::{Occasion, Output, Role, is_hung_up};
 use crate::config::{Ack, SerialConfig};
 use crate::{Error, Result};
 
@@ -180,14 +180,6 @@ fn never_waits(port: &TTYPort) -> io::Result<()> {
         return Err(io::Error::last_os_error());
     }
     Ok(())
-}
-
-/// Whether the port's device is gone, as the kernel knows it.
-fn is_hung_up(port: &TTYPort) -> bool {
-    let mut asked = libc::pollfd { fd: port.as_raw_fd(), events: 0, revents: 0 };
-    // SAFETY: one descriptor, which `port` keeps open, is looked at without waiting.
-    let answered = unsafe { libc::poll(&mut asked, 1, 0) };
-    answered > 0 && asked.revents & (libc::POLLHUP | libc::POLLERR | libc::POLLNVAL) != 0
 }
 
 impl Output for SerialOutput {

@@ -90,7 +90,7 @@ impl fmt::Display for Contrast {
         let Contrast { median, largest } = self;
         write!(
             f,
-            "seen is what differs from the belt by more than {median} of 255 levels in a colour (at most {largest})"
+            "seen is what differs from the belt by more than {median} of 255 levels in the colour that is steadiest there (at most {largest}), or by more in another"
         )
     }
 }

@@ -85,9 +85,10 @@ impl Report {
 /// Simulates until the time is over or a promise is broken.
 pub fn run(plan: &Plan) -> Report {
     let report = world::World::new(plan).run();
-    match report.violation {
-        None => report,
-        // The same run again, since the same seed gives the same: now with the events that lead there.
-        Some(_) => world::World::remembering(plan).run(),
+    if report.violation.is_none() {
+        return report;
     }
+    // The same run again, since the same seed gives the same: now with the events that lead there.
+    let again = world::World::remembering(plan).run();
+    if again.violation.is_some() { again } else { report }
 }
