@@ -224,7 +224,7 @@ fn files_that_cannot_be_used_say_why() {
         (Vec::new(), "not an ONNX file"),
         (whole[..whole.len() / 2].to_vec(), "cut off"),
         (altered(|graph| graph.input.push(float_value("mask", &[1]))), "2 inputs"),
-        (altered(|graph| graph.input[0] = float_value("rgb", &[1, 64, 96, 3])), "[1, 64, 96, 3]"),
+        (altered(|graph| graph.input[0] = float_value("rgb", &[1, 64, 96, 3])), "is [1, H, W, 3], not [1, 3, H, W]"),
         (altered(|graph| graph.node[0].domain = "com.example".to_owned()), "not a standard one"),
         (altered(|graph| graph.node[1].output[0] = "stem".to_owned()), "two nodes write"),
         (altered(|graph| graph.initializer[0].data_location = Some(1)), "another file"),
