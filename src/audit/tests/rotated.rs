@@ -104,7 +104,7 @@ fn a_stranger_under_the_next_file_s_name_is_told_of_and_left_alone() {
     assert!(verified.warnings[0].contains("is no part of it: move it away"), "{:?}", verified.warnings);
     assert_eq!((log.closed(), std::fs::read_to_string(&stranger).unwrap()), (closed.clone(), "my notes\n".to_owned()));
     std::fs::remove_file(&stranger).unwrap();
-    log.run(1);
+    log.run(20);
     assert!(log.closed().len() > closed.len() && log.verify().unwrap().warnings.is_empty());
 }
 
