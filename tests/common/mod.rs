@@ -79,7 +79,7 @@ pub fn write_bundle_of(directory: &Path, distance: Distance) -> Bundle {
             let centers = &centers.levels[0];
             latents[class].iter().map(|z| mixture::distance(z.view(), centers, class)).collect()
         }),
-        Distance::Map => unimplemented!("the tiny network gives latents, no map"),
+        Distance::Map => panic!("the tiny network gives latents, no map"),
         Distance::Cells => {
             let views = latents.each_ref().map(|class| class.iter().map(|z| z.view()).collect::<Vec<_>>());
             let [(red, of_red), (blue, of_blue)] = views.map(|class| cells::fit(&class));
