@@ -37,6 +37,25 @@ pub fn counted(count: u64, noun: &str) -> String {
     }
 }
 
+/// A size in the unit that suits it, with three digits at least: `0 bytes`, `20.5 MB`, `1.50 GB`. Units are powers of a thousand, as those
+/// of disks and of the configuration are.
+pub fn bytes(count: u64) -> String {
+    let (mut size, mut units) = (count as f64, ["kB", "MB", "GB", "TB", "PB", "EB"].into_iter());
+    let mut unit = None;
+    // Rounded to three digits, 999.95 would be 1000.
+    while size >= 999.5
+        && let Some(larger) = units.next()
+    {
+        (size, unit) = (size / 1e3, Some(larger));
+    }
+    match unit {
+        None => counted(count, "byte"),
+        Some(unit) if size < 9.995 => format!("{size:.2} {unit}"),
+        Some(unit) if size < 99.95 => format!("{size:.1} {unit}"),
+        Some(unit) => format!("{size:.0} {unit}"),
+    }
+}
+
 /// A number with so many decimals, or in powers of ten where it would be longer than `width` (9 or more).
 pub fn fitted(value: f32, decimals: usize, width: usize) -> String {
     let fixed = format!("{value:.decimals$}");
@@ -58,5 +77,25 @@ mod tests {
             assert_eq!(fitted(value, 4, 10), text);
         }
         assert_eq!([0, 1, 2].map(|count| counted(count, "run")), ["0 runs", "1 run", "2 runs"]);
+    }
+
+    #[test]
+    fn a_size_is_told_in_the_unit_that_suits_it() {
+        let sizes = [
+            (0, "0 bytes"),
+            (1, "1 byte"),
+            (999, "999 bytes"),
+            (1000, "1.00 kB"),
+            (20_000_000, "20.0 MB"),
+            (28_490_000, "28.5 MB"),
+            (99_950_000, "100 MB"),
+            (999_499_999, "999 MB"),
+            (999_500_000, "1.00 GB"),
+            (20_000_000_000, "20.0 GB"),
+            (u64::MAX, "18.4 EB"),
+        ];
+        for (count, text) in sizes {
+            assert_eq!(bytes(count), text);
+        }
     }
 }

@@ -5,6 +5,7 @@ use super::camera::View;
 use super::spread::ms;
 use crate::audit::{self, Readiness};
 use crate::config::{AuditConfig, Witness};
+use crate::print::bytes;
 
 /// What a part's record takes, in bytes.
 const RECORD: f64 = 1000.0;
@@ -13,7 +14,6 @@ const LITTLE: u64 = 256 << 20;
 /// A disk that is full so soon wants a person now.
 const SOON: f64 = 7.0;
 const DAY: f64 = 86_400.0;
-const GB: f64 = 1e9;
 
 /// Checks the audit of a line whose frames are a part of each of so many lanes at most.
 pub(super) fn check(config: &AuditConfig, lanes: usize, view: Option<&View>, tell: &mut impl FnMut(Finding)) {
@@ -58,12 +58,12 @@ fn room(config: &AuditConfig, ready: &Readiness, lanes: usize, rate: Option<f64>
     let Some(free) = ready.free else {
         return Finding::note("disk", "nobody knows how much is free", "watch it by hand");
     };
-    let mut measured = format!("{:.1} GB free", free as f64 / GB);
+    let mut measured = format!("{} free", bytes(free));
     if free < LITTLE {
         return Finding::problem("disk", measured, "make room where the audit is, or name another disk");
     }
     if let Some(pictures) = &config.pictures {
-        measured.push_str(&format!(", {:.1} GB of pictures kept", ready.pictures as f64 / GB));
+        measured.push_str(&format!(", {} of pictures kept", bytes(ready.pictures)));
         match pictures.keep_bytes {
             None if ready.shares_disk => {
                 let advice = "the log is on that disk too: once it is full no record is written, and so no picture is removed either, \
@@ -75,11 +75,10 @@ fn room(config: &AuditConfig, ready: &Readiness, lanes: usize, rate: Option<f64>
                 return Finding::note("disk", measured, advice);
             }
             Some(keep) if keep.saturating_sub(ready.pictures) > free - LITTLE => {
-                let advice =
-                    format!("there is no room for the {:.1} GB of keep_gb: make room or lower it", keep as f64 / GB);
+                let advice = format!("there is no room for the {} of keep_gb: make room or lower it", bytes(keep));
                 return Finding::problem("disk", measured, advice);
             }
-            Some(keep) => measured.push_str(&format!(" of {:.1} GB", keep as f64 / GB)),
+            Some(keep) => measured.push_str(&format!(" of {}", bytes(keep))),
         }
     }
     let Some(rate) = rate else { return Finding::ok("disk", measured) };
@@ -107,7 +106,7 @@ mod tests {
     fn found_beside(free: u64, keep_gb: Option<f64>, lanes: usize, rate: f64, shares_disk: bool) -> Finding {
         let mut config = AuditConfig::in_file("audit.jsonl".into());
         config.pictures = keep_gb.map(|keep| {
-            let keep_bytes = (keep > 0.0).then_some((keep * GB) as u64);
+            let keep_bytes = (keep > 0.0).then_some((keep * 1e9) as u64);
             PicturesConfig { keep_bytes, ..PicturesConfig::in_folder("pictures".into()) }
         });
         let (sync, pictures) = (Duration::ZERO, 1_000_000_000);
@@ -120,7 +119,9 @@ mod tests {
         assert_eq!(found(100 << 20, None, 1, 1.0).state.as_str(), "problem");
         let roomy = found(100_000_000_000, Some(20.0), 1, 10.0);
         assert_eq!(roomy.state, State::Ok);
-        assert!(roomy.measured.contains("1.0 GB of pictures kept of 20.0 GB; full of records after 115 days"));
+        assert!(roomy.measured.contains("1.00 GB of pictures kept of 20.0 GB; full of records after 115 days"));
+        let small = found(100_000_000_000, Some(0.02), 1, 10.0);
+        assert!(small.measured.contains("100 GB free, 1.00 GB of pictures kept of 20.0 MB"), "{}", small.measured);
         let laned = found(100_000_000_000, Some(20.0), 4, 10.0);
         assert!(laned.measured.contains("after 29 days of 4 parts per frame"), "{}", laned.measured);
         assert_eq!(found(10_000_000_000, Some(20.0), 1, 10.0).state.as_str(), "problem");

@@ -130,7 +130,7 @@ fn board(board: &Board) -> String {
         parts.push(board.features.join(" "));
     }
     parts.extend(board.kernels.map(|kernels| format!("{kernels} kernels")));
-    parts.extend(board.memory.map(|bytes| format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30))));
+    parts.extend(board.memory.map(print::bytes));
     parts.join("; ")
 }
 
@@ -196,11 +196,11 @@ fn advice(shares: &[Share]) -> String {
 fn memory(report: &Report) -> String {
     let Condition { celsius, megahertz, peak_memory } = report.condition;
     let mut parts = vec![format!(
-        "a frame asks for memory {} times, {:.1} MiB in all",
+        "a frame asks for memory {} times, {} in all",
         report.allocations.count,
-        report.allocations.bytes as f64 / f64::from(1 << 20)
+        print::bytes(report.allocations.bytes)
     )];
-    parts.extend(peak_memory.map(|bytes| format!("at most {:.0} MiB held", bytes as f64 / f64::from(1 << 20))));
+    parts.extend(peak_memory.map(|bytes| format!("at most {} held", print::bytes(bytes))));
     parts.extend(celsius.map(|celsius| format!("{celsius:.0} degrees C")));
     parts.extend(megahertz.map(|megahertz| format!("{megahertz} MHz")));
     parts.join("; ")

@@ -97,8 +97,8 @@ pub fn run(args: &ImportArgs) -> Result<()> {
         training: &report::provenance(&data, toml::Table::new()),
         out: &args.out,
     })?;
-    let size = bytes(&args.out)? as f64 / 1e6;
-    hgad::print::line(format_args!("bundle  {} ({size:.1} MB)\ndigest  {}", args.out.display(), bundle.digest))?;
+    let size = hgad::print::bytes(bytes(&args.out)?);
+    hgad::print::line(format_args!("bundle  {} ({size})\ndigest  {}", args.out.display(), bundle.digest))?;
     hgad::print::line(report::next(&args.data, &data, &args.out))
 }
 

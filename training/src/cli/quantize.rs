@@ -109,10 +109,10 @@ pub fn run(args: &QuantizeArgs) -> Result<()> {
     print(&verdict)?;
     let written = written?;
     hgad::print::line(format_args!(
-        "\n{}: bundle {}, model.onnx {:.2} MB; calibrate every product with it",
+        "\n{}: bundle {}, model.onnx {}; calibrate every product with it",
         args.out.display(),
         written.digest.short(),
-        written.model.len() as f64 / 1e6
+        hgad::print::bytes(written.model.len() as u64)
     ))
 }
 

@@ -117,9 +117,12 @@ impl CacheFile {
     }
 
     fn failed(&self, error: std::io::Error) -> Error {
-        Error::device(format!("feature cache {} cannot be written", self.path().display()))
-            .because(error)
-            .advise(format!("it needs {} MB; choose a folder with room for it with --cache", self.len() / 1_000_000))
+        Error::device(format!("feature cache {} cannot be written", self.path().display())).because(error).advise(
+            format!(
+                "it needs {}; choose a folder with room for it with --cache",
+                hgad::print::bytes(self.len() as u64)
+            ),
+        )
     }
 }
 

@@ -69,7 +69,7 @@ pub fn table(data: &Dataset, learned: &Learned, exported: &Exported, out: &Path)
     if let Some(error) = &exported.weight_error {
         line(format!("\n{error}"));
     }
-    line(format!("\nbundle  {} ({:.1} MB)", out.display(), bytes(out)? as f64 / 1e6));
+    line(format!("\nbundle  {} ({})", out.display(), hgad::print::bytes(bytes(out)?)));
     line(format!("digest  {}", exported.bundle.digest));
     Ok(text)
 }
