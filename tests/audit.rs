@@ -197,3 +197,30 @@ fn a_shift_s_page_needs_nothing_else_and_shows_what_was_rejected() {
     let (code, stdout, _) = run(&["audit", "verify", &line.log()]);
     assert!(code == 0 && stdout.contains("12 parts, 1 run,"), "{stdout}");
 }
+
+#[test]
+fn a_query_that_finds_nothing_says_in_what_it_looked() {
+    let line = Line::after_a_run("");
+    let of_log = records(Path::new(&line.log()));
+    let (first, last) = (of_log[0]["time"].as_str().unwrap(), of_log[of_log.len() - 1]["time"].as_str().unwrap());
+    for format in ["table", "json", "csv"] {
+        let (code, stdout, stderr) = run(&["audit", "query", &line.log(), "--score", "1e9..", "--format", format]);
+        assert!(code == 0 && stdout.lines().count() == usize::from(format != "json"), "{stdout}");
+        assert!(stderr.contains(&format!("no record found: {} records looked through", of_log.len())), "{stderr}");
+        assert!(stderr.contains(&format!("the log goes from {first} to {last}")), "{stderr}");
+    }
+    let page = line.bench.text("shift.html");
+    let (code, _, stderr) = run(&["audit", "report", &line.log(), "--date", "2020-01-01", "--out", &page]);
+    assert!(code == 0 && stderr.contains(&format!("no record is of that time; the log goes from {first}")), "{stderr}");
+    let (code, _, stderr) = run(&["audit", "report", &line.log(), "--date", "yesterday", "--out", &page]);
+    assert!(code == 2 && stderr.contains("write it as 2026-11-24"), "{stderr}");
+    let (code, stdout, _) = run(&["audit", "query", &line.bench.text("gone.jsonl")]);
+    assert!(code == 3 && stdout.is_empty(), "a log that is not there has no table: {stdout}");
+    let (code, _, stderr) = run(&["audit", "query", &line.log(), "--from", "2020-01-01", "--to", "2020-01-02"]);
+    assert!(
+        code == 0 && stderr.contains("0 records of that time and run looked through; the log goes from"),
+        "{stderr}"
+    );
+    let (code, stdout, stderr) = run(&["audit", "query", &line.log(), "--score", "5"]);
+    assert!(code == 2 && stdout.is_empty() && stderr.contains("5.. for 5 and more"), "{stderr}");
+}

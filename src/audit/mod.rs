@@ -43,7 +43,7 @@ pub use open::{AuditLog, Store};
 pub use place::reach;
 pub use proof::{Proved, check, prove};
 pub use query::Query;
-pub use read::{Entry, FrameEntry, LatencyEntry, LogFile, PictureEntry, Range, files};
+pub use read::{Entry, FrameEntry, LatencyEntry, LogFile, PictureEntry, Range, files, span};
 pub use readiness::{Readiness, readiness};
 pub use record::{Body, PartContext, RunStart, wall_time};
 pub use removed::Removed;

@@ -94,24 +94,26 @@ impl Query {
 
     /// Shows `look` every record of the log in `path` that is asked for: the line as it stands there, what is in it, and the
     /// name of its run where its start was read. `look` says whether to go on. However long the log is, the memory that this
-    /// takes is bounded.
+    /// takes is bounded. Gives how many records of that time and run were looked through, those that are not asked for as well.
     ///
     /// # Errors
     ///
     /// The log cannot be read, or `look` fails.
-    pub fn each(&self, path: &Path, mut look: impl FnMut(&[u8], &Entry, Option<&str>) -> Result<bool>) -> Result<()> {
+    pub fn each(&self, path: &Path, mut look: impl FnMut(&[u8], &Entry, Option<&str>) -> Result<bool>) -> Result<u64> {
         let range = Range { from: self.begins(), ..self.range };
-        let mut run = None::<String>;
+        let (mut run, mut looked_through) = (None::<String>, 0);
         read::each(path, &range, self.scan, |line, entry| {
             if entry.kind() == Some(Kind::Start) {
                 run = entry.run.clone();
             }
             let is_before = self.run.is_some() && self.range.from.is_some_and(|from| entry.time < read::text(from));
             let is_of_run = self.run.is_none() || run == self.run;
+            looked_through += u64::from(is_of_run && !is_before);
             match is_of_run && !is_before && self.wants(entry) {
                 true => look(line, entry, run.as_deref()),
                 false => Ok(true),
             }
-        })
+        })?;
+        Ok(looked_through)
     }
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::audit::kind::Kind;
 use crate::digest::Digest;
+use crate::print;
 
 /// What readers look at. A kind of record has some of the fields; what a newer program added is left out.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -61,6 +62,15 @@ pub struct Entry {
     pub until: Option<String>,
     #[serde(default, deserialize_with = "fitting")]
     pub last: Option<String>,
+    #[serde(default, deserialize_with = "fitting")]
+    pub pictures: Option<u64>,
+    #[serde(default, deserialize_with = "fitting")]
+    pub bytes: Option<u64>,
+    // The disk's room.
+    #[serde(default, deserialize_with = "fitting")]
+    pub low: Option<bool>,
+    #[serde(default, deserialize_with = "fitting")]
+    pub free_bytes: Option<u64>,
     // A challenge; other kinds may have other things of these names.
     #[serde(default, deserialize_with = "fitting")]
     pub by: Option<String>,
@@ -103,6 +113,22 @@ impl Entry {
     /// Whether the part's picture was judged. A score that was no number is not written down, but for what calibration it was.
     pub fn is_picture_judged(&self) -> bool {
         self.calibration.is_some() && (self.frames.is_none() || self.picture_score().is_some())
+    }
+
+    /// What the record of removed pictures, or of the disk's room, says, for people.
+    pub fn room_told(&self) -> Option<String> {
+        match self.kind()? {
+            Kind::PicturesRemoved => {
+                let (pictures, of) = (print::counted(self.pictures?, "picture"), self.of.as_deref()?);
+                let until = self.until.as_deref().map_or_else(String::new, |until| format!(", up to {until}"));
+                Some(format!("{pictures} of {of}, {}{until}", print::bytes(self.bytes?)))
+            }
+            Kind::DiskPressure => {
+                let free = print::bytes(self.free_bytes?);
+                Some(format!("{free} free, which is {}", if self.low? { "little" } else { "enough again" }))
+            }
+            _ => None,
+        }
     }
 
     /// What the record of a challenge says, for people.

@@ -130,6 +130,18 @@ fn walk(
     Ok(())
 }
 
+/// When the first and the last line of the log in `path` were written, as they say; `None` where it has no line.
+///
+/// # Errors
+///
+/// A file cannot be read.
+pub fn span(path: &Path) -> Result<Option<(String, String)>> {
+    let files = files(path)?;
+    let first = files.iter().map(LogFile::first_time).find_map(Result::transpose).transpose()?;
+    let last = files.iter().rev().map(seek::last_time).find_map(Result::transpose).transpose()?;
+    Ok(first.zip(last))
+}
+
 fn no_line(file: &LogFile, number: u64) -> Error {
     Error::check(format!("{}: there is something that is no line of an audit", file.path.display()))
         .because(format!("line {number} of what was read of it"))

@@ -71,6 +71,45 @@ pub(super) fn from(file: &LogFile, from: Option<&str>, wanted: Wanted) -> Result
     Ok(Place { lines: Box::new(lines), number: 0, rises: true })
 }
 
+/// The time of the last whole line of `file`; `None` when it has none.
+pub(super) fn last_time(file: &LogFile) -> Result<Option<String>> {
+    let failed = |error| cannot_be_read(&file.path, error);
+    if !file.path.is_file() {
+        return Ok(None);
+    }
+    if file.is_compressed() {
+        let lines: Box<dyn BufRead> = match index::members(&file.path).map_err(failed)? {
+            Some(mut members) => {
+                let last = members.split_off(members.len().saturating_sub(1));
+                let all = Wanted { from: None, to: None, whatever_time: false };
+                Box::new(index::within(&file.path, last, all).map_err(failed)?)
+            }
+            None => open(&file.path)?,
+        };
+        return last_of(lines).map_err(failed);
+    }
+    let length = file.path.metadata().map_err(failed)?.len();
+    let mut lines = BufReader::new(File::open(&file.path).map_err(failed)?);
+    let mut back = NEAR;
+    loop {
+        start_of_line(&mut lines, length.saturating_sub(back)).map_err(failed)?;
+        let time = last_of(&mut lines).map_err(failed)?;
+        if time.is_some() || back >= length {
+            return Ok(time);
+        }
+        back *= 2;
+    }
+}
+
+fn last_of(mut lines: impl BufRead) -> std::io::Result<Option<String>> {
+    let (mut line, mut last) = (Vec::new(), None);
+    while lines.read_until(b'\n', &mut line)? > 0 {
+        last = time_of(&line).filter(|_| line.ends_with(b"\n")).map(str::to_owned).or(last);
+        line.clear();
+    }
+    Ok(last)
+}
+
 /// Moves to the first line that begins at `place` or after it.
 fn start_of_line(lines: &mut BufReader<File>, place: u64) -> std::io::Result<()> {
     lines.seek(SeekFrom::Start(place.saturating_sub(1)))?;

@@ -40,6 +40,8 @@ pub struct Shift {
 pub struct ShiftPage {
     /// HTML that needs nothing else.
     pub html: String,
+    /// Records of that time.
+    pub records: u64,
     /// How many of the pictures that it was to show are not those that the records tell of, or are gone and nobody removed them.
     pub suspect: usize,
 }
@@ -151,14 +153,14 @@ pub fn report(path: &Path, shift: &Shift, origin: &Origin, gallery: &Gallery) ->
     for (name, happened) in standing(path, shift.from, query.scan)? {
         facts.raise(name, happened);
     }
-    query.each(path, |_, entry, run| {
+    let records = query.each(path, |_, entry, run| {
         facts.add(entry, run, shift);
         Ok(true)
     })?;
     facts.end();
     let pictures = gallery.pictures(&facts.bad, &Removed::of(path, &gallery.folder, &query)?)?;
     let suspect = pictures.iter().filter(|shown| shown.is_suspect).count();
-    Ok(ShiftPage { html: page::page(&facts, shift, origin, &pictures), suspect })
+    Ok(ShiftPage { html: page::page(&facts, shift, origin, &pictures), records, suspect })
 }
 
 /// The alarms that stood at a moment, by name. Alarms are a run's: the log is read back to the start of the run that was going on then,
@@ -228,7 +230,7 @@ impl Facts {
             kind => {
                 let device = entry.device.as_ref().map_or_else(String::new, |device| format!(" of the {device}"));
                 let records = entry.records.map_or_else(String::new, |records| format!(" ({records} records)"));
-                let why = why(entry);
+                let why = entry.room_told().unwrap_or_else(|| why(entry));
                 let colon = if why.is_empty() { "" } else { ": " };
                 self.event(entry, format!("{kind}{device}{records}{colon}{why}"));
             }

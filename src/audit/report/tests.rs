@@ -43,6 +43,22 @@ fn an_alarm_has_a_beginning_and_an_end() {
     assert_eq!((facts.alarms.len(), &facts.alarms[1].over), (2, &None));
 }
 
+#[test]
+fn removed_pictures_and_the_room_on_the_disk_are_told_in_numbers() {
+    let removed = r#"{"seq":1,"kind":"pictures-removed","time":"2026-11-24T07:00:00.000000Z","of":"passes","pictures":12,
+        "bytes":3400000,"until":"2026-11-23","last":"r/2026-11-23/00000012-sample.png"}"#;
+    let low =
+        r#"{"seq":2,"kind":"disk-pressure","time":"2026-11-24T07:10:00.000000Z","low":true,"free_bytes":250000000}"#;
+    let told = facts(&[removed, low]).events.into_iter().map(|event| event.what).collect::<Vec<_>>();
+    assert_eq!(
+        told,
+        [
+            "pictures-removed: 12 pictures of passes, 3.40 MB, up to 2026-11-23",
+            "disk-pressure: 250 MB free, which is little"
+        ]
+    );
+}
+
 fn alarm(day: u32, time: &str, name: &str, raised: bool) -> String {
     let time = format!("2026-11-{day}T{time}.000000Z");
     format!(r#"{{"seq":1,"kind":"alarm","time":"{time}","alarm":"{name}","raised":{raised},"why":"because"}}"#)

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::{BufWriter, Write};
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::ValueEnum;
@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 
-use crate::audit::{Entry, Kind, Query, Range};
+use crate::audit::{self, Entry, Kind, Query, Range};
 use crate::line::Unknown;
 use crate::{Error, Result, print};
 
@@ -45,7 +45,7 @@ pub(super) struct QueryArgs {
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
     /// Print so many records at most
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
 }
 
@@ -87,7 +87,7 @@ pub(super) struct Which {
     /// Parts with this fate
     #[arg(long, value_parser = ["passed", "rejected", "unaccounted"])]
     fate: Option<String>,
-    /// Parts with a score in this range: 2.5..2.9, 2.5.., ..1
+    /// Parts with a score in this range, ends included: 2.5..2.9, 2.5.. (2.5 and more), ..1 (1 and less)
     #[arg(long, value_name = "FROM..TO")]
     score: Option<Between<f32>>,
     /// Parts with this number, or from one to another: 17, 100..200
@@ -158,7 +158,7 @@ impl FromStr for Span {
     }
 }
 
-/// `A..B`, where either may be left out, or one value.
+/// `A..B`, where either may be left out, or one value, unless nobody can mean just that.
 #[derive(Debug, Clone)]
 struct Between<T>(RangeInclusive<T>);
 
@@ -172,7 +172,11 @@ impl<T: FromStr + Copy + PartialOrd + Bounds> FromStr for Between<T> {
         };
         let (from, to) = match text.split_once("..") {
             Some((from, to)) => (one(from, T::LEAST)?, one(to, T::MOST)?),
-            None => (one(text, T::LEAST)?, one(text, T::MOST)?),
+            None => {
+                let only = text.parse::<T>().map_err(|_| format!("'{text}' is not a number"))?;
+                T::alone(text)?;
+                (only, only)
+            }
         };
         (from <= to).then_some(Between(from..=to)).ok_or_else(|| "the second number is the greater one".into())
     }
@@ -182,11 +186,21 @@ impl<T: FromStr + Copy + PartialOrd + Bounds> FromStr for Between<T> {
 trait Bounds {
     const LEAST: Self;
     const MOST: Self;
+
+    /// Refuses one value where nobody can mean it.
+    fn alone(_text: &str) -> std::result::Result<(), String> {
+        Ok(())
+    }
 }
 
 impl Bounds for f32 {
     const LEAST: f32 = f32::NEG_INFINITY;
     const MOST: f32 = f32::INFINITY;
+
+    /// A score has seven digits, of which a table shows four: hardly a part has the one that is written here.
+    fn alone(text: &str) -> std::result::Result<(), String> {
+        Err(format!("one score alone finds nothing: write {text}.. for {text} and more, ..{text} for {text} and less"))
+    }
 }
 
 impl Bounds for u64 {
@@ -202,20 +216,24 @@ pub(super) fn run(args: QueryArgs) -> Result<()> {
         out.write_all(line.as_bytes())
             .map_err(|error| Error::device("standard output cannot be written").because(error))
     };
-    match args.format {
-        Format::Table => printed(TABLE)?,
-        Format::Csv => printed(CSV)?,
-        Format::Json => {}
-    }
+    let head = match args.format {
+        Format::Table => TABLE,
+        Format::Csv => CSV,
+        Format::Json => "",
+    };
     let (mut found, most) = (0, args.limit.unwrap_or(u64::MAX));
     let mut row = String::new();
     let query = args.which.query(kind);
-    query.each(&args.file, |line, entry, run| {
+    let looked_through = query.each(&args.file, |line, entry, run| {
         if found == most {
             return Ok(false);
         }
         found += 1;
         row.clear();
+        // Not before: a log that cannot be read has no table.
+        if found == 1 {
+            row.push_str(head);
+        }
         match args.format {
             Format::Table => table_row(&mut row, line, entry),
             Format::Csv => csv_row(&mut row, entry, run),
@@ -225,15 +243,30 @@ pub(super) fn run(args: QueryArgs) -> Result<()> {
         printed(&row)?;
         Ok(true)
     })?;
+    if found == 0 {
+        printed(head)?;
+    }
     out.flush().map_err(|error| Error::device("standard output cannot be written").because(error))?;
-    log::info!("{} found", print::counted(found, "record"));
     match found {
-        0 => {
-            query.unknown_names(&args.file)?.iter().for_each(|told| log::warn!("{told}"));
+        0 => tell_of_nothing(&query, &args.file, looked_through),
+        found => {
+            log::info!("{} found", print::counted(found, "record"));
             Ok(())
         }
-        _ => Ok(()),
     }
+}
+
+/// Says what was looked through in vain, so that nobody takes a slip for an answer. What is printed stays a table without rows.
+fn tell_of_nothing(query: &Query, file: &Path, looked_through: u64) -> Result<()> {
+    let log = match audit::span(file)? {
+        Some((first, last)) => format!("the log goes from {first} to {last}"),
+        None => "the log has no record".to_owned(),
+    };
+    let asked = query.range.from.is_some() || query.range.to.is_some() || query.run.is_some();
+    let of = if asked { " of that time and run" } else { "" };
+    log::warn!("no record found: {}{of} looked through; {log}", print::counted(looked_through, "record"));
+    query.unknown_names(file)?.iter().for_each(|told| log::warn!("{told}"));
+    Ok(())
 }
 
 /// Refuses what can find nothing whatever is in the log.
@@ -299,7 +332,7 @@ fn table_row(row: &mut String, line: &[u8], entry: &Entry) {
     // Writing into a text does not fail.
     let _ = write!(row, "{:<9}  {}  ", entry.seq, entry.time);
     if entry.kind() != Some(Kind::Part) {
-        let told = entry.challenge_told().unwrap_or_else(|| told(line));
+        let told = entry.challenge_told().or_else(|| entry.room_told()).unwrap_or_else(|| told(line));
         let _ = write!(row, "{part:<9}  {}: {told}", entry.kind);
         return;
     }
@@ -369,7 +402,8 @@ mod tests {
         assert_eq!(scores("2.5..2.9"), Ok(2.5..=2.9));
         assert_eq!(scores("2.5.."), Ok(2.5..=f32::INFINITY));
         assert_eq!(scores("..-1"), Ok(f32::NEG_INFINITY..=-1.0));
-        assert!(scores("3..2").is_err() && scores("x").is_err());
+        assert!(scores("3..2").is_err() && scores("x").is_err() && scores("").is_err());
+        assert!(scores("5").unwrap_err().contains("5.. for 5 and more"));
         assert_eq!("17".parse::<Between<u64>>().map(|between| between.0), Ok(17..=17));
         let moment = |text: &str| text.parse::<Moment>().map(|moment| moment.0.to_string());
         assert_eq!(moment("2026-11-24T05:00:00Z"), Ok("2026-11-24T05:00:00Z".into()));

@@ -35,7 +35,7 @@ pub(super) struct ReportArgs {
     #[arg(long, value_name = "FROM..TO", default_value = "00:00..00:00")]
     shift: Hours,
     /// The day on which it began; without it, that of the newest shift that has begun
-    #[arg(long, value_name = "DAY")]
+    #[arg(long, value_name = "DAY", value_parser = day)]
     date: Option<Date>,
     /// The pictures' folder ([audit] pictures); without it, pictures beside the audit file
     #[arg(long, value_name = "DIR")]
@@ -48,6 +48,10 @@ pub(super) struct ReportArgs {
     /// The HTML file to write
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+}
+
+fn day(text: &str) -> std::result::Result<Date, String> {
+    text.parse().map_err(|_| "write it as 2026-11-24".into())
 }
 
 /// A shift by the clock on the wall.
@@ -100,6 +104,10 @@ pub(super) fn run(args: &ReportArgs) -> Result<()> {
     let page = audit::report(&args.file, &shift, &Origin { log, checked }, &gallery)?;
     target::write(&args.out, &page.html)?;
     print::line(format_args!("the shift from {} to {} is in {}", shift.from, shift.to, args.out.display()))?;
+    if page.records == 0 {
+        let log = audit::span(&args.file)?.map(|(first, last)| format!("; the log goes from {first} to {last}"));
+        log::warn!("no record is of that time{}", log.unwrap_or_default());
+    }
     match page.suspect {
         0 => Ok(()),
         suspect => Err(Error::check(format!(
