@@ -224,3 +224,69 @@ fn a_query_that_finds_nothing_says_in_what_it_looked() {
     let (code, stdout, stderr) = run(&["audit", "query", &line.log(), "--score", "5"]);
     assert!(code == 2 && stdout.is_empty() && stderr.contains("5.. for 5 and more"), "{stderr}");
 }
+
+fn verify(line: &Line, extra: &[&str]) -> (i32, String, String) {
+    run(&[&["audit", "verify", &line.log()], extra].concat())
+}
+
+#[test]
+fn verify_reads_every_stored_picture_and_names_those_that_are_not_as_they_were_written() {
+    let line = Line::new("sample = 1.0\n");
+    std::fs::write(line.bench.path("frames/005.png"), "no picture").unwrap();
+    line.run();
+    let parts = line.parts();
+    assert!(parts.iter().all(|part| line.kept(part).is_some()), "{parts:?}");
+    let (code, stdout, stderr) = verify(&line, &["--pictures"]);
+    let pictures = line.bench.text("pictures");
+    assert!(code == 0 && stdout.contains(&format!("OK {pictures}: 12 pictures are as written (")), "{stdout}{stderr}");
+    let (code, stdout, stderr) = verify(&line, &[]);
+    assert!(code == 0 && !stdout.contains(&pictures) && stderr.contains("--pictures"), "{stdout}{stderr}");
+
+    // What nobody wrote down proves nothing, and accuses nobody.
+    let own = line.picture(&parts[0]);
+    std::fs::copy(&own, own.with_file_name("99999999-reject.png")).unwrap();
+    let (code, stdout, _) = verify(&line, &["--pictures"]);
+    assert!(code == 0 && stdout.contains("99999999-reject.png: no record names it"), "{stdout}");
+
+    // One that was judged, one that was never judged, one that is gone.
+    let unjudged = parts.iter().find(|part| is(part, "unknown") && part["origin"] == "005.png").unwrap();
+    let rejected = parts.iter().find(|part| is(part, "reject")).unwrap();
+    let passed = parts.iter().find(|part| is(part, "pass")).unwrap();
+    std::fs::write(line.picture(unjudged), "another one").unwrap();
+    std::fs::write(line.picture(rejected), "another one").unwrap();
+    std::fs::remove_file(line.picture(passed)).unwrap();
+    let (code, stdout, stderr) = verify(&line, &["--pictures", &pictures]);
+    assert!(code == 1 && stderr.contains("2 exchanged, 1 missing"), "{stdout}{stderr}");
+    assert!(stdout.contains("9 pictures are as written") && !stdout.contains(&format!("OK {pictures}")), "{stdout}");
+    let named = |part: &Value, what: &str| {
+        let part = format!("/{}: ", part["part"]);
+        stdout.lines().any(|line| line.starts_with("record ") && line.contains(&part) && line.contains(what))
+    };
+    assert!(named(unjudged, "is not the file that was written"), "{stdout}");
+    assert!(named(rejected, "is not the file that was written"), "{stdout}");
+    assert!(named(passed, "no record says that it was removed"), "{stdout}");
+
+    // Who takes the whole folder is found out where somebody says that the pictures are to be there.
+    std::fs::remove_dir_all(&pictures).unwrap();
+    let (code, stdout, stderr) = verify(&line, &["--pictures"]);
+    assert!(code == 1 && stdout.contains("nothing of it is in") && stderr.contains("12 of runs"), "{stdout}{stderr}");
+}
+
+#[test]
+fn pictures_that_the_line_removed_itself_are_counted_apart() {
+    let line = Line::after_a_run("sample = 1.0\nkeep_gb = 0.000001\n");
+    let removed = line.query(&["--kind", "pictures-removed"]);
+    assert!(!removed.is_empty());
+    let (code, stdout, stderr) = verify(&line, &["--pictures"]);
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    let told = stdout.lines().find(|line| line.contains("removed as the log tells")).unwrap();
+    let numbers = told.rsplit(": ").next().unwrap().split_whitespace().filter_map(|word| word.parse::<u64>().ok());
+    let numbers = numbers.collect::<Vec<_>>();
+    let (whole, gone) = (numbers[0], numbers[numbers.len() - 1]);
+    assert!(whole + gone == 12 && gone > 0, "{told}");
+    let (_, table, _) = run(&["audit", "query", &line.log(), "--kind", "pictures-removed"]);
+    assert!(
+        table.contains(" of passes, ") && table.contains("bytes, up to ") || table.contains("kB, up to "),
+        "{table}"
+    );
+}

@@ -95,16 +95,35 @@ impl Removed {
         Ok(removed)
     }
 
-    /// Whether that is why the picture of a part is not there. Where nothing of its run is, and the folder does not say that it is this
-    /// log's, the pictures are somewhere else, and nobody is to be accused.
-    pub fn explains(&self, part: &Entry) -> bool {
-        let Some(picture) = &part.picture else { return true };
-        if picture.run().is_none_or(|run| !self.is_own && !self.folder.join(run).is_dir()) {
-            return true;
+    /// Why a picture that a record names is not there; the record is the part's, or the picture's own one.
+    pub fn absence(&self, record: &Entry) -> Absence {
+        let Some(picture) = &record.picture else { return Absence::Told };
+        let upto = if pictures::is_grave(&picture.why) { &self.rejects } else { &self.passes };
+        if picture.file.as_deref().and_then(Place::of).is_some_and(|place| upto.covers(record.seq, &place)) {
+            return Absence::Told;
         }
-        let upto = if part.verdict.as_deref() == Some("pass") { &self.passes } else { &self.rejects };
-        picture.file.as_deref().and_then(Place::of).is_some_and(|place| upto.covers(part.seq, &place))
+        match picture.run() {
+            None => Absence::Told,
+            Some(run) if self.is_own || self.folder.join(run).is_dir() => Absence::Unexplained,
+            Some(_) => Absence::Elsewhere,
+        }
     }
+
+    /// Whether nobody is to be accused of a picture that is not there.
+    pub fn explains(&self, record: &Entry) -> bool {
+        self.absence(record) != Absence::Unexplained
+    }
+}
+
+/// Why a picture is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Absence {
+    /// The log tells that it was removed, or of none.
+    Told,
+    /// Nothing of its run is there, and the folder does not say that it is this log's: the pictures may be somewhere else.
+    Elsewhere,
+    /// Others of its run are there, or the folder says that it is this log's, and nobody says that it was removed.
+    Unexplained,
 }
 
 /// The hash of the log's first line, as its oldest file that is here tells it.
@@ -159,11 +178,11 @@ mod tests {
         record(seq, &format!("2026-11-24T06:00:{seq:02}"), &format!("\"of\":\"{of}\",\"until\":\"{until}\""))
     }
 
-    /// A part in record `seq` whose picture is this one of the run.
-    fn part(seq: u64, file: &str, verdict: &str) -> Entry {
+    /// The record `seq`, of a part or of its picture alone, which is this one of the run and was kept for this reason.
+    fn part(seq: u64, file: &str, why: &str) -> Entry {
         let json = format!(
-            "{{\"seq\":{seq},\"kind\":\"part\",\"time\":\"\",\"verdict\":\"{verdict}\",\
-             \"picture\":{{\"why\":\"sample\",\"file\":\"run/{file}\"}}}}"
+            "{{\"seq\":{seq},\"kind\":\"picture\",\"time\":\"\",\
+             \"picture\":{{\"why\":\"{why}\",\"file\":\"run/{file}\"}}}}"
         );
         serde_json::from_str(&json).unwrap()
     }
@@ -176,12 +195,14 @@ mod tests {
         let closed = bench.0.path().join("audit.000001.jsonl");
         std::fs::write(&closed, "").unwrap();
         let removed = Removed::of(&closed, bench.0.path(), &Query::default()).unwrap();
-        let explains =
-            |day: &str, verdict: &str| removed.explains(&part(0, &format!("{day}/00000012-sample.jpg"), verdict));
-        assert!(explains("2026-11-20", "pass") && !explains("2026-11-21", "pass"));
+        let explains = |day: &str, why: &str| removed.explains(&part(0, &format!("{day}/00000012-{why}.jpg"), why));
+        assert!(explains("2026-11-20", "sample") && !explains("2026-11-21", "sample"));
+        assert!(explains("2026-11-20", "around") && !explains("2026-11-21", "around"));
         assert!(explains("2026-11-02", "reject") && !explains("2026-11-20", "unknown"));
         std::fs::remove_dir(bench.0.path().join("run")).unwrap();
-        assert!(explains("2026-11-21", "pass"), "nothing of the run is here");
+        assert!(explains("2026-11-21", "sample"), "nothing of the run is here");
+        let absence = |day: &str| removed.absence(&part(0, &format!("{day}/00000012-sample.jpg"), "sample"));
+        assert_eq!([absence("2026-11-20"), absence("2026-11-21")], [Absence::Told, Absence::Elsewhere]);
         // A newer program says which picture of the day was the last.
         let last = "\"last\":\"run/2026-11-02/00000011-reject.jpg\",\"until\"";
         let bench = Bench::new(&[told(3, "rejects", "2026-11-02").replace("\"until\"", last)]);
@@ -211,12 +232,12 @@ mod tests {
         };
         let check = |query: &Query| {
             let removed = bench.removed(query);
-            assert!(removed.explains(&part(4_000, "2026-11-23/00000012-sample.jpg", "pass")), "{query:?}");
+            assert!(removed.explains(&part(4_000, "2026-11-23/00000012-sample.jpg", "sample")), "{query:?}");
             assert!(
                 !removed.explains(&part(4_000, "2026-11-23/00000013-reject.jpg", "reject")),
                 "taken after it: {query:?}"
             );
-            assert!(!removed.explains(&part(4_000, "2026-11-24/00000014-sample.jpg", "pass")));
+            assert!(!removed.explains(&part(4_000, "2026-11-24/00000014-sample.jpg", "sample")));
         };
         let query = Query { range: yesterday, ..Query::default() };
         check(&query);

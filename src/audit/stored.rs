@@ -1,6 +1,6 @@
 //! The pictures that records name, read again.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use image::RgbImage;
 
@@ -30,24 +30,52 @@ pub enum Stored {
     Changed(String),
 }
 
+/// The file that a record names, before anybody looks at what it shows.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// It is what was written, byte for byte.
+    Whole { path: PathBuf, bytes: Vec<u8> },
+    /// As [`Stored::Gone`].
+    Gone(String),
+    /// As [`Stored::Changed`].
+    Changed(String),
+}
+
 /// Reads the picture that `picture` tells of, below the pictures' folder.
 ///
 /// # Errors
 ///
 /// The file is there and cannot be read.
 pub fn read_picture(folder: &Path, picture: &PictureEntry) -> Result<Stored> {
+    let (path, bytes) = match find(folder, picture)? {
+        Found::Whole { path, bytes } => (path, bytes),
+        Found::Gone(why) => return Ok(Stored::Gone(why)),
+        Found::Changed(why) => return Ok(Stored::Changed(why)),
+    };
+    if picture.pixels_sha256.is_none() {
+        return Ok(Stored::Unreadable(format!("{} is kept as it came, and could not be read then", path.display())));
+    }
+    Ok(decode(&path, &bytes, picture.pixels_sha256))
+}
+
+/// Reads the file that `picture` names, and compares it with its digest.
+///
+/// # Errors
+///
+/// As [`read_picture`].
+pub(super) fn find(folder: &Path, picture: &PictureEntry) -> Result<Found> {
     let Some(file) = &picture.file else {
-        return Ok(Stored::Gone(picture.missing.clone().unwrap_or_else(|| "it was not kept".into())));
+        return Ok(Found::Gone(picture.missing.clone().unwrap_or_else(|| "it was not kept".into())));
     };
     // A record is not trusted to name files elsewhere.
     if Path::new(file).components().any(|part| !matches!(part, std::path::Component::Normal(_))) {
-        return Ok(Stored::Changed(format!("{file} does not lie in the pictures' folder")));
+        return Ok(Found::Changed(format!("{file} does not lie in the pictures' folder")));
     }
     let path = folder.join(file);
     let bytes = match std::fs::read(&path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Ok(Stored::Gone(format!("{} is not there", path.display())));
+            return Ok(Found::Gone(format!("{} is not there", path.display())));
         }
         Err(error) => {
             return Err(Error::device(format!("picture {} cannot be read", path.display()))
@@ -55,13 +83,10 @@ pub fn read_picture(folder: &Path, picture: &PictureEntry) -> Result<Stored> {
                 .advise("check its permissions"));
         }
     };
-    if Some(Digest::of(&bytes)) != picture.sha256 {
-        return Ok(Stored::Changed(format!("{} is not the file that was written", path.display())));
+    match Some(Digest::of(&bytes)) == picture.sha256 {
+        true => Ok(Found::Whole { path, bytes }),
+        false => Ok(Found::Changed(format!("{} is not the file that was written", path.display()))),
     }
-    if picture.pixels_sha256.is_none() {
-        return Ok(Stored::Unreadable(format!("{} is kept as it came, and could not be read then", path.display())));
-    }
-    Ok(decode(&path, &bytes, picture.pixels_sha256))
 }
 
 impl Stored {

@@ -2,6 +2,7 @@
 
 mod again;
 mod keys;
+mod pictures;
 mod query;
 mod replay;
 mod report;
@@ -38,9 +39,13 @@ enum AuditCommand {
 }
 
 /// Check that no line was changed, removed or put in (exit code 1 if one was)
+///
+/// With --pictures the stored pictures are checked too: each that a record names, whatever became of its part, must be there byte for
+/// byte as it was written, or a record must say that it was removed. Those that are not are named with their record and part. A file
+/// among them that no record names is a warning.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_long_help = "Examples:\n  hgad audit verify audit.jsonl\n  hgad audit verify audit.jsonl --key line-3.key.pub \\\n    --checkpoint /mnt/usb/line-3.checkpoint"
+    after_long_help = "Examples:\n  hgad audit verify audit.jsonl\n  hgad audit verify audit.jsonl --key line-3.key.pub \\\n    --checkpoint /mnt/usb/line-3.checkpoint\n\n  # And every stored picture, in the folder pictures beside the log\n  hgad audit verify audit.jsonl --key line-3.key.pub --pictures"
 )]
 struct VerifyArgs {
     /// The audit file
@@ -53,6 +58,9 @@ struct VerifyArgs {
     /// Fail when there are lines that are not signed, or were not when a later run signed all (the warnings name them)
     #[arg(long, requires = "key")]
     all_signed: bool,
+    /// Check the pictures too, in this folder ([audit] pictures); without a folder, pictures beside the audit file
+    #[arg(long, value_name = "DIR", num_args = 0..=1)]
+    pictures: Option<Option<PathBuf>>,
 }
 
 /// Make the key that a line signs its audit with
@@ -132,6 +140,13 @@ fn verify(args: &VerifyArgs) -> Result<()> {
         ))?;
     }
     verified.warnings.iter().try_for_each(|warning| print::line(format_args!("warning: {warning}")))?;
+    match &args.pictures {
+        Some(folder) => pictures::verify(&args.file, &pictures_folder(folder.as_deref(), &args.file))?,
+        None if pictures_folder(None, &args.file).is_dir() => {
+            log::info!("the pictures beside the log were not looked at: --pictures checks them too");
+        }
+        None => {}
+    }
     match args.all_signed && !verified.unsigned.is_empty() {
         false => Ok(()),
         true => Err(Error::check(format!("{}: not all of its lines are signed", args.file.display()))

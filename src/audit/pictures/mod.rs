@@ -20,7 +20,7 @@ use serde::Serialize;
 use self::desk::{Desk, Job};
 pub(super) use self::owner::First;
 use self::owner::Hold;
-pub(super) use self::retention::rank;
+pub(super) use self::retention::{is_grave, rank};
 pub(super) use self::shelf::Shelf;
 use super::desk::Desk as Log;
 use super::record::{Body, PartContext};

@@ -110,7 +110,8 @@ pub(super) struct Left {
     pub(super) why: String,
 }
 
-fn is_grave(why: &str) -> bool {
+/// Whether a picture that is kept for this reason is one of a reject, or of a part without a verdict: these outlive those of passes.
+pub(in crate::audit) fn is_grave(why: &str) -> bool {
     [Why::Reject, Why::Unknown].iter().any(|grave| grave.as_str() == why)
 }
 

@@ -1,0 +1,97 @@
+//! `hgad audit verify --pictures`.
+
+use std::path::Path;
+
+use crate::audit::{self, Fault, Inventory};
+use crate::{Error, Result, print};
+
+/// So many files that no record names are listed.
+const LISTED: usize = 50;
+
+/// Checks the pictures in `folder` that the log in `log` names, and tells of each that is not as it was written.
+///
+/// # Errors
+///
+/// One is not, or cannot be read.
+pub(super) fn verify(log: &Path, folder: &Path) -> Result<()> {
+    let inventory = audit::inventory(log, folder)?;
+    for amiss in &inventory.amiss {
+        print::line(format_args!("record {}, part {}: {}", amiss.record, amiss.part, amiss.why))?;
+    }
+    for (run, pictures) in &inventory.elsewhere {
+        print::line(format_args!(
+            "run {run}: nothing of it is in {}, where {} named, and no record says that they were removed",
+            folder.display(),
+            are(*pictures, "picture")
+        ))?;
+    }
+    tell_of_unnamed(folder, &inventory)?;
+    conclude(folder, &inventory)
+}
+
+fn tell_of_unnamed(folder: &Path, inventory: &Inventory) -> Result<()> {
+    let (files, of_others) = (&inventory.unnamed.files, inventory.unnamed.of_others);
+    for file in files.iter().take(LISTED) {
+        print::line(format_args!("warning: {}: no record names it", folder.join(file).display()))?;
+    }
+    if files.len() > LISTED {
+        print::line(format_args!("warning: and {} more that no record names", files.len() - LISTED))?;
+    }
+    if !files.is_empty() {
+        print::line(
+            "warning: of what no record names nothing is proved. A run that was killed leaves pictures of its last moment, one that goes on \
+             has not written down its newest; look at who put the others there, and rely on none of them",
+        )?;
+    }
+    match of_others {
+        0 => Ok(()),
+        count => print::line(format_args!(
+            "warning: {} there whose records are in files of the log that are not here: bring these back to check them",
+            are(count, "picture")
+        )),
+    }
+}
+
+fn conclude(folder: &Path, inventory: &Inventory) -> Result<()> {
+    let [changed, missing, unread] =
+        [Fault::Changed, Fault::Missing, Fault::Unread].map(|fault| inventory.count(fault));
+    let elsewhere = inventory.elsewhere.values().sum::<u64>();
+    let told = format!(
+        "{}: {} as written ({}), {} removed as the log tells",
+        folder.display(),
+        are(inventory.whole, "picture"),
+        print::bytes(inventory.bytes),
+        inventory.removed
+    );
+    if changed + missing + elsewhere + unread == 0 {
+        return print::line(format_args!("OK {told}"));
+    }
+    print::line(told)?;
+    let counts = [
+        (changed, "exchanged"),
+        (missing, "missing"),
+        (elsewhere, "of runs of which nothing is there"),
+        (unread, "that cannot be read"),
+    ];
+    let counts = counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
+    let what = format!(
+        "{}: not all pictures are as they were written: {}",
+        folder.display(),
+        counts.collect::<Vec<_>>().join(", ")
+    );
+    Err(match (changed + missing, elsewhere) {
+        (0, 0) => Error::device(what).advise("check the permissions and the disk, and ask again: nothing is known of these"),
+        (0, _) => Error::check(what).advise(
+            "if they were moved, give the folder where they are now (--pictures DIR); if nobody moved them they were taken away: keep the log \
+             as evidence",
+        ),
+        _ => Error::check(what).advise(
+            "keep log and pictures as evidence; what a backup of the folder has in these places can be checked in the same way (--pictures DIR)",
+        ),
+    })
+}
+
+/// `1 picture is`, `2 pictures are`.
+fn are(count: u64, noun: &str) -> String {
+    format!("{} {}", print::counted(count, noun), if count == 1 { "is" } else { "are" })
+}
