@@ -290,3 +290,33 @@ fn pictures_that_the_line_removed_itself_are_counted_apart() {
         "{table}"
     );
 }
+
+#[test]
+fn nothing_but_what_a_line_can_load_is_signed() {
+    let bench = common::Bench::new();
+    bench.calibrate("red", "red.toml");
+    let key = bench.text("quality.key");
+    assert_eq!(run(&["audit", "keygen", "--name", "factory.example/quality", "--out", &key]).0, 0);
+    let sign = |file: &str| {
+        let file = bench.text(file);
+        run(&["sign", &file, "--key", &key, "--by", "A. Smith", "--reason", "new lamp"])
+    };
+    std::fs::write(bench.path("notes.txt"), "notes").unwrap();
+    std::fs::write(bench.path("other.toml"), "[line]\nname = \"x\"\n").unwrap();
+    std::fs::create_dir(bench.path("empty")).unwrap();
+    for file in ["notes.txt", "other.toml", "empty", "data/red/train/good"] {
+        let (code, _, stderr) = sign(file);
+        assert!(code == 2 && stderr.contains("no line could load it"), "{file}: {stderr}");
+        assert!(stderr.contains("hgad calibrate") && stderr.contains("folder of a bundle"), "{file}: {stderr}");
+    }
+    let is_signed = |name: &str| bench.path(name).exists();
+    assert!(!["notes.sig", "notes.txt.sig", "other.toml.sig", "empty/manifest.sig"].into_iter().any(is_signed));
+    assert_eq!(sign("gone.toml").0, 3);
+    for (file, note) in [("red.toml", "red.toml.sig"), ("bundle", "bundle/manifest.sig")] {
+        let (code, _, stderr) = sign(file);
+        assert!(code == 0 && is_signed(note), "{file}: {stderr}");
+    }
+    // A bundle of which a file was exchanged is one that no line loads either.
+    std::fs::write(bench.path("bundle/model.onnx"), "another").unwrap();
+    assert_eq!(sign("bundle/manifest.toml").0, 2);
+}

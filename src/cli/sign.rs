@@ -1,16 +1,18 @@
 //! `hgad sign`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::approval::Approval;
 use crate::audit::Signer;
-use crate::{Result, print};
+use crate::bundle::Bundle;
+use crate::calibrate::Calibration;
+use crate::{Error, Result, print};
 
 /// Approve of a calibration or a model: sign it, with your name and a reason
 ///
 /// The note FILE.sig (of a bundle: manifest.sig in it) says who approved of these bytes, when and why. A line whose
 /// configuration names public keys ([line] approved_by) loads what one of them signed and nothing else, and writes name and
-/// reason into its audit at every start. `hgad audit keygen` makes keys.
+/// reason into its audit at every start. Nothing but what a line can load is signed. `hgad audit keygen` makes keys.
 #[derive(Debug, clap::Args)]
 #[command(
     after_long_help = "Examples:\n  hgad sign calibration/cap.toml --key quality.key --by A.Smith \\\n    --reason new-lamp-after-shift-2\n  hgad sign models/line3 --key quality.key --by A.Smith --reason first-model\n\n  # The calibration of one lane alone\n  hgad sign calibration/left.toml --key quality.key --by A.Smith \\\n    --reason new-lamp --lane left"
@@ -33,7 +35,24 @@ pub struct SignArgs {
 }
 
 pub fn run(args: &SignArgs) -> Result<()> {
+    check(&args.file)?;
     let signer = Signer::open(&args.key)?;
     let note = Approval::sign(&args.file, &signer, &args.by, &args.reason, &args.lane)?;
     print::line(format_args!("{} is signed by {} in {}", args.file.display(), signer.name(), note.display()))
+}
+
+/// Refuses what no line could load: an approval of it would be asked for by nobody, and read as if somebody had looked at it.
+fn check(path: &Path) -> Result<()> {
+    let manifest = path.file_name().is_some_and(|name| name == "manifest.toml");
+    let opened = match (path.is_dir(), manifest) {
+        (true, _) => Bundle::open(path).map(drop),
+        (false, true) => Bundle::open(path.parent().unwrap_or(Path::new(""))).map(drop),
+        (false, false) => Calibration::open(path).map(drop),
+    };
+    opened.map_err(|error| match path.exists() {
+        false => error,
+        true => Error::usage(format!("{} is not signed: no line could load it", path.display()))
+            .because(error.line())
+            .advise("what is signed is a calibration that hgad calibrate wrote, or the folder of a bundle that hgad-train wrote"),
+    })
 }
