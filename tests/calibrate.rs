@@ -183,6 +183,42 @@ fn a_trial_counts_the_rejects_of_many_splits() {
     assert!(code == 2 && err.contains("--model") && err.contains("--out"), "{err}");
 }
 
+#[test]
+fn a_trial_takes_a_folder_of_normal_parts_or_a_data_set_and_needs_no_test_images() {
+    let bench = Bench::new();
+    rewrite(&bench, |draft| draft.trained_on = None);
+    let (model, data, one) = (bench.text("bundle"), bench.text("data"), bench.text("data/red"));
+    let good = bench.text("data/red/train/good");
+    let tried = |extra: &[&str]| {
+        let base = ["calibrate", "trial", "--model", &model, "--splits", "20", "--target-frr", "0.2"];
+        run(&[&base[..], extra].concat())
+    };
+    // Calibrated and tried of each class.
+    let counts = |out: &str| {
+        let rows = out.lines().skip(1).map(|row| row.split_whitespace().collect::<Vec<_>>());
+        rows.map(|row| format!("{} {} {}", row[0], row[2], row[3])).collect::<Vec<_>>()
+    };
+    let (code, out, err) = tried(&["--class", "red", "--images", &good]);
+    assert_eq!((code, counts(&out)), (0, vec!["red 15 15".to_owned()]), "{out}{err}");
+    let (code, out, err) = tried(&["--class", "red", "--images", &good, "--hold-out", "2"]);
+    assert_eq!((code, counts(&out)), (0, vec!["red 8 7".to_owned()]), "{out}{err}");
+    std::fs::remove_dir_all(bench.path("data/red/test")).unwrap();
+    let (code, out, err) = tried(&["--data", &data, "--classes", "red"]);
+    assert_eq!((code, counts(&out)), (0, vec!["red 15 15".to_owned()]), "{out}{err}");
+    // Of a data set that has one of the model's products those are taken that are there.
+    let others = std::fs::read_dir(bench.path("data")).unwrap().map(|entry| entry.unwrap().path());
+    others.filter(|path| !path.ends_with("red")).for_each(|path| std::fs::remove_dir_all(path).unwrap());
+    let (code, out, err) = tried(&["--data", &data]);
+    assert_eq!((code, counts(&out)), (0, vec!["red 15 15".to_owned()]), "{out}{err}");
+    for folder in [&one, &good] {
+        let (code, _, err) = tried(&["--data", folder]);
+        assert!(code == 2 && err.contains("--images DIR --class NAME"), "{err}");
+    }
+    let (code, _, err) = tried(&[]);
+    assert!(code == 2 && err.contains("--images") && err.contains("--data"), "{err}");
+    assert_eq!(tried(&["--images", &good]).0, 2, "of which class?");
+}
+
 /// The bench with 40 normal images whose names are numbers and one that is none of them, `odd.png`.
 fn with_an_odd_one() -> Bench {
     let bench = Bench::new();

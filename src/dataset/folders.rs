@@ -66,7 +66,16 @@ impl Folders {
     }
 
     pub(super) fn validation(&self) -> Result<Vec<PathBuf>> {
-        let folder = self.normal("validation");
+        self.normal_if_any("validation")
+    }
+
+    pub(super) fn normal_test(&self) -> Result<Vec<PathBuf>> {
+        self.normal_if_any("test")
+    }
+
+    /// A split's normal images; none where the data set has no such split.
+    fn normal_if_any(&self, split: &str) -> Result<Vec<PathBuf>> {
+        let folder = self.normal(split);
         if folder.is_dir() { images(&folder) } else { Ok(Vec::new()) }
     }
 

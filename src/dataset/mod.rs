@@ -99,6 +99,20 @@ impl ProductData {
         }
     }
 
+    /// The test images without a defect; none where there are no test images at all.
+    ///
+    /// # Errors
+    ///
+    /// A folder cannot be read or holds no image.
+    pub fn normal_test(&self) -> Result<Vec<PathBuf>> {
+        match &self.source {
+            Source::Folders(folders) => folders.normal_test(),
+            Source::Listed(listed) => {
+                Ok(listed.test.iter().filter(|test| !test.is_defective()).map(|test| test.image.clone()).collect())
+            }
+        }
+    }
+
     /// Normal images that are meant for validation, which MVTec 3D-AD alone has; nothing else reads them.
     ///
     /// # Errors

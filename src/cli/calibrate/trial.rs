@@ -1,39 +1,51 @@
 //! `hgad calibrate trial`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use clap::ValueEnum;
+use clap::{ArgGroup, ValueEnum};
 
 use crate::bundle::Bundle;
 use crate::calibrate::trial::{Plan, Trial, trial};
 use crate::calibrate::{Aim, Fitting};
-use crate::dataset::{self, HoldOut};
-use crate::{Result, print};
+use crate::dataset::{self, HoldOut, ProductData};
+use crate::{Error, Result, print};
 
 /// Try what thresholds are worth: calibrate on random halves of your normal parts, and test on the rest
 ///
-/// Takes the normal parts that training did not see (of train/good those that were held out, and test/good), splits them
-/// at random many times, sets a threshold on one side and counts rejects on the other. `set to` is the mean rate that
+/// Splits images of normal parts at random many times, sets a threshold on one side and counts rejects on the other. It takes no
+/// images of defects, and none that training saw. Either --images names a folder of normal parts of one --class, as hgad calibrate
+/// takes it, or --data a data set in one of the layouts that hgad-train reads, with one folder per class: of that the normal parts
+/// for training are taken that --hold-out left out, and those for testing where there are any.
+///
+/// `set to` is the mean rate that
 /// such a threshold promises, `realised` the one that came out; `kept` is the share of splits in which no more were
 /// rejected than asked for, beside the share that exchangeable parts give (the tried parts are few, so that it lies below
 /// the confidence that holds for a long run).
 #[derive(Debug, clap::Args)]
 #[command(
-    after_long_help = "Examples:\n  hgad calibrate trial --model models/line3 --data DATA --hold-out 5 \\\n    --target-frr 0.05,0.1 --confidence 0.9 --splits 1000"
+    group = ArgGroup::new("source").required(true).args(["images", "data"]),
+    after_long_help = "Examples:\n  # Of one product, from the folder that hgad calibrate was given\n  hgad calibrate trial --model models/line3 --class cap --images good-parts\n\n  # Of all products of a data set\n  hgad calibrate trial --model models/line3 --data DATA --hold-out 5 \\\n    --target-frr 0.05,0.1 --confidence 0.9 --splits 1000"
 )]
 pub struct TrialArgs {
     /// The bundle: a folder that hgad-train wrote
     #[arg(long, value_name = "BUNDLE")]
     model: PathBuf,
-    /// A folder with one folder per class in the MVTec AD layout
+    /// A folder of images of normal parts of one product
+    #[arg(long, value_name = "DIR", requires = "class")]
+    images: Option<PathBuf>,
+    /// Which product those are of
+    #[arg(long, value_name = "NAME", requires = "images")]
+    class: Option<String>,
+    /// A data set with one folder per class, such as CLASS/train/good (the MVTec AD layout) or as its authors distribute it
     #[arg(long, value_name = "DIR")]
-    data: PathBuf,
-    /// The classes; all that the model knows otherwise
-    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    data: Option<PathBuf>,
+    /// With --data: the classes; all of them that the model knows otherwise
+    #[arg(long, value_name = "A,B", value_delimiter = ',', requires = "data")]
     classes: Option<Vec<String>>,
-    /// Training left out every N-th image
+    /// Use only every N-th image of the sorted folder (of --data: of those for training): those that training with the same value
+    /// left out
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(2..))]
-    hold_out: u64,
+    hold_out: Option<u64>,
     /// Shares of normal parts that may be rejected
     #[arg(long, value_name = "RATE", value_delimiter = ',', default_value = "0.05")]
     target_frr: Vec<f64>,
@@ -56,23 +68,71 @@ pub struct TrialArgs {
 
 pub fn run(args: &TrialArgs) -> Result<()> {
     let bundle = Bundle::open(&args.model)?;
-    let classes = args.classes.clone().unwrap_or_else(|| bundle.manifest.classes.clone());
     let confidences = std::iter::once(None).chain(args.confidence.map(Some));
     let aims = confidences.flat_map(|confidence| args.target_frr.iter().map(move |frr| Aim { frr: *frr, confidence }));
     let (splits, share, seed) = (args.splits, args.share, args.seed);
     let plan = Plan { aims: aims.collect(), fittings: args.fitting.clone(), splits, share, seed };
-    let width = classes.iter().map(|name| name.chars().count()).max().unwrap_or(0).max(5);
+    let products = products(args, &bundle)?;
+    let width = products.iter().map(|(class, _)| class.chars().count()).max().unwrap_or(0).max(5);
     print::line(format_args!(
         "{:width$}  constants  calibrated  tried  asked for    set to  realised    kept  expected",
         "class"
     ))?;
-    for product in dataset::products(&args.data, Some(&classes))? {
-        let mut images = HoldOut::Held(args.hold_out as usize).select(product.train()?);
-        images.extend(product.test()?.into_iter().filter(|test| !test.is_defective()).map(|test| test.image));
-        let trials = trial(&bundle, &product.name, &images, None, &plan)?;
-        trials.iter().try_for_each(|trial| print_row(&product.name, width, trial))?;
+    for (class, images) in &products {
+        let trials = trial(&bundle, class, images, None, &plan)?;
+        trials.iter().try_for_each(|trial| print_row(class, width, trial))?;
     }
     Ok(())
+}
+
+/// The classes that are tried, each with the images of its normal parts.
+fn products(args: &TrialArgs, bundle: &Bundle) -> Result<Vec<(String, Vec<PathBuf>)>> {
+    let selection = args.hold_out.map_or(HoldOut::All, |n| HoldOut::Held(n as usize));
+    if let (Some(images), Some(class)) = (&args.images, &args.class) {
+        return Ok(vec![(class.clone(), selection.select(dataset::images(images)?))]);
+    }
+    // Cannot fail: clap asks for one of the two.
+    let data = args.data.as_deref().expect("there are --images or --data");
+    let found = match &args.classes {
+        Some(classes) => dataset::products(data, Some(classes)),
+        None => known_products(data, bundle),
+    };
+    let found = found.map_err(|error| of_one_product(data, error))?;
+    let normal = |product: &ProductData| -> Result<(String, Vec<PathBuf>)> {
+        let mut images = selection.select(product.train()?);
+        images.extend(product.normal_test()?);
+        Ok((product.name.clone(), images))
+    };
+    found.iter().map(normal).collect()
+}
+
+/// The products of a data set that the model knows.
+fn known_products(data: &Path, bundle: &Bundle) -> Result<Vec<ProductData>> {
+    let classes = &bundle.manifest.classes;
+    let (known, others): (Vec<_>, Vec<_>) =
+        dataset::products(data, None)?.into_iter().partition(|product| classes.contains(&product.name));
+    let others = others.iter().map(|product| product.name.as_str()).collect::<Vec<_>>().join(", ");
+    match (known.is_empty(), others.is_empty()) {
+        (true, _) => Err(Error::usage(format!("the model knows no product in {}", data.display()))
+            .because(format!("there are: {others}; it knows: {}", classes.join(", ")))
+            .advise("give the data set that it was trained on, or one product with --images DIR --class NAME")),
+        (false, true) => Ok(known),
+        (false, false) => {
+            log::info!("products that the model does not know are left out: {others}");
+            Ok(known)
+        }
+    }
+}
+
+/// Somebody who names the folder of one product, or of its images, is told of the other way.
+fn of_one_product(data: &Path, error: Error) -> Error {
+    let is_one = data.join("train").is_dir() || dataset::images(data).is_ok_and(|images| !images.is_empty());
+    match is_one {
+        false => error,
+        true => Error::usage(format!("{} is no data set of several products", data.display())).because(error.line()).advise(
+            "give the folder of normal images of one product with --images DIR --class NAME, or the folder above with --data",
+        ),
+    }
 }
 
 fn print_row(class: &str, width: usize, trial: &Trial) -> Result<()> {
