@@ -320,3 +320,54 @@ fn nothing_but_what_a_line_can_load_is_signed() {
     std::fs::write(bench.path("bundle/model.onnx"), "another").unwrap();
     assert_eq!(sign("bundle/manifest.toml").0, 2);
 }
+
+/// The configuration that docs/cameras.md gives to whoever has no camera yet, and the commands after it.
+#[test]
+fn the_documented_line_with_the_synthetic_camera_is_tried_from_camera_to_proof() {
+    let documentation = include_str!("../docs/cameras.md").split_once("## No camera yet").unwrap().1;
+    let text = documentation.split_once("```toml\n").unwrap().1.split_once("```").unwrap().0;
+    let repository = env!("CARGO_MANIFEST_DIR");
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let text = text.replace("\"../", &format!("\"{repository}/")).replace("parts = 200", "parts = 12");
+    assert!(text.contains("parts = 12") && text.contains(&format!("{repository}/models/demo")), "{text}");
+    std::fs::write(path("line.toml"), &text).unwrap();
+    let done = |args: &[&str]| {
+        let (code, stdout, stderr) = run(args);
+        assert_eq!(code, 0, "{args:?}: {stdout}{stderr}");
+        stdout
+    };
+    // Good parts for a calibration: the camera says which product each picture shows.
+    let good = text.replace("parts = 12", "defect_share = 0").replace("rate = 10", "rate = 1000");
+    std::fs::write(
+        path("good.toml"),
+        good.split_once("[audit]").unwrap().0.to_owned() + "[audit]\nfile = \"other.jsonl\"\n",
+    )
+    .unwrap();
+    let live = |class: &str, images: &str| {
+        let model = format!("{repository}/models/demo");
+        let (config, images, out) = (path("good.toml"), path(images), path("new.toml"));
+        let base = ["calibrate", "--model", &model, "--class", class, "--live", "6", "--config", &config];
+        run(&[&base[..], &["--images", &images, "--target-frr", "0.3", "--out", &out]].concat())
+    };
+    let (code, stdout, stderr) = live("gear", "gears");
+    assert!(code == 0 && stdout.contains("6 of 6 parts"), "{stdout}{stderr}");
+    let (log, key) = (path("audit.jsonl"), path("line.key"));
+    done(&["audit", "keygen", "--name", "example/trial", "--out", &key]);
+    done(&["run", "--config", &path("line.toml")]);
+    let public = format!("{key}.pub");
+    let checked = done(&["audit", "verify", &log, "--key", &public, "--pictures"]);
+    assert!(checked.contains("signed by example/trial") && checked.contains("are as written ("), "{checked}");
+    let calibrations = ["blister", "cap", "gear"].map(|class| format!("{repository}/calibration/demo-{class}.toml"));
+    let model = format!("{repository}/models/demo");
+    let calibrations = calibrations.iter().flat_map(|file| ["--calibration", file.as_str()]).collect::<Vec<_>>();
+    let judged = [&["--model", model.as_str()], &calibrations[..]].concat();
+    done(&[&["audit", "replay", &log], &judged[..]].concat());
+    let bad = records(Path::new(&log)).into_iter().find(|record| record["picture"]["file"].is_string()).unwrap();
+    let record = bad["seq"].to_string();
+    done(&[&["audit", "show", &log, &record, "--out", &path("part.png")], &judged[..]].concat());
+    done(&["audit", "report", &log, "--out", &path("shift.html")]);
+    done(&["audit", "prove", &log, "--record", &record, "--out", &path("part.tlog-proof")]);
+    let proved = done(&["audit", "check", &path("part.tlog-proof"), "--key", &public]);
+    assert!(proved.contains(&format!("\"seq\":{record}")), "{proved}");
+}

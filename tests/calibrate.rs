@@ -428,4 +428,10 @@ fn pictures_are_taken_with_the_line_s_own_camera() {
     std::fs::remove_dir_all(bench.path("new")).unwrap();
     let (code, _, err) = live("50");
     assert!(code == 3 && err.contains("no more pictures"), "{err}");
+    // A belt on which that product never comes is not watched for ever.
+    std::fs::remove_dir_all(bench.path("new")).unwrap();
+    let other = config.replace("kind = \"folder\"\npath = \"normals\"", "kind = \"synthetic\"\nseed = 1");
+    std::fs::write(bench.path("line.toml"), other).unwrap();
+    let (code, _, err) = live("30");
+    assert!(code == 2 && err.contains("shows no 'red'"), "{err}");
 }

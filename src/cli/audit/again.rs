@@ -67,7 +67,10 @@ impl Again {
             Some(_) => Ok(()),
             None => Err(Error::usage(format!("record {} was judged by another calibration", entry.seq))
                 .because(format!("by the one whose SHA-256 begins with {}", named(entry.calibration)))
-                .advise("give the calibration that was in use then (--calibration)")),
+                .advise(format!(
+                    "give the calibration of '{}' that was in use then; --calibration may be given more than once",
+                    entry.class.as_deref().unwrap_or_default()
+                ))),
         }
     }
 

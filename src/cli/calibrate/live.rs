@@ -12,17 +12,20 @@ use crate::{Error, Result, picture, print};
 
 /// How long one grab may take.
 const PATIENCE: Duration = Duration::from_millis(500);
+/// So many pictures in a row of other products, and there is none of this one on the belt.
+const MOST_OTHERS: usize = 100;
 /// So many grabs in a row without a picture, and the camera is given up.
 const MOST_FAILURES: usize = 20;
 
-/// Takes `count` pictures with the camera of the line's configuration into the new folder `folder`, as PNG files; of a belt with
-/// lanes, what that lane sees; where parts are found in the picture, each part once, as a run would inspect it.
+/// Takes `count` pictures of parts of `class` with the camera of the line's configuration into the new folder `folder`, as PNG files; of a
+/// belt with lanes, what that lane sees; where parts are found in the picture, each part once, as a run would inspect it. What the camera
+/// says is another product (the synthetic one does) is left out.
 ///
 /// # Errors
 ///
-/// The folder holds files already or cannot be written, there is no such lane, or none is named of several, or the camera cannot be opened, fails again and again, or has no more
-/// pictures.
-pub(super) fn take(config: &Path, lane: Option<&str>, count: u64, folder: &Path) -> Result<Vec<PathBuf>> {
+/// The folder holds files already or cannot be written, there is no such lane, or none is named of several, or the camera cannot be opened, fails again and again, shows other products alone, or
+/// has no more pictures.
+pub(super) fn take(config: &Path, lane: Option<&str>, class: &str, count: u64, folder: &Path) -> Result<Vec<PathBuf>> {
     let config = LineConfig::open(config)?;
     let mut view = match (lane, config.lanes.as_slice()) {
         (Some(name), _) => LaneView::of(&config, config.lane(name)?)?,
@@ -35,9 +38,19 @@ pub(super) fn take(config: &Path, lane: Option<&str>, count: u64, folder: &Path)
     new_folder(folder)?;
     let mut camera = crate::runtime::open_camera(&config.camera).map_err(|error| config.blame("camera", error))?;
     let bar = batch::progress_bar("pictures", count as usize);
-    let (mut taken, mut last, mut passing) = (Vec::new(), None, Passing::default());
+    let (mut taken, mut last, mut passing, mut others) = (Vec::new(), None, Passing::default(), 0);
     while (taken.len() as u64) < count {
         let frame = next(&mut *camera)?;
+        if let Some(other) = frame.product.as_ref().filter(|product| *product != class) {
+            others += 1;
+            if others == MOST_OTHERS {
+                return Err(Error::usage(format!("camera {} shows no '{class}'", camera.name()))
+                    .because(format!("the last of {others} pictures shows '{other}'"))
+                    .advise("give a product that passes the camera as --class"));
+            }
+            continue;
+        }
+        others = 0;
         let picture = match (&mut view.gate, view.region) {
             (Some(gate), _) => passing.take(gate, &frame),
             (None, Some(region)) => region.of(&frame).map(Some),

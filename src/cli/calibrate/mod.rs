@@ -54,7 +54,7 @@ const EXAMPLES: &str = r"Examples:
   hgad calibrate diff before.toml calibration/cap.toml
   hgad calibrate what-if calibration/cap.toml --audit audit.jsonl \
     --model models/line3 --out what-if.html
-  hgad calibrate trial --model models/line3 --data DATA --hold-out 5";
+  hgad calibrate trial --model models/line3 --class cap --images good-parts";
 
 /// Set a class's threshold from images of normal parts
 ///
@@ -201,11 +201,13 @@ fn set(args: SetArgs) -> Result<()> {
     let page = args.out.with_extension(if args.review { "review.html" } else { "html" });
     target::replaced_file(&page, Content::Page)?;
     let bundle = Bundle::open(&args.model)?;
+    // Before pictures are taken for nothing.
+    bundle.manifest.class_index(&args.class)?;
     let selection = args.hold_out.map_or(HoldOut::All, |n| HoldOut::Held(n as usize));
     let recorded = Recorded::new(args.audit, args.pictures);
     let mut source = None;
     let images = match (args.live, &args.config, &recorded, args.from_audit) {
-        (Some(count), Some(config), ..) => live::take(config, args.lane.as_deref(), count, &args.images)?,
+        (Some(count), Some(config), ..) => live::take(config, args.lane.as_deref(), &args.class, count, &args.images)?,
         (_, _, Some(recorded), Some(span)) => {
             Keys { key: args.key, former_key: args.former_key }.check(recorded.log())?;
             let judged = args.judged.unwrap_or_else(|| args.out.with_extension("judged.txt"));
