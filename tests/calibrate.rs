@@ -190,8 +190,8 @@ fn a_trial_takes_a_folder_of_normal_parts_or_a_data_set_and_needs_no_test_images
     let (model, data, one) = (bench.text("bundle"), bench.text("data"), bench.text("data/red"));
     let good = bench.text("data/red/train/good");
     let tried = |extra: &[&str]| {
-        let base = ["calibrate", "trial", "--model", &model, "--splits", "20", "--target-frr", "0.2"];
-        run(&[&base[..], extra].concat())
+        let splits = if extra.contains(&"--splits") { &[][..] } else { &["--splits", "20"] };
+        run(&[&["calibrate", "trial", "--model", &model, "--target-frr", "0.2"][..], splits, extra].concat())
     };
     // Calibrated and tried of each class.
     let counts = |out: &str| {
@@ -217,6 +217,10 @@ fn a_trial_takes_a_folder_of_normal_parts_or_a_data_set_and_needs_no_test_images
     let (code, _, err) = tried(&[]);
     assert!(code == 2 && err.contains("--images") && err.contains("--data"), "{err}");
     assert_eq!(tried(&["--images", &good]).0, 2, "of which class?");
+    for wrong in [["--splits", "0"], ["--share", "2"]] {
+        let (code, out, err) = tried(&[&["--class", "red", "--images", &good], &wrong[..]].concat());
+        assert!(code == 2 && out.is_empty() && err.contains(wrong[0]), "{wrong:?}: {out}{err}");
+    }
 }
 
 /// The bench with 40 normal images whose names are numbers and one that is none of them, `odd.png`.
@@ -270,6 +274,11 @@ fn what_does_not_belong_is_shown_before_anything_is_written_and_left_out_for_a_r
     assert!(page.contains("Against the calibration before") && page.contains("40 images are part of both"));
     let (code, out, _) = run(&["calibrate", "diff", &bench.text("older.toml"), &bench.text("red.toml")]);
     assert!(code == 0 && out.contains("* threshold") && out.contains("  bundle"), "{out}");
+    let head = out.lines().next().unwrap();
+    assert!(
+        head.find("older.toml").is_some_and(|older| head.find("red.toml").is_some_and(|newer| older < newer)),
+        "{head}"
+    );
     let blue = bench.text("calibration/blue.toml");
     let (code, _, err) = run(&["calibrate", "diff", &bench.text("older.toml"), &blue]);
     assert!(code == 2 && err.contains("'red'") && err.contains("'blue'"), "{err}");

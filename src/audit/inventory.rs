@@ -385,6 +385,10 @@ mod tests {
         let found = bench.inventory();
         let missing = found.amiss.iter().map(|amiss| (amiss.record, amiss.fault)).collect::<Vec<_>>();
         assert_eq!((found.whole, found.removed, missing), (1, 1, vec![(3, Fault::Missing)]), "{found:?}");
+        // What stands in its place and cannot be read is told apart, and the rest is looked at.
+        bench.put("r/2026-11-24/00000003-around.png/x", "a folder of that name");
+        let found = bench.inventory();
+        assert_eq!((found.whole, found.amiss[0].record, found.amiss[0].fault), (1, 3, Fault::Unread), "{found:?}");
         // No folder at all is a run that is gone, and no error of a disk.
         std::fs::remove_dir_all(bench.folder()).unwrap();
         assert_eq!(bench.inventory().elsewhere.get("r"), Some(&2));

@@ -33,7 +33,11 @@ impl Comparison {
             row("bundle", &|c| c.bundle.short().to_string()),
             row("images", &|c| format!("{} of {} parts", c.images.len(), c.parts())),
             row("threshold", &|c| format!("{:.4}", c.threshold)),
-            row("asked for", &|c| percent(c.target_frr)),
+            row("asked for", &|c| {
+                let confidence =
+                    c.confidence.map_or_else(String::new, |share| format!(", {}% confidence", 100.0 * share));
+                format!("{}{confidence}", percent(c.target_frr))
+            }),
             row("set to", &|c| percent(c.promised_frr)),
             row("scores, median / 95%", &spread),
             row("constants, mean", &|c| numbers(&c.reference.mean)),

@@ -15,6 +15,9 @@ const LISTED: usize = 50;
 /// One is not, or cannot be read.
 pub(super) fn verify(log: &Path, folder: &Path) -> Result<()> {
     let inventory = audit::inventory(log, folder)?;
+    if !folder.is_dir() {
+        print::line(format_args!("there is no folder {}", folder.display()))?;
+    }
     for amiss in &inventory.amiss {
         print::line(format_args!("record {}, part {}: {}", amiss.record, amiss.part, amiss.why))?;
     }

@@ -7,6 +7,8 @@ use crate::calibrate::comparison::Comparison;
 use crate::{Error, Result, print};
 
 /// Tell how one calibration differs from another of the same product
+///
+/// What is another has a star before it. Thresholds are held against each other's images where both measure scores alike.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  hgad calibrate diff before.toml calibration/cap.toml")]
 pub struct DiffArgs {
@@ -23,5 +25,6 @@ pub fn run(args: &DiffArgs) -> Result<()> {
         return Err(Error::usage(format!("one is of '{}', the other of '{}'", older.class, newer.class))
             .advise("compare calibrations of the same product"));
     }
+    print::line(format_args!("{:24}  {:>34}  {:>34}", "", args.older.display(), args.newer.display()))?;
     print::line(Comparison::new(&older, &newer))
 }

@@ -56,30 +56,37 @@ pub struct TrialArgs {
     #[arg(long, value_name = "WAY", value_delimiter = ',', default_value = "crossed")]
     fitting: Vec<Fitting>,
     /// How often the parts are split
-    #[arg(long, value_name = "N", default_value_t = 1000)]
-    splits: usize,
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
+    splits: u64,
     /// The share of parts that calibrate
-    #[arg(long, value_name = "SHARE", default_value_t = 0.5)]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.5, value_parser = share)]
     share: f64,
     /// Where chance starts: the same seed gives the same splits
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
 }
 
+fn share(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|share| *share > 0.0 && *share < 1.0).ok_or_else(|| "give a share between 0 and 1".into())
+}
+
 pub fn run(args: &TrialArgs) -> Result<()> {
     let bundle = Bundle::open(&args.model)?;
     let confidences = std::iter::once(None).chain(args.confidence.map(Some));
     let aims = confidences.flat_map(|confidence| args.target_frr.iter().map(move |frr| Aim { frr: *frr, confidence }));
-    let (splits, share, seed) = (args.splits, args.share, args.seed);
+    let (splits, share, seed) = (args.splits as usize, args.share, args.seed);
     let plan = Plan { aims: aims.collect(), fittings: args.fitting.clone(), splits, share, seed };
     let products = products(args, &bundle)?;
     let width = products.iter().map(|(class, _)| class.chars().count()).max().unwrap_or(0).max(5);
-    print::line(format_args!(
-        "{:width$}  constants  calibrated  tried  asked for    set to  realised    kept  expected",
-        "class"
-    ))?;
-    for (class, images) in &products {
+    for (number, (class, images)) in products.iter().enumerate() {
         let trials = trial(&bundle, class, images, None, &plan)?;
+        // Not before: what cannot be tried has no table.
+        if number == 0 {
+            print::line(format_args!(
+                "{:width$}  constants  calibrated  tried  asked for    set to  realised    kept  expected",
+                "class"
+            ))?;
+        }
         trials.iter().try_for_each(|trial| print_row(class, width, trial))?;
     }
     Ok(())
