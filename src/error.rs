@@ -32,6 +32,8 @@ pub struct Error {
     kind: ErrorKind,
     what: String,
     advice: Option<String>,
+    /// The configuration's key that it comes from, as in `audit.pictures`.
+    key: Option<&'static str>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -40,7 +42,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     fn new(kind: ErrorKind, what: impl Into<String>) -> Self {
-        Error { kind, what: what.into(), advice: None, source: None }
+        Error { kind, what: what.into(), advice: None, key: None, source: None }
     }
 
     /// A check did not hold.
@@ -74,6 +76,17 @@ impl Error {
     pub fn because(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
+    }
+
+    /// Says which key of the configuration it comes from, as in `audit.pictures`, where that is known better here than where it is told.
+    pub fn of_key(mut self, key: &'static str) -> Self {
+        self.key = Some(key);
+        self
+    }
+
+    /// The key of the configuration that it comes from, where that is known.
+    pub fn key(&self) -> Option<&'static str> {
+        self.key
     }
 
     /// What the reader can do about it.

@@ -172,7 +172,7 @@ fn a_log_of_the_first_format_is_checked_and_read() {
     let (code, stdout, stderr) = run(&[&["audit", "verify", &log, "--key", &key, "--all-signed"], &kept[..]].concat());
     assert_eq!(code, 0, "{stderr}");
     assert!(
-        stdout.contains("23 lines, 15 parts, 2 runs") && stdout.contains("lines 1 to 22, 4 checkpoints"),
+        stdout.contains("23 lines, 15 parts, 2 runs") && stdout.contains("records 0 to 21, 4 checkpoints"),
         "{stdout}"
     );
     let (code, stdout, _) = run(&["audit", "query", &log, "--verdict", "reject"]);

@@ -168,6 +168,32 @@ fn pictures_that_are_too_dark_and_a_log_that_was_changed_are_problems() {
 }
 
 #[test]
+fn a_log_that_the_next_run_mends_and_a_copy_without_a_folder_are_told() {
+    let bench = bench();
+    assert_eq!(run(&["audit", "keygen", "--name", "line-3", "--out", &bench.text("line.key")]).0, 0);
+    let audit = format!("{AUDIT}\nkey = \"line.key\"\ncheckpoint_copy = \"mounted/checkpoint\"");
+    let folder = FOLDER.replace("\nrepeat = \"forever\"", "");
+    let config = config(&bench, &folder, &format!("[output]\nkind = \"none\"\n{audit}"));
+    let check = || run(&["check", "--config", &config, "--seconds", "0.3"]).1;
+    let table = check();
+    let (copy, told) = row(&table, "checkpoint");
+    let folder = bench.text("mounted");
+    assert!(copy == "problem" && told.contains(&format!("no folder {folder}")) && told.contains("mkdir -p"), "{table}");
+    assert!(!bench.path("audit.jsonl").exists() && !bench.path("mounted").exists(), "nothing is made: {table}");
+    std::fs::create_dir(bench.path("mounted")).unwrap();
+    let (code, _, stderr) = run(&["run", "--config", &config]);
+    assert_eq!(code, 0, "{stderr}");
+    let mut log = std::fs::OpenOptions::new().append(true).open(bench.path("audit.jsonl")).unwrap();
+    std::io::Write::write_all(&mut log, b"{\"seq\":1").unwrap();
+    let table = check();
+    let (audit, told) = row(&table, "audit");
+    assert!(
+        audit == "note" && told.contains("the next run cuts its 8 bytes off") && !told.contains("a whole log"),
+        "{table}"
+    );
+}
+
+#[test]
 fn a_witness_is_called_before_the_first_checkpoint_needs_it() {
     let bench = bench();
     let keygen = ["audit", "keygen", "--name", "line-3", "--out", &bench.text("line.key")];

@@ -443,7 +443,7 @@ fn bad_input_ends_before_the_line_is_armed() {
                 );
             },
             code: 3,
-            says: "line.toml:16:1: audit: the copy of the newest checkpoint",
+            says: "line.toml:19:19: audit.checkpoint_copy: the copy of the newest checkpoint",
         },
         Case {
             what: "golden frames that come out different",

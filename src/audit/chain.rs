@@ -145,7 +145,15 @@ pub(super) struct Envelope {
     /// Which log a `continued` record is of.
     #[serde(default)]
     log: Option<Digest>,
+    /// The file that was closed before it.
+    #[serde(default, deserialize_with = "text")]
+    pub(super) file: Option<String>,
     pub(super) hash: Digest,
+}
+
+/// A text; `None` for anything else, which other kinds of record may have under the name.
+fn text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(serde_json::Value::deserialize(deserializer)?.as_str().map(str::to_owned))
 }
 
 impl Envelope {

@@ -10,6 +10,7 @@ use super::chain::Link;
 use super::clock::is_synchronised;
 use super::key::{Note, Signer};
 use super::record::wall_time;
+use super::spot;
 use crate::digest::Digest;
 use crate::time::Monotonic;
 
@@ -81,6 +82,11 @@ pub(super) fn is_plain(line: &[u8]) -> bool {
 }
 
 impl Checkpoint {
+    /// The records that it signs, for people: `records 0 to 41`.
+    pub fn records(&self) -> String {
+        spot::records(&(0..self.size))
+    }
+
     /// Signs all lines before the one that `link` says comes next.
     pub(super) fn sign(link: &Link, made: &Made, signer: &Signer) -> String {
         let (name, tree) = (signer.name(), link.tree());

@@ -33,8 +33,49 @@ impl Undone {
     }
 }
 
+/// What was undone to a log, and to the checkpoints of it that were kept.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Undoing {
+    pub(super) log: Rc<Undone>,
+    pub(super) kept: Rc<Undone>,
+}
+
+impl Undoing {
+    /// In words; `None` when there was nothing to undo.
+    pub(super) fn told(&self) -> Option<String> {
+        let kept = self.kept.told().map(|told| format!("in the checkpoint that was kept {told}"));
+        let all = self.log.told().into_iter().chain(kept).collect::<Vec<_>>();
+        (!all.is_empty()).then(|| all.join(", and "))
+    }
+}
+
+/// A short text with what is undone to it that a log's lines may have, but for empty ones and the end, which a text has as it likes;
+/// `None` for what is no text even then.
+pub(super) fn undo_text(bytes: &[u8], undone: &Undone) -> Option<String> {
+    let mut file = decoded(Box::new(std::io::Cursor::new(bytes.to_vec())), undone).ok()?;
+    let mut text = Vec::new();
+    while let chunk = file.fill_buf().ok()?
+        && !chunk.is_empty()
+    {
+        text.extend_from_slice(chunk);
+        let taken = chunk.len();
+        file.consume(taken);
+    }
+    let text = String::from_utf8(text).ok()?;
+    if text.contains("\r\n") {
+        undone.line_ends.set(true);
+    }
+    Some(text.replace("\r\n", "\n"))
+}
+
 /// A file's lines with all of that undone.
-pub(super) fn undo(mut file: Box<dyn BufRead>, undone: Rc<Undone>) -> std::io::Result<Box<dyn BufRead>> {
+pub(super) fn undo(file: Box<dyn BufRead>, undone: Rc<Undone>) -> std::io::Result<Box<dyn BufRead>> {
+    let file = decoded(file, &undone)?;
+    Ok(Box::new(std::io::BufReader::new(Lines { file, undone, line: Vec::new(), given: 0 })))
+}
+
+/// A file as UTF-8 without a mark.
+fn decoded(mut file: Box<dyn BufRead>, undone: &Undone) -> std::io::Result<Box<dyn BufRead>> {
     let start = file.fill_buf()?;
     if let Some(order) = UTF16.iter().position(|mark| start.starts_with(mark)) {
         file.consume(2);
@@ -44,7 +85,7 @@ pub(super) fn undo(mut file: Box<dyn BufRead>, undone: Rc<Undone>) -> std::io::R
         file.consume(BOM.len());
         undone.mark.set(true);
     }
-    Ok(Box::new(std::io::BufReader::new(Lines { file, undone, line: Vec::new(), given: 0 })))
+    Ok(file)
 }
 
 /// Lines that end with a line feed, and no empty ones.

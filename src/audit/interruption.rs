@@ -51,9 +51,9 @@ impl Following {
         *self = Following { line: Some(line), next: Some(0), ..Following::default() };
     }
 
-    /// The file begins in the midst of a run.
+    /// The file begins in the midst of a run, on this line.
     pub(super) fn go_on(&mut self, line: u64) {
-        self.line.get_or_insert(line);
+        self.line = Some(line);
     }
 
     /// A part's record.

@@ -146,6 +146,11 @@ impl Verifier {
     pub fn name(&self) -> &str {
         &self.name
     }
+
+    /// What its file begins with, and what signatures tell of it: `NAME+ID`.
+    pub(super) fn label(&self) -> String {
+        label(&self.name, self.id)
+    }
 }
 
 impl std::fmt::Display for Verifier {
@@ -181,6 +186,12 @@ impl<'n> Note<'n> {
         self.signatures.len() == 1
     }
 
+    /// The keys that are said to have signed it, as [`Verifier::label`] tells them.
+    pub(super) fn signers(&self) -> impl Iterator<Item = String> {
+        let ids = self.signatures.iter().filter_map(|(name, bytes)| Some((*name, *bytes.first_chunk::<4>()?)));
+        ids.map(|(name, id)| label(name, id))
+    }
+
     /// Takes a note apart; `None` for what is not one.
     pub(super) fn parse(note: &'n str) -> Option<Self> {
         if note.chars().any(|c| c.is_control() && c != '\n') {
@@ -208,7 +219,11 @@ fn key_id(name: &str, public: &[u8; 32]) -> [u8; 4] {
 }
 
 fn encode(name: &str, id: [u8; 4], key: &[u8; 32]) -> String {
-    format!("{name}+{:08x}+{}", u32::from_be_bytes(id), BASE64.encode([&[ALGORITHM][..], key].concat()))
+    format!("{}+{}", label(name, id), BASE64.encode([&[ALGORITHM][..], key].concat()))
+}
+
+fn label(name: &str, id: [u8; 4]) -> String {
+    format!("{name}+{:08x}", u32::from_be_bytes(id))
 }
 
 fn fields(text: &str) -> Option<(&str, [u8; 4], [u8; 32])> {

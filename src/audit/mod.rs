@@ -28,6 +28,7 @@ mod removed;
 mod report;
 mod rotation;
 mod signatures;
+mod spot;
 mod stored;
 mod tail;
 mod tree;
@@ -50,7 +51,7 @@ pub use readiness::{Readiness, readiness};
 pub use record::{Body, PartContext, RunStart, wall_time};
 pub use removed::Removed;
 pub use report::{Checked, Gallery, Origin, Shift, ShiftPage, report};
-pub use signatures::Trust;
+pub use signatures::{Kept, Trust};
 pub use stored::{Stored, read_picture};
 pub use verify::{Verified, verify, verify_while_written};
 

@@ -61,6 +61,17 @@ struct Newest {
     is_regular: bool,
     /// Whether its folder has to be forced onto the disk, without which the file is not there after a power cut.
     owes_folder: bool,
+    /// Whether this program made it, and no run has begun in it.
+    is_blank: bool,
+}
+
+impl Drop for Newest {
+    /// A run that is refused leaves no file behind that would look like a log whose records were all removed. The lock is held.
+    fn drop(&mut self) {
+        if self.is_blank && self.file.metadata().is_ok_and(|found| found.len() == 0) {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
 }
 
 impl Newest {
@@ -68,11 +79,19 @@ impl Newest {
     fn open(path: &Path, signing: Option<&Signing>) -> Result<(Self, Past)> {
         let failed = |error| cannot_be_written(path, error);
         rotation::recover(path, &read::files(path)?)?;
-        let file = OpenOptions::new().append(true).create(true).open(path).map_err(failed)?;
+        let made = OpenOptions::new().append(true).create_new(true).open(path);
+        let (file, is_new) = match made {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                (OpenOptions::new().append(true).open(path).map_err(failed)?, false)
+            }
+            made => (made.map_err(failed)?, true),
+        };
         past::lock(&file, path)?;
+        let mut newest = Newest { file, path: path.to_owned(), is_regular: true, owes_folder: true, is_blank: is_new };
         rotation::tidy(path).map_err(failed)?;
-        let is_regular = file.metadata().map_err(failed)?.is_file();
-        let past = match is_regular {
+        newest.is_regular = newest.file.metadata().map_err(failed)?.is_file();
+        newest.owes_folder = newest.is_regular;
+        let past = match newest.is_regular {
             true => past::past(path, signing)?,
             false if signing.is_none() => Past::NONE,
             false => {
@@ -80,7 +99,7 @@ impl Newest {
                     .advise("name a file, or leave [audit] key out"));
             }
         };
-        Ok((Newest { file, path: path.to_owned(), is_regular, owes_folder: is_regular }, past))
+        Ok((newest, past))
     }
 
     /// Repairs what a power cut left, and puts the run's start on disk, with what is another than in the run before.
@@ -138,6 +157,7 @@ impl Newest {
             }
             return Err(failed(error));
         }
+        self.is_blank = false;
         Ok(End { link, length: whole + lines.len() as u64, signed: 0, signed_at: None })
     }
 }
@@ -146,6 +166,7 @@ fn cannot_be_written(path: &Path, error: std::io::Error) -> Error {
     Error::device(format!("audit file {} cannot be written", path.display()))
         .because(error)
         .advise("check that its folder exists, that this user may write there, and that the disk has room")
+        .of_key("audit.file")
 }
 
 /// Where checkpoints are kept.
@@ -190,6 +211,8 @@ pub struct AuditLog {
     run: String,
     writer: Writer,
     copiers: Vec<Copier>,
+    /// The file that one of them keeps.
+    copy: Option<PathBuf>,
     album: Option<Album>,
     when_full: FullPolicy,
     clock: Mutex<Clock>,
@@ -209,11 +232,15 @@ impl AuditLog {
         read::told_of(&read::strangers(path)?).iter().for_each(|told| log::warn!("{told}"));
         let signing = config.signing.as_ref().map(Signing::open).transpose()?;
         let (mut file, past) = Newest::open(path, signing.as_ref())?;
+        if let Some((told, advice)) = signing.as_ref().and_then(Signing::homeless) {
+            log::warn!("{told}; {advice}");
+        }
         let started = Monotonic::now();
         let name = run_name(started);
         let first = First::of(&past.link, file.is_regular);
+        let of_pictures = |error: Error| error.of_key("audit.pictures");
         let shelf = config.pictures.as_ref().map(|pictures| Shelf::open(pictures, path, first, &name));
-        let mut shelf = shelf.transpose()?;
+        let mut shelf = shelf.transpose().map_err(of_pictures)?;
         let places = config.signing.as_ref();
         let setting = Setting {
             deciders: Deciders::of(run, signing.as_ref().map(|signing| signing.signer.verifier().to_string())),
@@ -224,7 +251,7 @@ impl AuditLog {
         };
         let end = file.begin(past, started, run, &setting)?;
         if let (Some(shelf), Some(log), true) = (&mut shelf, end.link.log(), file.is_regular) {
-            shelf.belongs_to(log)?;
+            shelf.belongs_to(log).map_err(of_pictures)?;
         }
         let copiers = places.map(places_of).unwrap_or_default().into_iter().map(Copier::start);
         let copiers = copiers.collect::<Result<Vec<_>>>()?;
@@ -242,7 +269,8 @@ impl AuditLog {
             .map(|(pictures, shelf)| Album::start(shelf, pictures, &name, writer.desk()));
         let album = album.transpose()?;
         let (path, when_full) = (path.clone(), config.when_full);
-        Ok(AuditLog { path, run: name, writer, copiers, album, when_full, clock: Mutex::default() })
+        let copy = places.and_then(|places| places.checkpoint_copy.clone());
+        Ok(AuditLog { path, run: name, writer, copiers, copy, album, when_full, clock: Mutex::default() })
     }
 
     /// The file.
@@ -375,9 +403,13 @@ impl AuditLog {
         }
         copied.map_err(|why| {
             let what = "is whole, and its newest checkpoint is not everywhere where it is kept";
-            Error::device(format!("audit file {} {what}", self.path.display())).because(why).advise(
-                "mount the disk of [audit] checkpoint_copy, or bring its witness back; the next run brings them up to date",
-            )
+            let error = Error::device(format!("audit file {} {what}", self.path.display())).because(why);
+            match self.copy.as_ref().is_some_and(|copy| !copy.exists()) {
+                true => error.advise(format!("no run continues a log whose copy is missing: {}", past::LOST_COPY)),
+                false => error.advise(
+                    "mount the disk of [audit] checkpoint_copy, or bring its witness back; the next run brings them up to date",
+                ),
+            }
         })
     }
 }

@@ -7,10 +7,15 @@ use super::chain::Link;
 use super::deciders::Deciders;
 use super::interruption::Interruption;
 use super::key::{Signer, Verifier};
-use super::signatures::Trust;
+use super::place;
+use super::signatures::{Kept, Trust};
 use super::verify::{self, Reading};
 use crate::config::SigningConfig;
 use crate::{Error, Result};
+
+/// What to do where a log's copy of its newest checkpoint is not there.
+pub(super) const LOST_COPY: &str = "mount its disk; if it is lost for good, or was never made, run once without checkpoint_copy, which the \
+                                    audit then says";
 
 /// Holds the file against a second run.
 ///
@@ -40,22 +45,34 @@ pub(super) struct Signing {
 }
 
 impl Signing {
+    /// # Errors
+    ///
+    /// A key, or the copy of the newest checkpoint, is there and cannot be read, or is none.
     pub(super) fn open(config: &SigningConfig) -> Result<Self> {
-        let signer = Signer::open(&config.key)?;
-        let former = config.former_keys.iter().map(|path| Verifier::open(path)).collect::<Result<Vec<_>>>()?;
+        let signer = Signer::open(&config.key).map_err(|error| error.of_key("audit.key"))?;
+        let former = config.former_keys.iter().map(|path| Verifier::open(path)).collect::<Result<Vec<_>>>();
+        let former = former.map_err(|error| error.of_key("audit.former_keys"))?;
         let copy = config.checkpoint_copy.as_ref();
-        let (kept, missing_copy) = match copy.map(std::fs::read_to_string) {
-            Some(Ok(note)) => (Some(note), None),
+        let (kept, missing_copy) = match copy.map(|copy| Kept::read(copy)) {
+            Some(Ok(kept)) => (Some(kept), None),
             Some(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => (None, copy.cloned()),
             Some(Err(error)) => {
                 return Err(Error::device("the copy of the newest checkpoint cannot be read")
                     .because(error)
-                    .advise("[audit] checkpoint_copy names it: mount its disk, or let this user read it"));
+                    .advise("[audit] checkpoint_copy names it: mount its disk, or let this user read it")
+                    .of_key("audit.checkpoint_copy"));
             }
             None => (None, None),
         };
         let trust = Trust { key: Some(signer.verifier()), former, kept: kept.into_iter().collect() };
         Ok(Signing { signer, trust, missing_copy })
+    }
+
+    /// What is to be said of a copy that could not be made, and to be done: its folder is not there.
+    pub(super) fn homeless(&self) -> Option<(String, String)> {
+        let copy = self.missing_copy.as_ref()?;
+        let folder = place::missing_folder(copy)?;
+        Some((place::homeless(copy, folder), place::home(folder)))
     }
 }
 
@@ -79,6 +96,17 @@ impl Past {
     /// Of a file that begins, or of what is no file.
     pub(super) const NONE: Past =
         Past { link: Link::START, whole: 0, tail: Vec::new(), unended: false, deciders: None, interrupted: None };
+
+    /// What the next run mends in the file first, for people; `None` where all is whole.
+    pub(super) fn unfinished(&self) -> Option<String> {
+        match self.tail.len() {
+            0 if !self.unended => None,
+            0 => Some("its last line lacks its line feed: the next run puts that back".to_owned()),
+            bytes => Some(format!(
+                "its last line is unfinished: the next run cuts its {bytes} bytes off, and writes that down (repaired)"
+            )),
+        }
+    }
 }
 
 /// Reads and checks the newest file of the log.
@@ -91,18 +119,23 @@ pub(super) fn past(path: &Path, signing: Option<&Signing>) -> Result<Past> {
     let trust = signing.map_or(&unsigned, |signing| &signing.trust);
     let reading = verify::read_newest(path, trust).map_err(|error| {
         let error = verify::explained(path, trust, error);
-        let advice = error.advice().unwrap_or(
-            "keep it as evidence: move it away, and the pictures with it, and the next run begins a new file",
-        );
-        let advice = advice.to_owned();
-        Error::device(format!("audit file {} cannot be continued", path.display())).because(error).advise(advice)
+        let (advice, key) = (error.advice().unwrap_or_default().to_owned(), error.key());
+        let refused = Error::device(format!("audit file {} cannot be continued", path.display()));
+        let refused = refused.because(error).advise(advice);
+        match key {
+            Some(key) => refused.of_key(key),
+            None => refused,
+        }
     })?;
     if let Some(copy) =
         signing.and_then(|signing| signing.missing_copy.as_ref()).filter(|_| reading.signatures.keeps_copy)
     {
-        return Err(Error::device(format!("the copy of the newest checkpoint is missing: {}", copy.display())).advise(
-            "mount its disk; if it is lost for good, run once without checkpoint_copy, which the audit then says",
-        ));
+        let missing = Error::device(format!("the copy of the newest checkpoint is missing: {}", copy.display()));
+        let because = match place::missing_folder(copy) {
+            Some(folder) => format!("its folder {} is not there", folder.display()),
+            None => "the run before kept one, or was to".to_owned(),
+        };
+        return Err(missing.because(because).advise(LOST_COPY).of_key("audit.checkpoint_copy"));
     }
     if let Some(outdated) = reading.signatures.not_compared() {
         log::warn!("audit file {} is continued, and {outdated}", path.display());

@@ -11,6 +11,7 @@ use super::checkpoint::{Checkpoint, base64, canonical, from_base64};
 use super::key::{Note, Verifier};
 use super::read;
 use super::signatures::Trust;
+use super::spot;
 use super::tree::{self, Tree};
 use super::verify;
 use crate::{Error, Result};
@@ -39,12 +40,12 @@ pub fn prove(path: &Path, index: u64) -> Result<String> {
     let reading = verify::read(path, &trust)?;
     let lines = reading.link.seq();
     if reading.first > 0 {
-        return Err(Error::usage(format!("lines 1 to {} are in files that are not here", reading.first))
+        return Err(Error::usage(format!("{} are in files that are not here", spot::records(&(0..reading.first))))
             .advise("a proof needs all files of the log: bring them together"));
     }
     if index >= lines {
-        return Err(Error::usage(format!("{} has no record {index}: it has {lines}", path.display()))
-            .advise("records count from 0: the number is the field `seq` of its line"));
+        return Err(Error::usage(format!("{} has no record {index}: it has {lines}, counted from 0", path.display()))
+            .advise("the number is the field `seq` of the record's line"));
     }
     let Some(newest) = reading.signatures.newest.filter(|newest| index < newest.checkpoint.size) else {
         return Err(Error::check(format!("{}: no checkpoint covers record {index}", path.display())).advise(

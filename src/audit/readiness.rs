@@ -7,8 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::chain::Link;
-use super::past::{self, Signing};
+use super::past::{self, Past, Signing};
 use super::pictures::First;
 use super::{pictures, read, rotation};
 use crate::config::AuditConfig;
@@ -19,6 +18,10 @@ use crate::{Error, Result};
 pub struct Readiness {
     /// Lines of the log that a run would continue; 0 where it would begin one.
     pub lines: u64,
+    /// What a run would mend in it first.
+    pub unfinished: Option<String>,
+    /// What is to be said of a checkpoint's copy that could not be made, and what to do.
+    pub homeless: Option<(String, String)>,
     /// How long it takes until a few bytes are on the disk for certain.
     pub sync: Duration,
     /// Bytes that are free there; `None` where nobody knows.
@@ -40,7 +43,8 @@ pub struct Readiness {
 pub fn readiness(config: &AuditConfig) -> Result<Readiness> {
     let path = &config.file;
     let signing = config.signing.as_ref().map(Signing::open).transpose()?;
-    let link = continued(path, signing.as_ref())?;
+    let past = continued(path, signing.as_ref())?;
+    let link = &past.link;
     let strangers = read::told_of(&read::strangers(path)?);
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let sync = try_out(folder)?;
@@ -48,7 +52,7 @@ pub fn readiness(config: &AuditConfig) -> Result<Readiness> {
         None => 0,
         Some(settings) => {
             std::fs::create_dir_all(&settings.folder).map_err(|error| cannot_be_written(&settings.folder, error))?;
-            let first = First::of(&link, path.is_file() || !path.exists());
+            let first = First::of(link, path.is_file() || !path.exists());
             let kept = pictures::kept(settings).map_err(|error| cannot_be_written(&settings.folder, error))?;
             pictures::check_owner(&settings.folder, path, first, kept > 0)?;
             try_out(&settings.folder)?;
@@ -59,7 +63,8 @@ pub fn readiness(config: &AuditConfig) -> Result<Readiness> {
     let free = File::open(folder).ok().and_then(|folder| free(&folder));
     let disk = |folder: &Path| folder.metadata().ok().map(|found| found.dev());
     let shares_disk = config.pictures.as_ref().is_some_and(|settings| disk(&settings.folder) == disk(folder));
-    Ok(Readiness { lines, sync, free, pictures, strangers, shares_disk })
+    let (unfinished, homeless) = (past.unfinished(), signing.as_ref().and_then(Signing::homeless));
+    Ok(Readiness { lines, unfinished, homeless, sync, free, pictures, strangers, shares_disk })
 }
 
 fn cannot_be_written(folder: &Path, error: std::io::Error) -> Error {
@@ -69,10 +74,10 @@ fn cannot_be_written(folder: &Path, error: std::io::Error) -> Error {
 }
 
 /// What a run would continue, as it would.
-fn continued(path: &Path, signing: Option<&Signing>) -> Result<Link> {
+fn continued(path: &Path, signing: Option<&Signing>) -> Result<Past> {
     rotation::check(path, &read::files(path)?)?;
     if !path.metadata().is_ok_and(|found| found.is_file()) {
-        return Ok(Link::START);
+        return Ok(Past::NONE);
     }
     let file = OpenOptions::new().append(true).open(path).map_err(|error| {
         Error::device(format!("audit file {} cannot be written", path.display()))
@@ -84,7 +89,7 @@ fn continued(path: &Path, signing: Option<&Signing>) -> Result<Link> {
             .because("another run holds its lock")
             .advise("a line that runs holds its devices too: stop it, then check"));
     }
-    Ok(past::past(path, signing)?.link)
+    past::past(path, signing)
 }
 
 /// Writes a few bytes onto the disk, and removes them.

@@ -1,12 +1,18 @@
 //! What a log's checkpoints are worth: whether they are of this log, who signed them, and what they leave out.
 
+use std::borrow::Cow;
 use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use super::chain::{Envelope, Link};
 use super::checkpoint::Checkpoint;
+use super::harmless::{self, Undone};
 use super::key::{Note, Verifier};
 use super::kind::Kind;
+use super::spot;
 use super::tree::Tree;
+use crate::{Error, Result};
 
 /// What a log is held against that does not come from the log itself.
 #[derive(Debug, Clone, Default)]
@@ -16,7 +22,37 @@ pub struct Trust {
     /// Public keys that signed it before.
     pub former: Vec<Verifier>,
     /// Checkpoints that were kept elsewhere: the log still holds what was signed then.
-    pub kept: Vec<String>,
+    pub kept: Vec<Kept>,
+}
+
+/// What was kept elsewhere as a checkpoint, byte for byte.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    bytes: Vec<u8>,
+    file: Option<PathBuf>,
+}
+
+impl Kept {
+    /// Reads the file that keeps it.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub fn read(file: &Path) -> std::io::Result<Self> {
+        Ok(Kept { bytes: std::fs::read(file)?, file: Some(file.to_owned()) })
+    }
+
+    /// For people.
+    fn told(&self) -> String {
+        let file = self.file.as_ref().map_or_else(String::new, |file| format!(" in {}", file.display()));
+        format!("the checkpoint that was kept{file}")
+    }
+}
+
+impl From<String> for Kept {
+    fn from(note: String) -> Self {
+        Kept { bytes: note.into_bytes(), file: None }
+    }
 }
 
 impl Trust {
@@ -28,28 +64,49 @@ impl Trust {
 /// Why a log is not believed, and what to do.
 #[derive(Debug)]
 pub(super) struct Doubt {
+    /// Of a record: what it is, or does.
     pub(super) why: String,
-    pub(super) advice: &'static str,
+    pub(super) advice: Cow<'static, str>,
+    /// Whether it is about the record that was looked at, and not about the whole log.
+    pub(super) is_of_record: bool,
+}
+
+impl Doubt {
+    fn of_record(why: impl Into<String>, advice: impl Into<Cow<'static, str>>) -> Self {
+        Doubt { why: why.into(), advice: advice.into(), is_of_record: true }
+    }
+
+    fn of_log(why: impl Into<String>, advice: impl Into<Cow<'static, str>>) -> Self {
+        Doubt { why: why.into(), advice: advice.into(), is_of_record: false }
+    }
 }
 
 const TAMPERED: &str = "keep the file as evidence: move it away, and the pictures with it, and begin a new one, with a new key and \
                         another checkpoint_copy";
 const CUT: &str = "put the whole file back; if it is lost, keep this one as evidence, and the pictures with it, and begin a new one with a \
                    new key and another checkpoint_copy";
-const FOREIGN: &str = "if the key was changed, name the old public key too (--former-key, [audit] former_keys); if not, \
-                       somebody else signed this: keep the file as evidence";
 const OTHER_LOG: &str = "give one of this log (--checkpoint, [audit] checkpoint_copy); a key signs one log. If it was taken from this very \
                          log, its first line was replaced: keep the file as evidence";
-const NO_COPY: &str = "give the file that checkpoint_copy names, unchanged";
+const NO_COPY: &str =
+    "give the file that checkpoint_copy names, or what the witness kept, byte for byte as it was written";
+const NEW_LOG: &str = "a copy is one log's: for a new log name another checkpoint_copy, and a new key, or move the old copy away with the \
+                       log that it is of; if the log was here before, put it back";
+const UNSIGNED: &str = "if the line's configuration names no key ([audit] key), check it without --key: nothing but the chain stands for \
+                        it; if it names one, keep the file as evidence: move it away, and the pictures with it, and begin a new one, with \
+                        a new key and another checkpoint_copy";
+const NOT_YET: &str = "wait for the next checkpoint, which a run makes every minute and at its end, and check again; of a run that was \
+                       killed before it, the next run signs what follows. If older files of the log were carried away, bring the newest \
+                       of them back beside it: it ends with a checkpoint. If there was a checkpoint in this file, it was removed: keep it as \
+                       evidence";
 
 /// Follows a log line by line.
 #[derive(Debug)]
 pub(super) struct Signatures<'t> {
     trust: &'t Trust,
     /// The checkpoints that were kept, until the log was seen to hold them.
-    kept: Vec<Checkpoint>,
+    kept: Vec<Claim>,
     /// Those that were kept and stand in files that are not here.
-    elsewhere: Vec<Checkpoint>,
+    elsewhere: Vec<Claim>,
     /// The key of the run at this place.
     run: Option<Verifier>,
     /// Keys that were in use before another one was. Whoever steals one must not sign any more.
@@ -69,6 +126,14 @@ pub(super) struct Signatures<'t> {
     latest_ns: u64,
 }
 
+/// What a checkpoint that was kept says of the log.
+#[derive(Debug)]
+struct Claim {
+    checkpoint: Checkpoint,
+    /// What keeps it, for people.
+    told: String,
+}
+
 /// A checkpoint, as it stands in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Signed {
@@ -78,11 +143,16 @@ pub(super) struct Signed {
 }
 
 impl<'t> Signatures<'t> {
-    /// Of a log whose first `absent` lines are in files that are not here.
-    pub(super) fn new(trust: &'t Trust, absent: u64) -> Result<Self, Doubt> {
-        let kept = trust.kept.iter().map(|note| kept(note, trust)).collect::<Result<Vec<_>, _>>()?;
+    /// Of a log whose first `absent` lines are in files that are not here. `undone`: what means no harm is undone to the checkpoints that
+    /// were kept.
+    ///
+    /// # Errors
+    ///
+    /// What was kept is no checkpoint, or no key signed it that was given.
+    pub(super) fn new(trust: &'t Trust, absent: u64, undone: Option<&Rc<Undone>>) -> Result<Self> {
+        let claims = trust.kept.iter().map(|kept| claim(kept, trust, undone)).collect::<Result<Vec<_>>>()?;
         // A checkpoint's own line comes after those that it signs.
-        let (elsewhere, kept) = kept.into_iter().partition(|kept| kept.size < absent);
+        let (elsewhere, kept) = claims.into_iter().partition(|claim| claim.checkpoint.size < absent);
         Ok(Signatures {
             trust,
             kept,
@@ -102,23 +172,20 @@ impl<'t> Signatures<'t> {
     /// Takes note of a line, which comes after those of `link`.
     pub(super) fn follow(&mut self, link: &Link, line: &Envelope) -> Result<(), Doubt> {
         let before = link.tree();
-        let doubt = |why: &str, advice| Doubt { why: format!("line {} {why}", before.size() + 1), advice };
-        while let Some(place) = self.kept.iter().position(|kept| kept.size == before.size()) {
+        while let Some(place) = self.kept.iter().position(|claim| claim.checkpoint.size == before.size()) {
             let kept = self.kept.swap_remove(place);
             is_of_log(&kept, link)?;
-            if kept.root != before.root() || line.kind != Some(Kind::Checkpoint) {
-                return Err(doubt(
-                    "is not the checkpoint that was kept, or does not follow the lines that it signs",
-                    TAMPERED,
-                ));
+            if kept.checkpoint.root != before.root() || line.kind != Some(Kind::Checkpoint) {
+                let why = format!("is not {}, or does not follow the records that it signs", kept.told);
+                return Err(Doubt::of_record(why, TAMPERED));
             }
         }
         match (line.kind, &line.note) {
             (Some(Kind::Start), None) => self.start(before, line),
             (Some(Kind::Continued), None) => self.continued(before, line),
             (Some(Kind::Checkpoint), Some(note)) => self.checkpoint(link, line, note),
-            (Some(Kind::Checkpoint), None) => Err(doubt("is a checkpoint without a note", TAMPERED)),
-            (_, Some(_)) => Err(doubt("holds a note, and is no checkpoint", TAMPERED)),
+            (Some(Kind::Checkpoint), None) => Err(Doubt::of_record("is a checkpoint without a note", TAMPERED)),
+            (_, Some(_)) => Err(Doubt::of_record("holds a note, and is no checkpoint", TAMPERED)),
             (_, None) => Ok(()),
         }
     }
@@ -133,21 +200,19 @@ impl<'t> Signatures<'t> {
         }
         self.keeps_copy = line.checkpoint_copy.unwrap_or_default();
         self.latest_ns = line.monotonic_ns;
-        let place = before.size() + 1;
-        let key = line.key.as_deref().map(str::parse::<Verifier>).transpose();
-        let key = key
-            .map_err(|why| Doubt { why: format!("line {place} names a key that is none: {why}"), advice: TAMPERED })?;
-        let Some(key) = key else {
+        let Some(key) = key_of(line)? else {
             self.run = None;
             return Ok(());
         };
         if !self.trust.knows(&key) {
-            let why = format!("line {place} begins a run that another key signs: {key}");
-            return Err(Doubt { why, advice: FOREIGN });
+            return Err(Doubt::of_record(
+                format!("begins a run that another key signs: {key}"),
+                not_given(&key.label()),
+            ));
         }
         if self.retired.contains(&key) {
-            let why = format!("line {place} begins a run that a key signs which was replaced before: {key}");
-            return Err(Doubt { why, advice: TAMPERED });
+            let why = format!("begins a run that a key signs which was replaced before: {key}");
+            return Err(Doubt::of_record(why, TAMPERED));
         }
         let last = self.run.take().or_else(|| self.newest.as_ref().map(|newest| newest.key.clone()));
         self.retired.extend(last.filter(|last| *last != key));
@@ -158,42 +223,41 @@ impl<'t> Signatures<'t> {
     /// A file begins in the middle of a run, whose key it names again. Who reads it alone knows nothing of what was signed
     /// before, which its first checkpoint signs again.
     fn continued(&mut self, before: &Tree, line: &Envelope) -> Result<(), Doubt> {
-        let key = line.key.as_deref().map(str::parse::<Verifier>).transpose();
-        let doubt = |why: String, advice| Doubt { why: format!("line {} {why}", before.size() + 1), advice };
-        let key = key.map_err(|why| doubt(format!("names a key that is none: {why}"), TAMPERED))?;
+        let key = key_of(line)?;
         if self.absent > 0 && before.size() == self.absent {
             self.keeps_copy = line.checkpoint_copy.unwrap_or_default();
             if let Some(key) = key.as_ref().filter(|key| !self.trust.knows(key)) {
-                return Err(doubt(format!("is of a run that another key signs: {key}"), FOREIGN));
+                let why = format!("is of a run that another key signs: {key}");
+                return Err(Doubt::of_record(why, not_given(&key.label())));
             }
             self.run = key;
             return Ok(());
         }
         match self.run == key {
             true => Ok(()),
-            false => Err(doubt("names another key than its run began with".into(), TAMPERED)),
+            false => Err(Doubt::of_record("names another key than its run began with", TAMPERED)),
         }
     }
 
     /// Lines of the oldest checkpoint that was kept, until the log was seen to hold it.
     pub(super) fn kept_size(&self) -> Option<u64> {
-        self.kept.iter().map(|kept| kept.size).min()
+        self.kept.iter().map(|claim| claim.checkpoint.size).min()
     }
 
     fn checkpoint(&mut self, link: &Link, line: &Envelope, text: &str) -> Result<(), Doubt> {
         let before = link.tree();
-        let doubt = |why: &str, advice| Doubt { why: format!("line {} {why}", before.size() + 1), advice };
-        let note = Note::parse(text).ok_or_else(|| doubt("is not a signed note", TAMPERED))?;
-        let checkpoint = Checkpoint::of(&note).ok_or_else(|| doubt("is not a checkpoint", TAMPERED))?;
+        let doubt = |why: &str| Doubt::of_record(why, TAMPERED);
+        let note = Note::parse(text).ok_or_else(|| doubt("is not a signed note"))?;
+        let checkpoint = Checkpoint::of(&note).ok_or_else(|| doubt("is not a checkpoint"))?;
         let by_run = |key: &&Verifier| key.name() == checkpoint.origin && key.signed(&note);
         let Some(key) = self.run.as_ref().filter(by_run) else {
-            return Err(doubt("is a checkpoint that the key of its run did not sign", TAMPERED));
+            return Err(doubt("is a checkpoint that the key of its run did not sign"));
         };
         if checkpoint.log.zip(link.log()).is_some_and(|(signed, log)| signed != log) {
-            return Err(doubt("is a checkpoint of another log, or the first line of this one was replaced", TAMPERED));
+            return Err(doubt("is a checkpoint of another log, or the first record of this one was replaced"));
         }
         if !note.is_signed_once() {
-            return Err(doubt("is a checkpoint with signatures that no run makes", TAMPERED));
+            return Err(doubt("is a checkpoint with signatures that no run makes"));
         }
         let is_time_signed = checkpoint.made.as_ref().map(|made| {
             (made.time.as_str(), made.monotonic_ns, Some(made.synchronised))
@@ -201,20 +265,15 @@ impl<'t> Signatures<'t> {
         });
         // What an older program signed says no time: that one comes after the other is all that is known.
         if !is_time_signed.unwrap_or(line.monotonic_ns >= self.latest_ns) {
-            return Err(doubt("is a checkpoint that says another time than was signed", TAMPERED));
+            return Err(doubt("is a checkpoint that says another time than was signed"));
         }
         self.latest_ns = line.monotonic_ns;
         if checkpoint.size != before.size() || checkpoint.root != before.root() {
-            let from = self.newest.as_ref().map_or(1, |newest| newest.checkpoint.size + 1);
-            return Err(Doubt {
-                why: format!(
-                    "line {} is a checkpoint of other lines than those before it: of lines {from} to {} some were changed, \
-                     removed or put in",
-                    before.size() + 1,
-                    before.size()
-                ),
-                advice: TAMPERED,
-            });
+            let from = self.newest.as_ref().map_or(0, |newest| newest.checkpoint.size);
+            return Err(doubt(&format!(
+                "is a checkpoint of other records than those before it: of {} some were changed, removed or put in",
+                spot::records(&(from..before.size()))
+            )));
         }
         self.count += 1;
         self.newest = Some(Signed { checkpoint, note: text.to_owned(), key: key.clone() });
@@ -227,21 +286,28 @@ impl<'t> Signatures<'t> {
         self.elsewhere.iter().try_for_each(|kept| is_of_log(kept, link))?;
         let Some(kept) = self.kept.first() else { return Ok(()) };
         is_of_log(kept, link)?;
-        Err(Doubt {
-            why: format!(
-                "it has {} lines, and had {} with the checkpoint that was kept: its end was removed",
-                link.seq(),
-                kept.size + 1
+        let (size, told) = (kept.checkpoint.size, &kept.told);
+        Err(match link.seq() {
+            // Which log it is stands in its first record.
+            0 => Doubt::of_log(
+                format!(
+                    "it holds no whole record, and {told} is of a log of {size} records: of another one, or all of this one was removed"
+                ),
+                NEW_LOG,
             ),
-            advice: CUT,
+            lines => Doubt::of_log(
+                format!("it has {lines} records, and had {} with {told}: its end was removed", size + 1),
+                CUT,
+            ),
         })
     }
 
     /// What is to be said of the checkpoints that were kept and cannot be held against what is here.
     pub(super) fn not_compared(&self) -> Option<String> {
-        let newest = self.elsewhere.iter().map(|kept| kept.size).max()?;
+        let newest = self.elsewhere.iter().map(|claim| claim.checkpoint.size).max()?;
         Some(format!(
-            "a checkpoint that was kept, of {newest} lines, stands in files that are not here: it says nothing of the lines that are"
+            "a checkpoint that was kept, of {newest} records, stands in files that are not here: it says nothing of the records that are; \
+             keep a newer one too"
         ))
     }
 
@@ -250,11 +316,30 @@ impl<'t> Signatures<'t> {
         let Some(key) = &self.trust.key else { return Ok(()) };
         match &self.newest {
             Some(newest) if newest.key == *key => Ok(()),
-            Some(newest) => Err(Doubt {
-                why: format!("its newest checkpoint is signed by a former key: {}", newest.key),
-                advice: "if that key signs the log now, give it as --key",
-            }),
-            None => Err(Doubt { why: "nothing in it is signed".into(), advice: TAMPERED }),
+            Some(newest) => Err(Doubt::of_log(
+                format!("its newest checkpoint is signed by a former key: {}", newest.key),
+                "if that key signs the log now, give it as --key",
+            )),
+            None => Err(self.nothing_signed()),
+        }
+    }
+
+    /// Why no checkpoint is in it, as far as its last run tells that.
+    fn nothing_signed(&self) -> Doubt {
+        match (&self.run, self.absent) {
+            (None, _) => Doubt::of_log("nothing in it is signed, and its last run says that it has no key", UNSIGNED),
+            (Some(key), 0) => Doubt::of_log(
+                format!(
+                    "nothing in it is signed, though its last run is signed by {} from its start on: it was killed in its first \
+                     moment, or checkpoints were removed",
+                    key.label()
+                ),
+                TAMPERED,
+            ),
+            (Some(key), _) => Doubt::of_log(
+                format!("nothing of what is here is signed yet: its first record says that {} signs it", key.label()),
+                NOT_YET,
+            ),
         }
     }
 
@@ -264,27 +349,57 @@ impl<'t> Signatures<'t> {
     }
 }
 
+/// The key that a run's record says signs it.
+fn key_of(line: &Envelope) -> Result<Option<Verifier>, Doubt> {
+    let key = line.key.as_deref().map(str::parse::<Verifier>).transpose();
+    key.map_err(|why| Doubt::of_record(format!("names a key that is none: {why}"), TAMPERED))
+}
+
+/// What to do about a signature by a key that was not given.
+fn not_given(key: &str) -> String {
+    format!(
+        "give that key too: the public key file that begins with {key}+, as --key if it signs the log now, as --former-key \
+         ([audit] former_keys) if it did before the key was changed; if it was never this line's, somebody else signed this: keep the \
+         file as evidence"
+    )
+}
+
 /// A checkpoint of another log says nothing of this one.
-fn is_of_log(kept: &Checkpoint, link: &Link) -> Result<(), Doubt> {
-    match kept.log.zip(link.log()).is_none_or(|(kept, log)| kept == log) {
+fn is_of_log(Claim { checkpoint, told }: &Claim, link: &Link) -> Result<(), Doubt> {
+    match checkpoint.log.zip(link.log()).is_none_or(|(kept, log)| kept == log) {
         true => Ok(()),
         false => {
-            let why = format!(
-                "the checkpoint that was kept, of {} lines, is of another log of {}: that begins with another line",
-                kept.size, kept.origin
-            );
-            Err(Doubt { why, advice: OTHER_LOG })
+            let Checkpoint { size, origin, .. } = checkpoint;
+            let why =
+                format!("{told}, of {size} records, is of another log of {origin}: that begins with another record");
+            Err(Doubt::of_log(why, OTHER_LOG))
         }
     }
 }
 
-fn kept(note: &str, trust: &Trust) -> Result<Checkpoint, Doubt> {
-    let doubt = |why: &str| Doubt { why: format!("the checkpoint that was kept {why}"), advice: NO_COPY };
+/// What `kept` says, if a key signed it that was given, or none was.
+fn claim(kept: &Kept, trust: &Trust, undone: Option<&Rc<Undone>>) -> Result<Claim> {
+    let told = kept.told();
+    let refused = |why: String, advice: String| {
+        Error::usage(format!("{told} {why}")).advise(advice).of_key("audit.checkpoint_copy")
+    };
+    let text = match undone {
+        None => String::from_utf8(kept.bytes.clone()).ok(),
+        Some(undone) => harmless::undo_text(&kept.bytes, undone),
+    };
     // Many a tool that keeps a text gives it back with a line feed more.
-    let note = format!("{}\n", note.trim_end_matches(['\r', '\n']));
-    let note = Note::parse(&note).ok_or_else(|| doubt("is not a signed note"))?;
-    let checkpoint = Checkpoint::of(&note).ok_or_else(|| doubt("is not a checkpoint"))?;
-    let mut keys = trust.key.iter().chain(&trust.former);
-    let is_signed = trust.key.is_none() || keys.any(|key| key.name() == checkpoint.origin && key.signed(&note));
-    is_signed.then_some(checkpoint).ok_or_else(|| doubt("is not signed by a key that was given"))
+    let text = text.map(|text| format!("{}\n", text.trim_end_matches(['\r', '\n'])));
+    let note = text.as_deref().and_then(Note::parse);
+    let note = note.ok_or_else(|| refused("is not a signed note".into(), NO_COPY.into()))?;
+    let checkpoint = Checkpoint::of(&note).ok_or_else(|| refused("is not a checkpoint".into(), NO_COPY.into()))?;
+    let mut given = trust.key.iter().chain(&trust.former);
+    let is_signed = |key: &Verifier| key.name() == checkpoint.origin && key.signed(&note);
+    if trust.key.is_none() || given.clone().any(is_signed) {
+        return Ok(Claim { checkpoint, told });
+    }
+    let own = note.signers().find(|signer| signer.starts_with(&format!("{}+", checkpoint.origin)));
+    let Some(signer) = own.filter(|signer| given.all(|key| key.label() != *signer)) else {
+        return Err(refused("is not what a key that was given signed: it was changed".into(), NO_COPY.into()));
+    };
+    Err(refused(format!("is signed by a key that was not given: {signer}"), not_given(&signer)))
 }

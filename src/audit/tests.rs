@@ -6,7 +6,7 @@ use super::chain::Link;
 use super::tree::Tree;
 use super::*;
 use crate::approval::Approval;
-use crate::config::{AuditConfig, SyncPolicy};
+use crate::config::{AuditConfig, PicturesConfig, SyncPolicy};
 use crate::digest::Digest;
 use crate::line::{Counters, Evidence, Fate, Judgement, Latency, PartId, PartRecord, Verdict};
 use crate::time::{Monotonic, StampSource};
@@ -59,6 +59,11 @@ pub(super) fn settled(number: u64) -> PartRecord {
 
 fn part(number: u64) -> Body {
     Body::part(&settled(number), PartContext { bundle: Digest::zero() }, None)
+}
+
+/// Where records begin, and before which they end, that nobody signed in time.
+fn spans(verified: &Verified) -> Vec<(u64, u64)> {
+    verified.unsigned.iter().map(|records| (records.start, records.end)).collect()
 }
 
 mod disks;
@@ -281,21 +286,21 @@ fn every_change_is_found_and_named() {
     let lines = folder.lines();
     type Edit = fn(&mut Vec<String>);
     let cases: [(Edit, &str); 9] = [
-        (|l| l[2] = l[2].replace("\"reject\"", "\"pass\""), "line 3 was changed"),
-        (|l| drop(l.remove(2)), "before line 3 a record is missing: number 2"),
-        (|l| drop(l.drain(2..4)), "before line 3 records are missing: numbers 2 to 3"),
-        (|l| drop(l.remove(0)), "before line 1 a record is missing: number 0"),
-        (|l| l.swap(2, 4), "lines are out of order: record 2 must be on line 3, and is on line 5"),
-        (|l| l.insert(3, l[2].clone()), "line 4 is out of order: it is record 2, and record 3 must come here"),
-        (|l| l[3] = "{}".into(), "line 4 is not an audit line: it is too short"),
-        (|l| l[3] = "x".repeat(100), "line 4 is not an audit line: it does not end with a hash"),
+        (|l| l[2] = l[2].replace("\"reject\"", "\"pass\""), "record 2 (line 3 of audit.jsonl) was changed"),
+        (|l| drop(l.remove(2)), "record 2 is missing before record 3 (line 3 of audit.jsonl)"),
+        (|l| drop(l.drain(2..4)), "records 2 to 3 are missing before record 4 (line 3 of audit.jsonl)"),
+        (|l| drop(l.remove(0)), "record 0 is missing before record 1 (line 1 of audit.jsonl)"),
+        (|l| l.swap(2, 4), "record 2 must be on line 3 of audit.jsonl, and is on line 5"),
+        (|l| l.insert(3, l[2].clone()), "record 2 (line 4 of audit.jsonl) is out of order: record 3 must come here"),
+        (|l| l[3] = "{}".into(), "record 3 (line 4 of audit.jsonl) is not an audit line: it is too short"),
+        (|l| l[3] = "x".repeat(100), "(line 4 of audit.jsonl) is not an audit line: it does not end with a hash"),
         (
             |l| {
                 let mut forged = Link::START;
                 (0..3).for_each(|_| drop(forged.seal("{}")));
                 l[3] = forged.seal(r#"{"kind":"note","time":"","text":"forged"}"#).trim_end().to_owned();
             },
-            "line 4 does not follow line 3: one of them was replaced",
+            "record 3 (line 4 of audit.jsonl) does not follow record 2: one of them was replaced",
         ),
     ];
     for (edit, says) in cases {
@@ -304,7 +309,9 @@ fn every_change_is_found_and_named() {
         folder.replace(&edited);
         let error = verify(&folder.file(), &Trust::default()).expect_err(says);
         assert_eq!(error.kind().exit_code(), 1);
-        assert!(error.to_string().contains(says), "{says}\n  is not\n{error}");
+        let told = error.report().replace(&folder.file().display().to_string(), "audit.jsonl");
+        assert!(told.contains(says), "{says}\n  is not\n{told}");
+        assert!(told.contains("\n  try: "), "what is to be done: {told}");
         assert_eq!(folder.open().expect_err("a broken chain is refused").kind().exit_code(), 3);
     }
 }
@@ -317,14 +324,23 @@ fn a_removed_tail_is_a_warning_and_a_torn_one_is_repaired() {
     folder.replace(&lines[..4]);
     let verified = verify(&folder.file(), &Trust::default()).unwrap();
     assert_eq!(verified.lines, 4);
-    assert!(verified.warnings[0].contains("line 1 has no stop record"), "{:?}", verified.warnings);
+    let began = format!("began with record 0 (line 1 of {}) has no stop record", folder.file().display());
+    assert!(verified.warnings[0].contains(&began), "{:?}", verified.warnings);
 
     let mut file = std::fs::OpenOptions::new().append(true).open(folder.file()).unwrap();
     file.write_all(&lines[4].as_bytes()[..40]).unwrap();
     let error = verify(&folder.file(), &Trust::default()).expect_err("torn");
-    assert!(error.to_string().contains("line 5 is cut off"), "{error}");
+    assert!(
+        error.to_string().starts_with("record 4 (line 5 of ") && error.to_string().contains(" is cut off"),
+        "{error}"
+    );
+    let found = readiness(&AuditConfig::in_file(folder.file())).unwrap();
+    assert_eq!(found.lines, 4);
+    let mends = found.unfinished.unwrap();
+    assert!(mends.contains("unfinished: the next run cuts its 40 bytes off"), "{mends}");
 
     folder.run(1);
+    assert_eq!(readiness(&AuditConfig::in_file(folder.file())).unwrap().unfinished, None);
     let verified = verify(&folder.file(), &Trust::default()).unwrap();
     assert_eq!((verified.lines, verified.runs), (9, 2));
     let repaired: serde_json::Value = serde_json::from_str(&folder.lines()[4]).unwrap();
@@ -389,6 +405,20 @@ fn a_file_is_written_by_one_run_at_a_time() {
     let _first = folder.open().unwrap();
     let error = folder.open().expect_err("locked");
     assert!(error.to_string().contains("is being written"), "{error}");
+}
+
+#[test]
+fn a_start_that_is_refused_leaves_no_log_behind_and_says_by_whom() {
+    let (folder, other) = (Folder::new(), Folder::new());
+    let pictures = Some(PicturesConfig::in_folder(folder.path("pictures")));
+    let config = |file: PathBuf| AuditConfig { pictures: pictures.clone(), ..AuditConfig::in_file(file) };
+    AuditLog::open(&config(folder.file()), &run_start()).unwrap().close().unwrap();
+    let error = AuditLog::open(&config(other.file()), &run_start()).unwrap_err();
+    assert_eq!(error.key(), Some("audit.pictures"), "{}", error.report());
+    assert!(!other.file().exists());
+    // What was there stays, though it be empty.
+    std::fs::write(other.file(), "").unwrap();
+    assert!(AuditLog::open(&config(other.file()), &run_start()).is_err() && other.file().exists());
 }
 
 #[test]

@@ -1,19 +1,19 @@
 //! Whether a file is what was written, line by line.
 
 use std::io::BufRead;
-use std::ops::RangeInclusive;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 
 use super::FORMAT_VERSION;
 use super::chain::{Break, Envelope, Link};
 use super::checkpoint::{self, Checkpoint};
 use super::deciders::Deciders;
-use super::harmless::{self, Undone};
+use super::harmless::{self, Undoing};
 use super::interruption::Following;
 use super::kind::Kind;
-use super::read::{LogFile, Member, cannot_be_read, files, members, open, strangers, told_of};
+use super::read::{Gap, LogFile, Member, cannot_be_read, files, members, missing_files, open, strangers, told_of};
 use super::signatures::{Doubt, Signatures, Trust};
+use super::spot::{self, Spot};
 use crate::error::ErrorKind;
 use crate::{Error, Result};
 
@@ -34,9 +34,9 @@ pub struct Verified {
     pub checkpoints: u64,
     /// The newest of them.
     pub signed: Option<Checkpoint>,
-    /// Lines, counted from 1, that nobody had signed when a run continued them, and those at the end that nobody has signed
+    /// Records, counted from 0, that nobody had signed when a run continued them, and those at the end that nobody has signed
     /// yet: who may write the file could have changed them. Empty where nothing is signed at all.
-    pub unsigned: Vec<RangeInclusive<u64>>,
+    pub unsigned: Vec<Range<u64>>,
     /// What a chain cannot rule out, or what a reader should know.
     pub warnings: Vec<String>,
 }
@@ -59,14 +59,23 @@ pub(super) struct Reading<'t> {
     pub(super) unended: bool,
     /// Whether such a line counts in the file that is read.
     ends: bool,
-    running: Option<u64>,
+    running: Option<Spot>,
+    /// Lines that were read of the file that is read.
+    line: u64,
     /// The newest run.
     pub(super) newest: Following,
     /// The first compressed file that says other times of its lines than they have.
     misdated: Option<PathBuf>,
     /// What is undone to the files before they are read.
-    undone: Option<Rc<Undone>>,
+    undone: Option<Undoing>,
 }
+
+/// What to do about a file that is missing between others.
+const BRING_BACK: &str = "look for what is missing where closed files are carried to (an archive, a backup, the job that moves them), and put \
+                          it back beside the others under its name, compressed or not; if it is nowhere, keep the others as evidence";
+/// What to do about a record that is not as it was written.
+const EVIDENCE: &str = "put the file back from a copy that is whole, and find out who or what changed this one; if there is none, keep it as \
+                        evidence: move it away, and the pictures with it, and begin a new one";
 
 /// Checks the audit in `path`, and the files of the same log that were closed before: its chain, its checkpoints, and what `trust` says of it from outside.
 ///
@@ -79,35 +88,41 @@ pub fn verify(path: &Path, trust: &Trust) -> Result<Verified> {
 
 /// Says of a log that is not what was written by which harmless cause, where that is certain: undone, every hash and signature fits.
 pub(super) fn explained(path: &Path, trust: &Trust, error: Error) -> Error {
-    if error.kind() != ErrorKind::Check {
+    // What was kept elsewhere and is no checkpoint is wrong use.
+    if error.kind() == ErrorKind::Device {
         return error;
     }
-    let undone = Rc::<Undone>::default();
+    let undone = Undoing::default();
     let whole = files(path).and_then(|files| read_files(&files, trust, Some(undone.clone()), false));
-    let is_whole = whole.is_ok_and(|reading| reading.tail.is_empty() && concluded(path, trust, reading).is_ok());
-    match undone.told().filter(|_| is_whole) {
-        None => error,
-        Some(what) => Error::check(error.to_string())
-            .because(format!(
-                "this looks like {what}, as an editor or a transfer does: with that undone every line is as it was written (no record's \
-                 content differs)"
-            ))
-            .advise(
-                "bring the file back byte for byte as the line wrote it, and find out what changed it; of the newest file a run puts a line \
-                 feed back that is gone at the end, and continues it with nothing else of this",
-            ),
-    }
+    let is_whole = whole.is_ok_and(|reading| {
+        // A checkpoint that is held against nothing is not known to be one of this log.
+        let is_compared = undone.kept.told().is_none() || reading.signatures.not_compared().is_none();
+        is_compared && reading.tail.is_empty() && concluded(path, trust, reading).is_ok()
+    });
+    let Some(what) = undone.told().filter(|_| is_whole) else { return error };
+    let advice = match undone.kept.told() {
+        None => {
+            "bring the file back byte for byte as the line wrote it, and find out what changed it; of the newest file a run puts a line \
+             feed back that is gone at the end, and continues it with nothing else of this"
+        }
+        Some(_) => {
+            "bring what was changed back byte for byte as it was written (UTF-8 without a byte order mark, and line feeds alone), or give \
+             another copy of the checkpoint, and find out what changed it"
+        }
+    };
+    error
+        .because(format!(
+            "this looks like {what}, as an editor or a transfer does: with that undone every line is as it was written (no record's \
+             content differs)"
+        ))
+        .advise(advice)
 }
 
 fn verify_as_it_stands(path: &Path, trust: &Trust) -> Result<Verified> {
     let reading = read(path, trust)?;
-    let line = reading.link.seq() + 1;
-    let verified = &reading.verified;
     if !reading.tail.is_empty() {
-        let cut =
-            format!("{}: line {line} is cut off: the file was truncated, or its machine lost power", path.display());
-        return Err(Error::check(cut)
-            .because(format!("the {} lines before it are as they were written", verified.lines))
+        let cut = format!("{} is cut off: the file was truncated, or its machine lost power", reading.unfinished(path));
+        return Err(as_written_before(Error::check(cut), reading.read())
             .advise("the next run on this file cuts the unfinished line off and writes that down"));
     }
     concluded(path, trust, reading)
@@ -143,25 +158,23 @@ fn concluded(path: &Path, trust: &Trust, reading: Reading) -> Result<Verified> {
             verified.checkpoints
         ));
     }
-    for lines in &verified.unsigned {
-        let end = *lines.end() == reading.link.seq();
-        let (named, are, were) = match lines.end() - lines.start() {
-            0 => (format!("line {}", lines.start()), "is", "was"),
-            _ => (format!("lines {} to {}", lines.start(), lines.end()), "are", "were"),
-        };
-        let unsigned = match (end, reading.running) {
+    for unsigned in &verified.unsigned {
+        let is_end = unsigned.end == reading.link.seq();
+        let (are, were) = if unsigned.end - unsigned.start == 1 { ("is", "was") } else { ("are", "were") };
+        let told = match (is_end, &reading.running) {
             (false, _) => format!("{were} not signed when the run after signed all"),
             (true, Some(_)) => format!("{are} not signed yet"),
             (true, None) => format!(
                 "{are} not signed, though their run has ended: it had no key, or its last checkpoint is missing"
             ),
         };
-        verified.warnings.push(format!("{named} {unsigned}: who may write the file could have changed that"));
+        let named = spot::records(unsigned);
+        verified.warnings.push(format!("{named} {told}: who may write the file could have changed that"));
     }
-    if let Some(start) = reading.running {
+    if let Some(start) = &reading.running {
         verified.warnings.push(format!(
-            "the run that started on line {start} has no stop record: it goes on, it was killed, or the end of the file \
-             was removed, which a chain cannot show without a witness (compare the number of lines with a copy)"
+            "the run that began with {start} has no stop record: it goes on, it was killed, or the end of the file \
+             was removed, which a chain cannot show without a witness (compare the number of records with a copy)"
         ));
     }
     Ok(verified)
@@ -177,7 +190,7 @@ pub(super) fn read<'t>(path: &Path, trust: &'t Trust) -> Result<Reading<'t>> {
 pub(super) fn read_newest<'t>(path: &Path, trust: &'t Trust) -> Result<Reading<'t>> {
     let files = files(path)?;
     if let [.., _, newest] = files.as_slice() {
-        let kept = new_signatures(trust, 0)?.kept_size();
+        let kept = Signatures::new(trust, 0, None)?.kept_size();
         let first = first_link(&newest.path, None)?;
         if first.is_some_and(|first| kept.is_none_or(|kept| first.seq() <= kept)) {
             return read_files(std::slice::from_ref(newest), trust, None, true);
@@ -186,12 +199,8 @@ pub(super) fn read_newest<'t>(path: &Path, trust: &'t Trust) -> Result<Reading<'
     read_files(&files, trust, None, true)
 }
 
-fn new_signatures(trust: &Trust, absent: u64) -> Result<Signatures<'_>> {
-    Signatures::new(trust, absent).map_err(|doubt| Error::usage(doubt.why).advise(doubt.advice))
-}
-
 /// What a file's first line says that it continues; `None` where it is no beginning in the middle of a log.
-fn first_link(file: &Path, undone: Option<&Rc<Undone>>) -> Result<Option<Link>> {
+fn first_link(file: &Path, undone: Option<&Undoing>) -> Result<Option<Link>> {
     let mut line = Vec::new();
     opened(file, undone)?.read_until(b'\n', &mut line).map_err(|error| cannot_be_read(file, error))?;
     let envelope = line.strip_suffix(b"\n").and_then(|content| Envelope::open(content).ok());
@@ -199,10 +208,10 @@ fn first_link(file: &Path, undone: Option<&Rc<Undone>>) -> Result<Option<Link>> 
 }
 
 /// A file's lines, or what they are once that is undone which means no harm.
-fn opened(file: &Path, undone: Option<&Rc<Undone>>) -> Result<Box<dyn BufRead>> {
+fn opened(file: &Path, undone: Option<&Undoing>) -> Result<Box<dyn BufRead>> {
     match undone {
         None => open(file),
-        Some(undone) => harmless::undo(open(file)?, undone.clone()).map_err(|error| cannot_be_read(file, error)),
+        Some(undone) => harmless::undo(open(file)?, undone.log.clone()).map_err(|error| cannot_be_read(file, error)),
     }
 }
 
@@ -222,11 +231,15 @@ pub(super) fn follows(next: &Path, before: &Path) -> Result<bool> {
 }
 
 /// `ends` says whether a last line counts that lacks its line feed and nothing else.
-fn read_files<'t>(files: &[LogFile], trust: &'t Trust, undone: Option<Rc<Undone>>, ends: bool) -> Result<Reading<'t>> {
+fn read_files<'t>(files: &[LogFile], trust: &'t Trust, undone: Option<Undoing>, ends: bool) -> Result<Reading<'t>> {
     let first = files.first().map(|file| first_link(&file.path, undone.as_ref())).transpose()?.flatten();
     let mut reading = Reading {
         link: Link::START,
-        signatures: new_signatures(trust, first.as_ref().map_or(0, Link::seq))?,
+        signatures: Signatures::new(
+            trust,
+            first.as_ref().map_or(0, Link::seq),
+            undone.as_ref().map(|undone| &undone.kept),
+        )?,
         verified: Verified::default(),
         deciders: None,
         first: 0,
@@ -235,28 +248,27 @@ fn read_files<'t>(files: &[LogFile], trust: &'t Trust, undone: Option<Rc<Undone>
         unended: false,
         ends: false,
         running: None,
+        line: 0,
         newest: Following::default(),
         misdated: None,
         undone,
     };
     if let Some(link) = first.filter(|link| link.seq() > 0) {
         reading.verified.warnings.push(format!(
-            "lines 1 to {} are in files that are not here: what is here continues them, and says nothing of them",
-            link.seq()
+            "{} are in files that are not here: what is here continues them, and says nothing of them",
+            spot::records(&(0..link.seq()))
         ));
         reading.first = link.seq();
         reading.link = link;
     }
     for (i, file) in files.iter().enumerate() {
         reading.ends = ends && i + 1 == files.len();
-        reading.file(&file.path)?;
+        reading.file(files, i)?;
         if !reading.tail.is_empty() && i + 1 < files.len() {
-            let line = reading.link.seq() + 1;
-            return Err(Error::check(format!(
-                "{}: line {line} is cut off, and another file follows it",
-                file.path.display()
-            ))
-            .because("a file is closed with its last line whole: this one was changed"));
+            let unfinished = reading.unfinished(&file.path);
+            return Err(Error::check(format!("{unfinished} is cut off, and another file follows it"))
+                .because("a file is closed with its last line whole: this one was changed")
+                .advise(EVIDENCE));
         }
     }
     let path = files.last().map_or(Path::new(""), |file| &file.path);
@@ -267,8 +279,7 @@ fn read_files<'t>(files: &[LogFile], trust: &'t Trust, undone: Option<Rc<Undone>
     if reading.signatures.count > 0 {
         let end = reading.signatures.unsigned_end(reading.link.seq());
         let ranges = reading.signatures.adopted.iter().cloned().chain(Some(end));
-        reading.verified.unsigned =
-            ranges.filter(|lines| !lines.is_empty()).map(|lines| lines.start + 1..=lines.end).collect();
+        reading.verified.unsigned = ranges.filter(|records| !records.is_empty()).collect();
     }
     Ok(reading)
 }
@@ -276,6 +287,19 @@ fn read_files<'t>(files: &[LogFile], trust: &'t Trust, undone: Option<Rc<Undone>
 /// The chain is whole, and what is signed is something else.
 fn doubted(path: &Path, doubt: Doubt) -> Error {
     Error::check(format!("{}: {}", path.display(), doubt.why)).advise(doubt.advice)
+}
+
+/// Says of which records, those `before`, nothing is wrong.
+fn as_written_before(error: Error, before: Range<u64>) -> Error {
+    match before.is_empty() {
+        true => error,
+        false => error.because(format!("{}; nothing is known of those after", as_written(&before))),
+    }
+}
+
+fn as_written(before: &Range<u64>) -> String {
+    let are = if before.end - before.start == 1 { "is as it was" } else { "are as they were" };
+    format!("{} {are} written", spot::records(before))
 }
 
 /// What a compressed file tells of the times of its lines, held against them.
@@ -309,21 +333,26 @@ impl Told {
 }
 
 impl Reading<'_> {
-    fn file(&mut self, path: &Path) -> Result<()> {
-        let mut file = opened(path, self.undone.as_ref())?;
+    /// Reads the file in this place of `files`.
+    fn file(&mut self, files: &[LogFile], place: usize) -> Result<()> {
+        let path = files[place].path.as_path();
+        let mut lines = opened(path, self.undone.as_ref())?;
         let mut told = Told::of(path)?;
         let mut line = Vec::new();
-        self.whole = 0;
+        (self.whole, self.line) = (0, 0);
         loop {
             line.clear();
-            let read = file.read_until(b'\n', &mut line);
+            let read = lines.read_until(b'\n', &mut line);
             read.map_err(|error| {
-                let told = format!("{error}; lines 1 to {} are as they were written", self.link.seq());
+                let text = error.to_string();
                 match cannot_be_read(path, error) {
-                    broken if broken.kind() == ErrorKind::Check => broken.because(told),
+                    broken if broken.kind() == ErrorKind::Check && !self.read().is_empty() => {
+                        broken.because(format!("{text}; {}", as_written(&self.read())))
+                    }
                     other => other,
                 }
             })?;
+            self.line += 1;
             if self.ends && self.lacks_only_line_feed(&line) {
                 self.unended = true;
                 line.push(b'\n');
@@ -336,30 +365,41 @@ impl Reading<'_> {
                     return Ok(());
                 }
                 Some((b'\n', content)) => {
+                    let spot =
+                        |reading: &Self| Spot { record: reading.link.seq(), line: reading.line, file: path.to_owned() };
                     let envelope = Envelope::open(content)
-                        .and_then(|envelope| self.link.check(&envelope).map(|()| envelope))
-                        .map_err(|broken| broken_at(path, &self.link, broken, &mut file))
-                        .map_err(|error| if_damaged(path, &self.link, error))?;
+                        .map_err(|broken| broken_at(&spot(self), broken, self.read(), &mut lines))
+                        .and_then(|envelope| match self.link.check(&envelope) {
+                            Ok(()) => Ok(envelope),
+                            Err(Break::Sequence { found, expected })
+                                if found > expected && self.line == 1 && place > 0 =>
+                            {
+                                Err(gap(expected..found, self.read(), (files, place), &envelope))
+                            }
+                            Err(broken) => Err(broken_at(&spot(self), broken, self.read(), &mut lines)),
+                        })
+                        .map_err(|error| if_damaged(path, &self.read(), error))?;
                     if envelope.kind == Some(Kind::Continued)
                         && !envelope.continues().is_some_and(|told| self.link.meet(&told))
                     {
-                        let line = self.link.seq() + 1;
-                        return Err(Error::check(format!(
-                            "{}: line {line} does not continue the files before it: it tells of another tree",
-                            path.display()
-                        )));
+                        let what =
+                            format!("{} does not continue the files before it: it tells of another tree", spot(self));
+                        return Err(Error::check(what).advise(EVIDENCE));
                     }
                     if envelope.kind == Some(Kind::Checkpoint) && !checkpoint::is_plain(content) {
-                        let line = self.link.seq() + 1;
-                        let what =
-                            format!("{}: line {line} is a checkpoint that is not written as one", path.display());
-                        return Err(Error::check(what).because(
-                            "it has another field, or one in another way: nothing signs the newest checkpoint's own line, so that there \
-                             is to be no room in it",
-                        ));
+                        let what = format!("{} is a checkpoint that is not written as one", spot(self));
+                        return Err(Error::check(what)
+                            .because(
+                                "it has another field, or one in another way: nothing signs the newest checkpoint's own line, so that \
+                                 there is to be no room in it",
+                            )
+                            .advise(EVIDENCE));
                     }
                     let signed = self.signatures.follow(&self.link, &envelope);
-                    signed.map_err(|doubt| doubted(path, doubt))?;
+                    signed.map_err(|doubt| match doubt.is_of_record {
+                        true => Error::check(format!("{} {}", spot(self), doubt.why)).advise(doubt.advice),
+                        false => doubted(path, doubt),
+                    })?;
                     self.link.advance(envelope.hash, content);
                     told.line(self.whole, &envelope.time);
                     self.whole += line.len() as u64 - u64::from(self.unended);
@@ -380,6 +420,16 @@ impl Reading<'_> {
         }
     }
 
+    /// The records that were read.
+    fn read(&self) -> Range<u64> {
+        self.first..self.link.seq()
+    }
+
+    /// The unfinished line at the end of the file `path`.
+    fn unfinished(&self, path: &Path) -> Spot {
+        Spot { record: self.link.seq(), line: self.line, file: path.to_owned() }
+    }
+
     /// Whether `line` is the next one, and ends too early by its line feed.
     fn lacks_only_line_feed(&self, line: &[u8]) -> bool {
         !line.ends_with(b"\n") && Envelope::open(line).is_ok_and(|envelope| self.link.check(&envelope).is_ok())
@@ -387,22 +437,22 @@ impl Reading<'_> {
 
     fn note(&mut self, path: &Path, envelope: Envelope) -> Result<()> {
         self.verified.lines += 1;
-        let line = self.link.seq();
+        let spot = || Spot { record: self.link.seq() - 1, line: self.line, file: path.to_owned() };
         match envelope.kind {
             Some(Kind::Part) => {
                 self.verified.parts += 1;
                 envelope.part.into_iter().for_each(|part| self.newest.part(part));
             }
-            Some(Kind::Start) => self.start(path, line, envelope.format_version)?,
+            Some(Kind::Start) => self.start(spot(), envelope.format_version)?,
             Some(Kind::Continued) => {
-                known_version(path, line, envelope.format_version)?;
-                self.newest.go_on(line);
+                known_version(&spot(), envelope.format_version)?;
+                self.newest.go_on(self.line);
             }
             Some(Kind::Stop) => {
                 self.running = None;
                 self.newest.stop();
             }
-            Some(Kind::Lost) => self.lose(line, envelope.records.unwrap_or_default()),
+            Some(Kind::Lost) => self.lose(&spot(), envelope.records.unwrap_or_default()),
             _ => {}
         }
         self.newest.record(&envelope.time);
@@ -413,74 +463,101 @@ impl Reading<'_> {
         Ok(())
     }
 
-    fn lose(&mut self, line: u64, records: u64) {
+    fn lose(&mut self, spot: &Spot, records: u64) {
         self.verified.lost += records;
-        self.verified
-            .warnings
-            .push(format!("before line {line} {records} records were lost: the disk took none, and memory was full"));
+        let lost = if records == 1 { "1 record was".to_owned() } else { format!("{records} records were") };
+        self.verified.warnings.push(format!(
+            "before {spot} {lost} lost: the disk took none, and memory was full (make room, or raise [audit] keep_records)"
+        ));
     }
 
-    fn start(&mut self, path: &Path, line: u64, version: Option<u32>) -> Result<()> {
-        known_version(path, line, version)?;
+    fn start(&mut self, spot: Spot, version: Option<u32>) -> Result<()> {
+        known_version(&spot, version)?;
         self.verified.runs += 1;
-        self.newest.start(line);
-        if let Some(before) = self.running.replace(line) {
+        self.newest.start(spot.line);
+        if let Some(before) = self.running.replace(spot) {
             self.verified.warnings.push(format!(
-                "the run that started on line {before} has no stop record: it was killed, or its end was removed"
+                "the run that began with {before} has no stop record: it was killed, or its end was removed"
             ));
         }
         Ok(())
     }
 }
 
-fn known_version(path: &Path, line: u64, version: Option<u32>) -> Result<()> {
+fn known_version(spot: &Spot, version: Option<u32>) -> Result<()> {
     if !version.is_some_and(|version| (1..=FORMAT_VERSION).contains(&version)) {
         let version = version.map_or("without a number".to_owned(), |version| version.to_string());
-        return Err(Error::device(format!(
-            "{}:{line}: audit format {version} is unknown to this program",
-            path.display()
-        ))
-        .advise(format!("this program reads formats 1 to {FORMAT_VERSION}: update hgad")));
+        return Err(Error::device(format!("{spot} is of audit format {version}, which is unknown to this program"))
+            .advise(format!("this program reads formats 1 to {FORMAT_VERSION}: update hgad")));
     }
     Ok(())
 }
 
-fn broken_at(path: &Path, link: &Link, broken: Break, rest: &mut impl BufRead) -> Error {
-    let line = link.seq() + 1;
+/// What is wrong with what is found in the place of the record `spot`, behind those `before`.
+fn broken_at(spot: &Spot, broken: Break, before: Range<u64>, rest: &mut impl BufRead) -> Error {
+    let Spot { record, line, file } = spot;
+    let (line, place) = (*line, format!("line {line} of {}", file.display()));
     let what = match broken {
-        Break::Changed => format!("line {line} was changed: its hash does not fit its content"),
-        Break::Foreign(why) if line == 1 => {
-            return Error::check(format!("{}: its first line is not one of an audit: {why}", path.display()))
+        Break::Changed => format!("{spot} was changed: its hash does not fit its content"),
+        Break::Foreign(why) if *record == 0 => {
+            return Error::check(format!("{}: its first line is not one of an audit: {why}", file.display()))
                 .advise("name an audit file; if this was one, somebody replaced its beginning: keep it as evidence");
         }
-        Break::Foreign(why) => format!("line {line} is not an audit line: {why}"),
-        Break::Previous => format!("line {line} does not follow line {}: one of them was replaced", line - 1),
+        Break::Foreign(why) => format!("{spot} is not an audit line: {why}"),
+        Break::Previous if *record == 0 => format!("{spot} follows another record, and is the first: it was replaced"),
+        Break::Previous => format!("{spot} does not follow record {}: one of them was replaced", record - 1),
         Break::Sequence { found, expected } if found < expected => {
-            format!("line {line} is out of order: it is record {found}, and record {expected} must come here")
+            format!("record {found} ({place}) is out of order: record {expected} must come here")
         }
         Break::Sequence { found, expected } => match find(rest, expected, line) {
             Some(elsewhere) => {
-                format!("lines are out of order: record {expected} must be on line {line}, and is on line {elsewhere}")
+                format!("records are out of order: record {expected} must be on {place}, and is on line {elsewhere}")
             }
-            None if found == expected + 1 => format!("before line {line} a record is missing: number {expected}"),
-            None => format!("before line {line} records are missing: numbers {expected} to {}", found - 1),
+            None => format!("{} before record {found} ({place})", missing(&(expected..found))),
         },
     };
-    let error = Error::check(format!("{}: {what}", path.display()));
-    match link.seq() {
-        0 => error,
-        lines => error.because(format!("lines 1 to {lines} are as they were written; nothing is known of those after")),
-    }
+    as_written_before(Error::check(what), before).advise(EVIDENCE)
+}
+
+fn missing(absent: &Range<u64>) -> String {
+    format!("{} {} missing", spot::records(absent), if absent.end - absent.start == 1 { "is" } else { "are" })
+}
+
+/// The records `absent` are missing behind those that were `read`, between the file in this place of the files, which begins with the
+/// record `first`, and the one before.
+fn gap(absent: Range<u64>, read: Range<u64>, (files, place): (&[LogFile], usize), first: &Envelope) -> Error {
+    let (before, next) = (&files[place - 1], &files[place]);
+    let (gap, others) = (Gap::between(before, next, first.file.as_deref()), missing_files(&files[place..]));
+    let because = match &gap {
+        Gap::Files(names) => names.clone(),
+        Gap::None => format!("the end of {} was removed", before.path.display()),
+        Gap::Renamed(own) => format!("{} was written as {own}", next.path.display()),
+        Gap::Unknown => {
+            "a file between them is not here, or the end of the one or the beginning of the other was removed"
+                .to_owned()
+        }
+    };
+    let others = others.iter().map(|other| format!("; {other}")).collect::<String>();
+    let missing = missing(&absent);
+    Error::check(format!("{missing} between {} and {}", before.path.display(), next.path.display()))
+        .because(format!("{because}{others}; {}, and nothing is known of those after", as_written(&read)))
+        .advise(match gap {
+            Gap::None => EVIDENCE,
+            Gap::Renamed(_) => "give the files the names back under which they were written",
+            Gap::Files(_) | Gap::Unknown => BRING_BACK,
+        })
 }
 
 /// What is broken in a compressed file that fails its own checksum may be a disk's doing.
-fn if_damaged(path: &Path, link: &Link, error: Error) -> Error {
+fn if_damaged(path: &Path, before: &Range<u64>, error: Error) -> Error {
     let unpacked = open(path).map(|mut file| std::io::copy(&mut file, &mut std::io::sink()));
     match unpacked {
-        Ok(Err(damage)) => Error::check(error.to_string()).because(format!(
-            "its compressed data is damaged, as by a disk or a transfer: {damage}; lines 1 to {} are as they were written",
-            link.seq()
-        )),
+        Ok(Err(damage)) => {
+            let told = if before.is_empty() { String::new() } else { format!("; {}", as_written(before)) };
+            Error::check(error.to_string())
+                .because(format!("its compressed data is damaged, as by a disk or a transfer: {damage}{told}"))
+                .advise("bring it from where it is whole; nothing is known of the lines behind that place")
+        }
         _ => error,
     }
 }

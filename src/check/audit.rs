@@ -20,22 +20,34 @@ pub(super) fn check(config: &AuditConfig, lanes: usize, view: Option<&View>, tel
     match audit::readiness(config) {
         Err(error) => tell(Finding::failed("audit", &error)),
         Ok(ready) => {
-            let lines = match ready.lines {
-                0 => "a new log".to_owned(),
-                lines => format!("a whole log of {lines} lines"),
-            };
-            let measured = format!("{}: {lines}; on disk within {} ms", config.file.display(), ms(ready.sync));
-            tell(match &ready.strangers {
-                None => Finding::ok("audit", measured),
-                Some(told) => {
-                    Finding::problem("audit", format!("{measured}; {told}"), "move away what is not the log's")
-                }
-            });
+            tell(log(config, &ready));
+            if let Some((told, advice)) = &ready.homeless {
+                tell(Finding::problem("checkpoint", told, format!("{advice}; a run raises audit-fault until then")));
+            }
             tell(room(config, &ready, lanes, view.and_then(View::rate)));
         }
     }
     if let Some(witness) = config.signing.as_ref().and_then(|signing| signing.witness.as_ref()) {
         tell(reached(witness));
+    }
+}
+
+/// What a run would continue.
+fn log(config: &AuditConfig, ready: &Readiness) -> Finding {
+    let lines = match (ready.lines, &ready.unfinished) {
+        (0, None) => "a new log".to_owned(),
+        (lines, None) => format!("a whole log of {lines} lines"),
+        (lines, Some(told)) => format!("a log of {lines} whole lines, and {told}"),
+    };
+    let measured = format!("{}: {lines}; on disk within {} ms", config.file.display(), ms(ready.sync));
+    match (&ready.strangers, &ready.unfinished) {
+        (Some(told), _) => Finding::problem("audit", format!("{measured}; {told}"), "move away what is not the log's"),
+        (None, Some(_)) => Finding::note(
+            "audit",
+            measured,
+            "nothing needs to be done, and find out why: a power cut, or a killed program?",
+        ),
+        (None, None) => Finding::ok("audit", measured),
     }
 }
 
@@ -110,8 +122,38 @@ mod tests {
             PicturesConfig { keep_bytes, ..PicturesConfig::in_folder("pictures".into()) }
         });
         let (sync, pictures) = (Duration::ZERO, 1_000_000_000);
-        let ready = Readiness { lines: 0, sync, free: Some(free), strangers: None, pictures, shares_disk };
+        let ready = Readiness {
+            lines: 0,
+            unfinished: None,
+            homeless: None,
+            sync,
+            free: Some(free),
+            strangers: None,
+            pictures,
+            shares_disk,
+        };
         room(&config, &ready, lanes, Some(rate))
+    }
+
+    #[test]
+    fn a_log_whose_last_line_is_unfinished_is_not_called_whole() {
+        let config = AuditConfig::in_file("audit.jsonl".into());
+        let ready = |lines: u64, unfinished: Option<&str>| Readiness {
+            lines,
+            unfinished: unfinished.map(str::to_owned),
+            homeless: None,
+            sync: Duration::ZERO,
+            free: None,
+            strangers: None,
+            pictures: 0,
+            shares_disk: false,
+        };
+        let told = |lines: u64, unfinished: Option<&str>| log(&config, &ready(lines, unfinished));
+        assert!(told(0, None).measured.contains("a new log") && told(7, None).state == State::Ok);
+        assert!(told(7, None).measured.contains("a whole log of 7 lines"));
+        let torn = told(7, Some("its last line is unfinished: the next run cuts its 40 bytes off"));
+        assert_eq!(torn.state.as_str(), "note");
+        assert!(torn.measured.contains("7 whole lines, and its last line is unfinished"), "{}", torn.measured);
     }
 
     #[test]

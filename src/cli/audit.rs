@@ -16,7 +16,7 @@ use clap::Subcommand;
 pub(super) use self::again::pictures_folder;
 pub(super) use self::keys::Keys;
 pub(super) use self::query::{Moment, Span};
-use crate::audit::{self, Signer, Trust, Verifier};
+use crate::audit::{self, Kept, Signer, Trust, Verifier};
 use crate::{Error, Result, print};
 
 /// Check, search and explain what a line wrote down, and prove it to others
@@ -119,7 +119,7 @@ pub fn run(args: AuditArgs) -> Result<()> {
 }
 
 fn verify(args: &VerifyArgs) -> Result<()> {
-    let kept = args.checkpoint.iter().map(|path| read(path)).collect::<Result<_>>()?;
+    let kept = args.checkpoint.iter().map(|path| kept(path)).collect::<Result<_>>()?;
     let trust = Trust { kept, ..args.keys.trust()? };
     let verified = audit::verify(&args.file, &trust)?;
     let (first, last) = verified.between.unwrap_or_default();
@@ -133,9 +133,9 @@ fn verify(args: &VerifyArgs) -> Result<()> {
     ))?;
     if let Some(signed) = verified.signed.filter(|_| trust.key.is_some()) {
         print::line(format_args!(
-            "signed by {}: lines 1 to {}, {}",
+            "signed by {}: {}, {}",
             signed.origin,
-            signed.size,
+            signed.records(),
             print::counted(verified.checkpoints, "checkpoint")
         ))?;
     }
@@ -178,13 +178,20 @@ fn check(args: &CheckArgs) -> Result<()> {
     let proved = audit::check(&read(&args.proof)?, &Verifier::open(&args.key)?)?;
     let checkpoint = proved.checkpoint;
     print::line(format_args!(
-        "OK {} signed: this is record {} of {}",
+        "OK {} signed: this is record {} of {}, counted from 0",
         checkpoint.origin, proved.index, checkpoint.size
     ))?;
     print::line(proved.line)
 }
 
 fn read(path: &Path) -> Result<String> {
-    std::fs::read_to_string(path)
-        .map_err(|error| Error::usage(format!("{} cannot be read", path.display())).because(error))
+    std::fs::read_to_string(path).map_err(|error| cannot_be_read(path, error))
+}
+
+fn kept(path: &Path) -> Result<Kept> {
+    Kept::read(path).map_err(|error| cannot_be_read(path, error))
+}
+
+fn cannot_be_read(path: &Path, error: std::io::Error) -> Error {
+    Error::usage(format!("{} cannot be read", path.display())).because(error).advise("check its path and permissions")
 }

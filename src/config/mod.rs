@@ -289,8 +289,9 @@ impl LineConfig {
     }
 
     /// Says of an error that comes from what `key` (as in `line.model`), or one of a section's keys (`line`), names where in
-    /// the file that is.
+    /// the file that is. An error that knows its key itself is told by that one.
     pub fn blame(&self, key: &str, error: Error) -> Error {
+        let key = error.key().unwrap_or(key);
         let place = self.places.get(key).map_or("", String::as_str);
         error.within(&format!("{}{place}: {key}", self.path.display()))
     }

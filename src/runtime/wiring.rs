@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use super::inspection::LaneCalibrations;
 use super::{LaneView, Measure, ModelInspector, Pace, Sensors, Signals, Wiring};
 use crate::approval::Approval;
-use crate::audit::{AuditLog, PartContext, RunStart, Signer, Verifier};
+use crate::audit::{AuditLog, PartContext, RunStart, Verifier};
 use crate::bundle::Bundle;
 use crate::calibrate::Calibration;
 use crate::camera::folder::FolderCamera;
@@ -264,12 +264,10 @@ fn camera_key(config: &CameraConfig) -> &'static str {
     }
 }
 
-/// The key to blame for an audit that cannot be opened; its section where several keys could be wrong.
+/// The key to blame for an audit that cannot be opened and does not know it; its section where several could be wrong.
 fn audit_key(config: &AuditConfig) -> &'static str {
     match &config.signing {
         None => "audit.file",
-        Some(signing) if Signer::open(&signing.key).is_err() => "audit.key",
-        Some(signing) if signing.former_keys.iter().any(|key| Verifier::open(key).is_err()) => "audit.former_keys",
         // The file, or the copy of its newest checkpoint that it is held against.
         Some(_) => "audit",
     }

@@ -126,11 +126,34 @@ impl Write for Connection {
 
 /// Puts `text` in the place of the file at `path` in one step. Others may read it: it is what they check a log by.
 fn replace(path: &Path, text: &str) -> Result<()> {
+    if let Some(folder) = missing_folder(path) {
+        return Err(Error::new(ErrorKind::NotFound, format!("{}; {}", homeless(path, folder), home(folder))));
+    }
     let new = path.with_added_extension("new");
     let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&new)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     std::fs::rename(new, path)
+}
+
+/// The folder of a checkpoint's copy, where it is not there, as that of a disk which is not mounted.
+pub(super) fn missing_folder(copy: &Path) -> Option<&Path> {
+    copy.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists())
+}
+
+/// What it means that the folder of a checkpoint's copy is not there.
+pub(super) fn homeless(copy: &Path, folder: &Path) -> String {
+    let name = copy.file_name().unwrap_or_default().to_string_lossy();
+    format!(
+        "there is no folder {} for the checkpoint's copy {name}: until it comes checkpoints are in the log alone, and nobody outside \
+         knows how long it was",
+        folder.display()
+    )
+}
+
+/// What to do about it. A folder in the place of a disk that is not mounted would keep the copy where the log is: nobody makes it unasked.
+pub(super) fn home(folder: &Path) -> String {
+    format!("mount the disk that is to keep it, or make the folder: mkdir -p {}", folder.display())
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
@@ -163,17 +164,57 @@ fn named(path: &Path) -> Result<Vec<LogFile>> {
     Ok(files)
 }
 
-/// What is to be said of files of a log that are not here, though older and newer ones are.
-pub(super) fn missing(files: &[LogFile]) -> Vec<String> {
-    let pairs = files.windows(2).filter_map(|pair| Some((&pair[0], pair[0].number?, pair[1].number?)));
-    let gaps = pairs.filter(|(_, before, after)| before + 1 < *after);
-    gaps.map(|(file, before, after)| match after - before {
-        2 => format!("file {} of the log that {} is of is not here", before + 1, file.path.display()),
-        _ => {
-            format!("files {} to {} of the log that {} is of are not here", before + 1, after - 1, file.path.display())
+/// Files that are not here between two that are, where the one does not continue the other.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::audit) enum Gap {
+    /// These, for people.
+    Files(String),
+    /// None: the two were closed and begun one after the other.
+    None,
+    /// The second was written under another name: this one.
+    Renamed(String),
+    /// Nobody knows.
+    Unknown,
+}
+
+impl Gap {
+    /// Between the closed file `before` and `next`, whose first record says that it comes after the file `closed`.
+    pub(in crate::audit) fn between(before: &LogFile, next: &LogFile, closed: Option<&str>) -> Self {
+        let newest = match next.number {
+            None => Some(next.path.clone()),
+            Some(_) => newest_of(&next.path),
+        };
+        let (Some(number), Some(newest)) = (before.number, newest) else { return Gap::Unknown };
+        // What a record says is not believed to be more than a name of the log.
+        let told = closed.and_then(|closed| closed_number(&newest, closed));
+        let last = next.number.map(|next| next - 1);
+        match last.or(told) {
+            last if last.zip(told).is_some_and(|(last, told)| last != told) => {
+                let own = closed_name(&newest, told.unwrap_or_default() + 1);
+                Gap::Renamed(own.file_name().unwrap_or_default().to_string_lossy().into_owned())
+            }
+            Some(last) if last > number => Gap::Files(not_here(&newest, before, next, number + 1..=last)),
+            Some(last) if last == number => Gap::None,
+            _ => Gap::Unknown,
         }
-    })
-    .collect()
+    }
+}
+
+fn not_here(newest: &Path, before: &LogFile, next: &LogFile, numbers: RangeInclusive<u64>) -> String {
+    let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let (first, last) = (name(&closed_name(newest, *numbers.start())), name(&closed_name(newest, *numbers.end())));
+    let between = format!("between {} and {}", name(&before.path), name(&next.path));
+    match first == last {
+        true => format!("the file {first}, {between}, is not here"),
+        false => format!("the files {first} to {last}, {between}, are not here"),
+    }
+}
+
+/// What is to be said of files of a log that are not here, though older and newer ones are, as far as their numbers tell it.
+pub(in crate::audit) fn missing(files: &[LogFile]) -> Vec<String> {
+    let closed = files.windows(2).filter(|pair| pair[1].number.is_some());
+    let gaps = closed.map(|pair| Gap::between(&pair[0], &pair[1], None));
+    gaps.filter_map(|gap| if let Gap::Files(told) = gap { Some(told) } else { None }).collect()
 }
 
 /// The name before, and with, its last dot, and what follows: `audit` and `jsonl`.

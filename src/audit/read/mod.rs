@@ -6,8 +6,8 @@ mod index;
 mod seek;
 
 pub use entry::{Entry, FrameEntry, LatencyEntry, PictureEntry};
+pub(super) use files::{Gap, closed_name, missing as missing_files, newest_of, open, told_of};
 pub use files::{LogFile, files, strangers};
-pub(super) use files::{closed_name, newest_of, open, told_of};
 pub(super) use index::{Member, members, pack};
 
 use std::io::BufRead;

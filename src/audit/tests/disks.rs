@@ -165,10 +165,10 @@ fn a_checkpoint_that_was_not_forced_onto_the_disk_is_signed_anew_and_only_then_p
     assert!(tail.checkpoint_due().is_none(), "nothing new");
     tail.sync().unwrap();
     copier::close(&[copier], EVER).unwrap();
-    let kept = vec![std::fs::read_to_string(&copy).unwrap()];
-    let kept_size = kept[0].lines().nth(1).unwrap().parse::<u64>().unwrap();
+    let note = std::fs::read_to_string(&copy).unwrap();
+    let kept_size = note.lines().nth(1).unwrap().parse::<u64>().unwrap();
     assert_eq!(kept_size, 4, "the first one, of three lines, was never published");
-    let verified = disk.verify_by(&Trust { key, former: Vec::new(), kept });
+    let verified = disk.verify_by(&Trust { key, former: Vec::new(), kept: vec![note.into()] });
     assert_eq!((verified.parts, verified.checkpoints), (3, 1));
 }
 

@@ -55,7 +55,7 @@ impl Rotated {
         Trust {
             key: Some(Verifier::open(&self.folder.path("line.key.pub")).unwrap()),
             former: Vec::new(),
-            kept: vec![std::fs::read_to_string(self.folder.path("checkpoint")).unwrap()],
+            kept: vec![Kept::read(&self.folder.path("checkpoint")).unwrap()],
         }
     }
 
@@ -113,17 +113,99 @@ fn files_that_are_missing_are_named() {
     let log = Rotated::new(4_000);
     log.run(40);
     let closed = log.closed();
+    let first = read::open(&closed[0]).unwrap().split(b'\n').count();
     std::fs::remove_file(&closed[0]).unwrap();
     let verified = log.verify().unwrap();
     assert!(verified.warnings[0].contains("are in files that are not here"), "{:?}", verified.warnings);
     assert!(prove(&log.folder.file(), 3).unwrap_err().report().contains("files that are not here"));
     std::fs::remove_file(&closed[2]).unwrap();
     let error = log.verify().unwrap_err();
-    assert!(error.to_string().contains("records are missing"), "{error}");
+    let told = error.report();
+    let between = format!("are missing between {} and {}\n", closed[1].display(), closed[3].display());
+    assert!(error.kind().exit_code() == 1 && told.starts_with("records ") && told.contains(&between), "{told}");
+    // Nothing is said of records that are not here.
+    let as_written = format!("; records {first} to ");
+    assert!(told.contains(&as_written), "{told}");
+    let named = "the file audit.000003.jsonl, between audit.000002.jsonl.gz and audit.000004.jsonl.gz, is not here";
+    assert!(
+        told.contains(named) && told.contains("try: look for what is missing where closed files are carried to"),
+        "{told}"
+    );
+    // Without the last one that was closed the newest says which that was.
+    let newest = closed.len();
+    closed[3..].iter().for_each(|file| std::fs::remove_file(file).unwrap());
+    let told = log.verify().unwrap_err().report();
+    let named = format!(
+        "the files audit.000003.jsonl to audit.{newest:06}.jsonl, between audit.000002.jsonl.gz and audit.jsonl, are"
+    );
+    assert!(told.contains(&named) && told.contains(&as_written), "{told}");
     // Without its newest file a log is not continued: the run would begin another one.
     std::fs::remove_file(log.folder.file()).unwrap();
     let error = AuditLog::open(&log.config, &run_start()).unwrap_err();
     assert!(error.kind().exit_code() == 3 && error.to_string().contains("is gone"), "{error}");
+}
+
+#[test]
+fn of_a_closed_file_whose_end_is_gone_no_file_is_missed() {
+    let log = Rotated::new(4_000);
+    log.run(40);
+    let closed = log.closed();
+    let mut lines = read::open(&closed[1]).unwrap().lines().map(Result::unwrap).collect::<Vec<_>>();
+    let last = lines.pop().unwrap();
+    std::fs::write(&closed[1], lines.iter().map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+    let told = log.verify().unwrap_err().report();
+    assert!(
+        told.contains(&format!("because: the end of {} was removed; records 0 to ", closed[1].display())),
+        "{told}"
+    );
+    assert!(!told.contains("not here") && told.contains("try: put the file back"), "{told}");
+    // Two that changed their names.
+    let spare = log.folder.path("spare");
+    for (from, to) in [(&closed[2], &spare), (&closed[3], &closed[2]), (&spare, &closed[3])] {
+        std::fs::rename(from, to).unwrap();
+    }
+    lines.push(last);
+    std::fs::write(&closed[1], lines.iter().map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+    let told = log.verify().unwrap_err().report();
+    assert!(told.contains("audit.000003.jsonl.gz was written as audit.000004.jsonl; "), "{told}");
+    // What is changed in a file is told by its own lines.
+    let changed = lines[2].replacen("washer", "nut", 1);
+    assert_ne!(changed, lines[2]);
+    lines[2] = changed;
+    std::fs::write(&closed[1], lines.iter().map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+    let record = serde_json::from_str::<serde_json::Value>(&lines[2]).unwrap()["seq"].to_string();
+    let told = log.verify().unwrap_err().to_string();
+    assert!(told.starts_with(&format!("record {record} (line 3 of {}) was changed", closed[1].display())), "{told}");
+}
+
+#[test]
+fn a_newest_file_that_nobody_has_signed_yet_is_told_as_that_and_believed_no_more() {
+    let mut log = Rotated::new(4_000);
+    log.run(20);
+    let lines = log.folder.lines();
+    assert!(lines[0].contains("\"continued\""), "{}", lines[0]);
+    // The older files were carried away, and the program was killed before it signed the new one.
+    let older = log.closed();
+    let carried = log.folder.path("carried");
+    std::fs::create_dir(&carried).unwrap();
+    older.iter().for_each(|file| std::fs::rename(file, carried.join(file.file_name().unwrap())).unwrap());
+    log.folder.replace(&lines[..1]);
+    let trust = Trust { kept: Vec::new(), ..log.trust() };
+    let error = verify(&log.folder.file(), &trust).unwrap_err();
+    let told = error.report();
+    assert!(error.kind().exit_code() == 1 && told.contains("nothing of what is here is signed yet"), "{told}");
+    assert!(told.contains("wait for the next checkpoint") && told.contains("bring the newest of them back"), "{told}");
+    assert!(!told.contains("begin a new one"), "{told}");
+    // With the newest of the older ones it stands.
+    let newest = older.last().unwrap();
+    std::fs::copy(carried.join(newest.file_name().unwrap()), newest).unwrap();
+    verify(&log.folder.file(), &trust).unwrap();
+    // A line that has no key signs nothing ever.
+    log.config.signing = None;
+    log.run(20);
+    log.closed().iter().for_each(|file| std::fs::remove_file(file).unwrap());
+    let told = verify(&log.folder.file(), &trust).unwrap_err().report();
+    assert!(told.contains("its last run says that it has no key") && told.contains("check it without --key"), "{told}");
 }
 
 #[test]
@@ -157,6 +239,8 @@ fn a_checkpoint_that_was_kept_of_files_that_were_carried_away_accuses_nobody() {
     std::fs::write(&copy, note).unwrap();
     log.run(1);
     assert_eq!(log.verify().unwrap().runs, 1);
+    let interrupted = log.folder.lines().into_iter().find(|line| line.contains("\"interrupted\"")).unwrap();
+    assert!(interrupted.contains("\"from_line\":1,"), "in this file: {interrupted}");
 }
 
 #[test]
@@ -183,12 +267,12 @@ fn lines_that_nobody_signed_are_named_over_files_too() {
     assert!(log.closed().len() >= 2, "{:?}", log.closed());
     log.config.signing = signing;
     log.run(1);
-    assert_eq!(log.verify().unwrap().unsigned, [1..=unsigned]);
+    assert_eq!(spans(&log.verify().unwrap()), [(0, unsigned)]);
     // Nothing is said of what is not here.
     let first = log.closed().remove(0);
     let absent = read::open(&first).unwrap().split(b'\n').count() as u64;
     std::fs::remove_file(first).unwrap();
-    assert_eq!(log.verify().unwrap().unsigned, [absent + 1..=unsigned]);
+    assert_eq!(spans(&log.verify().unwrap()), [(absent, unsigned)]);
 }
 
 #[test]

@@ -50,8 +50,13 @@ impl Signed {
         Trust {
             key: Some(Verifier::open(&self.key.with_added_extension("pub")).unwrap()),
             former: Vec::new(),
-            kept: vec![std::fs::read_to_string(&self.copy).unwrap()],
+            kept: vec![Kept::read(&self.copy).unwrap()],
         }
+    }
+
+    /// The newest checkpoint, as its copy has it.
+    fn note(&self) -> String {
+        std::fs::read_to_string(&self.copy).unwrap()
     }
 
     fn verify(&self, trust: &Trust) -> crate::Result<Verified> {
@@ -116,7 +121,7 @@ fn no_new_chain_stands_without_the_key() {
     line.folder.replace(&reseal(&unsigned));
     line.run_with(1, Some(SigningConfig { checkpoint_copy: None, ..line.signing() }));
     let adopted = line.verify(&trust).unwrap();
-    assert_eq!(adopted.unsigned, [1..=unsigned.len() as u64], "{:?}", adopted.warnings);
+    assert_eq!(spans(&adopted), [(0, unsigned.len() as u64)], "{:?}", adopted.warnings);
     let other = Signer::generate("factory.example/line-3").unwrap();
     let mut link = Link::START;
     let forged = lines
@@ -210,7 +215,7 @@ fn a_checkpoint_of_another_log_with_the_same_key_is_refused_and_told_as_that() {
     swapped[place] = swapped[place].replace(&note(&lines[place]), &note(foreign));
     line.folder.replace(&reseal(&swapped));
     let error = line.verify(&Trust { kept: Vec::new(), ..line.trust() }).unwrap_err().report();
-    assert!(error.contains("a checkpoint of another log, or the first line"), "{error}");
+    assert!(error.contains("a checkpoint of another log, or the first record"), "{error}");
 }
 
 #[test]
@@ -233,12 +238,12 @@ fn several_checkpoints_that_were_kept_are_all_held_against_the_log() {
 fn a_last_checkpoint_whose_line_feed_is_gone_stays() {
     let line = Signed::new();
     line.run(3);
-    let (whole, kept) = (std::fs::read_to_string(line.folder.file()).unwrap(), line.trust().kept);
+    let (whole, kept) = (std::fs::read_to_string(line.folder.file()).unwrap(), line.note());
     assert!(whole.lines().last().unwrap().contains("\"kind\":\"checkpoint\""));
     for copy in [None, Some(line.copy.clone())] {
         std::fs::write(line.folder.file(), whole.trim_end()).unwrap();
-        std::fs::write(&line.copy, &kept[0]).unwrap();
-        let trust = Trust { kept: kept.clone(), ..line.trust() };
+        std::fs::write(&line.copy, &kept).unwrap();
+        let trust = line.trust();
         assert_eq!(line.verify(&trust).unwrap_err().kind().exit_code(), 1);
         line.run_with(1, Some(SigningConfig { checkpoint_copy: copy, ..line.signing() }));
         assert_eq!(line.verify(&trust).unwrap().runs, 2);
@@ -253,7 +258,7 @@ fn what_was_not_signed_in_time_is_named() {
     line.run_with(3, None);
     let without = line.folder.lines().len() as u64;
     let end = line.verify(&line.trust()).unwrap();
-    assert_eq!(end.unsigned, [signed + 1..=without]);
+    assert_eq!(spans(&end), [(signed, without)]);
     assert!(
         end.warnings.iter().any(|warning| warning.contains("not signed, though their run has ended")),
         "{:?}",
@@ -261,7 +266,7 @@ fn what_was_not_signed_in_time_is_named() {
     );
     line.run(3);
     let adopted = line.verify(&line.trust()).unwrap();
-    assert_eq!(adopted.unsigned, [signed + 1..=without], "the key's next run does not make them better");
+    assert_eq!(spans(&adopted), [(signed, without)], "the key's next run does not make them better");
 }
 
 #[test]
@@ -285,12 +290,12 @@ fn a_key_is_replaced_for_good() {
     let trust = |now: &Path, former: &[&Path]| Trust {
         key: Some(key(now)),
         former: former.iter().map(|path| key(path)).collect(),
-        kept: vec![std::fs::read_to_string(&line.copy).unwrap()],
+        kept: vec![Kept::read(&line.copy).unwrap()],
     };
     assert_eq!(line.verify(&trust(&new, &[&old])).unwrap().runs, 2);
     for (trust, says) in [
         (trust(&new, &[]), "another key signs"),
-        (trust(&old, &[]), "not signed by a key that was given"),
+        (trust(&old, &[]), "is signed by a key that was not given: factory.example/line-3+"),
         (Trust { kept: Vec::new(), ..trust(&old, &[&new]) }, "signed by a former key"),
     ] {
         let error = line.verify(&trust).unwrap_err();
@@ -359,8 +364,121 @@ fn a_copy_s_disk_that_is_gone_does_not_keep_the_last_checkpoint_from_the_witness
     log.stop(Monotonic::now(), "end", &Counters::default()).unwrap();
     let error = log.close().unwrap_err().report();
     assert!(error.contains("not-mounted/checkpoint") && !error.contains("127.0.0.1"), "{error}");
+    assert!(error.contains("no run continues a log whose copy is missing"), "{error}");
     let last: serde_json::Value = serde_json::from_str(line.folder.lines().last().unwrap()).unwrap();
     assert_eq!(notes.lock().unwrap().last().map(String::as_str), last["note"].as_str());
+}
+
+#[test]
+fn before_the_first_run_and_in_it_the_missing_folder_of_the_copy_is_told_in_the_same_words() {
+    let line = Signed::new();
+    let folder = line.folder.path("not-mounted");
+    let signing = SigningConfig { checkpoint_copy: Some(folder.join("checkpoint")), ..line.signing() };
+    let config = AuditConfig { signing: Some(signing), ..AuditConfig::in_file(line.folder.file()) };
+    let (told, advice) = readiness(&config).unwrap().homeless.unwrap();
+    assert!(told.contains(&format!("there is no folder {}", folder.display())), "{told}");
+    assert!(told.contains("checkpoints are in the log alone") && advice.contains("mkdir -p"), "{told}: {advice}");
+    let log = AuditLog::open(&config, &run_start()).unwrap();
+    let health = loop {
+        if let Err(health) = log.health() {
+            break health;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    };
+    assert!(health.contains(&told) && health.contains(&advice), "{health}");
+    assert!(!folder.exists(), "nobody makes it where a disk is to be");
+    // It comes while the run goes on, and all is well.
+    std::fs::create_dir(&folder).unwrap();
+    log.close().unwrap();
+    assert!(folder.join("checkpoint").exists() && readiness(&config).unwrap().homeless.is_none());
+}
+
+#[test]
+fn a_checkpoint_that_was_kept_and_changed_by_a_tool_is_told_as_that_where_it_is_certain() {
+    let line = Signed::new();
+    line.run(3);
+    line.run(3);
+    let (whole, lines) = (line.note(), line.folder.lines());
+    let crlf = whole.replace('\n', "\r\n");
+    let wide = |text: &str, order: fn(u16) -> [u8; 2]| {
+        std::iter::once(0xfeff).chain(text.encode_utf16()).flat_map(order).collect::<Vec<_>>()
+    };
+    let changes = [
+        (crlf.clone().into_bytes(), "in the checkpoint that was kept line ends that were changed to CRLF"),
+        (format!("\u{feff}{whole}").into_bytes(), "in the checkpoint that was kept a byte order mark"),
+        (wide(&crlf, u16::to_le_bytes), "encoded anew (UTF-16), and line ends"),
+        (wide(&whole, u16::to_be_bytes), "encoded anew (UTF-16), as"),
+    ];
+    for (changed, says) in &changes {
+        std::fs::write(&line.copy, changed).unwrap();
+        let error = line.verify(&line.trust()).expect_err(says);
+        let told = error.report();
+        assert!(error.kind().exit_code() == 2 && told.starts_with("the checkpoint that was kept in"), "{told}");
+        assert!(told.contains(says) && told.contains("no record's content differs"), "{says}\n  is not\n{told}");
+        assert!(told.contains(&line.copy.display().to_string()), "{told}");
+        let refused = line.open(Some(line.signing())).unwrap_err();
+        assert!(refused.report().contains(says), "a run refuses it, and says so too: {}", refused.report());
+        assert_eq!(refused.key(), Some("audit.checkpoint_copy"));
+        // Where the log has less or other than that, nothing is made better, nor where the checkpoint itself is another.
+        line.folder.replace(&lines[..lines.len() - 2]);
+        let told = line.verify(&line.trust()).unwrap_err().report();
+        assert!(!told.contains("looks like"), "{told}");
+        line.folder.replace(&lines);
+    }
+    let size = whole.lines().nth(1).unwrap();
+    std::fs::write(&line.copy, crlf.replacen(&format!("\n{size}\r"), "\n3\r", 1)).unwrap();
+    assert!(!line.verify(&line.trust()).unwrap_err().report().contains("looks like"));
+    // Both may be changed.
+    std::fs::write(&line.copy, &crlf).unwrap();
+    let text = lines.iter().map(|line| format!("{line}\r\n")).collect::<String>();
+    std::fs::write(line.folder.file(), text).unwrap();
+    let told = line.verify(&line.trust()).unwrap_err().report();
+    assert!(told.contains("changed to CRLF, and in the checkpoint that was kept line ends"), "{told}");
+}
+
+#[test]
+fn a_key_that_was_not_given_is_named() {
+    let line = Signed::new();
+    line.run(2);
+    let (old, before) = (line.trust().key.unwrap(), line.trust().kept);
+    let new = line.folder.path("new.key");
+    Signer::generate("factory.example/line-3").unwrap().write(&new).unwrap();
+    let former_keys = vec![line.key.with_added_extension("pub")];
+    line.run_with(2, Some(SigningConfig { key: new.clone(), former_keys, ..line.signing() }));
+    let key = Some(Verifier::open(&new.with_added_extension("pub")).unwrap());
+    // A checkpoint of before the key was changed, and the log alone, and one that was changed.
+    for kept in [before.clone(), Vec::new()] {
+        let told = line.verify(&Trust { key: key.clone(), former: Vec::new(), kept }).unwrap_err().report();
+        let advice = told.lines().last().unwrap();
+        assert!(advice.contains(&format!("begins with {}+", old.label())) && advice.contains("--former-key"), "{told}");
+        assert!(!told.contains("byte for byte"), "{told}");
+    }
+    line.verify(&Trust { key: key.clone(), former: vec![old.clone()], kept: before }).unwrap();
+    let size = line.note().lines().nth(1).unwrap().to_owned();
+    let changed = vec![line.note().replacen(&format!("\n{size}\n"), "\n1\n", 1).into()];
+    let told = line.verify(&Trust { key, former: vec![old], kept: changed }).unwrap_err().report();
+    assert!(told.contains("it was changed") && told.contains("byte for byte"), "{told}");
+}
+
+#[test]
+fn a_new_log_with_the_copy_of_another_is_not_taken_for_one_that_was_cut() {
+    let line = Signed::new();
+    line.run(5);
+    let kept = std::fs::read(line.folder.file()).unwrap();
+    std::fs::remove_file(line.folder.file()).unwrap();
+    let told = line.open(Some(line.signing())).unwrap_err().report();
+    assert!(told.contains("of another one, or all of this one was removed"), "{told}");
+    assert!(told.contains("for a new log name another checkpoint_copy") && !told.contains("its end was"), "{told}");
+    assert!(!line.folder.file().exists(), "nothing is left that looks like an empty log");
+    let refused = line.verify(&line.trust()).unwrap_err();
+    assert_eq!(refused.kind().exit_code(), 3);
+    std::fs::write(line.folder.file(), kept).unwrap();
+    line.run(1);
+    // One that was begun says which it is.
+    let other = Signed::new();
+    other.run_with(1, Some(SigningConfig { key: line.key.clone(), ..other.signing() }));
+    let told = other.verify(&Trust { kept: line.trust().kept, ..line.trust() }).unwrap_err().report();
+    assert!(told.contains("is of another log") && !told.contains("removed"), "{told}");
 }
 
 #[test]
@@ -368,18 +486,18 @@ fn an_older_log_does_not_pass_for_the_newest() {
     let line = Signed::new();
     line.run(5);
     let old = line.folder.lines();
-    let old_checkpoint = line.trust().kept;
+    let old_checkpoint = line.note();
     line.run(5);
     line.folder.replace(&old);
     let error = line.verify(&line.trust()).unwrap_err();
     assert!(error.report().contains("its end was removed"), "{}", error.report());
     assert!(line.open(Some(line.signing())).is_err(), "no run continues it");
     // Who kept only the older checkpoint cannot know.
-    line.verify(&Trust { kept: old_checkpoint.clone(), ..line.trust() }).unwrap();
+    line.verify(&Trust { kept: vec![old_checkpoint.clone().into()], ..line.trust() }).unwrap();
     // A witness's signature added makes it no other checkpoint.
     let witness = Signer::generate("witness.example").unwrap().sign("x\n");
-    let cosigned = format!("{}{}", old_checkpoint[0], witness.split_once("\n\n").unwrap().1);
-    line.verify(&Trust { kept: vec![cosigned], ..line.trust() }).unwrap();
+    let cosigned = format!("{old_checkpoint}{}", witness.split_once("\n\n").unwrap().1);
+    line.verify(&Trust { kept: vec![cosigned.into()], ..line.trust() }).unwrap();
 }
 
 #[test]
@@ -398,7 +516,10 @@ fn every_one_of_ten_thousand_random_edits_is_found() {
         }
         edits += 1;
         std::fs::write(line.folder.file(), &edited).unwrap();
-        assert!(line.verify(&trust).is_err(), "edit {edits} was not found:\n{}", String::from_utf8_lossy(&edited));
+        let Err(error) = line.verify(&trust) else {
+            panic!("edit {edits} was not found:\n{}", String::from_utf8_lossy(&edited));
+        };
+        assert!(error.advice().is_some_and(|advice| !advice.is_empty()), "what is to be done? {}", error.report());
         // By the key alone all is found but an end that was cut off.
         let by_key = line.verify(&Trust { kept: Vec::new(), ..trust.clone() });
         assert!(by_key.is_err() || whole.starts_with(&edited), "edit {edits} was not found by the key");
