@@ -43,7 +43,7 @@ pub(super) struct Undoing {
 impl Undoing {
     /// In words; `None` when there was nothing to undo.
     pub(super) fn told(&self) -> Option<String> {
-        let kept = self.kept.told().map(|told| format!("in the checkpoint that was kept {told}"));
+        let kept = self.kept.told().map(|told| format!("{told} (in the checkpoint that was kept)"));
         let all = self.log.told().into_iter().chain(kept).collect::<Vec<_>>();
         (!all.is_empty()).then(|| all.join(", and "))
     }

@@ -86,7 +86,7 @@ struct KeygenArgs {
 struct ProveArgs {
     /// The audit file
     file: PathBuf,
-    /// The record: the field `seq` of its line
+    /// The record: the field `seq` of its line, counted from 0
     #[arg(long, value_name = "N")]
     record: u64,
     /// Where to write the proof; without it, the proof is printed

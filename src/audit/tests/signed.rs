@@ -404,10 +404,13 @@ fn a_checkpoint_that_was_kept_and_changed_by_a_tool_is_told_as_that_where_it_is_
         std::iter::once(0xfeff).chain(text.encode_utf16()).flat_map(order).collect::<Vec<_>>()
     };
     let changes = [
-        (crlf.clone().into_bytes(), "in the checkpoint that was kept line ends that were changed to CRLF"),
-        (format!("\u{feff}{whole}").into_bytes(), "in the checkpoint that was kept a byte order mark"),
+        (crlf.clone().into_bytes(), "line ends that were changed to CRLF (in the checkpoint that was kept), as"),
+        (
+            format!("\u{feff}{whole}").into_bytes(),
+            "a byte order mark that was put before the text (in the checkpoint that was kept), as",
+        ),
         (wide(&crlf, u16::to_le_bytes), "encoded anew (UTF-16), and line ends"),
-        (wide(&whole, u16::to_be_bytes), "encoded anew (UTF-16), as"),
+        (wide(&whole, u16::to_be_bytes), "encoded anew (UTF-16) (in the checkpoint that was kept), as"),
     ];
     for (changed, says) in &changes {
         std::fs::write(&line.copy, changed).unwrap();
@@ -433,7 +436,10 @@ fn a_checkpoint_that_was_kept_and_changed_by_a_tool_is_told_as_that_where_it_is_
     let text = lines.iter().map(|line| format!("{line}\r\n")).collect::<String>();
     std::fs::write(line.folder.file(), text).unwrap();
     let told = line.verify(&line.trust()).unwrap_err().report();
-    assert!(told.contains("changed to CRLF, and in the checkpoint that was kept line ends"), "{told}");
+    assert!(
+        told.contains("changed to CRLF, and line ends that were changed to CRLF (in the checkpoint that was kept)"),
+        "{told}"
+    );
 }
 
 #[test]
