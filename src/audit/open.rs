@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -82,11 +83,17 @@ impl Newest {
         let made = OpenOptions::new().append(true).create_new(true).open(path);
         let (file, is_new) = match made {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                (OpenOptions::new().append(true).open(path).map_err(failed)?, false)
+                // A link may name a file that is not there yet.
+                (OpenOptions::new().append(true).create(true).open(path).map_err(failed)?, false)
             }
             made => (made.map_err(failed)?, true),
         };
         past::lock(&file, path)?;
+        // Another run that was refused at the same moment may have removed the file that it had made.
+        if !is_at(&file, path).map_err(failed)? {
+            return Err(Error::device(format!("audit file {} was removed while it was opened", path.display()))
+                .advise("another run was refused at the same moment: start again"));
+        }
         let mut newest = Newest { file, path: path.to_owned(), is_regular: true, owes_folder: true, is_blank: is_new };
         rotation::tidy(path).map_err(failed)?;
         newest.is_regular = newest.file.metadata().map_err(failed)?.is_file();
@@ -159,6 +166,17 @@ impl Newest {
         }
         self.is_blank = false;
         Ok(End { link, length: whole + lines.len() as u64, signed: 0, signed_at: None })
+    }
+}
+
+/// Whether `path` is the name of what was opened as `file`.
+fn is_at(file: &File, path: &Path) -> std::io::Result<bool> {
+    match path.metadata() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        named => {
+            let (named, opened) = (named?, file.metadata()?);
+            Ok((named.dev(), named.ino()) == (opened.dev(), opened.ino()))
+        }
     }
 }
 
