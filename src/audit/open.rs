@@ -54,51 +54,34 @@ pub trait Store: Send {
     fn free(&self) -> Option<u64>;
 }
 
-/// The log's newest file.
-struct Newest {
-    file: File,
+/// Where the log's newest file is, or will be: a run that is refused before it begins leaves no file that would look like a log whose
+/// records were all removed.
+struct Found {
     path: PathBuf,
+    /// Held against other runs; `None` where there is none yet.
+    file: Option<File>,
     /// Whether it is a file: a device or a pipe has no past, and nothing can be forced onto its disk.
     is_regular: bool,
-    /// Whether its folder has to be forced onto the disk, without which the file is not there after a power cut.
-    owes_folder: bool,
-    /// Whether this program made it, and no run has begun in it.
-    is_blank: bool,
 }
 
-impl Drop for Newest {
-    /// A run that is refused leaves no file behind that would look like a log whose records were all removed. The lock is held.
-    fn drop(&mut self) {
-        if self.is_blank && self.file.metadata().is_ok_and(|found| found.len() == 0) {
-            let _ = std::fs::remove_file(&self.path);
-        }
-    }
-}
-
-impl Newest {
-    /// Opens the file, or begins it, and holds it against other runs.
-    fn open(path: &Path, signing: Option<&Signing>) -> Result<(Self, Past)> {
+impl Found {
+    /// Looks for the file, holds it against other runs, and reads what stands in it.
+    fn at(path: &Path, signing: Option<&Signing>) -> Result<(Self, Past)> {
         let failed = |error| cannot_be_written(path, error);
         rotation::recover(path, &read::files(path)?)?;
-        let made = OpenOptions::new().append(true).create_new(true).open(path);
-        let (file, is_new) = match made {
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                // A link may name a file that is not there yet.
-                (OpenOptions::new().append(true).create(true).open(path).map_err(failed)?, false)
-            }
-            made => (made.map_err(failed)?, true),
+        let file = match OpenOptions::new().append(true).open(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            opened => Some(opened.map_err(failed)?),
         };
-        past::lock(&file, path)?;
-        // Another run that was refused at the same moment may have removed the file that it had made.
-        if !is_at(&file, path).map_err(failed)? {
-            return Err(Error::device(format!("audit file {} was removed while it was opened", path.display()))
-                .advise("another run was refused at the same moment: start again"));
+        if let Some(file) = &file {
+            hold(file, path)?;
         }
-        let mut newest = Newest { file, path: path.to_owned(), is_regular: true, owes_folder: true, is_blank: is_new };
         rotation::tidy(path).map_err(failed)?;
-        newest.is_regular = newest.file.metadata().map_err(failed)?.is_file();
-        newest.owes_folder = newest.is_regular;
-        let past = match newest.is_regular {
+        let is_regular = match &file {
+            Some(file) => file.metadata().map_err(failed)?.is_file(),
+            None => true,
+        };
+        let past = match is_regular {
             true => past::past(path, signing)?,
             false if signing.is_none() => Past::NONE,
             false => {
@@ -106,9 +89,57 @@ impl Newest {
                     .advise("name a file, or leave [audit] key out"));
             }
         };
-        Ok((newest, past))
+        Ok((Found { path: path.to_owned(), file, is_regular }, past))
     }
 
+    /// The file that was found, or a new one, in which nobody has written since.
+    fn take(self) -> Result<Newest> {
+        let Found { path, file, is_regular } = self;
+        let file = match file {
+            Some(file) => file,
+            None => made(&path)?,
+        };
+        Ok(Newest { file, path, is_regular, owes_folder: is_regular })
+    }
+}
+
+/// Makes the file, or the one that a link names, and holds it against other runs.
+fn made(path: &Path) -> Result<File> {
+    let failed = |error| cannot_be_written(path, error);
+    let file = OpenOptions::new().append(true).create(true).open(path).map_err(failed)?;
+    hold(&file, path)?;
+    match file.metadata().map_err(failed)?.len() {
+        0 => Ok(file),
+        _ => Err(was_exchanged(path)),
+    }
+}
+
+/// Holds the file against other runs, as long as it bears the log's name still.
+fn hold(file: &File, path: &Path) -> Result<()> {
+    past::lock(file, path)?;
+    match is_at(file, path).map_err(|error| cannot_be_written(path, error))? {
+        true => Ok(()),
+        false => Err(was_exchanged(path)),
+    }
+}
+
+fn was_exchanged(path: &Path) -> Error {
+    Error::device(format!("audit file {} was made or exchanged while the run began", path.display()))
+        .because("another run, or a person, put a file there at the same moment")
+        .advise("see that no other run writes there, and start again")
+}
+
+/// The log's newest file, in which a run writes.
+struct Newest {
+    file: File,
+    path: PathBuf,
+    /// As [`Found::is_regular`].
+    is_regular: bool,
+    /// Whether its folder has to be forced onto the disk, without which the file is not there after a power cut.
+    owes_folder: bool,
+}
+
+impl Newest {
     /// Repairs what a power cut left, and puts the run's start on disk, with what is another than in the run before.
     fn begin(&mut self, past: Past, started: Monotonic, run: &RunStart, setting: &Setting) -> Result<End> {
         let Past { mut link, whole, tail, unended, deciders: before, interrupted } = past;
@@ -164,7 +195,6 @@ impl Newest {
             }
             return Err(failed(error));
         }
-        self.is_blank = false;
         Ok(End { link, length: whole + lines.len() as u64, signed: 0, signed_at: None })
     }
 }
@@ -249,13 +279,13 @@ impl AuditLog {
         log::info!("opening the audit {}", path.display());
         read::told_of(&read::strangers(path)?).iter().for_each(|told| log::warn!("{told}"));
         let signing = config.signing.as_ref().map(Signing::open).transpose()?;
-        let (mut file, past) = Newest::open(path, signing.as_ref())?;
+        let (found, past) = Found::at(path, signing.as_ref())?;
         if let Some((told, advice)) = signing.as_ref().and_then(Signing::homeless) {
             log::warn!("{told}; {advice}");
         }
         let started = Monotonic::now();
         let name = run_name(started);
-        let first = First::of(&past.link, file.is_regular);
+        let first = First::of(&past.link, found.is_regular);
         let of_pictures = |error: Error| error.of_key("audit.pictures");
         let shelf = config.pictures.as_ref().map(|pictures| Shelf::open(pictures, path, first, &name));
         let mut shelf = shelf.transpose().map_err(of_pictures)?;
@@ -267,6 +297,7 @@ impl AuditLog {
             witness: places.and_then(|places| places.witness.as_ref()).map(ToString::to_string),
             sample: config.pictures.as_ref().map(|pictures| pictures.sample),
         };
+        let mut file = found.take()?;
         let end = file.begin(past, started, run, &setting)?;
         if let (Some(shelf), Some(log), true) = (&mut shelf, end.link.log(), file.is_regular) {
             shelf.belongs_to(log).map_err(of_pictures)?;
@@ -442,5 +473,28 @@ pub(super) fn sync_folder(path: &Path) -> std::io::Result<()> {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
         _ => File::open(".")?.sync_all(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_that_is_put_back_while_a_run_begins_is_neither_removed_nor_written_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        let (refused, _) = Found::at(&path, None).unwrap();
+        let (begun, _) = Found::at(&path, None).unwrap();
+        std::fs::write(&path, "a log\n").unwrap();
+        drop(refused);
+        let Err(error) = begun.take() else { panic!("another's file was taken") };
+        assert!(error.kind().exit_code() == 3 && error.report().contains("while the run began"), "{}", error.report());
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "a log\n");
+        // What was found and is another by now is not held for the log.
+        let file = OpenOptions::new().append(true).open(&path).unwrap();
+        std::fs::rename(&path, folder.path().join("aside")).unwrap();
+        std::fs::write(&path, "another\n").unwrap();
+        assert!(hold(&file, &path).is_err());
     }
 }

@@ -76,7 +76,10 @@ fn cannot_be_written(folder: &Path, error: std::io::Error) -> Error {
 /// What a run would continue, as it would.
 fn continued(path: &Path, signing: Option<&Signing>) -> Result<Past> {
     rotation::check(path, &read::files(path)?)?;
-    if !path.metadata().is_ok_and(|found| found.is_file()) {
+    if !path.exists() {
+        return past::past(path, signing);
+    }
+    if !path.is_file() {
         return Ok(Past::NONE);
     }
     let file = OpenOptions::new().append(true).open(path).map_err(|error| {

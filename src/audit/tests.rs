@@ -416,9 +416,10 @@ fn a_start_that_is_refused_leaves_no_log_behind_and_says_by_whom() {
     let error = AuditLog::open(&config(other.file()), &run_start()).unwrap_err();
     assert_eq!(error.key(), Some("audit.pictures"), "{}", error.report());
     assert!(!other.file().exists());
-    // A link to a file that is not there yet is followed.
+    // Nor where a link names one that is not there yet, which is followed.
     let link = other.path("link.jsonl");
     std::os::unix::fs::symlink(other.path("elsewhere.jsonl"), &link).unwrap();
+    assert!(AuditLog::open(&config(link.clone()), &run_start()).is_err() && !other.path("elsewhere.jsonl").exists());
     AuditLog::open(&AuditConfig::in_file(link), &run_start()).unwrap().close().unwrap();
     assert_eq!(verify(&other.path("elsewhere.jsonl"), &Trust::default()).unwrap().runs, 1);
     // What was there stays, though it be empty.

@@ -93,7 +93,7 @@ pub(super) fn explained(path: &Path, trust: &Trust, error: Error) -> Error {
         return error;
     }
     let undone = Undoing::default();
-    let whole = files(path).and_then(|files| read_files(&files, trust, Some(undone.clone()), false));
+    let whole = files(path).and_then(|files| read_files(path, &files, trust, Some(undone.clone()), false));
     let is_whole = whole.is_ok_and(|reading| {
         // A checkpoint that is held against nothing is not known to be one of this log.
         let is_compared = undone.kept.told().is_none() || reading.signatures.not_compared().is_none();
@@ -182,21 +182,25 @@ fn concluded(path: &Path, trust: &Trust, reading: Reading) -> Result<Verified> {
 
 /// Reads all files of the log in `path`.
 pub(super) fn read<'t>(path: &Path, trust: &'t Trust) -> Result<Reading<'t>> {
-    read_files(&files(path)?, trust, None, false)
+    read_files(path, &files(path)?, trust, None, false)
 }
 
 /// Reads the newest file of the log in `path` alone where that is enough to continue it: it says what it continues, and holds
 /// the checkpoint that was kept. A last line that lacks its line feed and nothing else counts: who continues the log puts that back.
 pub(super) fn read_newest<'t>(path: &Path, trust: &'t Trust) -> Result<Reading<'t>> {
+    // A log that nobody has begun yet has no line.
+    if !path.exists() {
+        return read_files(path, &[], trust, None, true);
+    }
     let files = files(path)?;
     if let [.., _, newest] = files.as_slice() {
         let kept = Signatures::new(trust, 0, None)?.kept_size();
         let first = first_link(&newest.path, None)?;
         if first.is_some_and(|first| kept.is_none_or(|kept| first.seq() <= kept)) {
-            return read_files(std::slice::from_ref(newest), trust, None, true);
+            return read_files(path, std::slice::from_ref(newest), trust, None, true);
         }
     }
-    read_files(&files, trust, None, true)
+    read_files(path, &files, trust, None, true)
 }
 
 /// What a file's first line says that it continues; `None` where it is no beginning in the middle of a log.
@@ -230,8 +234,14 @@ pub(super) fn follows(next: &Path, before: &Path) -> Result<bool> {
     Ok(first.zip(last).is_some_and(|(first, last)| first.follows(&last)))
 }
 
-/// `ends` says whether a last line counts that lacks its line feed and nothing else.
-fn read_files<'t>(files: &[LogFile], trust: &'t Trust, undone: Option<Undoing>, ends: bool) -> Result<Reading<'t>> {
+/// Reads these files of the log in `path`. `ends` says whether a last line counts that lacks its line feed and nothing else.
+fn read_files<'t>(
+    path: &Path,
+    files: &[LogFile],
+    trust: &'t Trust,
+    undone: Option<Undoing>,
+    ends: bool,
+) -> Result<Reading<'t>> {
     let first = files.first().map(|file| first_link(&file.path, undone.as_ref())).transpose()?.flatten();
     let mut reading = Reading {
         link: Link::START,
@@ -271,7 +281,6 @@ fn read_files<'t>(files: &[LogFile], trust: &'t Trust, undone: Option<Undoing>, 
                 .advise(EVIDENCE));
         }
     }
-    let path = files.last().map_or(Path::new(""), |file| &file.path);
     reading.signatures.end(&reading.link).map_err(|doubt| doubted(path, doubt))?;
     reading.verified.warnings.extend(reading.signatures.not_compared());
     reading.verified.checkpoints = reading.signatures.count;
