@@ -41,7 +41,7 @@ case $guest in
         append="console=ttyS0 no_timer_check"
         ;;
     aarch64)
-        debian=arm64 package=qemu-system-arm tool_prefix=aarch64-linux-gnu- libraries=/usr/aarch64-linux-gnu/lib
+        debian=arm64 package=qemu-system-arm tool_prefix=aarch64-linux-gnu- libraries=/usr/aarch64-linux-gnu
         machine=(qemu-system-aarch64 -M virt -cpu cortex-a72)
         append="console=ttyAMA0"
         ;;
