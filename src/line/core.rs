@@ -242,7 +242,7 @@ impl LineCore {
         self.moving_from = None;
         for lane in &mut self.lanes {
             lane.eye.forget_place();
-            lane.procession = Procession::default();
+            lane.procession.forget_places();
         }
     }
 

@@ -14,7 +14,7 @@
 
 mod track;
 
-use self::track::{Decided, Seen, Track, half, is_accounted_for, link};
+use self::track::{Decided, Edges, Seen, Track, half, is_accounted_for, link};
 use super::alarms::Alarm;
 use super::belt::{Belt, Length};
 use super::core::{LineCore, NewPart};
@@ -39,8 +39,17 @@ pub(super) struct Procession {
     told: Option<Length>,
     /// How far it moves from one frame to the next.
     step: Length,
+    /// How long the gate is, and to so much edges are seen in it, once a frame told.
+    size: Option<(Length, Length)>,
     /// So many parts in a row were not where the belt says they are.
     astray: u32,
+}
+
+impl Procession {
+    /// Where parts were seen last says nothing any more; the gate is what it was.
+    pub(super) fn forget_places(&mut self) {
+        *self = Procession { size: self.size, ..Procession::default() };
+    }
 }
 
 /// What a frame is held against.
@@ -90,6 +99,7 @@ impl LineCore {
             return self.unplaced(showing, at, actions);
         };
         let frame = Frame { lane, rules, sighting, belt, length: showing.length, cell: showing.cell, at };
+        self.lanes[lane.0].procession.size = Some((showing.length, showing.cell));
         self.look_for_unseen(&frame, actions);
         if showing.spans.iter().any(|span| span.enters && span.leaves) {
             actions.extend(views.map(Action::Forget));
@@ -106,12 +116,15 @@ impl LineCore {
         actions.push(Action::Forget(sighting.ticket));
         let Find::FreeRun(rules) = self.rules.lanes[sighting.lane.0].find else { return };
         let Some(belt) = self.place_of(sighting) else { return };
-        // How long the gate is, a picture that cannot be read does not tell; no part is longer than it.
-        let (length, cell) = (rules.longest, Length::default());
+        let procession = &mut self.lanes[sighting.lane.0].procession;
+        // What goes by from the first frame on counts, also when none of them could be read.
+        procession.last.get_or_insert(belt);
+        // Before any frame told how long the gate is, only what goes by farther than a part is long is surely told of; the first one that
+        // can be read is held against the same place again.
+        let unknown = (rules.longest + rules.shortest + rules.shortest, Length::default());
+        let (length, cell) = procession.size.unwrap_or(unknown);
         let frame = Frame { lane: sighting.lane, rules, sighting, belt, length, cell, at };
         self.look_for_unseen(&frame, actions);
-        // What goes by from the first frame on counts, also when none of them could be read.
-        self.lanes[sighting.lane.0].procession.last.get_or_insert(belt);
     }
 
     /// Parts come, and nobody knows where the belt is: they go by without a record of their own.
@@ -163,7 +176,7 @@ impl LineCore {
     fn follow_parts(&mut self, frame: &Frame, seen: &[Seen], actions: &mut Vec<Action>) {
         let mut procession = std::mem::take(&mut self.lanes[frame.lane.0].procession);
         for track in procession.tracks.iter_mut().filter(|track| !self.is_undecided(track.part)) {
-            let (lo, hi, was_doubted) = (track.lo, track.hi, track.doubt.is_some());
+            let ((lo, hi), was_doubted) = (track.stretch(&frame.rules), track.doubt.is_some());
             track.decided.get_or_insert(Decided { lo, hi, was_doubted });
         }
         let links = link(&procession.tracks, seen, &frame.rules);
@@ -211,6 +224,7 @@ impl LineCore {
                 let hidden = beneath.into_iter().filter(|t| links[*t].is_none());
                 for t in hidden {
                     procession.tracks[t].is_touching = true;
+                    procession.tracks[t].within = seen.edges;
                     self.doubt(&mut procession.tracks[t], "it touches another part");
                 }
                 continue;
@@ -283,6 +297,7 @@ impl LineCore {
             part: PartId(0),
             first: seen.edges,
             now: seen.edges,
+            within: Edges::default(),
             lo: seen.lo,
             hi: seen.hi,
             since: frame.belt,
@@ -390,21 +405,24 @@ impl LineCore {
 
     fn locate(&mut self, track: &Track, frame: &Frame) {
         if self.is_undecided(track.part) && !track.is_astray {
-            self.open.relocate(track.part, track.middle(frame.rules.longest));
+            self.open.relocate(track.part, track.begins(&frame.rules));
         }
         if let Some(followed) = self.open.followed(track.part) {
-            followed.extent = Some((track.lo, track.hi));
-            followed.is_several = track.is_several;
+            followed.extent = Some(track.stretch(&frame.rules));
+            followed.is_one = track.is_one();
         }
     }
 
     /// What turns out to be wrong with a part that is decided, or lies against it since, is rejected all the same: as further parts,
     /// since that one has its record.
     fn decide_again(&mut self, track: &mut Track, frame: &Frame, actions: &mut Vec<Action>) {
-        for (lo, hi) in track.undecided(frame.rules.window) {
+        for (lo, hi) in track.undecided(&frame.rules) {
             let why = format!("{}; part {} had been decided", track.doubt.unwrap_or_default(), track.part);
             let part = self.add_seen(frame, lo + half(hi - lo));
-            self.reject_stretch(part, Some((lo, hi)), track.is_several, &why, frame.at, actions);
+            if let Some(followed) = self.open.followed(part) {
+                (followed.extent, followed.is_one) = (Some((lo, hi)), track.is_one());
+            }
+            self.reject_stretch(part, Unknown::Unfollowed(why), frame.at, actions);
             track.decided = track.decided.map(|decided| Decided {
                 lo: decided.lo.min(lo),
                 hi: decided.hi.max(hi),

@@ -53,10 +53,10 @@ pub(super) struct Followed {
     pub(super) doubt: Option<String>,
     /// Whether no further frame will be chosen for it.
     pub(super) is_past: bool,
-    /// The places of its leading and its trailing edge, as far as they were seen.
+    /// The stretch of the belt in which it lies.
     pub(super) extent: Option<(Length, Length)>,
-    /// Whether more than one part may lie between them.
-    pub(super) is_several: bool,
+    /// Whether it is one part from one end of that to the other; else several may lie there, or a shorter one somewhere in it.
+    pub(super) is_one: bool,
 }
 
 impl OpenPart {

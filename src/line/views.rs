@@ -121,8 +121,7 @@ impl LineCore {
         let (Some(rules), Some(open)) = (self.free_run(part), self.open.get(part)) else { return };
         let is_in_time = self.is_in_time(open, at);
         if let Some(why) = open.followed().doubt.clone() {
-            let (extent, is_several) = (open.followed().extent, open.followed().is_several);
-            return self.reject_stretch(part, extent, is_several, &why, at, actions);
+            return self.reject_stretch(part, Unknown::Unfollowed(why), at, actions);
         }
         match combined(&open.record, rules) {
             Some(judgement) => {
@@ -149,41 +148,35 @@ impl LineCore {
                     }
                 }
             }
+            // It may be that no frame showed it whole.
             None => {
                 let why = uninspected(&open.record);
-                self.without_verdict(part, why, at, actions);
+                self.reject_stretch(part, why, at, actions);
             }
         }
     }
 
-    /// It is not one part on a belt that moves as it is said to: it is rejected wherever it may lie between its edges.
-    pub(super) fn reject_stretch(
-        &mut self,
-        part: PartId,
-        stretch: Option<(Length, Length)>,
-        is_several: bool,
-        why: &str,
-        at: Monotonic,
-        actions: &mut Vec<Action>,
-    ) {
-        let places = stretch.map_or_else(Vec::new, |stretch| self.places_to_hit(part, stretch, is_several));
+    /// Nobody can say whether it is good, nor always where it begins and ends: it is rejected wherever it may lie.
+    pub(super) fn reject_stretch(&mut self, part: PartId, why: Unknown, at: Monotonic, actions: &mut Vec<Action>) {
+        let places = self.places_to_hit(part);
         let mut parts = vec![part];
         if let [first, others @ ..] = &places[..] {
             self.open.relocate(part, *first);
             parts.extend(others.iter().filter_map(|place| self.add_beside(part, *place, at)));
         }
         for part in parts {
-            self.without_verdict(part, Unknown::Unfollowed(why.to_owned()), at, actions);
+            self.without_verdict(part, why.clone(), at, actions);
         }
     }
 
-    /// Where the ejector must act so that it hits each part that may lie between the two edges, the shortest at either end too: it
+    /// Where the ejector must act so that it hits each part that may lie in the part's stretch, the shortest at either end too: it
     /// begins to act before the middle of the first that could be, and the next pulse begins when the one before ends. How far the
     /// belt goes in one is only known where its speed is; else no part is short enough to lie between two. None: it is one part,
     /// whose middle is known.
-    fn places_to_hit(&self, part: PartId, (lo, hi): (Length, Length), is_several: bool) -> Vec<Length> {
+    fn places_to_hit(&self, part: PartId) -> Vec<Length> {
         let (Some(rules), Some(open)) = (self.free_run(part), self.open.get(part)) else { return Vec::new() };
-        if hi - lo <= rules.longest && !is_several {
+        let Some((lo, hi)) = open.followed().extent else { return Vec::new() };
+        if hi - lo <= rules.longest && open.followed().is_one {
             return Vec::new();
         }
         let reach = self.belt.least_way(self.lane_of(open).ejector.dwell);

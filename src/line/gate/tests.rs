@@ -268,6 +268,24 @@ fn frames_that_cannot_be_read_from_the_first_one_on_do_not_hide_the_belt() {
 }
 
 #[test]
+fn a_frame_that_cannot_be_read_hides_no_more_of_the_belt_than_the_gate_is_long() {
+    for (broken, is_told) in [(1000..1040, false), (1000..1060, true), (900..1000, true)] {
+        // Parts are 70 to 80 mm long: in a gate of 200 mm, 60 mm may go by between two frames.
+        let mut gate = Gate::with(&[], |rules| rules.shortest = mm(70.0));
+        for ms in (900..1100).step_by(20) {
+            if !broken.contains(&ms) {
+                gate.frame(ms);
+                continue;
+            }
+            let broken = Happening::Broken(gate.sighting(ms), "it is damaged".into());
+            let told = gate.bench.tell(ms, broken);
+            gate.take(ms, told);
+        }
+        assert_eq!(raised(&gate.seen).contains(&Alarm::MissedReject), is_told, "{broken:?}: {:?}", gate.seen);
+    }
+}
+
+#[test]
 fn several_parts_travel_through_at_once() {
     let parts = [(1000.0, 40.0), (1070.0, 60.0), (1150.0, 30.0), (1200.0, 50.0)];
     let mut gate = Gate::new(&parts);
@@ -325,6 +343,44 @@ fn parts_that_touch_for_a_while_are_all_rejected() {
     gate.tick(1500);
     assert!(gate.words().iter().all(|word| *word == "unfollowed"), "{:?}", gate.verdicts());
     assert!(gate.parts.iter().all(|part| gate.hits(*part)), "{:?}", fires(&gate.seen));
+}
+
+#[test]
+fn a_part_that_was_hidden_before_its_end_was_seen_is_hit_however_short_it_is() {
+    // The second one is pushed against the first one while it enters; of it, no frame ever shows the end.
+    for length in [16.0, 25.0, 40.0, 60.0] {
+        let mut gate = Gate::new(&[(1000.0, 40.0), (1045.0, length)]);
+        gate.frames(900..1070);
+        gate.parts[1].0 = 1040.0;
+        gate.frames(1080..1520);
+        gate.chosen.clear();
+        gate.tick(1600);
+        assert!(gate.parts.iter().all(|part| gate.hits(*part)), "{length} mm: {:?}", fires(&gate.seen));
+        assert!(gate.words().iter().all(|word| *word == "unfollowed"), "{:?}", gate.verdicts());
+        let last = fires(&gate.seen).iter().map(|(_, ms)| *ms).max().unwrap();
+        assert!(last <= 1480 + length as u64, "what comes behind it is left alone: {:?}", fires(&gate.seen));
+    }
+}
+
+#[test]
+fn a_part_whose_end_no_frame_showed_is_hit_however_short_it_is() {
+    for length in [12.0, 25.0, 70.0] {
+        // No frame comes any more once it has begun to enter.
+        let enters = (1050.0, length);
+        let mut gate = Gate::new(&[enters]);
+        gate.frames(900..1070);
+        gate.tick(1200);
+        (1200..1600).step_by(5).for_each(|ms| gate.tick(ms));
+        assert!(gate.hits(enters), "{length} mm: {:?}", fires(&gate.seen));
+        assert!(gate.words().iter().all(|word| *word == "lost"), "{:?}", gate.verdicts());
+
+        // The first frame shows it while it leaves.
+        let leaves = (1030.0 - length, length);
+        let mut gate = Gate::new(&[leaves]);
+        gate.frames(1220..1400);
+        assert!(gate.hits(leaves), "{length} mm: {:?}", fires(&gate.seen));
+        assert!(gate.words().iter().all(|word| *word == "lost"), "{:?}", gate.verdicts());
+    }
 }
 
 #[test]

@@ -10,6 +10,8 @@ pub(super) struct Track {
     pub(super) first: Edges,
     /// And last.
     pub(super) now: Edges,
+    /// Those of what it was one with last: where an edge of its own is not seen, it lies before that.
+    pub(super) within: Edges,
     /// The stretch of the belt in which it was seen.
     pub(super) lo: Length,
     pub(super) hi: Length,
@@ -113,9 +115,13 @@ impl Track {
         lead && trail
     }
 
+    /// It is where it was, and more of it may be seen; but not where it touches something: an edge that is seen only then may be that one's.
     pub(super) fn follow(&mut self, seen: &Seen) {
-        self.now = Edges { lead: seen.edges.lead.or(self.now.lead), trail: seen.edges.trail.or(self.now.trail) };
-        self.first = Edges { lead: self.first.lead.or(seen.edges.lead), trail: self.first.trail.or(seen.edges.trail) };
+        let learned = |own: Option<Length>, seen: Option<Length>| seen.filter(|_| !self.is_touching || own.is_some());
+        let (lead, trail) = (learned(self.now.lead, seen.edges.lead), learned(self.now.trail, seen.edges.trail));
+        self.now = Edges { lead: lead.or(self.now.lead), trail: trail.or(self.now.trail) };
+        self.first = Edges { lead: self.first.lead.or(lead), trail: self.first.trail.or(trail) };
+        self.within = seen.edges;
         self.lo = self.now.lead.unwrap_or_else(|| self.lo.min(seen.lo));
         self.hi = self.now.trail.unwrap_or_else(|| self.hi.max(seen.hi));
     }
@@ -135,13 +141,33 @@ impl Track {
         self.is_several |= is_less;
     }
 
+    /// The stretch of the belt in which it lies: where an edge was never seen, as far as a part may reach, but not beyond what it was one
+    /// with. What was hidden may have slid meanwhile.
+    pub(super) fn stretch(&self, rules: &FreeRun) -> (Length, Length) {
+        if self.is_whole() {
+            return (self.lo, self.hi);
+        }
+        let slid = if self.is_touching { rules.window } else { Length::default() };
+        let first = self.now.lead.map_or(self.hi - rules.longest, |_| self.lo - slid);
+        let last = self.now.trail.map_or(self.lo + rules.longest, |_| self.hi + slid);
+        let first = self.within.lead.map_or(first, |lead| first.max(lead));
+        let last = self.within.trail.map_or(last, |trail| last.min(trail));
+        (self.lo.min(first), self.hi.max(last))
+    }
+
+    /// Whether it is one part, of which both edges were seen.
+    pub(super) fn is_one(&self) -> bool {
+        !self.is_several && self.is_whole()
+    }
+
     /// What was not decided about although something is wrong with it: all of it, or what has attached itself to it since.
-    pub(super) fn undecided(&self, window: Length) -> Vec<(Length, Length)> {
+    pub(super) fn undecided(&self, rules: &FreeRun) -> Vec<(Length, Length)> {
+        let (first, last) = self.stretch(rules);
         match (self.decided, self.doubt) {
-            (Some(Decided { was_doubted: false, .. }), Some(_)) => vec![(self.lo, self.hi)],
+            (Some(Decided { was_doubted: false, .. }), Some(_)) => vec![(first, last)],
             (Some(Decided { lo, hi, .. }), Some(_)) => {
-                let beyond = [(self.lo, lo), (hi, self.hi)];
-                beyond.into_iter().filter(|(from, to)| *to - *from > window).collect()
+                let beyond = [(first, lo), (hi, last)];
+                beyond.into_iter().filter(|(from, to)| *to - *from > rules.window).collect()
             }
             _ => Vec::new(),
         }
@@ -166,13 +192,22 @@ impl Track {
         self.shifts().into_iter().flatten().any(|shift| apart(shift, Length::default()) > window)
     }
 
-    /// Where its middle is; as far as it can be said while it has not been seen whole.
+    /// Where its middle is; while it has not been seen whole, where that is at the earliest.
     pub(super) fn middle(&self, longest: Length) -> Length {
         match (self.now.lead, self.now.trail) {
             (Some(lead), Some(trail)) => lead + half(trail - lead),
-            (Some(lead), None) => lead + half(longest.max(self.hi - lead)),
+            (Some(lead), None) => lead + half(self.hi - lead),
             (None, Some(trail)) => trail - half(longest.max(trail - self.lo)),
             (None, None) => self.lo + half(self.hi - self.lo),
+        }
+    }
+
+    /// Where the ejector begins to act on it, if it does.
+    pub(super) fn begins(&self, rules: &FreeRun) -> Length {
+        let (lo, hi) = self.stretch(rules);
+        match self.doubt.is_some() && !(self.is_one() && hi - lo <= rules.longest) {
+            true => lo + half(rules.shortest),
+            false => self.middle(rules.longest),
         }
     }
 
