@@ -17,7 +17,9 @@ pub(super) type Outcome = Result<(Judgement, Latency), String>;
 impl LineCore {
     pub(super) fn skipped(&mut self, ticket: Ticket, at: Monotonic, actions: &mut Vec<Action>) {
         if let Some(part) = self.viewed(ticket) {
-            let why = "a newer frame took its place".to_owned();
+            // Where the core chooses among a part's frames, none gives way to a newer one.
+            let why = "so many pictures of its lane waited that the oldest was given up: the inspection is too slow"
+                .to_owned();
             return self.view_inspected(part, ticket, Err(why), at, actions);
         }
         for part in self.waiting_for(ticket) {

@@ -8,8 +8,8 @@ use crate::line::{Lane, Ticket};
 
 /// More frames of a lane than the core keeps in mind, which forgets the oldest: a backstop that is not met.
 const MOST_WAITING: usize = 32;
-/// So many parts' own pictures of a lane wait for their inspection: an inspection that is too slow for the belt would else fill the
-/// memory, and those that wait for so long are late anyway.
+/// So many parts' own pictures of each lane wait for their inspection: an inspection that is too slow for the belt would else fill the
+/// memory, and those that wait for so long are late anyway. A busy lane takes no place of another one's.
 const MOST_KEPT: usize = 32;
 
 /// Frames on their way.
@@ -28,6 +28,9 @@ struct State<T> {
     waiting: VecDeque<Entry<T>>,
     /// To be inspected.
     chosen: VecDeque<Entry<T>>,
+    /// When each lane had its last turn, in turns.
+    served: Vec<u64>,
+    turns: u64,
     closed: bool,
 }
 
@@ -59,7 +62,8 @@ pub(super) enum Choice<T> {
 
 impl<T> Slot<T> {
     pub(super) fn new(pace: Pace, lanes: usize) -> Self {
-        let state = State { waiting: VecDeque::new(), chosen: VecDeque::new(), closed: false };
+        let (waiting, chosen) = (VecDeque::new(), VecDeque::new());
+        let state = State { waiting, chosen, served: vec![0; lanes], turns: 0, closed: false };
         Slot { pace, lanes, state: Mutex::new(state), changed: Condvar::new() }
     }
 
@@ -76,9 +80,7 @@ impl<T> Slot<T> {
     pub(super) fn put(&self, ticket: Ticket, lane: Lane, turn: Turn, frame: T) {
         let mut state = self.state();
         state.waiting.push_back(Entry { ticket, lane, turn, frame });
-        if state.waiting.len() > MOST_WAITING * self.lanes {
-            state.waiting.pop_front();
-        }
+        one_too_many(&mut state.waiting, MOST_WAITING, |entry| entry.lane == lane);
     }
 
     /// Where every frame is to be inspected: waits until the next one would find its place soon.
@@ -101,8 +103,10 @@ impl<T> Slot<T> {
                 Some((older.ticket, older.frame))
             }
             None => {
+                let lane = entry.lane;
                 state.chosen.push_back(entry);
-                state.one_too_many(MOST_KEPT * self.lanes)
+                let is_kept = |entry: &Entry<T>| entry.turn == Turn::Kept && entry.lane == lane;
+                one_too_many(&mut state.chosen, MOST_KEPT, is_kept).map(|entry| (entry.ticket, entry.frame))
             }
         };
         drop(state);
@@ -120,14 +124,14 @@ impl<T> Slot<T> {
         self.changed.notify_all();
     }
 
-    /// Takes the frame that is to be inspected, or waits for one; `None` when none will come any more. After the camera's end, what
-    /// waits may still be chosen.
+    /// Takes the frame that is to be inspected, or waits for one; `None` when none will come any more. It is of the lane that has waited
+    /// longest for its turn. After the camera's end, what waits may still be chosen.
     pub(super) fn take(&self) -> Option<(Ticket, Lane, T)> {
         let mut state = self.state();
         while state.chosen.is_empty() && !(state.closed && state.waiting.is_empty()) {
             state = self.wait(state);
         }
-        let chosen = state.chosen.pop_front();
+        let chosen = state.next_in_turn();
         drop(state);
         self.changed.notify_all();
         chosen.map(|entry| (entry.ticket, entry.lane, entry.frame))
@@ -157,13 +161,21 @@ impl<T> State<T> {
         self.waiting.remove(place)
     }
 
-    /// The parts' picture that has waited longest, where more of them wait than that.
-    fn one_too_many(&mut self, most: usize) -> Option<(Ticket, T)> {
-        let is_kept = |entry: &Entry<T>| entry.turn == Turn::Kept;
-        let are_too_many = self.chosen.iter().filter(|entry| is_kept(entry)).count() > most;
-        let oldest = self.chosen.iter().position(is_kept).filter(|_| are_too_many)?;
-        self.chosen.remove(oldest).map(|entry| (entry.ticket, entry.frame))
+    fn next_in_turn(&mut self) -> Option<Entry<T>> {
+        let served = |entry: &Entry<T>| self.served[entry.lane.0];
+        let (place, _) = self.chosen.iter().enumerate().min_by_key(|(place, entry)| (served(entry), *place))?;
+        let entry = self.chosen.remove(place)?;
+        self.turns += 1;
+        self.served[entry.lane.0] = self.turns;
+        Some(entry)
     }
+}
+
+/// Takes out the entry that has waited longest of those that count, where they are more than `most`.
+fn one_too_many<T>(entries: &mut VecDeque<T>, most: usize, counts: impl Fn(&T) -> bool) -> Option<T> {
+    let are_too_many = entries.iter().filter(|entry| counts(entry)).count() > most;
+    let oldest = entries.iter().position(counts).filter(|_| are_too_many)?;
+    entries.remove(oldest)
 }
 
 #[cfg(test)]
@@ -206,8 +218,21 @@ mod tests {
             slot.put(Ticket(k), Lane(0), Turn::Kept, k);
             slot.choose(Ticket(k))
         };
-        assert!((0..64).all(|k| choose(k) == Choice::Waits(None)));
-        assert!((64..1000).all(|k| choose(k) == Choice::Waits(Some((Ticket(k - 64), k - 64)))), "the oldest goes");
+        assert!((0..32).all(|k| choose(k) == Choice::Waits(None)));
+        assert!((32..1000).all(|k| choose(k) == Choice::Waits(Some((Ticket(k - 32), k - 32)))), "the oldest goes");
+    }
+
+    #[test]
+    fn a_busy_lane_takes_neither_anothers_pictures_nor_its_turns() {
+        let slot = Slot::new(Pace::NewestWins, 2);
+        let choose = |k, lane| {
+            slot.put(Ticket(k), Lane(lane), Turn::Kept, k);
+            slot.choose(Ticket(k))
+        };
+        assert!((0..3).all(|k| choose(k, 1) == Choice::Waits(None)));
+        (3..1000).for_each(|k| drop(choose(k, 0)));
+        let taken = (0..8).filter_map(|_| slot.take()).map(|(ticket, ..)| ticket.0).collect::<Vec<_>>();
+        assert_eq!(taken, [0, 968, 1, 969, 2, 970, 971, 972]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The inspection: one frame at a time, the newest of each lane waits.
+//! The inspection: one frame at a time, the newest of each lane waits, and lanes take turns.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::time::Monotonic;
 
 use super::trouble::Trouble;
 
-/// So many parts' own pictures of a lane wait at most, as in a run.
+/// So many parts' own pictures of each lane wait at most, as in a run.
 const MOST_KEPT: usize = 32;
 
 /// The inspection's thread and the frames that wait for it.
@@ -18,6 +18,9 @@ pub(super) struct Network {
     /// One of a lane at most, but those that are kept; the one that has waited longest, or took the place of such a one, is the
     /// first.
     waits: VecDeque<(Lane, Ticket, bool)>,
+    /// When each lane had its last turn, in turns.
+    served: Vec<u64>,
+    turns: u64,
     /// Whether a newer frame of a lane takes the place of an older one: not where the core chooses among a part's frames.
     gives_way: Vec<bool>,
     /// A lane's share of a frame takes its share of the time.
@@ -27,7 +30,8 @@ pub(super) struct Network {
 impl Network {
     pub(super) fn new(gives_way: Vec<bool>) -> Self {
         let lanes = gives_way.len();
-        Network { busy_until: Monotonic::default(), waits: VecDeque::new(), gives_way, lanes }
+        let (busy_until, waits, served) = (Monotonic::default(), VecDeque::new(), vec![0; lanes]);
+        Network { busy_until, waits, served, turns: 0, gives_way, lanes }
     }
 
     /// Nobody needs the frame any more.
@@ -51,22 +55,24 @@ impl Network {
                 return vec![(now, Happening::Skipped(skipped))];
             }
             self.waits.push_back((lane, ticket, is_bad));
-            let kept = |(lane, ..): &(Lane, Ticket, bool)| !self.gives_way[lane.0];
-            let are_too_many = self.waits.iter().filter(|waits| kept(waits)).count() > MOST_KEPT * self.lanes;
+            let kept = |(other, ..): &(Lane, Ticket, bool)| !gives_way && *other == lane;
+            let are_too_many = self.waits.iter().filter(|waits| kept(waits)).count() > MOST_KEPT;
             let oldest = self.waits.iter().position(kept).filter(|_| are_too_many);
             let skipped = oldest.and_then(|oldest| self.waits.remove(oldest));
             return skipped.map(|(_, skipped, _)| (now, Happening::Skipped(skipped))).into_iter().collect();
         }
-        self.begin(ticket, is_bad, now, trouble).into_iter().collect()
+        self.begin(lane, ticket, is_bad, now, trouble).into_iter().collect()
     }
 
-    /// Takes the first frame that waits, if the one before it is done.
+    /// Takes the first frame of the lane that has waited longest for its turn, if the one before it is done.
     pub(super) fn go_on(&mut self, now: Monotonic, trouble: &mut Trouble) -> Option<(Monotonic, Happening)> {
         if now < self.busy_until {
             return None;
         }
-        let (_, ticket, is_bad) = self.waits.pop_front()?;
-        self.begin(ticket, is_bad, now, trouble)
+        let served = |(lane, ..): &(Lane, Ticket, bool)| self.served[lane.0];
+        let (place, _) = self.waits.iter().enumerate().min_by_key(|(place, waits)| (served(waits), *place))?;
+        let (lane, ticket, is_bad) = self.waits.remove(place)?;
+        self.begin(lane, ticket, is_bad, now, trouble)
     }
 
     /// When it looks for the frame that waits.
@@ -76,11 +82,14 @@ impl Network {
 
     fn begin(
         &mut self,
+        lane: Lane,
         ticket: Ticket,
         is_bad: bool,
         now: Monotonic,
         trouble: &mut Trouble,
     ) -> Option<(Monotonic, Happening)> {
+        self.turns += 1;
+        self.served[lane.0] = self.turns;
         let took = match trouble.strikes("slow inspection") {
             true => trouble.millis(200.0, 2500.0),
             false => trouble.millis(10.0, 60.0) / self.lanes as u32,
