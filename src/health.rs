@@ -9,8 +9,8 @@ use crate::time::Monotonic;
 /// How long a call into a driver may take. Those that wait for something wait for much less.
 pub const PATIENCE: Duration = Duration::from_secs(3);
 /// A look counts for so long at most. Whoever looks does so every few milliseconds: what is longer, the whole program stood still
-/// (SIGSTOP, a starved machine), and the driver with it.
-const LOOK: Duration = Duration::from_secs(1);
+/// (SIGSTOP, a starved machine), and the driver's thread with it.
+pub(crate) const LOOK: Duration = Duration::from_secs(1);
 
 /// A device's health, told by its thread and read by whoever wants to know.
 #[derive(Debug, Default)]
@@ -28,20 +28,19 @@ struct Told {
     silence: Silence,
 }
 
-/// For how long it was seen that a call does not come back.
+/// For how long it was seen that something does not come back: a call into a driver, or what was given to a disk.
 #[derive(Debug, Default)]
-struct Silence {
-    /// When the call began, as `Health::calling_since` has it.
-    call: u64,
+pub(crate) struct Silence {
+    since: Monotonic,
     looked: Monotonic,
     seen: Duration,
 }
 
 impl Silence {
-    /// Looks at `now` at the call that began at `call`.
-    fn look(&mut self, call: u64, now: Monotonic) -> Duration {
-        if call != self.call {
-            *self = Silence { call, looked: Monotonic::from_nanos(call), seen: Duration::ZERO };
+    /// Looks at `now` at what has been awaited `since` then.
+    pub(crate) fn look(&mut self, since: Monotonic, now: Monotonic) -> Duration {
+        if since != self.since {
+            *self = Silence { since, looked: since, seen: Duration::ZERO };
         }
         self.seen += now.saturating_since(self.looked).min(LOOK);
         self.looked = now;
@@ -84,7 +83,7 @@ impl Health {
     pub fn look(&self, now: Monotonic) -> Result<(), String> {
         let call = self.calling_since.load(Ordering::Relaxed);
         let mut told = self.told();
-        if call != 0 && told.silence.look(call, now) >= PATIENCE {
+        if call != 0 && told.silence.look(Monotonic::from_nanos(call), now) >= PATIENCE {
             return Err(format!("its driver has not come back for {} s", PATIENCE.as_secs()));
         }
         let unseen = told.unseen.take();

@@ -2,21 +2,22 @@
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::record::Body;
+use crate::health::{LOOK, Silence};
 use crate::time::Monotonic;
 
 /// A record that is not on disk yet.
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub(super) body: Body,
-    pub(super) since: Instant,
+    pub(super) since: Monotonic,
 }
 
 impl Waiting {
     fn new(body: Body) -> Self {
-        Waiting { body, since: Instant::now() }
+        Waiting { body, since: Monotonic::now() }
     }
 }
 
@@ -33,7 +34,9 @@ pub(super) struct Queue {
     /// Taken by the writer and not yet on disk.
     in_hand: usize,
     /// When the oldest of them came.
-    in_hand_since: Option<Instant>,
+    in_hand_since: Option<Monotonic>,
+    /// For how long it was seen that the oldest is not on disk.
+    silence: Silence,
     /// Refused, and not written down as lost so far.
     lost: usize,
     /// When the first of them was.
@@ -87,11 +90,12 @@ impl Queue {
         self.in_hand_since = batch.front().map(|oldest| oldest.since);
     }
 
-    fn oldest(&self) -> Option<Instant> {
+    fn oldest(&self) -> Option<Monotonic> {
         self.in_hand_since.or_else(|| self.waiting.front().map(|oldest| oldest.since))
     }
 
-    fn health(&self, patience: Duration) -> Result<(), String> {
+    fn health(&mut self, patience: Duration, now: Monotonic) -> Result<(), String> {
+        let silent = self.oldest().map(|since| self.silence.look(since, now));
         if let Some(why) = &self.failure {
             return Err(why.clone());
         }
@@ -99,8 +103,8 @@ impl Queue {
             // How many is for the `lost` record: here it would be news with every further one.
             return Err("records found no room".into());
         }
-        match (self.oldest(), &self.unclosed) {
-            (Some(since), _) if since.elapsed() >= patience => Err(silence(patience)),
+        match (silent, &self.unclosed) {
+            (Some(silent), _) if silent >= patience => Err(silence(patience)),
             (_, Some(why)) => Err(format!("the file cannot be closed, and grows on: {why}")),
             _ => Ok(()),
         }
@@ -153,7 +157,7 @@ impl Desk {
     }
 
     pub(super) fn health(&self, patience: Duration) -> Result<(), String> {
-        self.queue().health(patience)
+        self.queue().health(patience, Monotonic::now())
     }
 
     /// Of what the writer had in hand, only `batch` is not on disk yet.
@@ -172,22 +176,21 @@ impl Desk {
     }
 
     /// Closes the queue and waits until the writer has ended, as long as records reach the disk at least every `patience`: a
-    /// disk that hangs must not keep the program. A second call does nothing.
+    /// disk that hangs must not keep the program. Of a time in which the whole program stood still, little counts. A second call does nothing.
     pub(super) fn close(&self, patience: Duration) {
         let mut queue = self.queue();
         if std::mem::replace(&mut queue.closing, true) {
             return;
         }
         self.work.notify_one();
-        loop {
-            let before = queue.open();
+        let mut silent = Duration::ZERO;
+        while !queue.ended && silent < patience {
+            let (before, look) = (queue.open(), LOOK.min(patience - silent));
             let stands_still = |queue: &mut Queue| !queue.ended && queue.open() == before;
-            let waited = self.settled.wait_timeout_while(queue, patience, stands_still);
+            let waited = self.settled.wait_timeout_while(queue, look, stands_still);
             let (after, waited) = waited.unwrap_or_else(PoisonError::into_inner);
             queue = after;
-            if queue.ended || waited.timed_out() {
-                return;
-            }
+            silent = if waited.timed_out() { silent + look } else { Duration::ZERO };
         }
     }
 }
@@ -203,5 +206,16 @@ mod tests {
         assert_eq!([desk.offer(body()), desk.offer(body()), desk.offer(body())], [Some(1), Some(2), None]);
         assert_eq!([desk.put(body()), desk.put(body()), desk.put(body())], [Ok(()), Ok(()), Err(Refused)]);
         assert_eq!(Desk::new(1).offer(body()), Some(1), "and yet it comes at all");
+    }
+
+    #[test]
+    fn a_disk_is_not_blamed_for_the_time_in_which_the_program_stood_still() {
+        let (desk, patience) = (Desk::new(4), Duration::from_secs(5));
+        desk.put(Body::note(Monotonic::now(), "n")).unwrap();
+        let since = desk.queue().oldest().unwrap();
+        let look = |ms: u64| desk.queue().health(patience, since + Duration::from_millis(ms)).is_ok();
+        assert!(look(25) && look(60_000), "it stood still for a minute");
+        assert!((60_025..63_950).step_by(25).all(look), "a second of it counts, and what was looked at");
+        assert!(!look(64_050), "a disk that hangs is found out all the same");
     }
 }
