@@ -11,7 +11,8 @@ use super::{Occasion, Output};
 use crate::line::{Order, PartId};
 use crate::time::Monotonic;
 
-/// The last stretch before a deadline is slept without listening for new orders: waking twice costs more than it brings.
+/// The last stretch before a deadline is slept without listening for new orders: waking twice costs more than it brings. What can wait,
+/// as a look at an idle output, is waited for with open ears: an order may come that is due before it.
 const LAST_STRETCH: Duration = Duration::from_millis(2);
 /// So shortly before a deadline nobody looks whether the output is still there: a chip behind a slow bus takes its time to answer.
 const UNDISTURBED: Duration = Duration::from_millis(20);
@@ -97,6 +98,29 @@ impl Firing {
     }
 }
 
+/// How the thread spends the time in which nothing is due.
+#[derive(Debug, PartialEq, Eq)]
+enum Rest {
+    /// Until that moment it hears of nothing.
+    Asleep(Monotonic),
+    /// It wakes for a new order, and after so long at most.
+    Listening(Option<Duration>),
+}
+
+impl Rest {
+    /// Before the next deadline of an order, and the next chore.
+    fn before(deadline: Option<Monotonic>, chore: Option<Monotonic>, now: Monotonic) -> Self {
+        let left = |at: Monotonic| at.saturating_since(now);
+        match deadline {
+            Some(at) if left(at) <= LAST_STRETCH => Rest::Asleep(at),
+            _ => {
+                let wakes = deadline.map(|at| left(at) - LAST_STRETCH);
+                Rest::Listening(wakes.into_iter().chain(chore.map(left)).min())
+            }
+        }
+    }
+}
+
 struct Worker<'d, R> {
     driver: &'d mut Driver<Orders>,
     report: R,
@@ -142,15 +166,13 @@ impl<R: FnMut(Outcome)> Worker<'_, R> {
                 state = desk.state();
                 continue;
             }
-            let next = orders.schedule.next().into_iter().chain(chore).min();
-            state = match next.map(|at| (at, at.saturating_since(now))) {
-                Some((at, left)) if left <= LAST_STRETCH => {
+            state = match Rest::before(orders.schedule.next(), chore, now) {
+                Rest::Asleep(at) => {
                     drop(state);
                     at.sleep_until();
                     desk.state()
                 }
-                Some((_, left)) => desk.wait(state, Some(left - LAST_STRETCH)),
-                None => desk.wait(state, None),
+                Rest::Listening(patience) => desk.wait(state, patience),
             };
         }
     }
@@ -289,6 +311,18 @@ mod tests {
         assert_eq!(order, [3, 1, 2, 0]);
         rig.firing = None;
         assert_eq!(rig.calls.iter().last(), Some("release"), "released at the end");
+    }
+
+    #[test]
+    fn nothing_but_a_deadline_makes_it_deaf_for_orders() {
+        let now = Monotonic::now();
+        let after = |ms: u64| Some(now + Duration::from_millis(ms));
+        let listening = |ms: u64| Rest::Listening(Some(Duration::from_millis(ms)));
+        assert_eq!(Rest::before(None, after(1), now), listening(1), "a look can wait, an order cannot");
+        assert_eq!(Rest::before(None, None, now), Rest::Listening(None));
+        assert_eq!(Rest::before(after(1), after(3), now), Rest::Asleep(now + Duration::from_millis(1)));
+        assert_eq!(Rest::before(after(30), None, now), listening(28));
+        assert_eq!(Rest::before(after(30), after(5), now), listening(5));
     }
 
     #[test]
