@@ -4,6 +4,7 @@
 //! |---|---|
 //! | the server does not answer | the call fails once [`Server::timeout`] is over, whatever it waits for; the connection is closed |
 //! | the connection was closed meanwhile | it is opened anew, and the request is sent once more within the same time |
+//! | the server is gone without a word (no power, no cable) | the kernel, which asks an idle one every second, gives the connection up after 4 s: [`Client::is_connected`] |
 //! | the server refuses | the call fails with the server's reason; the connection stays |
 //! | an answer that fits no request, or is damaged | the call fails; the connection is closed |
 //!
@@ -15,6 +16,7 @@
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use modbus_core::tcp::client::encode_request;
@@ -27,6 +29,10 @@ use crate::{Error, Result};
 const LONGEST: usize = 260;
 /// Transaction, protocol, length, unit.
 const HEADER: usize = 7;
+/// A server of which nothing is heard for so many seconds is asked by the kernel whether it is there, again after one second each, and
+/// given up when so many of these questions found no answer.
+const KEEP_ALIVE: [(libc::c_int, libc::c_int); 3] =
+    [(libc::TCP_KEEPIDLE, 1), (libc::TCP_KEEPINTVL, 1), (libc::TCP_KEEPCNT, 3)];
 
 /// A server, and how it is spoken to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,6 +116,23 @@ impl Client {
         let connection = client.connect(Instant::now() + client.server.timeout);
         client.connection = Some(connection.map_err(|error| unreachable_server(&client.server, error))?);
         Ok(client)
+    }
+
+    /// Whether the connection stands, as far as the kernel knows. The server is not asked, and nothing is waited for; that it answers
+    /// requests is not known.
+    pub fn is_connected(&self) -> bool {
+        let Some(connection) = &self.connection else { return false };
+        let mut byte = 0u8;
+        // SAFETY: one byte that lives as long as the call, of a descriptor that is open; without waiting, and left where it is.
+        let got = unsafe {
+            let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
+            libc::recv(connection.as_raw_fd(), (&raw mut byte).cast(), 1, flags)
+        };
+        match got {
+            0 => false,
+            1.. => true,
+            _ => matches!(io::Error::last_os_error().kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted),
+        }
     }
 
     /// Reads `count` (1 to 2000) bits from `address` on.
@@ -258,6 +281,7 @@ impl Client {
             match left(end).and_then(|left| TcpStream::connect_timeout(address, left)) {
                 Ok(connection) => {
                     connection.set_nodelay(true)?;
+                    keep_alive(&connection)?;
                     return Ok(connection);
                 }
                 Err(error) => failure = error,
@@ -265,6 +289,23 @@ impl Client {
         }
         Err(failure)
     }
+}
+
+/// Lets the kernel find out that the other end of an idle connection is gone.
+fn keep_alive(connection: &TcpStream) -> io::Result<()> {
+    let switched_on = [(libc::SOL_SOCKET, (libc::SO_KEEPALIVE, 1))];
+    for (level, (option, value)) in switched_on.into_iter().chain(KEEP_ALIVE.map(|pair| (libc::IPPROTO_TCP, pair))) {
+        let value: libc::c_int = value;
+        // SAFETY: the option's value is an int, as the size says, and lives as long as the call.
+        let set = unsafe {
+            let size = size_of::<libc::c_int>() as libc::socklen_t;
+            libc::setsockopt(connection.as_raw_fd(), level, option, (&raw const value).cast(), size)
+        };
+        if set != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
 }
 
 /// The time that is left, as a socket's time-out, which must not be zero.

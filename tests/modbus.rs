@@ -14,6 +14,7 @@ use hgad::inputs::encoder::{Encoder, RegisterEncoder, RegisterSettings, Width};
 use hgad::inputs::modbus::{ModbusInput, Settings as InputSettings, Source};
 use hgad::inputs::{Edges, Input, Sense};
 use hgad::modbus::{Bits, Client, Registers, Server};
+use hgad::outputs::firing::Firing;
 use hgad::outputs::modbus::{ModbusOutput, Settings, Target};
 use hgad::outputs::{Occasion, Output, Role};
 use hgad::time::Monotonic;
@@ -59,7 +60,7 @@ fn every_function_code_is_understood_by_rmodbus() {
     speaks_every_function_code(plc.address);
 }
 
-/// pymodbus, which says on which port it listens.
+/// pymodbus, which says on which port it listens: on the one that it is told, or any.
 const PYMODBUS: &str = "
 import asyncio, sys
 from pymodbus.server import ModbusTcpServer
@@ -71,7 +72,7 @@ async def main():
         table(DataType.BITS, [at % 2 == 0 for at in range(64)]),
         table(DataType.REGISTERS, [0] * 64),
         table(DataType.REGISTERS, [100 + at for at in range(64)])))
-    server = ModbusTcpServer(device, address=('127.0.0.1', 0))
+    server = ModbusTcpServer(device, address=('127.0.0.1', int(sys.argv[1])))
     await server.listen()
     print(server.transport.sockets[0].getsockname()[1], flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
@@ -84,9 +85,17 @@ struct Pymodbus(Child, SocketAddr);
 impl Pymodbus {
     /// `None`, and a word about it, where no Python has it.
     fn start() -> Option<Self> {
+        Self::start_at(0)
+    }
+
+    fn start_at(port: u16) -> Option<Self> {
         let python = beside::python_with("pymodbus.simulator", "pymodbus 3.13 or newer")?;
-        let mut child =
-            Command::new(python).args(["-c", PYMODBUS]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = Command::new(python)
+            .args(["-c", PYMODBUS, &port.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let port: u16 = line.trim().parse().expect("pymodbus listens");
@@ -105,6 +114,32 @@ impl Drop for Pymodbus {
 fn every_function_code_is_understood_by_pymodbus() {
     let Some(pymodbus) = Pymodbus::start() else { return };
     speaks_every_function_code(pymodbus.1);
+}
+
+#[test]
+fn a_server_that_is_lost_while_nothing_is_to_do_is_missed_and_has_its_level_again_when_it_is_back() {
+    let Some(pymodbus) = Pymodbus::start() else { return };
+    let address = pymodbus.1;
+    let target = Target::Coil { address: 7, active_low: false };
+    let settings = Settings { server: server(address), target, multiple: false };
+    let output = ModbusOutput::open("relay", settings, Role::StopLine).unwrap();
+    let firing = Firing::start(Box::new(output), Duration::ZERO, || {}, |_| {}).unwrap();
+    let waits_until = |works: bool| {
+        let begun = Monotonic::now();
+        while firing.health(Monotonic::now()).is_ok() != works {
+            assert!(Monotonic::now().saturating_since(begun) < TIMEOUT, "works: {works}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    // Nobody writes to it any more: it is a relay that holds.
+    std::thread::sleep(Duration::from_millis(600));
+    assert_eq!(firing.health(Monotonic::now()), Ok(()));
+    drop(pymodbus);
+    waits_until(false);
+    let Some(_again) = Pymodbus::start_at(address.port()) else { return };
+    waits_until(true);
+    let coils = || Client::open(server(address)).unwrap().read_bits(Bits::Coils, 7, 1).unwrap();
+    assert_eq!(coils(), [true], "a server that was restarted knows of nothing");
 }
 
 fn output(plc: &Plc, target: Target, multiple: bool, role: Role) -> ModbusOutput {
@@ -140,6 +175,21 @@ fn a_server_that_was_restarted_is_written_to_at_once() {
     plc.cut();
     output.activate(&Occasion::default()).unwrap();
     assert_eq!(plc.writes().last(), Some(&(5, 1, 1)));
+}
+
+#[test]
+fn a_server_that_closes_idle_connections_or_was_restarted_meanwhile_has_failed_nobody() {
+    let plc = Plc::start();
+    let mut output = output(&plc, Target::Coil { address: 1, active_low: false }, false, Role::StopLine);
+    output.look().unwrap();
+    assert_eq!(plc.writes(), [(5, 1, 1)], "one that is there is not asked");
+    plc.cut();
+    let begun = Monotonic::now();
+    while plc.writes().len() < 2 {
+        output.look().unwrap();
+        assert!(Monotonic::now().saturating_since(begun) < TIMEOUT, "it is not noticed");
+    }
+    assert_eq!(plc.writes(), [(5, 1, 1), (5, 1, 1)], "its level is written again");
 }
 
 #[test]

@@ -81,7 +81,8 @@ pub trait Output: Send {
     fn release(&mut self) -> Result<()>;
 
     /// Looks whether the device is still there, without waiting for it or saying anything to it: one that goes away between two
-    /// parts should be missed before the second one comes. An output that cannot see that from here has nothing to tell.
+    /// parts should be missed before the second one comes. One that is seen to be gone may be brought back. An output that cannot see
+    /// that from here has nothing to tell.
     fn look(&mut self) -> Result<()> {
         Ok(())
     }

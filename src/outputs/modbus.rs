@@ -1,8 +1,9 @@
 //! An output that is a coil or a register of a Modbus TCP server.
 //!
 //! A write is awaited: the output has acted when the server says so. One that is not answered within the server's time-out
-//! has failed, and holds up the output's other orders for so long. What the server does when this program is gone is its own
-//! affair: let it watch a heartbeat.
+//! has failed, and holds up the output's other orders for so long. A connection that is lost while nothing is to do is opened anew, and
+//! the level that the output has to have is written again: the server may have been restarted, or close what is idle. What it does when
+//! this program is gone is its own affair: let it watch a heartbeat.
 
 use std::fmt;
 
@@ -57,6 +58,8 @@ pub struct ModbusOutput {
     settings: Settings,
     role: Role,
     client: Client,
+    /// What was written last, or was to be.
+    is_active: bool,
 }
 
 impl ModbusOutput {
@@ -67,12 +70,14 @@ impl ModbusOutput {
     /// The server is not there, does not answer in time, or refuses.
     pub fn open(name: &str, settings: Settings, role: Role) -> Result<Self> {
         let client = Client::open(settings.server.clone())?;
-        let mut output = ModbusOutput { name: name.to_owned(), settings, role, client };
-        output.write(role.is_active_when_safe())?;
+        let is_active = role.is_active_when_safe();
+        let mut output = ModbusOutput { name: name.to_owned(), settings, role, client, is_active };
+        output.write(is_active)?;
         Ok(output)
     }
 
     fn write(&mut self, active: bool) -> Result<()> {
+        self.is_active = active;
         match self.settings.target {
             Target::Coil { address, active_low } => {
                 let on = active != active_low;
@@ -111,5 +116,12 @@ impl Output for ModbusOutput {
 
     fn release(&mut self) -> Result<()> {
         self.write(false)
+    }
+
+    fn look(&mut self) -> Result<()> {
+        match self.client.is_connected() {
+            true => Ok(()),
+            false => self.write(self.is_active),
+        }
     }
 }
