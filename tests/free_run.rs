@@ -223,3 +223,44 @@ fn such_a_line_is_simulated_as_its_file_says() {
     let (code, stdout, stderr) = run(&["simulate", "--config", &line.config(), "--hours", "1", "--seeds", "2"]);
     assert!(code == 0 && stdout.contains("promises  all kept") && stdout.contains(" unfollowed"), "{stdout}{stderr}");
 }
+
+#[test]
+fn images_of_a_folder_may_be_shown_again_and_those_of_a_device_may_not() {
+    let line = Line::new();
+    line.learn();
+    let images = line.path("images");
+    fs::create_dir(&images).unwrap();
+    let empty = Strip::empty(Product::Gear, SEED);
+    (0..8).for_each(|k: u32| empty.noisy(0, WIDTH, k).save(images.join(format!("{k}.png"))).unwrap());
+    let piped = fs::read_to_string(line.path("line.toml")).unwrap();
+    let (before, behind) = (piped.find("[camera]").unwrap(), piped.find("[belt]").unwrap());
+    let folder = "[camera]\nkind = \"folder\"\npath = \"images\"\nrate = 50\nrepeat = 4\n";
+    fs::write(line.path("line.toml"), [&piped[..before], folder, &piped[behind..]].concat()).unwrap();
+    let (code, stdout, stderr) = run(&["run", "--config", &line.config()]);
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    let alarms = |audit: &str| {
+        let records = records(&line.path(audit)).into_iter();
+        records.filter_map(|record| record["alarm"].as_str().map(str::to_owned)).collect::<Vec<_>>()
+    };
+    assert!(alarms("audit.jsonl").is_empty(), "{:?}", alarms("audit.jsonl"));
+
+    // The same from a program that stands for a device.
+    fs::write(
+        line.path("line.toml"),
+        piped.replace("audit.jsonl", "piped.jsonl").replace("\"pictures\"", "\"others\""),
+    )
+    .unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_hgad")).args(["run", "--config", &line.config()]).spawn().unwrap();
+    let mut pipe = OpenOptions::new().write(true).open(line.path("frames")).unwrap();
+    let pictures =
+        (0..8).map(|k| [format!("P6\n{WIDTH} {HEIGHT}\n255\n").as_bytes(), empty.noisy(0, WIDTH, k).as_raw()].concat());
+    let pictures = pictures.collect::<Vec<_>>();
+    let sent = pictures.iter().cycle().take(100).find(|picture| {
+        pipe.write_all(picture).unwrap();
+        std::thread::sleep(Duration::from_millis(20));
+        line.path("piped.jsonl").exists() && alarms("piped.jsonl").contains(&"gate-fault".to_owned())
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(sent.is_some(), "a device's are not told of: {:?}", alarms("piped.jsonl"));
+}

@@ -105,6 +105,10 @@ impl Camera for Counted {
         self.camera.name()
     }
 
+    fn is_live(&self) -> bool {
+        self.camera.is_live()
+    }
+
     fn grab(&mut self, patience: Duration) -> Result<Grab> {
         let grabbed = self.camera.grab(patience);
         match &grabbed {
@@ -142,6 +146,10 @@ mod tests {
     impl Camera for Told {
         fn name(&self) -> &str {
             "told"
+        }
+
+        fn is_live(&self) -> bool {
+            true
         }
 
         fn grab(&mut self, _: Duration) -> Result<Grab> {

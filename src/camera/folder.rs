@@ -49,6 +49,10 @@ impl Camera for FolderCamera {
         &self.name
     }
 
+    fn is_live(&self) -> bool {
+        false
+    }
+
     fn grab(&mut self, patience: Duration) -> Result<Grab> {
         if self.frames.is_some_and(|frames| self.next >= frames) {
             return Ok(Grab::End);

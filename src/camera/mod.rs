@@ -156,6 +156,10 @@ pub trait Camera: Send {
     /// The name from the configuration or a description of the device.
     fn name(&self) -> &str;
 
+    /// Whether a device captures its pictures: their noise never comes twice, so one that does comes from a camera that is frozen. Files
+    /// and drawings may be shown again.
+    fn is_live(&self) -> bool;
+
     /// Waits for the next frame, at most for `patience`.
     fn grab(&mut self, patience: Duration) -> Result<Grab>;
 }

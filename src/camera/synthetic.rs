@@ -46,6 +46,10 @@ impl Camera for SyntheticCamera {
         "synthetic conveyor"
     }
 
+    fn is_live(&self) -> bool {
+        false
+    }
+
     fn grab(&mut self, patience: Duration) -> Result<Grab> {
         if self.parts.is_some_and(|parts| self.next >= parts) {
             return Ok(Grab::End);

@@ -149,11 +149,10 @@ impl Grabbing<'_> {
         })
     }
 
-    /// Whether the camera sends a picture again: a live one's noise never comes twice, and an empty gate would look empty for
-    /// ever.
+    /// Whether a live camera sends a picture again: an empty gate would look empty for ever.
     fn is_frozen(&mut self, frame: &Frame) -> bool {
         let has_gate = self.views.iter().any(|view| view.gate.is_some());
-        has_gate && self.lately.came(picture::fingerprint(&frame.image))
+        has_gate && self.camera.is_live() && self.lately.came(picture::fingerprint(&frame.image))
     }
 
     /// Tells what a lane's gate shows, with the picture of each part that is whole in it.

@@ -33,6 +33,10 @@ impl Camera for ScriptedCamera {
         "scripted"
     }
 
+    fn is_live(&self) -> bool {
+        true
+    }
+
     fn grab(&mut self, _patience: Duration) -> Result<Grab> {
         if self.script.is_empty() {
             return Ok(Grab::End);

@@ -206,6 +206,10 @@ impl Camera for PipeCamera {
         &self.name
     }
 
+    fn is_live(&self) -> bool {
+        true
+    }
+
     fn grab(&mut self, patience: Duration) -> Result<Grab> {
         let deadline = Instant::now() + patience;
         self.revive(patience)?;

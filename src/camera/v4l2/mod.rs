@@ -126,6 +126,10 @@ impl Camera for V4l2Camera {
         &self.name
     }
 
+    fn is_live(&self) -> bool {
+        true
+    }
+
     fn grab(&mut self, patience: Duration) -> Result<Grab> {
         let deadline = Instant::now() + patience;
         let running = match &mut self.running {
