@@ -33,7 +33,9 @@ const EXAMPLES: &str = r"Examples:
 ///
 /// Faults: lost, broken and doubtful frames, a lost camera, failed, slow and hung inspections, an ejector that fails, is late or
 /// does not report, an encoder that slips, jitters or is gone, a blocked photo-eye, a blind chute sensor, a full bin, a busy
-/// machine, a killed process, a belt that stops and starts.
+/// machine, a killed process, a belt that stops and starts; where parts are found in the picture, also such that touch, slide by up to 0.7 of the
+/// longest one's length, against their neighbours at most, or turn (up to 0.4 longer or shorter along the belt), each once in the first 0.6 of the
+/// gate, and segments that are missed or none.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct SimulateArgs {
@@ -150,6 +152,10 @@ fn told(report: &Report, took: Duration) -> String {
     text.push_str(&format!("fates     {}\n", list(&mut counters[..4].iter().copied())));
     text.push_str(&format!("verdicts  {}\n", list(&mut counters[4..].iter().copied())));
     text.push_str(&format!("faults    {}\n", list(&mut report.faults.iter().map(|(name, count)| (*name, *count)))));
+    if !report.doubts.is_empty() {
+        let doubts = report.doubts.iter().map(|(why, count)| (why.as_str(), *count));
+        text.push_str(&format!("doubts    {}\n", list(&mut { doubts })));
+    }
     text.push_str(&format!(
         "line      {} stops, {} starts, {} parts on the belt when the process was killed\n",
         report.stops, report.restarts, report.interrupted
@@ -168,6 +174,7 @@ fn to_json(report: &Report, took: Duration) -> serde_json::Value {
         "events": report.events,
         "counters": report.counters.named().into_iter().collect::<std::collections::BTreeMap<_, _>>(),
         "faults": report.faults,
+        "doubts": report.doubts,
         "stops": report.stops,
         "restarts": report.restarts,
         "interrupted": report.interrupted,

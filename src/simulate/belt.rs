@@ -185,6 +185,23 @@ impl TrueBelt {
         passing
     }
 
+    /// A part lies elsewhere on the belt from now on, or is of another length along it, as far as its neighbours let it and the last station is
+    /// still to come; gives what came of it.
+    pub(super) fn shift(&mut self, piece: &Piece, lead: Length, length: Length, place: Length) -> Option<Piece> {
+        let lane = &mut self.lanes[piece.lane.0];
+        let k = lane.pieces.binary_search_by_key(&piece.number, |piece| piece.number).ok()?;
+        let least = k.checked_sub(1).map(|ahead| lane.pieces[ahead].lead + lane.pieces[ahead].length);
+        let most = lane.pieces.get(k + 1).map(|behind| behind.lead);
+        let lead = least.map_or(lead, |least| lead.max(least)).min(place);
+        let lead = most.map_or(lead, |most| lead.min(most - length));
+        let fits = least.is_none_or(|least| least <= lead);
+        let behind = lane.stations.last().map_or(Length::default(), |(behind, _)| *behind);
+        (fits && lead + behind > place).then(|| {
+            (lane.pieces[k].lead, lane.pieces[k].length) = (lead, length);
+            lane.pieces[k].clone()
+        })
+    }
+
     /// Forgets the parts that have passed every station.
     pub(super) fn forget(&mut self) {
         for lane in &mut self.lanes {

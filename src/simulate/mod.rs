@@ -62,6 +62,8 @@ pub struct Report {
     pub events: u64,
     /// What went wrong, and how often.
     pub faults: BTreeMap<&'static str, u64>,
+    /// Why parts that were found in the picture were not followed, and how many records say so.
+    pub doubts: BTreeMap<String, u64>,
     /// What must hold and did not; the simulation ended there.
     pub violation: Option<Violation>,
 }
@@ -77,6 +79,9 @@ impl Report {
         self.events += other.events;
         for (fault, times) in other.faults {
             *self.faults.entry(fault).or_default() += times;
+        }
+        for (doubt, times) in other.doubts {
+            *self.doubts.entry(doubt).or_default() += times;
         }
         self.violation = self.violation.take().or(other.violation);
     }

@@ -7,7 +7,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 /// What happens to one part, frame or order, and how often.
-const CHANCES: [(&str, f64); 14] = [
+const CHANCES: [(&str, f64); 16] = [
     ("lost frame", 0.004),
     ("broken frame", 0.002),
     ("doubtful stamp", 0.001),
@@ -20,6 +20,8 @@ const CHANCES: [(&str, f64); 14] = [
     ("encoder noise", 0.0005),
     ("camera counts anew", 0.0005),
     ("touching parts", 0.01),
+    ("sliding part", 0.003),
+    ("turned part", 0.001),
     ("false segment", 0.0001),
     ("missed segment", 0.0005),
 ];

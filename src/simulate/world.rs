@@ -3,17 +3,21 @@
 mod due;
 mod pictures;
 mod senses;
+mod slides;
 mod spells;
 mod truth;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use crate::line::{Action, Challenge, Drive, Event, Find, FreeRun, Happening, Lane, LaneRules, Length, LineCore};
+use crate::line::{
+    Action, Challenge, Drive, Event, Find, FreeRun, Happening, Lane, LaneRules, Length, LineCore, Unknown, Verdict,
+};
 use crate::time::Monotonic;
 
 use self::due::{Queue, What};
 use self::pictures::Pictures;
+use self::slides::Looks;
 use self::truth::Truth;
 use super::belt::{LanePlan, Piece, TrueBelt};
 use super::lines::gate;
@@ -104,6 +108,12 @@ pub(super) struct World {
     touched: BTreeSet<u64>,
     /// Parts that were seen as one that is too long: all of them are rejected, wherever they begin and end.
     too_long: BTreeSet<u64>,
+    /// How the pieces in the gates looked so far.
+    looks: BTreeMap<u64, Looks>,
+    /// Pieces that slid or turned, by how much.
+    slid: BTreeMap<u64, Length>,
+    /// Pieces of which frames show that they are no parts that move as the belt does: they are rejected.
+    changed: BTreeSet<u64>,
     /// Parts of which a frame was judged to be bad.
     said_bad: BTreeSet<u64>,
     /// When an alarm stood last.
@@ -162,6 +172,9 @@ impl World {
             in_gate: vec![Vec::new(); lanes.len()],
             touched: BTreeSet::new(),
             too_long: BTreeSet::new(),
+            looks: BTreeMap::new(),
+            slid: BTreeMap::new(),
+            changed: BTreeSet::new(),
             said_bad: BTreeSet::new(),
             alarmed: Monotonic::default(),
             warned: Monotonic::default(),
@@ -343,6 +356,10 @@ impl World {
                 self.push(halts, What::Halt);
             }
             Action::Record(record) => {
+                if let Verdict::Unknown(Unknown::Unfollowed(why)) = &record.verdict {
+                    let why = why.split("; part ").next().unwrap_or_default();
+                    *self.report.doubts.entry(why.to_owned()).or_default() += 1;
+                }
                 let by_frame = record.ticket.and_then(|ticket| self.pictures.shown(ticket));
                 let lane = self.plan.rules.each_lane().find(|(_, rules)| rules.name == record.lane);
                 let lane = lane.map_or_else(Lane::default, |(lane, _)| lane);
@@ -384,6 +401,9 @@ impl World {
         self.touched.retain(|number| self.truths.contains_key(number));
         self.too_long.retain(|number| self.truths.contains_key(number));
         self.said_bad.retain(|number| self.truths.contains_key(number));
+        self.looks.retain(|number, _| self.truths.contains_key(number));
+        self.slid.retain(|number, _| self.truths.contains_key(number));
+        self.changed.retain(|number| self.truths.contains_key(number));
         self.pictures.forget_old();
         for (spell, begins, lasts) in self.trouble.spells(stretch.ends.saturating_since(stretch.begins)) {
             let from = stretch.begins + begins;
@@ -451,6 +471,9 @@ impl World {
         self.touched.clear();
         self.too_long.clear();
         self.said_bad.clear();
+        self.looks.clear();
+        self.slid.clear();
+        self.changed.clear();
         self.belt.clear(self.now);
         self.is_armed = true;
         self.tell_place()?;

@@ -27,6 +27,21 @@ fn crop(run: &FreeRun) -> Length {
     Length::from_nm(run.longest.as_nm() * 5 / 4)
 }
 
+/// What a frame shows as one: where it begins and ends in the gate, and the pieces that it is.
+struct Group {
+    from: Length,
+    to: Length,
+    pieces: Vec<Shown>,
+    is_bad: bool,
+}
+
+/// A piece of a group, by its number, and how much of it lies in the gate.
+#[derive(Clone, Copy)]
+pub(super) struct Shown {
+    pub(super) number: u64,
+    pub(super) visible: Length,
+}
+
 impl World {
     /// What the encoder counts in the stretch.
     pub(super) fn counts(&mut self, stretch: Stretch) {
@@ -124,6 +139,7 @@ impl World {
         }
         for (captured, views) in frames {
             self.last_exposed = captured;
+            self.slide(captured);
             self.frame(captured, &views);
         }
     }
@@ -139,8 +155,8 @@ impl World {
         (first..ends.as_nanos().div_ceil(every)).map(|number| Monotonic::from_nanos(number * every)).collect()
     }
 
-    /// What lies in a lane's gate, as the picture of that moment shows it.
-    fn showing(&mut self, lane: Lane, run: &FreeRun, captured: Monotonic) -> Showing {
+    /// What lies in a lane's gate, as the picture of that moment shows it; `is_placed` where the core can say where the belt was.
+    fn showing(&mut self, lane: Lane, run: &FreeRun, captured: Monotonic, is_placed: bool) -> Showing {
         let (length, cell, belt) = (gate(run), Length::from_mm(SEEN_TO), self.belt.now.position(captured));
         let zero = Length::default();
         self.in_gate[lane.0].retain(|piece| belt - piece.lead - piece.length < length);
@@ -149,40 +165,42 @@ impl World {
             return Showing { length, cell, spans: vec![whole] };
         }
         // From the first to leave to the last; what lies against another is one with it.
-        let mut seen = Vec::<(Length, Length, u64, bool)>::new();
-        let mut first = 0;
-        for (k, piece) in self.in_gate[lane.0].iter().enumerate() {
+        let mut seen = Vec::<Group>::new();
+        for piece in &self.in_gate[lane.0] {
             let (from, to) = (belt - piece.lead - piece.length, belt - piece.lead);
+            let shown = Shown { number: piece.number, visible: to.min(length) - from.max(zero) };
             match seen.last_mut() {
-                Some(last) if last.0 - to < run.shortest => {
-                    self.touched.extend([last.2, piece.number]);
-                    *last = (from, last.1, piece.number, last.3 | piece.is_bad);
-                    if last.1 - from > run.longest + Length::from_mm(2.0 * SEEN_TO) {
-                        self.too_long.extend(self.in_gate[lane.0][first..=k].iter().map(|piece| piece.number));
-                    }
+                Some(last) if last.from - to < run.shortest => {
+                    last.pieces.push(shown);
+                    (last.from, last.is_bad) = (from, last.is_bad | piece.is_bad);
+                    self.touched.extend(last.pieces.iter().map(|shown| shown.number));
                 }
-                _ => {
-                    first = k;
-                    seen.push((from, to, piece.number, piece.is_bad));
-                }
+                _ => seen.push(Group { from, to, pieces: vec![shown], is_bad: piece.is_bad }),
             }
         }
         if self.trouble.strikes("false segment") {
             let from = Length::from_mm(self.trouble.number(0.0, length.as_mm() * 0.8));
             let to = from + run.shortest + Length::from_mm(self.trouble.number(0.0, 20.0));
-            if seen.iter().all(|(begins, ends, ..)| to + run.shortest < *begins || *ends + run.shortest < from) {
-                seen.push((from, to, u64::MAX, false));
-                seen.sort_by_key(|(from, ..)| std::cmp::Reverse(*from));
+            if seen.iter().all(|other| to + run.shortest < other.from || other.to + run.shortest < from) {
+                seen.push(Group { from, to, pieces: Vec::new(), is_bad: false });
+                seen.sort_by_key(|group| std::cmp::Reverse(group.from));
             }
         }
         let mut spans = Vec::new();
-        for (from, to, number, is_bad) in seen {
+        for Group { from, to, pieces, is_bad } in seen {
             let mut edge = |at: Length| at + Length::from_mm(self.trouble.number(-SEEN_TO, SEEN_TO));
             let (from, to) = (edge(from).max(zero), edge(to).min(length));
             if to - from <= run.shortest || self.trouble.strikes("missed segment") {
                 continue;
             }
             let (enters, leaves) = (from == zero, to == length);
+            if is_placed {
+                if to - from > run.longest + Length::from_mm(2.0 * SEEN_TO) {
+                    self.too_long.extend(pieces.iter().map(|shown| shown.number));
+                }
+                self.show(&pieces, run, (!leaves).then_some(belt - to), (!enters).then_some(belt - from));
+            }
+            let number = pieces.last().map_or(u64::MAX, |shown| shown.number);
             let (middle, reach) = (from + half(to - from), half(crop(run)));
             let fits = to - from <= crop(run) && middle >= reach && middle + reach <= length;
             let view = (fits && !enters && !leaves).then(|| {
@@ -224,7 +242,9 @@ impl World {
             let run = free_run(&self.plan.rules.lanes[lane.0]);
             let what = match (is_broken, run) {
                 (true, _) => Happening::Broken(sighting, "not a picture".into()),
-                (false, Some(run)) => Happening::Showed(sighting, self.showing(lane, &run, captured)),
+                (false, Some(run)) => {
+                    Happening::Showed(sighting, self.showing(lane, &run, captured, stamp != StampSource::Doubtful))
+                }
                 (false, None) => Happening::Captured(sighting),
             };
             self.tell_at(told, Event { at: told, what });

@@ -77,7 +77,10 @@ impl World {
         let lane = &self.plan.rules.lanes[piece.lane.0];
         let is_found_in_picture = free_run(lane).is_some();
         let before_ejector = piece.lead + to_middle(lane, &piece) + lane.ejector.distance;
-        let was_blown = self.valves[piece.lane.0].blew(before_ejector, self.margin(lane));
+        // One that is seen to change is hit where it was seen last; another may lie so far from where it was decided about.
+        let slid = self.slid.get(&piece.number).filter(|_| !self.changed.contains(&piece.number));
+        let margin = self.margin(lane) + slid.copied().unwrap_or_default();
+        let was_blown = self.valves[piece.lane.0].blew(before_ejector, margin);
         if was_blown && lane.confirm.is_some() && !self.is_in(Spell::ChuteBlind, piece.lane, self.now) {
             let at = self.now + FALL;
             self.tell_at(at, Event { at, what: Happening::Confirmed(piece.lane) });
@@ -93,16 +96,23 @@ impl World {
     }
 
     /// A bad piece that goes on was found good in all frames that counted, or an alarm stood while it was on the belt. One that was
-    /// seen as one with others that is too long does not go on, whether it is bad or not, but for what an alarm told of.
+    /// seen as one with others that is too long, or of which frames showed that it attached itself to another, parted from it, slid or
+    /// turned, does not go on, whether it is bad or not, but for what an alarm told of.
     pub(super) fn told_of(&self, piece: &Piece) -> Result<(), String> {
         let Some(truth) = self.truths.get(&piece.number).filter(|_| self.is_armed) else { return Ok(()) };
         if self.slipped(truth.seen) {
             return Ok(());
         }
-        if self.too_long.contains(&piece.number) {
+        let (is_too_long, is_changed) = (self.too_long.contains(&piece.number), self.changed.contains(&piece.number));
+        if is_too_long || is_changed {
+            let what = if is_too_long {
+                "touched others, and was not rejected with them"
+            } else {
+                "was seen to change, and not rejected"
+            };
             return match self.promises.is_warned() || self.warned >= truth.seen {
                 true => Ok(()),
-                false => Err(format!("piece {} touched others, and was not rejected with them", piece.number)),
+                false => Err(format!("piece {} {what}", piece.number)),
             };
         }
         let is_to_go = piece.is_bad && !self.touched.contains(&piece.number);

@@ -1,0 +1,95 @@
+//! Pieces that do not stay where they lie, and what the frames show of it.
+
+use crate::line::{FreeRun, Lane, Length};
+use crate::simulate::belt::Piece;
+use crate::simulate::lines::gate;
+use crate::time::Monotonic;
+
+use super::senses::Shown;
+use super::{STEP, World, free_run};
+
+/// A piece slides by so much of the longest part at most, once while it is in the gate.
+const SLIDES: f64 = 0.7;
+/// One that turns is so much longer or shorter along the belt then, at most.
+const TURNS: f64 = 0.4;
+/// It does so before it has come so far through the gate: frames are to show it.
+const UNTIL: f64 = 0.6;
+
+/// Where the edges of a piece were seen, or of what it is one with: first and last.
+#[derive(Debug, Default)]
+pub(super) struct Looks {
+    lead: Option<(Length, Length)>,
+    trail: Option<(Length, Length)>,
+}
+
+impl Looks {
+    /// Takes what a frame shows of it; says by how much that differs from what frames before showed.
+    fn take(&mut self, lead: Option<Length>, trail: Option<Length>) -> Length {
+        let moved = |edge: &mut Option<(Length, Length)>, seen: Option<Length>| {
+            let Some(seen) = seen else { return Length::default() };
+            let (first, last) = edge.map_or((seen, seen), |known| known);
+            *edge = Some((first, seen));
+            let apart = |other: Length| (other - seen).max(seen - other);
+            apart(first).max(apart(last))
+        };
+        moved(&mut self.lead, lead).max(moved(&mut self.trail, trail))
+    }
+}
+
+/// What moves by more, frames show to move: the encoder is coarse, and so is what the core knows of the belt.
+fn visible(run: &FreeRun) -> Length {
+    run.window + Length::from_nm(2 * STEP) + Length::from_mm(2.0)
+}
+
+impl World {
+    /// A piece in a gate slides, against its neighbour at most, or turns.
+    pub(super) fn slide(&mut self, captured: Monotonic) {
+        for lane in (0..self.valves.len()).map(Lane) {
+            let Some(run) = free_run(&self.plan.rules.lanes[lane.0]) else { continue };
+            let belt = self.belt.now.position(captured);
+            let most = Length::from_nm((gate(&run).as_nm() as f64 * UNTIL) as i64);
+            let is_free = |piece: &&Piece| {
+                belt > piece.lead && belt - piece.lead < most && !self.slid.contains_key(&piece.number)
+            };
+            let free = self.in_gate[lane.0].iter().filter(is_free).cloned().collect::<Vec<_>>();
+            if free.is_empty() {
+                continue;
+            }
+            let piece = &free[self.trouble.number(0.0, free.len() as f64) as usize];
+            if self.trouble.strikes("sliding part") {
+                let by = run.longest.as_mm() * self.trouble.number(-SLIDES, SLIDES);
+                self.shift(piece, &run, piece.lead + Length::from_mm(by), piece.length, belt);
+            } else if self.trouble.strikes("turned part") {
+                let length = piece.length.as_mm() * (1.0 + self.trouble.number(-TURNS, TURNS));
+                let length = Length::from_mm(length.clamp(2.0 * run.shortest.as_mm(), run.longest.as_mm()));
+                let lead = piece.lead + Length::from_nm((piece.length - length).as_nm() / 2);
+                self.shift(piece, &run, lead, length, belt);
+            }
+        }
+    }
+
+    fn shift(&mut self, piece: &Piece, run: &FreeRun, lead: Length, length: Length, belt: Length) {
+        let Some(shifted) = self.belt.shift(piece, lead, length, belt) else { return };
+        let by = shifted.lead - piece.lead;
+        self.slid.insert(piece.number, by.max(Length::default() - by));
+        let in_gate = self.in_gate[piece.lane.0].iter_mut().find(|other| other.number == piece.number);
+        in_gate.into_iter().for_each(|piece| *piece = shifted.clone());
+        // Where it lies now, frames have shown next to nothing: it comes anew, and is judged by the frames that follow.
+        if belt - shifted.lead <= visible(run) {
+            self.looks.remove(&piece.number);
+            self.too_long.remove(&piece.number);
+            self.changed.remove(&piece.number);
+        }
+    }
+
+    /// Takes note of what a frame shows of the pieces that it shows as one: its edges, where it shows them. Of a piece of which no more than
+    /// the window is in view, frames cannot show that it is there, nor that it is not.
+    pub(super) fn show(&mut self, pieces: &[Shown], run: &FreeRun, lead: Option<Length>, trail: Option<Length>) {
+        let visible = visible(run);
+        for Shown { number, .. } in pieces.iter().filter(|shown| shown.visible > visible) {
+            if self.looks.entry(*number).or_default().take(lead, trail) > visible {
+                self.changed.insert(*number);
+            }
+        }
+    }
+}
