@@ -34,6 +34,7 @@ mod jpeg;
 pub mod line;
 pub mod modbus;
 pub mod outputs;
+pub mod page;
 pub mod picture;
 pub mod presence;
 pub mod print;

@@ -15,7 +15,7 @@ mod run;
 mod score;
 mod sign;
 mod simulate;
-mod target;
+pub mod target;
 
 use std::process::ExitCode;
 

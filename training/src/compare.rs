@@ -6,8 +6,8 @@ use hgad::bench::{self, Plan};
 use hgad::bundle::Bundle;
 use hgad::calibrate::{Aim, Calibration, Request, calibrate};
 use hgad::dataset::{ProductData, TestImage, products};
-use hgad::evaluate::evaluate;
 use hgad::evaluate::figures::{Figure, Values, mean};
+use hgad::evaluate::{Evidence, evaluate};
 use hgad::{Error, Result};
 
 use crate::split::Split;
@@ -62,7 +62,8 @@ pub fn measure(folder: &Path, ground: &Ground) -> Result<Compared> {
     let tests = products(ground.test, Some(&classes))?;
     let tests = tests.iter().map(ProductData::test).collect::<Result<Vec<_>>>()?;
     let rows = classes.iter().zip(split.held.iter().zip(&tests));
-    let of_classes = rows.map(|(class, (held, test))| judge(&bundle, class, held, test, ground.frr));
+    let of_classes =
+        rows.map(|(class, (held, test))| Ok(judge(&bundle, class, held, test, ground.frr)?.1.figures(&FIGURES)));
     let of_classes = of_classes.collect::<Result<Vec<_>>>()?;
     let plan = Plan { frames: FRAMES, camera: CAMERA, shares: vec![(1, 1)] };
     let stages = bench::measure(&bundle, &bundle.golden.frames[0].image, &plan)?.stages;
@@ -70,14 +71,26 @@ pub fn measure(folder: &Path, ground: &Ground) -> Result<Compared> {
     Ok(Compared { mean: mean(&of_classes), classes, of_classes, bytes: bytes(folder)?, frame_ms: whole.p50_ms })
 }
 
-fn judge(bundle: &Bundle, class: &str, held: &[PathBuf], test: &[TestImage], frr: f64) -> Result<Values> {
+/// Calibrates the bundle for a class on the `held` normal images, and judges the `test` images at that threshold.
+///
+/// # Errors
+///
+/// As calibration and evaluation; there are no test images.
+pub fn judge(
+    bundle: &Bundle,
+    class: &str,
+    held: &[PathBuf],
+    test: &[TestImage],
+    frr: f64,
+) -> Result<(Calibration, Evidence)> {
     if test.is_empty() {
         return Err(Error::usage(format!("product {class} has no test images"))
             .advise("give a folder with NAME/test/good and NAME/test/KIND-OF-DEFECT (--test)"));
     }
     let aim = Aim { frr, confidence: None };
-    let calibration: Calibration = calibrate(bundle, &Request::new(class, held, aim))?.calibration;
-    Ok(evaluate(bundle, &calibration, test)?.figures(&FIGURES))
+    let calibration = calibrate(bundle, &Request::new(class, held, aim))?.calibration;
+    let evidence = evaluate(bundle, &calibration, test)?;
+    Ok((calibration, evidence))
 }
 
 /// The bytes of all files in `folder`.

@@ -17,6 +17,7 @@ pub mod features;
 pub mod fit;
 pub mod flow;
 pub mod import;
+pub mod latents;
 pub mod methods;
 pub mod onnx;
 pub mod pretrain;
@@ -24,6 +25,7 @@ mod progress;
 pub mod quantize;
 pub mod refit;
 pub mod render;
+pub mod report;
 pub mod split;
 
 #[cfg(test)]

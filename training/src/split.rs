@@ -76,3 +76,10 @@ impl Split {
         self.trained.iter().flat_map(some).collect()
     }
 }
+
+/// At most so many of a list, evenly taken from the whole of it.
+pub(crate) fn evenly<T>(list: Vec<T>, most: usize) -> Vec<T> {
+    let (all, count) = (list.len(), list.len().min(most));
+    let wanted = (0..count).map(|i| i * all / count).collect::<std::collections::BTreeSet<_>>();
+    list.into_iter().enumerate().filter(|(place, _)| wanted.contains(place)).map(|(_, item)| item).collect()
+}

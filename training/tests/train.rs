@@ -12,7 +12,10 @@ use hgad::inspect::Inspector;
 use hgad_train::backbone::{Backbone, Normalise, Taps};
 use hgad_train::export::{ExportRequest, NetworkLevel, export_bundle};
 use hgad_train::features::{Features, ImageFile};
-use hgad_train::fit::{Checkpoint, Device, Fitted, HiddenWidth, Outcome, Recipe, Task};
+use hgad_train::fit::{
+    About, Checkpoint, Device, Fitted, HiddenWidth, History, Likelihoods, Outcome, Recipe, Task, Watch, likelihoods,
+};
+use hgad_train::latents::Latents;
 use hgad_train::onnx::{GraphWriter, encode, float_value, ints};
 use image::{Rgb, RgbImage};
 
@@ -149,7 +152,7 @@ fn task_of<'t>(recipe: Recipe, features: &'t Features, checkpoint: PathBuf, resu
     let recipe = Recipe { seed: 5, epochs: 10, blocks: 3, hidden: HiddenWidth::Fixed(10), ..recipe };
     let labels = (0..2).flat_map(|class| std::iter::repeat_n(class, 12)).collect();
     let checkpoint_every = Duration::from_secs(3600);
-    Task { recipe, features, labels, classes: 2, checkpoint, checkpoint_every, resume }
+    Task { recipe, features, labels, classes: 2, checkpoint, checkpoint_every, resume, watch: None }
 }
 
 fn finished(outcome: Outcome) -> Fitted {
@@ -191,7 +194,8 @@ fn the_bundle_under_tract_computes_what_the_trainer_computes() {
         for (i, path) in trained.enumerate() {
             let latents = inspector.latents(&dataset::read_rgb(&path).unwrap()).unwrap();
             for (l, level) in fitted.levels.iter().enumerate() {
-                let (z, logdet) = level.latents::<Flex>(features.levels[l].image(i), &Default::default()).unwrap();
+                let Latents { z, logdet } =
+                    level.on::<Flex>(&Default::default()).latents(features.levels[l].image(i)).unwrap();
                 let (d, h, w) = latents.z[l].dim();
                 let by_position = latents.z[l].view().into_shape_with_order((d, h * w)).unwrap();
                 let z_error = largest_difference(by_position.t(), &z);
@@ -232,6 +236,89 @@ fn a_run_that_was_interrupted_ends_as_one_that_was_not() {
         assert_eq!(refused.kind().exit_code(), 2);
         assert!(refused.to_string().contains("another run"), "{refused}");
     }
+}
+
+/// Every file in a folder with its bytes.
+fn files(folder: &Path) -> std::collections::BTreeMap<String, Vec<u8>> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+    entries.map(|e| (e.file_name().into_string().unwrap(), std::fs::read(e.path()).unwrap())).collect()
+}
+
+#[test]
+fn a_run_that_was_killed_and_resumed_leaves_the_history_of_one_that_was_not() {
+    let line = Line::new();
+    let backbone = line.backbone();
+    let features = line.features(&backbone);
+    let held = images(PRODUCTS.iter().flat_map(|product| line.good(product, HoldOut::Held(4))));
+    let normals = Features::of(&backbone, &held, &line.path("cache"), &AtomicBool::new(false)).unwrap();
+    let labels = [0, 0, 0, 0, 1, 1, 1, 1];
+    let about = About {
+        classes: PRODUCTS.map(str::to_owned).to_vec(),
+        held_out: true,
+        backbone: line.path("small.onnx"),
+        backbone_sha256: backbone.digest,
+        normalise: backbone.normalise.to_string(),
+        taps: vec!["fine".into(), "coarse".into()],
+        size: SIZE,
+    };
+    let watch =
+        |name: &str| Watch { folder: line.path(name), about: about.clone(), normals: &normals, labels: &labels };
+    let (whole, pieces) = (watch("whole.history"), watch("pieces.history"));
+    let quiet = AtomicBool::new(false);
+    let run = |watch, name: &str, resume, stop: &AtomicBool| {
+        let task = task(&features, line.path(name), resume);
+        Device::Cpu.fit(&Task { watch: Some(watch), ..task }, stop).unwrap()
+    };
+    let fitted = finished(run(&whole, "whole", false, &quiet));
+    // Each run ends after one step. The checkpoint of the fourth comes back, as if a kill had come after the history of the sixth.
+    let raised = AtomicBool::new(true);
+    for step in 1..=6 {
+        run(&pieces, "pieces", step > 1, &raised);
+        if step == 4 {
+            std::fs::copy(line.path("pieces"), line.path("earlier")).unwrap();
+        }
+    }
+    std::fs::rename(line.path("earlier"), line.path("pieces")).unwrap();
+    finished(run(&pieces, "pieces", true, &quiet));
+    assert_eq!(files(&whole.folder), files(&pieces.folder));
+
+    let history = History::read(&whole.folder).unwrap().unwrap();
+    let steps = history.records.iter().map(|record| record.step).collect::<Vec<_>>();
+    assert_eq!(steps, (0..=10).map(|epoch| 3 * epoch).collect::<Vec<_>>());
+    let kept = history.kept().map(|record| record.step).collect::<Vec<_>>();
+    assert_eq!(kept, [0, 3, 6, 9, 15, 30]);
+    let last = history.records.last().unwrap();
+    assert_eq!(last.losses, fitted.losses);
+    assert_eq!(History::weights(&whole.folder, last).unwrap(), fitted.levels);
+    // The mean of the counted likelihoods is that of the definition, computed from the exported mixture.
+    for (l, level) in fitted.levels.iter().enumerate() {
+        let flow = level.on::<Flex>(&Default::default());
+        for class in 0..2 {
+            let of_class = (0..8).filter(|image| labels[*image] == class);
+            let values = of_class.flat_map(|image| {
+                let Latents { z, logdet } = flow.latents(normals.levels[l].image(image)).unwrap();
+                let (rows, d) = z.dim();
+                let grid = z.t().to_shape((d, rows, 1)).unwrap().to_owned();
+                let distances = hgad::inspect::mixture::distance(grid.view(), &level.centers, class);
+                let density = move |p: usize| {
+                    let latent = -0.5 * distances[[p, 0]].powi(2) - 0.5 * std::f32::consts::TAU.ln();
+                    f64::from(latent + logdet[p] / d as f32)
+                };
+                (0..rows).map(density).collect::<Vec<_>>()
+            });
+            let values = values.collect::<Vec<_>>();
+            let mean = values.iter().sum::<f64>() / values.len() as f64;
+            let counted = &last.likelihoods[l][class];
+            assert_eq!(counted.total() as usize, values.len());
+            assert!((counted.mean().unwrap() - mean).abs() < 0.025, "{:?} of {mean}", counted.mean());
+        }
+    }
+
+    // What a run of other settings left is not taken for one's own.
+    let mut other = task(&features, line.path("other"), false);
+    other.recipe.seed += 1;
+    finished(Device::Cpu.fit(&Task { watch: Some(&pieces), ..other }, &quiet).unwrap());
+    assert_ne!(History::read(&pieces.folder).unwrap().unwrap().run, history.run);
 }
 
 #[test]
@@ -449,10 +536,148 @@ fn methods_are_compared_on_the_same_parts() {
     assert!(errors.contains("of other products") && errors.contains("nut instead of nut, washer"), "{errors}");
 }
 
+/// A line whose stains are masked.
+fn masked() -> Line {
+    let line = Line::steady();
+    for product in PRODUCTS {
+        let folder = line.path("parts").join(product).join("ground_truth/stain");
+        std::fs::create_dir_all(&folder).unwrap();
+        let stain = |x, y| (12..22).contains(&x) && (10..20).contains(&y);
+        let mask = image::GrayImage::from_fn(40, 36, |x, y| image::Luma([if stain(x, y) { 255 } else { 0 }]));
+        (60..66).for_each(|i| mask.save(folder.join(format!("{i:03}_mask.png"))).unwrap());
+    }
+    line
+}
+
+/// What the program prints with these arguments, paths being below the line's folder.
+fn program(line: &Line, arguments: &[&str]) -> (ExitStatus, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hgad-train"));
+    command.args(arguments).current_dir(line.folder.path()).env("XDG_CACHE_HOME", line.path("cache"));
+    wait(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+}
+
+#[test]
+fn the_report_tells_what_other_ways_to_compute_it_tell() {
+    let line = masked();
+    for (name, more) in [("model", &[][..]), ("single", &["--prior", "single"])] {
+        let (status, _, errors) = wait(line.command_to(8, name).args(more).spawn().unwrap());
+        assert!(status.success(), "{errors}");
+    }
+    let (status, said, errors) =
+        program(&line, &["report", "single", "model", "--test", "parts", "--out", "page.html", "--cache", "cache"]);
+    assert!(status.success() && said.contains("page.html"), "{said}{errors}");
+    let page = std::fs::read_to_string(line.path("page.html")).unwrap();
+    assert!(!page.contains("Not shown"), "nothing is missing");
+    assert!(!page.contains("://") && page.matches("src=\"").count() == page.matches("src=\"data:image/").count());
+    let words = page.split("base64,").map(|part| part.split_once('"').map_or(part, |(_, after)| after));
+    assert!(words.into_iter().skip(1).all(|part| !part.contains("NaN")), "every number is one");
+
+    // The table of figures is that of compare.
+    let (_, table, errors) = program(&line, &["compare", "single", "model", "--images", "parts", "--test", "parts"]);
+    let rows = table.lines().filter(|row| row.starts_with("single ") || row.starts_with("model ")).collect::<Vec<_>>();
+    assert_eq!(rows.len(), 6, "{table}{errors}");
+    for (place, row) in rows.iter().enumerate() {
+        let words = row.split_whitespace().collect::<Vec<_>>();
+        let percent = |word: &str| format!("<td class=\"n\">{word}%");
+        let cell = |word: &str| format!("<td class=\"n\">{word}");
+        let cells = words[1..5].iter().map(|word| cell(word)).chain(words[5..7].iter().map(|word| percent(word)));
+        let head = if place < 2 { "mean".to_owned() } else { format!("<td>{}", PRODUCTS[place / 2 - 1]) };
+        let expected = format!("{head}<td>{}{}", words[0], cells.collect::<String>());
+        assert!(page.contains(&expected), "{expected} is not in the page");
+    }
+
+    // Distances between centers are those of the bundle.
+    let bundle = hgad::bundle::Bundle::open(&line.path("model")).unwrap();
+    let mu = &bundle.centers.levels[0].mu;
+    let apart = (&mu.row(0) - &mu.row(1)).mapv(|d| d * d).sum().sqrt();
+    assert!(page.contains(&format!("<td class=\"n\">{apart:.3}<td>washer")), "{apart}");
+
+    // How likely defects are at the end is that of the final weights at the masked positions.
+    let backbone = line.backbone();
+    let stained =
+        PRODUCTS.iter().flat_map(|p| dataset::images(&line.path("parts").join(p).join("test/stain")).unwrap());
+    let features = Features::of(&backbone, &images(stained), &line.path("cache"), &AtomicBool::new(false)).unwrap();
+    let labels = [[0; 6], [1; 6]].concat();
+    let history = History::read(&line.path("model.history")).unwrap().unwrap();
+    let last = history.records.last().unwrap();
+    let weights = History::weights(&line.path("model.history"), last).unwrap();
+    for (l, level) in weights.iter().enumerate() {
+        // Cell centers of the grid on a mask of 40 x 36 pixels.
+        let (h, w) = level.grid;
+        let in_stain = |position: usize| {
+            let (y, x) = (position / w, position % w);
+            (12..22).contains(&((2 * x + 1) * 40 / (2 * w))) && (10..20).contains(&((2 * y + 1) * 36 / (2 * h)))
+        };
+        let of_classes =
+            likelihoods(level, &history.recipe, &features.levels[l], &labels, 2, |_, p| in_stain(p)).unwrap();
+        let defects = of_classes.iter().fold(Likelihoods::default(), |all, class| all.with(class));
+        let normal = last.likelihoods[l].iter().fold(Likelihoods::default(), |all, class| all.with(class));
+        let expected = format!(
+            "<td class=\"n\">{:.3}<td class=\"n\">{:.3}<td class=\"n\">{:.3}",
+            normal.mean().unwrap(),
+            defects.mean().unwrap(),
+            normal.above(&defects).unwrap()
+        );
+        assert!(normal.above(&defects).unwrap() > 0.6, "stains are unlike: {expected}");
+        assert!(page.contains(&format!("<td>model<td>{}<td>8 epochs{expected}", level.tap)), "{expected}");
+    }
+    // Good parts are taken for the product whose main centers are nearest, over all positions.
+    let mut inspector = Inspector::new(&bundle).unwrap();
+    let centers = &bundle.centers.levels[0].mu;
+    let mut right = 0;
+    for (class, product) in PRODUCTS.iter().enumerate() {
+        for path in dataset::images(&line.path("parts").join(product).join("test/good")).unwrap() {
+            let z = &inspector.latents(&dataset::read_rgb(&path).unwrap()).unwrap().z[0];
+            let mut evidence = [0.0; 2];
+            for position in z.lanes(ndarray::Axis(0)) {
+                let logits = [0, 1].map(|y| {
+                    let apart = &position - &centers.row(y);
+                    -0.5 * f64::from(apart.dot(&apart))
+                });
+                let most = logits[0].max(logits[1]);
+                let total = most + logits.iter().map(|logit| (logit - most).exp()).sum::<f64>().ln();
+                (0..2).for_each(|y| evidence[y] += logits[y] - total);
+            }
+            right += usize::from(evidence[class] > evidence[1 - class]);
+        }
+    }
+    assert!(page.contains(&format!("<p>good: {right} of 12 right</p>")), "{right}");
+}
+
+#[test]
+fn a_report_says_what_is_missing_and_why() {
+    let line = Line::new();
+    let (status, _, errors) = method(&line, "padim", &[]);
+    assert!(status.success(), "{errors}");
+    let (status, _, errors) = wait(line.command(3).spawn().unwrap());
+    assert!(status.success(), "{errors}");
+    let report = |runs: &[&str]| {
+        let (status, _, errors) = program(&line, &[&["report"], runs, &["--out", "page.html"]].concat());
+        (status.code(), errors, std::fs::read_to_string(line.path("page.html")).unwrap_or_default())
+    };
+    let (code, errors, page) = report(&["padim", "model"]);
+    assert_eq!(code, Some(0), "{errors}");
+    assert!(page.contains("padim: there is no ") && page.contains("its method has no training"), "{page}");
+    assert!(page.contains("give them with --test DIR"));
+    // The run is trained again, and gets no further than its history.
+    std::fs::remove_dir_all(line.path("model")).unwrap();
+    let (code, errors, page) = report(&["model"]);
+    assert!(code == Some(0) && page.contains("its training is not over"), "{errors}");
+    assert!(page.contains("<title>L_g</title>"), "losses are shown all the same");
+    // A bundle of another method takes its place; the history stays, and is not that of the bundle.
+    std::fs::rename(line.path("padim"), line.path("model")).unwrap();
+    let (code, errors, page) = report(&["model"]);
+    assert!(code == Some(0) && page.contains("is of another run than the bundle"), "{errors}");
+    let (code, errors, _) = report(&["gone"]);
+    assert!(code == Some(2) && errors.contains("there is no bundle gone"), "{errors}");
+}
+
 #[test]
 fn an_option_of_another_method_is_refused() {
     let line = Line::new();
-    let cases: [(&str, &[&str], &str); 12] = [
+    let cases: [(&str, &[&str], &str); 14] = [
+        ("cflow", &["--prior", "single"], "--prior would change nothing with --method cflow"),
+        ("hgad", &["--prior", "single", "--centers", "3"], "would change nothing with --prior single"),
         ("cflow", &["--lambda2", "3"], "a hyperparameter of the mixture would change nothing with --method cflow"),
         ("fastflow", &["--positions-per-side", "3"], "leave it away, or give --method hgad or cflow"),
         ("fastflow", &["--remember", "3"], "--remember would change nothing with --method fastflow"),

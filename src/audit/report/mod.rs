@@ -1,6 +1,5 @@
 //! What a shift was like: gathered from the log in one pass, written as one page that needs nothing else.
 
-mod chart;
 mod gallery;
 mod page;
 

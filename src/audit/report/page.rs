@@ -4,12 +4,12 @@ use std::fmt::Write;
 
 use jiff::Timestamp;
 
-use super::chart::{self, Layer, Line};
 use super::gallery::Shown;
 use super::{BINS, Facts, Happened, Origin, REGIONS, Shift, quantile};
 use crate::audit::read::{self, Entry};
+use crate::page::chart::{self, Layer, Line};
+use crate::page::{escaped, head, section};
 
-const STYLE: &str = include_str!("page.css");
 const GOOD: &str = "#9fb8a8";
 const BAD: &str = "#c62828";
 const UNKNOWN: &str = "#e0a100";
@@ -18,12 +18,8 @@ pub(super) fn page(facts: &Facts, shift: &Shift, origin: &Origin, pictures: &[Sh
     let lines = facts.lines.keys().map(|line| escaped(line)).collect::<Vec<_>>().join(", ");
     let title = if lines.is_empty() { "Shift report".to_owned() } else { format!("Shift report: {lines}") };
     let when = format!("{} to {}", day_and_time(shift.from, shift), day_and_time(shift.to, shift));
-    let mut html = format!(
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}, {when}</title>\
-         <meta name=\"viewport\" content=\"width=device-width\"><style>{STYLE}</style></head><body>\
-         <header><h1>{title}</h1><p>{when} ({})</p></header>",
-        escaped(&zone_name(shift))
-    );
+    let below = format!("{when} ({})", escaped(&zone_name(shift)));
+    let mut html = head(&format!("{title}, {when}"), &title, &below);
     html.push_str(&accusation(pictures));
     html.push_str(&tiles(facts, shift));
     if facts.parts > 0 {
@@ -37,11 +33,6 @@ pub(super) fn page(facts: &Facts, shift: &Shift, origin: &Origin, pictures: &[Sh
     section(&mut html, "How fast", &speed(facts));
     section(&mut html, "Where this comes from", &provenance(facts, origin));
     html + "</body></html>\n"
-}
-
-fn section(html: &mut String, title: &str, content: &str) {
-    // Writing into a text does not fail, here and below.
-    let _ = write!(html, "<section><h2>{title}</h2>{content}</section>");
 }
 
 /// Above everything else: what the page shows of these parts is not what was scored.
@@ -113,7 +104,7 @@ fn trend(facts: &Facts, shift: &Shift) -> String {
         "{}<h3>Scores as shares of their thresholds</h3>{}<p class=\"note\">A section is {minutes:.1} minutes. The red line is \
          the threshold: a part above it is bad. Where the lines rise towards it, lamp, lens or product may drift.</p>",
         chart::bars("parts over time", &layers, &labels),
-        chart::lines("scores over time", &scores, 1.0, &labels)
+        chart::lines("scores over time", &scores, Some(1.0), &labels)
     )
 }
 
@@ -330,9 +321,4 @@ fn local(time: &str, shift: &Shift) -> String {
 /// With its day.
 fn local_day(time: &str, shift: &Shift) -> String {
     time.parse::<Timestamp>().map_or_else(|_| escaped(time), |at| day_and_time(at, shift))
-}
-
-/// Text as HTML shows it.
-pub(super) fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

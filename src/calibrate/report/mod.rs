@@ -1,21 +1,16 @@
 //! The report beside a calibration: one HTML page that needs nothing else.
 
-mod plot;
 pub mod what_if;
 
 use std::fmt::Write;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
-use image::codecs::jpeg::JpegEncoder;
-use image::{RgbImage, imageops};
-
 use super::comparison::Comparison;
-use super::defects::{Costs, Detection, roc};
+use super::defects::{Costs, Detection, Operating, roc};
 use super::threshold::INTERVAL;
 use super::what_if::WhatIf;
 use super::{Calibration, Portrait};
-use plot::Mark;
+use crate::page::plot::{self, Mark, Roc};
+use crate::page::{escaped, photograph};
 
 /// Pictures are no wider than this: image and overlay beside each other.
 const PICTURE_WIDTH: u32 = 520;
@@ -175,7 +170,7 @@ impl Report<'_> {
             100.0 * low,
             100.0 * high,
             100.0 * INTERVAL,
-            plot::roc(&curve, c.threshold)
+            plot::roc(&[characteristic(&curve, c.threshold)])
         );
         if let Some((costs, best)) = self.costs.and_then(|costs| Some((costs, costs.optimum(&curve, c.threshold)?))) {
             let _ = write!(
@@ -243,28 +238,20 @@ fn figures(page: &mut String, portraits: &[Portrait]) {
     for portrait in portraits {
         let _ = write!(
             page,
-            "<figure><img alt=\"\" src=\"data:image/jpeg;base64,{}\"><figcaption>{} &middot; score {:.3}</figcaption></figure>",
-            BASE64.encode(jpeg(&portrait.picture)),
+            "<figure><img alt=\"\" src=\"{}\"><figcaption>{} &middot; score {:.3}</figcaption></figure>",
+            photograph(&portrait.picture, PICTURE_WIDTH),
             escaped(&portrait.file),
             portrait.score
         );
     }
 }
 
-/// A picture as JPEG, not wider than it is shown. An encoder that writes to memory has nothing to fail on; if it did, the
-/// picture would be missing.
-fn jpeg(picture: &RgbImage) -> Vec<u8> {
-    let width = picture.width().min(PICTURE_WIDTH);
-    let height = (picture.height() * width / picture.width().max(1)).max(1);
-    let small = imageops::resize(picture, width, height, imageops::FilterType::Triangle);
-    let mut bytes = Vec::new();
-    match JpegEncoder::new_with_quality(&mut bytes, 85).encode_image(&small) {
-        Ok(()) => bytes,
-        Err(_) => Vec::new(),
+/// The curve of falling thresholds, with the point of one.
+fn characteristic(curve: &[Operating], threshold: f32) -> Roc<'static> {
+    let place = |at: &Operating| (at.false_rejects, at.detected);
+    Roc {
+        colour: "#2f6fb3",
+        points: curve.iter().map(place).collect(),
+        mark: curve.iter().find(|at| at.threshold <= threshold).map(place),
     }
-}
-
-/// Text as HTML shows it.
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

@@ -2,9 +2,10 @@
 
 use std::fmt::Write;
 
-use super::plot::{self, Mark};
-use super::{Calibration, escaped, figures, head};
+use super::{Calibration, figures, head};
 use crate::calibrate::what_if::WhatIf;
+use crate::page::escaped;
+use crate::page::plot::{self, Mark};
 
 /// A page that needs nothing else.
 pub fn page(calibration: &Calibration, what_if: &WhatIf) -> String {

@@ -8,6 +8,7 @@ mod pretrain;
 mod quantize;
 mod refit;
 mod render;
+mod report;
 mod train;
 
 use std::process::ExitCode;
@@ -37,6 +38,7 @@ enum Command {
     Backbone(backbone::BackboneCommand),
     Import(import::ImportArgs),
     Compare(compare::CompareArgs),
+    Report(report::ReportArgs),
     Refit(refit::RefitArgs),
     Quantize(quantize::QuantizeArgs),
     Render(render::RenderArgs),
@@ -52,6 +54,7 @@ pub fn main() -> ExitCode {
         Command::Data(command) => data::run(command).map(|()| ExitCode::SUCCESS),
         Command::Import(args) => import::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Compare(args) => compare::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Report(args) => report::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Refit(args) => refit::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Quantize(args) => quantize::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Render(args) => render::run(args).map(|()| ExitCode::SUCCESS),

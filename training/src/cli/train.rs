@@ -4,6 +4,7 @@ mod fitness;
 mod ready;
 pub(super) mod report;
 pub(super) mod task;
+mod watch;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -20,7 +21,7 @@ use signal_hook::flag;
 use crate::backbone::{Backbone, Normalise, Taps};
 use crate::export::{ExportRequest, export_bundle};
 use crate::features::{Features, default_folder};
-use crate::fit::{Checkpoint, Device, HiddenWidth, LossWeights, Prior, Recipe};
+use crate::fit::{Checkpoint, Device, HiddenWidth, History, LossWeights, Prior, Recipe, Watch};
 use crate::methods::{Hgad, Lesson, Memory, Method, OneGaussian, Outcome, Padim};
 
 use task::Dataset;
@@ -61,6 +62,8 @@ or configuration, 3 a device or file failed, 130 interrupted.";
 /// train/good (the MVTec AD layout). A classifier that was trained elsewhere (--backbone, any ONNX file) gives the
 /// features; they are computed once and cached. What is learned on top is, for every tap of the backbone, a normalizing
 /// flow and a mixture of normal appearances (HGAD, ECCV 2024), or what another --method makes of the same features.
+///
+/// How the training of flows goes is kept in BUNDLE.history, some tens of MB that may be deleted: hgad-train report shows it.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct TrainArgs {
@@ -153,6 +156,12 @@ enum MethodArg {
     Fastflow,
 }
 
+impl MethodArg {
+    fn trains_flows(self) -> bool {
+        matches!(self, MethodArg::Hgad | MethodArg::Cflow | MethodArg::Fastflow)
+    }
+}
+
 /// The hyperparameters of flows; where the defaults are not the paper's or its authors', the help says so.
 #[derive(Debug, Clone, PartialEq, clap::Args)]
 #[command(
@@ -180,6 +189,10 @@ struct RecipeArgs {
     #[arg(allow_negative_numbers = true)]
     #[arg(long, value_name = "WIDTH")]
     hidden: Option<HiddenWidth>,
+    /// What latents are to become: the mixture of the products' centers, all of which are learned; a Gaussian for each product, about a main
+    /// center that stays where it starts; or one Gaussian for all products, about 0.
+    #[arg(long, value_enum, default_value_t = PriorArg::InterClass)]
+    prior: PriorArg,
     /// Centers of each product's mixture, the main one among them.
     #[arg(allow_negative_numbers = true)]
     #[arg(long, value_name = "M", default_value_t = Recipe::default().centers, value_parser = several)]
@@ -198,7 +211,7 @@ struct RecipeArgs {
     #[arg(allow_negative_numbers = true)]
     #[arg(long, value_name = "X", default_value_t = LossWeights::default().information)]
     lambda2: f32,
-    /// Leave out these losses: entropy (L_e), intra (L_in), sigmoid (L_z).
+    /// Leave out these losses: mutual-information (L_mi), entropy (L_e), intra (L_in), sigmoid (L_z).
     #[arg(long, value_name = "LOSS,...", value_delimiter = ',')]
     without: Vec<LossName>,
     /// The largest learning rate (the authors': 2e-4).
@@ -213,9 +226,18 @@ struct RecipeArgs {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum LossName {
+    MutualInformation,
     Entropy,
     Intra,
     Sigmoid,
+}
+
+/// The slides' SGC, FMC and ICG.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum PriorArg {
+    Single,
+    FixedCenters,
+    InterClass,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -307,9 +329,14 @@ impl TrainArgs {
             ("--device", self.device != Device::Cpu, flows),
             ("--resume", self.resume, flows),
             ("--positions-per-side", given.positions_per_side != usual.positions_per_side, sampled),
+            ("--prior", given.prior != usual.prior, &[Hgad]),
             ("a hyperparameter of the mixture", given.of_mixture() != usual.of_mixture(), &[Hgad]),
             ("hyperparameters", *given != usual, flows),
         ];
+        if given.is_lost_on_single() {
+            return Err(Error::usage("a hyperparameter of the mixture would change nothing with --prior single")
+                .advise("leave it away, or give another --prior"));
+        }
         let name = |method: MethodArg| method.to_possible_value().map_or_else(String::new, |v| v.get_name().to_owned());
         match options.into_iter().find(|(_, given, of)| *given && !of.contains(&self.method)) {
             None => Ok(()),
@@ -339,6 +366,11 @@ impl RecipeArgs {
         (self.centers, [self.intra_init, self.lambda1, self.lambda2], &self.without)
     }
 
+    /// Whether something of a mixture is asked for that a single center does not have.
+    fn is_lost_on_single(&self) -> bool {
+        self.prior == PriorArg::Single && self.of_mixture() != RecipeArgs::default().of_mixture()
+    }
+
     /// `of_method` and what was changed of it.
     fn recipe(&self, of_method: Recipe, seed: u64) -> Result<Recipe> {
         let on = |name: LossName| if self.without.contains(&name) { 0.0 } else { 1.0 };
@@ -358,14 +390,19 @@ impl RecipeArgs {
             intra_init: self.intra_init,
             losses: LossWeights {
                 likelihood: self.lambda1,
-                information: self.lambda2,
+                information: self.lambda2 * on(LossName::MutualInformation),
                 entropy: on(LossName::Entropy),
                 intra: on(LossName::Intra),
                 sigmoid: on(LossName::Sigmoid),
             },
             ..of_flow
         };
-        let recipe = if of_flow.prior == Prior::Classes { of_mixture } else { of_flow };
+        let recipe = match (of_flow.prior, self.prior) {
+            (Prior::Classes, PriorArg::InterClass) => of_mixture,
+            (Prior::Classes, PriorArg::FixedCenters) => Recipe { prior: Prior::FixedCenters, ..of_mixture },
+            (Prior::Classes, PriorArg::Single) => of_flow.single(),
+            _ => of_flow,
+        };
         recipe.check()?;
         Ok(recipe)
     }
@@ -382,7 +419,21 @@ pub fn run(args: TrainArgs) -> Result<ExitCode> {
     ready::check_folders(&args.out, &cache)?;
     let features = Features::of(&backbone, &data.images, &cache, &stop)?;
 
-    let lesson = Lesson { features: &features, labels: &data.labels, classes: data.classes.len(), stop: &stop };
+    let watched = args.method.trains_flows().then(|| watch::normals(&data)).transpose()?;
+    let watched = watched.map(|(images, labels)| Ok((Features::of(&backbone, &images, &cache, &stop)?, labels)));
+    let watched = watched.transpose()?;
+    let watch = watched.as_ref().map(|(normals, labels)| {
+        let about = watch::about(&data, &backbone, &args.backbone)?;
+        Ok(Watch { folder: History::path_for(&args.out), about, normals, labels })
+    });
+    let watch = watch.transpose()?;
+    let lesson = Lesson {
+        features: &features,
+        labels: &data.labels,
+        classes: data.classes.len(),
+        watch: watch.as_ref(),
+        stop: &stop,
+    };
     let checkpoint = Checkpoint::path_for(&args.out)?;
     let learned = match method.learn(&lesson)? {
         Outcome::Learned(learned) => learned,
@@ -422,7 +473,7 @@ pub fn run(args: TrainArgs) -> Result<ExitCode> {
 }
 
 /// Raised by SIGINT and SIGTERM; a second signal ends the program at once.
-fn stop_flag() -> Result<Arc<AtomicBool>> {
+pub(super) fn stop_flag() -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         flag::register_conditional_shutdown(signal, INTERRUPTED.into(), stop.clone())

@@ -10,6 +10,9 @@ use hgad::Result;
 
 use super::run::{Outcome, Task, fit};
 
+/// What computes with flows that stand: this machine's processor, wherever they are trained.
+pub(crate) type Processor = Flex;
+
 /// Where training runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Device {

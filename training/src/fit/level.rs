@@ -94,7 +94,7 @@ impl<A: AutodiffBackend> LevelTrainer<A> {
         let one = vec![0; labels.len()];
         let labels = if self.recipe.prior == Prior::Standard { &one } else { labels };
         let labels = Labels::new(labels, rows / images.len(), classes, &self.device);
-        let losses = Losses::new(&tracked.mixture, Tensor::cat(z.into(), 1), logdet, &labels);
+        let losses = Losses::new(self.recipe.prior, &tracked.mixture, Tensor::cat(z.into(), 1), logdet, &labels);
         let mut gradients = losses.total(&schedule.losses(step)).backward();
         self.update(tracked, &mut gradients, schedule.learning_rate(step));
         self.note(step, read(losses)?)
@@ -163,9 +163,10 @@ impl<A: AutodiffBackend> LevelTrainer<A> {
         let mixture_from = self.optimizer.len() - MixtureParameters::<()>::NAMES.len();
         let updated =
             tracked.into_parts().into_iter().zip(&mut self.optimizer).enumerate().map(|(i, (value, adam))| {
-                let weight_decay = if i < mixture_from { self.recipe.weight_decay } else { 0.0 };
+                let of_mixture = i.checked_sub(mixture_from).map(|i| MixtureParameters::<()>::NAMES[i]);
+                let weight_decay = if of_mixture.is_none() { self.recipe.weight_decay } else { 0.0 };
                 let rates = Rates { learning_rate, betas: self.recipe.betas, weight_decay };
-                let fixed = i >= mixture_from && self.recipe.prior == Prior::Standard;
+                let fixed = of_mixture.is_some_and(|name| !self.recipe.prior.learns(name));
                 match value.grad_remove(gradients).filter(|_| !fixed) {
                     Some(gradient) => adam.update(value.inner(), gradient, &rates),
                     None => value.inner(),
@@ -186,6 +187,10 @@ impl<A: AutodiffBackend> LevelTrainer<A> {
         let mut weights = LevelWeights::new(self.frame.clone(), LevelParameters::from_parts(&self.shape, parts));
         if self.recipe.prior == Prior::Standard {
             weights.centers = one_gaussian(self.classes, self.shape.channels);
+        } else if !self.recipe.learns_offsets() {
+            // Centers that were drawn and never learned are no centers.
+            weights.centers.dmu = Array3::zeros((self.classes, 0, self.shape.channels));
+            weights.centers.psi_in = Array2::zeros((self.classes, 1));
         }
         Ok(weights)
     }

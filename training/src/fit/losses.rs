@@ -8,6 +8,7 @@ use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
+use super::recipe::Prior;
 use crate::flow::MixtureParameters;
 
 /// Which share of a label goes to all classes alike in the mutual-information loss.
@@ -77,7 +78,8 @@ impl<B: Backend> Labels<B> {
 /// The value of every loss, before its weight.
 #[derive(Debug, Clone)]
 pub struct Losses<T> {
-    /// `L_g = (-logsumexp_y(-|z - mu_y|^2 / 2 + c_y) - log|det J|) / D`
+    /// `L_g = (-logsumexp_y(-|z - mu_y|^2 / 2 + c_y) - log|det J|) / D`; with fixed centers `(|z - mu_y|^2 / 2 - log|det J|) / D`, `y` the
+    /// label
     pub likelihood: T,
     /// `L_mi = -sum_y t_y (logsoftmax_y(-|z - mu_y|^2 / 2 + SG[c_y]) - SG[c_y])`
     pub information: T,
@@ -102,6 +104,7 @@ impl<T> Losses<T> {
 impl<B: Backend> Losses<Tensor<B, 1>> {
     /// Computes all five for latents `z` `(N, D)` with log-determinants `logdet` `(N, 1)`.
     pub fn new(
+        prior: Prior,
         mixture: &MixtureParameters<Tensor<B, 2>>,
         z: Tensor<B, 2>,
         logdet: Tensor<B, 2>,
@@ -111,7 +114,11 @@ impl<B: Backend> Losses<Tensor<B, 1>> {
         let norms = z.clone().powi_scalar(2).sum_dim(1);
         let density = main_densities(mixture, z.clone(), norms.clone());
         let class_weights = log_softmax(mixture.psi.clone(), 1);
-        let likelihood = (-log_sum_exp(density.clone() + class_weights.clone()) - logdet.clone()) / d;
+        let latent = match prior {
+            Prior::FixedCenters => own_log_density(mixture, z.clone(), &labels.images),
+            Prior::Classes | Prior::Standard => log_sum_exp(density.clone() + class_weights.clone()),
+        };
+        let likelihood = (-latent - logdet.clone()) / d;
 
         let constant = class_weights.detach();
         let posterior = log_softmax(density.clone() + constant.clone(), 1) - constant;
@@ -152,6 +159,19 @@ fn main_densities<B: Backend>(
 ) -> Tensor<B, 2> {
     let center_norms = mixture.mu.clone().powi_scalar(2).sum_dim(1).transpose();
     z.matmul(mixture.mu.clone().transpose()) - (norms + center_norms) * 0.5
+}
+
+/// `-|z - mu_y|^2 / 2` `(N, 1)` of each image's own class.
+fn own_log_density<B: Backend>(
+    mixture: &MixtureParameters<Tensor<B, 2>>,
+    z: Tensor<B, 2>,
+    labels: &Tensor<B, 1, Int>,
+) -> Tensor<B, 2> {
+    let [n, d] = z.dims();
+    let [images] = labels.dims();
+    let centers = mixture.mu.clone().detach().select(0, labels.clone()).reshape([images, 1, d]);
+    let apart = z.reshape([images, n / images, d]) - centers;
+    apart.powi_scalar(2).sum_dim(2).reshape([n, 1]) * -0.5
 }
 
 /// `logsumexp_i(-|z - (SG[mu_y] + dmu_i^y)|^2 / 2 + c_i^y)` `(N, 1)` under each image's own class.

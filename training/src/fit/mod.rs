@@ -7,14 +7,17 @@ mod adam;
 mod checkpoint;
 mod device;
 mod draw;
+mod history;
 mod level;
 mod losses;
 mod recipe;
 mod run;
 mod schedule;
+mod snapshot;
 
 pub use checkpoint::Checkpoint;
 pub use device::Device;
+pub use history::{About, History, Likelihoods, Record, Watch, likelihoods};
 pub use losses::{LossWeights, Losses};
 pub use recipe::{HiddenWidth, Prior, Recipe};
 pub use run::{Fitted, Outcome, Task, fit};

@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::losses::LossWeights;
 use crate::flow::FlowShape;
+#[cfg(doc)]
+use crate::flow::MixtureParameters;
 
 /// Everything that, besides the features, decides what a training run computes.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -52,11 +54,23 @@ pub enum Prior {
     /// The learned mixture of every class.
     #[default]
     Classes,
+    /// One Gaussian for each class, about the center where it starts: [`Losses::likelihood`](super::Losses::likelihood) is that of the
+    /// image's own class. Other centers of the class may be learned beside it.
+    FixedCenters,
     /// One standard Gaussian for all classes, which is not learned: likelihood is the only loss.
     Standard,
 }
 
 impl Prior {
+    /// Whether the mixture's parameter of this name ([`MixtureParameters::NAMES`]) is learned.
+    pub(super) fn learns(self, parameter: &str) -> bool {
+        match self {
+            Prior::Classes => true,
+            Prior::FixedCenters => matches!(parameter, "dmu" | "psi_in"),
+            Prior::Standard => false,
+        }
+    }
+
     fn is_of_classes(&self) -> bool {
         *self == Prior::Classes
     }
@@ -89,10 +103,15 @@ impl Default for Recipe {
 }
 
 impl Recipe {
+    /// The same flow with one standard Gaussian for all classes, by likelihood alone (the slides' SGC).
+    pub fn single(self) -> Self {
+        let losses = LossWeights { likelihood: 1.0, information: 0.0, entropy: 0.0, intra: 0.0, sigmoid: 0.0 };
+        Recipe { centers: 2, losses, prior: Prior::Standard, ..self }
+    }
+
     /// A flow that was made for one product, with one standard Gaussian; its authors' sizes, but for the hidden width `hidden`.
     fn of_one_gaussian(hidden: HiddenWidth) -> Self {
-        let losses = LossWeights { likelihood: 1.0, information: 0.0, entropy: 0.0, intra: 0.0, sigmoid: 0.0 };
-        Recipe { blocks: 8, hidden, centers: 2, losses, prior: Prior::Standard, ..Recipe::default() }
+        Recipe { blocks: 8, hidden, ..Recipe::default() }.single()
     }
 
     /// CFLOW (Gudovskiy et al., WACV 2022): coupling blocks that are told the position, by a code of 128 channels.
@@ -145,6 +164,16 @@ impl Recipe {
                 .advise("give lambda1 or lambda2 a weight above 0, or leave the entropy loss in"));
         }
         Ok(())
+    }
+
+    /// Whether centers beside the main ones are learned.
+    pub(super) fn learns_offsets(&self) -> bool {
+        self.losses.intra != 0.0 || self.losses.sigmoid != 0.0
+    }
+
+    /// Whether the likelihood that is learned is that of an image's own class, and not of all classes together.
+    pub fn knows_labels(&self) -> bool {
+        self.prior != Prior::Classes || self.learns_offsets()
     }
 
     /// The flow's sizes on a level of `channels` channels.

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::checkpoint::Checkpoint;
 use super::draw::Batches;
+use super::history::{Recorder, Watch};
 use super::level::LevelTrainer;
 use super::losses::Losses;
 use super::recipe::Recipe;
@@ -36,6 +37,8 @@ pub struct Task<'t> {
     pub checkpoint_every: Duration,
     /// Whether to go on from the checkpoint.
     pub resume: bool,
+    /// What is kept of how it goes, if anything is.
+    pub watch: Option<&'t Watch<'t>>,
 }
 
 /// How a run ended.
@@ -57,6 +60,8 @@ pub struct Fitted {
     pub levels: Vec<LevelWeights>,
     /// Running means of every level's losses, in the order of [`Losses::NAMES`].
     pub losses: Vec<[f32; 5]>,
+    /// The digest of all that decided this.
+    pub run: Digest,
     /// Steps taken, by this run and those that it resumed.
     pub steps: usize,
 }
@@ -113,6 +118,15 @@ pub fn fit<A: AutodiffBackend>(task: &Task, device: &A::Device, stop: &AtomicBoo
         None => 0,
     };
 
+    let recorder = task.watch.map(|watch| Recorder::start(watch, &task.recipe, run, batches.steps_per_epoch(), first));
+    let mut recorder = recorder.transpose()?;
+    let mut record = |step: usize, trainers: &[LevelTrainer<A>]| match &mut recorder {
+        Some(recorder) => recorder.after(step, || losses_of(trainers), || weights_of(trainers)),
+        None => Ok(()),
+    };
+    if first == 0 {
+        record(0, &trainers)?;
+    }
     let mut progress = Progress::start("training", "steps", first, schedule.steps);
     let mut saved = Instant::now();
     for step in first..schedule.steps {
@@ -123,6 +137,7 @@ pub fn fit<A: AutodiffBackend>(task: &Task, device: &A::Device, stop: &AtomicBoo
             .zip(levels)
             .try_for_each(|(trainer, features)| trainer.step(step, &schedule, features, &images, &labels))?;
         progress.at(step + 1, || summary(&trainers, &task.recipe));
+        record(step + 1, &trainers)?;
         let stopped = stop.load(Ordering::Relaxed) && step + 1 < schedule.steps;
         if stopped || saved.elapsed() >= task.checkpoint_every {
             snapshot(&trainers, run, step + 1)?.write(&task.checkpoint)?;
@@ -137,8 +152,9 @@ pub fn fit<A: AutodiffBackend>(task: &Task, device: &A::Device, stop: &AtomicBoo
     // Should the export fail, the training need not be repeated.
     snapshot(&trainers, run, schedule.steps)?.write(&task.checkpoint)?;
     Ok(Outcome::Finished(Fitted {
-        levels: trainers.iter().map(LevelTrainer::weights).collect::<Result<_>>()?,
-        losses: trainers.iter().map(LevelTrainer::losses).collect(),
+        levels: weights_of(&trainers)?,
+        losses: losses_of(&trainers),
+        run,
         steps: schedule.steps,
     }))
 }
@@ -172,6 +188,14 @@ fn restore<A: AutodiffBackend>(trainers: &mut [LevelTrainer<A>], checkpoint: Che
 
 fn snapshot<A: AutodiffBackend>(trainers: &[LevelTrainer<A>], run: Digest, step: usize) -> Result<Checkpoint> {
     Ok(Checkpoint { run, step, levels: trainers.iter().map(LevelTrainer::state).collect::<Result<_>>()? })
+}
+
+fn weights_of<A: AutodiffBackend>(trainers: &[LevelTrainer<A>]) -> Result<Vec<LevelWeights>> {
+    trainers.iter().map(LevelTrainer::weights).collect()
+}
+
+fn losses_of<A: AutodiffBackend>(trainers: &[LevelTrainer<A>]) -> Vec<[f32; 5]> {
+    trainers.iter().map(LevelTrainer::losses).collect()
 }
 
 /// The means over the levels of those losses that count.

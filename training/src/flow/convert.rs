@@ -1,5 +1,6 @@
 //! Between what is trained and what is handed on: [`LevelWeights`] from parameters and back.
 
+use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use hgad::Result;
 use hgad::bundle::LevelCenters;
@@ -8,6 +9,7 @@ use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate, s};
 use super::forward::{FixedParts, GridPositions, array2, forward, gain_of, scale_of, tensor2};
 use super::parameters::{BlockParameters, LevelParameters, MixtureParameters};
 use super::weights::{BlockWeights, LevelWeights};
+use crate::latents::Latents;
 
 /// What a level's weights are made of besides the learned parameters.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,21 +43,8 @@ impl LevelWeights {
         }
     }
 
-    /// The latents of one image by the trainer's own forward pass: z `(h * w, D)` and `log|det J|` `(h * w)`.
-    /// `features` are the tap's raw values `(h * w, D)`, not yet standardised.
-    ///
-    /// # Errors
-    ///
-    /// The device failed.
-    pub fn latents<B: Backend>(
-        &self,
-        features: ArrayView2<f32>,
-        device: &B::Device,
-    ) -> Result<(Array2<f32>, Array1<f32>)> {
-        let standardised = (&features - &self.mean) / &self.std;
-        let d1 = self.mean.len().div_ceil(2);
-        let half = |range: std::ops::Range<usize>| tensor2(&standardised.slice(s![.., range]).to_owned(), device);
-        let positions = GridPositions::new(&(0..features.nrows()).collect::<Vec<_>>(), self.grid.1, device);
+    /// The flow on a device.
+    pub fn on<B: Backend>(&self, device: &B::Device) -> Flow<B> {
         let code = self.code();
         let mixes = self.blocks.iter().map(|block| block.mix.clone()).collect::<Vec<_>>();
         let fixed = FixedParts::<B>::new(self.clamp, self.grid, code, &mixes, device);
@@ -64,9 +53,36 @@ impl LevelWeights {
             .iter()
             .map(|block| block_parameters(block, code).map(|array| tensor2::<B>(&array, device)))
             .collect::<Vec<_>>();
-        let ([z1, z2], logdet) = forward(&blocks, &fixed, [half(0..d1), half(d1..self.mean.len())], &positions);
-        let z = concatenate![Axis(1), array2(z1)?, array2(z2)?];
-        Ok((z, array2(logdet)?.column(0).to_owned()))
+        let (mean, std) = (self.mean.clone(), self.std.clone());
+        Flow { mean, std, width: self.grid.1, blocks, fixed, device: device.clone() }
+    }
+}
+
+/// A level's flow on a device, ready for features.
+pub struct Flow<B: Backend> {
+    mean: Array1<f32>,
+    std: Array1<f32>,
+    width: usize,
+    blocks: Vec<BlockParameters<Tensor<B, 2>>>,
+    fixed: FixedParts<B>,
+    device: B::Device,
+}
+
+impl<B: Backend> Flow<B> {
+    /// The latents of one image by the trainer's own forward pass: z `(h * w, D)` and `log|det J|` `(h * w)`.
+    /// `features` are the tap's raw values `(h * w, D)`, not yet standardised.
+    ///
+    /// # Errors
+    ///
+    /// The device failed.
+    pub fn latents(&self, features: ArrayView2<f32>) -> Result<Latents> {
+        let standardised = (&features - &self.mean) / &self.std;
+        let d1 = self.mean.len().div_ceil(2);
+        let half = |range: std::ops::Range<usize>| tensor2(&standardised.slice(s![.., range]).to_owned(), &self.device);
+        let positions = GridPositions::new(&(0..features.nrows()).collect::<Vec<_>>(), self.width, &self.device);
+        let halves = [half(0..d1), half(d1..self.mean.len())];
+        let ([z1, z2], logdet) = forward(&self.blocks, &self.fixed, halves, &positions);
+        Ok(Latents { z: concatenate![Axis(1), array2(z1)?, array2(z2)?], logdet: array2(logdet)?.column(0).to_owned() })
     }
 }
 

@@ -10,7 +10,7 @@ mod weights;
 #[cfg(test)]
 mod tests;
 
-pub use convert::LevelFrame;
+pub use convert::{Flow, LevelFrame};
 pub use forward::{DAMPING, FixedParts, GridPositions, Halves, array2, forward, tensor2};
 pub use initial::{FlowShape, gaussian, initial_blocks, orthogonal_matrices};
 pub use parameters::{BlockParameters, LevelParameters, MixtureParameters};

@@ -64,11 +64,11 @@ fn the_log_determinant_is_that_of_the_numerical_jacobian() {
         let z = |channel, shift: f32| {
             // The statistics are divided out: what is differentiated is z after the standardised features.
             let features = features(&level, channel, shift * level.std[channel]);
-            level.latents::<Flex>(features.view(), &device).unwrap()
+            level.on::<Flex>(&device).latents(features.view()).unwrap()
         };
-        let (_, logdet) = z(0, 0.0);
+        let logdet = z(0, 0.0).logdet;
         let slopes = (0..channels)
-            .map(|channel| (z(channel, STEP).0 - z(channel, -STEP).0).mapv(f64::from) / f64::from(2.0 * STEP))
+            .map(|channel| (z(channel, STEP).z - z(channel, -STEP).z).mapv(f64::from) / f64::from(2.0 * STEP))
             .collect::<Vec<_>>();
         for p in 0..12 {
             let jacobian = Array2::from_shape_fn((channels, channels), |(i, j)| slopes[j][[p, i]]);
@@ -88,14 +88,14 @@ fn the_log_determinant_of_a_convolutional_flow_is_that_of_its_whole_grid() {
         let z = |place: usize, shift: f32| {
             let mut features = features(&level, 0, 0.0);
             features[[place / channels, place % channels]] += shift * level.std[place % channels];
-            level.latents::<Flex>(features.view(), &device).unwrap()
+            level.on::<Flex>(&device).latents(features.view()).unwrap()
         };
         let slope = |place| {
-            ((z(place, STEP).0 - z(place, -STEP).0).mapv(f64::from) / f64::from(2.0 * STEP)).into_raw_vec_and_offset().0
+            ((z(place, STEP).z - z(place, -STEP).z).mapv(f64::from) / f64::from(2.0 * STEP)).into_raw_vec_and_offset().0
         };
         let slopes = (0..n).map(slope).collect::<Vec<_>>();
         let numerical = log_abs_determinant(Array2::from_shape_fn((n, n), |(i, j)| slopes[j][i]));
-        let logdet = z(0, 0.0).1.iter().map(|value| f64::from(*value)).sum::<f64>();
+        let logdet = z(0, 0.0).logdet.iter().map(|value| f64::from(*value)).sum::<f64>();
         assert!((logdet - numerical).abs() < 5e-2, "{channels} channels: {logdet} against {numerical}");
     }
 }
@@ -104,11 +104,11 @@ fn the_log_determinant_of_a_convolutional_flow_is_that_of_its_whole_grid() {
 fn a_position_is_seen_by_its_neighbours_alone() {
     let (mut level, device) = (convolutional(4), Default::default());
     level.blocks.truncate(2);
-    let before = level.latents::<Flex>(features(&level, 0, 0.0).view(), &device).unwrap().0;
+    let before = level.on::<Flex>(&device).latents(features(&level, 0, 0.0).view()).unwrap().z;
     let mut moved = features(&level, 0, 0.0);
     // The corner of a grid of 3 rows and 4 columns: two layers of 3x3 reach two positions far.
     moved[[0, 0]] += level.std[0];
-    let after = level.latents::<Flex>(moved.view(), &device).unwrap().0;
+    let after = level.on::<Flex>(&device).latents(moved.view()).unwrap().z;
     let differs = |p: usize| before.row(p).iter().zip(after.row(p)).any(|(a, b)| (a - b).abs() > 1e-5);
     let reached = (0..12).filter(|&p| differs(p)).collect::<Vec<_>>();
     assert_eq!(reached, [0, 1, 2, 4, 5, 6, 8, 9, 10]);
@@ -118,7 +118,7 @@ fn a_position_is_seen_by_its_neighbours_alone() {
 fn the_position_decides_what_the_flow_does() {
     let level = level(6);
     let same = Array2::from_elem((12, 6), 0.3);
-    let (z, _) = level.latents::<Flex>(same.view(), &Default::default()).unwrap();
+    let z = level.on::<Flex>(&Default::default()).latents(same.view()).unwrap().z;
     for (p, q) in (0..12).flat_map(|p| (0..p).map(move |q| (p, q))) {
         assert_ne!(z.index_axis(Axis(0), p), z.index_axis(Axis(0), q), "positions {p} and {q}");
     }

@@ -41,6 +41,7 @@ impl Method for Hgad {
             checkpoint: self.checkpoint.clone(),
             checkpoint_every: self.checkpoint_every,
             resume: self.resume,
+            watch: lesson.watch,
         };
         match self.device.fit(&task, lesson.stop)? {
             fit::Outcome::Interrupted { step, steps } => Ok(Outcome::Interrupted { step, steps }),
@@ -50,7 +51,7 @@ impl Method for Hgad {
 }
 
 impl Hgad {
-    fn learned(&self, Fitted { levels, losses, steps }: Fitted) -> Result<Learned> {
+    fn learned(&self, Fitted { levels, losses, run, steps }: Fitted) -> Result<Learned> {
         let recipe = toml::Table::try_from(self.recipe)
             .map_err(|error| Error::usage("a hyperparameter cannot be written into the manifest").because(error))?;
         let of_level = |losses: &[f32; 5]| {
@@ -60,6 +61,7 @@ impl Hgad {
         let told = levels.iter().zip(&losses).map(|(level, losses)| (level.tap.clone(), of_level(losses).into()));
         let told = toml::Table::from_iter([
             ("method".to_owned(), "hgad".into()),
+            ("run".to_owned(), run.to_string().into()),
             ("steps".to_owned(), toml::Value::from(steps as i64)),
             ("recipe".to_owned(), recipe.into()),
             ("losses".to_owned(), toml::Table::from_iter(told).into()),

@@ -16,6 +16,7 @@ use ::hgad::{Error, Result};
 
 use crate::export::{Join, NetworkLevel};
 use crate::features::Features;
+use crate::fit::Watch;
 
 pub use flows::OneGaussian;
 pub use hgad::Hgad;
@@ -30,6 +31,8 @@ pub struct Lesson<'l> {
     pub labels: &'l [usize],
     /// The number of classes.
     pub classes: usize,
+    /// What is kept of how training goes, if anything is.
+    pub watch: Option<&'l Watch<'l>>,
     /// Raised when the user wants to stop.
     pub stop: &'l AtomicBool,
 }

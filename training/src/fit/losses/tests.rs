@@ -16,6 +16,7 @@ const LABELS: [usize; 2] = [1, 0];
 /// Everything that the losses depend on, flat.
 #[derive(Clone)]
 struct Numbers {
+    prior: Prior,
     mu: Vec<f32>,
     dmu: Vec<f32>,
     psi: Vec<f32>,
@@ -39,6 +40,7 @@ impl Numbers {
         let wave = |n: usize, step: f32| (0..n).map(|i| (step * (i + 1) as f32).sin()).collect::<Vec<_>>();
         let rows = BATCH.0 * BATCH.1;
         Numbers {
+            prior: Prior::Classes,
             mu: wave(CLASSES * D, 1.3),
             dmu: wave(CLASSES * (M - 1) * D, 2.1),
             psi: wave(CLASSES, 0.7),
@@ -73,7 +75,7 @@ impl Numbers {
         };
         let z = tensor(&self.z, D);
         let labels = Labels::new(&LABELS, BATCH.1, CLASSES, &device);
-        let losses = Losses::new(&mixture, z.clone(), tensor(&self.logdet, 1), &labels);
+        let losses = Losses::new(self.prior, &mixture, z.clone(), tensor(&self.logdet, 1), &labels);
         (losses, [mixture.mu, mixture.dmu, mixture.psi, mixture.psi_in, z])
     }
 
@@ -108,6 +110,7 @@ fn close(actual: f32, expected: f64, what: &str) {
 fn on_coinciding_centers_the_losses_are_what_one_finds_by_hand() {
     let rows = BATCH.0 * BATCH.1;
     let zeros = Numbers {
+        prior: Prior::Classes,
         mu: vec![0.0; CLASSES * D],
         dmu: vec![0.0; CLASSES * (M - 1) * D],
         psi: vec![0.0; CLASSES],
@@ -166,6 +169,20 @@ fn the_losses_are_their_definitions() {
     for ((actual, sum), name) in numbers.values().into_iter().zip(sums).zip(Losses::<f32>::NAMES) {
         close(actual, sum / rows, name);
     }
+}
+
+#[test]
+fn with_fixed_centers_the_likelihood_is_that_of_the_own_class() {
+    let numbers = Numbers { prior: Prior::FixedCenters, ..Numbers::some() };
+    let of_row = |row: usize| {
+        let center = LABELS[row / BATCH.1] * D;
+        let apart = (0..D).map(|d| f64::from(numbers.z[row * D + d] - numbers.mu[center + d]).powi(2)).sum::<f64>();
+        (apart / 2.0 - f64::from(numbers.logdet[row])) / D as f64
+    };
+    let rows = BATCH.0 * BATCH.1;
+    close(numbers.values()[0], (0..rows).map(of_row).sum::<f64>() / rows as f64, "L_g");
+    assert!(numbers.gradient(0, Parameter::Mu).is_empty() && numbers.gradient(0, Parameter::Psi).is_empty());
+    assert!(numbers.gradient(0, Parameter::Z).iter().all(|slope| *slope != 0.0));
 }
 
 #[test]

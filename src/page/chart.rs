@@ -2,48 +2,56 @@
 
 use std::fmt::Write;
 
-use super::page::escaped;
+use super::escaped;
 
 const WIDTH: f64 = 960.0;
 const LEFT: f64 = 46.0;
 const BOTTOM: f64 = 26.0;
 
 /// Layers that are stacked, the lowest first: name, colour, values.
-pub(super) struct Layer<'n> {
-    pub(super) name: &'n str,
-    pub(super) colour: &'n str,
-    pub(super) values: Vec<f64>,
+pub struct Layer<'n> {
+    /// What the legend calls it.
+    pub name: &'n str,
+    /// Its colour.
+    pub colour: &'n str,
+    /// Its values, none below 0.
+    pub values: Vec<f64>,
 }
 
 /// A line: name, colour, dashes (none: solid), values.
-pub(super) struct Line<'n> {
-    pub(super) name: &'n str,
-    pub(super) colour: &'n str,
-    pub(super) dashes: &'n str,
-    pub(super) values: Vec<Option<f64>>,
+pub struct Line<'n> {
+    /// What the legend calls it.
+    pub name: &'n str,
+    /// Its colour.
+    pub colour: &'n str,
+    /// Lengths of dashes and gaps; empty: it is solid.
+    pub dashes: &'n str,
+    /// Its values, evenly along the axis.
+    pub values: Vec<Option<f64>>,
 }
 
 struct Canvas {
     svg: String,
     height: f64,
     top: f64,
+    least: f64,
     most: f64,
 }
 
 impl Canvas {
     /// `labels`: a share of the width, and what stands there.
-    fn new(title: &str, height: f64, most: f64, labels: &[(f64, String)]) -> Self {
-        let most = nice(most);
+    fn new(title: &str, height: f64, (least, most): (f64, f64), labels: &[(f64, String)]) -> Self {
+        let (least, most) = range(least, most);
         let mut svg = String::new();
         // Writing into a text does not fail, here and below.
         let _ = write!(svg, "<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\"><title>{}</title>", escaped(title));
-        let canvas = Canvas { svg, height, top: 10.0, most };
+        let canvas = Canvas { svg, height, top: 10.0, least, most };
         canvas.axes(labels)
     }
 
     fn axes(mut self, labels: &[(f64, String)]) -> Self {
         for step in 0..=4 {
-            let value = self.most * f64::from(step) / 4.0;
+            let value = self.least + (self.most - self.least) * f64::from(step) / 4.0;
             let y = self.y(value);
             let _ = write!(
                 self.svg,
@@ -68,7 +76,8 @@ impl Canvas {
 
     fn y(&self, value: f64) -> f64 {
         let room = self.height - BOTTOM - self.top;
-        self.top + room * (1.0 - (value / self.most).clamp(0.0, 1.0))
+        let share = (value - self.least) / (self.most - self.least);
+        self.top + room * (1.0 - share.clamp(0.0, 1.0))
     }
 
     fn end(self) -> String {
@@ -77,11 +86,11 @@ impl Canvas {
 }
 
 /// Bars over time.
-pub(super) fn bars(title: &str, layers: &[Layer], labels: &[(f64, String)]) -> String {
+pub fn bars(title: &str, layers: &[Layer], labels: &[(f64, String)]) -> String {
     let count = layers.first().map_or(0, |layer| layer.values.len());
     let total = |bin: usize| layers.iter().map(|layer| layer.values[bin]).sum::<f64>();
     let most = (0..count).map(total).fold(0.0, f64::max);
-    let mut canvas = Canvas::new(title, 220.0, most, labels);
+    let mut canvas = Canvas::new(title, 220.0, (0.0, most), labels);
     for bin in 0..count {
         let (x, width) = (canvas.x(bin as f64 / count as f64), (WIDTH - LEFT) / count as f64 - 1.5);
         let mut below = 0.0;
@@ -101,13 +110,16 @@ pub(super) fn bars(title: &str, layers: &[Layer], labels: &[(f64, String)]) -> S
     canvas.end() + &legend(layers.iter().map(|layer| (layer.name, layer.colour, "")))
 }
 
-/// Lines over time, and a level that they are held against.
-pub(super) fn lines(title: &str, lines: &[Line], level: f64, labels: &[(f64, String)]) -> String {
+/// Lines over time, and a level that they are held against. The axis begins at 0, or below where a value is.
+pub fn lines(title: &str, lines: &[Line], level: Option<f64>, labels: &[(f64, String)]) -> String {
     let values = lines.iter().flat_map(|line| line.values.iter().flatten());
-    let most = values.copied().filter(|value| value.is_finite()).fold(level * 1.2, f64::max);
-    let mut canvas = Canvas::new(title, 200.0, most, labels);
-    let y = canvas.y(level);
-    let _ = write!(canvas.svg, "<line x1=\"{LEFT}\" x2=\"{WIDTH}\" y1=\"{y:.1}\" y2=\"{y:.1}\" class=\"level\"/>");
+    let values = values.copied().filter(|value| value.is_finite());
+    let wanted = level.map_or(f64::NEG_INFINITY, |level| level * 1.2);
+    let (least, most) = values.fold((0f64, wanted), |(least, most), value| (least.min(value), most.max(value)));
+    let mut canvas = Canvas::new(title, 200.0, (least, most), labels);
+    if let Some(y) = level.map(|level| canvas.y(level)) {
+        let _ = write!(canvas.svg, "<line x1=\"{LEFT}\" x2=\"{WIDTH}\" y1=\"{y:.1}\" y2=\"{y:.1}\" class=\"level\"/>");
+    }
     for line in lines {
         let mut path = String::new();
         let mut draws = false;
@@ -134,7 +146,7 @@ pub(super) fn lines(title: &str, lines: &[Line], level: f64, labels: &[(f64, Str
 }
 
 /// Pareto: the most frequent first, each with its share and the share of all up to it.
-pub(super) fn pareto(counts: &[(String, u64)]) -> String {
+pub fn pareto(counts: &[(String, u64)]) -> String {
     let total = counts.iter().map(|(_, count)| count).sum::<u64>().max(1) as f64;
     let most = counts.first().map_or(1, |(_, count)| *count).max(1) as f64;
     let mut rows = String::from("<table class=\"pareto\"><tr><th>reason<th><th>parts<th>share<th>up to here</tr>");
@@ -161,6 +173,22 @@ fn legend<'n>(entries: impl Iterator<Item = (&'n str, &'n str, &'n str)>) -> Str
     format!("<p class=\"legend\">{}</p>", entries.collect::<String>())
 }
 
+/// Ends of an axis whose quarters read well.
+fn range(least: f64, most: f64) -> (f64, f64) {
+    if least >= 0.0 || !least.is_finite() {
+        return (0.0, nice(most));
+    }
+    let most = most.max(least);
+    let mut span = nice(most - least);
+    loop {
+        let first = (least / span * 4.0).floor() * span / 4.0;
+        if first + span >= most {
+            return (first, first + span);
+        }
+        span = nice(span * 1.01);
+    }
+}
+
 /// The next number that reads well on an axis: its quarters do too.
 fn nice(most: f64) -> f64 {
     if most <= 0.0 || !most.is_finite() {
@@ -183,6 +211,9 @@ mod tests {
     #[test]
     fn axes_end_at_round_numbers() {
         assert_eq!([0.0, 1.0, 7.0, 11.0, 130.0, 0.013].map(nice), [4.0, 1.0, 8.0, 12.0, 160.0, 0.016]);
+        assert_eq!(range(0.5, 7.0), (0.0, 8.0));
+        assert_eq!(range(-1.1, 0.7), (-2.0, 2.0));
+        assert_eq!(range(-3.0, -1.0), (-3.0, -1.0));
         assert_eq!([0.5, 12.0, 0.25].map(number), ["0.5", "12", "0.25"]);
     }
 }
