@@ -28,6 +28,16 @@ impl Curve {
         (positives > 0.0 && negatives > 0.0).then_some(Curve { steps, positives, negatives })
     }
 
+    /// The curve of single scores, with whether each is a positive.
+    pub fn of(mut scores: Vec<(f32, bool)>) -> Option<Self> {
+        scores.sort_by_key(|(score, _)| std::cmp::Reverse(key(*score)));
+        let steps = scores.chunk_by(|a, b| key(a.0) == key(b.0)).map(|tie| {
+            let positive = tie.iter().filter(|(_, positive)| *positive).count() as f64;
+            Step { positive, negative: tie.len() as f64 - positive }
+        });
+        Curve::new(steps.collect())
+    }
+
     /// The area under the receiver operating characteristic: the probability that a positive scores above a negative, ties
     /// counting half (Mann-Whitney U; Fawcett, "An introduction to ROC analysis", 2006).
     pub fn auroc(&self) -> f64 {
@@ -110,13 +120,7 @@ pub(super) mod tests {
 
     /// The curve of single scores with their labels.
     pub fn curve(scores: &[(f32, bool)]) -> Option<Curve> {
-        let mut sorted = scores.to_vec();
-        sorted.sort_by_key(|(score, _)| std::cmp::Reverse(key(*score)));
-        let steps = sorted.chunk_by(|a, b| key(a.0) == key(b.0)).map(|tie| {
-            let positive = tie.iter().filter(|(_, positive)| *positive).count() as f64;
-            Step { positive, negative: tie.len() as f64 - positive }
-        });
-        Curve::new(steps.collect())
+        Curve::of(scores.to_vec())
     }
 
     #[test]

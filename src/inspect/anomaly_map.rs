@@ -59,7 +59,7 @@ impl MapComposer {
 }
 
 /// The `(to, from)` matrix of bilinear interpolation with pixel centers at half-integers, edges repeated.
-fn bilinear(to: usize, from: usize) -> Array2<f32> {
+pub fn bilinear(to: usize, from: usize) -> Array2<f32> {
     let mut matrix = Array2::zeros((to, from));
     for i in 0..to {
         let position = ((i as f64 + 0.5) * from as f64 / to as f64 - 0.5).clamp(0.0, (from - 1) as f64);
@@ -71,7 +71,7 @@ fn bilinear(to: usize, from: usize) -> Array2<f32> {
 }
 
 /// The `(n, n)` matrix of a Gaussian filter, cut at 4 sigma, the signal mirrored at its ends.
-pub(super) fn gaussian(n: usize, sigma: f64) -> Array2<f32> {
+pub fn gaussian(n: usize, sigma: f64) -> Array2<f32> {
     let radius = (4.0 * sigma).ceil() as i64;
     let kernel = Array1::from_iter((-radius..=radius).map(|x| (-0.5 * (x as f64 / sigma).powi(2)).exp()));
     let kernel = &kernel / kernel.sum();

@@ -22,6 +22,7 @@ use ndarray::{Array2, Array3, Axis};
 use crate::Result;
 use crate::bundle::{Bundle, Centers, Distance, InputSize, LevelCenters, Manifest, ScoreReference};
 use anomaly_map::MapComposer;
+pub use anomaly_map::{bilinear, gaussian};
 pub use mask::Mask;
 #[cfg(test)]
 pub(crate) use mask::tests;

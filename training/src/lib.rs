@@ -8,6 +8,7 @@
 //! ```
 #![warn(missing_docs)]
 
+pub mod ablate;
 pub mod backbone;
 pub mod census;
 pub mod cli;

@@ -7,7 +7,7 @@ use hgad::Result;
 use hgad::bundle::InputSize;
 use hgad::print;
 
-use super::train::parse_size;
+use super::train::source::parse_size;
 use crate::backbone::{Cost, inspect};
 
 const EXAMPLES: &str = r"Examples:

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use hgad::Result;
 use hgad::bundle::{Draft, InputSize};
 
-use super::train::parse_size;
 use super::train::report;
+use super::train::source::parse_size;
 use super::train::task::Dataset;
 use crate::backbone::Normalise;
 use crate::compare::bytes;

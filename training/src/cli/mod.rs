@@ -1,5 +1,6 @@
 //! The command line of the training program.
 
+mod ablate;
 mod backbone;
 mod compare;
 mod data;
@@ -32,6 +33,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Train(Box<train::TrainArgs>),
+    Ablate(Box<ablate::AblateArgs>),
     #[command(subcommand)]
     Data(data::DataCommand),
     #[command(subcommand)]
@@ -50,6 +52,7 @@ pub fn main() -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info,tract=warn")).init();
     let result = match Cli::parse().command {
         Command::Train(args) => train::run(*args),
+        Command::Ablate(args) => ablate::run(&args),
         Command::Backbone(command) => backbone::run(command).map(|()| ExitCode::SUCCESS),
         Command::Data(command) => data::run(command).map(|()| ExitCode::SUCCESS),
         Command::Import(args) => import::run(&args).map(|()| ExitCode::SUCCESS),

@@ -2,7 +2,9 @@
 
 mod fitness;
 mod ready;
+pub(super) mod recipe;
 pub(super) mod report;
+pub(super) mod source;
 pub(super) mod task;
 mod watch;
 
@@ -13,21 +15,22 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use hgad::bundle::{Distance, InputSize, Precision};
+use hgad::bundle::{Distance, Precision};
 use hgad::{Error, Result};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
-use crate::backbone::{Backbone, Normalise, Taps};
 use crate::export::{ExportRequest, export_bundle};
 use crate::features::{Features, default_folder};
-use crate::fit::{Checkpoint, Device, HiddenWidth, History, LossWeights, Prior, Recipe, Watch};
+use crate::fit::{Checkpoint, Device, History, Recipe, Watch};
 use crate::methods::{Hgad, Lesson, Memory, Method, OneGaussian, Outcome, Padim};
 
+use recipe::RecipeArgs;
+use source::SourceArgs;
 use task::Dataset;
 
 /// The exit code of a run that was interrupted: what shells use for SIGINT.
-const INTERRUPTED: u8 = 130;
+pub(super) const INTERRUPTED: u8 = 130;
 
 const EXAMPLES: &str = r"Examples:
   # Two products, every fifth normal image kept for calibration
@@ -67,27 +70,8 @@ or configuration, 3 a device or file failed, 130 interrupted.";
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct TrainArgs {
-    /// The folder with one folder per product, each with train/good.
-    #[arg(long, value_name = "DIR")]
-    data: PathBuf,
-    /// The products to learn, in this order [default: all in DATA, by name].
-    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
-    classes: Option<Vec<String>>,
-    /// The classifier that gives the features, as an ONNX file with one RGB image as input.
-    #[arg(long, value_name = "FILE")]
-    backbone: PathBuf,
-    /// Where features are taken: tensor names of the backbone, finest first; `auto` takes the last tensor at strides 8
-    /// and 16 (what goes into a ReLU rather than what comes out of it); `auto:8,16,32` those at these strides.
-    #[arg(long, value_name = "TAPS", default_value = "auto")]
-    taps: Taps,
-    /// What the backbone wants its pixels to be: auto, none (0..255), unit (0..1), signed (-1..1), imagenet, or means and
-    /// deviations R,G,B/R,G,B on the scale 0..255.
-    #[arg(long, value_name = "HOW", default_value = "auto", allow_hyphen_values = true)]
-    normalize: Normalise,
-    /// The network's input: SIZE x SIZE pixels, or WIDTHxHEIGHT. Finer defects want more; time grows with the area.
-    #[arg(allow_negative_numbers = true)]
-    #[arg(long, value_name = "SIZE", default_value = "256", value_parser = parse_size)]
-    size: InputSize,
+    #[command(flatten)]
+    source: SourceArgs,
     /// Leave every N-th normal image (sorted by name) out of training, for calibration.
     #[arg(allow_negative_numbers = true)]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(2..))]
@@ -162,122 +146,21 @@ impl MethodArg {
     }
 }
 
-/// The hyperparameters of flows; where the defaults are not the paper's or its authors', the help says so.
-#[derive(Debug, Clone, PartialEq, clap::Args)]
-#[command(
-    next_help_heading = "Hyperparameters of --method hgad, and what is not of its mixture also of cflow and fastflow"
-)]
-struct RecipeArgs {
-    /// Passes over the images. 5 products with 400 images each take about 10 minutes of one core; the authors use 200.
-    #[arg(allow_negative_numbers = true)]
-    #[arg(long, value_name = "N", default_value_t = Recipe::default().epochs, value_parser = epochs)]
-    epochs: usize,
-    /// Images per step.
-    #[arg(allow_negative_numbers = true)]
-    #[arg(long, value_name = "N", default_value_t = Recipe::default().batch, value_parser = positive)]
-    batch: usize,
-    /// Positions per image and step, as a multiple of the square root of the grid's positions.
-    #[arg(allow_negative_numbers = true)]
-    #[arg(long, value_name = "X", default_value_t = Recipe::default().positions_per_side)]
-    positions_per_side: f32,
-    /// Blocks of each flow [default: 12, of cflow and fastflow 8]. More blocks fit better and cost a frame more time.
-    #[arg(allow_negative_numbers = true)]
-    #[arg(long, value_name = "K", value_parser = positive)]
-    blocks: Option<usize>,
-    /// Width of the flows' subnets: `2D` (twice the tap's channels), `paper` (several times slower, but of fastflow), or a
-    /// number [default: 2D, of fastflow paper].
-    #[arg(allow_negative_numbers = true)]
-    #[arg(long, value_name = "WIDTH")]
-    hidden: Option<HiddenWidth>,
-    /// What latents are to become: the mixture of the products' centers, all of which are learned; a Gaussian for each product, about a main
-    /// center that stays where it starts; or one Gaussian for all products, about 0.
-    #[arg(long, value_enum, default_value_t = PriorArg::InterClass)]
-    prior: PriorArg,
-    /// Centers of each product's mixture, the main one among them.
-    #[arg(allow_negative_numbers = true)]
-    #[arg(long, value_name = "M", default_value_t = Recipe::default().centers, value_parser = several)]
-    centers: usize,
-    /// Standard deviation of the first offsets of a product's other centers from its main one. With the authors' 1 most of
-    /// them are never used.
-    #[arg(allow_negative_numbers = true)]
-    #[arg(long, value_name = "X", default_value_t = Recipe::default().intra_init)]
-    intra_init: f32,
-    /// Weight of the inter-class likelihood loss L_g.
-    #[arg(allow_negative_numbers = true)]
-    #[arg(long, value_name = "X", default_value_t = LossWeights::default().likelihood)]
-    lambda1: f32,
-    /// Weight of the mutual-information loss L_mi, which pulls the products apart. The paper's 100 leaves the likelihood
-    /// unfitted.
-    #[arg(allow_negative_numbers = true)]
-    #[arg(long, value_name = "X", default_value_t = LossWeights::default().information)]
-    lambda2: f32,
-    /// Leave out these losses: mutual-information (L_mi), entropy (L_e), intra (L_in), sigmoid (L_z).
-    #[arg(long, value_name = "LOSS,...", value_delimiter = ',')]
-    without: Vec<LossName>,
-    /// The largest learning rate (the authors': 2e-4).
-    #[arg(allow_negative_numbers = true)]
-    #[arg(long, value_name = "X", default_value_t = Recipe::default().learning_rate)]
-    learning_rate: f32,
-    /// Weight decay on the flows.
-    #[arg(allow_negative_numbers = true)]
-    #[arg(long, value_name = "X", default_value_t = Recipe::default().weight_decay)]
-    weight_decay: f32,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum LossName {
-    MutualInformation,
-    Entropy,
-    Intra,
-    Sigmoid,
-}
-
-/// The slides' SGC, FMC and ICG.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum PriorArg {
-    Single,
-    FixedCenters,
-    InterClass,
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum PrecisionArg {
     WeightsInt8,
     F32,
 }
 
-pub fn parse_size(text: &str) -> Result<InputSize, String> {
-    let side = |text: &str| text.parse::<usize>().ok().filter(|side| (1..=8192).contains(side));
-    let size = match text.split_once('x') {
-        None => side(text).map(|side| InputSize { width: side, height: side }),
-        Some((width, height)) => side(width).zip(side(height)).map(|(width, height)| InputSize { width, height }),
-    };
-    size.ok_or_else(|| format!("'{text}' is no image size: give 256 or 320x256, up to 8192"))
-}
-
-fn at_least(text: &str, least: usize) -> Result<usize, String> {
+pub(super) fn at_least(text: &str, least: usize) -> Result<usize, String> {
     match text.parse() {
         Ok(number) if number >= least => Ok(number),
         _ => Err(format!("'{text}' is not a whole number from {least}")),
     }
 }
 
-/// More would be a slip of the finger: the authors take 200.
-const MOST_EPOCHS: usize = 100_000;
-
-fn epochs(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(number @ 1..=MOST_EPOCHS) => Ok(number),
-        _ => Err(format!("'{text}' is not a whole number from 1 to {MOST_EPOCHS}")),
-    }
-}
-
-fn positive(text: &str) -> Result<usize, String> {
+pub(super) fn positive(text: &str) -> Result<usize, String> {
     at_least(text, 1)
-}
-
-fn several(text: &str) -> Result<usize, String> {
-    at_least(text, 2)
 }
 
 /// What --remember is where it is not given.
@@ -349,73 +232,14 @@ impl TrainArgs {
     }
 }
 
-impl Default for RecipeArgs {
-    fn default() -> Self {
-        #[derive(clap::Parser)]
-        struct Alone {
-            #[command(flatten)]
-            recipe: RecipeArgs,
-        }
-        <Alone as clap::Parser>::parse_from([""]).recipe
-    }
-}
-
-impl RecipeArgs {
-    /// What only a mixture has.
-    fn of_mixture(&self) -> (usize, [f32; 3], &[LossName]) {
-        (self.centers, [self.intra_init, self.lambda1, self.lambda2], &self.without)
-    }
-
-    /// Whether something of a mixture is asked for that a single center does not have.
-    fn is_lost_on_single(&self) -> bool {
-        self.prior == PriorArg::Single && self.of_mixture() != RecipeArgs::default().of_mixture()
-    }
-
-    /// `of_method` and what was changed of it.
-    fn recipe(&self, of_method: Recipe, seed: u64) -> Result<Recipe> {
-        let on = |name: LossName| if self.without.contains(&name) { 0.0 } else { 1.0 };
-        let of_flow = Recipe {
-            seed,
-            epochs: self.epochs,
-            batch: self.batch,
-            positions_per_side: self.positions_per_side,
-            blocks: self.blocks.unwrap_or(of_method.blocks),
-            hidden: self.hidden.unwrap_or(of_method.hidden),
-            learning_rate: self.learning_rate,
-            weight_decay: self.weight_decay,
-            ..of_method
-        };
-        let of_mixture = Recipe {
-            centers: self.centers,
-            intra_init: self.intra_init,
-            losses: LossWeights {
-                likelihood: self.lambda1,
-                information: self.lambda2 * on(LossName::MutualInformation),
-                entropy: on(LossName::Entropy),
-                intra: on(LossName::Intra),
-                sigmoid: on(LossName::Sigmoid),
-            },
-            ..of_flow
-        };
-        let recipe = match (of_flow.prior, self.prior) {
-            (Prior::Classes, PriorArg::InterClass) => of_mixture,
-            (Prior::Classes, PriorArg::FixedCenters) => Recipe { prior: Prior::FixedCenters, ..of_mixture },
-            (Prior::Classes, PriorArg::Single) => of_flow.single(),
-            _ => of_flow,
-        };
-        recipe.check()?;
-        Ok(recipe)
-    }
-}
-
 pub fn run(args: TrainArgs) -> Result<ExitCode> {
     let method = args.method()?;
     args.device.check()?;
     ready::check_place(&args.out, args.resume)?;
     let cache = args.cache.clone().map_or_else(default_folder, Ok)?;
     let stop = stop_flag()?;
-    let data = Dataset::open(&args.data, args.classes.as_deref(), args.hold_out.map(usize::from))?;
-    let backbone = Backbone::open(&args.backbone, args.size, &args.taps, args.normalize.clone())?;
+    let data = Dataset::open(&args.source.data, args.source.classes.as_deref(), args.hold_out.map(usize::from))?;
+    let backbone = args.source.backbone()?;
     ready::check_folders(&args.out, &cache)?;
     let features = Features::of(&backbone, &data.images, &cache, &stop)?;
 
@@ -423,7 +247,7 @@ pub fn run(args: TrainArgs) -> Result<ExitCode> {
     let watched = watched.map(|(images, labels)| Ok((Features::of(&backbone, &images, &cache, &stop)?, labels)));
     let watched = watched.transpose()?;
     let watch = watched.as_ref().map(|(normals, labels)| {
-        let about = watch::about(&data, &backbone, &args.backbone)?;
+        let about = watch::about(&data, &backbone, &args.source.backbone)?;
         Ok(Watch { folder: History::path_for(&args.out), about, normals, labels })
     });
     let watch = watch.transpose()?;
@@ -468,7 +292,7 @@ pub fn run(args: TrainArgs) -> Result<ExitCode> {
     }
     hgad::print::line(report::table(&data, &learned, &exported, &args.out)?.trim_end())?;
     report::check_use(&learned, &exported)?;
-    hgad::print::line(report::next(&args.data, &data, &args.out))?;
+    hgad::print::line(report::next(&args.source.data, &data, &args.out))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -17,6 +17,7 @@ mod snapshot;
 
 pub use checkpoint::Checkpoint;
 pub use device::Device;
+pub(crate) use device::Processor;
 pub use history::{About, History, Likelihoods, Record, Watch, likelihoods};
 pub use losses::{LossWeights, Losses};
 pub use recipe::{HiddenWidth, Prior, Recipe};

@@ -10,6 +10,7 @@ use hgad::{Error, Result};
 use rayon::prelude::*;
 
 use crate::features::ImageFile;
+use crate::split::evenly;
 
 /// Without a hold-out, every this many-th training image fixes the score's reference constants.
 const REFERENCE_SAMPLE: usize = 5;
@@ -62,6 +63,15 @@ impl Dataset {
             ),
         }
         Ok(Dataset { classes, images, labels, normals, hold_out })
+    }
+
+    /// Keeps so many training images of each class at most, evenly taken.
+    pub fn keep(&mut self, most: Option<usize>) {
+        let Some(most) = most else { return };
+        let of_class = self.trained_on().into_iter().map(|images| evenly(images, most)).collect::<Vec<_>>();
+        self.labels =
+            of_class.iter().enumerate().flat_map(|(y, images)| std::iter::repeat_n(y, images.len())).collect();
+        self.images = of_class.into_iter().flatten().collect();
     }
 
     /// How many training images `class` has.
