@@ -57,8 +57,17 @@ fn a_replay_finds_what_was_changed_and_refuses_what_did_not_judge() {
     let text = std::fs::read_to_string(line.log()).unwrap();
     let score = rejected[2]["score"].to_string();
     std::fs::write(line.log(), text.replace(&score, "1e9")).unwrap();
-    let (code, stdout, _) = line.judged("replay", &["--part", &rejected[2]["part"].to_string()]);
+    let replay = || line.judged("replay", &["--part", &rejected[2]["part"].to_string()]);
+    let (code, stdout, stderr) = replay();
     assert!(code == 1 && stdout.contains("score 1000000000 (reject) then"), "{stdout}");
+    assert!(stderr.contains("hgad audit verify says") && !stderr.contains("--tolerance"), "no rounding: {stderr}");
+    let own = text.lines().find(|line| line.contains(&score)).unwrap();
+    std::fs::write(line.log(), text.replace(own, &own.replace("\"reject\"", "\"pass\""))).unwrap();
+    let (code, stdout, stderr) = replay();
+    assert!(
+        code == 1 && stdout.contains("contradict each other") && !stderr.contains("--tolerance"),
+        "{stdout}{stderr}"
+    );
     std::fs::write(line.log(), text).unwrap();
 
     line.bench.calibrate("red", "calibration/red.toml");
@@ -113,6 +122,25 @@ fn a_line_with_a_mask_looks_at_the_rest_alone_and_its_parts_come_out_the_same_ag
 }
 
 #[test]
+fn a_run_tells_of_pictures_that_are_gone_and_writes_that_down() {
+    let line = Line::after_a_run("");
+    line.run();
+    let told = |line: &Line| {
+        let notes = line.query(&["--kind", "note"]);
+        notes
+            .iter()
+            .filter(|note| note["text"].as_str().unwrap().contains("pictures that the log names are gone"))
+            .count()
+    };
+    assert_eq!(told(&line), 0, "none is gone");
+    std::fs::remove_dir_all(line.bench.path("pictures")).unwrap();
+    let (_, stdout, _) = run(&["check", "--config", &line.bench.text("line.toml")]);
+    assert!(stdout.contains("pictures that the log names are gone"), "{stdout}");
+    line.run();
+    assert_eq!(told(&line), 1);
+}
+
+#[test]
 fn show_says_why_and_paints_what_the_model_saw() {
     let line = Line::after_a_run("");
     let rejected = line.parts().into_iter().find(|part| is(part, "reject")).unwrap();
@@ -128,6 +156,31 @@ fn show_says_why_and_paints_what_the_model_saw() {
     assert_eq!(line.judged("show", &[&id, "--out", &out]).1, stdout);
     let (code, _, stderr) = line.judged("show", &["0", "--out", &out]);
     assert!(code == 2 && stderr.contains("has no such part"), "{stderr}");
+    assert!(stdout.contains("the log was not checked as a whole"), "{stdout}");
+
+    // A record that was changed is no story: neither one that contradicts itself, nor one whose hash or neighbours do not fit.
+    let text = std::fs::read_to_string(line.log()).unwrap();
+    let changes: [(&str, &str, &str); 3] = [
+        ("\"verdict\":\"reject\"", "\"verdict\":\"pass\"", "contradict each other"),
+        ("\"fate\":\"rejected\"", "\"fate\":\"passed\"", "its hash does not fit"),
+        ("\"prev\":\"", "\"prev\":\"0", "its hash does not fit"),
+    ];
+    let seq = rejected["seq"].as_u64().unwrap();
+    let changed = |number: u64, from: &str, to: &str| {
+        let lines = text.lines().zip(0..).map(|(line, seq)| match seq == number {
+            true => line.replacen(from, to, 1) + "\n",
+            false => format!("{line}\n"),
+        });
+        std::fs::write(line.log(), lines.collect::<String>()).unwrap();
+        line.judged("show", &[&seq.to_string(), "--out", &out])
+    };
+    for (from, to, why) in changes {
+        let (code, stdout, stderr) = changed(seq, from, to);
+        assert!(code == 1 && stderr.contains("is not as it was written") && stderr.contains(why), "{stdout}{stderr}");
+        assert!(stdout.is_empty() && stderr.contains("hgad audit verify"), "{stdout}{stderr}");
+    }
+    let (code, _, stderr) = changed(seq + 1, "\"kind\":", "\"kinds\":1,\"kind\":");
+    assert!(code == 1 && stderr.contains("the record behind it does not continue it"), "{stderr}");
 }
 
 #[test]

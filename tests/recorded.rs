@@ -37,6 +37,15 @@ fn judged(line: &Line) -> [Vec<Value>; 2] {
 }
 
 #[test]
+fn a_log_whose_chain_is_broken_is_asked_nothing_with_a_key_or_without_one() {
+    let line = Line::after_a_run("");
+    let text = std::fs::read_to_string(line.log()).unwrap();
+    std::fs::write(line.log(), text.replacen("\"verdict\":\"reject\"", "\"verdict\":\"pass\"", 1)).unwrap();
+    let (code, _, err) = what_if(&line, &line.bench.text("calibration/red.toml"), &[]);
+    assert!(code == 1 && err.contains("was changed"), "{err}");
+}
+
+#[test]
 fn another_threshold_is_told_from_recorded_scores() {
     let line = Line::after_a_run("");
     let [passed, rejected] = judged(&line);

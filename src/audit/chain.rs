@@ -6,6 +6,7 @@
 use serde::Deserialize;
 
 use super::checkpoint::from_base64;
+use super::course::Course;
 use super::kind::{self, Kind};
 use super::tree::Tree;
 use crate::digest::Digest;
@@ -22,14 +23,16 @@ pub(super) struct Link {
     tree: Tree,
     /// The hash of the log's first line, which no other log has; `None` where nobody knows it any more.
     log: Option<Digest>,
+    /// How the times of the lines of the file go that is written.
+    course: Course,
 }
 
 impl Link {
-    pub(super) const START: Link = Link { prev: Digest::zero(), tree: Tree::EMPTY, log: None };
+    pub(super) const START: Link = Link { prev: Digest::zero(), tree: Tree::EMPTY, log: None, course: Course::START };
 
     /// What a line continues that comes after the one with the hash `prev`, and after all lines of `tree`, in the log `log`.
     pub(super) fn after(prev: Digest, tree: Tree, log: Option<Digest>) -> Self {
-        Link { prev, tree, log }
+        Link { prev, tree, log, course: Course::START }
     }
 
     /// The next line's number.
@@ -68,7 +71,8 @@ impl Link {
         let inner = body.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
         // Cannot fail: only `Body` makes records, and each of them is a struct.
         let inner = inner.expect("every record is serialised from a struct, which gives a JSON object");
-        let content = format!("{{\"seq\":{},\"prev\":\"{}\",{inner}", self.seq(), self.prev);
+        let falls = self.falls(body).map_or_else(String::new, |falls| format!(",\"falls\":{falls}"));
+        let content = format!("{{\"seq\":{},\"prev\":\"{}\",{inner}{falls}", self.seq(), self.prev);
         let hash = Digest::of(&content);
         let line = format!("{content},\"hash\":\"{hash}\"}}\n");
         self.advance(hash, line.trim_end_matches('\n').as_bytes());
@@ -93,6 +97,24 @@ impl Link {
         }
         self.prev = hash;
         self.tree.push(line);
+        self.course.follow(line);
+    }
+
+    /// What the line that is made of `body` says of the times of its file up to itself: those lines say it that begin files and runs, and,
+    /// once times fell, all others, but for a checkpoint's own, in which is no room for what nobody signs.
+    fn falls(&self, body: &str) -> Option<u64> {
+        let is = |kind: Kind| {
+            body.strip_prefix("{\"kind\":\"").is_some_and(|rest| rest.starts_with(&format!("{}\"", kind.as_str())))
+        };
+        let mut course = self.course.clone();
+        course.follow(body.as_bytes());
+        let says = is(Kind::Start) || is(Kind::Continued) || course.falls() > 0 && !is(Kind::Checkpoint);
+        says.then(|| course.falls())
+    }
+
+    /// The next line is the first of another file.
+    pub(super) fn begin_file(&mut self) {
+        self.course = Course::START;
     }
 }
 
@@ -124,9 +146,15 @@ pub(super) struct Envelope {
     pub(super) synchronised: Option<bool>,
     #[serde(default)]
     pub(super) format_version: Option<u32>,
+    /// The name of the run that a `start` record begins.
+    #[serde(default, deserialize_with = "text")]
+    pub(super) run: Option<String>,
     /// The part that a `part` record is of.
     #[serde(default)]
     pub(super) part: Option<u64>,
+    /// The file of the picture that a record names.
+    #[serde(default, deserialize_with = "file_of")]
+    pub(super) picture: Option<String>,
     /// How many records a `lost` record stands for.
     #[serde(default)]
     pub(super) records: Option<u64>,
@@ -151,9 +179,33 @@ pub(super) struct Envelope {
     pub(super) hash: Digest,
 }
 
+/// The field `file` of what is in the field; `None` for anything else.
+fn file_of<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let value = serde_json::Value::deserialize(deserializer)?;
+    Ok(value.get("file").and_then(serde_json::Value::as_str).map(str::to_owned))
+}
+
 /// A text; `None` for anything else, which other kinds of record may have under the name.
 fn text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     Ok(serde_json::Value::deserialize(deserializer)?.as_str().map(str::to_owned))
+}
+
+/// Whether `line`, without its line feed, is as it was written, as far as itself tells that and the line before it.
+///
+/// # Errors
+///
+/// Why not, of the line.
+pub fn fits(before: Option<&[u8]>, line: &[u8]) -> Result<(), String> {
+    let envelope = Envelope::open(line).map_err(|broken| match broken {
+        Break::Foreign(why) => why,
+        _ => "its hash does not fit its content".to_owned(),
+    })?;
+    let before = before.map(Envelope::open);
+    let follows = |before: Envelope| before.hash == envelope.prev && before.seq.checked_add(1) == Some(envelope.seq);
+    match before.is_none_or(|before| before.is_ok_and(follows)) {
+        true => Ok(()),
+        false => Err("it does not continue the record before it".to_owned()),
+    }
 }
 
 impl Envelope {

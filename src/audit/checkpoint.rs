@@ -82,9 +82,9 @@ pub(super) fn is_plain(line: &[u8]) -> bool {
 }
 
 impl Checkpoint {
-    /// The records that it signs, for people: `records 0 to 41`.
-    pub fn records(&self) -> String {
-        spot::records(&(0..self.size))
+    /// The records that it signs, for people: `records 0 to 41`; but for the first `absent` ones, which nobody looked at.
+    pub fn records(&self, absent: u64) -> String {
+        spot::records(&(absent..self.size))
     }
 
     /// Signs all lines before the one that `link` says comes next.

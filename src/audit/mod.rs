@@ -6,6 +6,7 @@ mod chain;
 mod checkpoint;
 mod clock;
 mod copier;
+mod course;
 mod deciders;
 mod desk;
 mod harmless;
@@ -35,6 +36,7 @@ mod tree;
 mod verify;
 mod writer;
 
+pub use chain::fits;
 pub use checkpoint::{Checkpoint, Made};
 pub(crate) use clock::is_synchronised;
 pub(crate) use deciders::in_lane;

@@ -35,6 +35,10 @@ const UNNAMED: &str = "nobody's name and reason are on record, since [line] appr
 const UNENDED: &str = "the last line was whole, and the line feed behind it was missing, which was put back (the machine lost power, or an \
                        editor changed the file)";
 
+/// What to do about pictures that are gone.
+pub(super) const FIND_PICTURES: &str =
+    "mount their disk, or put their folder back; hgad audit verify --pictures names all that are gone";
+
 /// Where lines end up: a file, or something that fails on demand.
 pub trait Store: Send {
     /// Appends all of `bytes`, or an unknown part of them and an error.
@@ -140,9 +144,17 @@ struct Newest {
 }
 
 impl Newest {
-    /// Repairs what a power cut left, and puts the run's start on disk, with what is another than in the run before.
-    fn begin(&mut self, past: Past, started: Monotonic, run: &RunStart, setting: &Setting) -> Result<End> {
-        let Past { mut link, whole, tail, unended, deciders: before, interrupted } = past;
+    /// Repairs what a power cut left, and puts the run's start on disk, with what is another than in the run before, and what is told of
+    /// pictures that are gone.
+    fn begin(
+        &mut self,
+        past: Past,
+        started: Monotonic,
+        run: &RunStart,
+        setting: &Setting,
+        gone: Option<&str>,
+    ) -> Result<End> {
+        let Past { mut link, whole, tail, unended, deciders: before, interrupted, .. } = past;
         let path = self.path.clone();
         let failed = |error| cannot_be_written(&path, error);
         let mut lines = String::new();
@@ -165,6 +177,10 @@ impl Newest {
         if let Some(interruption) = &interrupted {
             log::warn!("{}", interruption.told());
             lines.push_str(&link.seal(&Body::interrupted(Monotonic::now(), interruption).0));
+        }
+        if let Some(gone) = gone {
+            log::warn!("{gone}: {FIND_PICTURES}");
+            lines.push_str(&link.seal(&Body::note(Monotonic::now(), gone).0));
         }
         for change in before.iter().flat_map(|before| setting.deciders.changes(before)) {
             log::warn!("since the run before: {change}");
@@ -278,6 +294,9 @@ impl AuditLog {
         let path = &config.file;
         log::info!("opening the audit {}", path.display());
         read::told_of(&read::strangers(path)?).iter().for_each(|told| log::warn!("{told}"));
+        if let Some(missing) = read::missing_told(path)? {
+            log::warn!("{missing}");
+        }
         let signing = config.signing.as_ref().map(Signing::open).transpose()?;
         let (found, past) = Found::at(path, signing.as_ref())?;
         if let Some((told, advice)) = signing.as_ref().and_then(Signing::homeless) {
@@ -287,6 +306,7 @@ impl AuditLog {
         let name = run_name(started);
         let first = First::of(&past.link, found.is_regular);
         let of_pictures = |error: Error| error.of_key("audit.pictures");
+        let gone = config.pictures.as_ref().and_then(|pictures| past.gone(&pictures.folder));
         let shelf = config.pictures.as_ref().map(|pictures| Shelf::open(pictures, path, first, &name));
         let mut shelf = shelf.transpose().map_err(of_pictures)?;
         let places = config.signing.as_ref();
@@ -298,7 +318,7 @@ impl AuditLog {
             sample: config.pictures.as_ref().map(|pictures| pictures.sample),
         };
         let mut file = found.take()?;
-        let end = file.begin(past, started, run, &setting)?;
+        let end = file.begin(past, started, run, &setting, gone.as_deref())?;
         if let (Some(shelf), Some(log), true) = (&mut shelf, end.link.log(), file.is_regular) {
             shelf.belongs_to(log).map_err(of_pictures)?;
         }

@@ -32,7 +32,6 @@ impl Query {
         // A picture's own record has neither class nor verdict.
         let around = Query {
             range: Range { to, ..self.range },
-            scan: self.scan,
             run: self.run.clone(),
             parts: self.parts.clone(),
             ..Query::default()

@@ -80,6 +80,8 @@ impl Signing {
 pub(super) struct Past {
     /// What is continued.
     pub(super) link: Link,
+    /// Lines of the log that were not read: those of its older files.
+    pub(super) unread: u64,
     /// Bytes of whole lines.
     pub(super) whole: u64,
     /// An unfinished line.
@@ -88,14 +90,39 @@ pub(super) struct Past {
     pub(super) unended: bool,
     /// What decided about parts in the run before.
     pub(super) deciders: Option<Deciders>,
+    /// The newest picture that the log names and no record tells to be removed, and the record that names it.
+    pub(super) picture: Option<(u64, String)>,
     /// The run before, if it ended without a word.
     pub(super) interrupted: Option<Interruption>,
 }
 
 impl Past {
     /// Of a file that begins, or of what is no file.
-    pub(super) const NONE: Past =
-        Past { link: Link::START, whole: 0, tail: Vec::new(), unended: false, deciders: None, interrupted: None };
+    pub(super) const NONE: Past = Past {
+        link: Link::START,
+        unread: 0,
+        whole: 0,
+        tail: Vec::new(),
+        unended: false,
+        deciders: None,
+        picture: None,
+        interrupted: None,
+    };
+
+    /// What is to be said of pictures that the log names and that are not in `folder`, though nobody tells that they were removed: looked
+    /// for is the newest one alone, since what is removed begins with the oldest.
+    pub(super) fn gone(&self, folder: &Path) -> Option<String> {
+        let (record, file) = self.picture.as_ref()?;
+        // A record is not trusted to name files elsewhere.
+        let is_inside = Path::new(file).components().all(|part| matches!(part, std::path::Component::Normal(_)));
+        (is_inside && !folder.join(file).exists()).then(|| {
+            format!(
+                "pictures that the log names are gone: {file}, the newest one (record {record}), is not in {}, and no record tells that it was \
+                 removed",
+                folder.display()
+            )
+        })
+    }
 
     /// What the next run mends in the file first, for people; `None` where all is whole.
     pub(super) fn unfinished(&self) -> Option<String> {
@@ -140,6 +167,6 @@ pub(super) fn past(path: &Path, signing: Option<&Signing>) -> Result<Past> {
     if let Some(outdated) = reading.signatures.not_compared() {
         log::warn!("audit file {} is continued, and {outdated}", path.display());
     }
-    let Reading { link, whole, tail, unended, deciders, newest, .. } = reading;
-    Ok(Past { link, whole, tail, unended, deciders, interrupted: newest.interruption() })
+    let Reading { link, first: unread, whole, tail, unended, deciders, picture, newest, .. } = reading;
+    Ok(Past { link, unread, whole, tail, unended, deciders, picture, interrupted: newest.interruption() })
 }

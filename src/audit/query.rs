@@ -15,8 +15,6 @@ use crate::Result;
 pub struct Query {
     /// When it was; for a part, when it was captured.
     pub range: Range,
-    /// Whether files are read as a whole, whatever their times.
-    pub scan: bool,
     /// The kind; `None` asks for all of them.
     pub kind: Option<String>,
     /// The name of the run that it is of.
@@ -70,7 +68,7 @@ impl Query {
             return Ok(Vec::new());
         }
         let (mut classes, mut lanes) = (BTreeSet::new(), BTreeSet::new());
-        let all = Query { range: self.range, scan: self.scan, ..Query::of_kind(Kind::Part.as_str()) };
+        let all = Query { range: self.range, ..Query::of_kind(Kind::Part.as_str()) };
         all.each(path, |_, entry, _| {
             for (names, name) in [(&mut classes, &entry.class), (&mut lanes, &entry.lane)] {
                 if let Some(name) = name.as_ref().filter(|name| !names.contains(*name)) {
@@ -102,7 +100,7 @@ impl Query {
     pub fn each(&self, path: &Path, mut look: impl FnMut(&[u8], &Entry, Option<&str>) -> Result<bool>) -> Result<u64> {
         let range = Range { from: self.begins(), ..self.range };
         let (mut run, mut looked_through) = (None::<String>, 0);
-        read::each(path, &range, self.scan, |line, entry| {
+        read::each(path, &range, |line, entry| {
             if entry.kind() == Some(Kind::Start) {
                 run = entry.run.clone();
             }

@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use super::open::FIND_PICTURES;
 use super::past::{self, Past, Signing};
 use super::pictures::First;
 use super::{pictures, read, rotation};
@@ -18,6 +19,10 @@ use crate::{Error, Result};
 pub struct Readiness {
     /// Lines of the log that a run would continue; 0 where it would begin one.
     pub lines: u64,
+    /// So many of them are in older files, which were not read: a run reads the newest alone.
+    pub unread: u64,
+    /// What is to be said of older files that are not here, though others before them are.
+    pub missing: Option<String>,
     /// What a run would mend in it first.
     pub unfinished: Option<String>,
     /// What is to be said of a checkpoint's copy that could not be made, and what to do.
@@ -30,6 +35,8 @@ pub struct Readiness {
     pub pictures: u64,
     /// What is to be said of files that bear names of the log and are no part of it.
     pub strangers: Option<String>,
+    /// What is to be said of pictures that are gone, and what to do.
+    pub gone: Option<(String, &'static str)>,
     /// Whether they are on the log's disk.
     pub shares_disk: bool,
 }
@@ -45,6 +52,8 @@ pub fn readiness(config: &AuditConfig) -> Result<Readiness> {
     let signing = config.signing.as_ref().map(Signing::open).transpose()?;
     let past = continued(path, signing.as_ref())?;
     let link = &past.link;
+    let gone = config.pictures.as_ref().and_then(|settings| past.gone(&settings.folder));
+    let gone = gone.map(|told| (told, FIND_PICTURES));
     let strangers = read::told_of(&read::strangers(path)?);
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let sync = try_out(folder)?;
@@ -59,12 +68,12 @@ pub fn readiness(config: &AuditConfig) -> Result<Readiness> {
             kept
         }
     };
-    let lines = link.seq();
+    let (lines, unread, missing) = (link.seq(), past.unread, read::missing_told(path)?);
     let free = File::open(folder).ok().and_then(|folder| free(&folder));
     let disk = |folder: &Path| folder.metadata().ok().map(|found| found.dev());
     let shares_disk = config.pictures.as_ref().is_some_and(|settings| disk(&settings.folder) == disk(folder));
     let (unfinished, homeless) = (past.unfinished(), signing.as_ref().and_then(Signing::homeless));
-    Ok(Readiness { lines, unfinished, homeless, sync, free, pictures, strangers, shares_disk })
+    Ok(Readiness { lines, unread, missing, unfinished, homeless, sync, free, pictures, strangers, gone, shares_disk })
 }
 
 fn cannot_be_written(folder: &Path, error: std::io::Error) -> Error {

@@ -80,7 +80,7 @@ impl Removed {
         let path = newest.as_deref().unwrap_or(path);
         let is_own = first_hash(path)?.is_some_and(|hash| pictures::is_of(folder, path, hash));
         let mut removed = Removed { folder: folder.to_owned(), is_own, ..Removed::default() };
-        read::each_behind(path, query.begins(), query.scan, |_, entry| {
+        read::each_behind(path, query.begins(), |_, entry| {
             let upto = match (entry.kind(), entry.of.as_deref()) {
                 (Some(Kind::PicturesRemoved), Some("passes")) => &mut removed.passes,
                 (Some(Kind::PicturesRemoved), Some("rejects")) => &mut removed.rejects,
@@ -252,7 +252,6 @@ mod tests {
             std::fs::remove_file(plain).unwrap();
         }
         check(&query);
-        check(&Query { scan: true, ..query.clone() });
         let all = bench.removed(&Query::default());
         assert!(all.explains(&part(9, "2026-11-23/00000013-reject.jpg", "reject")), "the one that was taken before");
     }

@@ -81,8 +81,13 @@ impl Doubt {
     }
 }
 
-const TAMPERED: &str = "keep the file as evidence: move it away, and the pictures with it, and begin a new one, with a new key and \
-                        another checkpoint_copy";
+const TAMPERED: &str = "put the file back from a copy that is whole, and find out who or what changed this one; if there is none, keep it as \
+                        evidence: move it away, and the pictures with it, and begin a new one, with a new key and another checkpoint_copy";
+/// Why a checkpoint that was kept and a log that does not hold it accuse neither, without a key.
+const UNDECIDED: &str =
+    "the log was changed, or that checkpoint, and without a key neither is to be believed more than the other";
+const ASK_FOR_KEY: &str =
+    "give the public key of the line with --key: then it is known whether the checkpoint is what was signed";
 const CUT: &str = "put the whole file back; if it is lost, keep this one as evidence, and the pictures with it, and begin a new one with a \
                    new key and another checkpoint_copy";
 const OTHER_LOG: &str = "give one of this log (--checkpoint, [audit] checkpoint_copy); a key signs one log. If it was taken from this very \
@@ -177,7 +182,10 @@ impl<'t> Signatures<'t> {
             is_of_log(&kept, link)?;
             if kept.checkpoint.root != before.root() || line.kind != Some(Kind::Checkpoint) {
                 let why = format!("is not {}, or does not follow the records that it signs", kept.told);
-                return Err(Doubt::of_record(why, TAMPERED));
+                return Err(match self.trust.key {
+                    Some(_) => Doubt::of_record(why, TAMPERED),
+                    None => Doubt::of_record(format!("{why}: {UNDECIDED}"), ASK_FOR_KEY),
+                });
             }
         }
         match (line.kind, &line.note) {
@@ -295,8 +303,16 @@ impl<'t> Signatures<'t> {
                 ),
                 NEW_LOG,
             ),
+            lines if self.trust.key.is_none() => {
+                let why =
+                    format!("it has {lines} records, and had {} with {told}, if that is as it was written", size + 1);
+                Doubt::of_log(format!("{why}: {UNDECIDED}"), ASK_FOR_KEY)
+            }
             lines => Doubt::of_log(
-                format!("it has {lines} records, and had {} with {told}: its end was removed", size + 1),
+                format!(
+                    "it has {lines} records, and had {} with {told}: its end was removed, or an older backup was put in its place",
+                    size + 1
+                ),
                 CUT,
             ),
         })

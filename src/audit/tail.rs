@@ -86,6 +86,7 @@ impl Tail {
         let closed = rotation.closed();
         let name = closed.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let mut link = self.written.link.clone();
+        link.begin_file();
         let header = link.seal(&Body::continued(Monotonic::now(), &rotation.setting, &name, &link).0);
         if let Err(error) = self.store.rotate(&closed, header.as_bytes()) {
             rotation.failed(&error);

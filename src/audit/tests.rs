@@ -27,6 +27,7 @@ pub(super) fn run_start() -> RunStart {
 
 /// A part whose fate is settled.
 pub(super) fn settled(number: u64) -> PartRecord {
+    let captured = Monotonic::now();
     let evidence = Evidence { levels: vec![1.5, 2.0], place: Some((0.25, 0.33333)) };
     PartRecord {
         part: PartId(number),
@@ -36,9 +37,9 @@ pub(super) fn settled(number: u64) -> PartRecord {
         seen: None,
         origin: "a \"quoted\" name\n".into(),
         class: "washer".into(),
-        captured: Monotonic::from_nanos(1_000),
+        captured,
         stamp: StampSource::EndOfFrame,
-        planned: Monotonic::from_nanos(2_000),
+        planned: Monotonic::from_nanos(captured.as_nanos() + 1_000),
         judgement: Some(Judgement {
             score: f32::NAN,
             threshold: 1.5,
@@ -50,7 +51,7 @@ pub(super) fn settled(number: u64) -> PartRecord {
         views: Vec::new(),
         verdict: Verdict::Reject,
         slack_ms: 1.23456,
-        fired: Some(Monotonic::from_nanos(2_100)),
+        fired: Some(Monotonic::from_nanos(captured.as_nanos() + 1_100)),
         confirmed: None,
         challenge: false,
         fate: Fate::Rejected,

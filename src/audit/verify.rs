@@ -7,11 +7,14 @@ use std::path::{Path, PathBuf};
 use super::FORMAT_VERSION;
 use super::chain::{Break, Envelope, Link};
 use super::checkpoint::{self, Checkpoint};
+use super::course::Falls;
 use super::deciders::Deciders;
 use super::harmless::{self, Undoing};
 use super::interruption::Following;
 use super::kind::Kind;
-use super::read::{Gap, LogFile, Member, cannot_be_read, files, members, missing_files, open, strangers, told_of};
+use super::read::{
+    Gap, LogFile, Member, cannot_be_read, files, is_news, members, missing_files, open, strangers, told_of,
+};
 use super::signatures::{Doubt, Signatures, Trust};
 use super::spot::{self, Spot};
 use crate::error::ErrorKind;
@@ -28,12 +31,14 @@ pub struct Verified {
     pub runs: u64,
     /// Records that found no room when they had to be written, by the `lost` records that stand for them.
     pub lost: u64,
-    /// The wall time of the first and the last line.
+    /// The least and the greatest wall time of its lines.
     pub between: Option<(String, String)>,
     /// Signed checkpoints.
     pub checkpoints: u64,
     /// The newest of them.
     pub signed: Option<Checkpoint>,
+    /// Records at the log's beginning that are in files that are not here.
+    pub absent: u64,
     /// Records, counted from 0, that nobody had signed when a run continued them, and those at the end that nobody has signed
     /// yet: who may write the file could have changed them. Empty where nothing is signed at all.
     pub unsigned: Vec<Range<u64>>,
@@ -64,6 +69,10 @@ pub(super) struct Reading<'t> {
     line: u64,
     /// The newest run.
     pub(super) newest: Following,
+    /// The newest picture that a record names, and that record, if no record behind it tells of pictures that were removed.
+    pub(super) picture: Option<(u64, String)>,
+    /// Where their times fall.
+    falls: Falls,
     /// The first compressed file that says other times of its lines than they have.
     misdated: Option<PathBuf>,
     /// What is undone to the files before they are read.
@@ -83,7 +92,16 @@ const EVIDENCE: &str = "put the file back from a copy that is whole, and find ou
 ///
 /// The file cannot be read, or is not what was written; the error names the line and says what happened to it.
 pub fn verify(path: &Path, trust: &Trust) -> Result<Verified> {
-    verify_as_it_stands(path, trust).map_err(|error| explained(path, trust, error))
+    verify_as_it_stands(path, trust).map_err(|error| {
+        let error = explained(path, trust, error);
+        match strangers(path).ok().and_then(|strangers| told_of(&strangers)) {
+            Some(told) => {
+                let why = std::error::Error::source(&error).map_or_else(String::new, |why| format!("{why}; "));
+                error.because(format!("{why}{told}"))
+            }
+            None => error,
+        }
+    })
 }
 
 /// Says of a log that is not what was written by which harmless cause, where that is certain: undone, every hash and signature fits.
@@ -123,7 +141,10 @@ fn verify_as_it_stands(path: &Path, trust: &Trust) -> Result<Verified> {
     if !reading.tail.is_empty() {
         let cut = format!("{} is cut off: the file was truncated, or its machine lost power", reading.unfinished(path));
         return Err(as_written_before(Error::check(cut), reading.read())
-            .advise("the next run on this file cuts the unfinished line off and writes that down"));
+            .advise(
+                "the next run on this file cuts the unfinished line off and writes that down, unless a copy of a checkpoint ([audit] \
+                 checkpoint_copy) says that more was there: then it is refused until the whole file is put back",
+            ));
     }
     concluded(path, trust, reading)
 }
@@ -140,7 +161,10 @@ pub fn verify_while_written(path: &Path, trust: &Trust) -> Result<Verified> {
 /// What a reading of all files says.
 fn concluded(path: &Path, trust: &Trust, reading: Reading) -> Result<Verified> {
     let mut verified = reading.verified;
-    verified.warnings.extend(told_of(&strangers(path)?));
+    if let Some(told) = told_of(&strangers(path)?) {
+        is_news(&told);
+        verified.warnings.push(told);
+    }
     if verified.lines == 0 {
         return Err(Error::check(format!("{} holds no record", path.display()))
             .advise("is it the right file? A file whose every line was removed looks the same"));
@@ -149,7 +173,7 @@ fn concluded(path: &Path, trust: &Trust, reading: Reading) -> Result<Verified> {
     if let Some(file) = reading.misdated {
         return Err(Error::check(format!("{} says other times of its lines than they have", file.display()))
             .because("its lines are as they were written, and somebody changed what tells a query where they are")
-            .advise("keep it as evidence; --scan finds all lines, and packing its lines with gzip again mends it"));
+            .advise("keep a copy as evidence; unpacked with gunzip, and packed by the next run, it tells the times that its lines have"));
     }
     if verified.checkpoints > 0 && trust.key.is_none() {
         verified.warnings.push(format!(
@@ -157,6 +181,11 @@ fn concluded(path: &Path, trust: &Trust, reading: Reading) -> Result<Verified> {
              with --key ({} checkpoints)",
             verified.checkpoints
         ));
+    }
+    if trust.key.is_none() && !trust.kept.is_empty() {
+        verified.warnings.push(
+            "the checkpoint that was kept is one of the log's, and its signature was not checked: give the public key with --key".to_owned(),
+        );
     }
     for unsigned in &verified.unsigned {
         let is_end = unsigned.end == reading.link.seq();
@@ -174,7 +203,8 @@ fn concluded(path: &Path, trust: &Trust, reading: Reading) -> Result<Verified> {
     if let Some(start) = &reading.running {
         verified.warnings.push(format!(
             "the run that began with {start} has no stop record: it goes on, it was killed, or the end of the file \
-             was removed, which a chain cannot show without a witness (compare the number of records with a copy)"
+             was removed, which a chain cannot show without a witness (hold it against a checkpoint that was kept elsewhere, --checkpoint, or compare the number of records \
+             with a copy)"
         ));
     }
     Ok(verified)
@@ -260,6 +290,8 @@ fn read_files<'t>(
         running: None,
         line: 0,
         newest: Following::default(),
+        picture: None,
+        falls: Falls::default(),
         misdated: None,
         undone,
     };
@@ -269,6 +301,7 @@ fn read_files<'t>(
             spot::records(&(0..link.seq()))
         ));
         reading.first = link.seq();
+        reading.verified.absent = link.seq();
         reading.link = link;
     }
     for (i, file) in files.iter().enumerate() {
@@ -283,6 +316,7 @@ fn read_files<'t>(
     }
     reading.signatures.end(&reading.link).map_err(|doubt| doubted(path, doubt))?;
     reading.verified.warnings.extend(reading.signatures.not_compared());
+    reading.verified.warnings.extend(reading.falls.told());
     reading.verified.checkpoints = reading.signatures.count;
     reading.verified.signed = reading.signatures.newest.as_ref().map(|newest| newest.checkpoint.clone());
     if reading.signatures.count > 0 {
@@ -349,6 +383,7 @@ impl Reading<'_> {
         let mut told = Told::of(path)?;
         let mut line = Vec::new();
         (self.whole, self.line) = (0, 0);
+        self.link.begin_file();
         loop {
             line.clear();
             let read = lines.read_until(b'\n', &mut line);
@@ -446,7 +481,8 @@ impl Reading<'_> {
 
     fn note(&mut self, path: &Path, envelope: Envelope) -> Result<()> {
         self.verified.lines += 1;
-        let spot = || Spot { record: self.link.seq() - 1, line: self.line, file: path.to_owned() };
+        let (record, line) = (self.link.seq() - 1, self.line);
+        let spot = || Spot { record, line, file: path.to_owned() };
         match envelope.kind {
             Some(Kind::Part) => {
                 self.verified.parts += 1;
@@ -461,14 +497,22 @@ impl Reading<'_> {
                 self.running = None;
                 self.newest.stop();
             }
+            Some(Kind::PicturesRemoved) => self.picture = None,
             Some(Kind::Lost) => self.lose(&spot(), envelope.records.unwrap_or_default()),
             _ => {}
         }
+        if let Some(file) = envelope.picture {
+            self.picture = Some((record, file));
+        }
         self.newest.record(&envelope.time);
-        self.verified.between = Some(match self.verified.between.take() {
-            Some((first, _)) => (first, envelope.time),
-            None => (envelope.time.clone(), envelope.time),
-        });
+        let is_start = envelope.kind == Some(Kind::Start);
+        self.falls.note(&envelope.time, is_start, envelope.run.as_deref(), spot);
+        match &mut self.verified.between {
+            Some((least, _)) if envelope.time < *least => *least = envelope.time,
+            Some((_, greatest)) if envelope.time > *greatest => *greatest = envelope.time,
+            Some(_) => {}
+            None => self.verified.between = Some((envelope.time.clone(), envelope.time)),
+        }
         Ok(())
     }
 

@@ -24,6 +24,9 @@ pub(super) fn check(config: &AuditConfig, lanes: usize, view: Option<&View>, tel
             if let Some((told, advice)) = &ready.homeless {
                 tell(Finding::problem("checkpoint", told, format!("{advice}; a run raises audit-fault until then")));
             }
+            if let Some((told, advice)) = &ready.gone {
+                tell(Finding::problem("pictures", told, *advice));
+            }
             tell(room(config, &ready, lanes, view.and_then(View::rate)));
         }
     }
@@ -36,18 +39,28 @@ pub(super) fn check(config: &AuditConfig, lanes: usize, view: Option<&View>, tel
 fn log(config: &AuditConfig, ready: &Readiness) -> Finding {
     let lines = match (ready.lines, &ready.unfinished) {
         (0, None) => "a new log".to_owned(),
-        (lines, None) => format!("a whole log of {lines} lines"),
-        (lines, Some(told)) => format!("a log of {lines} whole lines, and {told}"),
+        (lines, None) if ready.unread == 0 => format!("a whole log of {lines} lines"),
+        (lines, None) => format!(
+            "a log of {lines} lines, of which those of its newest file were read, {}: they are whole (hgad audit verify reads all)",
+            lines - ready.unread
+        ),
+        (lines, Some(told)) if ready.unread == 0 => format!("a log of {lines} whole lines, and {told}"),
+        (lines, Some(told)) => format!("a log of {lines} lines, and {told}"),
     };
+    let amiss = [&ready.strangers, &ready.missing].into_iter().flatten().cloned().collect::<Vec<_>>();
     let measured = format!("{}: {lines}; on disk within {} ms", config.file.display(), ms(ready.sync));
-    match (&ready.strangers, &ready.unfinished) {
-        (Some(told), _) => Finding::problem("audit", format!("{measured}; {told}"), "move away what is not the log's"),
-        (None, Some(_)) => Finding::note(
+    match (amiss.is_empty(), &ready.unfinished) {
+        (false, _) => Finding::problem(
+            "audit",
+            format!("{measured}; {}", amiss.join("; ")),
+            "move away what is not the log's, and put back what is missing",
+        ),
+        (true, Some(_)) => Finding::note(
             "audit",
             measured,
             "nothing needs to be done, and find out why: a power cut, or a killed program?",
         ),
-        (None, None) => Finding::ok("audit", measured),
+        (true, None) => Finding::ok("audit", measured),
     }
 }
 
@@ -129,6 +142,9 @@ mod tests {
             sync,
             free: Some(free),
             strangers: None,
+            unread: 0,
+            gone: None,
+            missing: None,
             pictures,
             shares_disk,
         };
@@ -145,6 +161,9 @@ mod tests {
             sync: Duration::ZERO,
             free: None,
             strangers: None,
+            unread: 0,
+            gone: None,
+            missing: None,
             pictures: 0,
             shares_disk: false,
         };

@@ -135,7 +135,7 @@ fn verify(args: &VerifyArgs) -> Result<()> {
         print::line(format_args!(
             "signed by {}: {}, {}",
             signed.origin,
-            signed.records(),
+            signed.records(verified.absent),
             print::counted(verified.checkpoints, "checkpoint")
         ))?;
     }
@@ -150,7 +150,10 @@ fn verify(args: &VerifyArgs) -> Result<()> {
     match args.all_signed && !verified.unsigned.is_empty() {
         false => Ok(()),
         true => Err(Error::check(format!("{}: not all of its lines are signed", args.file.display()))
-            .advise("the warnings name them; a run that was killed leaves up to a minute unsigned")),
+            .advise(
+                "the warnings name them. A run that was killed leaves up to a minute unsigned for ever: until the next run signed all, who may \
+                 write the file could have changed it, and no later signature tells",
+            )),
     }
 }
 

@@ -148,6 +148,24 @@ impl Entry {
             _ => None,
         }
     }
+
+    /// How a part's verdict, score and threshold contradict each other; `None` where they do not.
+    pub fn contradiction(&self) -> Option<String> {
+        let (verdict, threshold) = (self.verdict.as_deref()?, self.threshold?);
+        let is_above = self.score.map(|score| score > threshold);
+        let fits = match verdict {
+            "pass" => is_above == Some(false),
+            // A score that is not a number is null, and rejected.
+            "reject" => is_above != Some(false),
+            _ => true,
+        };
+        let score = self.score.map_or_else(|| "no number".to_owned(), |score| score.to_string());
+        (!fits).then(|| {
+            format!(
+                "its verdict is {verdict}, its score {score} and its threshold {threshold}, which contradict each other"
+            )
+        })
+    }
 }
 
 /// What has another type is left out: names mean other things in records of other kinds.

@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
 
-use super::{cannot_be_read, index, seek};
+use super::cannot_be_read;
 use crate::Result;
+use crate::audit::course::time_of;
+use crate::digest::Digest;
 
 /// What a gzip file begins with (RFC 1952, 2.3.1).
 const GZIP: [u8; 2] = [0x1f, 0x8b];
@@ -16,6 +18,8 @@ const GZIP: [u8; 2] = [0x1f, 0x8b];
 const SEQ: &[u8] = b"\"seq\":";
 /// Read at once.
 const BUFFER: usize = 1 << 18;
+/// Read at once of a file of which the first line is enough.
+const GLANCE: usize = 1 << 13;
 
 /// One file of a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,17 +36,28 @@ impl LogFile {
         self.path.extension().is_some_and(|ending| ending == "gz")
     }
 
-    /// The time of its first line, or the least one of its first lines where a compressed file tells it; `None` when it has none.
+    /// The time of its first line; `None` when it has none.
     pub(in crate::audit) fn first_time(&self) -> Result<Option<String>> {
-        if self.is_compressed()
-            && let Some(least) = index::first_time(&self.path).map_err(|error| cannot_be_read(&self.path, error))?
-        {
-            return Ok(Some(least));
+        Ok(time_of(&self.first_line()?).map(str::to_owned))
+    }
+
+    /// Whether its first line says that the file `before` was closed when it began.
+    fn continues(&self, before: &LogFile) -> bool {
+        #[derive(serde::Deserialize)]
+        struct Continued {
+            file: String,
         }
+        let line = self.first_line().unwrap_or_default();
+        let told = serde_json::from_slice::<Continued>(&line).ok().zip(newest_of(&before.path));
+        told.is_some_and(|(told, newest)| closed_number(&newest, &told.file) == before.number)
+    }
+
+    /// Its first line, with its line feed where it has one.
+    pub(super) fn first_line(&self) -> Result<Vec<u8>> {
         let mut line = Vec::new();
-        let read = open(&self.path)?.read_until(b'\n', &mut line);
+        let read = opened(&self.path, GLANCE)?.read_until(b'\n', &mut line);
         read.map_err(|error| cannot_be_read(&self.path, error))?;
-        Ok(seek::time_of(&line).map(str::to_owned))
+        Ok(line)
     }
 }
 
@@ -56,19 +71,33 @@ pub fn files(path: &Path) -> Result<Vec<LogFile>> {
     Ok(told_apart(path)?.0)
 }
 
+/// A file that bears a name of a log and is no part of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stranger {
+    /// The file.
+    pub path: PathBuf,
+    /// The file of the log whose records it repeats.
+    pub copy_of: Option<PathBuf>,
+}
+
 /// What somebody put beside the log in `path` under a name that the log gives its closed files, or will give one: it comes after the
-/// last file that was closed, and holds nothing of the log.
+/// last file that was closed, and holds nothing of the log; or it is a copy of another file.
 ///
 /// # Errors
 ///
 /// As [`files`].
-pub fn strangers(path: &Path) -> Result<Vec<PathBuf>> {
+pub fn strangers(path: &Path) -> Result<Vec<Stranger>> {
     Ok(told_apart(path)?.1)
 }
 
 /// What is to be said of strangers, and done.
-pub(in crate::audit) fn told_of(strangers: &[PathBuf]) -> Option<String> {
-    let names = strangers.iter().map(|path| path.display().to_string()).collect::<Vec<_>>();
+pub(in crate::audit) fn told_of(strangers: &[Stranger]) -> Option<String> {
+    let told = |stranger: &Stranger| {
+        let copy =
+            stranger.copy_of.as_ref().map(|of| format!(" (a copy of {}, whose records it repeats)", of.display()));
+        format!("{}{}", stranger.path.display(), copy.unwrap_or_default())
+    };
+    let names = strangers.iter().map(told).collect::<Vec<_>>();
     let are = if names.len() == 1 {
         "bears a name of this log and is no part of it: move it"
     } else {
@@ -79,29 +108,43 @@ pub(in crate::audit) fn told_of(strangers: &[PathBuf]) -> Option<String> {
 }
 
 /// A log's files, and strangers.
-fn told_apart(path: &Path) -> Result<(Vec<LogFile>, Vec<PathBuf>)> {
-    let mut files = named(path)?;
-    let Some(begins) = files.pop_if(|file| file.number.is_none()) else { return Ok((files, Vec::new())) };
+fn told_apart(path: &Path) -> Result<(Vec<LogFile>, Vec<Stranger>)> {
     let mut strangers = Vec::new();
-    // A pipe is not read, which would wait for who writes it: it has no files before it either.
-    if begins.path.is_file()
-        && let Beginning::Line(newest) = Beginning::of(&begins.path)
-    {
-        let own =
-            files.iter().rposition(|file| !Beginning::of(&file.path).is_strange(newest)).map_or(0, |last| last + 1);
-        // What stands where the file should be that the newest continues may be that file, changed: that is told as a change.
-        if own > 0 || newest == 0 {
-            strangers = files.drain(own..).map(|file| file.path).collect();
+    let mut files = Vec::<(LogFile, Beginning)>::new();
+    for file in named(path)? {
+        // A pipe is not read, which would wait for who writes it: it has no files before it either.
+        let begins = if file.path.is_file() { Beginning::of(&file.path) } else { Beginning::Other };
+        let is_same = |(_, other): &&(LogFile, Beginning)| other.is_line_of(&begins);
+        match files.iter().rposition(|other| is_same(&other)) {
+            // The newest one is always the log's: that which bears its name already was copied from it.
+            Some(place) if file.number.is_none() => {
+                let (copy, _) = files.remove(place);
+                strangers.push(Stranger { path: copy.path, copy_of: Some(file.path.clone()) });
+                files.push((file, begins));
+            }
+            Some(place) => strangers.push(Stranger { path: file.path, copy_of: Some(files[place].0.path.clone()) }),
+            None => files.push((file, begins)),
         }
     }
-    files.push(begins);
-    Ok((files, strangers))
+    if let Some((newest, begins)) = files.pop_if(|(file, _)| file.number.is_none()) {
+        if let Beginning::Line { seq, .. } = begins {
+            let own = files.iter().rposition(|(_, begins)| !begins.is_strange(seq)).map_or(0, |last| last + 1);
+            // What stands where the file should be that the newest continues may be that file, changed: that is told as a change.
+            if own > 0 || seq == 0 {
+                let others = files.drain(own..).map(|(file, _)| Stranger { path: file.path, copy_of: None });
+                strangers.extend(others);
+            }
+        }
+        files.push((newest, begins));
+    }
+    strangers.sort_by(|one, other| one.path.cmp(&other.path));
+    Ok((files.into_iter().map(|(file, _)| file).collect(), strangers))
 }
 
 /// What a file begins with.
 enum Beginning {
-    /// A line of an audit, and its number.
-    Line(u64),
+    /// A line of an audit, its number, and its hash.
+    Line { seq: u64, hash: Option<Digest> },
     /// What was one, perhaps.
     Likely,
     /// Something else.
@@ -114,16 +157,17 @@ impl Beginning {
         if !path.is_file() {
             return Beginning::Other;
         }
-        let read = open(path).map(|file| file.take(BUFFER as u64).read_until(b'\n', &mut line));
+        let read = opened(path, GLANCE).map(|file| file.take(BUFFER as u64).read_until(b'\n', &mut line));
         if !matches!(read, Ok(Ok(_))) {
             return Beginning::Likely;
         }
         #[derive(serde::Deserialize)]
         struct Numbered {
             seq: u64,
+            hash: Option<Digest>,
         }
-        if let Ok(Numbered { seq }) = serde_json::from_slice(&line) {
-            return Beginning::Line(seq);
+        if let Ok(Numbered { seq, hash }) = serde_json::from_slice(&line) {
+            return Beginning::Line { seq, hash };
         }
         // Also in an encoding of two bytes a character, which an editor may have made of it.
         line.retain(|byte| *byte != 0);
@@ -131,10 +175,20 @@ impl Beginning {
         if is_likely { Beginning::Likely } else { Beginning::Other }
     }
 
+    /// Whether both are the same line.
+    fn is_line_of(&self, other: &Beginning) -> bool {
+        match (self, other) {
+            (Beginning::Line { seq, hash: Some(hash) }, Beginning::Line { seq: other, hash: Some(also) }) => {
+                seq == other && hash == also
+            }
+            _ => false,
+        }
+    }
+
     /// Whether it cannot be of a file before the one that begins with line `newest`.
     fn is_strange(&self, newest: u64) -> bool {
         match self {
-            Beginning::Line(seq) => newest > 0 && *seq >= newest,
+            Beginning::Line { seq, .. } => newest > 0 && *seq >= newest,
             Beginning::Likely => false,
             Beginning::Other => true,
         }
@@ -213,8 +267,21 @@ fn not_here(newest: &Path, before: &LogFile, next: &LogFile, numbers: RangeInclu
 /// What is to be said of files of a log that are not here, though older and newer ones are, as far as their numbers tell it.
 pub(in crate::audit) fn missing(files: &[LogFile]) -> Vec<String> {
     let closed = files.windows(2).filter(|pair| pair[1].number.is_some());
-    let gaps = closed.map(|pair| Gap::between(&pair[0], &pair[1], None));
+    // A number may have been left out: what the second says that it continues is the first then.
+    let gaps = closed.map(|pair| {
+        match pair[1].number > pair[0].number.map(|number| number + 1) && pair[1].continues(&pair[0]) {
+            true => Gap::None,
+            false => Gap::between(&pair[0], &pair[1], None),
+        }
+    });
     gaps.filter_map(|gap| if let Gap::Files(told) = gap { Some(told) } else { None }).collect()
+}
+
+/// What is to be said of such files to whoever continues the log, and done; `None` where none is missing.
+pub(in crate::audit) fn missing_told(path: &Path) -> Result<Option<String>> {
+    let missing = missing(&files(path)?);
+    Ok((!missing.is_empty())
+        .then(|| format!("{}: put back what is missing; hgad audit verify fails until then", missing.join("; "))))
 }
 
 /// The name before, and with, its last dot, and what follows: `audit` and `jsonl`.
@@ -251,11 +318,16 @@ fn closed_number(path: &Path, name: &str) -> Option<u64> {
 
 /// Opens a file of a log, compressed or not.
 pub(in crate::audit) fn open(path: &Path) -> Result<Box<dyn BufRead>> {
+    opened(path, BUFFER)
+}
+
+/// The same; so much is read at once.
+fn opened(path: &Path, buffer: usize) -> Result<Box<dyn BufRead>> {
     let failed = |error| cannot_be_read(path, error);
-    let mut file = BufReader::with_capacity(BUFFER, File::open(path).map_err(failed)?);
+    let mut file = BufReader::with_capacity(buffer, File::open(path).map_err(failed)?);
     let is_gzip = file.fill_buf().map_err(failed)?.starts_with(&GZIP);
     Ok(match is_gzip {
-        true => Box::new(BufReader::with_capacity(BUFFER, MultiGzDecoder::new(file))),
+        true => Box::new(BufReader::with_capacity(buffer, MultiGzDecoder::new(file))),
         false => Box::new(file),
     })
 }
@@ -273,7 +345,15 @@ mod tests {
             let name = |path: &PathBuf| path.file_name().unwrap().to_string_lossy()[6..12].to_owned();
             let files = files(&at("audit.jsonl")).unwrap().into_iter().filter(|file| file.number.is_some());
             let own = files.map(|file| name(&file.path)).collect::<Vec<_>>();
-            (own.join(" "), strangers(&at("audit.jsonl")).unwrap().iter().map(name).collect::<Vec<_>>().join(" "))
+            (
+                own.join(" "),
+                strangers(&at("audit.jsonl"))
+                    .unwrap()
+                    .iter()
+                    .map(|stranger| name(&stranger.path))
+                    .collect::<Vec<_>>()
+                    .join(" "),
+            )
         };
         let both = |own: &str, strange: &str| (own.to_owned(), strange.to_owned());
         write("audit.jsonl", "{\"seq\":30,\"kind\":\"continued\"}\n");

@@ -13,7 +13,8 @@ use std::path::Path;
 use flate2::bufread::GzDecoder;
 use flate2::{Compression, GzBuilder};
 
-use super::seek::{Wanted, time_of};
+use super::seek::Wanted;
+use crate::audit::course::time_of;
 
 /// Level 3 of gzip takes twice the time of level 1 and a fifth less space; what comes after it takes more time and little less.
 const LEVEL: u32 = 3;
@@ -50,6 +51,11 @@ impl Member {
     /// Whether a line of that time may be in it.
     pub(in crate::audit) fn may_hold(&self, time: &str) -> bool {
         (self.least.as_str()..=self.greatest.as_str()).contains(&time)
+    }
+
+    /// The least and the greatest time of its lines.
+    pub(super) fn times(&self) -> (&str, &str) {
+        (&self.least, &self.greatest)
     }
 
     /// Whether none of its lines lies from `from` on, and before `to`.
@@ -150,15 +156,6 @@ pub(in crate::audit) fn members(path: &Path) -> std::io::Result<Option<Vec<Membe
     Ok((place == end && !members.is_empty()).then_some(members))
 }
 
-/// The least time of the first member, if it tells it.
-///
-/// # Errors
-///
-/// The file cannot be read.
-pub(super) fn first_time(path: &Path) -> std::io::Result<Option<String>> {
-    Ok(member_at(&mut File::open(path)?, 0)?.map(|member| member.least))
-}
-
 fn member_at(file: &mut File, place: u64) -> std::io::Result<Option<Member>> {
     let mut header = [0; WHOLE];
     file.seek(SeekFrom::Start(place))?;
@@ -174,11 +171,11 @@ fn member_at(file: &mut File, place: u64) -> std::io::Result<Option<Member>> {
 /// # Errors
 ///
 /// The file cannot be opened.
-pub(super) fn within(path: &Path, members: Vec<Member>, range: Wanted) -> std::io::Result<impl BufRead + use<>> {
+pub(super) fn within(path: &Path, members: &[Member], range: Wanted) -> std::io::Result<impl BufRead + use<>> {
     let is_outside = |member: &Member| member.is_outside(range.from, range.to);
     let wanted = match range.whatever_time {
-        true => members.into_iter().skip_while(is_outside).collect::<Vec<_>>(),
-        false => members.into_iter().filter(|member| !is_outside(member)).collect(),
+        true => members.iter().skip_while(|member| is_outside(member)).cloned().collect::<Vec<_>>(),
+        false => members.iter().filter(|member| !is_outside(member)).cloned().collect(),
     };
     Ok(Lines { file: File::open(path)?, wanted: wanted.into_iter(), unpacked: Cursor::default() })
 }

@@ -6,21 +6,20 @@ mod index;
 mod seek;
 
 pub use entry::{Entry, FrameEntry, LatencyEntry, PictureEntry};
-pub(super) use files::{Gap, closed_name, missing as missing_files, newest_of, open, told_of};
+pub(super) use files::{Gap, closed_name, missing as missing_files, missing_told, newest_of, open, told_of};
 pub use files::{LogFile, files, strangers};
 pub(super) use index::{Member, members, pack};
 
+use std::collections::BTreeSet;
 use std::io::BufRead;
 use std::path::Path;
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
-use self::seek::{Place, Wanted};
+use self::seek::{Map, Wanted};
+use super::course::time_of;
 use crate::{Error, Result};
-
-/// A part's record bears the time of its capture and is written when its fate is settled: so far behind at most.
-const DISORDER: Duration = Duration::from_secs(2 * 3600);
 
 /// A part of a log: from one moment up to, and without, another.
 #[derive(Debug, Clone, Copy, Default)]
@@ -36,22 +35,24 @@ pub(super) fn text(at: Timestamp) -> String {
     format!("{at:.6}")
 }
 
-fn shifted(at: Timestamp, by: SignedDuration) -> String {
-    text(at.checked_add(by).unwrap_or(at))
+/// Whether this was not told yet: one command may read a log several times.
+pub(super) fn is_news(told: &str) -> bool {
+    static TOLD: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    TOLD.lock().unwrap_or_else(PoisonError::into_inner).insert(told.to_owned())
 }
 
 /// Shows `look` every line of the log in `path` whose time is in `range`, in the order in which they were written. `look` says
 /// whether to go on.
 ///
-/// What lies outside the range is not read: files of the log, and parts of a file, are left out by the times of their lines. Where the
-/// machine's clock was set back by more than two hours, or somebody changed what a compressed file says of its own times, `scan`
-/// finds what that misses.
+/// What lies outside the range is not read, as far as the log tells where it is: a compressed file tells the least and the greatest time
+/// of each of its pieces, and one that is not compressed whether its times rise. What tells neither is read. So every line of that time is
+/// found, however the machine's clock was set, unless somebody changed what a compressed file says of its own times.
 ///
 /// # Errors
 ///
 /// A file cannot be read, holds what is no line of an audit, or `look` fails.
-pub fn each(path: &Path, range: &Range, scan: bool, look: impl FnMut(&[u8], &Entry) -> Result<bool>) -> Result<()> {
-    walk(path, range, scan, false, look)
+pub fn each(path: &Path, range: &Range, look: impl FnMut(&[u8], &Entry) -> Result<bool>) -> Result<()> {
+    walk(path, range, false, look)
 }
 
 /// Shows `look` every line of the log in `path` from the place on at which [`each`] begins to look for lines of `from` on, whatever its
@@ -63,46 +64,39 @@ pub fn each(path: &Path, range: &Range, scan: bool, look: impl FnMut(&[u8], &Ent
 pub(super) fn each_behind(
     path: &Path,
     from: Option<Timestamp>,
-    scan: bool,
     look: impl FnMut(&[u8], &Entry) -> Result<bool>,
 ) -> Result<()> {
-    walk(path, &Range { from, to: None }, scan, true, look)
+    walk(path, &Range { from, to: None }, true, look)
 }
 
 /// `whatever_time`: a line that follows the place where lines of the range may begin is of it.
 fn walk(
     path: &Path,
     range: &Range,
-    scan: bool,
     whatever_time: bool,
     mut look: impl FnMut(&[u8], &Entry) -> Result<bool>,
 ) -> Result<()> {
-    let slack = SignedDuration::try_from(DISORDER).unwrap_or(SignedDuration::ZERO);
-    let early = range.from.filter(|_| !scan).map(|from| shifted(from, -slack));
-    let late = range.to.filter(|_| !scan).map(|to| shifted(to, slack));
     let (from, to) = (range.from.map(text), range.to.map(text));
+    let wanted = Wanted { from: from.as_deref(), to: to.as_deref(), whatever_time };
+    let late = wanted.to.map(|to| seek::shifted(to, 1));
     let files = files(path)?;
-    told_of(&strangers(path)?).iter().for_each(|told| log::warn!("{told}"));
-    files::missing(&files).iter().for_each(|missing| log::warn!("{missing}: what is told leaves out what was in it"));
-    let firsts = files.iter().map(LogFile::first_time).collect::<Result<Vec<_>>>()?;
+    let missing =
+        files::missing(&files).into_iter().map(|missing| format!("{missing}: what is told leaves out what was in it"));
+    told_of(&strangers(path)?)
+        .into_iter()
+        .chain(missing)
+        .filter(|told| is_news(told))
+        .for_each(|told| log::warn!("{told}"));
     let mut has_begun = false;
-    for (i, file) in files.iter().enumerate() {
-        // A file ends where the next one begins.
-        let ends_early =
-            early.as_ref().zip(firsts.get(i + 1).and_then(Option::as_ref)).is_some_and(|(e, next)| next < e);
-        let begins_late = late.as_ref().zip(firsts[i].as_ref()).is_some_and(|(late, first)| first > late);
-        let is_behind = whatever_time && has_begun;
-        if ends_early && !is_behind || begins_late {
+    for file in &files {
+        let is_all = wanted.from.is_none() && wanted.to.is_none() || whatever_time && has_begun;
+        let map = if is_all { Map::Unknown } else { Map::of(file)? };
+        if map.is_outside(wanted.from, wanted.to) {
             continue;
         }
         has_begun = true;
         let failed = |error| cannot_be_read(&file.path, error);
-        let mut lines = match (early.is_some() || late.is_some()) && !is_behind {
-            true => {
-                seek::from(file, early.as_deref(), Wanted { from: from.as_deref(), to: to.as_deref(), whatever_time })?
-            }
-            false => Place { lines: open(&file.path)?, number: 0, rises: false },
-        };
+        let mut lines = seek::from(file, &map, wanted)?;
         let mut line = Vec::new();
         loop {
             line.clear();
@@ -112,7 +106,7 @@ fn walk(
             }
             // An unfinished last line is being written, or its machine lost power.
             let Some(content) = line.strip_suffix(b"\n") else { break };
-            let Some(time) = seek::time_of(content) else { return Err(no_line(file, lines.number)) };
+            let Some(time) = time_of(content) else { return Err(no_line(file, lines.number)) };
             if lines.rises && late.as_deref().is_some_and(|late| time > late) {
                 break;
             }
@@ -130,16 +124,14 @@ fn walk(
     Ok(())
 }
 
-/// When the first and the last line of the log in `path` were written, as they say; `None` where it has no line.
+/// The least and the greatest time of the lines of the log in `path`; `None` where it has no line.
 ///
 /// # Errors
 ///
 /// A file cannot be read.
 pub fn span(path: &Path) -> Result<Option<(String, String)>> {
-    let files = files(path)?;
-    let first = files.iter().map(LogFile::first_time).find_map(Result::transpose).transpose()?;
-    let last = files.iter().rev().map(seek::last_time).find_map(Result::transpose).transpose()?;
-    Ok(first.zip(last))
+    let spans = files(path)?.iter().map(seek::span).collect::<Result<Vec<_>>>()?;
+    Ok(spans.into_iter().flatten().reduce(seek::joined))
 }
 
 fn no_line(file: &LogFile, number: u64) -> Error {

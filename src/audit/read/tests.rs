@@ -1,7 +1,11 @@
 use std::io::Write;
 use std::path::PathBuf;
 
+use jiff::SignedDuration;
+
 use super::*;
+use crate::audit::Trust;
+use crate::audit::chain::Link;
 
 /// A log with a note a minute from 2026-11-24T00:00 on.
 fn log(lines: u64) -> (tempfile::TempDir, PathBuf) {
@@ -15,20 +19,105 @@ fn log(lines: u64) -> (tempfile::TempDir, PathBuf) {
     (folder, path)
 }
 
+/// The first one of a file says that its times did not fall, as that of a run does.
 fn line(seq: u64, time: &str) -> String {
     format!(
-        "{{\"seq\":{seq},\"prev\":\"{0}\",\"kind\":\"note\",\"time\":\"{time}\",\"monotonic_ns\":1,\"text\":\"n\",\"hash\":\"{0}\"}}",
-        "0".repeat(64)
+        "{{\"seq\":{seq},\"prev\":\"{0}\",\"kind\":\"note\",\"time\":\"{time}\",\"monotonic_ns\":1,\"text\":\"n\"{1},\"hash\":\"{0}\"}}",
+        "0".repeat(64),
+        if seq == 0 { ",\"falls\":0" } else { "" }
     )
+}
+
+/// A log whose runs begin at these minutes of 2026-11-24 and make a record in five seconds, each so many, as a run writes them.
+fn runs(runs: &[(i64, u64)]) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.jsonl");
+    let start: Timestamp = "2026-11-24T00:00:00Z".parse().unwrap();
+    let mut link = Link::START;
+    let mut lines = String::new();
+    for (minute, records) in runs {
+        for second in 0..*records {
+            let kind = if second == 0 { "start" } else { "note" };
+            let time = text(start + SignedDuration::from_mins(*minute) + SignedDuration::from_secs(5 * second as i64));
+            lines += &link.seal(&format!(
+                "{{\"kind\":\"{kind}\",\"time\":\"{time}\",\"monotonic_ns\":1,\"format_version\":2,\"text\":\"n\"}}"
+            ));
+        }
+    }
+    std::fs::write(&path, lines).unwrap();
+    (folder, path)
+}
+
+#[test]
+fn a_short_run_with_a_wrong_clock_between_long_ones_hides_nothing() {
+    const DAY: i64 = 24 * 60;
+    let start: Timestamp = "2026-11-24T00:00:00Z".parse().unwrap();
+    let at = |minute: i64| start + SignedDuration::from_mins(minute);
+    // Five hours, three days and a year back, and a year ahead; each between two runs of which the later one is right again.
+    for wrong in [-300, -3 * DAY, -365 * DAY, 365 * DAY] {
+        let (folder, path) = runs(&[(0, 4_000), (400 + wrong, 20), (800, 4_000)]);
+        let hour = |minute: i64| Range { from: Some(at(minute)), to: Some(at(minute + 60)) };
+        let of_wrong = (4_000..4_020).collect::<Vec<_>>();
+        let all = |range: &Range| {
+            (0..8_020u64)
+                .filter(|seq| {
+                    let second = match seq {
+                        0..4_000 => 5 * *seq as i64,
+                        4_000..4_020 => (400 + wrong) * 60 + 5 * (*seq as i64 - 4_000),
+                        _ => 800 * 60 + 5 * (*seq as i64 - 4_020),
+                    };
+                    let time = start + SignedDuration::from_secs(second);
+                    range.from.is_none_or(|from| time >= from) && range.to.is_none_or(|to| time < to)
+                })
+                .collect::<Vec<_>>()
+        };
+        let check = |whereabouts: &str| {
+            for minute in [400 + wrong, 0, 60, 300, 800, 1000] {
+                let range = hour(minute);
+                assert_eq!(found(&path, &range), all(&range), "{wrong}, {minute}, {whereabouts}");
+            }
+            let ahead = Range { from: Some(at(100 * DAY)), to: None };
+            assert_eq!(found(&path, &ahead), if wrong > 0 { of_wrong.clone() } else { Vec::new() }, "{whereabouts}");
+            let (least, greatest) = span(&path).unwrap().unwrap();
+            assert_eq!(least, text(at(0.min(400 + wrong))), "{whereabouts}");
+            let last = if wrong > 0 {
+                at(400 + wrong) + SignedDuration::from_secs(5 * 19)
+            } else {
+                at(800) + SignedDuration::from_secs(5 * 3_999)
+            };
+            assert_eq!(greatest, text(last), "{whereabouts}");
+            // Whoever verifies it is told where times fall.
+            let warned = crate::audit::verify(&path, &Trust::default()).unwrap().warnings;
+            let fell = if wrong > 0 { "record 4020 (" } else { "record 4000 (" };
+            let told = warned.iter().filter(|told| told.contains("times fall back by up to")).collect::<Vec<_>>();
+            assert!(told.len() == 1 && told[0].contains(fell), "{whereabouts}: {warned:?}");
+        };
+        check("in one file");
+        let closed = folder.path().join("audit.000001.jsonl");
+        std::fs::rename(&path, &closed).unwrap();
+        std::fs::write(&path, "").unwrap();
+        check("in a closed one");
+        crate::audit::rotation::compress_one(&closed).unwrap();
+        check("in a compressed one");
+    }
+}
+
+#[test]
+fn a_file_whose_first_line_does_not_count_falls_is_read() {
+    let (_folder, path) = runs(&[(0, 5_000), (-180, 20), (100, 5_000)]);
+    let plain = std::fs::read_to_string(&path).unwrap().replace(",\"falls\":0", "").replace(",\"falls\":1", "");
+    std::fs::write(&path, plain).unwrap();
+    let range = between("2026-11-23T20:00:00Z", "2026-11-23T22:00:00Z");
+    assert_eq!(found(&path, &range), (5_000..5_020).collect::<Vec<_>>());
 }
 
 fn between(from: &str, to: &str) -> Range {
     Range { from: Some(from.parse().unwrap()), to: Some(to.parse().unwrap()) }
 }
 
-fn found(path: &Path, range: &Range, scan: bool) -> Vec<u64> {
+fn found(path: &Path, range: &Range) -> Vec<u64> {
     let mut seqs = Vec::new();
-    each(path, range, scan, |_, entry| {
+    each(path, range, |_, entry| {
         seqs.push(entry.seq);
         Ok(true)
     })
@@ -42,28 +131,28 @@ fn a_range_is_found_without_reading_the_rest() {
     let whole = std::fs::read(&path).unwrap();
     let expected = (10 * 1440..10 * 1440 + 60).collect::<Vec<_>>();
     let range = between("2026-12-04T00:00:00Z", "2026-12-04T01:00:00Z");
-    assert_eq!(found(&path, &range, true), expected);
-    assert_eq!(found(&path, &range, false), expected);
-    // What is no line would end a full scan; far from the range nobody looks.
+    assert_eq!(found(&path, &range), expected);
+    // What is no line would end a reading of all; far from the range nobody looks.
     let mut spoiled = whole.clone();
-    spoiled[..200].fill(b'x');
+    spoiled[500..700].fill(b'x');
     std::fs::write(&path, &spoiled).unwrap();
-    assert_eq!(found(&path, &range, false), expected);
-    assert!(each(&path, &range, true, |_, _| Ok(true)).is_err());
+    assert_eq!(found(&path, &range), expected);
+    assert!(each(&path, &Range::default(), |_, _| Ok(true)).is_err());
 }
 
 #[test]
 fn the_ends_belong_to_a_range_as_they_should() {
     let (_folder, path) = log(10);
-    assert_eq!(found(&path, &between("2026-11-24T00:02:00Z", "2026-11-24T00:05:00Z"), false), [2, 3, 4]);
-    assert_eq!(found(&path, &Range::default(), false).len(), 10);
-    assert_eq!(found(&path, &between("2027-01-01T00:00:00Z", "2027-01-02T00:00:00Z"), false), [0; 0]);
+    assert_eq!(found(&path, &between("2026-11-24T00:02:00Z", "2026-11-24T00:05:00Z")), [2, 3, 4]);
+    assert_eq!(found(&path, &Range::default()).len(), 10);
+    assert_eq!(found(&path, &between("2027-01-01T00:00:00Z", "2027-01-02T00:00:00Z")), [0; 0]);
 }
 
 #[test]
 fn a_clock_that_was_set_back_makes_no_line_disappear() {
     let (_folder, path) = log(10_000);
-    let mut text = std::fs::read_to_string(&path).unwrap();
+    // Nothing counted how often times fell.
+    let mut text = std::fs::read_to_string(&path).unwrap().replace(",\"falls\":0", "");
     (0..5_000).for_each(|minute| {
         let start: Timestamp = "2026-11-24T00:00:00Z".parse().unwrap();
         let time = super::text(start + SignedDuration::from_mins(minute));
@@ -71,7 +160,7 @@ fn a_clock_that_was_set_back_makes_no_line_disappear() {
     });
     std::fs::write(&path, text).unwrap();
     let range = between("2026-11-25T00:00:00Z", "2026-11-25T00:10:00Z");
-    assert_eq!(found(&path, &range, false), (1440..1450).chain(11_440..11_450).collect::<Vec<_>>());
+    assert_eq!(found(&path, &range), (1440..1450).chain(11_440..11_450).collect::<Vec<_>>());
 }
 
 #[test]
@@ -83,8 +172,8 @@ fn an_unfinished_line_is_left_out_and_compressed_files_are_read() {
     gzip.write_all((lines[..6].join("\n") + "\n").as_bytes()).unwrap();
     std::fs::write(folder.path().join("audit.000001.jsonl.gz"), gzip.finish().unwrap()).unwrap();
     std::fs::write(&path, lines[6..9].join("\n") + "\n" + &lines[9][..50]).unwrap();
-    assert_eq!(found(&path, &Range::default(), false), [0, 1, 2, 3, 4, 5, 6, 7, 8]);
-    let error = each(&folder.path().join("gone.jsonl"), &Range::default(), false, |_, _| Ok(true)).unwrap_err();
+    assert_eq!(found(&path, &Range::default()), [0, 1, 2, 3, 4, 5, 6, 7, 8]);
+    let error = each(&folder.path().join("gone.jsonl"), &Range::default(), |_, _| Ok(true)).unwrap_err();
     assert_eq!(error.kind().exit_code(), 3);
 }
 
@@ -103,16 +192,16 @@ fn of_a_compressed_file_only_what_may_hold_the_range_is_unpacked() {
     let (_folder, path, gz) = packed(30_000);
     let expected = (14_400..14_460).collect::<Vec<_>>();
     let range = between("2026-12-04T00:00:00Z", "2026-12-04T01:00:00Z");
-    assert_eq!((found(&path, &range, false), found(&path, &range, true)), (expected.clone(), expected.clone()));
-    assert_eq!(found(&path, &Range::default(), false).len(), 30_000, "any gzip reads it as one file");
+    assert_eq!(found(&path, &range), expected);
+    assert_eq!(found(&path, &Range::default()).len(), 30_000, "any gzip reads it as one file");
     let pieces = members(&gz).unwrap().unwrap();
     assert!(pieces.len() > 3, "{pieces:?}");
     // Nobody looks at what does not matter: the end of the first piece is no gzip any more.
     let mut bytes = std::fs::read(&gz).unwrap();
     bytes[1000..2000].fill(0xaa);
     std::fs::write(&gz, &bytes).unwrap();
-    assert_eq!(found(&path, &range, false), expected);
-    assert!(each(&path, &range, true, |_, _| Ok(true)).is_err());
+    assert_eq!(found(&path, &range), expected);
+    assert!(each(&path, &Range::default(), |_, _| Ok(true)).is_err());
 }
 
 #[test]
@@ -126,7 +215,7 @@ fn a_range_at_the_border_of_two_pieces_is_found_whole_and_so_is_a_clock_that_was
         let count = (0..30_000).skip(first).take_while(|seq| piece.may_hold(&text(minute(*seq)))).count();
         for (from, to) in [(first, first + 1), (first + count - 1, first + count), (first, first + count)] {
             let range = Range { from: Some(minute(from as u64)), to: Some(minute(to as u64)) };
-            assert_eq!(found(&path, &range, false), (from as u64..to as u64).collect::<Vec<_>>());
+            assert_eq!(found(&path, &range), (from as u64..to as u64).collect::<Vec<_>>());
         }
         first += count;
     }
@@ -139,7 +228,7 @@ fn a_range_at_the_border_of_two_pieces_is_found_whole_and_so_is_a_clock_that_was
     crate::audit::rotation::compress_one(&closed).unwrap();
     std::fs::write(&path, "").unwrap();
     let range = Range { from: Some(minute(500)), to: Some(minute(502)) };
-    assert_eq!(found(&path, &range, false), [500, 501, 2_500, 2_501]);
+    assert_eq!(found(&path, &range), [500, 501, 2_500, 2_501]);
 }
 
 #[test]
@@ -151,7 +240,7 @@ fn a_compressed_file_that_does_not_tell_its_times_is_read_as_a_whole() {
         let pieces = members(&gz).unwrap().unwrap();
         std::fs::write(&gz, change(std::fs::read(&gz).unwrap(), pieces)).unwrap();
         assert_eq!(members(&gz).unwrap(), None);
-        let seen = found(&path, &range, false);
+        let seen = found(&path, &range);
         drop(folder);
         seen
     };

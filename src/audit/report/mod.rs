@@ -147,9 +147,8 @@ struct Facts {
 pub fn report(path: &Path, shift: &Shift, origin: &Origin, gallery: &Gallery) -> Result<ShiftPage> {
     let mut facts = Facts { bins: vec![Bin::default(); BINS], ..Facts::default() };
     let range = Range { from: Some(shift.from), to: Some(shift.to) };
-    // Of a log that is to be trusted every line is read, whatever its files say of their times.
-    let query = Query { range, scan: origin.checked.is_some(), ..Query::default() };
-    for (name, happened) in standing(path, shift.from, query.scan)? {
+    let query = Query { range, ..Query::default() };
+    for (name, happened) in standing(path, shift.from)? {
         facts.raise(name, happened);
     }
     let records = query.each(path, |_, entry, run| {
@@ -164,14 +163,13 @@ pub fn report(path: &Path, shift: &Shift, origin: &Origin, gallery: &Gallery) ->
 
 /// The alarms that stood at a moment, by name. Alarms are a run's: the log is read back to the start of the run that was going on then,
 /// in strides that grow, since nobody knows how far that is.
-fn standing(path: &Path, at: Timestamp, scan: bool) -> Result<BTreeMap<String, Happened>> {
-    let begun = read::files(path)?.first().map(read::LogFile::first_time).transpose()?.flatten();
+fn standing(path: &Path, at: Timestamp) -> Result<BTreeMap<String, Happened>> {
+    let begun = read::span(path)?.map(|(least, _)| least);
     let mut hours = 24;
     loop {
-        // What reads every line anyhow reads them once.
-        let from = at.checked_sub(SignedDuration::from_hours(hours)).ok().filter(|_| !scan);
+        let from = at.checked_sub(SignedDuration::from_hours(hours)).ok();
         let (mut raised, mut is_whole) = (BTreeMap::new(), from.is_none());
-        let query = Query { range: Range { from, to: Some(at) }, scan, ..Query::default() };
+        let query = Query { range: Range { from, to: Some(at) }, ..Query::default() };
         query.each(path, |_, entry, _| {
             match entry.kind() {
                 Some(Kind::Start | Kind::Stop) => {

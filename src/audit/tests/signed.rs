@@ -84,7 +84,7 @@ fn reseal(lines: &[String]) -> Vec<String> {
     let mut link = Link::START;
     let bodies = lines.iter().map(|line| {
         let mut record: serde_json::Map<String, serde_json::Value> = serde_json::from_str(line).unwrap();
-        ["seq", "prev", "hash"].iter().for_each(|field| drop(record.shift_remove(*field)));
+        ["seq", "prev", "falls", "hash"].iter().for_each(|field| drop(record.shift_remove(*field)));
         serde_json::to_string(&record).unwrap()
     });
     bodies.map(|body| link.seal(&body).trim_end().to_owned()).collect()
@@ -128,7 +128,7 @@ fn no_new_chain_stands_without_the_key() {
         .iter()
         .map(|line| {
             let mut record: serde_json::Map<String, serde_json::Value> = serde_json::from_str(line).unwrap();
-            ["seq", "prev", "hash"].iter().for_each(|field| drop(record.shift_remove(*field)));
+            ["seq", "prev", "falls", "hash"].iter().for_each(|field| drop(record.shift_remove(*field)));
             if record.contains_key("note") {
                 let made = Made {
                     time: record["time"].as_str().unwrap().into(),
@@ -232,6 +232,25 @@ fn several_checkpoints_that_were_kept_are_all_held_against_the_log() {
     let lines = line.folder.lines();
     line.folder.replace(&lines[..lines.len() - 2]);
     assert!(line.verify(&trust).unwrap_err().report().contains("its end was removed"));
+}
+
+#[test]
+fn without_a_key_neither_a_kept_checkpoint_nor_the_log_is_believed_more_than_the_other() {
+    let line = Signed::new();
+    line.run(3);
+    let whole = line.note();
+    let nobody = |kept: String| Trust { key: None, former: Vec::new(), kept: vec![kept.into()] };
+    let warned = line.verify(&nobody(whole.clone())).unwrap().warnings;
+    assert!(warned.iter().any(|warning| warning.contains("its signature was not checked")), "{warned:?}");
+    let root = whole.lines().nth(2).unwrap();
+    let size = whole.lines().nth(1).unwrap();
+    let other_root = whole.replacen(root, "CsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=", 1);
+    let larger = whole.replacen(&format!("\n{size}\n"), "\n4711\n", 1);
+    for changed in [other_root, larger] {
+        let told = line.verify(&nobody(changed)).unwrap_err().report();
+        assert!(told.contains("the log was changed, or that checkpoint") && told.contains("with --key"), "{told}");
+        assert!(!told.contains("new key"), "{told}");
+    }
 }
 
 #[test]

@@ -17,21 +17,6 @@ pub(in crate::cli) struct Keys {
 }
 
 impl Keys {
-    /// As [`Keys::check`]; without a key a log that is not whole is only warned of: parts of it may be all that there is.
-    ///
-    /// # Errors
-    ///
-    /// A key is given, and the log is not what was written.
-    pub(in crate::cli) fn look(&self, path: &Path) -> Result<()> {
-        match self.check(path) {
-            Err(error) if !self.are_given() => {
-                log::warn!("{}; what is told is not to be relied on", error.line());
-                Ok(())
-            }
-            checked => checked.map(drop),
-        }
-    }
-
     pub(in crate::cli) fn are_given(&self) -> bool {
         self.key.is_some()
     }

@@ -29,8 +29,8 @@ const EXAMPLES: &str = r"Examples:
 
 /// Find records
 ///
-/// What was asked for is printed while the log is read: however long it is, little memory is used. A time range is found by the
-/// times of the records, without reading the rest. The log is not checked: that does hgad audit verify.
+/// What was asked for is printed while the log is read: however long it is, little memory is used. Records of a time are found
+/// without reading the rest, and also where the machine's clock was wrong or set back. The log is not checked: that does hgad audit verify.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(super) struct QueryArgs {
@@ -96,16 +96,12 @@ pub(super) struct Which {
     /// Records of the run of this name (the field run of its start)
     #[arg(long, value_name = "NAME")]
     run: Option<String>,
-    /// Read all of the log, whatever its times: where the machine's clock was set back by hours
-    #[arg(long)]
-    scan: bool,
 }
 
 impl Which {
     pub(super) fn query(self, kind: Option<String>) -> Query {
         Query {
             range: Range { from: self.from.map(|moment| moment.0), to: self.to.map(|moment| moment.0) },
-            scan: self.scan,
             kind,
             run: self.run,
             parts: self.part.map(|parts| parts.0),

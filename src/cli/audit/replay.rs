@@ -39,6 +39,9 @@ pub(super) struct ReplayArgs {
     which: Which,
 }
 
+/// Machines of other architectures, and other versions, score a picture alike but for much less than this, as a share of the score.
+const ROUNDING: f32 = 0.01;
+
 fn bound(text: &str) -> std::result::Result<f32, String> {
     text.parse::<f32>().ok().filter(|bound| *bound >= 0.0 && bound.is_finite()).ok_or_else(|| "give 0 or more".into())
 }
@@ -49,6 +52,8 @@ struct Row {
     same: u64,
     within: u64,
     differ: u64,
+    /// Of those that differ: by more than a rounding, or their records contradict themselves.
+    unlike: u64,
     largest: f32,
     changed: u64,
     redecoded: u64,
@@ -127,6 +132,12 @@ fn compare(row: &mut Row, entry: &Entry, score: f32, rejects: bool, tolerance: f
         true if difference <= tolerance => row.within += 1,
         _ => {
             row.differ += 1;
+            let contradiction = entry.contradiction().filter(|_| entry.frames.is_none());
+            let is_rounding = difference <= ROUNDING * recorded.abs().max(1.0);
+            row.unlike += u64::from(contradiction.is_some() || !is_rounding);
+            if let Some(why) = contradiction {
+                print::line(format_args!("record {} is not as it was written: {why}", entry.seq))?;
+            }
             let verdict = if rejects { "reject" } else { "pass" };
             let then = entry.verdict.as_deref().unwrap_or("-");
             return print::line(format_args!(
@@ -153,6 +164,7 @@ fn table(rows: &BTreeMap<String, Row>) -> Result<()> {
 
 fn conclude(rows: &BTreeMap<String, Row>, refusal: Option<Error>, tolerance: f32) -> Result<()> {
     let sum = |count: fn(&Row) -> u64| rows.values().map(count).sum::<u64>();
+    let unlike = sum(|row| row.unlike);
     let (differ, changed, judged) = (sum(|row| row.differ), sum(|row| row.changed), sum(|row| row.same + row.within));
     if differ + changed > 0 {
         return Err(Error::check(format!(
@@ -160,8 +172,12 @@ fn conclude(rows: &BTreeMap<String, Row>, refusal: Option<Error>, tolerance: f32
             print::counted(differ, "part"),
             print::counted(changed, "picture")
         ))
-        .advise(match tolerance == 0.0 && changed == 0 {
+        .advise(match tolerance == 0.0 && changed + unlike == 0 {
             true => "on a machine of another architecture, or with another version of hgad, give a --tolerance",
+            false if unlike > 0 => {
+                "a score that differs by more than a hundredth, or a record that contradicts itself, is no rounding of another machine: hgad \
+                 audit verify says whether the log is as it was written; keep log and pictures as evidence"
+            }
             false => "hgad audit verify says whether the log is whole; keep both as evidence",
         }));
     }

@@ -119,9 +119,9 @@ pub(super) fn run(args: &ReportArgs) -> Result<()> {
 
 fn check(args: &ReportArgs) -> Result<Checked> {
     let verified = args.keys.check(&args.file)?;
-    let signed = verified
-        .signed
-        .map_or_else(String::new, |signed| format!(" Signed by {}: {}.", signed.origin, signed.records()));
+    let signed = verified.signed.map_or_else(String::new, |signed| {
+        format!(" Signed by {}: {}.", signed.origin, signed.records(verified.absent))
+    });
     let lines = print::counted(verified.lines, "line");
     let told = match verified.unsigned.is_empty() {
         true => format!("The log was checked: its {lines} are those that were written.{signed}"),

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use jiff::Timestamp;
 
 use super::again::{Again, Sources, pictures_folder};
-use crate::audit::{Entry, Kind, PictureEntry, Query, Stored, read_picture};
+use crate::audit::{self, Entry, Kind, PictureEntry, Query, Stored, read_picture};
 use crate::cli::target::{self, Content};
 use crate::inspect::overlay::{Paint, beside};
 use crate::{Error, Result, print};
@@ -74,8 +74,16 @@ fn not_a_stored_picture(out: &Path, pictures: &Path) -> Result<()> {
 
 pub(super) fn run(args: &ShowArgs) -> Result<()> {
     target::file(&args.out, Content::Picture)?;
-    let (entry, picture) = find(args)?;
+    let Search { found: Some(entry), later: picture, doubt, .. } = find(args)? else {
+        return Err(no_such_part(&args.file));
+    };
+    if let Some(why) = entry.contradiction().or(doubt) {
+        return Err(not_as_written(&entry, why));
+    }
     print::line(story(&entry))?;
+    print::line(
+        "This record fits the ones beside it; the log was not checked as a whole: that does hgad audit verify.",
+    )?;
     let picture = picture.or_else(|| entry.picture.clone()).ok_or_else(|| {
         Error::device("its picture was not kept")
             .advise("pictures of rejects are; of passes those that [audit] sample and around ask for")
@@ -123,32 +131,70 @@ fn unwritten(path: &Path, error: image::ImageError) -> Error {
         .advise("name a file that ends with .png, in a folder that you may write")
 }
 
-/// The part's record, and what a record of its own says of its picture.
-fn find(args: &ShowArgs) -> Result<(Entry, Option<PictureEntry>)> {
-    let (mut found, mut later) = (None::<Entry>, None);
-    let query = match &args.id {
-        Id::Record(_) => Query::default(),
-        Id::Part(run, part) => Query { run: Some(run.clone()), parts: Some(*part..=*part), ..Query::default() },
-    };
-    query.each(&args.file, |_, entry, _| {
-        match &found {
-            None if entry.kind() == Some(Kind::Part) && is_it(&args.id, entry) => found = Some(entry.clone()),
-            Some(part) if entry.kind() == Some(Kind::Picture) && entry.part == part.part => {
-                later = entry.picture.clone()
+/// Nothing of what such a record says is told as a fact.
+fn not_as_written(entry: &Entry, why: String) -> Error {
+    Error::check(format!("record {} is not as it was written", entry.seq)).because(why).advise(
+        "believe nothing that it says; hgad audit verify, with --key and --checkpoint, says what happened to the log, and a copy of it tells \
+         what stood there",
+    )
+}
+
+fn no_such_part(file: &Path) -> Error {
+    Error::usage(format!("{} has no such part", file.display()))
+        .advise("hgad audit query lists parts with the numbers of their records")
+}
+
+/// Looks for a part's record, line by line.
+#[derive(Debug, Default)]
+struct Search {
+    /// The line before; empty before the first.
+    before: Vec<u8>,
+    found: Option<Entry>,
+    /// Why the record is not as it was written, as far as it and its neighbours tell that.
+    doubt: Option<String>,
+    /// Whether the next line is the one behind it.
+    is_next: bool,
+    /// What a record of its own says of the part's picture.
+    later: Option<PictureEntry>,
+}
+
+impl Search {
+    /// Takes the next line, and says whether to go on.
+    fn look(&mut self, id: &Id, line: &[u8], entry: &Entry) -> bool {
+        let before = (!self.before.is_empty()).then_some(self.before.as_slice());
+        match &self.found {
+            None if entry.kind() == Some(Kind::Part) && is_it(id, entry) => {
+                self.doubt = audit::fits(before, line).err();
+                (self.found, self.is_next) = (Some(entry.clone()), true);
+                line.clone_into(&mut self.before);
+                return true;
             }
-            _ => {}
+            None => {
+                line.clone_into(&mut self.before);
+                return true;
+            }
+            Some(part) if entry.kind() == Some(Kind::Picture) && entry.part == part.part => {
+                self.later.clone_from(&entry.picture);
+            }
+            Some(_) => {}
         }
-        let is_whole = found
-            .as_ref()
-            .is_some_and(|part| later.is_some() || part.picture.as_ref().is_some_and(|picture| picture.file.is_some()));
+        if std::mem::take(&mut self.is_next) && audit::fits(before, line).is_err() {
+            self.doubt.get_or_insert_with(|| "the record behind it does not continue it".to_owned());
+        }
+        let is_kept = |part: &Entry| part.picture.as_ref().is_some_and(|picture| picture.file.is_some());
+        let is_whole = self.later.is_some() || self.found.as_ref().is_some_and(is_kept);
         // Numbers of parts begin anew with every run.
-        Ok(!(is_whole || found.is_some() && entry.kind() == Some(Kind::Start)))
-    })?;
-    let found = found.ok_or_else(|| {
-        Error::usage(format!("{} has no such part", args.file.display()))
-            .advise("hgad audit query lists parts with the numbers of their records")
-    })?;
-    Ok((found, later))
+        !is_whole && entry.kind() != Some(Kind::Start)
+    }
+}
+
+/// The part's record, and what others say of it.
+fn find(args: &ShowArgs) -> Result<Search> {
+    let mut search = Search::default();
+    let run = if let Id::Part(run, _) = &args.id { Some(run.clone()) } else { None };
+    let query = Query { run, ..Query::default() };
+    query.each(&args.file, |line, entry, _| Ok(search.look(&args.id, line, entry)))?;
+    Ok(search)
 }
 
 fn is_it(id: &Id, entry: &Entry) -> bool {

@@ -63,7 +63,7 @@ pub struct WhatIfArgs {
 
 pub fn run(args: &WhatIfArgs) -> Result<()> {
     args.out.as_deref().map_or(Ok(()), |path| target::file(path, Content::Page))?;
-    args.keys.look(&args.audit)?;
+    args.keys.check(&args.audit)?;
     let (calibration, digest) = Calibration::open(&args.calibration)?;
     let was = args.was.iter().map(|path| Calibration::open(path).map(|(was, digest)| (digest, was)));
     let mut was = was.collect::<Result<Vec<_>>>()?;
