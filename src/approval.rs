@@ -20,7 +20,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::audit::{Signer, Verifier};
+use crate::audit::harmless::{Undone, undo_text};
+use crate::audit::{Signer, Verifier, signers};
 use crate::digest::Digest;
 use crate::{Error, Result};
 
@@ -75,6 +76,15 @@ impl Approval {
         Ok(note)
     }
 
+    /// What the note says that signing the file at `path` would replace, whoever made it; `None` where there is none.
+    pub fn standing(path: &Path) -> Option<String> {
+        let note = std::fs::read(note_of(path)).ok()?;
+        let text = String::from_utf8_lossy(&note);
+        let by = signers(&text).join(", ");
+        let said = text.split_once("\n\n").and_then(|(said, _)| Self::parse(&format!("{said}\n"), &by));
+        Some(said.map_or_else(|| "something that is no approval".to_owned(), |said| said.to_string()))
+    }
+
     /// The approval of the file at `path`, whose bytes have this digest, if one of `keys` signed it; for each of `lanes` where these go
     /// by it alone, and for the whole line without any.
     ///
@@ -88,15 +98,25 @@ impl Approval {
             format!("whoever may approve signs it: hgad sign {place} --key KEY --by NAME --reason TEXT{for_lanes}");
         let refused =
             |why: String| Error::usage(format!("{place} is not approved")).because(why).advise(advice.clone());
-        let text = std::fs::read_to_string(&note)
-            .map_err(|error| refused(format!("{} cannot be read: {error}", note.display())))?;
-        let names = || keys.iter().map(Verifier::name).collect::<Vec<_>>().join(", ");
-        let Some((key, text)) = keys.iter().find_map(|key| Some((key, key.open_note(&text)?))) else {
-            return Err(refused(format!("{} is not signed by {}", note.display(), names())));
+        let bytes = std::fs::read(&note).map_err(|error| {
+            Error::usage(format!("{place} is not approved: {} cannot be read", note.display())).unread(error, &advice)
+        })?;
+        let Some((key, text)) = opened(&bytes, keys) else {
+            let undone = Undone::default();
+            let is_signed = undo_text(&bytes, &undone).is_some_and(|text| opened(text.as_bytes(), keys).is_some());
+            return Err(match undone.told().filter(|_| is_signed) {
+                Some(_) => rewritten(path, &note, &undone, "one of them signed it"),
+                None => refused(unsigned(&note, &bytes, keys)),
+            });
         };
         let approval = Self::parse(text, key.name())
             .ok_or_else(|| refused(format!("{} is signed, and is no approval", note.display())))?;
         if approval.sha256 != digest {
+            let (file, undone) = (signed_file(path), Undone::default());
+            let text = std::fs::read(&file).ok().and_then(|bytes| undo_text(&bytes, &undone));
+            if undone.told().is_some() && text.is_some_and(|text| Digest::of(text) == approval.sha256) {
+                return Err(rewritten(path, &file, &undone, "it is what was approved"));
+            }
             return Err(refused(format!("{} is of another file, or the file was changed since", note.display())));
         }
         let named = if approval.lanes.is_empty() { "no lane".to_owned() } else { approval.lanes.join(", ") };
@@ -117,6 +137,42 @@ impl Approval {
         let lanes = std::iter::from_fn(|| field("lane ")).collect();
         let approval = Approval { sha256, by, reason, lanes, time: field("time ")?, key: key.to_owned() };
         lines.next().is_none().then_some(approval)
+    }
+}
+
+/// The text of a note that one of the keys signed.
+fn opened<'n, 'k>(note: &'n [u8], keys: &'k [Verifier]) -> Option<(&'k Verifier, &'n str)> {
+    let note = std::str::from_utf8(note).ok()?;
+    keys.iter().find_map(|key| Some((key, key.open_note(note)?)))
+}
+
+/// Says of a file that a tool wrote anew what that was, and how to undo it.
+fn rewritten(path: &Path, file: &Path, undone: &Undone, then: &str) -> Error {
+    let (told, command) = (undone.told().unwrap_or_default(), undone.command(file).unwrap_or_default());
+    let why = format!("{} looks like {told}, as an editor or a transfer does: with that undone {then}", file.display());
+    Error::usage(format!("{} is not approved", path.display()))
+        .because(why)
+        .advise(format!("bring it back byte for byte as it was, or undo that: {command}"))
+}
+
+/// Why a note is believed by none of these keys.
+fn unsigned(note: &Path, bytes: &[u8], keys: &[Verifier]) -> String {
+    let place = note.display();
+    let known = keys.iter().map(Verifier::label).collect::<Vec<_>>();
+    let signers = std::str::from_utf8(bytes).ok().map(signers).unwrap_or_default();
+    let names = |labels: &[String]| labels.join(", ");
+    let is_named =
+        |signer: &&String| keys.iter().any(|key| signer.strip_prefix(key.name()).is_some_and(|id| id.starts_with('+')));
+    if signers.is_empty() {
+        return format!("{place} is no signed note: it was cut off, or is another file");
+    }
+    match (signers.iter().find(|signer| known.contains(signer)), signers.iter().find(is_named)) {
+        (Some(own), _) => format!("{place} is not what {own} signed: its text or its signature was changed since"),
+        (None, Some(other)) => format!(
+            "{place} is signed by {other}, which is another key of the same name, and not by {}: somebody else may have made it",
+            names(&known)
+        ),
+        (None, None) => format!("{place} is signed by {}, and not by {}", names(&signers), names(&known)),
     }
 }
 
@@ -164,14 +220,49 @@ mod tests {
             let approval = Approval::check(path, digest, &[], &keys).unwrap();
             assert_eq!((approval.by.as_str(), approval.reason.as_str()), ("A. Smith", "new lamp"));
         }
-        assert!(report(Approval::check(&path, digest, &[], &keys[..1])).contains("not signed by quality"));
+        let stranger = report(Approval::check(&path, digest, &[], &keys[..1]));
+        assert!(stranger.contains("another key of the same name"), "{stranger}");
+        let elsewhere = [Signer::generate("elsewhere").unwrap().verifier()];
+        let unknown = report(Approval::check(&path, digest, &[], &elsewhere));
+        assert!(unknown.contains("is signed by quality+") && unknown.contains("not by elsewhere+"), "{unknown}");
         assert!(report(Approval::check(&path, Digest::of("other"), &[], &keys)).contains("changed since"));
         let note = std::fs::read_to_string(note_of(&path)).unwrap();
         std::fs::write(note_of(&path), note.replace("Smith", "Smyth")).unwrap();
-        assert!(report(Approval::check(&path, digest, &[], &keys)).contains("not signed"));
+        let edited = report(Approval::check(&path, digest, &[], &keys));
+        assert!(edited.contains("is not what quality+") && edited.contains("was changed since"), "{edited}");
+        std::fs::write(note_of(&path), "a note").unwrap();
+        assert!(report(Approval::check(&path, digest, &[], &keys)).contains("no signed note"));
         for (by, reason) in [("", "x"), ("x", " "), ("x\nreason y", "z")] {
             assert_eq!(Approval::sign(&path, &signer, by, reason, &[]).unwrap_err().kind().exit_code(), 2);
         }
+    }
+
+    #[test]
+    fn line_ends_of_a_tool_are_told_from_an_edit() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cap.toml");
+        let content = "a = 1\nb = 2\n";
+        std::fs::write(&path, content).unwrap();
+        let signer = Signer::generate("quality").unwrap();
+        assert_eq!(Approval::standing(&path), None);
+        let note = Approval::sign(&path, &signer, "A. Smith", "new lamp", &[]).unwrap();
+        let standing = Approval::standing(&path).unwrap();
+        assert!(standing.contains("A. Smith, 20") && standing.contains(": new lamp (key quality+"), "{standing}");
+        let check = || {
+            let digest = Digest::of(std::fs::read(&path).unwrap());
+            Approval::check(&path, digest, &[], &[signer.verifier()]).map_err(|error| error.report())
+        };
+        for file in [&path, &note] {
+            let whole = std::fs::read_to_string(file).unwrap();
+            std::fs::write(file, whole.replace('\n', "\r\n")).unwrap();
+            let told = check().unwrap_err();
+            assert!(told.contains("line ends that were changed to CRLF") && !told.contains("hgad sign"), "{told}");
+            let command = told.rsplit_once("undo that: ").unwrap().1;
+            assert!(std::process::Command::new("sh").args(["-c", command]).status().unwrap().success());
+            assert!(check().is_ok(), "{command}");
+        }
+        std::fs::write(&path, content.replace('\n', "\r\n").replace('1', "9")).unwrap();
+        assert!(check().unwrap_err().contains("changed since"));
     }
 
     #[test]

@@ -78,6 +78,18 @@ impl Error {
         self
     }
 
+    /// Adds why a file could not be read, and what to do about that: of one that this user may not read, to let them; `otherwise` else.
+    pub(crate) fn unread(self, error: std::io::Error, otherwise: impl Into<String>) -> Self {
+        let advice = match error.kind() {
+            std::io::ErrorKind::PermissionDenied => {
+                "let this user read it (chown, chmod), and enter the folders that it is in: ls -l shows who may"
+                    .to_owned()
+            }
+            _ => otherwise.into(),
+        };
+        self.because(error).advise(advice)
+    }
+
     /// Says which key of the configuration it comes from, as in `audit.pictures`, where that is known better here than where it is told.
     pub fn of_key(mut self, key: &'static str) -> Self {
         self.key = Some(key);
@@ -158,5 +170,14 @@ mod tests {
             "camera /dev/video0 cannot be opened\n  because: No such file or directory (os error 2)\n  try: plug it in"
         );
         assert_eq!(error.line(), "camera /dev/video0 cannot be opened: No such file or directory (os error 2)");
+    }
+
+    #[test]
+    fn who_may_not_read_a_file_is_not_told_to_make_it() {
+        let report =
+            |kind: std::io::ErrorKind| Error::usage("key k cannot be read").unread(kind.into(), "make one").report();
+        assert!(report(std::io::ErrorKind::NotFound).contains("try: make one"));
+        let denied = report(std::io::ErrorKind::PermissionDenied);
+        assert!(denied.contains("let this user read it") && !denied.contains("make one"), "{denied}");
     }
 }

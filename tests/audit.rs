@@ -326,6 +326,32 @@ fn verify_reads_every_stored_picture_and_names_those_that_are_not_as_they_were_w
 }
 
 #[test]
+fn an_older_log_that_was_put_back_is_found_by_the_pictures_of_runs_that_it_does_not_know() {
+    let line = Line::after_a_run("sample = 1.0\n");
+    let older = std::fs::read(line.log()).unwrap();
+    let first = records(line.log().as_ref()).remove(0);
+    line.run();
+    let whole = std::fs::read(line.log()).unwrap();
+    std::fs::write(line.log(), older).unwrap();
+    let (code, stdout, stderr) = verify(&line, &["--pictures"]);
+    assert!(code == 1 && stdout.matches("and the log has no start of it").count() == 1, "{stdout}{stderr}");
+    assert!(!stdout.contains("no record names it") && !stdout.contains(first["run"].as_str().unwrap()), "{stdout}");
+    assert!(stderr.contains("an older copy of it was put back") && stderr.contains("--checkpoint"), "{stderr}");
+    std::fs::write(line.log(), whole).unwrap();
+    assert_eq!(verify(&line, &["--pictures"]).0, 0);
+
+    // A folder that names another log, in which this log's pictures are.
+    let owner = line.bench.path("pictures/owner.txt");
+    let text = std::fs::read_to_string(&owner).unwrap();
+    std::fs::write(&owner, text.replace(first["hash"].as_str().unwrap(), &"0".repeat(64))).unwrap();
+    let (code, stdout, stderr) = verify(&line, &["--pictures"]);
+    assert!(code == 1 && stdout.contains("owner.txt in ") && stderr.contains("was edited"), "{stdout}{stderr}");
+
+    let (code, _, stderr) = verify(&line, &["--pictures", &line.log()]);
+    assert!(code == 2 && stderr.contains("is a file, and the folder of pictures"), "{stderr}");
+}
+
+#[test]
 fn pictures_that_the_line_removed_itself_are_counted_apart() {
     let line = Line::after_a_run("sample = 1.0\nkeep_gb = 0.000001\n");
     let removed = line.query(&["--kind", "pictures-removed"]);
@@ -422,5 +448,9 @@ fn the_documented_line_with_the_synthetic_camera_is_tried_from_camera_to_proof()
     done(&["audit", "report", &log, "--out", &path("shift.html")]);
     done(&["audit", "prove", &log, "--record", &record, "--out", &path("part.tlog-proof")]);
     let proved = done(&["audit", "check", &path("part.tlog-proof"), "--key", &public]);
+    let text = std::fs::read_to_string(path("part.tlog-proof")).unwrap();
+    std::fs::write(path("crlf.tlog-proof"), text.replace('\n', "\r\n")).unwrap();
+    let (code, _, stderr) = run(&["audit", "check", &path("crlf.tlog-proof"), "--key", &public]);
+    assert!(code == 2 && stderr.contains("line ends that were changed to CRLF") && stderr.contains("sed"), "{stderr}");
     assert!(proved.contains(&format!("\"seq\":{record}")), "{proved}");
 }

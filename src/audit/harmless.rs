@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 use std::io::{BufRead, Read};
+use std::path::Path;
 use std::rc::Rc;
 
 const BOM: &[u8] = b"\xef\xbb\xbf";
@@ -10,7 +11,7 @@ const UTF16: [[u8; 2]; 2] = [[0xff, 0xfe], [0xfe, 0xff]];
 
 /// What was undone.
 #[derive(Debug, Default)]
-pub(super) struct Undone {
+pub(crate) struct Undone {
     line_ends: Cell<bool>,
     mark: Cell<bool>,
     utf16: Cell<bool>,
@@ -20,7 +21,7 @@ pub(super) struct Undone {
 
 impl Undone {
     /// In words; `None` when there was nothing to undo.
-    pub(super) fn told(&self) -> Option<String> {
+    pub(crate) fn told(&self) -> Option<String> {
         let all = [
             (&self.utf16, "text that was encoded anew (UTF-16)"),
             (&self.mark, "a byte order mark that was put before the text"),
@@ -31,6 +32,43 @@ impl Undone {
         let found = all.into_iter().filter(|(found, _)| found.get()).map(|(_, told)| told).collect::<Vec<_>>();
         (!found.is_empty()).then(|| found.join(", and "))
     }
+
+    /// The command that undoes it in `file`, and keeps what stood there as `FILE.changed`; `None` when there was nothing to undo.
+    pub(crate) fn command(&self, file: &Path) -> Option<String> {
+        let edits = [
+            // A mark is gone with UTF-16.
+            (self.mark.get(), r"1s/^\xef\xbb\xbf//"),
+            (self.line_ends.get(), r"s/\r$//"),
+            (self.empty_lines.get(), "/^$/d"),
+            (self.unended.get(), r"$a\"),
+        ];
+        let edits = edits.iter().filter(|(is_needed, _)| *is_needed).map(|(_, edit)| format!(" -e '{edit}'"));
+        let edits = edits.collect::<String>();
+        let is_packed = file.extension().is_some_and(|ending| ending == "gz");
+        let steps = [
+            is_packed.then(|| "gzip -dc".to_owned()),
+            self.utf16.get().then(|| "iconv -f UTF-16 -t UTF-8".to_owned()),
+            (!edits.is_empty()).then(|| format!("sed{edits}")),
+            is_packed.then(|| "gzip".to_owned()),
+        ];
+        let (file, changed) = (quoted(file), quoted(&file.with_added_extension("changed")));
+        let steps = steps.into_iter().flatten().collect::<Vec<_>>().join(" | ");
+        self.told().map(|_| format!("cp {file} {changed} && {{ {steps}; }} < {changed} > {file}"))
+    }
+}
+
+/// A file's name as a shell takes it.
+fn quoted(file: &Path) -> String {
+    let name = file.to_string_lossy();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-/+".contains(c);
+    if name.chars().all(is_plain) { name.into_owned() } else { format!("'{}'", name.replace('\'', r"'\''")) }
+}
+
+/// The command that undoes in `file`, which reads as `lines`, what means no harm; `None` where there is nothing of it.
+pub(super) fn command(file: &Path, lines: Box<dyn BufRead>) -> Option<String> {
+    let undone = Rc::new(Undone::default());
+    let read = undo(lines, undone.clone()).and_then(|mut lines| std::io::copy(&mut lines, &mut std::io::sink()));
+    read.ok().and_then(|_| undone.command(file))
 }
 
 /// What was undone to a log, and to the checkpoints of it that were kept.
@@ -51,7 +89,7 @@ impl Undoing {
 
 /// A short text with what is undone to it that a log's lines may have, but for empty ones and the end, which a text has as it likes;
 /// `None` for what is no text even then.
-pub(super) fn undo_text(bytes: &[u8], undone: &Undone) -> Option<String> {
+pub(crate) fn undo_text(bytes: &[u8], undone: &Undone) -> Option<String> {
     let mut file = decoded(Box::new(std::io::Cursor::new(bytes.to_vec())), undone).ok()?;
     let mut text = Vec::new();
     while let chunk = file.fill_buf().ok()?

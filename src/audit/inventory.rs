@@ -7,9 +7,11 @@ use indicatif::ProgressBar;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
 use super::kind::Kind;
+use super::pictures::{Owner, owner_of};
 use super::query::Query;
+use super::read;
 use super::read::Entry;
-use super::removed::{Absence, Removed};
+use super::removed::{Absence, Removed, first_hash};
 use super::stored::{Found, find};
 use crate::inspect::batch;
 use crate::{Error, Result};
@@ -33,6 +35,8 @@ pub struct Inventory {
     pub elsewhere: BTreeMap<String, u64>,
     /// Files in the folders of runs that no record names.
     pub unnamed: Unnamed,
+    /// The log that the folder names as its own, where that is another one.
+    pub owner: Option<String>,
 }
 
 /// A picture that is not as it was written.
@@ -62,16 +66,26 @@ pub enum Fault {
 /// Files that no record names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Unnamed {
-    /// Of runs whose records are all here.
+    /// Of runs whose records are all here; in a folder of another log, none.
     pub files: Vec<String>,
+    /// Of runs that the log has no start of, though the folder is this log's and earlier runs are here: by run. Its end was cut off, or an
+    /// older copy of it was put back, since a run's start is on disk before its first picture.
+    pub of_unknown_runs: BTreeMap<String, u64>,
     /// So many are of runs whose records are not, or not all, here: in files of the log that were carried away.
     pub of_others: u64,
+    /// So many are in a folder that names another log.
+    pub of_another_log: u64,
 }
 
 impl Inventory {
     /// How many pictures have this fault.
     pub fn count(&self, fault: Fault) -> u64 {
         self.amiss.iter().filter(|amiss| amiss.fault == fault).count() as u64
+    }
+
+    /// Whether the folder names another log, though pictures of this one are in it: then somebody wrote that.
+    pub fn is_owner_edited(&self) -> bool {
+        self.owner.is_some() && self.whole > 0
     }
 }
 
@@ -103,7 +117,13 @@ pub fn inventory(path: &Path, folder: &Path) -> Result<Inventory> {
     count.all(&waiting);
     count.bar.finish_and_clear();
     let mut inventory = count.conclude(path)?;
-    inventory.unnamed = listing.unnamed(&runs);
+    let newest = read::newest_of(path).filter(|newest| newest.is_file());
+    let log = newest.as_deref().unwrap_or(path);
+    let owner = owner_of(folder, log, first_hash(log)?);
+    inventory.unnamed = listing.unnamed(&runs, &owner, inventory.whole > 0);
+    if let Owner::Other(other) = owner {
+        inventory.owner = Some(other);
+    }
     Ok(inventory)
 }
 
@@ -201,6 +221,12 @@ impl Runs {
     fn are_all_here(&self, run: &str) -> bool {
         self.has_first == Some(true) || self.begun.contains(run)
     }
+
+    /// Whether the log would have the start of the run of this name, had it not been cut or put back. Runs are named by when they began.
+    fn is_unknown(&self, run: &str) -> bool {
+        let is_later = || self.begun.last().is_some_and(|newest| run > newest.as_str());
+        !self.begun.contains(run) && (self.has_first == Some(true) || is_later())
+    }
 }
 
 /// The files in the folders of runs, `RUN/...`, in their order, and which of them a record named.
@@ -230,11 +256,22 @@ impl Listing {
         }
     }
 
-    fn unnamed(self, runs: &Runs) -> Unnamed {
-        let all = self.files.into_iter().zip(self.named).filter(|(_, named)| !named).map(|(file, _)| file);
-        let (files, others) =
-            all.partition::<Vec<_>, _>(|file| file.split_once('/').is_some_and(|(run, _)| runs.are_all_here(run)));
-        Unnamed { files, of_others: others.len() as u64 }
+    /// `holds_own` says whether pictures of this log are in the folder, whatever it says.
+    fn unnamed(self, runs: &Runs, owner: &Owner, holds_own: bool) -> Unnamed {
+        let mut unnamed = Unnamed::default();
+        for (file, _) in self.files.into_iter().zip(self.named).filter(|(_, named)| !named) {
+            let run = file.split_once('/').map_or("", |(run, _)| run);
+            match owner {
+                Owner::Other(_) if !holds_own => unnamed.of_another_log += 1,
+                // Somebody's edit of the owner hides nothing.
+                Owner::This | Owner::Other(_) if runs.is_unknown(run) => {
+                    *unnamed.of_unknown_runs.entry(run.to_owned()).or_default() += 1;
+                }
+                _ if runs.are_all_here(run) => unnamed.files.push(file),
+                _ => unnamed.of_others += 1,
+            }
+        }
+        unnamed
     }
 }
 
@@ -348,11 +385,10 @@ mod tests {
         let whole = vec![line(0, "start", "\"run\":\"r\""), named(1, "part", files[0], "reject")];
         let bench = Bench::new(&whole);
         files.iter().for_each(|file| bench.put(&format!("r/2026-11-24/{file}"), &format!("r/2026-11-24/{file}")));
-        bench.put("owner.txt", "of the log");
         bench.put("s/2026-11-24/00000001-reject.png", "of no run");
         let found = bench.inventory();
         let unnamed = ["r/2026-11-24/00000002-reject.png", "s/2026-11-24/00000001-reject.png"].map(str::to_owned);
-        assert_eq!(found.unnamed, Unnamed { files: unnamed.to_vec(), of_others: 0 });
+        assert_eq!(found.unnamed, Unnamed { files: unnamed.to_vec(), ..Unnamed::default() });
         // Files of the log were carried away: of what was in them nobody can say anything.
         let later = [
             line(7, "continued", "\"run\":\"r\""),
@@ -362,8 +398,49 @@ mod tests {
         std::fs::write(bench.log(), later.concat()).unwrap();
         bench.put("t/2026-11-24/00000001-reject.png", "put there");
         let found = bench.inventory();
-        let unnamed = Unnamed { files: vec!["t/2026-11-24/00000001-reject.png".to_owned()], of_others: 2 };
-        assert_eq!((found.whole, found.unnamed), (1, unnamed));
+        let files = vec!["t/2026-11-24/00000001-reject.png".to_owned()];
+        assert_eq!((found.whole, found.unnamed), (1, Unnamed { files, of_others: 2, ..Unnamed::default() }));
+    }
+
+    /// In the folder that names this log a run without a start is one that was cut off; in one that names another it is none of this log's.
+    #[test]
+    fn runs_that_the_log_does_not_know_are_told_by_whose_the_folder_is() {
+        let file = "r/2026-11-24/00000001-reject.png";
+        let hash = Digest::of("the first line");
+        let start = line(0, "start", &format!("\"run\":\"r\",\"hash\":\"{hash}\""));
+        let bench = Bench::new(&[start, named(1, "part", "00000001-reject.png", "reject")]);
+        for file in [
+            file,
+            "r/2026-11-24/00000002-reject.png",
+            "s/2026-11-24/00000001-reject.png",
+            "s/2026-11-24/00000002-reject.png",
+        ] {
+            bench.put(file, file);
+        }
+        let owned =
+            |name: &str, first: &Digest| bench.put("owner.txt", &format!("{name}\nwords\nfirst line {first}\n"));
+        let cut = Unnamed {
+            files: vec!["r/2026-11-24/00000002-reject.png".to_owned()],
+            of_unknown_runs: BTreeMap::from([("s".to_owned(), 2)]),
+            ..Unnamed::default()
+        };
+        // A log and its pictures may have been moved, each to somewhere else.
+        for name in ["../audit.jsonl", "../../elsewhere.jsonl"] {
+            owned(name, &hash);
+            let found = bench.inventory();
+            assert_eq!((found.whole, &found.unnamed, &found.owner), (1, &cut, &None));
+        }
+        let other = Digest::of("another first line");
+        owned("../audit.jsonl", &other);
+        let found = bench.inventory();
+        assert!(found.is_owner_edited() && found.unnamed == cut, "{found:?}");
+        // None of this log's pictures is there: it is that log's folder.
+        owned("../other.jsonl", &other);
+        std::fs::remove_file(bench.folder().join(file)).unwrap();
+        let found = bench.inventory();
+        let unnamed = Unnamed { of_another_log: 3, ..Unnamed::default() };
+        assert_eq!((found.is_owner_edited(), found.unnamed), (false, unnamed));
+        assert_eq!(found.owner.as_deref(), Some("../other.jsonl"));
     }
 
     #[test]

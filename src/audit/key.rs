@@ -13,6 +13,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 
+use super::harmless::{Undone, undo_text};
 use super::open::sync_folder;
 use crate::digest::Digest;
 use crate::{Error, Result};
@@ -61,11 +62,7 @@ impl Signer {
     /// The file cannot be read, others may read it, or it is no private key.
     pub fn open(path: &Path) -> Result<Self> {
         let place = path.display();
-        let text = read(path, "make one with: hgad audit keygen --name NAME --out FILE")?;
-        let signer = Self::parse(text.trim()).ok_or_else(|| {
-            let advice = "name the file that `hgad audit keygen` wrote with --out, not its .pub";
-            Error::usage(format!("{place} is not a private key of an audit")).advise(advice)
-        })?;
+        let signer = read(path, "private", "make one with: hgad audit keygen --name NAME --out FILE", Self::parse)?;
         let mode = std::fs::metadata(path).map_or(0, |metadata| metadata.mode());
         match mode & 0o077 {
             0 => Ok(signer),
@@ -74,10 +71,20 @@ impl Signer {
         }
     }
 
-    fn parse(text: &str) -> Option<Self> {
-        let (name, id, bytes) = fields(text.strip_prefix(PRIVATE)?)?;
+    fn parse(text: &str) -> Result<Self, NoKey> {
+        let fields_of = |text| fields(text).ok_or_else(|| NoKey::damaged("it does not go on with NAME+ID+KEY"));
+        let other = || {
+            NoKey(
+                "it does not begin as one".into(),
+                "name the file that `hgad audit keygen` wrote with --out, not its .pub",
+            )
+        };
+        let (name, id, bytes) = text.strip_prefix(PRIVATE).ok_or_else(other).and_then(fields_of)?;
         let key = SigningKey::from_bytes(&bytes);
-        (id == key_id(name, key.verifying_key().as_bytes())).then(|| Signer { name: name.to_owned(), id, key })
+        match id == key_id(name, key.verifying_key().as_bytes()) {
+            true => Ok(Signer { name: name.to_owned(), id, key }),
+            false => Err(NoKey::damaged("its ID is not that of its name and key")),
+        }
     }
 
     /// Writes the private key to `path`, for this user alone, and the public one beside it with `.pub` added.
@@ -118,11 +125,9 @@ impl Verifier {
     ///
     /// The file cannot be read, or is no public key.
     pub fn open(path: &Path) -> Result<Self> {
-        let text = read(path, "`hgad audit keygen` wrote it beside the private key, with .pub added")?;
-        text.trim().parse().map_err(|why: String| {
-            Error::usage(format!("{} is not a public key of an audit", path.display()))
-                .because(why)
-                .advise("a public key is one line, NAME+ID+KEY: the file that ends with .pub")
+        let advice = "a public key is one line, NAME+ID+KEY: the file that ends with .pub";
+        read(path, "public", "`hgad audit keygen` wrote it beside the private key, with .pub added", |text| {
+            text.parse().map_err(|why| NoKey(why, advice))
         })
     }
 
@@ -148,7 +153,7 @@ impl Verifier {
     }
 
     /// What its file begins with, and what signatures tell of it: `NAME+ID`.
-    pub(super) fn label(&self) -> String {
+    pub(crate) fn label(&self) -> String {
         label(&self.name, self.id)
     }
 }
@@ -208,6 +213,11 @@ impl<'n> Note<'n> {
     }
 }
 
+/// The keys that are said to have signed a note, as [`Verifier::label`] tells them; none of what is no note.
+pub(crate) fn signers(note: &str) -> Vec<String> {
+    Note::parse(note).map(|note| note.signers().collect()).unwrap_or_default()
+}
+
 fn is_name(name: &str) -> bool {
     !name.is_empty() && !name.chars().any(|c| c.is_whitespace() || c.is_control() || c == '+')
 }
@@ -235,9 +245,36 @@ fn fields(text: &str) -> Option<(&str, [u8; 4], [u8; 32])> {
     (is_name(name) && *algorithm == ALGORITHM).then_some((name, id, key.try_into().ok()?))
 }
 
-fn read(path: &Path, advice: &str) -> Result<String> {
-    std::fs::read_to_string(path)
-        .map_err(|error| Error::usage(format!("key {} cannot be read", path.display())).because(error).advise(advice))
+/// Why a text is no key, and what to do.
+struct NoKey(String, &'static str);
+
+impl NoKey {
+    fn damaged(why: &str) -> Self {
+        NoKey(
+            format!("{why}: it was damaged, or somebody edited it"),
+            "bring it back from a copy; if there is none, make a new key (hgad audit keygen), and name the public key of the old one in \
+             [audit] former_keys",
+        )
+    }
+}
+
+/// Reads the key in a file; `missing` says what to do where there is none. A file that a tool wrote anew is refused, and named as that.
+fn read<T>(path: &Path, which: &str, missing: &str, parse: impl Fn(&str) -> Result<T, NoKey>) -> Result<T> {
+    let place = path.display();
+    let bytes = std::fs::read(path)
+        .map_err(|error| Error::usage(format!("key {place} cannot be read")).unread(error, missing))?;
+    let text = String::from_utf8_lossy(&bytes);
+    parse(text.trim()).map_err(|NoKey(why, advice)| {
+        let refused = Error::usage(format!("{place} is not a {which} key of an audit"));
+        let undone = Undone::default();
+        let is_one = undo_text(&bytes, &undone).is_some_and(|text| parse(text.trim()).is_ok());
+        match undone.told().zip(undone.command(path)).filter(|_| is_one) {
+            None => refused.because(why).advise(advice),
+            Some((told, command)) => refused
+                .because(format!("this looks like {told}, as an editor or a transfer does: with that undone it is one"))
+                .advise(format!("give it byte for byte as it was written, or undo that: {command}")),
+        }
+    })
 }
 
 fn write_new(path: &Path, mode: u32, text: &str) -> Result<()> {
@@ -274,6 +311,44 @@ mod tests {
         std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o640)).unwrap();
         assert!(Signer::open(&path).unwrap_err().report().contains("chmod 600"));
         assert!(Signer::generate("line 3").is_err());
+    }
+
+    #[test]
+    fn a_key_that_a_tool_wrote_anew_is_told_from_one_that_was_damaged() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("line 3.key");
+        Signer::generate("line-3").unwrap().write(&path).unwrap();
+        let public = path.with_added_extension("pub");
+        let utf16 = |text: &str| {
+            std::iter::once(0xfeff).chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect::<Vec<_>>()
+        };
+        for path in [&path, &public] {
+            let whole = std::fs::read_to_string(path).unwrap();
+            let report = || match path == &public {
+                true => Verifier::open(path).unwrap_err().report(),
+                false => Signer::open(path).unwrap_err().report(),
+            };
+            let crlf = whole.replace('\n', "\r\n");
+            for (changed, says) in [
+                (
+                    format!("\u{feff}{crlf}").into_bytes(),
+                    "a byte order mark that was put before the text, and line ends",
+                ),
+                (utf16(&crlf), "encoded anew (UTF-16), and line ends"),
+            ] {
+                std::fs::write(path, changed).unwrap();
+                let told = report();
+                assert!(told.contains(says), "{says}\n is not\n{told}");
+                let command = told.rsplit_once("undo that: ").unwrap().1;
+                assert!(std::process::Command::new("sh").args(["-c", command]).status().unwrap().success());
+                assert_eq!(std::fs::read_to_string(path).unwrap(), whole, "{command}");
+                std::fs::remove_file(path.with_added_extension("changed")).unwrap();
+            }
+            std::fs::write(path, format!("\u{feff}{}", whole.replace("line", "lime"))).unwrap();
+            assert!(!report().contains("looks like"), "{}", report());
+            std::fs::write(path, whole.replace("line", "lime")).unwrap();
+            assert!(report().contains("damaged"), "{}", report());
+        }
     }
 
     #[test]

@@ -127,7 +127,7 @@ pub enum Absence {
 }
 
 /// The hash of the log's first line, as its oldest file that is here tells it.
-fn first_hash(path: &Path) -> Result<Option<Digest>> {
+pub(super) fn first_hash(path: &Path) -> Result<Option<Digest>> {
     /// A line that is the first, or the first of a file that goes on.
     #[derive(serde::Deserialize)]
     struct Opening {

@@ -42,6 +42,13 @@ impl Kept {
         Ok(Kept { bytes: std::fs::read(file)?, file: Some(file.to_owned()) })
     }
 
+    /// The command that undoes in its file what means no harm; `None` where there is nothing of it.
+    pub(super) fn command(&self) -> Option<String> {
+        let undone = Undone::default();
+        harmless::undo_text(&self.bytes, &undone)?;
+        undone.command(self.file.as_deref()?)
+    }
+
     /// For people.
     fn told(&self) -> String {
         let file = self.file.as_ref().map_or_else(String::new, |file| format!(" in {}", file.display()));

@@ -377,6 +377,11 @@ fn harmless_causes_of_a_broken_file_are_named_where_they_are_certain() {
         let report = error.report();
         assert!(error.kind().exit_code() == 1 && report.contains(says), "{says}\n  is not\n{report}");
         assert!(report.contains("no record's content differs"), "{report}");
+        let command = report.rsplit_once("as FILE.changed: ").unwrap().1;
+        assert!(std::process::Command::new("sh").args(["-c", command]).status().unwrap().success());
+        assert_eq!(std::fs::read_to_string(folder.file()).unwrap(), whole, "{command}");
+        assert_eq!(verify(&folder.file(), &Trust::default()).unwrap().warnings, Vec::<String>::new());
+        std::fs::write(folder.file(), &changed).unwrap();
         match changed.ends_with(b"}") {
             false => assert!(folder.open().unwrap_err().report().contains(says), "a run refuses it, and says so too"),
             true => {

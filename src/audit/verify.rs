@@ -15,7 +15,7 @@ use super::kind::Kind;
 use super::read::{
     Gap, LogFile, Member, cannot_be_read, files, is_news, members, missing_files, open, strangers, told_of,
 };
-use super::signatures::{Doubt, Signatures, Trust};
+use super::signatures::{Doubt, Kept, Signatures, Trust};
 use super::spot::{self, Spot};
 use crate::error::ErrorKind;
 use crate::{Error, Result};
@@ -118,16 +118,14 @@ pub(super) fn explained(path: &Path, trust: &Trust, error: Error) -> Error {
         is_compared && reading.tail.is_empty() && concluded(path, trust, reading).is_ok()
     });
     let Some(what) = undone.told().filter(|_| is_whole) else { return error };
-    let advice = match undone.kept.told() {
-        None => {
-            "bring the file back byte for byte as the line wrote it, and find out what changed it; of the newest file a run puts a line \
-             feed back that is gone at the end, and continues it with nothing else of this"
-        }
-        Some(_) => {
-            "bring what was changed back byte for byte as it was written (UTF-8 without a byte order mark, and line feeds alone), or give \
-             another copy of the checkpoint, and find out what changed it"
-        }
-    };
+    let commands = files(path).unwrap_or_default().into_iter();
+    let commands = commands.filter_map(|file| harmless::command(&file.path, open(&file.path).ok()?));
+    let commands = commands.chain(trust.kept.iter().filter_map(Kept::command)).collect::<Vec<_>>().join("; ");
+    let other = if undone.kept.told().is_some() { ", or give another copy of the checkpoint" } else { "" };
+    let advice = format!(
+        "bring back byte for byte what was written, or undo that{other}, check again, and find out what changed it. This undoes it, and \
+         keeps what was there as FILE.changed: {commands}"
+    );
     error
         .because(format!(
             "this looks like {what}, as an editor or a transfer does: with that undone every line is as it was written (no record's \
@@ -607,8 +605,9 @@ fn if_damaged(path: &Path, before: &Range<u64>, error: Error) -> Error {
     match unpacked {
         Ok(Err(damage)) => {
             let told = if before.is_empty() { String::new() } else { format!("; {}", as_written(before)) };
-            Error::check(error.to_string())
-                .because(format!("its compressed data is damaged, as by a disk or a transfer: {damage}{told}"))
+            // Not that a record was changed, as the line says that came out of damaged data.
+            Error::check(format!("{}: its compressed data is damaged, as by a disk or a transfer", path.display()))
+                .because(format!("{damage}{told}"))
                 .advise("bring it from where it is whole; nothing is known of the lines behind that place")
         }
         _ => error,

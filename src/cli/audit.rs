@@ -16,6 +16,7 @@ use clap::Subcommand;
 pub(super) use self::again::pictures_folder;
 pub(super) use self::keys::Keys;
 pub(super) use self::query::{Moment, Span};
+use crate::audit::harmless::{Undone, undo_text};
 use crate::audit::{self, Kept, Signer, Trust, Verifier};
 use crate::{Error, Result, print};
 
@@ -178,17 +179,28 @@ fn prove(args: &ProveArgs) -> Result<()> {
 }
 
 fn check(args: &CheckArgs) -> Result<()> {
-    let proved = audit::check(&read(&args.proof)?, &Verifier::open(&args.key)?)?;
+    let (bytes, key) =
+        (std::fs::read(&args.proof).map_err(|error| cannot_be_read(&args.proof, error))?, Verifier::open(&args.key)?);
+    let proved = audit::check(&String::from_utf8_lossy(&bytes), &key).map_err(|error| {
+        let undone = Undone::default();
+        let is_proof = undo_text(&bytes, &undone).is_some_and(|text| audit::check(&text, &key).is_ok());
+        match undone.told().zip(undone.command(&args.proof)).filter(|_| is_proof) {
+            None => error,
+            Some((told, command)) => {
+                Error::usage(format!("{} is not the proof that was written", args.proof.display()))
+                    .because(format!(
+                        "this looks like {told}, as an editor or a transfer does: with that undone it proves its record"
+                    ))
+                    .advise(format!("give it byte for byte as it was written, or undo that: {command}"))
+            }
+        }
+    })?;
     let checkpoint = proved.checkpoint;
     print::line(format_args!(
         "OK {} signed: this is record {} of {}, counted from 0",
         checkpoint.origin, proved.index, checkpoint.size
     ))?;
     print::line(proved.line)
-}
-
-fn read(path: &Path) -> Result<String> {
-    std::fs::read_to_string(path).map_err(|error| cannot_be_read(path, error))
 }
 
 fn kept(path: &Path) -> Result<Kept> {

@@ -37,8 +37,13 @@ pub struct SignArgs {
 pub fn run(args: &SignArgs) -> Result<()> {
     check(&args.file)?;
     let signer = Signer::open(&args.key)?;
+    let replaced = Approval::standing(&args.file);
     let note = Approval::sign(&args.file, &signer, &args.by, &args.reason, &args.lane)?;
-    print::line(format_args!("{} is signed by {} in {}", args.file.display(), signer.name(), note.display()))
+    print::line(format_args!("{} is signed by {} in {}", args.file.display(), signer.name(), note.display()))?;
+    match replaced {
+        Some(replaced) => print::line(format_args!("it takes the place of what stood there: {replaced}")),
+        None => Ok(()),
+    }
 }
 
 /// Refuses what no line could load: an approval of it would be asked for by nobody, and read as if somebody had looked at it.

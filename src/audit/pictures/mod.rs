@@ -18,8 +18,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use self::desk::{Desk, Job};
-pub(super) use self::owner::First;
 use self::owner::Hold;
+pub(super) use self::owner::{First, Owner, owner_of};
 pub(super) use self::retention::{is_grave, rank};
 pub(super) use self::shelf::Shelf;
 use super::desk::Desk as Log;

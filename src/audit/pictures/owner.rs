@@ -131,6 +131,30 @@ pub(super) fn is_of(folder: &Path, log: &Path, hash: Digest) -> bool {
     first(&text) == Some(hash) && named(folder, log).is_ok_and(|own| owner(&text) == Some(&own))
 }
 
+/// Whose pictures a folder says that it holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::audit) enum Owner {
+    /// It does not say so: it may be a copy of the pictures alone.
+    Nobody,
+    /// This log's, wherever both may be now.
+    This,
+    /// Another log's, which it names so.
+    Other(String),
+}
+
+/// Whose pictures the folder says that it holds, for the log `log`, whose first line has this hash.
+pub(in crate::audit) fn owner_of(folder: &Path, log: &Path, hash: Option<Digest>) -> Owner {
+    let Ok(bytes) = std::fs::read(folder.join(NAME)) else { return Owner::Nobody };
+    let text = String::from_utf8_lossy(&bytes);
+    let Some(other) = owner(&text) else { return Owner::Other("nobody, since it was cut off or edited".into()) };
+    let is_this = match first(&text).zip(hash) {
+        Some((named, hash)) => named == hash,
+        // An older program did not write it down, or a run was killed before it could.
+        None => named(folder, log).is_ok_and(|own| own == other),
+    };
+    if is_this { Owner::This } else { Owner::Other(other.to_owned()) }
+}
+
 fn lock(file: &File, folder: &Path) -> Result<()> {
     match file.try_lock() {
         Err(TryLockError::WouldBlock) => Err(Error::usage(format!("pictures cannot be kept in {}", folder.display()))

@@ -14,6 +14,10 @@ const LISTED: usize = 50;
 ///
 /// One is not, or cannot be read.
 pub(super) fn verify(log: &Path, folder: &Path) -> Result<()> {
+    if folder.is_file() {
+        return Err(Error::usage(format!("{} is a file, and the folder of pictures is asked for", folder.display()))
+            .advise("put the audit file first: hgad audit verify FILE --pictures, or --pictures DIR"));
+    }
     let inventory = audit::inventory(log, folder)?;
     if !folder.is_dir() {
         print::line(format_args!("there is no folder {}", folder.display()))?;
@@ -28,8 +32,30 @@ pub(super) fn verify(log: &Path, folder: &Path) -> Result<()> {
             are(*pictures, "picture")
         ))?;
     }
+    tell_of_owner(log, folder, &inventory)?;
+    for (run, pictures) in &inventory.unnamed.of_unknown_runs {
+        print::line(format_args!(
+            "run {run}: {} in {}, and the log has no start of it",
+            are(*pictures, "picture"),
+            folder.display()
+        ))?;
+    }
     tell_of_unnamed(folder, &inventory)?;
     conclude(folder, &inventory)
+}
+
+fn tell_of_owner(log: &Path, folder: &Path, inventory: &Inventory) -> Result<()> {
+    let Some(owner) = &inventory.owner else { return Ok(()) };
+    let (log, folder) = (log.display(), folder.display());
+    match inventory.unnamed.of_another_log {
+        _ if inventory.is_owner_edited() => print::line(format_args!(
+            "owner.txt in {folder} names another log, {owner}, though pictures of {log} are in it: it was edited, or comes from elsewhere"
+        )),
+        others => print::line(format_args!(
+            "warning: {folder} is another log's folder: owner.txt in it names {owner}, as seen from there. {} in it that {log} does not name",
+            are(others, "picture")
+        )),
+    }
 }
 
 fn tell_of_unnamed(folder: &Path, inventory: &Inventory) -> Result<()> {
@@ -66,10 +92,14 @@ fn conclude(folder: &Path, inventory: &Inventory) -> Result<()> {
         print::bytes(inventory.bytes),
         inventory.removed
     );
-    if changed + missing + elsewhere + unread == 0 {
+    let unknown = inventory.unnamed.of_unknown_runs.values().sum::<u64>();
+    if changed + missing + elsewhere + unread + unknown == 0 && !inventory.is_owner_edited() {
         return print::line(format_args!("OK {told}"));
     }
     print::line(told)?;
+    if changed + missing + elsewhere + unread == 0 {
+        return Err(of_another_state(folder, inventory));
+    }
     let counts = [
         (changed, "exchanged"),
         (missing, "missing"),
@@ -92,6 +122,23 @@ fn conclude(folder: &Path, inventory: &Inventory) -> Result<()> {
             "keep log and pictures as evidence; what a backup of the folder has in these places can be checked in the same way (--pictures DIR)",
         ),
     })
+}
+
+/// The log and the folder are not of one moment, or somebody edited whose the folder is.
+fn of_another_state(folder: &Path, inventory: &Inventory) -> Error {
+    let place = folder.display();
+    if inventory.unnamed.of_unknown_runs.is_empty() {
+        return Error::check(format!("{place}: owner.txt was edited: the pictures are those of this log, and it names another one")).advise(
+            "keep it as evidence and find out who edited it; a run is refused there until it names this log again, as a backup has it",
+        );
+    }
+    Error::check(format!("{place}: there are pictures of runs that the log knows nothing of"))
+        .because("the log's end was cut off, or an older copy of it was put back: a run's start is on disk before its first picture")
+        .advise(
+            "hgad audit verify --checkpoint FILE, with the newest checkpoint that a copy or a witness kept, says whether records are missing. \
+             If a backup of the log was put back, put the newest one back; if the pictures were put there from another folder, take them \
+             away. If neither is so, keep log and pictures as evidence",
+        )
 }
 
 /// `1 picture is`, `2 pictures are`.
