@@ -202,6 +202,15 @@ fn a_trial_takes_a_folder_of_normal_parts_or_a_data_set_and_needs_no_test_images
     assert_eq!((code, counts(&out)), (0, vec!["red 15 15".to_owned()]), "{out}{err}");
     let (code, out, err) = tried(&["--class", "red", "--images", &good, "--hold-out", "2"]);
     assert_eq!((code, counts(&out)), (0, vec!["red 8 7".to_owned()]), "{out}{err}");
+    // Images of a part are on one side.
+    let (code, out, err) = tried(&["--class", "red", "--images", &good, "--group", r"(\d)\.png"]);
+    assert_eq!((code, counts(&out)), (0, vec!["red 5 5".to_owned()]), "{out}{err}");
+    assert!(
+        err.contains("30 images of 'red' are 10 parts: 20 splits, each of 5 that calibrate and 5 that are tried"),
+        "{err}"
+    );
+    let (code, _, err) = tried(&["--class", "red", "--images", &good, "--group", "nothing"]);
+    assert!(code == 2 && err.contains("finds nothing in the name"), "{err}");
     std::fs::remove_dir_all(bench.path("data/red/test")).unwrap();
     let (code, out, err) = tried(&["--data", &data, "--classes", "red"]);
     assert_eq!((code, counts(&out)), (0, vec!["red 15 15".to_owned()]), "{out}{err}");

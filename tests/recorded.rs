@@ -79,6 +79,18 @@ fn another_threshold_is_told_from_recorded_scores() {
     // Nobody can compare scores of constants that are not known.
     let (code, out, err) = what_if(&line, &new, &[]);
     assert!(code == 2 && err.contains("nothing can be told of") && err.contains("--was"), "{out}{err}");
+    // What was given and does not fit is told with what does not.
+    let other = line.bench.text("other.toml");
+    let text = std::fs::read_to_string(&was).unwrap();
+    for (changed, says) in [
+        (text.replace("class = \"red\"", "class = \"green\""), "it is of 'green', and not of 'red'"),
+        (format!("# in use elsewhere\n{text}"), "it judged no part of that time; those that did: "),
+    ] {
+        std::fs::write(&other, changed).unwrap();
+        let (code, out, err) = what_if(&line, &new, &["--was", &was, "--was", &other]);
+        assert!(code == 0 && err.contains(says), "{says}: {out}{err}");
+        assert_eq!(err.matches("no recorded score counts").count(), 1, "{err}");
+    }
 }
 
 #[test]

@@ -143,11 +143,11 @@ impl Calibration {
     /// The file cannot be read, or is not a calibration of this format.
     pub fn open(path: &Path) -> Result<(Self, Digest)> {
         let text = std::fs::read_to_string(path).map_err(|error| {
-            let error = Error::device(format!("calibration {} cannot be read", path.display())).because(error);
-            error.advise(match path.is_dir() {
+            let advice = match path.is_dir() {
                 true => "it is a folder: name a file in it, such as CLASS.toml",
                 false => "make one with: hgad calibrate --model BUNDLE --class NAME --images DIR --out FILE",
-            })
+            };
+            Error::device(format!("calibration {} cannot be read", path.display())).unread(error, advice)
         })?;
         let calibration = Self::parse(&path.display().to_string(), &text)?;
         calibration.warn_of_foreign_threshold(path);
@@ -250,7 +250,24 @@ impl Calibration {
 
     /// Whether a part has the same score under both: they are of the same model and have the same constants.
     pub fn same_scores(&self, other: &Calibration) -> bool {
-        self.bundle == other.bundle && self.class == other.class && self.reference == other.reference
+        self.other_scores(other).is_none()
+    }
+
+    /// Why a part has another score under `other`, in words that go on after a name of this one; `None` where it has the same.
+    pub fn other_scores(&self, other: &Calibration) -> Option<String> {
+        if self.class != other.class {
+            return Some(format!("is of '{}', and not of '{}'", self.class, other.class));
+        }
+        if self.bundle != other.bundle {
+            return Some(format!(
+                "is of another model: bundle {}, and not {}",
+                self.bundle.short(),
+                other.bundle.short()
+            ));
+        }
+        (self.reference != other.reference).then(|| {
+            "has other constants: it was fitted to other images, or with another mask, which makes other scores of the same part".into()
+        })
     }
 
     /// Refuses a calibration that was not made with `bundle`.
@@ -388,6 +405,22 @@ mod tests {
         for (text, says) in cases {
             let error = Calibration::parse("f.toml", &text).unwrap_err();
             assert!(error.report().contains(says), "{}", error.report());
+        }
+    }
+
+    #[test]
+    fn why_scores_are_others_is_told_and_a_threshold_makes_none() {
+        let own = sample();
+        let same = Calibration { threshold: 9.0, images: Vec::new(), ..sample() };
+        assert!(same.same_scores(&own) && same.other_scores(&own).is_none());
+        let reference = ScoreReference::new(vec![0.0], vec![1.0]);
+        for (other, says) in [
+            (Calibration { class: "nut".into(), ..sample() }, "is of 'nut', and not of"),
+            (Calibration { bundle: Digest::of("other"), ..sample() }, "another model: bundle"),
+            (Calibration { reference, ..sample() }, "other constants"),
+        ] {
+            let told = other.other_scores(&own).unwrap();
+            assert!(told.contains(says) && !other.same_scores(&own), "{told}");
         }
     }
 

@@ -19,7 +19,7 @@ use super::threshold::{self, Aim};
 use super::{Grouping, normals};
 use crate::bundle::{Bundle, ScoreReference};
 use crate::inspect::{Inspector, batch};
-use crate::{Error, Result, panic_text};
+use crate::{Error, Result, panic_text, print};
 
 /// What is tried.
 #[derive(Debug, Clone)]
@@ -99,6 +99,12 @@ pub fn trial(
             .advise("give more images of normal parts, or another share"));
     }
     let tried = pool.images.len() - count;
+    log::info!(
+        "{} of '{class}' are {}: {}, each of {count} that calibrate and {tried} that are tried",
+        print::counted(parts.len() as u64, "image"),
+        print::counted(pool.images.len() as u64, "part"),
+        print::counted(plan.splits as u64, "split")
+    );
     let rejects = run(bundle, &pool, plan, count)?;
     let mut trials = Vec::new();
     for (f, fitting) in plan.fittings.iter().enumerate() {

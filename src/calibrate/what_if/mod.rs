@@ -54,6 +54,22 @@ impl Question<'_> {
         let (from, to) = (moment("from", self.range.from), moment("to", self.range.to));
         format!("parts of {}{lane} in {}{from}{to}", self.calibration.class, self.log.display())
     }
+
+    /// Why recorded scores do not count of calibrations that are said to have been in use; the parts were judged by those of `judged`.
+    fn unused(&self, judged: &BTreeSet<Digest>) -> Vec<String> {
+        let others = self.was.iter().filter(|(_, was)| was != self.calibration);
+        let unused = others.filter_map(|(digest, was)| {
+            let why = was.other_scores(self.calibration).or_else(|| {
+                let known = judged.iter().map(Digest::short).map(|digest| digest.to_string()).collect::<Vec<_>>();
+                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                (!judged.contains(digest)).then(|| {
+                    format!("judged no part of that time; those that did: {known} (the first digits of sha256sum)")
+                })
+            })?;
+            Some(format!("no recorded score counts for --was {}: it {why}", digest.short()))
+        });
+        unused.collect()
+    }
 }
 
 /// What would have become of the parts.
@@ -152,7 +168,7 @@ pub fn ask(question: &Question) -> Result<WhatIf> {
     let query = Query { class: Some(class.clone()), lane, range: question.range, ..Query::of_kind("part") };
     let mut answer = WhatIf { class, threshold, ..WhatIf::default() };
     let mut known = BTreeMap::new();
-    let mut stored = Vec::new();
+    let (mut stored, mut judged) = (Vec::new(), BTreeSet::new());
     query.each_part(question.log, |entry, run| {
         if entry.is_known_bad() {
             return Ok(());
@@ -161,6 +177,7 @@ pub fn ask(question: &Question) -> Result<WhatIf> {
             answer.unjudged += 1;
             return Ok(());
         };
+        judged.extend(entry.calibration);
         let is_comparable = entry.bundle == Some(calibration.bundle)
             && entry.calibration.is_some_and(|calibration| same.contains(&calibration));
         if is_comparable {
@@ -182,6 +199,7 @@ pub fn ask(question: &Question) -> Result<WhatIf> {
         }
         Ok(())
     })?;
+    question.unused(&judged).iter().for_each(|why| log::warn!("{why}"));
     if let Some(bundle) = question.bundle {
         let again = again(question, bundle, &stored)?;
         for (case, again) in stored.into_iter().zip(again) {

@@ -6,7 +6,7 @@ use clap::{ArgGroup, ValueEnum};
 
 use crate::bundle::Bundle;
 use crate::calibrate::trial::{Plan, Trial, trial};
-use crate::calibrate::{Aim, Fitting};
+use crate::calibrate::{Aim, Fitting, Grouping};
 use crate::dataset::{self, HoldOut, ProductData};
 use crate::{Error, Result, print};
 
@@ -46,6 +46,10 @@ pub struct TrialArgs {
     /// left out
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(2..))]
     hold_out: Option<u64>,
+    /// Count images as one part when this regular expression finds the same in their names, such as 'part-(\d+)', as hgad calibrate
+    /// takes it: all images of a part are on one side of a split
+    #[arg(long, value_name = "PATTERN")]
+    group: Option<String>,
     /// Shares of normal parts that may be rejected
     #[arg(long, value_name = "RATE", value_delimiter = ',', default_value = "0.05")]
     target_frr: Vec<f64>,
@@ -76,10 +80,11 @@ pub fn run(args: &TrialArgs) -> Result<()> {
     let aims = confidences.flat_map(|confidence| args.target_frr.iter().map(move |frr| Aim { frr: *frr, confidence }));
     let (splits, share, seed) = (args.splits as usize, args.share, args.seed);
     let plan = Plan { aims: aims.collect(), fittings: args.fitting.clone(), splits, share, seed };
+    let grouping = args.group.as_deref().map(Grouping::new).transpose()?;
     let products = products(args, &bundle)?;
     let width = products.iter().map(|(class, _)| class.chars().count()).max().unwrap_or(0).max(5);
     for (number, (class, images)) in products.iter().enumerate() {
-        let trials = trial(&bundle, class, images, None, &plan)?;
+        let trials = trial(&bundle, class, images, grouping.as_ref(), &plan)?;
         // Not before: what cannot be tried has no table.
         if number == 0 {
             print::line(format_args!(
