@@ -46,13 +46,20 @@ pub struct Approval {
 }
 
 impl Approval {
-    /// Signs the file at `path` (a bundle's folder stands for its manifest) as approved `by` somebody for a `reason`, and for these lanes
-    /// where it is a calibration of their own. Gives the note's file.
+    /// Signs the file at `path` (a bundle's folder stands for its manifest), whose bytes have this digest, as approved `by` somebody for a
+    /// `reason`, and for these lanes where it is a calibration of their own. Gives the note's file.
     ///
     /// # Errors
     ///
-    /// The file cannot be read, a text is empty or has more than one line, or the note cannot be written.
-    pub fn sign(path: &Path, signer: &Signer, by: &str, reason: &str, lanes: &[String]) -> Result<PathBuf> {
+    /// A text is empty or has more than one line, or the note cannot be written.
+    pub fn sign(
+        path: &Path,
+        digest: Digest,
+        signer: &Signer,
+        by: &str,
+        reason: &str,
+        lanes: &[String],
+    ) -> Result<PathBuf> {
         let lanes_named = lanes.iter().map(|lane| ("a lane", lane.as_str()));
         for (what, text) in [("the name", by), ("the reason", reason)].into_iter().chain(lanes_named) {
             if text.trim().is_empty() || text.chars().any(char::is_control) {
@@ -60,10 +67,7 @@ impl Approval {
                     .advise("give who approves and why, as in: --by 'A. Smith' --reason 'new lamp after shift 2'"));
             }
         }
-        let file = signed_file(path);
-        let bytes = std::fs::read(&file)
-            .map_err(|error| Error::device(format!("{} cannot be read", file.display())).because(error))?;
-        let (digest, time) = (Digest::of(bytes), jiff::Timestamp::now());
+        let time = jiff::Timestamp::now();
         let lanes = lanes.iter().map(|lane| format!("lane {lane}\n")).collect::<String>();
         let (by, reason) = (by.trim(), reason.trim());
         let text = format!("{TITLE}\nsha256 {digest}\nby {by}\nreason {reason}\n{lanes}time {time:.0}\n");
@@ -216,7 +220,7 @@ mod tests {
         let report = |result: Result<Approval>| result.unwrap_err().report();
         assert!(report(Approval::check(&path, digest, &[], &keys)).contains("hgad sign"));
         for path in [&path, &bundle] {
-            Approval::sign(path, &signer, " A. Smith ", "new lamp", &[]).unwrap();
+            Approval::sign(path, digest, &signer, " A. Smith ", "new lamp", &[]).unwrap();
             let approval = Approval::check(path, digest, &[], &keys).unwrap();
             assert_eq!((approval.by.as_str(), approval.reason.as_str()), ("A. Smith", "new lamp"));
         }
@@ -233,7 +237,7 @@ mod tests {
         std::fs::write(note_of(&path), "a note").unwrap();
         assert!(report(Approval::check(&path, digest, &[], &keys)).contains("no signed note"));
         for (by, reason) in [("", "x"), ("x", " "), ("x\nreason y", "z")] {
-            assert_eq!(Approval::sign(&path, &signer, by, reason, &[]).unwrap_err().kind().exit_code(), 2);
+            assert_eq!(Approval::sign(&path, digest, &signer, by, reason, &[]).unwrap_err().kind().exit_code(), 2);
         }
     }
 
@@ -245,7 +249,7 @@ mod tests {
         std::fs::write(&path, content).unwrap();
         let signer = Signer::generate("quality").unwrap();
         assert_eq!(Approval::standing(&path), None);
-        let note = Approval::sign(&path, &signer, "A. Smith", "new lamp", &[]).unwrap();
+        let note = Approval::sign(&path, Digest::of(content), &signer, "A. Smith", "new lamp", &[]).unwrap();
         let standing = Approval::standing(&path).unwrap();
         assert!(standing.contains("A. Smith, 20") && standing.contains(": new lamp (key quality+"), "{standing}");
         let check = || {
@@ -273,7 +277,7 @@ mod tests {
         let signer = Signer::generate("quality").unwrap();
         let lanes = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         let check = |signed: &[&str], by: &[&str]| {
-            Approval::sign(&path, &signer, "A. Smith", "new lamp", &lanes(signed)).unwrap();
+            Approval::sign(&path, Digest::of("content"), &signer, "A. Smith", "new lamp", &lanes(signed)).unwrap();
             Approval::check(&path, Digest::of("content"), by, &[signer.verifier()]).map_err(|error| error.report())
         };
         assert_eq!(check(&["left", "middle lane"], &["middle lane"]).unwrap().lanes, ["left", "middle lane"]);
@@ -287,6 +291,6 @@ mod tests {
         assert_eq!(check(&["left", "right"], &["right", "left"]).unwrap().lanes, ["left", "right"]);
         assert!(check(&[], &["right"]).unwrap_err().contains("approved for no lane"));
         assert!(check(&["left"], &[]).unwrap_err().contains("approved for left alone"));
-        assert!(Approval::sign(&path, &signer, "x", "y", &lanes(&["left\ntime z"])).is_err());
+        assert!(Approval::sign(&path, Digest::of("content"), &signer, "x", "y", &lanes(&["left\ntime z"])).is_err());
     }
 }

@@ -398,6 +398,11 @@ fn nothing_but_what_a_line_can_load_is_signed() {
     // A bundle of which a file was exchanged is one that no line loads either.
     std::fs::write(bench.path("bundle/model.onnx"), "another").unwrap();
     assert_eq!(sign("bundle/manifest.toml").0, 2);
+    // Of what the system cannot read nobody says that.
+    std::fs::remove_file(bench.path("bundle/model.onnx")).unwrap();
+    std::os::unix::fs::symlink("model.onnx", bench.path("bundle/model.onnx")).unwrap();
+    let (code, _, stderr) = sign("bundle");
+    assert!(code == 3 && stderr.contains("cannot be read") && !stderr.contains("no line could"), "{stderr}");
 }
 
 /// The configuration that docs/cameras.md gives to whoever has no camera yet, and the commands after it.

@@ -6,13 +6,15 @@ use crate::approval::Approval;
 use crate::audit::Signer;
 use crate::bundle::Bundle;
 use crate::calibrate::Calibration;
+use crate::digest::Digest;
 use crate::{Error, Result, print};
 
 /// Approve of a calibration or a model: sign it, with your name and a reason
 ///
 /// The note FILE.sig (of a bundle: manifest.sig in it) says who approved of these bytes, when and why. A line whose
 /// configuration names public keys ([line] approved_by) loads what one of them signed and nothing else, and writes name and
-/// reason into its audit at every start. Nothing but what a line can load is signed. `hgad audit keygen` makes keys.
+/// reason into its audit at every start. Nothing is signed but a calibration that can be read as one, or a bundle whose files are
+/// whole. `hgad audit keygen` makes keys.
 #[derive(Debug, clap::Args)]
 #[command(
     after_long_help = "Examples:\n  hgad sign calibration/cap.toml --key quality.key --by A.Smith \\\n    --reason new-lamp-after-shift-2\n  hgad sign models/line3 --key quality.key --by A.Smith --reason first-model\n\n  # The calibration of one lane alone\n  hgad sign calibration/left.toml --key quality.key --by A.Smith \\\n    --reason new-lamp --lane left"
@@ -35,10 +37,10 @@ pub struct SignArgs {
 }
 
 pub fn run(args: &SignArgs) -> Result<()> {
-    check(&args.file)?;
+    let digest = check(&args.file)?;
     let signer = Signer::open(&args.key)?;
     let replaced = Approval::standing(&args.file);
-    let note = Approval::sign(&args.file, &signer, &args.by, &args.reason, &args.lane)?;
+    let note = Approval::sign(&args.file, digest, &signer, &args.by, &args.reason, &args.lane)?;
     print::line(format_args!("{} is signed by {} in {}", args.file.display(), signer.name(), note.display()))?;
     match replaced {
         Some(replaced) => print::line(format_args!("it takes the place of what stood there: {replaced}")),
@@ -46,18 +48,25 @@ pub fn run(args: &SignArgs) -> Result<()> {
     }
 }
 
-/// Refuses what no line could load: an approval of it would be asked for by nobody, and read as if somebody had looked at it.
-fn check(path: &Path) -> Result<()> {
+/// The digest of what is approved of, which is what was looked at here. Refuses what no line could load: an approval of it would be asked
+/// for by nobody, and read as if somebody had looked at it.
+fn check(path: &Path) -> Result<Digest> {
     let manifest = path.file_name().is_some_and(|name| name == "manifest.toml");
     let opened = match (path.is_dir(), manifest) {
-        (true, _) => Bundle::open(path).map(drop),
-        (false, true) => Bundle::open(path.parent().unwrap_or(Path::new(""))).map(drop),
-        (false, false) => Calibration::open(path).map(drop),
+        (true, _) => Bundle::open(path).map(|bundle| bundle.digest),
+        (false, true) => Bundle::open(path.parent().unwrap_or(Path::new(""))).map(|bundle| bundle.digest),
+        (false, false) => Calibration::open(path).map(|(_, digest)| digest),
     };
-    opened.map_err(|error| match path.exists() {
-        false => error,
-        true => Error::usage(format!("{} is not signed: no line could load it", path.display()))
+    opened.map_err(|error| match !path.exists() || is_of_the_disk(&error) {
+        true => error,
+        false => Error::usage(format!("{} is not signed: no line could load it", path.display()))
             .because(error.line())
             .advise("what is signed is a calibration that hgad calibrate wrote, or the folder of a bundle that hgad-train wrote"),
     })
+}
+
+/// Whether the system could not read a file that is there: then nobody knows what is in it.
+fn is_of_the_disk(error: &Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<std::io::Error>());
+    cause.is_some_and(|cause| cause.raw_os_error().is_some() && cause.kind() != std::io::ErrorKind::NotFound)
 }
