@@ -200,6 +200,15 @@ fn a_trial_takes_a_folder_of_normal_parts_or_a_data_set_and_needs_no_test_images
     };
     let (code, out, err) = tried(&["--class", "red", "--images", &good]);
     assert_eq!((code, counts(&out)), (0, vec!["red 15 15".to_owned()]), "{out}{err}");
+    assert!(err.contains("WARN") && err.contains("does not tell which images it was trained on"), "{err}");
+    // All that a data set has for training are those that training saw, as far as anybody knows.
+    let (code, out, err) = tried(&["--data", &data, "--classes", "red"]);
+    assert!(code == 2 && out.is_empty() && err.contains("--hold-out N") && err.contains("--images DIR"), "{out}{err}");
+    rewrite(&bench, |draft| {
+        draft.manifest.training.insert("hold_out".into(), 7.into());
+    });
+    let (_, _, err) = tried(&["--data", &data, "--classes", "red"]);
+    assert!(err.contains("--hold-out 7"), "{err}");
     let (code, out, err) = tried(&["--class", "red", "--images", &good, "--hold-out", "2"]);
     assert_eq!((code, counts(&out)), (0, vec!["red 8 7".to_owned()]), "{out}{err}");
     // Images of a part are on one side.
@@ -212,13 +221,16 @@ fn a_trial_takes_a_folder_of_normal_parts_or_a_data_set_and_needs_no_test_images
     let (code, _, err) = tried(&["--class", "red", "--images", &good, "--group", "nothing"]);
     assert!(code == 2 && err.contains("finds nothing in the name"), "{err}");
     std::fs::remove_dir_all(bench.path("data/red/test")).unwrap();
-    let (code, out, err) = tried(&["--data", &data, "--classes", "red"]);
-    assert_eq!((code, counts(&out)), (0, vec!["red 15 15".to_owned()]), "{out}{err}");
+    let (code, out, err) = tried(&["--data", &data, "--classes", "red", "--hold-out", "2"]);
+    assert_eq!((code, counts(&out)), (0, vec!["red 8 7".to_owned()]), "{out}{err}");
     // Of a data set that has one of the model's products those are taken that are there.
     let others = std::fs::read_dir(bench.path("data")).unwrap().map(|entry| entry.unwrap().path());
     others.filter(|path| !path.ends_with("red")).for_each(|path| std::fs::remove_dir_all(path).unwrap());
+    // A model that names what it saw needs nobody to say so: what training is told to have seen is no image of these.
+    rewrite(&bench, |draft| draft.trained_on = Some(std::iter::once(hgad::digest::Digest::of("another")).collect()));
     let (code, out, err) = tried(&["--data", &data]);
     assert_eq!((code, counts(&out)), (0, vec!["red 15 15".to_owned()]), "{out}{err}");
+    assert!(!err.contains("does not tell which images"), "{err}");
     for folder in [&one, &good] {
         let (code, _, err) = tried(&["--data", folder]);
         assert!(code == 2 && err.contains("--images DIR --class NAME"), "{err}");

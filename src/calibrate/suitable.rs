@@ -35,7 +35,10 @@ pub(super) fn maskable(bundle: &Bundle) -> Result<()> {
 /// The samples, if none is missing: of an image that training saw there is none.
 pub(super) fn unseen(bundle: &Bundle, images: &[PathBuf], samples: Vec<Option<Sample>>) -> Result<Vec<Sample>> {
     if bundle.trained_on.is_none() {
-        log::info!("this model does not tell which images it was trained on: see to it that these are others");
+        log::warn!(
+            "this model does not tell which images it was trained on: see to it that these are others, or the threshold, and what is \
+             promised of it, look better than they are"
+        );
     }
     let seen =
         images.iter().zip(&samples).filter(|(_, sample)| sample.is_none()).map(|(path, _)| path).collect::<Vec<_>>();

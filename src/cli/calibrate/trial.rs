@@ -13,9 +13,11 @@ use crate::{Error, Result, print};
 /// Try what thresholds are worth: calibrate on random halves of your normal parts, and test on the rest
 ///
 /// Splits images of normal parts at random many times, sets a threshold on one side and counts rejects on the other. It takes no
-/// images of defects, and none that training saw. Either --images names a folder of normal parts of one --class, as hgad calibrate
-/// takes it, or --data a data set in one of the layouts that hgad-train reads, with one folder per class: of that the normal parts
-/// for training are taken that --hold-out left out, and those for testing where there are any.
+/// images of defects, and refuses those that training saw, as far as the bundle names them: of one that does not, see to it that
+/// they are others, or the rates come out too good. Either --images names a folder of normal parts of one --class, as hgad
+/// calibrate takes it, or --data a data set in one of the layouts that hgad-train reads, with one folder per class: of that the
+/// normal parts for training are taken that --hold-out left out, and those for testing where there are any. A bundle that does
+/// not name its images needs --hold-out for --data.
 ///
 /// `set to` is the mean rate that
 /// such a threshold promises, `realised` the one that came out; `kept` is the share of splits in which no more were
@@ -105,6 +107,9 @@ fn products(args: &TrialArgs, bundle: &Bundle) -> Result<Vec<(String, Vec<PathBu
     }
     // Cannot fail: clap asks for one of the two.
     let data = args.data.as_deref().expect("there are --images or --data");
+    if args.hold_out.is_none() && bundle.trained_on.is_none() {
+        return Err(unknown_images(data, bundle));
+    }
     let found = match &args.classes {
         Some(classes) => dataset::products(data, Some(classes)),
         None => known_products(data, bundle),
@@ -116,6 +121,17 @@ fn products(args: &TrialArgs, bundle: &Bundle) -> Result<Vec<(String, Vec<PathBu
         Ok((product.name.clone(), images))
     };
     found.iter().map(normal).collect()
+}
+
+/// The images for training of a data set are those that the model saw, as far as anybody knows.
+fn unknown_images(data: &Path, bundle: &Bundle) -> Error {
+    let left_out = bundle.manifest.training.get("hold_out").and_then(toml::Value::as_integer);
+    let hold_out = left_out.map_or("N".to_owned(), |n| n.to_string());
+    Error::usage("this model does not tell which images it was trained on")
+        .because(format!("those for training in {} may be these: thresholds would look better than they are", data.display()))
+        .advise(format!(
+            "give --hold-out {hold_out}, as hgad-train train was given it, or images that training did not see with --images DIR --class NAME"
+        ))
 }
 
 /// The products of a data set that the model knows.
