@@ -146,9 +146,11 @@ pub(super) fn past(path: &Path, signing: Option<&Signing>) -> Result<Past> {
     let trust = signing.map_or(&unsigned, |signing| &signing.trust);
     let reading = verify::read_newest(path, trust).map_err(|error| {
         let error = verify::explained(path, trust, error);
-        let (advice, key) = (error.advice().unwrap_or_default().to_owned(), error.key());
-        let refused = Error::device(format!("audit file {} cannot be continued", path.display()));
-        let refused = refused.because(error).advise(advice);
+        let (advice, key) = (error.advice().map(str::to_owned), error.key());
+        let mut refused = Error::device(format!("audit file {} cannot be continued", path.display())).because(error);
+        if let Some(advice) = advice {
+            refused = refused.advise(advice);
+        }
         match key {
             Some(key) => refused.of_key(key),
             None => refused,

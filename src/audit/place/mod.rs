@@ -138,7 +138,9 @@ fn replace(path: &Path, text: &str) -> Result<()> {
 
 /// The folder of a checkpoint's copy, where it is not there, as that of a disk which is not mounted.
 pub(super) fn missing_folder(copy: &Path) -> Option<&Path> {
-    copy.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists())
+    // Where nobody may look, nobody knows: what is written there says so.
+    let is_missing = |folder: &&Path| folder.try_exists().is_ok_and(|exists| !exists);
+    copy.parent().filter(|folder| !folder.as_os_str().is_empty()).filter(is_missing)
 }
 
 /// What it means that the folder of a checkpoint's copy is not there.
@@ -178,6 +180,16 @@ mod tests {
             }
         });
         Place::Witness(address.parse().unwrap())
+    }
+
+    #[test]
+    fn a_folder_of_which_nobody_knows_is_not_one_to_be_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let (there, gone, file) = (folder.path(), folder.path().join("gone"), folder.path().join("file"));
+        std::fs::write(&file, "").unwrap();
+        assert_eq!(missing_folder(&gone.join("copy")), Some(gone.as_path()));
+        assert_eq!([missing_folder(&there.join("copy")), missing_folder(Path::new("copy"))], [None, None]);
+        assert_eq!(missing_folder(&file.join("folder/copy")), None, "no folder can be made in a file");
     }
 
     #[test]
