@@ -29,6 +29,23 @@ pub fn line(text: impl Display) -> Result<()> {
     }
 }
 
+/// A name that somebody else gave, as of a file or in a record, on one line and as nothing but a name: what could make a line of its own,
+/// move a terminal's cursor or turn the direction of writing is escaped.
+pub fn name(name: impl Display) -> String {
+    let is_more_than_text = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let mut told = String::new();
+    for c in name.to_string().chars() {
+        match is_more_than_text(c) {
+            true => told.extend(c.escape_default()),
+            false => told.push(c),
+        }
+    }
+    told
+}
+
 /// A count with its noun, in the plural where it wants one: `1 run`, `2 runs`.
 pub fn counted(count: u64, noun: &str) -> String {
     match count {
@@ -77,6 +94,12 @@ mod tests {
             assert_eq!(fitted(value, 4, 10), text);
         }
         assert_eq!([0, 1, 2].map(|count| counted(count, "run")), ["0 runs", "1 run", "2 runs"]);
+    }
+
+    #[test]
+    fn a_name_makes_no_line_of_its_own_and_no_sign_to_a_terminal() {
+        assert_eq!(name("r/Käse 日本.png"), "r/Käse 日本.png");
+        assert_eq!(name("a\nOK b\r\u{1b}[2K\u{9b}1A\u{202e}gnp"), "a\\nOK b\\r\\u{1b}[2K\\u{9b}1A\\u{202e}gnp");
     }
 
     #[test]

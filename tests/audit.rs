@@ -300,6 +300,13 @@ fn verify_reads_every_stored_picture_and_names_those_that_are_not_as_they_were_w
     std::fs::copy(&own, own.with_file_name("99999999-reject.png")).unwrap();
     let (code, stdout, _) = verify(&line, &["--pictures"]);
     assert!(code == 0 && stdout.contains("99999999-reject.png: no record names it"), "{stdout}");
+    // Nor does its name say anything in this program's words.
+    let forged = own.with_file_name("x\nOK all: 99 pictures are as written\u{1b}[2K");
+    std::fs::write(&forged, "x").unwrap();
+    let (_, stdout, _) = verify(&line, &["--pictures"]);
+    assert!(!stdout.contains("\nOK all") && !stdout.contains('\u{1b}'), "{stdout}");
+    assert!(stdout.contains("x\\nOK all: 99 pictures are as written\\u{1b}[2K: no record names it"), "{stdout}");
+    std::fs::remove_file(forged).unwrap();
 
     // One that was judged, one that was never judged, one that is gone.
     let unjudged = parts.iter().find(|part| is(part, "unknown") && part["origin"] == "005.png").unwrap();
@@ -365,7 +372,7 @@ fn pictures_that_the_line_removed_itself_are_counted_apart() {
     assert!(whole + gone == 12 && gone > 0, "{told}");
     let (_, table, _) = run(&["audit", "query", &line.log(), "--kind", "pictures-removed"]);
     assert!(
-        table.contains(" of passes, ") && table.contains("bytes, up to ") || table.contains("kB, up to "),
+        table.contains(" of passes, ") && (table.contains("bytes, up to ") || table.contains("kB, up to ")),
         "{table}"
     );
 }

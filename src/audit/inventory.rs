@@ -7,14 +7,13 @@ use indicatif::ProgressBar;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
 use super::kind::Kind;
-use super::pictures::{Owner, owner_of};
+use super::pictures::{Owner, is_grave, owner_of};
 use super::query::Query;
-use super::read;
-use super::read::Entry;
+use super::read::{self, Entry, PictureEntry};
 use super::removed::{Absence, Removed, first_hash};
 use super::stored::{Found, find};
 use crate::inspect::batch;
-use crate::{Error, Result};
+use crate::{Result, print};
 
 /// So many pictures are read between two looks at the log, so that memory does not grow with it.
 const BATCH: usize = 4096;
@@ -55,7 +54,7 @@ pub struct Amiss {
 /// What can be the matter with a picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// It is another file.
+    /// It is another file, or no file at all.
     Changed,
     /// It is gone, and no record tells of that.
     Missing,
@@ -71,10 +70,12 @@ pub struct Unnamed {
     /// Of runs that the log has no start of, though the folder is this log's and earlier runs are here: by run. Its end was cut off, or an
     /// older copy of it was put back, since a run's start is on disk before its first picture.
     pub of_unknown_runs: BTreeMap<String, u64>,
-    /// So many are of runs whose records are not, or not all, here: in files of the log that were carried away.
+    /// So many are of runs whose records are not, or not all, here: in files of the log that were carried away, or not read.
     pub of_others: u64,
     /// So many are in a folder that names another log.
     pub of_another_log: u64,
+    /// Folders that cannot be listed, each with why: what lies in them beside the pictures that records name is not known.
+    pub unlisted: Vec<String>,
 }
 
 impl Inventory {
@@ -91,23 +92,25 @@ impl Inventory {
 
 /// Reads every picture below `folder` that the log in `path`, and the files that were closed before, name, on all cores, and looks for
 /// files that none of them names. A progress bar is shown on a terminal. A run may be writing the log. Memory grows with the files in the
-/// folder, by some hundred bytes each, and not with the log.
+/// folder and with the pictures that are amiss, by some hundred bytes each, and not with the log.
 ///
 /// # Errors
 ///
-/// The log or the folder cannot be read.
+/// The log cannot be read.
 pub fn inventory(path: &Path, folder: &Path) -> Result<Inventory> {
     // Before the log is read: what a run stores meanwhile has a record by then or is not listed.
-    let mut listing = Listing::of(folder)?;
+    let mut listing = Listing::of(folder);
     let bar = batch::progress_bar("pictures", listing.named.len());
     let removed = Removed::of(path, folder, &Query::default())?;
     let mut count = Count { folder, removed, bar, inventory: Inventory::default(), missing: Vec::new() };
-    let (mut waiting, mut runs) = (Vec::new(), Runs::default());
+    let (mut waiting, mut runs) = (Vec::new(), Runs::of(path)?);
     Query::default().each(path, |_, entry, _| {
         runs.see(entry);
-        if let Some(file) = entry.picture.as_ref().and_then(|picture| picture.file.as_deref()) {
+        if let Some(picture) = entry.picture.as_ref()
+            && let Some(file) = picture.file.as_deref()
+        {
             listing.is_named(file);
-            waiting.push(entry.clone());
+            waiting.push(Named { record: entry.seq, part: entry.part, picture: picture.clone() });
         }
         if waiting.len() == BATCH {
             count.all(&std::mem::take(&mut waiting));
@@ -133,41 +136,67 @@ struct Count<'f> {
     removed: Removed,
     bar: ProgressBar,
     inventory: Inventory,
-    /// Those that are gone, of which nobody has told so far, and that they are gone in words.
-    missing: Vec<(Entry, String)>,
+    /// Those that are gone, of which nobody has told so far.
+    missing: Vec<Missing>,
+}
+
+/// A picture that a record names.
+#[derive(Debug)]
+struct Named {
+    record: u64,
+    part: Option<u64>,
+    picture: PictureEntry,
+}
+
+/// One that is gone: as little as tells whose it was, since all of a log may be.
+#[derive(Debug)]
+struct Missing {
+    record: u64,
+    part: Option<u64>,
+    file: String,
+    is_grave: bool,
 }
 
 impl Count<'_> {
-    fn all(&mut self, records: &[Entry]) {
-        let look = |record: &Entry| {
-            // Cannot fail: records that name none are not among them.
-            let found = find(self.folder, record.picture.as_ref().expect("the record names a picture"));
+    fn all(&mut self, records: &[Named]) {
+        let look = |named: &Named| {
+            let found = find(self.folder, &named.picture);
             self.bar.inc(1);
-            // The bytes go at once: a batch of them would not fit into memory.
             match found {
-                Ok(Found::Whole { bytes, .. }) => Ok(bytes.len() as u64),
+                Ok(Found::Whole { bytes, .. }) => Ok(bytes),
                 Ok(Found::Changed(why)) => Err((Some(Fault::Changed), why)),
                 Ok(Found::Gone(why)) => Err((None, why)),
                 Err(error) => Err((Some(Fault::Unread), error.line())),
             }
         };
         let found = records.par_iter().map(look).collect::<Vec<_>>();
-        for (record, found) in records.iter().zip(found) {
+        for (named, found) in records.iter().zip(found) {
             match found {
                 Ok(bytes) => {
                     (self.inventory.whole, self.inventory.bytes) =
                         (self.inventory.whole + 1, self.inventory.bytes + bytes)
                 }
-                Err((Some(fault), why)) => self.inventory.amiss.push(amiss(record, fault, why)),
-                Err((None, why)) => self.gone(record, why),
+                Err((Some(fault), why)) => {
+                    let (run, part) = (named.picture.run(), named.part);
+                    self.inventory.amiss.push(amiss(named.record, part, run, fault, why));
+                }
+                Err((None, _)) => self.gone(named),
             }
         }
     }
 
-    fn gone(&mut self, record: &Entry, why: String) {
-        match self.removed.absence(record) {
+    fn gone(&mut self, named: &Named) {
+        // Cannot be missing: records that name none are not among them.
+        let file = named.picture.file.clone().unwrap_or_default();
+        self.look_up(Missing { record: named.record, part: named.part, file, is_grave: is_grave(&named.picture.why) });
+    }
+
+    fn look_up(&mut self, missing: Missing) {
+        match self.removed.absence_of(missing.record, &missing.file, missing.is_grave) {
             Absence::Told => self.inventory.removed += 1,
-            Absence::Elsewhere | Absence::Unexplained => self.missing.push((record.clone(), why)),
+            // No run that goes on keeps its pictures there: nothing more will be told of them.
+            Absence::Elsewhere => *self.inventory.elsewhere.entry(run_of(&missing.file).to_owned()).or_default() += 1,
+            Absence::Unexplained => self.missing.push(missing),
         }
     }
 
@@ -176,28 +205,26 @@ impl Count<'_> {
         if !self.missing.is_empty() {
             self.removed = Removed::of(path, self.folder, &Query::default())?;
         }
-        for (record, why) in std::mem::take(&mut self.missing) {
-            match self.removed.absence(&record) {
-                Absence::Told => self.inventory.removed += 1,
-                Absence::Elsewhere => *self.inventory.elsewhere.entry(run_of(&record)).or_default() += 1,
-                Absence::Unexplained => {
-                    let why = format!("{why}, and no record says that it was removed");
-                    self.inventory.amiss.push(amiss(&record, Fault::Missing, why));
-                }
-            }
+        for missing in std::mem::take(&mut self.missing) {
+            self.look_up(missing);
+        }
+        for Missing { record, part, file, .. } in std::mem::take(&mut self.missing) {
+            let place = print::name(self.folder.join(&file).display());
+            let why = format!("{place} is not there, and no record says that it was removed");
+            self.inventory.amiss.push(amiss(record, part, Some(run_of(&file)), Fault::Missing, why));
         }
         self.inventory.amiss.sort_by_key(|amiss| amiss.record);
         Ok(self.inventory)
     }
 }
 
-fn run_of(record: &Entry) -> String {
-    record.picture.as_ref().and_then(|picture| picture.run()).unwrap_or_default().to_owned()
+fn run_of(file: &str) -> &str {
+    file.split('/').next().unwrap_or_default()
 }
 
-fn amiss(record: &Entry, fault: Fault, why: String) -> Amiss {
-    let part = format!("{}/{}", run_of(record), record.part.unwrap_or_default());
-    Amiss { record: record.seq, part, fault, why }
+fn amiss(record: u64, part: Option<u64>, run: Option<&str>, fault: Fault, why: String) -> Amiss {
+    let part = format!("{}/{}", print::name(run.unwrap_or_default()), part.unwrap_or_default());
+    Amiss { record, part, fault, why }
 }
 
 /// The runs that a log tells of.
@@ -205,49 +232,94 @@ fn amiss(record: &Entry, fault: Fault, why: String) -> Amiss {
 struct Runs {
     /// Whether the log's first line is here; `None` before a line was seen.
     has_first: Option<bool>,
+    /// Whether its newest file is: nothing comes after what is read.
+    has_newest: bool,
     /// Those whose start is here.
     begun: BTreeSet<String>,
+    /// The first that a line is of, and the last.
+    ends: Option<[String; 2]>,
 }
 
 impl Runs {
+    /// Those of the log in `path`, of which no line was seen so far.
+    fn of(path: &Path) -> Result<Self> {
+        let has_newest = read::files(path)?.last().is_some_and(|last| last.number.is_none());
+        Ok(Runs { has_newest: has_newest && read::newest_of(path).is_none(), ..Runs::default() })
+    }
+
     fn see(&mut self, entry: &Entry) {
         self.has_first.get_or_insert(entry.seq == 0);
-        if let (Some(Kind::Start), Some(run)) = (entry.kind(), &entry.run) {
+        let (kind, Some(run)) = (entry.kind(), &entry.run) else { return };
+        if matches!(kind, Some(Kind::Start | Kind::Continued)) {
+            self.ends.get_or_insert_with(|| [run.clone(), run.clone()])[1].clone_from(run);
+        }
+        if kind == Some(Kind::Start) {
             self.begun.insert(run.clone());
         }
     }
 
-    /// Whether each record of the run of this name is here, if there ever was one.
+    /// Whether each record of the run of this name is here, if there ever was one. Runs are named by when they began.
     fn are_all_here(&self, run: &str) -> bool {
-        self.has_first == Some(true) || self.begun.contains(run)
+        let (is_begun, ends) = (self.begun.contains(run), self.ends.as_ref());
+        let may_be_before =
+            self.has_first != Some(true) && !is_begun && ends.is_none_or(|[first, _]| run <= first.as_str());
+        let may_be_behind =
+            !self.has_newest && ends.is_none_or(|[_, last]| run == last.as_str() || !is_begun && run > last.as_str());
+        !may_be_before && !may_be_behind
     }
 
-    /// Whether the log would have the start of the run of this name, had it not been cut or put back. Runs are named by when they began.
+    /// Whether the log would have the start of the run of this name, had it not been cut or put back.
     fn is_unknown(&self, run: &str) -> bool {
-        let is_later = || self.begun.last().is_some_and(|newest| run > newest.as_str());
-        !self.begun.contains(run) && (self.has_first == Some(true) || is_later())
+        !self.begun.contains(run) && self.are_all_here(run)
     }
 }
 
-/// The files in the folders of runs, `RUN/...`, in their order, and which of them a record named.
-#[derive(Debug)]
+/// The files in the folders of runs, `RUN/DAY/NAME`, in their order, and which of them a record named.
+#[derive(Debug, Default)]
 struct Listing {
     files: Vec<String>,
     named: Vec<bool>,
+    /// As [`Unnamed::unlisted`].
+    unlisted: Vec<String>,
 }
 
 impl Listing {
-    fn of(folder: &Path) -> Result<Self> {
-        let mut files = Vec::new();
-        if folder.is_dir() {
-            list(folder, "", &mut files).map_err(|error| {
-                Error::device(format!("the pictures' folder {} cannot be listed", folder.display()))
-                    .because(error)
-                    .advise("check its permissions, and those of the folders in it")
-            })?;
+    fn of(folder: &Path) -> Self {
+        let mut listing = Listing::default();
+        listing.add(folder, "", 2);
+        listing.files.sort_unstable();
+        listing.unlisted.sort_unstable();
+        listing.named = vec![false; listing.files.len()];
+        listing
+    }
+
+    /// Adds the files in `folder`, which is `name` as seen from the pictures' folder, and those in so many levels of folders below, also
+    /// behind links. What lies in the pictures' folder itself is no run's; a folder below a day's is one entry.
+    fn add(&mut self, folder: &Path, name: &str, levels: usize) {
+        let entries = std::fs::read_dir(folder).and_then(|entries| entries.collect::<std::io::Result<Vec<_>>>());
+        let entries = match entries {
+            Ok(entries) => entries,
+            Err(error) => return self.miss(folder, &error),
+        };
+        for entry in entries {
+            let own = entry.file_name().to_string_lossy().into_owned();
+            let below = if name.is_empty() { own } else { format!("{name}/{own}") };
+            let path = entry.path();
+            let is_folder = if levels > 0 { path.metadata().map(|found| found.is_dir()) } else { Ok(false) };
+            match is_folder {
+                Ok(true) => self.add(&path, &below, levels - 1),
+                Ok(false) if name.is_empty() => {}
+                Ok(false) => self.files.push(below),
+                Err(error) => self.miss(&path, &error),
+            }
         }
-        files.sort_unstable();
-        Ok(Listing { named: vec![false; files.len()], files })
+    }
+
+    /// Remembers that a folder cannot be listed, unless it is not there: a run that goes on removes folders with the last picture in them.
+    fn miss(&mut self, folder: &Path, error: &std::io::Error) {
+        if error.kind() != std::io::ErrorKind::NotFound {
+            self.unlisted.push(format!("{}: {error}", folder.display()));
+        }
     }
 
     fn is_named(&mut self, file: &str) {
@@ -258,9 +330,9 @@ impl Listing {
 
     /// `holds_own` says whether pictures of this log are in the folder, whatever it says.
     fn unnamed(self, runs: &Runs, owner: &Owner, holds_own: bool) -> Unnamed {
-        let mut unnamed = Unnamed::default();
+        let mut unnamed = Unnamed { unlisted: self.unlisted, ..Unnamed::default() };
         for (file, _) in self.files.into_iter().zip(self.named).filter(|(_, named)| !named) {
-            let run = file.split_once('/').map_or("", |(run, _)| run);
+            let run = run_of(&file);
             match owner {
                 Owner::Other(_) if !holds_own => unnamed.of_another_log += 1,
                 // Somebody's edit of the owner hides nothing.
@@ -273,27 +345,6 @@ impl Listing {
         }
         unnamed
     }
-}
-
-/// Lists the files below `folder`, which is `name` as seen from the pictures' folder. What lies in that itself is no run's.
-fn list(folder: &Path, name: &str, files: &mut Vec<String>) -> std::io::Result<()> {
-    for entry in std::fs::read_dir(folder)? {
-        let entry = entry?;
-        let below = match name {
-            "" => entry.file_name().to_string_lossy().into_owned(),
-            name => format!("{name}/{}", entry.file_name().to_string_lossy()),
-        };
-        match entry.file_type()?.is_dir() {
-            // A run that goes on removes folders with the last picture in them.
-            true => match list(&entry.path(), &below, files) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            },
-            false if !name.is_empty() => files.push(below),
-            false => {}
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -396,9 +447,13 @@ mod tests {
             line(9, "start", "\"run\":\"t\""),
         ];
         std::fs::write(bench.log(), later.concat()).unwrap();
-        bench.put("t/2026-11-24/00000001-reject.png", "put there");
+        // A run that nobody ever began, later than all that was carried away, was not in it.
+        for run in ["a", "s", "t"] {
+            bench.put(&format!("{run}/2026-11-24/00000001-reject.png"), "put there");
+        }
         let found = bench.inventory();
-        let files = vec!["t/2026-11-24/00000001-reject.png".to_owned()];
+        let files =
+            ["s/2026-11-24/00000001-reject.png", "t/2026-11-24/00000001-reject.png"].map(str::to_owned).to_vec();
         assert_eq!((found.whole, found.unnamed), (1, Unnamed { files, of_others: 2, ..Unnamed::default() }));
     }
 
@@ -444,6 +499,85 @@ mod tests {
     }
 
     #[test]
+    fn the_pictures_of_files_that_come_after_those_that_are_read_accuse_nobody() {
+        let runs = ["q", "r", "s"];
+        let hash = Digest::of("the first line");
+        let closed = [
+            line(0, "start", &format!("\"run\":\"q\",\"hash\":\"{hash}\"")),
+            line(1, "start", "\"run\":\"r\""),
+            named(2, "part", "00000002-reject.png", "reject"),
+        ];
+        let newest = [
+            line(3, "continued", "\"run\":\"r\""),
+            named(4, "part", "00000004-reject.png", "reject"),
+            line(5, "start", "\"run\":\"s\""),
+        ];
+        let bench = Bench::new(&newest);
+        let path = bench.log().with_file_name("audit.000001.jsonl");
+        std::fs::write(&path, closed.concat()).unwrap();
+        for file in ["r/2026-11-24/00000002-reject.png", "r/2026-11-24/00000004-reject.png"] {
+            bench.put(file, file);
+        }
+        runs.iter().for_each(|run| bench.put(&format!("{run}/2026-11-24/00000009-reject.png"), "put there"));
+        bench.put("owner.txt", &format!("../audit.jsonl\nwords\nfirst line {hash}\n"));
+        let unnamed = |runs: &[&str], of_others: u64| {
+            let files = runs.iter().map(|run| format!("{run}/2026-11-24/00000009-reject.png"));
+            Unnamed { files: files.collect(), of_others, ..Unnamed::default() }
+        };
+        assert_eq!(bench.inventory().unnamed, unnamed(&runs, 0));
+        // One alone, whether the others are there or not.
+        let alone = inventory(&path, &bench.folder()).unwrap();
+        assert_eq!((alone.whole, alone.unnamed), (1, unnamed(&["q"], 3)));
+        std::fs::remove_file(bench.log()).unwrap();
+        assert_eq!(bench.inventory().unnamed, unnamed(&["q"], 3));
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_listed_keeps_nobody_from_the_rest() {
+        let bench = Bench::new(&[line(0, "start", "\"run\":\"r\""), named(1, "part", "00000001-reject.png", "reject")]);
+        // Short enough for a name of a picture, and not for that of the folder beside its run.
+        let mut folder = bench.folder();
+        while folder.as_os_str().len() < 3800 {
+            folder.push("f".repeat(100));
+        }
+        std::fs::create_dir_all(folder.join("r/2026-11-24")).unwrap();
+        let file = "r/2026-11-24/00000001-reject.png";
+        for name in [file, "r/2026-11-24/put-there.png"] {
+            std::fs::write(folder.join(name), file).unwrap();
+        }
+        let make = |name: String| {
+            let made = std::process::Command::new("mkdir").arg("-p").arg(name).current_dir(&folder).status();
+            assert!(made.unwrap().success());
+        };
+        make("u".repeat(250));
+        make(format!("s/2026-11-24/{}", "deep/".repeat(60)));
+        std::os::unix::fs::symlink("loop", folder.join("r/loop")).unwrap();
+        let found = inventory(&bench.log(), &folder).unwrap();
+        let unnamed = ["r/2026-11-24/put-there.png", "s/2026-11-24/deep"].map(str::to_owned);
+        assert_eq!((found.whole, found.amiss, found.unnamed.files), (1, vec![], unnamed.to_vec()));
+        let unlisted = found.unnamed.unlisted;
+        let is_told = |at: usize, name: &str| unlisted[at].contains(name) && unlisted[at].contains("os error");
+        assert!(unlisted.len() == 2 && is_told(0, "r/loop") && is_told(1, &"u".repeat(250)), "{unlisted:?}");
+    }
+
+    #[test]
+    fn what_lies_behind_a_link_in_the_place_of_a_run_or_a_day_is_looked_at_too() {
+        let lines = [line(0, "start", "\"run\":\"r\""), named(1, "part", "00000001-reject.png", "reject")];
+        let bench = Bench::new(&lines);
+        let (elsewhere, file) = (bench.0.path().join("elsewhere"), "r/2026-11-24/00000001-reject.png");
+        for (day, name) in [("2026-11-24", "00000001-reject.png"), ("2026-11-24", "put-there.png"), ("other", "p.png")]
+        {
+            std::fs::create_dir_all(elsewhere.join(day)).unwrap();
+            std::fs::write(elsewhere.join(day).join(name), file).unwrap();
+        }
+        std::os::unix::fs::symlink("../elsewhere", bench.folder().join("r")).unwrap();
+        std::os::unix::fs::symlink("other", elsewhere.join("2026-11-25")).unwrap();
+        let found = bench.inventory();
+        let files = ["r/2026-11-24/put-there.png", "r/2026-11-25/p.png", "r/other/p.png"].map(str::to_owned);
+        assert_eq!((found.whole, found.unnamed.files), (1, files.to_vec()));
+    }
+
+    #[test]
     fn a_picture_that_was_removed_accuses_nobody_and_a_run_that_is_gone_is_told_of_as_a_whole() {
         let told = "\"of\":\"passes\",\"pictures\":1,\"bytes\":1,\"until\":\"2026-11-24\",\"last\":\"r/2026-11-24/00000002-around.png\"";
         let lines = [
@@ -462,10 +596,20 @@ mod tests {
         let found = bench.inventory();
         let missing = found.amiss.iter().map(|amiss| (amiss.record, amiss.fault)).collect::<Vec<_>>();
         assert_eq!((found.whole, found.removed, missing), (1, 1, vec![(3, Fault::Missing)]), "{found:?}");
-        // What stands in its place and cannot be read is told apart, and the rest is looked at.
+        // A folder in its place is no disk that cannot be read: somebody put it there.
         bench.put("r/2026-11-24/00000003-around.png/x", "a folder of that name");
         let found = bench.inventory();
-        assert_eq!((found.whole, found.amiss[0].record, found.amiss[0].fault), (1, 3, Fault::Unread), "{found:?}");
+        assert_eq!((found.whole, found.amiss[0].record, found.amiss[0].fault), (1, 3, Fault::Changed), "{found:?}");
+        // Nor is a file in the place of its day, or a run that leads to itself.
+        let run = bench.folder().join("r");
+        std::fs::remove_dir_all(run.join("2026-11-24")).unwrap();
+        std::fs::write(run.join("2026-11-24"), "a file").unwrap();
+        let faults = |found: Inventory| found.amiss.iter().map(|amiss| (amiss.record, amiss.fault)).collect::<Vec<_>>();
+        assert_eq!(faults(bench.inventory()), [(1, Fault::Missing), (3, Fault::Missing)]);
+        std::fs::remove_dir_all(&run).unwrap();
+        std::os::unix::fs::symlink("r", &run).unwrap();
+        assert_eq!(faults(bench.inventory()), [1, 2, 3].map(|record| (record, Fault::Changed)));
+        std::fs::remove_file(&run).unwrap();
         // No folder at all is a run that is gone, and no error of a disk.
         std::fs::remove_dir_all(bench.folder()).unwrap();
         assert_eq!(bench.inventory().elsewhere.get("r"), Some(&2));

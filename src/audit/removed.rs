@@ -97,15 +97,19 @@ impl Removed {
 
     /// Why a picture that a record names is not there; the record is the part's, or the picture's own one.
     pub fn absence(&self, record: &Entry) -> Absence {
-        let Some(picture) = &record.picture else { return Absence::Told };
-        let upto = if pictures::is_grave(&picture.why) { &self.rejects } else { &self.passes };
-        if picture.file.as_deref().and_then(Place::of).is_some_and(|place| upto.covers(record.seq, &place)) {
+        let named = record.picture.as_ref().and_then(|picture| Some((picture.file.as_deref()?, &picture.why)));
+        named.map_or(Absence::Told, |(file, why)| self.absence_of(record.seq, file, pictures::is_grave(why)))
+    }
+
+    /// The same of the picture `file`, which record `seq` names; `is_grave`: of a part that did not pass.
+    pub(super) fn absence_of(&self, seq: u64, file: &str, is_grave: bool) -> Absence {
+        let upto = if is_grave { &self.rejects } else { &self.passes };
+        if Place::of(file).is_some_and(|place| upto.covers(seq, &place)) {
             return Absence::Told;
         }
-        match picture.run() {
-            None => Absence::Told,
-            Some(run) if self.is_own || self.folder.join(run).is_dir() => Absence::Unexplained,
-            Some(_) => Absence::Elsewhere,
+        match file.split('/').next() {
+            Some(run) if !self.is_own && !self.folder.join(run).is_dir() => Absence::Elsewhere,
+            _ => Absence::Unexplained,
         }
     }
 

@@ -1,20 +1,22 @@
 //! The pictures that records name, read again.
 
+use std::fs::File;
+use std::io::{ErrorKind, Read, Seek};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use image::RgbImage;
 
 use super::read::PictureEntry;
 use crate::digest::Digest;
-use crate::jpeg;
-use crate::{Error, Result, dataset};
+use crate::{Error, Result, dataset, jpeg, print};
 
 /// What became of a picture.
 #[derive(Debug)]
 pub enum Stored {
     /// It is what was written, and its pixels are those that were scored.
     Whole(RgbImage),
-    /// There is no such file: it was removed since, or never written.
+    /// There is no such file, nor a place where it could be: it was removed since, or never written.
     Gone(String),
     /// It is the file that was written, of which the line could make no picture either.
     Unreadable(String),
@@ -26,15 +28,15 @@ pub enum Stored {
         /// That it is so, in words.
         why: String,
     },
-    /// It is another file than the record says.
+    /// It is another file than the record says, or no file at all.
     Changed(String),
 }
 
 /// The file that a record names, before anybody looks at what it shows.
 #[derive(Debug)]
 pub(super) enum Found {
-    /// It is what was written, byte for byte.
-    Whole { path: PathBuf, bytes: Vec<u8> },
+    /// It is what was written, byte for byte, so many of them.
+    Whole { path: PathBuf, file: File, bytes: u64 },
     /// As [`Stored::Gone`].
     Gone(String),
     /// As [`Stored::Changed`].
@@ -47,18 +49,26 @@ pub(super) enum Found {
 ///
 /// The file is there and cannot be read.
 pub fn read_picture(folder: &Path, picture: &PictureEntry) -> Result<Stored> {
-    let (path, bytes) = match find(folder, picture)? {
-        Found::Whole { path, bytes } => (path, bytes),
+    let (path, mut file, length) = match find(folder, picture)? {
+        Found::Whole { path, file, bytes } => (path, file, bytes),
         Found::Gone(why) => return Ok(Stored::Gone(why)),
         Found::Changed(why) => return Ok(Stored::Changed(why)),
     };
     if picture.pixels_sha256.is_none() {
-        return Ok(Stored::Unreadable(format!("{} is kept as it came, and could not be read then", path.display())));
+        let why = format!("{} is kept as it came, and could not be read then", print::name(path.display()));
+        return Ok(Stored::Unreadable(why));
     }
-    Ok(decode(&path, &bytes, picture.pixels_sha256))
+    let mut bytes = Vec::new();
+    let read = file.rewind().and_then(|()| file.take(length).read_to_end(&mut bytes));
+    read.map_err(|error| unread(&path, error))?;
+    // Somebody may write to it at this moment.
+    match Some(Digest::of(&bytes)) == picture.sha256 {
+        true => Ok(decode(&path, &bytes, picture.pixels_sha256)),
+        false => Ok(Stored::Changed(changed(&path))),
+    }
 }
 
-/// Reads the file that `picture` names, and compares it with its digest.
+/// Looks for the file that `picture` names, and compares it with its digest. However large it is, this takes the memory of a buffer.
 ///
 /// # Errors
 ///
@@ -69,24 +79,48 @@ pub(super) fn find(folder: &Path, picture: &PictureEntry) -> Result<Found> {
     };
     // A record is not trusted to name files elsewhere.
     if Path::new(file).components().any(|part| !matches!(part, std::path::Component::Normal(_))) {
-        return Ok(Found::Changed(format!("{file} does not lie in the pictures' folder")));
+        return Ok(Found::Changed(format!("{} does not lie in the pictures' folder", print::name(file))));
     }
     let path = folder.join(file);
-    let bytes = match std::fs::read(&path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Ok(Found::Gone(format!("{} is not there", path.display())));
+    let told = print::name(path.display());
+    let opened = open(&path).and_then(|file| match file {
+        Some(mut file) => Ok(Some((Digest::of_all(&mut file)?, file.stream_position()?, file))),
+        None => Ok(None),
+    });
+    Ok(match opened {
+        Ok(Some((digest, bytes, file))) if Some(digest) == picture.sha256 => Found::Whole { path, file, bytes },
+        Ok(Some(_)) => Found::Changed(changed(&path)),
+        Ok(None) => {
+            Found::Changed(format!("{told} is no file: a folder, a pipe, a device or a link to itself is in its place"))
         }
-        Err(error) => {
-            return Err(Error::device(format!("picture {} cannot be read", path.display()))
-                .because(error)
-                .advise("check its permissions"));
+        Err(error) if error.kind() == ErrorKind::NotFound => Found::Gone(format!("{told} is not there")),
+        Err(error) if error.kind() == ErrorKind::NotADirectory => {
+            Found::Gone(format!("{told} is not there: a file is in the place of its folder"))
         }
-    };
-    match Some(Digest::of(&bytes)) == picture.sha256 {
-        true => Ok(Found::Whole { path, bytes }),
-        false => Ok(Found::Changed(format!("{} is not the file that was written", path.display()))),
+        Err(error) => return Err(unread(&path, error)),
+    })
+}
+
+/// Opens what is at `path`; `None` where that is no regular file. A pipe is not waited for, and a device, which may have no end, is not
+/// read.
+fn open(path: &Path) -> std::io::Result<Option<File>> {
+    match File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path) {
+        Ok(file) => Ok(file.metadata()?.is_file().then_some(file)),
+        Err(error) if error.raw_os_error() == Some(libc::ELOOP) => Ok(None),
+        // A socket, or a device that this user may not open.
+        Err(_) if path.metadata().is_ok_and(|found| !found.is_file()) => Ok(None),
+        Err(error) => Err(error),
     }
+}
+
+fn changed(path: &Path) -> String {
+    format!("{} is not the file that was written", print::name(path.display()))
+}
+
+fn unread(path: &Path, error: std::io::Error) -> Error {
+    Error::device(format!("picture {} cannot be read", print::name(path.display())))
+        .because(error)
+        .advise("check its permissions")
 }
 
 impl Stored {
@@ -114,7 +148,7 @@ fn decode(path: &Path, bytes: &[u8], pixels: Option<Digest>) -> Stored {
     if let Some(image) = marked.clone().filter(is_it) {
         return Stored::Whole(image);
     }
-    let told = format!("{} is the file that was recorded", path.display());
+    let told = format!("{} is the file that was recorded", print::name(path.display()));
     match (plain, marked) {
         (Ok(image), _) | (Err(_), Some(image)) => {
             let why = format!("{told}; this program's decoder reads it otherwise than the one that judged it");
@@ -130,19 +164,67 @@ fn decode(path: &Path, bytes: &[u8], pixels: Option<Digest>) -> Stored {
 mod tests {
     use super::*;
 
-    /// A picture of which a record says that other pixels were scored than this program reads.
-    fn read(bytes: &[u8]) -> Stored {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("part.png"), bytes).unwrap();
-        let picture = PictureEntry {
+    /// What a record says of a file with these bytes, of which other pixels were scored than this program reads.
+    fn recorded(file: &str, bytes: &[u8]) -> PictureEntry {
+        PictureEntry {
             why: "reject".into(),
             sampled: None,
-            file: Some("part.png".into()),
+            file: Some(file.into()),
             sha256: Some(Digest::of(bytes)),
             pixels_sha256: Some(Digest::of("what another decoder made of it")),
             missing: None,
+        }
+    }
+
+    fn read(bytes: &[u8]) -> Stored {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("part.png"), bytes).unwrap();
+        read_picture(folder.path(), &recorded("part.png", bytes)).unwrap()
+    }
+
+    #[test]
+    fn what_is_no_file_was_put_in_the_picture_s_place_and_is_waited_for_by_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        assert!(std::process::Command::new("mkfifo").arg(at("pipe")).status().unwrap().success());
+        std::fs::create_dir(at("folder")).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
+        std::fs::write(at("day"), "a file").unwrap();
+        std::fs::write(at("whole"), "a file").unwrap();
+        for (link, to) in [("device", "/dev/zero"), ("loop", "loop"), ("to-a-pipe", "pipe"), ("to-a-file", "whole")] {
+            std::os::unix::fs::symlink(to, at(link)).unwrap();
+        }
+        let read = |file: &str| {
+            let (picture, folder) = (recorded(file, b"a file"), folder.path().to_owned());
+            let (send, receive) = std::sync::mpsc::channel();
+            std::thread::spawn(move || send.send(read_picture(&folder, &picture)));
+            receive.recv_timeout(std::time::Duration::from_secs(20)).expect("it is waited for").unwrap()
         };
-        read_picture(folder.path(), &picture).unwrap()
+        for file in ["pipe", "to-a-pipe", "folder", "socket", "loop", "loop/part.png", "device"] {
+            let stored = read(file);
+            assert!(matches!(&stored, Stored::Changed(why) if why.contains("is no file")), "{file}: {stored:?}");
+        }
+        let stored = read("day/part.png");
+        assert!(
+            matches!(&stored, Stored::Gone(why) if why.contains("a file is in the place of its folder")),
+            "{stored:?}"
+        );
+        for file in ["whole", "to-a-file"] {
+            let stored = read(file);
+            assert!(matches!(&stored, Stored::Redecoded { .. }), "{file}: {stored:?}");
+        }
+        std::fs::write(at("whole"), "another").unwrap();
+        assert!(matches!(read("to-a-file"), Stored::Changed(_)));
+    }
+
+    #[test]
+    fn a_name_from_a_record_makes_no_line_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let stored = read_picture(folder.path(), &recorded("gone\nOK all is well\u{1b}[2K", b"")).unwrap();
+        assert!(
+            matches!(&stored, Stored::Gone(why) if why.contains("gone\\nOK all is well\\u{1b}[2K is not")),
+            "{stored:?}"
+        );
     }
 
     #[test]

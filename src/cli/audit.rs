@@ -18,7 +18,7 @@ pub(super) use self::keys::Keys;
 pub(super) use self::query::{Moment, Span};
 use crate::audit::harmless::{Undone, undo_text};
 use crate::audit::{self, Kept, Signer, Trust, Verifier};
-use crate::{Error, Result, print};
+use crate::{Error, ErrorKind, Result, print};
 
 /// Check, search and explain what a line wrote down, and prove it to others
 #[derive(Debug, clap::Args)]
@@ -141,20 +141,34 @@ fn verify(args: &VerifyArgs) -> Result<()> {
         ))?;
     }
     verified.warnings.iter().try_for_each(|warning| print::line(format_args!("warning: {warning}")))?;
-    match &args.pictures {
-        Some(folder) => pictures::verify(&args.file, &pictures_folder(folder.as_deref(), &args.file))?,
+    let pictures = match &args.pictures {
+        Some(folder) => pictures::verify(&args.file, &pictures_folder(folder.as_deref(), &args.file)),
         None if pictures_folder(None, &args.file).is_dir() => {
             log::info!("the pictures beside the log were not looked at: --pictures checks them too");
+            Ok(())
         }
-        None => {}
-    }
-    match args.all_signed && !verified.unsigned.is_empty() {
+        None => Ok(()),
+    };
+    let signed = match args.all_signed && !verified.unsigned.is_empty() {
         false => Ok(()),
         true => Err(Error::check(format!("{}: not all of its lines are signed", args.file.display()))
             .advise(
                 "the warnings name them. A run that was killed leaves up to a minute unsigned for ever: until the next run signed all, who may \
                  write the file could have changed it, and no later signature tells",
             )),
+    };
+    both(signed, pictures)
+}
+
+/// Tells of both failures where there are two: a check that did not hold decides about the exit code, whatever a device did.
+fn both(one: Result<()>, other: Result<()>) -> Result<()> {
+    match (one, other) {
+        (Err(one), Err(other)) => {
+            let (lesser, worse) = if other.kind() == ErrorKind::Check { (one, other) } else { (other, one) };
+            print::failure(&lesser);
+            Err(worse)
+        }
+        (one, other) => one.and(other),
     }
 }
 
@@ -209,4 +223,17 @@ fn kept(path: &Path) -> Result<Kept> {
 
 fn cannot_be_read(path: &Path, error: std::io::Error) -> Error {
     Error::usage(format!("{} cannot be read", path.display())).because(error).advise("check its path and permissions")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_failures_a_check_that_did_not_hold_goes_before_a_device() {
+        let (check, device) = (|| Err(Error::check("unsigned")), || Err(Error::device("a disk")));
+        let code = |one, other| both(one, other).map_err(|error| error.kind().exit_code());
+        assert_eq!([code(check(), device()), code(device(), check())], [Err(1), Err(1)]);
+        assert_eq!([code(Ok(()), device()), code(check(), Ok(())), code(Ok(()), Ok(()))], [Err(3), Err(1), Ok(())]);
+    }
 }

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use flate2::bufread::MultiGzDecoder;
 
 use super::cannot_be_read;
-use crate::Result;
 use crate::audit::course::time_of;
 use crate::digest::Digest;
+use crate::{Result, print};
 
 /// What a gzip file begins with (RFC 1952, 2.3.1).
 const GZIP: [u8; 2] = [0x1f, 0x8b];
@@ -93,9 +93,11 @@ pub fn strangers(path: &Path) -> Result<Vec<Stranger>> {
 /// What is to be said of strangers, and done.
 pub(in crate::audit) fn told_of(strangers: &[Stranger]) -> Option<String> {
     let told = |stranger: &Stranger| {
-        let copy =
-            stranger.copy_of.as_ref().map(|of| format!(" (a copy of {}, whose records it repeats)", of.display()));
-        format!("{}{}", stranger.path.display(), copy.unwrap_or_default())
+        let copy = stranger
+            .copy_of
+            .as_ref()
+            .map(|of| format!(" (a copy of {}, whose records it repeats)", print::name(of.display())));
+        format!("{}{}", print::name(stranger.path.display()), copy.unwrap_or_default())
     };
     let names = strangers.iter().map(told).collect::<Vec<_>>();
     let are = if names.len() == 1 {

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use crate::audit::{self, Fault, Inventory};
+use crate::audit::{self, Fault, Inventory, Unnamed};
 use crate::{Error, Result, print};
 
-/// So many files that no record names are listed.
+/// So many files that no record names, and folders that cannot be listed, are named.
 const LISTED: usize = 50;
 
 /// Checks the pictures in `folder` that the log in `log` names, and tells of each that is not as it was written.
@@ -27,7 +27,8 @@ pub(super) fn verify(log: &Path, folder: &Path) -> Result<()> {
     }
     for (run, pictures) in &inventory.elsewhere {
         print::line(format_args!(
-            "run {run}: nothing of it is in {}, where {} named, and no record says that they were removed",
+            "run {}: nothing of it is in {}, where {} named, and no record says that they were removed",
+            print::name(run),
             folder.display(),
             are(*pictures, "picture")
         ))?;
@@ -35,7 +36,8 @@ pub(super) fn verify(log: &Path, folder: &Path) -> Result<()> {
     tell_of_owner(log, folder, &inventory)?;
     for (run, pictures) in &inventory.unnamed.of_unknown_runs {
         print::line(format_args!(
-            "run {run}: {} in {}, and the log has no start of it",
+            "run {}: {} in {}, and the log has no start of it",
+            print::name(run),
             are(*pictures, "picture"),
             folder.display()
         ))?;
@@ -45,7 +47,7 @@ pub(super) fn verify(log: &Path, folder: &Path) -> Result<()> {
 }
 
 fn tell_of_owner(log: &Path, folder: &Path, inventory: &Inventory) -> Result<()> {
-    let Some(owner) = &inventory.owner else { return Ok(()) };
+    let Some(owner) = inventory.owner.as_ref().map(print::name) else { return Ok(()) };
     let (log, folder) = (log.display(), folder.display());
     match inventory.unnamed.of_another_log {
         _ if inventory.is_owner_edited() => print::line(format_args!(
@@ -59,9 +61,19 @@ fn tell_of_owner(log: &Path, folder: &Path, inventory: &Inventory) -> Result<()>
 }
 
 fn tell_of_unnamed(folder: &Path, inventory: &Inventory) -> Result<()> {
-    let (files, of_others) = (&inventory.unnamed.files, inventory.unnamed.of_others);
+    let Unnamed { files, of_others, unlisted, .. } = &inventory.unnamed;
+    let named = unlisted.iter().take(LISTED);
+    named
+        .map(print::name)
+        .try_for_each(|folder| print::line(format_args!("warning: {folder}: it cannot be listed")))?;
+    if !unlisted.is_empty() {
+        print::line(format_args!(
+            "warning: what lies in {} beside pictures that records name is not known: let this user read what cannot be listed",
+            print::counted(unlisted.len() as u64, "folder")
+        ))?;
+    }
     for file in files.iter().take(LISTED) {
-        print::line(format_args!("warning: {}: no record names it", folder.join(file).display()))?;
+        print::line(format_args!("warning: {}: no record names it", print::name(folder.join(file).display())))?;
     }
     if files.len() > LISTED {
         print::line(format_args!("warning: and {} more that no record names", files.len() - LISTED))?;
@@ -75,8 +87,9 @@ fn tell_of_unnamed(folder: &Path, inventory: &Inventory) -> Result<()> {
     match of_others {
         0 => Ok(()),
         count => print::line(format_args!(
-            "warning: {} there whose records are in files of the log that are not here: bring these back to check them",
-            are(count, "picture")
+            "warning: {} there whose records are in files of the log that were not read: with all of its files in one folder, and by the \
+             name of the newest, they are checked too",
+            are(*count, "picture")
         )),
     }
 }
@@ -93,11 +106,13 @@ fn conclude(folder: &Path, inventory: &Inventory) -> Result<()> {
         inventory.removed
     );
     let unknown = inventory.unnamed.of_unknown_runs.values().sum::<u64>();
-    if changed + missing + elsewhere + unread + unknown == 0 && !inventory.is_owner_edited() {
+    let is_of_another_state = unknown > 0 || inventory.is_owner_edited();
+    if changed + missing + elsewhere + unread == 0 && !is_of_another_state {
         return print::line(format_args!("OK {told}"));
     }
     print::line(told)?;
-    if changed + missing + elsewhere + unread == 0 {
+    // What cannot be read hides no finding.
+    if changed + missing + elsewhere == 0 && is_of_another_state {
         return Err(of_another_state(folder, inventory));
     }
     let counts = [
