@@ -344,7 +344,24 @@ fn an_older_log_that_was_put_back_is_found_by_the_pictures_of_runs_that_it_does_
     assert!(code == 1 && stdout.matches("and the log has no start of it").count() == 1, "{stdout}{stderr}");
     assert!(!stdout.contains("no record names it") && !stdout.contains(first["run"].as_str().unwrap()), "{stdout}");
     assert!(stderr.contains("an older copy of it was put back") && stderr.contains("--checkpoint"), "{stderr}");
+    // The run that goes on with it says so, and writes it down, once.
+    for is_first in [true, false] {
+        let (code, _, stderr) = run(&["run", "--config", &line.bench.text("line.toml")]);
+        let is_told = stderr.contains("pictures of 1 run are there that the log has no start of");
+        assert!(code == 0 && is_told == is_first, "{stderr}");
+    }
+    let notes = line.query(&["--kind", "note"]);
+    assert_eq!(notes.iter().filter(|note| note["text"].as_str().unwrap().contains("has no start of")).count(), 1);
+    assert_eq!(verify(&line, &["--pictures"]).0, 1);
     std::fs::write(line.log(), whole).unwrap();
+    std::fs::read_dir(line.bench.path("pictures")).unwrap().for_each(|entry| {
+        // Those of the two runs that the whole log knows nothing of.
+        let path = entry.unwrap().path();
+        let run = path.file_name().unwrap().to_str().unwrap();
+        if path.is_dir() && !records(line.log().as_ref()).iter().any(|record| record["run"] == run) {
+            std::fs::remove_dir_all(&path).unwrap();
+        }
+    });
     assert_eq!(verify(&line, &["--pictures"]).0, 0);
 
     // A folder that names another log, in which this log's pictures are.

@@ -1,5 +1,6 @@
 //! Opening an audit file: continuing what stands there, or refusing it.
 
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
@@ -11,6 +12,7 @@ use super::clock::Clock;
 use super::copier::{self, Copier};
 use super::deciders::Deciders;
 use super::desk::Refused;
+use super::kind::Kind;
 use super::past::{self, Past, Signing};
 use super::pictures::{Album, First, Shelf};
 use super::place::Place;
@@ -18,12 +20,12 @@ use super::record::{Body, PartContext, RunStart, Setting, wall_time};
 use super::rotation::{self, Rotation};
 use super::tail::{End, Notary, Tail};
 use super::writer::Writer;
-use super::{read, readiness};
+use super::{Query, read, readiness};
 use crate::camera::Shot;
 use crate::config::{AuditConfig, FullPolicy, SigningConfig};
 use crate::line::{Counters, PartRecord, Ticket};
 use crate::time::Monotonic;
-use crate::{Error, Result};
+use crate::{Error, Result, print};
 
 /// A record that is not on disk after so long is a fault: a disk may hang without ever failing.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -38,6 +40,9 @@ const UNENDED: &str = "the last line was whole, and the line feed behind it was 
 /// What to do about pictures that are gone.
 pub(super) const FIND_PICTURES: &str =
     "mount their disk, or put their folder back; hgad audit verify --pictures names all that are gone";
+/// What to do about that, where pictures are later than the log.
+const PUT_BACK: &str = "if a backup was put back, put the newest one back that there is; hgad audit verify --checkpoint FILE --pictures says what \
+                        is missing";
 
 /// Where lines end up: a file, or something that fails on demand.
 pub trait Store: Send {
@@ -145,14 +150,14 @@ struct Newest {
 
 impl Newest {
     /// Repairs what a power cut left, and puts the run's start on disk, with what is another than in the run before, and what is told of
-    /// pictures that are gone.
+    /// pictures, each with what to do.
     fn begin(
         &mut self,
         past: Past,
         started: Monotonic,
         run: &RunStart,
         setting: &Setting,
-        gone: Option<&str>,
+        doubts: &[(String, &str)],
     ) -> Result<End> {
         let Past { mut link, whole, tail, unended, deciders: before, interrupted, .. } = past;
         let path = self.path.clone();
@@ -178,9 +183,9 @@ impl Newest {
             log::warn!("{}", interruption.told());
             lines.push_str(&link.seal(&Body::interrupted(Monotonic::now(), interruption).0));
         }
-        if let Some(gone) = gone {
-            log::warn!("{gone}: {FIND_PICTURES}");
-            lines.push_str(&link.seal(&Body::note(Monotonic::now(), gone).0));
+        for (doubt, advice) in doubts {
+            log::warn!("{doubt}: {advice}");
+            lines.push_str(&link.seal(&Body::note(Monotonic::now(), doubt).0));
         }
         for change in before.iter().flat_map(|before| setting.deciders.changes(before)) {
             log::warn!("since the run before: {change}");
@@ -318,7 +323,20 @@ impl AuditLog {
             sample: config.pictures.as_ref().map(|pictures| pictures.sample),
         };
         let mut file = found.take()?;
-        let end = file.begin(past, started, run, &setting, gone.as_deref())?;
+        let unknown = match (&shelf, file.is_regular) {
+            // A log that the run can go on with is not refused for what it warns of.
+            (Some(shelf), true) => unknown_runs(path, &shelf.runs()).unwrap_or_else(|error| {
+                log::warn!(
+                    "whether pictures are there of runs that the log does not know is not known: {}",
+                    error.line()
+                );
+                None
+            }),
+            _ => None,
+        };
+        let doubts = [gone.map(|told| (told, FIND_PICTURES)), unknown.map(|told| (told, PUT_BACK))];
+        let doubts = doubts.into_iter().flatten().collect::<Vec<_>>();
+        let end = file.begin(past, started, run, &setting, &doubts)?;
         if let (Some(shelf), Some(log), true) = (&mut shelf, end.link.log(), file.is_regular) {
             shelf.belongs_to(log).map_err(of_pictures)?;
         }
@@ -485,7 +503,33 @@ impl AuditLog {
 
 /// A run's name: when it began, in a form that file names may have.
 fn run_name(started: Monotonic) -> String {
-    wall_time(started).chars().filter(|c| !matches!(c, '-' | ':')).collect()
+    as_run_name(&wall_time(started))
+}
+
+fn as_run_name(time: &str) -> String {
+    time.chars().filter(|c| !matches!(c, '-' | ':')).collect()
+}
+
+/// What is to be said of pictures of runs that the log has no start of, though they are later than its end: runs are named by when they
+/// began. The whole log is read only where there are such.
+fn unknown_runs(path: &Path, pictured: &BTreeSet<&str>) -> Result<Option<String>> {
+    let Some((_, last)) = read::newest_span(path)? else { return Ok(None) };
+    let last = as_run_name(&last);
+    let mut unknown = pictured.iter().copied().filter(|run| *run > last.as_str()).collect::<BTreeSet<_>>();
+    if !unknown.is_empty() {
+        Query::of_kind(Kind::Start.as_str()).each(path, |_, start, _| {
+            start.run.as_deref().map(|run| unknown.remove(run));
+            Ok(true)
+        })?;
+    }
+    let newest = unknown.last().map(|newest| {
+        format!(
+            "pictures of {} are there that the log has no start of, the newest of {newest}: the log's end was cut off, or an older copy of it \
+             was put back",
+            print::counted(unknown.len() as u64, "run")
+        )
+    });
+    Ok(newest)
 }
 
 /// A new file's name is on disk only when its folder is.

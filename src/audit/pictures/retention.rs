@@ -156,6 +156,11 @@ impl Stock {
         self.bytes
     }
 
+    /// The runs of which pictures are there.
+    pub(super) fn runs(&self) -> BTreeSet<&str> {
+        self.lots.keys().map(|lot| lot.run.as_str()).collect()
+    }
+
     pub(super) fn is_over_full(&self) -> bool {
         self.keep_bytes.is_some_and(|most| self.bytes > most)
     }

@@ -1,5 +1,6 @@
 //! The pictures' folder: `RUN/DAY/PART-WHY.ENDING`.
 
+use std::collections::BTreeSet;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -54,6 +55,11 @@ impl Shelf {
     /// It cannot be written down.
     pub(in crate::audit) fn belongs_to(&mut self, log: Digest) -> Result<()> {
         self.hold.as_mut().map_or(Ok(()), |hold| hold.name(log))
+    }
+
+    /// The runs of which pictures are there.
+    pub(in crate::audit) fn runs(&self) -> BTreeSet<&str> {
+        self.stock.runs()
     }
 
     /// What holds the folder against other runs, for who goes when the run does.

@@ -134,6 +134,11 @@ pub fn span(path: &Path) -> Result<Option<(String, String)>> {
     Ok(spans.into_iter().flatten().reduce(seek::joined))
 }
 
+/// The same of its newest file alone, however many were closed before.
+pub(super) fn newest_span(path: &Path) -> Result<Option<(String, String)>> {
+    files(path)?.last().map_or(Ok(None), seek::span)
+}
+
 fn no_line(file: &LogFile, number: u64) -> Error {
     Error::check(format!("{}: there is something that is no line of an audit", file.path.display()))
         .because(format!("line {number} of what was read of it"))
