@@ -419,6 +419,21 @@ fn nothing_but_what_a_line_can_load_is_signed() {
         let (code, _, stderr) = sign(file);
         assert!(code == 0 && is_signed(note), "{file}: {stderr}");
     }
+    // Whose approval is replaced is said, and a threshold that somebody wrote is asked about.
+    let text = std::fs::read_to_string(bench.path("red.toml")).unwrap();
+    let threshold = text.lines().find(|line| line.starts_with("threshold = ")).unwrap();
+    std::fs::write(bench.path("red.toml"), text.replace(threshold, "threshold = 1e30")).unwrap();
+    let note = std::fs::read(bench.path("red.toml.sig")).unwrap();
+    let (code, _, stderr) = sign("red.toml");
+    assert!(
+        code == 2 && stderr.contains("not the one that its scores give") && stderr.contains("--by-hand"),
+        "{stderr}"
+    );
+    assert_eq!(std::fs::read(bench.path("red.toml.sig")).unwrap(), note);
+    let file = bench.text("red.toml");
+    let (code, stdout, stderr) =
+        run(&["sign", &file, "--key", &key, "--by", "B. Jones", "--reason", "a trial", "--by-hand"]);
+    assert!(code == 0 && stdout.contains("it takes the place of what stood there: A. Smith, "), "{stdout}{stderr}");
     // A bundle of which a file was exchanged is one that no line loads either.
     std::fs::write(bench.path("bundle/model.onnx"), "another").unwrap();
     assert_eq!(sign("bundle/manifest.toml").0, 2);

@@ -150,28 +150,22 @@ impl Calibration {
             Error::device(format!("calibration {} cannot be read", path.display())).unread(error, advice)
         })?;
         let calibration = Self::parse(&path.display().to_string(), &text)?;
-        calibration.warn_of_foreign_threshold(path);
+        if let Some(told) = calibration.foreign_threshold() {
+            log::warn!("{}: {told}: nothing is promised of it", path.display());
+        }
         Ok((calibration, Digest::of(&text)))
     }
 
-    /// Says so where the threshold is not the one that the file's own scores give: then somebody has written it by hand.
-    fn warn_of_foreign_threshold(&self, path: &Path) {
+    /// What the threshold is where it is not the one that the file's own scores give: then somebody has written it by hand.
+    pub fn foreign_threshold(&self) -> Option<String> {
         let scores = self.images.iter().map(|image| image.score).enumerate().collect::<Vec<_>>();
         let parts = normals::highest(&scores, &normals::parts_of(self.images.iter().map(|image| image.group.as_ref())));
         let aim = Aim { frr: self.target_frr, confidence: self.confidence };
         if self.costs.is_some() || parts.is_empty() {
-            return;
+            return None;
         }
-        if let Ok(own) = aim.threshold(&parts)
-            && own.value != self.threshold
-        {
-            log::warn!(
-                "{}: the threshold {} is not the one that its scores give ({}): nothing is promised of it",
-                path.display(),
-                self.threshold,
-                own.value
-            );
-        }
+        let own = aim.threshold(&parts).ok().filter(|own| own.value != self.threshold)?;
+        Some(format!("the threshold {} is not the one that its scores give ({})", self.threshold, own.value))
     }
 
     /// Reads a calibration from text; `origin` is named in errors.

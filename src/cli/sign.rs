@@ -34,10 +34,13 @@ pub struct SignArgs {
     /// The lane whose own calibration it is ([[lane]] calibration); may be given more than once
     #[arg(long, value_name = "NAME")]
     lane: Vec<String>,
+    /// Sign a calibration whose threshold its own scores do not give: somebody wrote it, and nothing is promised of it
+    #[arg(long)]
+    by_hand: bool,
 }
 
 pub fn run(args: &SignArgs) -> Result<()> {
-    let digest = check(&args.file)?;
+    let digest = check(&args.file, args.by_hand)?;
     let signer = Signer::open(&args.key)?;
     let replaced = Approval::standing(&args.file);
     let note = Approval::sign(&args.file, digest, &signer, &args.by, &args.reason, &args.lane)?;
@@ -50,12 +53,16 @@ pub fn run(args: &SignArgs) -> Result<()> {
 
 /// The digest of what is approved of, which is what was looked at here. Refuses what no line could load: an approval of it would be asked
 /// for by nobody, and read as if somebody had looked at it.
-fn check(path: &Path) -> Result<Digest> {
+fn check(path: &Path, by_hand: bool) -> Result<Digest> {
     let manifest = path.file_name().is_some_and(|name| name == "manifest.toml");
     let opened = match (path.is_dir(), manifest) {
         (true, _) => Bundle::open(path).map(|bundle| bundle.digest),
         (false, true) => Bundle::open(path.parent().unwrap_or(Path::new(""))).map(|bundle| bundle.digest),
-        (false, false) => Calibration::open(path).map(|(_, digest)| digest),
+        (false, false) => match Calibration::open(path) {
+            Ok((_, digest)) if by_hand => return Ok(digest),
+            Ok((calibration, digest)) => return refuse_foreign(path, &calibration).map(|()| digest),
+            Err(error) => Err(error),
+        },
     };
     opened.map_err(|error| match !path.exists() || is_of_the_disk(&error) {
         true => error,
@@ -69,4 +76,14 @@ fn check(path: &Path) -> Result<Digest> {
 fn is_of_the_disk(error: &Error) -> bool {
     let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<std::io::Error>());
     cause.is_some_and(|cause| cause.raw_os_error().is_some() && cause.kind() != std::io::ErrorKind::NotFound)
+}
+
+/// A threshold that is a slip of the hand passes all parts, or none.
+fn refuse_foreign(path: &Path, calibration: &Calibration) -> Result<()> {
+    match calibration.foreign_threshold() {
+        None => Ok(()),
+        Some(told) => Err(Error::usage(format!("{} is not signed: {told}", path.display())).advise(
+            "calibrate again with another --target-frr or --confidence; if that threshold is meant, say so with --by-hand, and in --reason why",
+        )),
+    }
 }
