@@ -7,6 +7,7 @@ use indicatif::ProgressBar;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
 use super::kind::Kind;
+use super::open::is_run_name;
 use super::pictures::{Owner, is_grave, owner_of};
 use super::query::Query;
 use super::read::{self, Entry, PictureEntry};
@@ -270,7 +271,7 @@ impl Runs {
 
     /// Whether the log would have the start of the run of this name, had it not been cut or put back.
     fn is_unknown(&self, run: &str) -> bool {
-        !self.begun.contains(run) && self.are_all_here(run)
+        is_run_name(run) && !self.begun.contains(run) && self.are_all_here(run)
     }
 }
 
@@ -467,16 +468,18 @@ mod tests {
         for file in [
             file,
             "r/2026-11-24/00000002-reject.png",
-            "s/2026-11-24/00000001-reject.png",
-            "s/2026-11-24/00000002-reject.png",
+            "20261124T070000.000000Z/2026-11-24/00000001-reject.png",
+            "20261124T070000.000000Z/2026-11-24/00000002-reject.png",
+            // What a file system or a file browser keeps there is no run.
+            "lost+found/#12/file",
         ] {
             bench.put(file, file);
         }
         let owned =
             |name: &str, first: &Digest| bench.put("owner.txt", &format!("{name}\nwords\nfirst line {first}\n"));
         let cut = Unnamed {
-            files: vec!["r/2026-11-24/00000002-reject.png".to_owned()],
-            of_unknown_runs: BTreeMap::from([("s".to_owned(), 2)]),
+            files: vec!["lost+found/#12/file".to_owned(), "r/2026-11-24/00000002-reject.png".to_owned()],
+            of_unknown_runs: BTreeMap::from([("20261124T070000.000000Z".to_owned(), 2)]),
             ..Unnamed::default()
         };
         // A log and its pictures may have been moved, each to somewhere else.
@@ -489,11 +492,18 @@ mod tests {
         owned("../audit.jsonl", &other);
         let found = bench.inventory();
         assert!(found.is_owner_edited() && found.unnamed == cut, "{found:?}");
+        // What has no end is not read, and names nobody.
+        let owner = bench.folder().join("owner.txt");
+        std::fs::remove_file(&owner).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", &owner).unwrap();
+        let found = bench.inventory();
+        assert!(found.is_owner_edited() && found.unnamed == cut, "{found:?}");
+        std::fs::remove_file(&owner).unwrap();
         // None of this log's pictures is there: it is that log's folder.
         owned("../other.jsonl", &other);
         std::fs::remove_file(bench.folder().join(file)).unwrap();
         let found = bench.inventory();
-        let unnamed = Unnamed { of_another_log: 3, ..Unnamed::default() };
+        let unnamed = Unnamed { of_another_log: 4, ..Unnamed::default() };
         assert_eq!((found.is_owner_edited(), found.unnamed), (false, unnamed));
         assert_eq!(found.owner.as_deref(), Some("../other.jsonl"));
     }

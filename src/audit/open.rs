@@ -510,12 +510,20 @@ fn as_run_name(time: &str) -> String {
     time.chars().filter(|c| !matches!(c, '-' | ':')).collect()
 }
 
+/// Whether a run may be called so; other folders among the pictures are a file system's, or a person's.
+pub(super) fn is_run_name(name: &str) -> bool {
+    const FORM: &str = "00000000T000000.000000Z";
+    let fits = |(c, form): (char, char)| if form == '0' { c.is_ascii_digit() } else { c == form };
+    name.len() == FORM.len() && name.chars().zip(FORM.chars()).all(fits)
+}
+
 /// What is to be said of pictures of runs that the log has no start of, though they are later than its end: runs are named by when they
 /// began. The whole log is read only where there are such.
 fn unknown_runs(path: &Path, pictured: &BTreeSet<&str>) -> Result<Option<String>> {
     let Some((_, last)) = read::newest_span(path)? else { return Ok(None) };
     let last = as_run_name(&last);
-    let mut unknown = pictured.iter().copied().filter(|run| *run > last.as_str()).collect::<BTreeSet<_>>();
+    let mut unknown =
+        pictured.iter().copied().filter(|run| is_run_name(run) && *run > last.as_str()).collect::<BTreeSet<_>>();
     if !unknown.is_empty() {
         Query::of_kind(Kind::Start.as_str()).each(path, |_, start, _| {
             start.run.as_deref().map(|run| unknown.remove(run));

@@ -83,8 +83,17 @@ impl Sibling {
 }
 
 fn whole_lines(path: &Path) -> Result<impl Iterator<Item = Result<Vec<u8>>>> {
-    let files = read::files(path)?.into_iter().map(|file| file.path);
-    let files = files.map(|path| Ok((read::open(&path)?, path))).collect::<Result<Vec<_>>>()?;
+    let open = |files: &[read::LogFile]| {
+        files.iter().map(|file| Ok((read::open(&file.path)?, file.path.clone()))).collect::<Result<Vec<_>>>()
+    };
+    // A run may close or compress a file between the listing and its opening.
+    let files = loop {
+        let listed = read::files(path)?;
+        let opened = open(&listed);
+        if read::files(path)? == listed {
+            break opened?;
+        }
+    };
     Ok(files.into_iter().flat_map(|(file, path)| {
         file.split(b'\n').map(move |line| line.map_err(|error| read::cannot_be_read(&path, error)))
     }))

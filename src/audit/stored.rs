@@ -103,7 +103,7 @@ pub(super) fn find(folder: &Path, picture: &PictureEntry) -> Result<Found> {
 
 /// Opens what is at `path`; `None` where that is no regular file. A pipe is not waited for, and a device, which may have no end, is not
 /// read.
-fn open(path: &Path) -> std::io::Result<Option<File>> {
+pub(super) fn open(path: &Path) -> std::io::Result<Option<File>> {
     match File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path) {
         Ok(file) => Ok(file.metadata()?.is_file().then_some(file)),
         Err(error) if error.raw_os_error() == Some(libc::ELOOP) => Ok(None),

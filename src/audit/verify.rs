@@ -208,9 +208,16 @@ fn concluded(path: &Path, trust: &Trust, reading: Reading) -> Result<Verified> {
     Ok(verified)
 }
 
-/// Reads all files of the log in `path`.
+/// Reads all files of the log in `path`, and again when a run closed or compressed one before it was reached: what bears its name then is
+/// another one, or none.
 pub(super) fn read<'t>(path: &Path, trust: &'t Trust) -> Result<Reading<'t>> {
-    read_files(path, &files(path)?, trust, None, false)
+    loop {
+        let listed = files(path)?;
+        match read_files(path, &listed, trust, None, false) {
+            Err(_) if files(path)? != listed => {}
+            read => return read,
+        }
+    }
 }
 
 /// Reads the newest file of the log in `path` alone where that is enough to continue it: it says what it continues, and holds

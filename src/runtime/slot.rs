@@ -230,7 +230,7 @@ mod tests {
             slot.choose(Ticket(k))
         };
         assert!((0..3).all(|k| choose(k, 1) == Choice::Waits(None)));
-        (3..1000).for_each(|k| drop(choose(k, 0)));
+        (3..1000).for_each(|k| _ = choose(k, 0));
         let taken = (0..8).filter_map(|_| slot.take()).map(|(ticket, ..)| ticket.0).collect::<Vec<_>>();
         assert_eq!(taken, [0, 968, 1, 969, 2, 970, 971, 972]);
     }

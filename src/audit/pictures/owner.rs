@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use crate::audit::chain::Link;
+use crate::audit::stored;
 use crate::digest::Digest;
 use crate::{Error, Result};
 
@@ -14,6 +15,8 @@ const NAME: &str = "owner.txt";
 const WORDS: &str = "The pictures in this folder are kept and removed for the log above, and for no other one.\n";
 /// Two machines, or containers, may each have a log of the same name: what follows this is the hash of the first line.
 const FIRST: &str = "first line ";
+/// The name of a log is no longer.
+const LONGEST: u64 = 1 << 16;
 
 /// What is known of the first line of the log that a run continues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,8 +130,19 @@ pub(super) fn check(folder: &Path, log: &Path, begins: First, holds_pictures: bo
 /// Whether the folder says that it was kept for the log `log`, whose first line has this hash. A copy of the log or of the folder that is
 /// somewhere else, and a folder that nobody named, are not.
 pub(super) fn is_of(folder: &Path, log: &Path, hash: Digest) -> bool {
-    let text = std::fs::read_to_string(folder.join(NAME)).unwrap_or_default();
+    let text = told(folder).unwrap_or_default();
     first(&text) == Some(hash) && named(folder, log).is_ok_and(|own| owner(&text) == Some(&own))
+}
+
+/// What the folder says of its owner; `None` where there is no such file. What somebody put in its place may be a pipe, or have no end.
+fn told(folder: &Path) -> Option<String> {
+    let mut bytes = Vec::new();
+    match stored::open(&folder.join(NAME)) {
+        Ok(Some(file)) => file.take(LONGEST).read_to_end(&mut bytes).map(drop).unwrap_or_default(),
+        Ok(None) => {}
+        Err(_) => return None,
+    }
+    Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Whose pictures a folder says that it holds.
@@ -144,8 +158,7 @@ pub(in crate::audit) enum Owner {
 
 /// Whose pictures the folder says that it holds, for the log `log`, whose first line has this hash.
 pub(in crate::audit) fn owner_of(folder: &Path, log: &Path, hash: Option<Digest>) -> Owner {
-    let Ok(bytes) = std::fs::read(folder.join(NAME)) else { return Owner::Nobody };
-    let text = String::from_utf8_lossy(&bytes);
+    let Some(text) = told(folder) else { return Owner::Nobody };
     let Some(other) = owner(&text) else { return Owner::Other("nobody, since it was cut off or edited".into()) };
     let is_this = match first(&text).zip(hash) {
         Some((named, hash)) => named == hash,

@@ -87,16 +87,19 @@ fn walk(
         .chain(missing)
         .filter(|told| is_news(told))
         .for_each(|told| log::warn!("{told}"));
-    let mut has_begun = false;
-    for file in &files {
+    let (mut files, mut has_begun) = (Procession { path, files, next: 0 }, false);
+    let open = |file: &LogFile, has_begun: bool| {
         let is_all = wanted.from.is_none() && wanted.to.is_none() || whatever_time && has_begun;
         let map = if is_all { Map::Unknown } else { Map::of(file)? };
-        if map.is_outside(wanted.from, wanted.to) {
-            continue;
+        match map.is_outside(wanted.from, wanted.to) {
+            true => Ok(None),
+            false => seek::from(file, &map, wanted).map(Some),
         }
+    };
+    while let Some((file, lines)) = files.next(|file| open(file, has_begun))? {
+        let Some(mut lines) = lines else { continue };
         has_begun = true;
         let failed = |error| cannot_be_read(&file.path, error);
-        let mut lines = seek::from(file, &map, wanted)?;
         let mut line = Vec::new();
         loop {
             line.clear();
@@ -106,7 +109,7 @@ fn walk(
             }
             // An unfinished last line is being written, or its machine lost power.
             let Some(content) = line.strip_suffix(b"\n") else { break };
-            let Some(time) = time_of(content) else { return Err(no_line(file, lines.number)) };
+            let Some(time) = time_of(content) else { return Err(no_line(&file, lines.number)) };
             if lines.rises && late.as_deref().is_some_and(|late| time > late) {
                 break;
             }
@@ -115,13 +118,47 @@ fn walk(
             if is_outside && !whatever_time {
                 continue;
             }
-            let entry = serde_json::from_slice(content).map_err(|error| no_line(file, lines.number).because(error))?;
+            let entry = serde_json::from_slice(content).map_err(|error| no_line(&file, lines.number).because(error))?;
             if !look(content, &entry)? {
                 return Ok(());
             }
         }
     }
     Ok(())
+}
+
+/// The files of a log, one after the other, while a run may be closing and compressing them.
+struct Procession<'p> {
+    path: &'p Path,
+    files: Vec<LogFile>,
+    next: usize,
+}
+
+impl Procession<'_> {
+    /// The next file, and what `open` gives for it; `None` behind the last.
+    fn next<T>(&mut self, open: impl Fn(&LogFile) -> Result<T>) -> Result<Option<(LogFile, T)>> {
+        loop {
+            let Some(file) = self.files.get(self.next).cloned() else { return Ok(None) };
+            let opened = open(&file);
+            // What is closed keeps its content, and changes its name when it is compressed; the newest file's name goes to another one.
+            if (file.number.is_none() || opened.is_err()) && self.has_changed()? {
+                continue;
+            }
+            self.next += 1;
+            return opened.map(|opened| Some((file, opened)));
+        }
+    }
+
+    /// Whether other files come next than were listed; lists them.
+    fn has_changed(&mut self) -> Result<bool> {
+        let done = self.next.checked_sub(1).and_then(|last| self.files[last].number);
+        let mut rest = files(self.path)?;
+        rest.retain(|file| file.number.is_none() || file.number > done);
+        let has_changed = rest != self.files[self.next..];
+        self.files.truncate(self.next);
+        self.files.append(&mut rest);
+        Ok(has_changed)
+    }
 }
 
 /// The least and the greatest time of the lines of the log in `path`; `None` where it has no line.

@@ -287,3 +287,32 @@ fn an_error_of_the_system_says_nothing_of_what_was_packed() {
         error.report()
     );
 }
+
+#[test]
+fn whoever_reads_while_files_are_closed_and_compressed_misses_none() {
+    let (folder, path) = log(9);
+    let lines = std::fs::read_to_string(&path).unwrap().split_inclusive('\n').map(str::to_owned).collect::<Vec<_>>();
+    let at = |name: &str| folder.path().join(name);
+    // The newest goes on under a number of its own, the name is another's by then; and what was closed before is compressed.
+    let rotate = || {
+        std::fs::rename(&path, at("audit.000003.jsonl")).unwrap();
+        std::fs::write(&path, &lines[8]).unwrap();
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        packed.write_all(lines[2..4].concat().as_bytes()).unwrap();
+        std::fs::write(at("audit.000002.jsonl.gz"), packed.finish().unwrap()).unwrap();
+        std::fs::remove_file(at("audit.000002.jsonl")).unwrap();
+    };
+    std::fs::write(at("audit.000001.jsonl"), lines[..2].concat()).unwrap();
+    std::fs::write(at("audit.000002.jsonl"), lines[2..4].concat()).unwrap();
+    std::fs::write(&path, lines[4..8].concat()).unwrap();
+    let mut seen = Vec::new();
+    each(&path, &Range::default(), |_, entry| {
+        if entry.seq == 0 {
+            rotate();
+        }
+        seen.push(entry.seq);
+        Ok(true)
+    })
+    .unwrap();
+    assert_eq!(seen, (0..9).collect::<Vec<_>>());
+}

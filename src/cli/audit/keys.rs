@@ -36,14 +36,7 @@ impl Keys {
     /// It is not what was written.
     pub(in crate::cli) fn check(&self, path: &Path) -> Result<Verified> {
         let trust = self.trust()?;
-        let verified = loop {
-            let before = audit::files(path)?;
-            match audit::verify_while_written(path, &trust) {
-                // A file was closed or compressed meanwhile.
-                Err(_) if audit::files(path)? != before => {}
-                verified => break verified?,
-            }
-        };
+        let verified = audit::verify_while_written(path, &trust)?;
         verified.warnings.iter().for_each(|warning| log::warn!("{}: {warning}", path.display()));
         Ok(verified)
     }
