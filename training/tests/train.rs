@@ -673,6 +673,48 @@ fn a_report_says_what_is_missing_and_why() {
 }
 
 #[test]
+fn an_ablation_notes_trainings_that_diverge_and_goes_on() {
+    let line = masked();
+    let ablate = |more: &[&str]| {
+        let common = ["ablate", "--data", "parts", "--backbone", "small.onnx", "--taps", "fine,coarse", "--size", "32"];
+        let rest = ["--normalize", "unit", "--hold-out", "4", "--blocks", "2", "--epochs", "4", "--cache", "cache"];
+        program(&line, &[&common[..], &rest, &["--tables", "b", "--seeds", "1", "--out", "cells"], more].concat())
+    };
+    let read = |file: &str| std::fs::read_to_string(line.path("cells").join(file)).unwrap();
+    let (status, text, errors) = ablate(&["--learning-rate", "1e20"]);
+    assert_eq!(status.code(), Some(1), "{errors}");
+    assert!(errors.contains("5 of 5 trainings diverged") && errors.contains("--seeds"), "{errors}");
+    assert_eq!((text.matches("0, 1 diverged").count(), &text), (5, &read("ablation.txt")), "{text}");
+    let json: serde_json::Value = serde_json::from_str(&read("ablation.json")).unwrap();
+    let why = json["tables"][0]["rows"][0]["cells"][0]["diverged"].as_str().unwrap();
+    assert!(why.contains("diverged"), "{why}");
+    // It is known: nothing is trained again.
+    let (status, _, errors) = ablate(&["--learning-rate", "1e20"]);
+    assert!(status.code() == Some(1) && !errors.contains("training 1 of"), "{errors}");
+
+    // Other settings beside it leave its tables, and a cell that is cut short is computed again.
+    let (status, good, errors) = ablate(&[]);
+    assert!(status.success() && !good.contains("diverged"), "{good}{errors}");
+    let kept = format!("ablation-{}.txt", &json["settings"].as_str().unwrap()[..8]);
+    assert_eq!(read(&kept), text);
+    let json: serde_json::Value = serde_json::from_str(&read("ablation.json")).unwrap();
+    let settings = json["tables"][0]["rows"][2]["cells"][0]["settings"].as_str().unwrap();
+    let cell = line.path("cells").join(format!("cell-{}.json", &settings[..8]));
+    std::fs::write(&cell, "").unwrap();
+    let (status, again, errors) = ablate(&[]);
+    assert!(
+        status.success() && errors.contains("will be computed again") && errors.contains("training 5 of 5"),
+        "{errors}"
+    );
+    assert_eq!(again, good);
+
+    let lock = std::fs::File::open(line.path("cells/ablation.lock")).unwrap();
+    lock.lock().unwrap();
+    let (status, _, errors) = ablate(&[]);
+    assert!(status.code() == Some(2) && errors.contains("another ablation is computing"), "{errors}");
+}
+
+#[test]
 fn an_ablation_that_was_killed_ends_with_the_tables_of_one_that_was_not() {
     let line = masked();
     let arguments = |out: &'static str, more: &[&'static str]| {

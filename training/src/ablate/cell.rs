@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
+use hgad::cli::target;
 use hgad::digest::Digest;
 use hgad::evaluate::curve::Curve;
 use hgad::evaluate::pixels::Spool;
-use hgad::{Error, Result};
+use hgad::evaluate::regions::Regions;
+use hgad::{Error, ErrorKind, Result};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +21,7 @@ use crate::fit::{Device, Outcome, Processor, Recipe};
 use crate::flow::{Flow, LevelWeights};
 
 /// The format of a cell's file, and the way in which it is judged: a change of either changes it.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// A training's result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,6 +36,9 @@ pub struct Cell {
     pub images: [usize; 2],
     /// How long it took, on the machine that it took it on.
     pub seconds: f64,
+    /// Why there are no figures: what of the training was no longer finite. It would be the same again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diverged: Option<String>,
     /// The figures of each product by each criterion.
     pub figures: BTreeMap<Criterion, Vec<Figures>>,
 }
@@ -58,25 +63,27 @@ impl Cell {
         Figures { image: mean(|figures| figures.image), pixel: mean(|figures| figures.pixel) }
     }
 
-    /// The finished cell of a training, if there is one in `folder`.
+    /// The finished cell of a training, if there is one in `folder`; one that cannot be read is missing, and told of.
     ///
     /// # Errors
     ///
-    /// Its file is there and is none.
+    /// As training.
     pub(super) fn read(folder: &Path, recipe: &Recipe, ground: &Ground) -> Result<Option<Self>> {
         let settings = settings(recipe, ground)?;
         let path = file(folder, settings, "json");
-        let broken = || {
-            Error::device(format!("the cell {} cannot be read", path.display()))
-                .advise("delete it: it will be computed again")
-        };
-        let bytes = match std::fs::read(&path) {
-            Ok(bytes) => bytes,
+        let parsed = match std::fs::read(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(broken().because(error)),
+            Err(error) => Err(error.to_string()),
+            Ok(bytes) => serde_json::from_slice::<Cell>(&bytes).map_err(|error| error.to_string()),
         };
-        let cell: Cell = serde_json::from_slice(&bytes).map_err(|error| broken().because(error))?;
-        if cell.settings == settings { Ok(Some(cell)) } else { Err(broken().because("it is of other settings")) }
+        match parsed {
+            Ok(cell) if cell.settings == settings => Ok(Some(cell)),
+            other => {
+                let why = other.err().unwrap_or_else(|| "it is of other settings".to_owned());
+                log::warn!("the cell {} cannot be used and will be computed again: {why}", path.display());
+                Ok(None)
+            }
+        }
     }
 
     /// Trains, goes on from a checkpoint if there is one, judges, and writes the file; `None` where it was asked to stop.
@@ -91,17 +98,23 @@ impl Cell {
         let started = Instant::now();
         let checkpoint = file(folder, settings, "checkpoint");
         let resume = checkpoint.exists();
-        let fitted = match device.fit(&task(recipe, ground, checkpoint.clone(), resume), stop)? {
-            Outcome::Interrupted { .. } => return Ok(None),
-            Outcome::Finished(fitted) => fitted,
+        let (figures, diverged) = match device.fit(&task(recipe, ground, checkpoint.clone(), resume), stop) {
+            Ok(Outcome::Interrupted { .. }) => return Ok(None),
+            Ok(Outcome::Finished(fitted)) => (judge(&fitted.levels, recipe, ground)?, None),
+            // The same settings would diverge again: that is their result.
+            Err(error) if error.kind() == ErrorKind::Check => (BTreeMap::new(), Some(error.to_string())),
+            Err(error) => return Err(error),
         };
-        let figures = judge(&fitted.levels, recipe, ground)?;
+        if let Some(why) = &diverged {
+            log::warn!("{why}: it has no figures");
+        }
         let cell = Cell {
             settings,
             recipe: *recipe,
             classes: ground.classes.to_vec(),
             images: [ground.train.labels.len(), ground.test.labels.len()],
             seconds: started.elapsed().as_secs_f64(),
+            diverged,
             figures,
         };
         let path = file(folder, settings, "json");
@@ -109,9 +122,7 @@ impl Cell {
             Error::device(format!("the cell {} cannot be written", path.display())).because(error)
         };
         let text = serde_json::to_vec(&cell).map_err(|error| failed(error.into()))?;
-        let mut draft = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
-        std::io::Write::write_all(&mut draft, &text).map_err(failed)?;
-        draft.persist(&path).map_err(|error| failed(error.error))?;
+        target::replace(&path, &text).map_err(failed)?;
         // The cell is kept; a checkpoint that could not be deleted would be found finished.
         let _ = std::fs::remove_file(&checkpoint);
         Ok(Some(cell))
@@ -123,7 +134,7 @@ fn file(folder: &Path, settings: Digest, ending: &str) -> PathBuf {
 }
 
 /// The digest of all that decides a cell.
-fn settings(recipe: &Recipe, ground: &Ground) -> Result<Digest> {
+pub(super) fn settings(recipe: &Recipe, ground: &Ground) -> Result<Digest> {
     #[derive(Serialize)]
     struct Settings<'s> {
         format: u32,
@@ -133,8 +144,8 @@ fn settings(recipe: &Recipe, ground: &Ground) -> Result<Digest> {
         held: (Digest, &'s [usize]),
         test: (Digest, &'s [usize]),
         defective: &'s [bool],
-        /// How large each defect in each image is.
-        regions: Vec<Option<&'s [u32]>>,
+        /// Which pixel of each image belongs to which defect.
+        regions: Vec<Option<Digest>>,
     }
     let sample = |sample: &Sample<'_>| sample.features.key;
     let settings = Settings {
@@ -145,11 +156,17 @@ fn settings(recipe: &Recipe, ground: &Ground) -> Result<Digest> {
         held: (sample(&ground.held), ground.held.labels),
         test: (sample(&ground.test), ground.test.labels),
         defective: ground.defective,
-        regions: ground.regions.iter().map(|regions| regions.as_ref().map(|regions| &regions.sizes[..])).collect(),
+        regions: ground.regions.iter().map(|regions| regions.as_ref().map(of_regions)).collect(),
     };
     let text = serde_json::to_vec(&settings)
         .map_err(|error| Error::usage("a hyperparameter is not a finite number").because(error))?;
     Ok(Digest::of(text))
+}
+
+fn of_regions(regions: &Regions) -> Digest {
+    let (rows, columns) = regions.labels.dim();
+    let numbers = [rows as u32, columns as u32].into_iter().chain(regions.labels.iter().copied());
+    Digest::of(numbers.flat_map(u32::to_le_bytes).collect::<Vec<_>>())
 }
 
 /// Takes the normal images that were held out for constants, and judges the test images by every criterion that the recipe has.
@@ -200,13 +217,45 @@ fn of_maps(
     let (mut spool, mut scores) = (Spool::new()?, Vec::with_capacity(maps.len()));
     for (place, (image, map)) in images.iter().zip(&maps).enumerate() {
         // What is not a number is the worst.
-        let score =
-            map.iter().copied().fold(0f32, |most, value| if value.is_nan() { f32::NAN } else { most.max(value) });
-        scores.push((score, ground.defective[*image]));
+        scores.push((map.iter().copied().fold(0f32, worst), ground.defective[*image]));
         if let Some(regions) = &ground.regions[*image] {
             spool.push(place, map, regions)?;
         }
     }
     let pixels = spool.finish()?.and_then(|pixels| pixels.resampled(&|_| 1.0));
     Ok(Figures { image: Curve::of(scores).map(|curve| curve.auroc()), pixel: pixels.map(|pixels| pixels[0]) })
+}
+
+/// The larger one; what is not a number is larger than any, whatever comes after it.
+fn worst(most: f32, value: f32) -> f32 {
+    if most.is_nan() || value.is_nan() { f32::NAN } else { most.max(value) }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array2;
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_a_number_stays_the_worst() {
+        assert!([1.0, f32::NAN, 2.0].into_iter().fold(0.0, worst).is_nan());
+        assert_eq!([1.0, 3.0, 2.0].into_iter().fold(0.0, worst), 3.0);
+    }
+
+    #[test]
+    fn a_mask_that_is_moved_or_of_another_size_is_another() {
+        let of = |grid, at: (usize, usize)| {
+            let mask = Array2::from_shape_fn(grid, |place| place == at || place == (at.0, at.1 + 1));
+            let regions = Regions::of(&mask);
+            (regions.sizes.clone(), of_regions(&regions))
+        };
+        let (sizes, digest) = of((4, 4), (1, 1));
+        assert_eq!((sizes.clone(), digest), of((4, 4), (1, 1)));
+        // The same numbers in a row, on another grid.
+        for (grid, at) in [((4, 4), (2, 1)), ((2, 8), (0, 5))] {
+            let (other_sizes, other) = of(grid, at);
+            assert!(other_sizes == sizes && other != digest);
+        }
+    }
 }

@@ -13,8 +13,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use hgad::bundle::InputSize;
+use hgad::cli::target;
+use hgad::digest::Digest;
 use hgad::evaluate::regions::Regions;
-use hgad::{Error, Result};
+use hgad::{Error, ErrorKind, Result};
 
 use crate::features::Features;
 use crate::fit::{Device, Outcome, Recipe, Task};
@@ -89,11 +91,24 @@ impl Plan {
         Ok(Plan { tables, seeds, trainings })
     }
 
+    /// The digest of all that decides the tables.
+    ///
+    /// # Errors
+    ///
+    /// A hyperparameter is not a finite number.
+    pub fn settings(&self, ground: &Ground) -> Result<Digest> {
+        let mut text = self.tables.iter().map(|(table, _)| table.title()).collect::<String>();
+        for recipe in &self.trainings {
+            text += &cell::settings(recipe, ground)?.to_string();
+        }
+        Ok(Digest::of(text))
+    }
+
     /// Where the cells stand: those in `folder` that are finished, in the order of the trainings.
     ///
     /// # Errors
     ///
-    /// A cell's file is there and cannot be read.
+    /// A hyperparameter is not a finite number.
     pub fn standing(&self, ground: &Ground, folder: &Path) -> Result<Vec<Option<Cell>>> {
         self.trainings.iter().map(|recipe| Cell::read(folder, recipe, ground)).collect()
     }
@@ -120,6 +135,8 @@ impl Pace {
         folder: &Path,
     ) -> Result<Self> {
         let finished = cells.iter().zip(&plan.trainings).filter_map(|(cell, recipe)| Some((cell.as_ref()?, recipe)));
+        // One that diverged ended early.
+        let finished = finished.filter(|(cell, _)| cell.diverged.is_none());
         let (seconds, work) = finished.fold((0.0, 0.0), |(seconds, work), (cell, recipe)| {
             (seconds + cell.seconds, work + work_of(recipe, ground))
         });
@@ -132,7 +149,9 @@ impl Pace {
     /// Trains for some seconds and forgets it.
     fn trial(recipe: &Recipe, ground: &Ground, device: Device, folder: &Path) -> Result<Self> {
         const LONG: Duration = Duration::from_secs(4);
-        let place = tempfile::tempdir_in(folder)
+        let place = tempfile::Builder::new()
+            .prefix(target::DRAFT)
+            .tempdir_in(folder)
             .map_err(|error| Error::device(format!("{} cannot be written", folder.display())).because(error))?;
         let task = task(recipe, ground, place.path().join("trial"), false);
         let (stop, started) = (AtomicBool::new(false), Instant::now());
@@ -144,10 +163,13 @@ impl Pace {
             let outcome = device.fit(&task, &stop);
             alarm.thread().unpark();
             outcome
-        })?;
+        });
         let (step, steps) = match outcome {
-            Outcome::Interrupted { step, steps } => (step, steps),
-            Outcome::Finished(fitted) => (fitted.steps, fitted.steps),
+            Ok(Outcome::Interrupted { step, steps }) => (step, steps),
+            Ok(Outcome::Finished(fitted)) => (fitted.steps, fitted.steps),
+            // How far it came is not known: what is said is too short until a training is finished.
+            Err(error) if error.kind() == ErrorKind::Check => (1, 1),
+            Err(error) => return Err(error),
         };
         let share = step as f64 / steps.max(1) as f64;
         Ok(Pace { seconds: started.elapsed().as_secs_f64() / (share * training_work(recipe, ground)) })
@@ -200,12 +222,12 @@ fn task<'t>(recipe: &Recipe, ground: &Ground<'t>, checkpoint: std::path::PathBuf
     }
 }
 
-/// Computes those cells that are missing. `before` is told how many are finished, and how long the others will take;
+/// Computes those cells that are missing. Before each `before` is told which there are, and how long the others will take;
 /// `stop` ends it after a step, whose checkpoint stays: `None`.
 ///
 /// # Errors
 ///
-/// As training; a cell's file that cannot be written.
+/// As training, but that one which diverges has that for its result; a cell's file that cannot be written.
 pub fn run(
     plan: &Plan,
     ground: &Ground,
@@ -213,14 +235,14 @@ pub fn run(
     folder: &Path,
     stop: &AtomicBool,
     standing: Standing,
-    before: &mut dyn FnMut(usize, &Recipe, Duration),
+    before: &mut dyn FnMut(&[Option<Cell>], &Recipe, Duration) -> Result<()>,
 ) -> Result<Option<Vec<Cell>>> {
     let Standing { mut cells, mut pace } = standing;
     for (place, recipe) in plan.trainings.iter().enumerate() {
         if cells[place].is_some() {
             continue;
         }
-        before(cells.iter().flatten().count(), recipe, pace.left(plan, &cells, ground));
+        before(&cells, recipe, pace.left(plan, &cells, ground))?;
         match Cell::compute(folder, recipe, ground, device, stop)? {
             None => return Ok(None),
             Some(cell) => cells[place] = Some(cell),

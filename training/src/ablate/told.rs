@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use hgad::digest::Digest;
 use hgad::page::{escaped, head, section};
 use serde_json::{Value, json};
 
@@ -50,6 +51,19 @@ fn spreads(row: &Row, of_row: &[&Cell]) -> [Option<Spread>; 2] {
     [over(|figures| figures.image), over(|figures| figures.pixel)]
 }
 
+/// Of how many seeds there are figures, and of how many there are none because they diverged.
+fn seeds(of_row: &[&Cell]) -> (usize, usize) {
+    let diverged = of_row.iter().filter(|cell| cell.diverged.is_some()).count();
+    (of_row.len() - diverged, diverged)
+}
+
+fn seeds_text(of_row: &[&Cell]) -> String {
+    match seeds(of_row) {
+        (seeds, 0) => seeds.to_string(),
+        (seeds, diverged) => format!("{seeds}, {diverged} diverged"),
+    }
+}
+
 /// As the slides print it.
 pub fn text(plan: &Plan, finished: &[Cell]) -> String {
     let mut text = String::new();
@@ -66,7 +80,7 @@ pub fn text(plan: &Plan, finished: &[Cell]) -> String {
             let of_row = cells(plan, row, finished);
             let [image, pixel] = spreads(row, &of_row).map(Spread::text);
             let columns = padded(&mut row.columns.iter().map(String::as_str));
-            let _ = writeln!(text, "{columns}{image:>12}  {pixel:>12}  {:>5}", of_row.len());
+            let _ = writeln!(text, "{columns}{image:>12}  {pixel:>12}  {:>5}", seeds_text(&of_row));
         }
         text.push('\n');
     }
@@ -76,8 +90,9 @@ pub fn text(plan: &Plan, finished: &[Cell]) -> String {
 
 /// One line per row of every table, for programs.
 pub fn csv(plan: &Plan, finished: &[Cell]) -> String {
-    let mut text =
-        String::from("table,row,criterion,seeds,image_auroc,image_auroc_deviation,pixel_auroc,pixel_auroc_deviation\n");
+    let mut text = String::from(
+        "table,row,criterion,seeds,diverged,image_auroc,image_auroc_deviation,pixel_auroc,pixel_auroc_deviation\n",
+    );
     let number = |value: Option<f64>| value.map_or_else(String::new, |value| value.to_string());
     for (table, rows) in &plan.tables {
         for row in rows {
@@ -88,12 +103,12 @@ pub fn csv(plan: &Plan, finished: &[Cell]) -> String {
                 format!("{},{}", number(spread.map(|spread| spread.mean)), number(deviation))
             });
             let criterion = row.criterion.name();
+            let (seeds, diverged) = seeds(&of_row);
             let _ = writeln!(
                 text,
-                "{},{},{criterion},{},{}",
+                "{},{},{criterion},{seeds},{diverged},{}",
                 letter(*table),
                 name(*table, row),
-                of_row.len(),
                 numbers.join(",")
             );
         }
@@ -102,13 +117,14 @@ pub fn csv(plan: &Plan, finished: &[Cell]) -> String {
 }
 
 /// Everything, cell by cell, for programs. How long cells took is not in it: it does not depend on the settings.
-pub fn json(plan: &Plan, finished: &[Cell]) -> Value {
+pub fn json(plan: &Plan, settings: Digest, finished: &[Cell]) -> Value {
     let of_cell = |row: &Row, cell: &Cell| {
         let classes = cell.classes.iter().zip(cell.figures.get(&row.criterion).into_iter().flatten());
         let classes = classes.map(|(class, figures)| (class.clone(), json!(figures)));
         json!({
             "seed": cell.recipe.seed,
             "settings": cell.settings.to_string(),
+            "diverged": cell.diverged,
             "images": { "train": cell.images[0], "test": cell.images[1] },
             "mean": cell.mean(row.criterion),
             "classes": classes.collect::<serde_json::Map<_, _>>(),
@@ -132,7 +148,7 @@ pub fn json(plan: &Plan, finished: &[Cell]) -> Value {
         let rows = rows.iter().map(|row| of_row(*table, row)).collect::<Vec<_>>();
         json!({ "table": letter(*table), "title": table.title(), "rows": rows })
     });
-    json!({ "format_version": 1, "seeds": plan.seeds, "tables": tables.collect::<Vec<_>>() })
+    json!({ "format_version": 2, "settings": settings.to_string(), "seeds": plan.seeds, "tables": tables.collect::<Vec<_>>() })
 }
 
 /// A page that needs nothing else.
@@ -150,7 +166,7 @@ pub fn html(plan: &Plan, finished: &[Cell]) -> String {
             let _ = write!(
                 content,
                 "<tr>{columns}<td class=\"n\">{image}<td class=\"n\">{pixel}<td class=\"n\">{}</tr>",
-                of_row.len()
+                seeds_text(&of_row)
             );
         }
         section(&mut page, table.title(), &(content + "</table>" + &by_class(plan, rows, finished)));

@@ -1,5 +1,6 @@
 //! `hgad-train ablate`.
 
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -33,9 +34,10 @@ const EXAMPLES: &str = r"Examples:
   hgad-train ablate --data parts --backbone mobilenet_v2.onnx \
     --tables a --seeds 1,2 --epochs 4 --out ablation
 
-  # All four tables with the slides' weights, on a GPU
+  # All four tables with the slides' widths and epochs, on a GPU. Tables (a) to (c)
+  # have --lambda2 10; (d) goes through the slides' weights, whatever is given
   hgad-train ablate --data parts --backbone efficientnet.onnx \
-    --lambda2 100 --hidden paper --epochs 200 --device cuda --out ablation
+    --lambda2 10 --hidden paper --epochs 200 --device cuda --out ablation
 
 Exit codes: 0 done, 1 a training diverged, 2 wrong use or configuration,
 3 a device or file failed, 130 interrupted.";
@@ -96,6 +98,8 @@ pub fn run(args: &AblateArgs) -> Result<ExitCode> {
     let plan = Plan::new(&args.tables, &whole, &args.seeds)?;
     args.device.check()?;
     target::folder(&args.out)?;
+    let _alone = lock(&args.out)?;
+    target::sweep(&args.out);
     let cache = args.cache.clone().map_or_else(default_folder, Ok)?;
     let stop = stop_flag()?;
     let mut data = Dataset::open(&args.source.data, args.source.classes.as_deref(), Some(usize::from(args.hold_out)))?;
@@ -125,7 +129,15 @@ pub fn run(args: &AblateArgs) -> Result<ExitCode> {
     }
     log::info!("{listed}");
     let all = plan.trainings.len();
-    let mut before = |finished: usize, recipe: &Recipe, left: Duration| {
+    keep_others(&plan, &ground, &args.out)?;
+    // What is finished is in the tables at any time, whatever comes next.
+    let write = |cells: &[Option<Cell>]| -> Result<Vec<Cell>> {
+        let finished = cells.iter().flatten().cloned().collect::<Vec<_>>();
+        write(&plan, &ground, &finished, &args.out)?;
+        Ok(finished)
+    };
+    let mut before = |cells: &[Option<Cell>], recipe: &Recipe, left: Duration| {
+        let finished = write(cells)?.len();
         let rows = rows_of(&plan, recipe).join(", ");
         log::info!(
             "training {} of {all}: {rows}, seed {}; about {} left",
@@ -133,13 +145,14 @@ pub fn run(args: &AblateArgs) -> Result<ExitCode> {
             recipe.seed,
             HumanDuration(left)
         );
+        Ok(())
     };
     let done = ablate::run(&plan, &ground, args.device, &args.out, &stop, Standing { cells, pace }, &mut before)?;
+    let cells = done.is_none().then(|| plan.standing(&ground, &args.out)).transpose()?;
     let finished = match &done {
-        Some(cells) => cells.clone(),
-        None => plan.standing(&ground, &args.out)?.into_iter().flatten().collect(),
+        Some(cells) => write(&cells.iter().cloned().map(Some).collect::<Vec<_>>())?,
+        None => write(&cells.unwrap_or_default())?,
     };
-    write(&plan, &finished, &args.out)?;
     hgad::print::line(told::text(&plan, &finished).trim_end())?;
     if done.is_none() {
         log::warn!(
@@ -148,7 +161,28 @@ pub fn run(args: &AblateArgs) -> Result<ExitCode> {
         );
         return Ok(ExitCode::from(INTERRUPTED));
     }
-    Ok(ExitCode::SUCCESS)
+    match finished.iter().filter(|cell| cell.diverged.is_some()).count() {
+        0 => Ok(ExitCode::SUCCESS),
+        diverged => {
+            Err(Error::check(format!("{diverged} of {all} trainings diverged; the tables are there without them"))
+                .advise("lower --learning-rate, which makes all cells anew, or give other --seeds"))
+        }
+    }
+}
+
+/// Makes sure that nobody else computes in `folder` while the file lives: two would overwrite each other's checkpoints.
+fn lock(folder: &Path) -> Result<File> {
+    let path = folder.join("ablation.lock");
+    let failed = |error: std::io::Error| Error::device(format!("{} cannot be written", path.display())).because(error);
+    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            Err(Error::usage(format!("another ablation is computing in {}", folder.display()))
+                .advise("wait until it is over, or name another --out"))
+        }
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
 }
 
 /// The test images of all products with their classes.
@@ -195,7 +229,11 @@ fn rows_of(plan: &Plan, recipe: &Recipe) -> Vec<String> {
 fn list(plan: &Plan, standing: &[Option<Cell>], left: Duration) -> String {
     let mut text = String::from("training  seed  state     for\n");
     for (place, (recipe, cell)) in plan.trainings.iter().zip(standing).enumerate() {
-        let state = if cell.is_some() { "finished" } else { "to do" };
+        let state = match cell {
+            None => "to do",
+            Some(Cell { diverged: Some(_), .. }) => "diverged",
+            Some(_) => "finished",
+        };
         let rows = rows_of(plan, recipe).join(", ");
         text += &format!("{:>8}  {:>4}  {state:<8}  {rows}\n", place + 1, recipe.seed);
     }
@@ -204,14 +242,39 @@ fn list(plan: &Plan, standing: &[Option<Cell>], left: Duration) -> String {
     text + &format!("{all} trainings, {finished} finished; the others take about {} here", HumanDuration(left))
 }
 
-fn write(plan: &Plan, finished: &[Cell], folder: &Path) -> Result<()> {
-    let json = serde_json::to_string_pretty(&told::json(plan, finished))
+/// Where the tables are written.
+fn tables(folder: &Path, ending: &str) -> PathBuf {
+    folder.join(format!("ablation.{ending}"))
+}
+
+const ENDINGS: [&str; 4] = ["txt", "csv", "json", "html"];
+
+/// Puts the tables of other settings out of the way, named after the digest of theirs.
+fn keep_others(plan: &Plan, ground: &Ground, folder: &Path) -> Result<()> {
+    let Ok(text) = std::fs::read(tables(folder, "json")) else { return Ok(()) };
+    let before = serde_json::from_slice::<serde_json::Value>(&text).unwrap_or_default();
+    let before = before.get("settings").and_then(serde_json::Value::as_str).unwrap_or("of-others");
+    if before == plan.settings(ground)?.to_string() {
+        return Ok(());
+    }
+    let short = before.get(..8).unwrap_or("others");
+    for ending in ENDINGS {
+        let (from, to) = (tables(folder, ending), folder.join(format!("ablation-{short}.{ending}")));
+        match std::fs::rename(&from, &to) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::device(format!("{} cannot be renamed", from.display())).because(error));
+            }
+            _ => {}
+        }
+    }
+    log::info!("the tables of other settings are now {}", folder.join(format!("ablation-{short}.*")).display());
+    Ok(())
+}
+
+fn write(plan: &Plan, ground: &Ground, finished: &[Cell], folder: &Path) -> Result<()> {
+    let settings = plan.settings(ground)?;
+    let json = serde_json::to_string_pretty(&told::json(plan, settings, finished))
         .map_err(|error| Error::device("the tables cannot be told as JSON").because(error))?;
-    let files = [
-        ("txt", told::text(plan, finished)),
-        ("csv", told::csv(plan, finished)),
-        ("json", json + "\n"),
-        ("html", told::html(plan, finished)),
-    ];
-    files.iter().try_for_each(|(ending, text)| target::write(&folder.join(format!("ablation.{ending}")), text))
+    let texts = [told::text(plan, finished), told::csv(plan, finished), json + "\n", told::html(plan, finished)];
+    ENDINGS.iter().zip(&texts).try_for_each(|(ending, text)| target::write(&tables(folder, ending), text))
 }

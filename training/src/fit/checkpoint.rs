@@ -1,9 +1,9 @@
 //! Checkpoints: all that a run needs to go on as if it had never stopped.
 
 use std::collections::HashMap;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use hgad::cli::target;
 use hgad::digest::Digest;
 use hgad::{Error, Result};
 use ndarray::Array2;
@@ -81,11 +81,7 @@ impl Checkpoint {
         };
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         std::fs::create_dir_all(folder).map_err(failed)?;
-        let mut file = tempfile::NamedTempFile::with_prefix_in(".checkpoint-", folder).map_err(failed)?;
-        file.write_all(&self.serialize()?).map_err(failed)?;
-        file.as_file().sync_all().map_err(failed)?;
-        file.persist(path).map_err(|error| failed(error.error))?;
-        Ok(())
+        target::replace(path, &self.serialize()?).map_err(failed)
     }
 
     /// Reads the checkpoint in `path`; `None` when there is none.

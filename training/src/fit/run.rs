@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use burn::tensor::backend::AutodiffBackend;
 use hgad::digest::Digest;
-use hgad::{Error, Result};
+use hgad::{Error, ErrorKind, Result};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -118,11 +118,17 @@ pub fn fit<A: AutodiffBackend>(task: &Task, device: &A::Device, stop: &AtomicBoo
         None => 0,
     };
 
+    // What is told of a training must not end it: one whose history cannot be written goes on without.
     let recorder = task.watch.map(|watch| Recorder::start(watch, &task.recipe, run, batches.steps_per_epoch(), first));
-    let mut recorder = recorder.transpose()?;
-    let mut record = |step: usize, trainers: &[LevelTrainer<A>]| match &mut recorder {
-        Some(recorder) => recorder.after(step, || losses_of(trainers), || weights_of(trainers)),
-        None => Ok(()),
+    let mut recorder = recorder.and_then(unless_unwritten);
+    let mut record = |step: usize, trainers: &[LevelTrainer<A>]| {
+        let Some(mut open) = recorder.take() else { return Ok(()) };
+        let kept = open.after(step, || losses_of(trainers), || weights_of(trainers));
+        match kept {
+            Err(error) if error.kind() == ErrorKind::Check => return Err(error),
+            kept => recorder = unless_unwritten(kept.map(|()| open)),
+        }
+        Ok(())
     };
     if first == 0 {
         record(0, &trainers)?;
@@ -157,6 +163,10 @@ pub fn fit<A: AutodiffBackend>(task: &Task, device: &A::Device, stop: &AtomicBoo
         run,
         steps: schedule.steps,
     }))
+}
+
+fn unless_unwritten<R>(kept: Result<R>) -> Option<R> {
+    kept.inspect_err(|error| log::warn!("the training goes on without its history: {}", error.report())).ok()
 }
 
 /// The checkpoint to go on from, if the user wants to and there is one.

@@ -1,10 +1,10 @@
 //! What was learned by some step, as a file: `weights-STEP.safetensors` in a run's history.
 
 use std::collections::HashMap;
-use std::io::Write;
 use std::path::Path;
 
 use hgad::bundle::LevelCenters;
+use hgad::cli::target;
 use hgad::{Error, Result};
 use ndarray::{Array, ArrayD, Dimension, IxDyn};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -49,11 +49,7 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
             .because(error)
             .advise("see that there is room on the disk and that you may write there")
     };
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::with_prefix_in(".history-", folder).map_err(failed)?;
-    file.write_all(bytes).map_err(failed)?;
-    file.persist(path).map_err(|error| failed(error.error))?;
-    Ok(())
+    target::replace(path, bytes).map_err(failed)
 }
 
 fn serialize(levels: &[LevelWeights]) -> Result<Vec<u8>> {

@@ -1,7 +1,7 @@
 //! The hyperparameters of flows on the command line.
 
 use clap::ValueEnum;
-use hgad::Result;
+use hgad::{Error, Result};
 
 use super::{at_least, positive};
 use crate::fit::{HiddenWidth, LossWeights, Prior, Recipe};
@@ -121,7 +121,16 @@ impl RecipeArgs {
     }
 
     /// `of_method` and what was changed of it.
+    ///
+    /// # Errors
+    ///
+    /// Values that make no sense, or that would change nothing (usage errors).
     pub fn recipe(&self, of_method: Recipe, seed: u64) -> Result<Recipe> {
+        let off = self.without.contains(&LossName::MutualInformation);
+        if off && self.lambda2 != LossWeights::default().information {
+            return Err(Error::usage("--lambda2 would change nothing with --without mutual-information")
+                .advise("leave one of both away"));
+        }
         let on = |name: LossName| if self.without.contains(&name) { 0.0 } else { 1.0 };
         let of_flow = Recipe {
             seed,
