@@ -673,6 +673,107 @@ fn a_report_says_what_is_missing_and_why() {
 }
 
 #[test]
+fn a_report_names_each_thing_that_is_missing_and_shows_the_rest() {
+    let line = masked();
+    let (status, _, errors) = wait(line.command(8).spawn().unwrap());
+    assert!(status.success(), "{errors}");
+    assert!(!line.path("model.history.new").exists(), "the draft has become the bundle's history");
+    let report = |more: &[&str]| {
+        let common = ["report", "model", "--test", "parts", "--out", "page.html", "--cache", "cache"];
+        let (status, _, errors) = program(&line, &[&common[..], more].concat());
+        assert!(status.success(), "{errors}");
+        (errors, std::fs::read_to_string(line.path("page.html")).unwrap())
+    };
+    let (_, whole) = report(&[]);
+    assert!(!whole.contains("Not shown") && !whole.contains("are not shown"));
+
+    // From inside the bundle, whose name `.` does not tell; and two of one name.
+    let mut inside = Command::new(env!("CARGO_BIN_EXE_hgad-train"));
+    inside.args(["report", ".", "--out", "../inside.html"]).current_dir(line.path("model"));
+    let (status, _, errors) = wait(inside.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+    assert!(status.success(), "{errors}");
+    assert!(
+        std::fs::read_to_string(line.path("inside.html")).unwrap().contains("<title>Training report: model</title>")
+    );
+    let (status, _, errors) = program(&line, &["report", "model", "./model", "--out", "two.html"]);
+    assert!(status.success(), "{errors}");
+    let two = std::fs::read_to_string(line.path("two.html")).unwrap();
+    assert!(two.contains("<title>Training report: model, ./model</title>"));
+
+    // The classifier is elsewhere; weights were deleted; the history was cut short.
+    std::fs::rename(line.path("small.onnx"), line.path("moved.onnx")).unwrap();
+    let (errors, page) = report(&[]);
+    assert!(page.contains("anomalous ones are not shown") && errors.contains("--backbone FILE"), "{errors}");
+    let (_, page) = report(&["--backbone", "moved.onnx"]);
+    assert!(!page.contains("are not shown"));
+    std::fs::remove_file(line.path("model.history/weights-0.safetensors")).unwrap();
+    let (errors, page) = report(&["--backbone", "moved.onnx"]);
+    assert!(page.contains("anomalous ones are not shown: ") && errors.contains("weights-0.safetensors"), "{errors}");
+    assert!(page.contains("<title>L_g</title>"), "losses are shown all the same");
+    let file = line.path("model.history/history.json");
+    let mut history: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    history["about"]["taps"].as_array_mut().unwrap().pop();
+    for (text, why) in [(history.to_string(), "are not of its taps"), ("{".to_owned(), "cannot be read")] {
+        std::fs::write(&file, text).unwrap();
+        let (_, page) = report(&[]);
+        assert!(page.contains(why) && page.contains("Receiver operating characteristics"), "{why}");
+    }
+
+    // Another method takes the bundle's place, and the history is nobody's.
+    let (status, _, errors) = program(
+        &line,
+        &[
+            "train",
+            "--data",
+            "parts",
+            "--backbone",
+            "moved.onnx",
+            "--taps",
+            "fine,coarse",
+            "--size",
+            "32",
+            "--normalize",
+            "unit",
+            "--hold-out",
+            "4",
+            "--method",
+            "padim",
+            "--cache",
+            "cache",
+            "--out",
+            "model",
+        ],
+    );
+    assert!(status.success(), "{errors}");
+    assert!(!line.path("model.history").exists());
+}
+
+#[test]
+fn a_report_of_many_centers_stays_small() {
+    let line = masked();
+    let (status, _, errors) = method(&line, "memory", &["--remember", "500"]);
+    assert!(status.success(), "{errors}");
+    let (status, _, errors) = wait(line.command(8).args(["--centers", "201", "--no-history"]).spawn().unwrap());
+    assert!(status.success() && !line.path("model.history").exists(), "{errors}");
+    for (run, said) in [("memory", "the method memory has no mixture of centers"), ("model", "the main ones alone")] {
+        let (status, _, errors) = program(&line, &["report", run, "--test", "parts", "--out", "page.html"]);
+        assert!(status.success(), "{errors}");
+        let page = std::fs::read_to_string(line.path("page.html")).unwrap();
+        assert!(page.contains(said), "{run}");
+        assert!(page.len() < 2_000_000, "{run}: {} bytes", page.len());
+    }
+}
+
+#[test]
+fn a_training_whose_history_cannot_be_written_goes_on() {
+    let line = Line::new();
+    std::fs::write(line.path("model.history.new"), "no folder").unwrap();
+    let (status, _, errors) = wait(line.command(1).spawn().unwrap());
+    assert!(errors.contains("the training goes on without its history"), "{errors}");
+    assert!(status.success() && line.path("model/manifest.toml").exists(), "{errors}");
+}
+
+#[test]
 fn an_ablation_notes_trainings_that_diverge_and_goes_on() {
     let line = masked();
     let ablate = |more: &[&str]| {

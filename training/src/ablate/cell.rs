@@ -34,8 +34,8 @@ pub struct Cell {
     pub classes: Vec<String>,
     /// How many images were learned from, and how many judged.
     pub images: [usize; 2],
-    /// How long it took, on the machine that it took it on.
-    pub seconds: f64,
+    /// How long it takes whole, on the machine that computed it; none where that took no step of it, or it diverged.
+    pub seconds: Option<f64>,
     /// Why there are no figures: what of the training was no longer finite. It would be the same again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub diverged: Option<String>,
@@ -98,11 +98,18 @@ impl Cell {
         let started = Instant::now();
         let checkpoint = file(folder, settings, "checkpoint");
         let resume = checkpoint.exists();
-        let (figures, diverged) = match device.fit(&task(recipe, ground, checkpoint.clone(), resume), stop) {
+        let (figures, seconds, diverged) = match device.fit(&task(recipe, ground, checkpoint.clone(), resume), stop) {
             Ok(Outcome::Interrupted { .. }) => return Ok(None),
-            Ok(Outcome::Finished(fitted)) => (judge(&fitted.levels, recipe, ground)?, None),
+            Ok(Outcome::Finished(fitted)) => {
+                // Steps that an earlier process took are counted at the pace of these.
+                let pace = started.elapsed().as_secs_f64() / fitted.own_steps.max(1) as f64;
+                let (training, judging) = (pace * fitted.steps as f64, Instant::now());
+                let figures = judge(&fitted.levels, recipe, ground)?;
+                let seconds = (fitted.own_steps > 0).then(|| training + judging.elapsed().as_secs_f64());
+                (figures, seconds, None)
+            }
             // The same settings would diverge again: that is their result.
-            Err(error) if error.kind() == ErrorKind::Check => (BTreeMap::new(), Some(error.to_string())),
+            Err(error) if error.kind() == ErrorKind::Check => (BTreeMap::new(), None, Some(error.to_string())),
             Err(error) => return Err(error),
         };
         if let Some(why) = &diverged {
@@ -113,7 +120,7 @@ impl Cell {
             recipe: *recipe,
             classes: ground.classes.to_vec(),
             images: [ground.train.labels.len(), ground.test.labels.len()],
-            seconds: started.elapsed().as_secs_f64(),
+            seconds,
             diverged,
             figures,
         };

@@ -134,12 +134,10 @@ impl Pace {
         device: Device,
         folder: &Path,
     ) -> Result<Self> {
-        let finished = cells.iter().zip(&plan.trainings).filter_map(|(cell, recipe)| Some((cell.as_ref()?, recipe)));
-        // One that diverged ended early.
-        let finished = finished.filter(|(cell, _)| cell.diverged.is_none());
-        let (seconds, work) = finished.fold((0.0, 0.0), |(seconds, work), (cell, recipe)| {
-            (seconds + cell.seconds, work + work_of(recipe, ground))
-        });
+        let timed =
+            cells.iter().zip(&plan.trainings).filter_map(|(cell, recipe)| Some((cell.as_ref()?.seconds?, recipe)));
+        let (seconds, work) =
+            timed.fold((0.0, 0.0), |(all, work), (seconds, recipe)| (all + seconds, work + work_of(recipe, ground)));
         if work > 0.0 {
             return Ok(Pace { seconds: seconds / work });
         }

@@ -91,7 +91,7 @@ pub fn text(plan: &Plan, finished: &[Cell]) -> String {
 /// One line per row of every table, for programs.
 pub fn csv(plan: &Plan, finished: &[Cell]) -> String {
     let mut text = String::from(
-        "table,row,criterion,seeds,diverged,image_auroc,image_auroc_deviation,pixel_auroc,pixel_auroc_deviation\n",
+        "table,row,criterion,seeds,image_auroc,image_auroc_deviation,pixel_auroc,pixel_auroc_deviation,diverged\n",
     );
     let number = |value: Option<f64>| value.map_or_else(String::new, |value| value.to_string());
     for (table, rows) in &plan.tables {
@@ -106,7 +106,7 @@ pub fn csv(plan: &Plan, finished: &[Cell]) -> String {
             let (seeds, diverged) = seeds(&of_row);
             let _ = writeln!(
                 text,
-                "{},{},{criterion},{seeds},{diverged},{}",
+                "{},{},{criterion},{seeds},{},{diverged}",
                 letter(*table),
                 name(*table, row),
                 numbers.join(",")

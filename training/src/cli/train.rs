@@ -109,6 +109,9 @@ pub struct TrainArgs {
     /// Go on from the checkpoint of an interrupted run of the same command (it lies at BUNDLE.checkpoint).
     #[arg(long)]
     resume: bool,
+    /// Keep nothing of how training went: no BUNDLE.history.
+    #[arg(long)]
+    no_history: bool,
     /// Seconds between checkpoints.
     #[arg(allow_negative_numbers = true)]
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
@@ -211,6 +214,7 @@ impl TrainArgs {
             ("--distance", self.distance.is_some(), flows),
             ("--device", self.device != Device::Cpu, flows),
             ("--resume", self.resume, flows),
+            ("--no-history", self.no_history, flows),
             ("--positions-per-side", given.positions_per_side != usual.positions_per_side, sampled),
             ("--prior", given.prior != usual.prior, &[Hgad]),
             ("a hyperparameter of the mixture", given.of_mixture() != usual.of_mixture(), &[Hgad]),
@@ -243,12 +247,12 @@ pub fn run(args: TrainArgs) -> Result<ExitCode> {
     ready::check_folders(&args.out, &cache)?;
     let features = Features::of(&backbone, &data.images, &cache, &stop)?;
 
-    let watched = args.method.trains_flows().then(|| watch::normals(&data)).transpose()?;
+    let watched = (args.method.trains_flows() && !args.no_history).then(|| watch::normals(&data)).transpose()?;
     let watched = watched.map(|(images, labels)| Ok((Features::of(&backbone, &images, &cache, &stop)?, labels)));
     let watched = watched.transpose()?;
     let watch = watched.as_ref().map(|(normals, labels)| {
         let about = watch::about(&data, &backbone, &args.source.backbone)?;
-        Ok(Watch { folder: History::path_for(&args.out), about, normals, labels })
+        Ok(Watch { folder: History::draft_for(&args.out), about, normals, labels })
     });
     let watch = watch.transpose()?;
     let lesson = Lesson {
@@ -283,6 +287,11 @@ pub fn run(args: TrainArgs) -> Result<ExitCode> {
         training: &report::provenance(&data, learned.told.clone()),
         out: &args.out,
     })?;
+    if watch.is_none() {
+        // What an interrupted training of before left is not that of this bundle.
+        let _ = std::fs::remove_dir_all(History::draft_for(&args.out));
+    }
+    History::adopt(&args.out)?;
     // The bundle holds the result; a checkpoint would only stand in the next run's way.
     match std::fs::remove_file(&checkpoint) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

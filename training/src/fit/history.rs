@@ -1,5 +1,7 @@
 //! How a run went, for people who want to know why it ended as it did: `BUNDLE.history`, a folder beside the bundle.
 //!
+//! Until the bundle is written that is `BUNDLE.history.new`: what stands there is replaced, as its history is, by what is finished.
+//!
 //! `history.json` has the losses and, at some moments, how likely the features of normal images are that were not learned from;
 //! beside it lie the weights of these moments. All of it follows from the run's settings alone: a run that was interrupted and
 //! resumed leaves the same as one that was not. Nothing of it goes back into the training.
@@ -8,6 +10,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use hgad::bundle::InputSize;
+use hgad::cli::target;
 use hgad::digest::Digest;
 use hgad::{Error, Result};
 use ndarray::Array1;
@@ -20,6 +23,7 @@ use super::snapshot;
 use crate::features::{Features, LevelFeatures};
 use crate::flow::LevelWeights;
 use crate::latents::Latents;
+use crate::split::evenly;
 
 /// The newest format of `history.json`.
 const FORMAT: u32 = 1;
@@ -27,6 +31,11 @@ const FORMAT: u32 = 1;
 const MOMENTS: usize = 100;
 /// Weights and likelihoods are kept after these shares of the epochs, in 32nds, and before the first step.
 const SHARES: [usize; 6] = [1, 2, 4, 8, 16, 32];
+/// What all these likelihoods may cost: so much of the training's own work ...
+const SHARE: f64 = 0.02;
+/// ... in which a step back takes about twice a step forward; but in short trainings so many positions of a level are looked at each time.
+const FORTH_AND_BACK: f64 = 3.0;
+const FEWEST: f64 = 10_000.0;
 
 /// Log-likelihoods are counted in so many bins ...
 const BINS: usize = 320;
@@ -172,11 +181,39 @@ impl History {
         out.with_file_name(name)
     }
 
+    /// Where it lies until that bundle is written.
+    pub fn draft_for(out: &Path) -> PathBuf {
+        let mut path = Self::path_for(out).into_os_string();
+        path.push(".new");
+        path.into()
+    }
+
+    /// Makes the draft the history of the bundle `out`, which was just written; without a draft, as other methods keep none, it has none.
+    ///
+    /// # Errors
+    ///
+    /// What stood there cannot be removed, or the draft not be renamed.
+    pub fn adopt(out: &Path) -> Result<()> {
+        let (draft, place) = (Self::draft_for(out), Self::path_for(out));
+        let failed = |error: std::io::Error| {
+            Error::device(format!("the history {} cannot be replaced", place.display()))
+                .because(error)
+                .advise("delete it: it is not that of the bundle")
+        };
+        for attempt in [std::fs::remove_dir_all(&place), std::fs::rename(&draft, &place)] {
+            match attempt {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Reads the history in `folder`; `None` when there is none.
     ///
     /// # Errors
     ///
-    /// It cannot be read, or is of another format.
+    /// It cannot be read, is of another format, or contradicts itself.
     pub fn read(folder: &Path) -> Result<Option<Self>> {
         let path = folder.join("history.json");
         let unusable = || Error::device(format!("the history {} cannot be read", path.display()));
@@ -187,9 +224,20 @@ impl History {
         };
         let history: History = serde_json::from_slice(&bytes).map_err(|error| unusable().because(error))?;
         match history.format {
-            FORMAT => Ok(Some(history)),
+            FORMAT if history.is_whole() => Ok(Some(history)),
+            FORMAT => Err(unusable().because("its moments are not of its taps and products")),
             other => Err(unusable().because(format!("its format is {other}, this program reads {FORMAT}"))),
         }
+    }
+
+    /// Whether every moment is of all taps and products.
+    fn is_whole(&self) -> bool {
+        let (taps, classes) = (self.about.taps.len(), self.about.classes.len());
+        let of_taps = |count: usize| count == 0 || count == taps;
+        self.records.iter().all(|record| {
+            let of_classes = record.likelihoods.iter().all(|of_level| of_level.len() == classes);
+            of_taps(record.losses.len()) && of_taps(record.likelihoods.len()) && of_classes
+        })
     }
 
     /// The moments of which the weights were kept.
@@ -230,18 +278,47 @@ pub fn likelihoods(
     classes: usize,
     counts: impl Fn(usize, usize) -> bool + Sync,
 ) -> Result<Vec<Likelihoods>> {
+    of_images(level, recipe, features, labels, classes, &(0..labels.len()).collect::<Vec<_>>(), counts)
+}
+
+/// The same of some of the images.
+fn of_images(
+    level: &LevelWeights,
+    recipe: &Recipe,
+    features: &LevelFeatures,
+    labels: &[usize],
+    classes: usize,
+    images: &[usize],
+    counts: impl Fn(usize, usize) -> bool + Sync,
+) -> Result<Vec<Likelihoods>> {
     let flow = level.on::<Processor>(&Default::default());
-    let of_image = |(image, class): (usize, &usize)| -> Result<Array1<f32>> {
+    let of_image = |image: usize| -> Result<Array1<f32>> {
+        let class = labels[image];
         let latents: Latents = flow.latents(features.image(image))?;
-        let values = latents.log_likelihood(&level.centers, recipe.knows_labels().then_some(*class));
+        let values = latents.log_likelihood(&level.centers, recipe.knows_labels().then_some(class));
         Ok(values.indexed_iter().filter(|(position, _)| counts(image, *position)).map(|(_, value)| *value).collect())
     };
-    let values = labels.par_iter().enumerate().map(|(i, class)| of_image((i, class))).collect::<Result<Vec<_>>>()?;
+    let values = images.par_iter().map(|image| of_image(*image)).collect::<Result<Vec<_>>>()?;
     let of_class = |class: usize| {
-        let images = values.iter().zip(labels).filter(|(_, label)| **label == class);
+        let images = values.iter().zip(images).filter(|(_, image)| labels[**image] == class);
         Likelihoods::of(images.flat_map(|(values, _)| values.iter().copied()))
     };
     Ok((0..classes).map(of_class).collect())
+}
+
+/// Of each class so many images, evenly taken, that all moments together cost about [`SHARE`] of the training on a level, or
+/// [`FEWEST`] positions.
+fn watched(watch: &Watch, recipe: &Recipe, level: &LevelFeatures, steps: usize) -> Vec<usize> {
+    let classes = watch.about.classes.len().max(1);
+    let (all, per_image) = (level.grid.0 * level.grid.1, recipe.positions(level.grid));
+    let trained = FORTH_AND_BACK * (steps * recipe.batch * per_image) as f64;
+    let positions = (SHARE * trained / (SHARES.len() + 1) as f64).max(FEWEST);
+    let of_class = (positions / (all * classes) as f64).floor().max(1.0) as usize;
+    let images = |class: usize| {
+        let images = (0..watch.labels.len()).filter(|image| watch.labels[*image] == class);
+        evenly(images.collect(), of_class)
+    };
+    (0..classes).flat_map(images).collect()
 }
 
 /// Writes a run's history as it goes.
@@ -251,6 +328,8 @@ pub struct Recorder<'t> {
     /// After which steps losses are kept, and after which weights too.
     losses: BTreeSet<usize>,
     weights: BTreeSet<usize>,
+    /// Of every level, the images whose likelihoods are kept.
+    images: Vec<Vec<usize>>,
 }
 
 impl<'t> Recorder<'t> {
@@ -272,7 +351,12 @@ impl<'t> Recorder<'t> {
                 .advise("see that you may write there, or name another --out")
         };
         std::fs::create_dir_all(&watch.folder).map_err(failed)?;
-        let before = History::read(&watch.folder).ok().flatten().filter(|history| history.run == run && first > 0);
+        target::sweep(&watch.folder);
+        let before = History::read(&watch.folder).unwrap_or_else(|error| {
+            log::warn!("{}: what it told of earlier steps is lost", error.report());
+            None
+        });
+        let before = before.filter(|history| history.run == run && first > 0);
         let mut records = before.map_or_else(Vec::new, |history| history.records);
         records.retain(|record| record.step <= first);
         let stays = records.iter().map(|record| weights_file(&watch.folder, record.step)).collect::<BTreeSet<_>>();
@@ -300,7 +384,9 @@ impl<'t> Recorder<'t> {
             about: watch.about.clone(),
             records,
         };
-        let recorder = Recorder { watch, history, losses, weights };
+        let levels = watch.normals.levels.iter();
+        let images = levels.map(|level| watched(watch, recipe, level, history.steps)).collect();
+        let recorder = Recorder { watch, history, losses, weights, images };
         recorder.history.write(&watch.folder)?;
         Ok(recorder)
     }
@@ -323,9 +409,9 @@ impl<'t> Recorder<'t> {
         if self.weights.contains(&step) {
             let weights = weights()?;
             let Watch { folder, about, normals, labels } = self.watch;
-            let levels = weights.iter().zip(&normals.levels);
-            let of_level = |(level, features)| {
-                likelihoods(level, &self.history.recipe, features, labels, about.classes.len(), |_, _| true)
+            let levels = weights.iter().zip(&normals.levels).zip(&self.images);
+            let of_level = |((level, features), images): ((_, _), &Vec<usize>)| {
+                of_images(level, &self.history.recipe, features, labels, about.classes.len(), images, |_, _| true)
             };
             likely = levels.map(of_level).collect::<Result<_>>()?;
             snapshot::write(&weights, &weights_file(folder, step))?;

@@ -167,7 +167,7 @@ impl Recipe {
     }
 
     /// Whether centers beside the main ones are learned.
-    pub(super) fn learns_offsets(&self) -> bool {
+    pub fn learns_offsets(&self) -> bool {
         self.losses.intra != 0.0 || self.losses.sigmoid != 0.0
     }
 

@@ -64,6 +64,8 @@ pub struct Fitted {
     pub run: Digest,
     /// Steps taken, by this run and those that it resumed.
     pub steps: usize,
+    /// Steps taken by this run alone.
+    pub own_steps: usize,
 }
 
 impl Task<'_> {
@@ -162,6 +164,7 @@ pub fn fit<A: AutodiffBackend>(task: &Task, device: &A::Device, stop: &AtomicBoo
         losses: losses_of(&trainers),
         run,
         steps: schedule.steps,
+        own_steps: schedule.steps - first,
     }))
 }
 

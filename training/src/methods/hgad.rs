@@ -51,7 +51,7 @@ impl Method for Hgad {
 }
 
 impl Hgad {
-    fn learned(&self, Fitted { levels, losses, run, steps }: Fitted) -> Result<Learned> {
+    fn learned(&self, Fitted { levels, losses, run, steps, .. }: Fitted) -> Result<Learned> {
         let recipe = toml::Table::try_from(self.recipe)
             .map_err(|error| Error::usage("a hyperparameter cannot be written into the manifest").because(error))?;
         let of_level = |losses: &[f32; 5]| {

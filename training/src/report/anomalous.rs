@@ -7,7 +7,7 @@ use hgad::{Error, Result};
 use ndarray::Array2;
 use rayon::prelude::*;
 
-use super::Request;
+use super::{Known, Request, why};
 use crate::backbone::{Backbone, Normalise, Taps};
 use crate::features::{Features, ImageFile, LevelFeatures};
 use crate::fit::{History, Likelihoods, likelihoods};
@@ -27,8 +27,13 @@ pub(super) struct Anomalous {
     pub without: Vec<String>,
 }
 
-/// Takes the weights of each moment to the features of defective test images, and counts the positions that lie in a mask.
-pub(super) fn measure(history: &History, place: &Path, test: &Path, request: &Request) -> Result<Anomalous> {
+/// Takes the weights of each moment to the features of defective test images, and counts the positions that lie in a mask; or says what of the
+/// run is not there for that.
+///
+/// # Errors
+///
+/// Test images that cannot be read.
+pub(super) fn measure(history: &History, place: &Path, test: &Path, request: &Request) -> Result<Known<Anomalous>> {
     let about = &history.about;
     let (mut pairs, mut labels, mut without) = (Vec::new(), Vec::new(), Vec::new());
     for (class, product) in products(test, Some(&about.classes))?.iter().enumerate() {
@@ -42,9 +47,12 @@ pub(super) fn measure(history: &History, place: &Path, test: &Path, request: &Re
         pairs.extend(some);
     }
     if pairs.is_empty() {
-        return Ok(Anomalous { moments: Vec::new(), images: 0, without });
+        return Ok(Ok(Anomalous { moments: Vec::new(), images: 0, without }));
     }
-    let backbone = backbone(history, request)?;
+    let backbone = match backbone(history, request) {
+        Ok(backbone) => backbone,
+        Err(error) => return Ok(Err(missing(&error))),
+    };
     let files = pairs.par_iter().map(|(image, _)| ImageFile::open(image.clone())).collect::<Result<Vec<_>>>()?;
     let features = Features::of(&backbone, &files, request.cache, request.stop)?;
     let masks = pairs.par_iter().map(|(_, mask)| read_mask(mask)).collect::<Result<Vec<_>>>()?;
@@ -59,7 +67,13 @@ pub(super) fn measure(history: &History, place: &Path, test: &Path, request: &Re
         };
         weights.iter().zip(&features.levels).map(of_level).collect()
     };
-    Ok(Anomalous { moments: history.kept().map(moment).collect::<Result<_>>()?, images: pairs.len(), without })
+    let moments = history.kept().map(moment).collect::<Result<_>>();
+    Ok(moments.map(|moments| Anomalous { moments, images: pairs.len(), without }).map_err(|error| missing(&error)))
+}
+
+fn missing(error: &Error) -> String {
+    log::warn!("{}", error.report());
+    why(error)
 }
 
 /// The classifier as training had it.

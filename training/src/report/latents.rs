@@ -10,7 +10,7 @@ use hgad::inspect::batch::for_each_image;
 use hgad::inspect::{Latents, mixture};
 use ndarray::{Array1, Array2, ArrayView1, Axis, s};
 
-use crate::latents::all_centers;
+use super::centers::Shown;
 
 /// So many latents of good parts are shown of each product, and of defects at most as many.
 const SHOWN: usize = 240;
@@ -35,7 +35,7 @@ pub(super) struct Plane {
     pub normal: Vec<Vec<[f64; 2]>>,
     /// Latents of defects, where masks tell these.
     pub anomalous: Vec<[f64; 2]>,
-    /// All centers, by class.
+    /// The centers that are shown, by class; none where the method has no mixture.
     pub centers: Vec<Vec<[f64; 2]>>,
 }
 
@@ -108,9 +108,9 @@ fn plane(bundle: &Bundle, normal: &[Vec<Array1<f32>>], anomalous: &[Array1<f32>]
         let apart = z.mapv(f64::from) - &mean;
         [first.dot(&apart), second.dot(&apart)]
     };
-    let centers = &bundle.centers.levels[bundle.centers.levels.len() - 1];
-    let of_class = centers.dmu.len_of(Axis(1)) + 1;
-    let rows = all_centers(centers).outer_iter().map(place).collect::<Vec<_>>();
+    let centers = Shown::of(bundle, bundle.centers.levels.len() - 1).ok();
+    let (rows, of_class) = centers
+        .map_or_else(|| (Vec::new(), 1), |shown| (shown.centers.outer_iter().map(place).collect(), shown.of_class));
     Some(Plane {
         level: bundle.manifest.levels.last()?.tap.clone(),
         shares: [along / spread, across / spread],

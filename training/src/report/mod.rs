@@ -4,6 +4,7 @@
 //! images are looked at here, and nowhere in training.
 
 mod anomalous;
+mod centers;
 mod judged;
 mod latents;
 mod page;
@@ -62,7 +63,8 @@ const NO_TEST: &str = "it needs images of good and of defective parts: give them
 /// A run of which there is neither a bundle nor a history, or one of other products than the first (usage errors); images, a bundle or
 /// a classifier that cannot be read.
 pub fn page(request: &Request) -> Result<String> {
-    let runs = request.runs.iter().map(|folder| Run::gather(folder, request)).collect::<Result<Vec<_>>>()?;
+    let mut runs = request.runs.iter().map(|folder| Run::gather(folder, request)).collect::<Result<Vec<_>>>()?;
+    tell_apart(&mut runs, request.runs);
     for run in &runs[1..] {
         if run.classes() != runs[0].classes() {
             return Err(Error::usage(format!("{} is of other products than {}", run.name, runs[0].name))
@@ -72,25 +74,38 @@ pub fn page(request: &Request) -> Result<String> {
     Ok(page::page(&runs))
 }
 
+/// Names those by their paths that would have one name.
+fn tell_apart(runs: &mut [Run], folders: &[PathBuf]) {
+    let names = runs.iter().map(|run| run.name.clone()).collect::<Vec<_>>();
+    for (run, folder) in runs.iter_mut().zip(folders) {
+        if names.iter().filter(|name| **name == run.name).count() > 1 {
+            run.name = folder.display().to_string();
+        }
+    }
+}
+
 impl Run {
     fn gather(folder: &Path, request: &Request) -> Result<Self> {
+        // `.` has no name of its own.
+        let whole = folder.file_name().is_none().then(|| folder.canonicalize().ok()).flatten();
+        let folder = whole.as_deref().unwrap_or(folder);
         let name = folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy().into_owned();
-        let place = History::path_for(folder);
-        let history = History::read(&place)?;
         let bundle = match folder.exists() {
-            true => Ok(Bundle::open(folder)?),
+            true => Bundle::open(folder).map_err(|error| why(&error)),
             false => Err(format!("there is no bundle {}: its training is not over, or was moved", folder.display())),
         };
-        if let (Err(why), None) = (&bundle, &history) {
-            return Err(Error::usage(why.clone()).advise("name a folder that hgad-train train wrote (--out)"));
+        let (place, history) = history_of(folder, &bundle);
+        if let (Err(no_bundle), Err(no_history)) = (&bundle, &history) {
+            return Err(Error::usage(no_bundle.clone())
+                .because(no_history.clone())
+                .advise("name a folder that hgad-train train wrote (--out)"));
         }
-        let history = told(history, &bundle, &place);
         let unmeasured = || bundle.as_ref().map_or_else(|why| Err(why.clone()), Ok);
         let with_test = || request.test.ok_or_else(|| NO_TEST.to_owned());
         let anomalous = match (&history, with_test()) {
             (Err(why), _) => Err(why.clone()),
             (_, Err(why)) => Err(why),
-            (Ok(history), Ok(test)) => Ok(anomalous::measure(history, &place, test, request)?),
+            (Ok(history), Ok(test)) => anomalous::measure(history, &place, test, request)?,
         };
         let (judged, seen) = match (unmeasured(), with_test()) {
             (Err(why), _) | (_, Err(why)) => (Err(why.clone()), Err(why)),
@@ -108,6 +123,23 @@ impl Run {
             (_, Ok(history)) => &history.about.classes,
             _ => &[],
         }
+    }
+}
+
+/// What went wrong, in one line.
+fn why(error: &Error) -> String {
+    error.report().replace("\n  because: ", ": ").replace("\n  try: ", "; try: ")
+}
+
+/// The history of a run and where it lies: beside the bundle, or, of one that is in training or whose end was cut off, still its draft.
+fn history_of(folder: &Path, bundle: &Known<Bundle>) -> (PathBuf, Known<History>) {
+    let (kept, draft) = (History::path_for(folder), History::draft_for(folder));
+    let of =
+        |place: &Path| History::read(place).map_err(|error| why(&error)).and_then(|read| told(read, bundle, place));
+    let (of_kept, of_draft) = (of(&kept), of(&draft));
+    match (of_kept, of_draft) {
+        (of_kept, Ok(history)) if bundle.is_err() || of_kept.is_err() => (draft, Ok(history)),
+        (of_kept, _) => (kept, of_kept),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use hgad::bundle::LevelCenters;
+use hgad::bundle::{Bundle, LevelCenters};
 use hgad::calibrate::defects::roc;
 use hgad::evaluate::figures::{Figure, Values, mean};
 use hgad::page::chart::{self, Line};
@@ -11,11 +11,11 @@ use hgad::page::{drawing, escaped, head, section};
 use image::{Rgb, RgbImage};
 use ndarray::{Array2, Axis};
 
+use super::centers::Shown;
 use super::judged::Judged;
 use super::{Known, Run};
 use crate::compare::FIGURES;
 use crate::fit::{History, Likelihoods, Losses, Prior, Record};
-use crate::latents::all_centers;
 
 /// Runs, in turn.
 const COLOURS: [&str; 6] = ["#1f4e79", "#c2410c", "#2e7d32", "#6a1b9a", "#8a6300", "#00838f"];
@@ -92,8 +92,12 @@ fn how(history: &History) -> String {
     let recipe = &history.recipe;
     let prior = match recipe.prior {
         Prior::Standard => "a single center for all products".to_owned(),
+        Prior::FixedCenters if recipe.learns_offsets() => {
+            format!("a fixed center for each product, and {} learned ones about it", recipe.centers - 1)
+        }
         Prior::FixedCenters => "a fixed center for each product".to_owned(),
-        Prior::Classes => format!("{} learned centers for each product", recipe.centers),
+        Prior::Classes if recipe.learns_offsets() => format!("{} learned centers for each product", recipe.centers),
+        Prior::Classes => "a learned center for each product".to_owned(),
     };
     let done = history.records.last().map_or(0, |record| record.step);
     format!(
@@ -275,29 +279,27 @@ fn told_of_likelihoods(known: &[(&Run, &History)]) -> String {
     html
 }
 
-fn centers(bundle: &hgad::bundle::Bundle) -> String {
-    let levels = bundle.manifest.levels.iter().zip(&bundle.centers.levels);
-    let of_level = |(level, centers): (&hgad::bundle::Level, &LevelCenters)| {
-        let distances = distances(&all_centers(centers));
-        let of_class = centers.dmu.len_of(Axis(1)) + 1;
+fn centers(bundle: &Bundle) -> String {
+    let of_level = |l: usize| {
+        let shown = match Shown::of(bundle, l) {
+            Ok(shown) => shown,
+            Err(why) => return missing(&why),
+        };
+        let distances = shown.distances();
         let most = distances.iter().copied().fold(0.0, f32::max);
         format!(
             "<h3>{}</h3><div class=\"pair\"><figure class=\"matrix\"><img alt=\"distances between centers\" src=\"{}\"><figcaption>All \
-             centers against all, {of_class} of each product beside each other: white is 0, dark {most:.2}</figcaption></figure>{}</div>",
-            escaped(&level.tap),
+             centers against all, {} of each product beside each other{}: white is 0, dark {most:.2}</figcaption></figure>{}</div>",
+            escaped(&bundle.manifest.levels[l].tap),
             drawing(&matrix(&distances, most)),
-            in_numbers(&bundle.manifest.classes, &distances, of_class)
+            shown.of_class,
+            shown.note,
+            in_numbers(&bundle.manifest.classes, &distances, shown.of_class, &bundle.centers.levels[l])
         )
     };
-    levels.map(of_level).collect()
-}
-
-/// Between all rows.
-fn distances(centers: &Array2<f32>) -> Array2<f32> {
-    Array2::from_shape_fn((centers.nrows(), centers.nrows()), |(a, b)| {
-        let apart = &centers.row(a) - &centers.row(b);
-        apart.dot(&apart).sqrt()
-    })
+    // What no level has is said once.
+    let levels = if Shown::of(bundle, 0).is_ok() { bundle.manifest.levels.len() } else { 1 };
+    (0..levels).map(of_level).collect()
 }
 
 fn matrix(distances: &Array2<f32>, most: f32) -> RgbImage {
@@ -311,16 +313,18 @@ fn matrix(distances: &Array2<f32>, most: f32) -> RgbImage {
 }
 
 /// How far each product's centers lie from its main one, and that from the nearest of another product.
-fn in_numbers(classes: &[String], distances: &Array2<f32>, of_class: usize) -> String {
+fn in_numbers(classes: &[String], distances: &Array2<f32>, of_class: usize, centers: &LevelCenters) -> String {
     let mut html = String::from(
         "<table><tr><th>product<th class=\"n\">within, mean<th class=\"n\">to the nearest main center<th>of</tr>",
     );
     for (class, name) in classes.iter().enumerate().take(TOLD) {
         let main = class * of_class;
-        let within = (1..of_class).map(|i| distances[[main, main + i]]).sum::<f32>() / (of_class - 1).max(1) as f32;
-        let others = (0..classes.len()).filter(|other| *other != class);
+        let offsets = centers.dmu.index_axis(Axis(0), class);
+        let within =
+            offsets.outer_iter().map(|offset| offset.dot(&offset).sqrt()).sum::<f32>() / offsets.nrows().max(1) as f32;
+        let others = (0..distances.nrows() / of_class).filter(|other| *other != class);
         let nearest = others.min_by(|a, b| distances[[main, a * of_class]].total_cmp(&distances[[main, b * of_class]]));
-        let within = if of_class > 1 { format!("{within:.3}") } else { "-".to_owned() };
+        let within = if offsets.nrows() > 0 { format!("{within:.3}") } else { "-".to_owned() };
         let (far, of) = nearest.map_or_else(
             || ("-".to_owned(), "-"),
             |other| (format!("{:.3}", distances[[main, other * of_class]]), classes[other].as_str()),
@@ -499,14 +503,22 @@ fn confusion(kind: &str, counts: &Array2<usize>) -> String {
 mod tests {
     use ndarray::array;
 
+    use crate::latents::all_centers;
+
     use super::*;
 
     #[test]
     fn distances_between_centers_are_told_within_and_between_products() {
-        let rows = array![[0.0, 0.0], [3.0, 4.0], [12.0, 0.0], [12.0, 1.0]];
-        let distances = distances(&rows);
+        let centers = LevelCenters {
+            mu: array![[0.0, 0.0], [12.0, 0.0]],
+            dmu: array![[[3.0, 4.0]], [[0.0, 1.0]]],
+            psi: array![0.0, 0.0],
+            psi_in: array![[0.0, 0.0], [0.0, 0.0]],
+        };
+        let shown = Shown { centers: all_centers(&centers), of_class: 2, note: "" };
+        let distances = shown.distances();
         assert_eq!((distances[[0, 1]], distances[[1, 0]], distances[[0, 2]]), (5.0, 5.0, 12.0));
-        let html = in_numbers(&["nut".into(), "cap".into()], &distances, 2);
+        let html = in_numbers(&["nut".into(), "cap".into()], &distances, 2, &centers);
         assert!(html.contains("<tr><td>nut<td class=\"n\">5.000<td class=\"n\">12.000<td>cap"), "{html}");
         assert!(html.contains("<tr><td>cap<td class=\"n\">1.000<td class=\"n\">12.000<td>nut"), "{html}");
         let picture = matrix(&distances, 13.0);

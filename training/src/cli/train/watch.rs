@@ -11,7 +11,7 @@ use crate::features::ImageFile;
 use crate::fit::About;
 use crate::split::evenly;
 
-/// So many normal images of each product are watched: enough positions for a histogram, at the cost of a step or two each time.
+/// So many normal images of each product are watched at most: enough positions for a histogram.
 const IMAGES: usize = 10;
 
 /// The images whose likelihoods are kept as training goes on, and their classes: held out ones where there are.
