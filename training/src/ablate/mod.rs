@@ -220,6 +220,9 @@ fn task<'t>(recipe: &Recipe, ground: &Ground<'t>, checkpoint: std::path::PathBuf
     }
 }
 
+/// What is done before a training: it is told the cells that there are, the training, and how long that and the others will take.
+pub type Before<'b> = dyn FnMut(&[Option<Cell>], &Recipe, Duration) -> Result<()> + 'b;
+
 /// Computes those cells that are missing. Before each `before` is told which there are, and how long the others will take;
 /// `stop` ends it after a step, whose checkpoint stays: `None`.
 ///
@@ -233,7 +236,7 @@ pub fn run(
     folder: &Path,
     stop: &AtomicBool,
     standing: Standing,
-    before: &mut dyn FnMut(&[Option<Cell>], &Recipe, Duration) -> Result<()>,
+    before: &mut Before,
 ) -> Result<Option<Vec<Cell>>> {
     let Standing { mut cells, mut pace } = standing;
     for (place, recipe) in plan.trainings.iter().enumerate() {

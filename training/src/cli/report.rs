@@ -26,7 +26,7 @@ Exit codes: 0 done, 2 wrong use, 3 a device or file failed.";
 
 /// Show why a model is as it is, on one page that needs nothing else.
 ///
-/// Training keeps how it went beside the bundle, in BUNDLE.history: losses, weights of some moments, and how likely the features of normal
+/// Training keeps how it went beside the bundle, in BUNDLE.history (.history.new until the bundle is written): losses, weights of some moments, and how likely the features of normal
 /// images are which it did not learn from. The page shows these; with --test also how likely features of defects were at the same moments (a
 /// flow that finds both equally likely has mapped all to one place), the verdicts on test images with their figures, ROC curves, overlays and
 /// confusions, and where latents and centers lie. Several runs stand beside each other. What is not known is named, with the reason. Nothing

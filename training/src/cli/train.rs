@@ -66,7 +66,8 @@ or configuration, 3 a device or file failed, 130 interrupted.";
 /// features; they are computed once and cached. What is learned on top is, for every tap of the backbone, a normalizing
 /// flow and a mixture of normal appearances (HGAD, ECCV 2024), or what another --method makes of the same features.
 ///
-/// How the training of flows goes is kept in BUNDLE.history, some tens of MB that may be deleted: hgad-train report shows it.
+/// How the training of flows goes is kept in BUNDLE.history (BUNDLE.history.new until the bundle is written), some tens of MB that may be
+/// deleted: hgad-train report shows it.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct TrainArgs {

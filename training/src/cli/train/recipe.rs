@@ -165,3 +165,16 @@ impl RecipeArgs {
         Ok(recipe)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_weight_of_a_loss_that_is_left_out_is_refused() {
+        let without = RecipeArgs { without: vec![LossName::MutualInformation], ..RecipeArgs::default() };
+        assert_eq!(without.recipe(Recipe::default(), 0).unwrap().losses.information, 0.0);
+        let error = RecipeArgs { lambda2: 7.0, ..without }.recipe(Recipe::default(), 0).unwrap_err();
+        assert!(error.kind().exit_code() == 2 && error.report().contains("--lambda2"), "{}", error.report());
+    }
+}
