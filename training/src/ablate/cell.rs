@@ -77,7 +77,11 @@ impl Cell {
             Ok(bytes) => serde_json::from_slice::<Cell>(&bytes).map_err(|error| error.to_string()),
         };
         match parsed {
-            Ok(cell) if cell.settings == settings => Ok(Some(cell)),
+            Ok(cell) if cell.settings == settings => {
+                // A kill may have come between the cell and the end of its checkpoint.
+                let _ = std::fs::remove_file(file(folder, settings, "checkpoint"));
+                Ok(Some(cell))
+            }
             other => {
                 let why = other.err().unwrap_or_else(|| "it is of other settings".to_owned());
                 log::warn!("the cell {} cannot be used and will be computed again: {why}", path.display());
