@@ -118,21 +118,25 @@ impl Client {
         Ok(client)
     }
 
-    /// Whether the connection stands, as far as the kernel knows. The server is not asked, and nothing is waited for; that it answers
-    /// requests is not known.
+    /// Whether the connection stands, as far as the kernel knows, and nothing lies there that nobody asked for. The server is not asked,
+    /// and nothing is waited for; that it answers requests is not known.
     pub fn is_connected(&self) -> bool {
         let Some(connection) = &self.connection else { return false };
-        let mut byte = 0u8;
-        // SAFETY: one byte that lives as long as the call, of a descriptor that is open; without waiting, and left where it is.
-        let got = unsafe {
-            let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
-            libc::recv(connection.as_raw_fd(), (&raw mut byte).cast(), 1, flags)
-        };
-        match got {
-            0 => false,
-            1.. => true,
-            _ => matches!(io::Error::last_os_error().kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted),
+        // Between two calls nothing is on its way: what lies there to be read answers a request that was given up, or no request, and
+        // would hide the end of the connection behind it.
+        let events = libc::POLLIN | libc::POLLRDHUP;
+        let mut poll = libc::pollfd { fd: connection.as_raw_fd(), events, revents: 0 };
+        // SAFETY: `poll` is one valid and writable entry, and the descriptor is open; nothing is waited for.
+        match unsafe { libc::poll(&mut poll, 1, 0) } {
+            0 => true,
+            -1 => io::Error::last_os_error().kind() == ErrorKind::Interrupted,
+            _ => false,
         }
+    }
+
+    /// Closes the connection: the next call opens another one.
+    pub fn disconnect(&mut self) {
+        self.connection = None;
     }
 
     /// Reads `count` (1 to 2000) bits from `address` on.

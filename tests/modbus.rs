@@ -2,8 +2,8 @@
 
 mod common;
 
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -180,16 +180,48 @@ fn a_server_that_was_restarted_is_written_to_at_once() {
 #[test]
 fn a_server_that_closes_idle_connections_or_was_restarted_meanwhile_has_failed_nobody() {
     let plc = Plc::start();
-    let mut output = output(&plc, Target::Coil { address: 1, active_low: false }, false, Role::StopLine);
+    let mut output = output(&plc, Target::Coil { address: 1, active_low: false }, false, Role::Reject);
     output.look().unwrap();
-    assert_eq!(plc.writes(), [(5, 1, 1)], "one that is there is not asked");
+    assert_eq!(plc.writes(), [(5, 1, 0)], "one that is there is not asked");
     plc.cut();
     let begun = Monotonic::now();
     while plc.writes().len() < 2 {
         output.look().unwrap();
         assert!(Monotonic::now().saturating_since(begun) < TIMEOUT, "it is not noticed");
     }
-    assert_eq!(plc.writes(), [(5, 1, 1), (5, 1, 1)], "its level is written again");
+    assert_eq!(plc.writes(), [(5, 1, 0), (5, 1, 0)], "its level is written again");
+}
+
+#[test]
+fn a_server_that_was_restarted_while_an_output_stood_has_failed_once() {
+    let plc = Plc::start();
+    let mut output = output(&plc, Target::Coil { address: 1, active_low: false }, false, Role::Reject);
+    output.hold().unwrap();
+    plc.cut();
+    let begun = Monotonic::now();
+    let error = loop {
+        assert!(Monotonic::now().saturating_since(begun) < TIMEOUT, "it is not noticed");
+        if let Err(error) = output.look() {
+            break error;
+        }
+    };
+    assert!(error.report().contains("may have been off"), "{}", error.report());
+    assert_eq!(plc.writes(), [(5, 1, 0), (5, 1, 1), (5, 1, 1)], "its level is written again");
+    output.look().unwrap();
+    assert_eq!(plc.writes().len(), 3);
+}
+
+#[test]
+fn what_nobody_asked_for_does_not_hide_that_a_server_is_gone() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = Client::open(server(listener.local_addr().unwrap())).unwrap();
+    let (mut connection, _) = listener.accept().unwrap();
+    assert!(client.is_connected());
+    connection.write_all(&[7]).unwrap();
+    let begun = Monotonic::now();
+    while client.is_connected() {
+        assert!(Monotonic::now().saturating_since(begun) < TIMEOUT, "it is not noticed");
+    }
 }
 
 #[test]

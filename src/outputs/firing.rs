@@ -14,7 +14,8 @@ use crate::time::Monotonic;
 /// The last stretch before a deadline is slept without listening for new orders: waking twice costs more than it brings. What can wait,
 /// as a look at an idle output, is waited for with open ears: an order may come that is due before it.
 const LAST_STRETCH: Duration = Duration::from_millis(2);
-/// So shortly before a deadline nobody looks whether the output is still there: a chip behind a slow bus takes its time to answer.
+/// So shortly before a deadline nobody looks whether the output is still there: a chip behind a slow bus takes its time to answer. A server
+/// that was lost, and does not take a new connection either, takes its whole time-out: an order that falls into that is late, and told of.
 const UNDISTURBED: Duration = Duration::from_millis(20);
 
 /// What became of an order: the output acted on the part at that moment, or failed to.

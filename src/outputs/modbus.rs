@@ -2,14 +2,15 @@
 //!
 //! A write is awaited: the output has acted when the server says so. One that is not answered within the server's time-out
 //! has failed, and holds up the output's other orders for so long. A connection that is lost while nothing is to do is opened anew, and
-//! the level that the output has to have is written again: the server may have been restarted, or close what is idle. What it does when
-//! this program is gone is its own affair: let it watch a heartbeat.
+//! the level that the output has to have is written again: the server may have been restarted, or close what is idle. Where that level is
+//! the active one, it may have been off meanwhile: that counts as one failure. What the server does when this program is gone is its own
+//! affair: let it watch a heartbeat.
 
 use std::fmt;
 
 use super::{Occasion, Output, Role};
-use crate::Result;
 use crate::modbus::{Client, Server};
+use crate::{Error, Result};
 
 /// What is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,9 +120,18 @@ impl Output for ModbusOutput {
     }
 
     fn look(&mut self) -> Result<()> {
-        match self.client.is_connected() {
-            true => Ok(()),
-            false => self.write(self.is_active),
+        if self.client.is_connected() {
+            return Ok(());
+        }
+        self.client.disconnect();
+        self.write(self.is_active)?;
+        match self.is_active {
+            // A server that was restarted meanwhile had let go what was to stand.
+            true => Err(Error::device(
+                "the connection to the server was lost while the output was active: it may have been off",
+            )
+            .advise("it is written again; where the server only closes idle connections, let it wait for longer")),
+            false => Ok(()),
         }
     }
 }
