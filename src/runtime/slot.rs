@@ -6,10 +6,12 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use super::Pace;
 use crate::line::{Lane, Ticket};
 
-/// More frames of a lane than the core keeps in mind, which forgets the oldest: a backstop that is not met.
+/// More frames of a lane than the core keeps in mind, which forgets the oldest: a backstop that is not met. Of a lane with a gate these are
+/// the pictures of parts that are whole in a frame, several of one frame: the core answers each frame before the next one comes.
 const MOST_WAITING: usize = 32;
 /// So many parts' own pictures of each lane wait for their inspection: an inspection that is too slow for the belt would else fill the
-/// memory, and those that wait for so long are late anyway. A busy lane takes no place of another one's.
+/// memory, and those that wait for so long are late anyway. A busy lane takes no place of another one's. As many more wait of a lane with a
+/// gate until the core has chosen among them: one of each part that is whole in a frame ([`MOST_WAITING`]).
 const MOST_KEPT: usize = 32;
 
 /// Frames on their way.
