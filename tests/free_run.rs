@@ -3,14 +3,15 @@
 
 mod common;
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::plc::Plc;
 use common::{parts, records, run};
@@ -24,6 +25,10 @@ const HEIGHT: usize = 256;
 /// Pixels that the belt moves from one frame to the next.
 const STEP: i64 = 20;
 const SEED: u64 = 21;
+/// Between two frames, at the least.
+const BETWEEN: Duration = Duration::from_millis(25);
+/// So long a busy machine may take to ask for the count.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// What lies on the belt: where, and what is wrong with it.
 const PARTS: [(i64, Option<DefectKind>); 6] = [
     (700, None),
@@ -83,11 +88,19 @@ impl Line {
         let stopped = stop.clone();
         let thread = std::thread::spawn(move || {
             let mut pipe = OpenOptions::new().write(true).open(path).unwrap();
+            let unasked = plc.reads();
             for (k, place) in places.into_iter().enumerate() {
                 let frame = belt.noisy(place, WIDTH, k as u32);
                 plc.tables(|tables| tables.set_holding(0, place as u16).unwrap());
-                // The count is asked for every few milliseconds: it is told before the frame comes.
-                std::thread::sleep(Duration::from_millis(25));
+                let set = plc.reads();
+                // The count is told before the frame comes: who asks for the next one has heard the one before. A program that only looks at
+                // pictures asks for none.
+                let begun = Instant::now();
+                let patience = if set > unasked { PATIENCE } else { BETWEEN };
+                while plc.reads() < set + 2 && begun.elapsed() < patience && !stopped.load(Ordering::Relaxed) {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                std::thread::sleep(BETWEEN.saturating_sub(begun.elapsed()));
                 let bytes = [format!("P6\n{WIDTH} {HEIGHT}\n255\n").as_bytes(), frame.as_raw()].concat();
                 if stopped.load(Ordering::Relaxed) || pipe.write_all(&bytes).is_err() {
                     return;
@@ -117,6 +130,36 @@ impl Feed {
     }
 }
 
+/// The program while it runs; it ends with the test, however that ends.
+struct Running(Child);
+
+impl Running {
+    /// The end of the pipe that it reads from, once it does: opening it would wait for ever for a program that did not start.
+    fn pipe(&mut self, path: &Path) -> File {
+        let begun = Instant::now();
+        loop {
+            match OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(path) {
+                // The first one stays open until then: else the program would read the end of its pipe.
+                Ok(first) => {
+                    let pipe = OpenOptions::new().write(true).open(path).unwrap();
+                    drop(first);
+                    return pipe;
+                }
+                Err(_) => std::thread::sleep(Duration::from_millis(5)),
+            }
+            assert!(self.0.try_wait().unwrap().is_none(), "it ended before it read a frame");
+            assert!(begun.elapsed() < Duration::from_secs(60), "it reads no frame");
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[test]
 fn every_part_on_a_moving_belt_is_found_once_and_has_the_fate_that_it_should() {
     let line = Line::new();
@@ -134,7 +177,12 @@ fn every_part_on_a_moving_belt_is_found_once_and_has_the_fate_that_it_should() {
     assert_eq!(parts.len(), PARTS.len(), "{parts:#?}");
     for (part, (_, defect)) in parts.iter().zip(PARTS) {
         let (verdict, fate) = if defect.is_some() { ("reject", "rejected") } else { ("pass", "passed") };
-        assert_eq!((&part["verdict"], &part["fate"]), (&verdict.into(), &fate.into()), "{defect:?}: {part:#}");
+        assert_eq!(
+            (&part["verdict"], &part["fate"]),
+            (&verdict.into(), &fate.into()),
+            "{defect:?}, {}: {part:#}",
+            part["detail"]
+        );
         let frames = part["frames"].as_array().unwrap();
         assert!((1..=3).contains(&frames.len()), "{part:#}");
         let worst = frames.iter().filter_map(|frame| frame["score"].as_f64()).fold(f64::MIN, f64::max);
@@ -250,8 +298,9 @@ fn images_of_a_folder_may_be_shown_again_and_those_of_a_device_may_not() {
         piped.replace("audit.jsonl", "piped.jsonl").replace("\"pictures\"", "\"others\""),
     )
     .unwrap();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_hgad")).args(["run", "--config", &line.config()]).spawn().unwrap();
-    let mut pipe = OpenOptions::new().write(true).open(line.path("frames")).unwrap();
+    let mut child =
+        Running(Command::new(env!("CARGO_BIN_EXE_hgad")).args(["run", "--config", &line.config()]).spawn().unwrap());
+    let mut pipe = child.pipe(&line.path("frames"));
     let pictures =
         (0..8).map(|k| [format!("P6\n{WIDTH} {HEIGHT}\n255\n").as_bytes(), empty.noisy(0, WIDTH, k).as_raw()].concat());
     let pictures = pictures.collect::<Vec<_>>();
@@ -260,7 +309,6 @@ fn images_of_a_folder_may_be_shown_again_and_those_of_a_device_may_not() {
         std::thread::sleep(Duration::from_millis(20));
         line.path("piped.jsonl").exists() && alarms("piped.jsonl").contains(&"gate-fault".to_owned())
     });
-    child.kill().unwrap();
-    child.wait().unwrap();
+    drop(child);
     assert!(sent.is_some(), "a device's are not told of: {:?}", alarms("piped.jsonl"));
 }

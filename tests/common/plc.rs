@@ -22,6 +22,7 @@ struct Shared {
     tables: Tables,
     connections: Vec<TcpStream>,
     writes: Vec<(Monotonic, Write)>,
+    reads: u64,
     is_silent: bool,
 }
 
@@ -62,6 +63,11 @@ impl Plc {
     /// What was written so far, and when it arrived.
     pub fn written(&self) -> Vec<(Monotonic, Write)> {
         self.shared.lock().unwrap().writes.clone()
+    }
+
+    /// So many requests to read were answered so far.
+    pub fn reads(&self) -> u64 {
+        self.shared.lock().unwrap().reads
     }
 
     /// Cuts all connections, as a restart does; new ones are taken.
@@ -106,10 +112,12 @@ impl Plc {
             };
         }
         let is_write = !frame.readonly;
+        let reads = u64::from(frame.readonly);
         let is_wanted = frame.response_required;
         if is_wanted {
             frame.finalize_response().unwrap();
         }
+        shared.reads += reads;
         if is_write {
             let word = |at: usize| u16::from_be_bytes([request[at], request[at + 1]]);
             let (code, address) = (request[7], word(8));
