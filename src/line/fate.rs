@@ -91,52 +91,96 @@ impl LineCore {
         }
     }
 
-    /// Lets the ejector act when the part is before it, or says that this cannot be done any more.
+    /// Lets the ejector act when the part is before it, wherever it may lie, or says that this cannot be done any more.
     pub(super) fn eject(&mut self, part: PartId, at: Monotonic, actions: &mut Vec<Action>) {
-        let Some(open) = self.open.get(part) else { return };
+        while self.eject_here(part, at, actions) {
+            if !self.open.goes_on(part) {
+                return self.settle(part, at, actions);
+            }
+        }
+    }
+
+    /// The same at the place that the part waits for; says whether nothing is left to do about that one.
+    fn eject_here(&mut self, part: PartId, at: Monotonic, actions: &mut Vec<Action>) -> bool {
+        let Some(open) = self.open.get(part) else { return false };
         let (planned, tolerance) = (self.planned_for(open, at), self.lane_of(open).ejector.tolerance);
         if open.record.stamp == StampSource::Doubtful || open.at_ejector().is_none() {
             let why = "nobody knows when it is before the ejector";
-            return self.missed(part, why.into(), at, actions);
+            self.missed(part, why.into(), at, actions);
+            return false;
         }
         self.open.wait_for(part, Wait::Place);
-        let Some(planned) = planned else {
-            // The belt stands still, and brings it there when it moves again.
-            return;
-        };
+        // The belt stands still, and brings it there when it moves again.
+        let Some(planned) = planned else { return false };
         if at > planned + tolerance {
             let late = at.millis_since(planned);
-            return self.missed(
-                part,
-                format!("it was {late:.1} ms past the ejector when it was found bad"),
-                at,
-                actions,
-            );
+            self.fails(part, format!("it was {late:.1} ms past the ejector when it was found bad"), at, actions);
+            return true;
         }
-        if self.is_near(planned, at) {
+        let is_near = self.is_near(planned, at);
+        if is_near {
             self.order(part, planned, at, actions);
         }
+        is_near
     }
 
     fn order(&mut self, part: PartId, planned: Monotonic, at: Monotonic, actions: &mut Vec<Action>) {
         let Some(open) = self.open.get(part) else { return };
         let (lane, ejector) = (open.lane(), self.lane_of(open).ejector);
+        // Where the belt jumped over both of two places, one act is all that can be done.
+        if open.pulses().unreported.contains(&planned) {
+            return;
+        }
         if let Some(most) = ejector.most_per_second {
             let orders = &mut self.lanes[lane.0].orders;
             orders.retain(|order| planned.saturating_since(*order) < Duration::from_secs(1));
             if orders.len() >= most as usize {
-                return self.missed(part, format!("the ejector acts at most {most} times in a second"), at, actions);
+                let why = format!("the ejector acts at most {most} times in a second");
+                return self.fails(part, why, at, actions);
             }
             orders.push_back(planned);
         }
-        let Some(record) = self.open.record(part) else { return };
         let latest = planned + ejector.tolerance;
-        record.planned = planned;
+        let Some(pulses) = self.open.pulses(part) else { return };
+        let is_first = pulses.unreported.is_empty() && pulses.acted.is_empty();
+        pulses.unreported.push(planned);
+        pulses.latest = latest;
+        let Some(record) = self.open.record(part) else { return };
+        if is_first {
+            record.planned = planned;
+        }
         let class = record.class.clone();
         let score = record.judgement.as_ref().map(|judgement| judgement.score);
-        self.open.wait_for(part, Wait::Firing(latest.max(at) + REPORT_PATIENCE));
         let pulse = ejector.dwell;
         actions.push(Action::Fire(super::Order { part, lane, class, score, at: planned, latest, pulse }));
+    }
+
+    /// One of the acts on the part cannot be done, or failed. The others are done before its fate is settled; that it is missed is told
+    /// at once.
+    fn fails(&mut self, part: PartId, why: String, at: Monotonic, actions: &mut Vec<Action>) {
+        let Some(pulses) = self.open.pulses(part).filter(|pulses| pulses.failed.is_none()) else { return };
+        pulses.failed = Some(why.clone());
+        if !pulses.further.is_empty() || !pulses.unreported.is_empty() {
+            self.tell_missed(part, &why, at, actions);
+        }
+    }
+
+    /// All that can be ordered for the part is: its fate, or what is waited for.
+    fn settle(&mut self, part: PartId, at: Monotonic, actions: &mut Vec<Action>) {
+        let Some(open) = self.open.get(part) else { return };
+        let (pulses, confirm) = (open.pulses(), self.lane_of(open).confirm);
+        if !pulses.unreported.is_empty() {
+            let until = pulses.latest.max(at) + REPORT_PATIENCE;
+            return self.open.wait_for(part, Wait::Firing(until));
+        }
+        match (pulses.failed.clone(), pulses.acted.last(), confirm) {
+            (Some(why), ..) => self.missed(part, why, at, actions),
+            (None, Some(last), Some(confirm)) if open.record.confirmed.is_none() => {
+                let until = *last + confirm.until + REPORT_PATIENCE / 10;
+                self.open.wait_for(part, Wait::Confirmation(until));
+            }
+            _ => self.close(part, Fate::Rejected, at, actions),
+        }
     }
 
     pub(super) fn fired(
@@ -146,26 +190,35 @@ impl LineCore {
         at: Monotonic,
         actions: &mut Vec<Action>,
     ) {
+        let tolerance = self.open.get(part).map(|open| self.lane_of(open).ejector.tolerance);
         // A report after the patience has ended cannot change a fate that is written down.
-        let awaited = self.open.get(part).filter(|open| matches!(open.wait(), Wait::Firing(_)));
-        let rules = awaited.map(|open| (self.lane_of(open).ejector.tolerance, self.lane_of(open).confirm));
-        let (Some(record), Some((tolerance, confirm))) = (self.open.record(part), rules) else {
+        let awaited = self.open.pulses(part).filter(|pulses| !pulses.unreported.is_empty());
+        let (Some(pulses), Some(tolerance)) = (awaited, tolerance) else {
             return actions.push(Action::Note(format!("a report about part {part} came after its fate was settled")));
         };
-        let fired = match result {
-            Ok(fired) => fired,
-            Err(why) => return self.missed(part, format!("the ejector did not act: {why}"), at, actions),
+        // Reports may be lost: one is about the last act that was due by then.
+        let due = |fired: &Monotonic| {
+            let due = pulses.unreported.iter().enumerate().filter(|(_, planned)| *planned <= fired);
+            due.max_by_key(|(_, planned)| **planned).map(|(which, _)| which)
         };
-        record.fired = Some(fired);
-        let late = fired.millis_since(record.planned);
-        if fired > record.planned + tolerance {
-            return self.missed(part, format!("the ejector acted {late:.1} ms late"), at, actions);
+        let which = result.as_ref().ok().and_then(due).unwrap_or_default();
+        let planned = pulses.unreported.remove(which);
+        if let Some(fired) = result.as_ref().ok().filter(|fired| **fired <= planned + tolerance) {
+            pulses.acted.push(*fired);
         }
-        match confirm {
-            Some(confirm) => {
-                self.open.wait_for(part, Wait::Confirmation(fired + confirm.until + REPORT_PATIENCE / 10));
+        if let Some(record) = self.open.record(part) {
+            record.fired = record.fired.or(result.clone().ok());
+        }
+        match result {
+            Ok(fired) if fired <= planned + tolerance => {}
+            Ok(fired) => {
+                let late = fired.millis_since(planned);
+                self.fails(part, format!("the ejector acted {late:.1} ms late"), at, actions);
             }
-            None => self.close(part, Fate::Rejected, at, actions),
+            Err(why) => self.fails(part, format!("the ejector did not act: {why}"), at, actions),
+        }
+        if self.open.get(part).is_some_and(|open| matches!(open.wait(), Wait::Firing(_))) {
+            self.settle(part, at, actions);
         }
     }
 
@@ -174,18 +227,18 @@ impl LineCore {
         let Some(confirm) = self.rules.lanes[lane.0].confirm else {
             return actions.push(Action::Note("a sensor confirms a reject, though none is configured".into()));
         };
-        let fits = |fired: Monotonic| fired + confirm.from <= at && at <= fired + confirm.until;
-        let waits = |open: &OpenPart| open.lane() == lane && matches!(open.wait(), Wait::Confirmation(_));
-        let waiting = self.open.iter().filter(|(_, open)| waits(open));
-        let first =
-            waiting.filter_map(|(part, open)| Some((open.record.fired?, part))).filter(|(fired, _)| fits(*fired));
+        let fits = |fired: &&Monotonic| **fired + confirm.from <= at && at <= **fired + confirm.until;
+        let waiting = self.open.iter().filter(|(_, open)| open.lane() == lane && open.record.confirmed.is_none());
+        let first = waiting.filter_map(|(part, open)| Some((open.pulses().acted.iter().find(fits)?, part)));
         let Some((_, part)) = first.min() else {
             return actions.push(Action::Note("something fell into the chute that was not ejected".into()));
         };
         if let Some(record) = self.open.record(part) {
             record.confirmed = Some(at);
         }
-        self.close(part, Fate::Rejected, at, actions);
+        if self.open.get(part).is_some_and(|open| matches!(open.wait(), Wait::Confirmation(_))) {
+            self.settle(part, at, actions);
+        }
     }
 
     /// What a part waited for did not come.
@@ -211,9 +264,13 @@ impl LineCore {
     }
 
     pub(super) fn missed(&mut self, part: PartId, why: String, at: Monotonic, actions: &mut Vec<Action>) {
+        self.tell_missed(part, &why, at, actions);
+        self.close(part, Fate::Unaccounted(why), at, actions);
+    }
+
+    fn tell_missed(&mut self, part: PartId, why: &str, at: Monotonic, actions: &mut Vec<Action>) {
         let text = format!("{} was not rejected: {why}", self.named(part));
         self.alarms.happened(Alarm::MissedReject, text.clone(), at, actions);
-        self.close(part, Fate::Unaccounted(why), at, actions);
         self.follow(self.rules.late, text, actions);
     }
 

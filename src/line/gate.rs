@@ -11,15 +11,14 @@
 //! ```
 //!
 //! What is not one part on a belt that moves as it is said to is never passed: it is rejected where it was seen.
-
 mod track;
 
-use self::track::{Decided, Edges, Seen, Track, half, is_accounted_for, link};
+use self::track::{Decided, Edges, Ejected, Seen, Track, bound, half, is_accounted_for, link, stretched};
 use super::alarms::Alarm;
 use super::belt::{Belt, Length};
 use super::core::{LineCore, NewPart};
 use super::open::Wait;
-use super::{Action, Device, Find, FreeRun, Lane, PartId, Showing, Sighting, Unknown, View};
+use super::{Action, Device, Find, FreeRun, Lane, PartId, Showing, Sighting, SkippedPolicy, Unknown, View};
 use crate::time::{Monotonic, StampSource};
 
 /// So many parts one after the other that are not where the belt says they are: it is the belt.
@@ -176,8 +175,14 @@ impl LineCore {
     fn follow_parts(&mut self, frame: &Frame, seen: &[Seen], actions: &mut Vec<Action>) {
         let mut procession = std::mem::take(&mut self.lanes[frame.lane.0].procession);
         for track in procession.tracks.iter_mut().filter(|track| !self.is_undecided(track.part)) {
-            let ((lo, hi), was_doubted) = (track.stretch(&frame.rules), track.doubt.is_some());
-            track.decided.get_or_insert(Decided { lo, hi, was_doubted });
+            // What is lost may only be counted, and what is doubted never is.
+            let ejected = match track.doubt {
+                Some(_) => Ejected::All,
+                None if !track.is_whole() && self.rules.skipped != SkippedPolicy::Count => Ejected::One,
+                None => Ejected::Itself,
+            };
+            let (lo, hi) = track.stretch(&frame.rules);
+            track.decided.get_or_insert(Decided { lo, hi, ejected });
         }
         let links = link(&procession.tracks, seen, &frame.rules);
         let is_lost = self.update(frame, seen, &links, &mut procession, actions);
@@ -297,6 +302,7 @@ impl LineCore {
             part: PartId(0),
             first: seen.edges,
             now: seen.edges,
+            between: Edges::default(),
             within: Edges::default(),
             lo: seen.lo,
             hi: seen.hi,
@@ -308,7 +314,7 @@ impl LineCore {
             doubt: None,
             decided: None,
         };
-        track.part = self.add_seen(frame, track.middle(frame.rules.longest));
+        track.part = self.add_seen(frame, track.middles(&frame.rules).first);
         doubt.into_iter().for_each(|why| self.doubt(&mut track, why));
         track
     }
@@ -320,25 +326,6 @@ impl LineCore {
         let wait = Wait::Verdict;
         let new = NewPart { lane, ticket, frame: number, origin, class, seen, captured, stamp, at_camera, wait };
         self.add(new, frame.at)
-    }
-
-    /// Another part of what was taken for one, at another place.
-    pub(super) fn add_beside(&mut self, part: PartId, at_camera: Length, at: Monotonic) -> Option<PartId> {
-        let open = self.open.get(part)?;
-        let record = &open.record;
-        let new = NewPart {
-            lane: open.lane(),
-            ticket: None,
-            frame: record.frame,
-            origin: record.origin.clone(),
-            class: record.class.clone(),
-            seen: record.seen,
-            captured: record.captured,
-            stamp: record.stamp,
-            at_camera: Some(at_camera),
-            wait: Wait::Verdict,
-        };
-        Some(self.add(new, at))
     }
 
     fn is_undecided(&self, part: PartId) -> bool {
@@ -354,6 +341,7 @@ impl LineCore {
 
     /// Chooses which parts are inspected in this frame, and says where all of them are.
     fn look_at(&mut self, frame: &Frame, seen: &[Seen], procession: &mut Procession, actions: &mut Vec<Action>) {
+        bound(&mut procession.tracks);
         let links = link(&procession.tracks, seen, &frame.rules);
         let unclaimed = seen.iter().enumerate().filter(|(k, _)| !links.contains(&Some(*k)));
         actions.extend(unclaimed.filter_map(|(_, seen)| seen.span.view).map(Action::Forget));
@@ -404,12 +392,16 @@ impl LineCore {
     }
 
     fn locate(&mut self, track: &Track, frame: &Frame) {
+        let middles = track.middles(&frame.rules);
+        // What lies elsewhere than it should, is hit where it was seen before that; unless nobody knows where it begins and ends.
+        if track.is_astray && middles.first == middles.last {
+            return;
+        }
         if self.is_undecided(track.part) && !track.is_astray {
-            self.open.relocate(track.part, track.begins(&frame.rules));
+            self.open.relocate(track.part, middles.first);
         }
         if let Some(followed) = self.open.followed(track.part) {
-            followed.extent = Some(track.stretch(&frame.rules));
-            followed.is_one = track.is_one();
+            followed.middles = Some(middles);
         }
     }
 
@@ -418,15 +410,17 @@ impl LineCore {
     fn decide_again(&mut self, track: &mut Track, frame: &Frame, actions: &mut Vec<Action>) {
         for (lo, hi) in track.undecided(&frame.rules) {
             let why = format!("{}; part {} had been decided", track.doubt.unwrap_or_default(), track.part);
-            let part = self.add_seen(frame, lo + half(hi - lo));
+            let is_all = (lo, hi) == track.stretch(&frame.rules);
+            let middles = if is_all { track.middles(&frame.rules) } else { stretched((lo, hi), &frame.rules) };
+            let part = self.add_seen(frame, middles.first);
             if let Some(followed) = self.open.followed(part) {
-                (followed.extent, followed.is_one) = (Some((lo, hi)), track.is_one());
+                followed.middles = Some(middles);
             }
             self.reject_stretch(part, Unknown::Unfollowed(why), frame.at, actions);
             track.decided = track.decided.map(|decided| Decided {
                 lo: decided.lo.min(lo),
                 hi: decided.hi.max(hi),
-                was_doubted: true,
+                ejected: Ejected::All,
             });
         }
     }
@@ -462,7 +456,7 @@ impl LineCore {
         let why = format!("{why}: it stands or slips, or speed_mm_s, mm_per_pixel or direction is not right");
         for part in self.lanes[lane.0].procession.tracks.drain(..).map(|track| track.part).collect::<Vec<_>>() {
             if self.is_undecided(part) {
-                self.without_verdict(part, Unknown::Unfollowed(why.clone()), at, actions);
+                self.reject_stretch(part, Unknown::Unfollowed(why.clone()), at, actions);
             }
         }
         self.gate_failed(lane, &why, actions);

@@ -202,7 +202,7 @@ pub enum Happening {
     Skipped(Ticket),
     /// An inspection ended, or failed for the reason given.
     Inspected(Ticket, Result<(Judgement, Latency), String>),
-    /// The ejector acted on the part at that moment, or failed to.
+    /// The ejector acted on the part at that moment, or failed to: once for each [`Order`].
     Fired(PartId, Result<Monotonic, String>),
     /// The sensor in the lane's chute saw something fall at [`Event::at`].
     Confirmed(Lane),
@@ -228,7 +228,8 @@ pub enum Happening {
     Halt,
 }
 
-/// An order to reject a part: activate the ejector at `at` for `pulse`. A pulse that overlaps another extends it.
+/// An order to reject a part: activate the ejector at `at` for `pulse`. A pulse that overlaps another extends it. There are several for a
+/// part that may lie anywhere in a stretch of the belt.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Order {
     /// The part.

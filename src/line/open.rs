@@ -1,6 +1,6 @@
 //! The parts whose fate is not settled, what they wait for, and which of them must be looked at next.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::belt::{Belt, Length};
@@ -44,6 +44,22 @@ pub(super) struct OpenPart {
     opened: Monotonic,
     /// What of it is known, where it is found in the picture, that its record does not say.
     followed: Followed,
+    pulses: Pulses,
+}
+
+/// How the ejector acts on a part that may lie anywhere in a stretch of the belt: several times, and it is one part all the same.
+#[derive(Debug, Default)]
+pub(super) struct Pulses {
+    /// Where the belt is when the ejector must act again, after the place that the part waits for.
+    pub(super) further: VecDeque<Length>,
+    /// When the ejector was told to act, as far as it has not reported.
+    pub(super) unreported: Vec<Monotonic>,
+    /// Until then at the latest it does what it was told last.
+    pub(super) latest: Monotonic,
+    /// When it acted in time.
+    pub(super) acted: Vec<Monotonic>,
+    /// Why one of its acts failed; the first reason counts.
+    pub(super) failed: Option<String>,
 }
 
 /// How a part travels through the picture.
@@ -53,10 +69,17 @@ pub(super) struct Followed {
     pub(super) doubt: Option<String>,
     /// Whether no further frame will be chosen for it.
     pub(super) is_past: bool,
-    /// The stretch of the belt in which it lies.
-    pub(super) extent: Option<(Length, Length)>,
-    /// Whether it is one part from one end of that to the other; else several may lie there, or a shorter one somewhere in it.
-    pub(super) is_one: bool,
+    /// Where its middle may be.
+    pub(super) middles: Option<Middles>,
+}
+
+/// Where on the belt the middle of a part may be, or those of several that are taken for one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Middles {
+    pub(super) first: Length,
+    pub(super) last: Length,
+    /// No part there is shorter.
+    pub(super) least: Length,
 }
 
 impl OpenPart {
@@ -82,6 +105,10 @@ impl OpenPart {
 
     pub(super) fn followed(&self) -> &Followed {
         &self.followed
+    }
+
+    pub(super) fn pulses(&self) -> &Pulses {
+        &self.pulses
     }
 
     /// When something must follow although nothing happened to it.
@@ -126,8 +153,9 @@ impl OpenParts {
     ) {
         let (part, delay) = (record.part, ejector.delay);
         let at_ejector = at_camera.map(|place| place + ejector.distance);
-        let followed = Followed::default();
-        self.parts.insert(part, OpenPart { record, lane, delay, wait, at_camera, at_ejector, opened: at, followed });
+        let (followed, pulses) = (Followed::default(), Pulses::default());
+        let open = OpenPart { record, lane, delay, wait, at_camera, at_ejector, opened: at, followed, pulses };
+        self.parts.insert(part, open);
         self.note(part);
     }
 
@@ -152,6 +180,27 @@ impl OpenParts {
             open.at_ejector = open.at_ejector.zip(open.at_camera).map(|(there, here)| at_camera + (there - here));
             open.at_camera = Some(at_camera);
         });
+    }
+
+    /// It is before the ejector at the first of these places, and maybe at the others: there the ejector acts on it too.
+    pub(super) fn spread(&mut self, part: PartId, at_camera: &[Length]) {
+        let [first, further @ ..] = at_camera else { return };
+        self.relocate(part, *first);
+        self.change(part, |open| {
+            let to_ejector = open.at_ejector.zip(open.at_camera).map(|(there, here)| there - here);
+            open.pulses.further = to_ejector.iter().flat_map(|way| further.iter().map(|place| *place + *way)).collect();
+        });
+    }
+
+    /// Whether there is a further place where the ejector must act on it; then it waits for that one.
+    pub(super) fn goes_on(&mut self, part: PartId) -> bool {
+        let Some(next) = self.pulses(part).and_then(|pulses| pulses.further.pop_front()) else { return false };
+        self.change(part, |open| open.at_ejector = Some(next));
+        true
+    }
+
+    pub(super) fn pulses(&mut self, part: PartId) -> Option<&mut Pulses> {
+        self.parts.get_mut(&part).map(|open| &mut open.pulses)
     }
 
     /// What of a part that is found in the picture is known beside its record.

@@ -187,7 +187,7 @@ pub struct PartRecord {
     pub verdict: Verdict,
     /// How long before `planned` the verdict was there, in milliseconds; negative when it came after it.
     pub slack_ms: f64,
-    /// When the ejector had been told to act, if it was.
+    /// When the ejector had been told to act, if it was; where it had to several times, the first time.
     pub fired: Option<Monotonic>,
     /// When the sensor in the chute saw it, where there is one.
     pub confirmed: Option<Monotonic>,

@@ -2,7 +2,7 @@
 
 use super::core::LineCore;
 use super::fate::Outcome;
-use super::open::Wait;
+use super::open::{Middles, Wait};
 use super::{Action, Combine, Fate, Find, FreeRun, Judgement, Length, PartId, PartRecord, Ticket, Unknown, Verdict};
 use crate::time::Monotonic;
 
@@ -159,31 +159,19 @@ impl LineCore {
     /// Nobody can say whether it is good, nor always where it begins and ends: it is rejected wherever it may lie.
     pub(super) fn reject_stretch(&mut self, part: PartId, why: Unknown, at: Monotonic, actions: &mut Vec<Action>) {
         let places = self.places_to_hit(part);
-        let mut parts = vec![part];
-        if let [first, others @ ..] = &places[..] {
-            self.open.relocate(part, *first);
-            parts.extend(others.iter().filter_map(|place| self.add_beside(part, *place, at)));
-        }
-        for part in parts {
-            self.without_verdict(part, why.clone(), at, actions);
-        }
+        self.open.spread(part, &places);
+        self.without_verdict(part, why, at, actions);
     }
 
-    /// Where the ejector must act so that it hits each part that may lie in the part's stretch, the shortest at either end too: it
-    /// begins to act before the middle of the first that could be, and the next pulse begins when the one before ends. How far the
-    /// belt goes in one is only known where its speed is; else no part is short enough to lie between two. None: it is one part,
-    /// whose middle is known.
+    /// Where the ejector must act so that it hits each part whose middle may be there: the next pulse begins when the one before ends.
+    /// How far the belt goes in one is only known where its speed is; else none is farther from the middle of a part than that is long.
     fn places_to_hit(&self, part: PartId) -> Vec<Length> {
         let (Some(rules), Some(open)) = (self.free_run(part), self.open.get(part)) else { return Vec::new() };
-        let Some((lo, hi)) = open.followed().extent else { return Vec::new() };
-        if hi - lo <= rules.longest && open.followed().is_one {
-            return Vec::new();
-        }
-        let reach = self.belt.least_way(self.lane_of(open).ejector.dwell);
-        let step = rules.shortest.max(reach.min(rules.longest)).as_nm().max(1);
-        let way = (hi - lo - rules.shortest).as_nm().max(0);
+        let Some(Middles { first, last, least }) = open.followed().middles else { return Vec::new() };
+        let reach = self.belt.least_way(self.lane_of(open).ejector.dwell).min(rules.longest);
+        let step = rules.shortest.max(reach).max(Length::from_nm(least.as_nm() / 2)).as_nm().max(1);
+        let way = (last - first).as_nm().max(0);
         let pulses = (way + step - 1).div_euclid(step).max(1);
-        let first = lo + Length::from_nm(rules.shortest.as_nm() / 2);
         (0..pulses).map(|k| first + Length::from_nm(way / pulses * k)).collect()
     }
 }

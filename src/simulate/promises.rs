@@ -55,8 +55,8 @@ pub(super) struct Promises {
     shows: HashMap<Ticket, Lane>,
     /// What the inspection said of the frame: its score, and whether it is rejected.
     said: HashMap<Ticket, (f32, bool)>,
-    orders: HashMap<PartId, Order>,
-    fired: HashMap<PartId, Option<Monotonic>>,
+    orders: HashMap<PartId, Vec<Order>>,
+    fired: HashMap<PartId, Vec<Monotonic>>,
     recorded: HashSet<PartId>,
     /// The challenge that is under way.
     challenge: Option<Challenge>,
@@ -104,7 +104,7 @@ impl Promises {
                 self.said.insert(*ticket, (judgement.score, judgement.rejects));
             }
             Happening::Fired(part, result) => {
-                self.fired.insert(*part, result.as_ref().ok().copied());
+                self.fired.entry(*part).or_default().extend(result.as_ref().ok());
             }
             Happening::Confirmed(lane) => return Heard::Confirmed(*lane),
             Happening::Halt => return Heard::Halt,
@@ -144,10 +144,8 @@ impl Promises {
         if self.recorded.contains(&order.part) {
             return Err(format!("part {} is to be rejected after its fate was written down", order.part));
         }
-        match self.orders.insert(order.part, order.clone()) {
-            Some(_) => Err(format!("part {} is to be rejected twice", order.part)),
-            None => Ok(()),
-        }
+        self.orders.entry(order.part).or_default().push(order.clone());
+        Ok(())
     }
 
     fn recorded(&mut self, record: &PartRecord, heard: Heard) -> Held {
@@ -162,19 +160,24 @@ impl Promises {
         if record.challenge && (&record.verdict, &record.fate) == (&Verdict::Reject, &Fate::Rejected) {
             self.caught.insert(part);
         }
-        let order = self.orders.remove(&part);
+        let orders = self.orders.remove(&part).unwrap_or_default();
         let shown = record.ticket.and_then(|ticket| self.shows.remove(&ticket));
-        self.of_its_lane(record, shown, order.as_ref())?;
-        let fired = self.fired.remove(&part);
+        self.of_its_lane(record, shown, orders.first())?;
+        // What no frame showed whole may lie anywhere in a stretch of the belt: all of that is hit.
+        let may_be_anywhere = matches!(record.verdict, Verdict::Unknown(_)) && self.free_run(record).is_some();
+        if orders.len() > 1 && !may_be_anywhere {
+            return Err(format!("part {part} is rejected twice"));
+        }
+        let fired = self.fired.remove(&part).unwrap_or_default();
         let said = match self.free_run(record) {
             None => record.ticket.and_then(|ticket| Some(self.said.get(&ticket)?.1)),
             Some(rules) => self.said_together(record, rules),
         };
         match (&record.verdict, &record.fate) {
-            (Verdict::Pass, Fate::Passed) => self.passed(record, order, said),
+            (Verdict::Pass, Fate::Passed) => self.passed(record, &orders, said),
             (Verdict::Pass, fate) => Err(format!("good part {part} is {}", fate.as_str())),
             (verdict, Fate::Passed) => Err(format!("part {part}, {}, was passed", verdict.as_str())),
-            (_, Fate::Rejected) => self.rejected(record, order, fired.flatten(), heard),
+            (_, Fate::Rejected) => self.rejected(record, &orders, &fired, heard),
             (_, Fate::Unaccounted(_)) => self.unaccounted(record),
         }
     }
@@ -249,9 +252,9 @@ impl Promises {
         }
     }
 
-    fn passed(&self, record: &PartRecord, order: Option<Order>, said: Option<bool>) -> Held {
+    fn passed(&self, record: &PartRecord, orders: &[Order], said: Option<bool>) -> Held {
         let part = record.part;
-        if order.is_some() {
+        if !orders.is_empty() {
             return Err(format!("good part {part} is to be rejected"));
         }
         if said != Some(false) {
@@ -265,18 +268,22 @@ impl Promises {
         Ok(())
     }
 
-    fn rejected(&self, record: &PartRecord, order: Option<Order>, fired: Option<Monotonic>, heard: Heard) -> Held {
+    fn rejected(&self, record: &PartRecord, orders: &[Order], fired: &[Monotonic], heard: Heard) -> Held {
         let part = record.part;
-        let Some(order) = order else { return Err(format!("part {part} is rejected, and was never ordered to be")) };
-        let Some(fired) = fired else { return Err(format!("part {part} is rejected, and the ejector did not act")) };
-        if fired < order.at || fired > order.latest {
-            return Err(format!("part {part} is rejected by a pulse at {fired}, planned for {}", order.at));
+        let Some(order) = orders.first() else {
+            return Err(format!("part {part} is rejected, and was never ordered to be"));
+        };
+        let is_done = |order: &&Order| fired.iter().any(|fired| (order.at..=order.latest).contains(fired));
+        if let Some(order) = orders.iter().find(|order| !is_done(order)) {
+            return Err(format!("part {part} is rejected, and the ejector did not act as planned for {}", order.at));
         }
         let Some(confirm) = self.rules.lanes[order.lane.0].confirm else { return Ok(()) };
-        if heard != Heard::Confirmed(order.lane) {
+        // What several acts are to hit may fall before the last of them.
+        if orders.len() == 1 && heard != Heard::Confirmed(order.lane) {
             return Err(format!("part {part} is rejected, and it was not the sensor in its lane's chute that saw it"));
         }
-        let is_seen = |seen: Monotonic| fired + confirm.from <= seen && seen <= fired + confirm.until;
+        let is_seen =
+            |seen: Monotonic| fired.iter().any(|fired| *fired + confirm.from <= seen && seen <= *fired + confirm.until);
         match record.confirmed.is_some_and(is_seen) {
             true => Ok(()),
             false => Err(format!("part {part} is rejected, and the sensor in the chute did not see it")),

@@ -383,6 +383,156 @@ fn a_part_whose_end_no_frame_showed_is_hit_however_short_it_is() {
     }
 }
 
+/// A part of which a frame shows 50 mm, in a gate that lies but 220 mm before the ejector: no act may come too late, nor be more than one part.
+#[test]
+fn one_lost_part_has_one_record_and_is_ejected_in_time_wherever_it_may_end() {
+    let near = |skipped| Rules { skipped, ..rules(|_| {}) };
+    for is_leaving in [true, false] {
+        for length in [50.0, 60.0, 80.0] {
+            for skipped in [SkippedPolicy::Reject, SkippedPolicy::Count] {
+                let part = match is_leaving {
+                    // The first frame comes at 1220 mm, and shows its last 50 mm.
+                    true => (1070.0 - length, length),
+                    // The last one came at 1060 mm, and showed its first 50 mm.
+                    false => (1010.0, length),
+                };
+                let mut gate = Gate::new(&[part]);
+                let mut rules = near(skipped);
+                rules.lanes[0].ejector.distance = mm(220.0);
+                rules.limits = Limits { in_a_row: Some(2), ..Limits::default() };
+                gate.bench = Bench::new(rules);
+                match is_leaving {
+                    true => gate.frames(1220..1700),
+                    false => gate.frames(900..1061),
+                }
+                (1061..1700).step_by(if is_leaving { 1000 } else { 1 }).for_each(|ms| gate.tick(ms));
+                let case = format!("leaves {is_leaving}, {length} mm, {skipped:?}");
+                let word = gate.words();
+                assert_eq!(word, ["lost"], "{case}: {:?}", gate.verdicts());
+                assert_eq!(raised(&gate.seen), [Alarm::Uninspected], "{case}");
+                let is_counted = skipped == SkippedPolicy::Count;
+                assert_eq!(fates(&gate.seen), [if is_counted { "unaccounted" } else { "rejected" }], "{case}");
+                let fires = fires(&gate.seen);
+                assert_eq!(fires.is_empty(), is_counted, "{case}: {fires:?}");
+                let (middle, dwell) = (part.0 + length / 2.0 + GATE / 2.0 + 220.0, 30.0);
+                let is_hit = fires.iter().any(|(_, ms)| (*ms as f64..=*ms as f64 + dwell).contains(&middle));
+                assert_eq!(is_hit, !is_counted, "{case}: {fires:?}, its middle {middle}");
+                assert_eq!(gate.bench.core.counters().parts, 1, "{case}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_part_whose_end_no_frame_showed_may_need_several_acts_and_has_one_record() {
+    let orders = |gate: &Gate| {
+        let order = |action: &Action| match action {
+            Action::Fire(order) => Some(order.clone()),
+            _ => None,
+        };
+        gate.seen.iter().filter_map(order).collect::<Vec<_>>()
+    };
+    // The ejector acts on 10 mm of the belt at once.
+    let lost = || {
+        let mut gate = Gate::new(&[(1045.0, 70.0)]);
+        let mut rules = rules(|_| {});
+        rules.lanes[0].ejector.dwell = std::time::Duration::from_millis(10);
+        gate.bench = Bench::new(rules);
+        gate.frames(900..1061);
+        (1061..1500).for_each(|ms| gate.tick(ms));
+        gate
+    };
+    let mut gate = lost();
+    let given = orders(&gate);
+    assert!(given.len() > 2 && given.iter().all(|order| order.part == PartId(0)), "{given:?}");
+    assert!(given.windows(2).all(|pair| pair[0].at < pair[1].at && pair[1].at <= pair[0].at + pair[0].pulse));
+    assert!(gate.records().is_empty(), "its fate is open until the last one is reported");
+    assert_eq!((gate.words(), fates(&gate.seen)), (vec!["lost"], vec!["rejected"]));
+    assert_eq!(gate.records()[0].fired, Some(given[0].at));
+
+    // One that failed makes it unaccounted, whatever the others did, and none of those is left out.
+    for failed in 0..given.len() {
+        let mut gate = lost();
+        for (k, order) in given.iter().enumerate() {
+            let result = if k == failed { Err("no port".to_owned()) } else { Ok(order.at) };
+            let told = gate.bench.tell(1500 + k as u64, Happening::Fired(order.part, result));
+            gate.take(1500, told);
+        }
+        assert_eq!((fates(&gate.seen), orders(&gate).len()), (vec!["unaccounted"], given.len()), "{failed}");
+        assert!(raised(&gate.seen).contains(&Alarm::MissedReject));
+    }
+
+    // A report that got lost does too, once it was waited for long enough.
+    let mut gate = lost();
+    for order in &given[1..] {
+        let told = gate.bench.tell(1500, Happening::Fired(order.part, Ok(order.at)));
+        gate.take(1500, told);
+    }
+    assert_eq!(fates(&gate.seen), [] as [&str; 0]);
+    gate.tick(3000);
+    assert_eq!(fates(&gate.seen), ["unaccounted"]);
+}
+
+#[test]
+fn one_lost_part_is_one_piece_of_a_challenge() {
+    let mut gate = Gate::new(&[(1045.0, 70.0), (1300.0, 60.0)]);
+    let challenge = Challenge { pieces: 2, lane: None, within: std::time::Duration::from_secs(60), by: "Anna".into() };
+    gate.bench.tell(800, Happening::Challenged(challenge));
+    gate.frames(900..1070);
+    gate.frames(1240..1520);
+    let chosen = std::mem::take(&mut gate.chosen);
+    chosen.iter().for_each(|(_, ticket)| gate.judge(*ticket, 1520, 2.0));
+    gate.frames(1520..1800);
+    gate.fired();
+    let pieces = gate.records().into_iter().map(|record| (record.part.0, record.challenge)).collect::<Vec<_>>();
+    assert_eq!(pieces, [(0, true), (1, true)]);
+}
+
+#[test]
+fn what_was_rejected_wherever_it_may_lie_is_not_rejected_again() {
+    // No frame comes while it is decided about; then it is not where it should be.
+    let mut gate = Gate::new(&[(1045.0, 60.0)]);
+    gate.bench = Bench::new({
+        let mut rules = rules(|_| {});
+        rules.lanes[0].ejector.distance = mm(20.0);
+        rules
+    });
+    gate.frames(900..1090);
+    (1090..1180).for_each(|ms| gate.tick(ms));
+    gate.fired();
+    assert_eq!(gate.records().len(), 1, "{:?}", gate.seen);
+    gate.parts.clear();
+    gate.frames(1180..1500);
+    assert_eq!(gate.words(), ["lost"], "{:?}", gate.verdicts());
+}
+
+#[test]
+fn a_lost_part_reaches_no_farther_than_its_neighbour() {
+    let track = |lead: Option<f64>, trail: Option<f64>, lo: f64, hi: f64, part: u64| Track {
+        part: PartId(part),
+        now: Edges { lead: lead.map(mm), trail: trail.map(mm) },
+        first: Edges::default(),
+        between: Edges::default(),
+        within: Edges::default(),
+        lo: mm(lo),
+        hi: mm(hi),
+        since: mm(0.0),
+        viewed: None,
+        is_astray: false,
+        is_touching: false,
+        is_several: false,
+        doubt: None,
+        decided: None,
+    };
+    let mut tracks = [track(Some(100.0), None, 100.0, 120.0, 0), track(Some(130.0), Some(180.0), 130.0, 180.0, 1)];
+    bound(&mut tracks);
+    let rules = free_run();
+    assert_eq!(tracks[0].stretch(&rules), (mm(100.0), mm(130.0)));
+    let middles = tracks[0].middles(&rules);
+    assert_eq!((middles.first, middles.last), (mm(110.0), mm(115.0)));
+    assert_eq!(tracks[1].stretch(&rules), (mm(130.0), mm(180.0)));
+}
+
 #[test]
 fn what_is_longer_than_a_part_is_rejected_over_all_of_its_length() {
     // They touch wherever they may.
@@ -509,7 +659,17 @@ fn a_belt_of_another_speed_than_is_configured_stops_the_line() {
     // It stands with two parts in view, and the clock goes on.
     (1140..2000).step_by(20).for_each(|ms| gate.frame_of(ms, 1120.0));
     assert!(raised(&gate.seen).contains(&Alarm::Faulty(Device::Gate(None))) && stops(&gate.seen), "{:?}", gate.seen);
-    assert!(gate.words().iter().all(|word| *word != "pass"));
+    // The second one has not come in: it is hit wherever it may end, and has one record.
+    (2000..2200).for_each(|ms| gate.tick(ms));
+    let acts =
+        fires(&gate.seen).into_iter().filter(|(part, _)| *part == 1).map(|(_, ms)| ms as f64).collect::<Vec<_>>();
+    for length in [20.0, 50.0, 80.0] {
+        let middle = 1100.0 + length / 2.0 + 400.0;
+        assert!(acts.iter().any(|ms| (*ms..*ms + 30.0).contains(&middle)), "{length} mm: {acts:?}");
+    }
+    let verdicts = gate.verdicts();
+    assert_eq!(verdicts.iter().filter(|(part, ..)| *part == 1).count(), 1);
+    assert!(verdicts.iter().all(|(_, word, _)| *word != "pass"));
 }
 
 mod encoder {

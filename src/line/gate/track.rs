@@ -1,5 +1,6 @@
 //! A part by the places of its edges, and which span of a frame it is.
 
+use super::super::open::Middles;
 use super::super::{FreeRun, Length, PartId, Span};
 
 /// A part in the gate, or just beyond it.
@@ -10,6 +11,8 @@ pub(super) struct Track {
     pub(super) first: Edges,
     /// And last.
     pub(super) now: Edges,
+    /// Those of its neighbours that face it, where they are known and not doubted: it does not reach beyond them.
+    pub(super) between: Edges,
     /// Those of what it was one with last: where an edge of its own is not seen, it lies before that.
     pub(super) within: Edges,
     /// The stretch of the belt in which it was seen.
@@ -34,11 +37,22 @@ pub(super) struct Track {
 /// What of a part was known when it was decided about.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Decided {
-    /// The stretch of the belt in which it was seen.
+    /// The stretch of the belt in which it lay.
     pub(super) lo: Length,
     pub(super) hi: Length,
-    /// Whether it was rejected there for a doubt.
-    pub(super) was_doubted: bool,
+    /// Of that, what the ejector was told to hit.
+    pub(super) ejected: Ejected,
+}
+
+/// What the ejector was told to hit of the stretch in which a part may lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ejected {
+    /// Nothing, or what was found bad: where that is.
+    Itself,
+    /// One part, wherever it may lie.
+    One,
+    /// Whatever lies there.
+    All,
 }
 
 /// The places of a part's edges, where they are known. The leading one comes first along the belt: it is the lesser.
@@ -150,8 +164,10 @@ impl Track {
         let slid = if self.is_touching { rules.window } else { Length::default() };
         let first = self.now.lead.map_or(self.hi - rules.longest, |_| self.lo - slid);
         let last = self.now.trail.map_or(self.lo + rules.longest, |_| self.hi + slid);
-        let first = self.within.lead.map_or(first, |lead| first.max(lead));
-        let last = self.within.trail.map_or(last, |trail| last.min(trail));
+        let bounds = |inner: Edges, (first, last): (Length, Length)| {
+            (inner.lead.map_or(first, |lead| first.max(lead)), inner.trail.map_or(last, |trail| last.min(trail)))
+        };
+        let (first, last) = bounds(self.between, bounds(self.within, (first, last)));
         (self.lo.min(first), self.hi.max(last))
     }
 
@@ -163,14 +179,17 @@ impl Track {
     /// What was not decided about although something is wrong with it: all of it, or what has attached itself to it since.
     pub(super) fn undecided(&self, rules: &FreeRun) -> Vec<(Length, Length)> {
         let (first, last) = self.stretch(rules);
-        match (self.decided, self.doubt) {
-            (Some(Decided { was_doubted: false, .. }), Some(_)) => vec![(first, last)],
-            (Some(Decided { lo, hi, .. }), Some(_)) => {
-                let beyond = [(first, lo), (hi, last)];
-                beyond.into_iter().filter(|(from, to)| *to - *from > rules.window).collect()
-            }
-            _ => Vec::new(),
+        let (Some(Decided { lo, hi, ejected }), Some(_)) = (self.decided, self.doubt) else { return Vec::new() };
+        let is_ejected = match ejected {
+            Ejected::Itself => false,
+            Ejected::One => !self.is_several,
+            Ejected::All => true,
+        };
+        if !is_ejected {
+            return vec![(first, last)];
         }
+        let beyond = [(first, lo), (hi, last)];
+        beyond.into_iter().filter(|(from, to)| *to - *from > rules.window).collect()
     }
 
     /// How far each of its edges is from where it was first, on a belt that moves as it is said to.
@@ -202,18 +221,48 @@ impl Track {
         }
     }
 
-    /// Where the ejector begins to act on it, if it does.
-    pub(super) fn begins(&self, rules: &FreeRun) -> Length {
+    /// Where its middle may be, or those of the parts that it may be. Of one part of which one edge was seen, half of what was seen lies
+    /// between that edge and its middle at the least, and half the longest part at the most.
+    pub(super) fn middles(&self, rules: &FreeRun) -> Middles {
         let (lo, hi) = self.stretch(rules);
-        match self.doubt.is_some() && !(self.is_one() && hi - lo <= rules.longest) {
-            true => lo + half(rules.shortest),
-            false => self.middle(rules.longest),
+        let is_one = match self.doubt {
+            Some(_) => self.is_one() && hi - lo <= rules.longest,
+            None => true,
+        };
+        let least = (self.hi - self.lo).max(rules.shortest);
+        match (self.now.lead, self.now.trail) {
+            (Some(_), Some(_)) if is_one => Middles { first: lo + half(hi - lo), last: lo + half(hi - lo), least },
+            (Some(lead), None) if is_one => {
+                Middles { first: lead + half(least), last: lead + half(least.max(hi - lead)), least }
+            }
+            (None, Some(trail)) if is_one => {
+                Middles { first: trail - half(least.max(trail - lo)), last: trail - half(least), least }
+            }
+            _ => stretched((lo, hi), rules),
         }
     }
 
     pub(super) fn is_whole(&self) -> bool {
         self.now.lead.is_some() && self.now.trail.is_some()
     }
+}
+
+/// Tells each part up to where it may reach: to the edges of its neighbours, as far as those were seen and nothing is doubted about them.
+pub(super) fn bound(tracks: &mut [Track]) {
+    let plain = tracks.iter().filter(|track| track.doubt.is_none());
+    let edges = plain.map(|track| (track.part, track.now)).collect::<Vec<_>>();
+    for track in tracks {
+        let others = || edges.iter().filter(|(part, _)| *part != track.part).map(|(_, edges)| edges);
+        let lead = others().filter_map(|edges| edges.trail).filter(|trail| *trail <= track.lo).max();
+        let trail = others().filter_map(|edges| edges.lead).filter(|lead| *lead >= track.hi).min();
+        track.between = Edges { lead, trail };
+    }
+}
+
+/// Where the middles of all parts may be that may lie in a stretch of the belt.
+pub(super) fn stretched((lo, hi): (Length, Length), rules: &FreeRun) -> Middles {
+    let first = lo + half(rules.shortest);
+    Middles { first, last: first.max(hi - half(rules.shortest)), least: rules.shortest }
 }
 
 /// Whether a span is nothing but parts that touch, are doubted for that already, and are seen nowhere else.

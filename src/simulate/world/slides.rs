@@ -79,6 +79,7 @@ impl World {
             self.looks.remove(&piece.number);
             self.too_long.remove(&piece.number);
             self.changed.remove(&piece.number);
+            self.slid.insert(piece.number, Length::default());
         }
     }
 
