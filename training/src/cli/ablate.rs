@@ -34,7 +34,7 @@ const EXAMPLES: &str = r"Examples:
   hgad-train ablate --data parts --backbone mobilenet_v2.onnx \
     --tables a --seeds 1,2 --epochs 4 --out ablation
 
-  # All four tables with the slides' widths and epochs, on a GPU. Tables (a) to (c)
+  # All four tables with the slides' widths and epochs, on a GPU. (a) to (c)
   # have --lambda2 10; (d) goes through the slides' weights, whatever is given
   hgad-train ablate --data parts --backbone efficientnet.onnx \
     --lambda2 10 --hidden paper --epochs 200 --device cuda --out ablation
