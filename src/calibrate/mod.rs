@@ -86,13 +86,14 @@ pub struct Portrait {
     pub picture: RgbImage,
 }
 
-/// Calibrates a class on images of normal parts. Single images that clearly show another class are left out and named in a
-/// warning: the line rejects such parts whatever the threshold is, so they must not move it.
+/// Calibrates a class on images of normal parts. Single images that clearly show another class, and a few that the bundle tells it was
+/// trained on, are left out and named in a warning: the line rejects the former whatever the threshold is, and the latter would make
+/// it too low.
 ///
 /// # Errors
 ///
 /// The bundle does not know the class, an image cannot be read or belongs to no group, the network fails, the bundle tells
-/// that it was trained on one of the images, more than one in twenty of them clearly shows another class, there are too few
+/// that it was trained on half of the images, more than one in twenty of them clearly shows another class, there are too few
 /// parts for the confidence that is aimed at, an image that is to be left out is not there, an image has not the mask's shape, or the
 /// network's score knows no mask.
 pub fn calibrate(bundle: &Bundle, request: &Request) -> Result<Calibrated> {

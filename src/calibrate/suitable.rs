@@ -32,7 +32,12 @@ pub(super) fn maskable(bundle: &Bundle) -> Result<()> {
     }
 }
 
-/// The samples, if none is missing: of an image that training saw there is none.
+/// The samples of images that training did not see: of one that it saw there is none. A few such are copies of training images among
+/// others, byte for byte, and left out by name: they may not lower the threshold, and the others are still what they are.
+///
+/// # Errors
+///
+/// Training saw half of the images or more: they were chosen otherwise than training's own.
 pub(super) fn unseen(bundle: &Bundle, images: &[PathBuf], samples: Vec<Option<Sample>>) -> Result<Vec<Sample>> {
     if bundle.trained_on.is_none() {
         log::warn!(
@@ -42,29 +47,24 @@ pub(super) fn unseen(bundle: &Bundle, images: &[PathBuf], samples: Vec<Option<Sa
     }
     let seen =
         images.iter().zip(&samples).filter(|(_, sample)| sample.is_none()).map(|(path, _)| path).collect::<Vec<_>>();
-    if seen.is_empty() {
-        return Ok(samples.into_iter().flatten().collect());
+    let of_all = format!("{} of {}", seen.len(), counted(images.len() as u64, "image"));
+    if 2 * seen.len() >= images.len() && !seen.is_empty() {
+        let hold_out = bundle.manifest.training.get("hold_out").and_then(toml::Value::as_integer);
+        return Err(Error::usage(format!(
+            "the model was trained on {of_all}: a threshold set on them would reject too many parts"
+        ))
+        .because(format!("it knows {}", named(&seen)))
+        .advise(match hold_out {
+            Some(n) => format!(
+                "training left out one image in {n} of its folder: give that folder, as it was then, with --hold-out {n}"
+            ),
+            None => "give other images; hgad-train train --hold-out 5 leaves some out for this".to_owned(),
+        }));
     }
-    let hold_out = bundle.manifest.training.get("hold_out").and_then(toml::Value::as_integer);
-    let advice = match hold_out {
-        // Another choice of images than training's would hit most of them.
-        _ if 2 * seen.len() < images.len() => {
-            "these few are images that training saw, or copies of such, byte for byte: put \
-             the other images into a folder of their own, and give that without --hold-out"
-                .to_owned()
-        }
-        Some(n) => format!(
-            "training left out one image in {n} of its folder: give that folder, as it was then, with --hold-out {n}"
-        ),
-        None => "give other images; hgad-train train --hold-out 5 leaves some out for this".to_owned(),
-    };
-    Err(Error::usage(format!(
-        "the model was trained on {} of {}: a threshold set on them would reject too many parts",
-        seen.len(),
-        counted(images.len() as u64, "image")
-    ))
-    .because(format!("it knows {}", named(&seen)))
-    .advise(advice))
+    if !seen.is_empty() {
+        log::warn!("training saw {of_all}, or copies of such, byte for byte; left out: {}", named(&seen));
+    }
+    Ok(samples.into_iter().flatten().collect())
 }
 
 /// The samples that do not clearly show another product; says which are left out.
