@@ -6,6 +6,8 @@ use std::io::{BufRead, Read};
 use std::path::Path;
 use std::rc::Rc;
 
+use super::read::next_line;
+
 const BOM: &[u8] = b"\xef\xbb\xbf";
 const UTF16: [[u8; 2]; 2] = [[0xff, 0xfe], [0xfe, 0xff]];
 
@@ -140,7 +142,7 @@ impl Read for Lines {
         while self.given == self.line.len() {
             self.line.clear();
             self.given = 0;
-            if self.file.read_until(b'\n', &mut self.line)? == 0 {
+            if next_line(&mut self.file, &mut self.line)? == 0 {
                 return Ok(0);
             }
             match self.line.pop_if(|last| *last == b'\n') {

@@ -1,6 +1,5 @@
 //! Proofs that a line is in a signed log, which need neither the log nor this program (C2SP tlog-proof).
 
-use std::io::BufRead;
 use std::ops::Range;
 use std::path::Path;
 
@@ -95,7 +94,7 @@ fn whole_lines(path: &Path) -> Result<impl Iterator<Item = Result<Vec<u8>>>> {
         }
     };
     Ok(files.into_iter().flat_map(|(file, path)| {
-        file.split(b'\n').map(move |line| line.map_err(|error| read::cannot_be_read(&path, error)))
+        read::lines(file).map(move |line| line.map_err(|error| read::cannot_be_read(&path, error)))
     }))
 }
 

@@ -1,6 +1,5 @@
 //! Which pictures the log says were removed: of others nobody may be missing one.
 
-use std::io::BufRead;
 use std::path::{Path, PathBuf};
 
 use super::kind::Kind;
@@ -141,8 +140,7 @@ pub(super) fn first_hash(path: &Path) -> Result<Option<Digest>> {
     }
     let Some(oldest) = read::files(path)?.into_iter().next() else { return Ok(None) };
     let mut line = Vec::new();
-    read::open(&oldest.path)?
-        .read_until(b'\n', &mut line)
+    read::next_line(&mut read::open(&oldest.path)?, &mut line)
         .map_err(|error| read::cannot_be_read(&oldest.path, error))?;
     let opening = serde_json::from_slice::<Opening>(&line).ok();
     Ok(opening.and_then(|opening| if opening.seq == 0 { opening.hash } else { opening.log }))

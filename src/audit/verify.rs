@@ -13,7 +13,8 @@ use super::harmless::{self, Undoing};
 use super::interruption::Following;
 use super::kind::Kind;
 use super::read::{
-    Gap, LogFile, Member, cannot_be_read, files, is_news, members, missing_files, open, strangers, told_of,
+    Gap, LogFile, Member, cannot_be_read, files, is_news, lines, members, missing_files, next_line, open, strangers,
+    told_of,
 };
 use super::signatures::{Doubt, Kept, Signatures, Trust};
 use super::spot::{self, Spot};
@@ -241,7 +242,7 @@ pub(super) fn read_newest<'t>(path: &Path, trust: &'t Trust) -> Result<Reading<'
 /// What a file's first line says that it continues; `None` where it is no beginning in the middle of a log.
 fn first_link(file: &Path, undone: Option<&Undoing>) -> Result<Option<Link>> {
     let mut line = Vec::new();
-    opened(file, undone)?.read_until(b'\n', &mut line).map_err(|error| cannot_be_read(file, error))?;
+    next_line(&mut opened(file, undone)?, &mut line).map_err(|error| cannot_be_read(file, error))?;
     let envelope = line.strip_suffix(b"\n").and_then(|content| Envelope::open(content).ok());
     Ok(envelope.and_then(|envelope| envelope.continues()))
 }
@@ -261,7 +262,7 @@ fn opened(file: &Path, undone: Option<&Undoing>) -> Result<Box<dyn BufRead>> {
 /// One of them cannot be read.
 pub(super) fn follows(next: &Path, before: &Path) -> Result<bool> {
     let mut last = None;
-    for line in open(before)?.split(b'\n') {
+    for line in lines(open(before)?) {
         last = Some(line.map_err(|error| cannot_be_read(before, error))?);
     }
     let last = last.and_then(|line| Envelope::open(&line).ok()).map(|last| last.hash);
@@ -391,7 +392,7 @@ impl Reading<'_> {
         self.link.begin_file();
         loop {
             line.clear();
-            let read = lines.read_until(b'\n', &mut line);
+            let read = next_line(&mut lines, &mut line);
             read.map_err(|error| {
                 let text = error.to_string();
                 match cannot_be_read(path, error) {
@@ -623,7 +624,7 @@ fn if_damaged(path: &Path, before: &Range<u64>, error: Error) -> Error {
 
 /// The line after `line` that holds record `seq`.
 fn find(rest: &mut impl BufRead, seq: u64, line: u64) -> Option<u64> {
-    let lines = rest.split(b'\n').map_while(std::result::Result::ok);
+    let lines = lines(rest).map_while(std::result::Result::ok);
     let holds = |content: &Vec<u8>| Envelope::open(content).is_ok_and(|envelope| envelope.seq == seq);
     lines.zip(line + 1..).find(|(content, _)| holds(content)).map(|(_, number)| number)
 }

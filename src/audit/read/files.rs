@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use flate2::bufread::MultiGzDecoder;
 
 use super::cannot_be_read;
+use super::line::next_line;
 use crate::audit::course::time_of;
 use crate::digest::Digest;
 use crate::{Result, print};
@@ -55,7 +56,7 @@ impl LogFile {
     /// Its first line, with its line feed where it has one.
     pub(super) fn first_line(&self) -> Result<Vec<u8>> {
         let mut line = Vec::new();
-        let read = opened(&self.path, GLANCE)?.read_until(b'\n', &mut line);
+        let read = next_line(&mut opened(&self.path, GLANCE)?, &mut line);
         read.map_err(|error| cannot_be_read(&self.path, error))?;
         Ok(line)
     }

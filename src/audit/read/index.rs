@@ -13,6 +13,7 @@ use std::path::Path;
 use flate2::bufread::GzDecoder;
 use flate2::{Compression, GzBuilder};
 
+use super::line::{LONGEST, next_line};
 use super::seek::Wanted;
 use crate::audit::course::time_of;
 
@@ -94,7 +95,7 @@ pub(in crate::audit) fn pack(mut lines: impl BufRead, out: &mut impl Write) -> s
         let mut times = Some(None::<(String, String)>);
         while content.len() < MEMBER {
             let before = content.len();
-            if lines.read_until(b'\n', &mut content)? == 0 {
+            if next_line(&mut lines, &mut content)? == 0 {
                 break;
             }
             times = times.zip(time_of(&content[before..])).map(|(between, time)| Some(widened(between, time)));
@@ -204,7 +205,13 @@ impl BufRead for Lines {
             self.file.read_exact(&mut packed)?;
             self.unpacked.set_position(0);
             self.unpacked.get_mut().clear();
-            GzDecoder::new(packed.as_slice()).read_to_end(self.unpacked.get_mut())?;
+            // A few bytes can unpack to more than there is memory.
+            let most = u64::from(member.length).min((MEMBER + LONGEST) as u64);
+            let unpacked = GzDecoder::new(packed.as_slice()).take(most + 1).read_to_end(self.unpacked.get_mut())?;
+            if unpacked as u64 != u64::from(member.length) {
+                let told = format!("a piece has not the {} bytes that it tells of", member.length);
+                return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, told));
+            }
         }
         self.unpacked.fill_buf()
     }

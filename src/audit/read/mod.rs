@@ -3,15 +3,16 @@
 mod entry;
 mod files;
 mod index;
+mod line;
 mod seek;
 
 pub use entry::{Entry, FrameEntry, LatencyEntry, PictureEntry};
 pub(super) use files::{Gap, closed_name, missing as missing_files, missing_told, newest_of, open, told_of};
 pub use files::{LogFile, files, strangers};
 pub(super) use index::{Member, members, pack};
+pub(super) use line::{lines, next_line};
 
 use std::collections::BTreeSet;
-use std::io::BufRead;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -104,7 +105,7 @@ fn walk(
         loop {
             line.clear();
             lines.number += 1;
-            if lines.lines.read_until(b'\n', &mut line).map_err(failed)? == 0 {
+            if next_line(&mut lines.lines, &mut line).map_err(failed)? == 0 {
                 break;
             }
             // An unfinished last line is being written, or its machine lost power.
@@ -190,6 +191,11 @@ pub(super) fn cannot_be_read(path: &Path, error: std::io::Error) -> Error {
         std::io::ErrorKind::InvalidInput | std::io::ErrorKind::InvalidData => Some("is damaged"),
         _ => None,
     };
+    if error.kind() == std::io::ErrorKind::FileTooLarge && error.raw_os_error().is_none() {
+        return Error::check(format!("{}: there is something that is no line of an audit", path.display()))
+            .because(error)
+            .advise("name an audit file; if this was one, it was changed: put it back from a copy that is whole, and keep it as evidence");
+    }
     if let Some(broken) = broken {
         return Error::check(format!("{}: its compressed data {broken}", path.display()))
             .because(error)

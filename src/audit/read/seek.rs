@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::files::{LogFile, open};
 use super::index::{self, Member};
+use super::line::next_line;
 use super::{cannot_be_read, text};
 use crate::Result;
 use crate::audit::course::{DISORDER, time_of};
@@ -114,7 +115,7 @@ fn last_rising(file: &LogFile) -> std::io::Result<Option<String>> {
     loop {
         start_of_line(&mut lines, length.saturating_sub(back))?;
         let (mut line, mut last) = (Vec::new(), None::<(String, bool)>);
-        while lines.read_until(b'\n', &mut line)? > 0 {
+        while next_line(&mut lines, &mut line)? > 0 {
             if let (Some(told), Some(time)) = (told(&line), time_of(&line).filter(|_| line.ends_with(b"\n"))) {
                 // In a checkpoint's line is no room for it.
                 match &mut last {
@@ -194,7 +195,7 @@ pub(super) fn joined(one: (String, String), other: (String, String)) -> (String,
 /// The least and the greatest time of whole lines.
 fn between(mut lines: impl BufRead) -> std::io::Result<Option<(String, String)>> {
     let (mut line, mut between) = (Vec::new(), None);
-    while lines.read_until(b'\n', &mut line)? > 0 {
+    while next_line(&mut lines, &mut line)? > 0 {
         if let Some(time) = time_of(&line).filter(|_| line.ends_with(b"\n")) {
             let time = (time.to_owned(), time.to_owned());
             between = Some(between.map_or_else(|| time.clone(), |between| joined(between, time.clone())));
@@ -216,6 +217,6 @@ fn start_of_line(lines: &mut BufReader<File>, place: u64) -> std::io::Result<()>
 fn time_after(lines: &mut BufReader<File>, place: u64) -> std::io::Result<Option<String>> {
     start_of_line(lines, place)?;
     let mut line = Vec::new();
-    lines.read_until(b'\n', &mut line)?;
+    next_line(lines, &mut line)?;
     Ok(time_of(&line).map(str::to_owned))
 }

@@ -316,3 +316,47 @@ fn whoever_reads_while_files_are_closed_and_compressed_misses_none() {
     .unwrap();
     assert_eq!(seen, (0..9).collect::<Vec<_>>());
 }
+
+#[test]
+fn a_line_without_an_end_is_told_of_and_does_not_fill_the_memory_packed_or_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.jsonl");
+    let closed = folder.path().join("audit.000001.jsonl.gz");
+    // 40 MB of which a compressed file needs 40 kB.
+    let endless = [line(0, "2026-11-24T00:00:00.000000Z").into_bytes(), vec![b'\n'], vec![b'x'; 40_000_000]].concat();
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(&endless).unwrap();
+    std::fs::write(&path, &endless).unwrap();
+    let told = |read: Result<()>| {
+        let error = read.unwrap_err();
+        let why = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+        assert!(
+            error.to_string().contains("no line of an audit") && why.contains("no line feed in 16 MiB"),
+            "{error}: {why}"
+        );
+    };
+    let read = || each(&path, &Range::default(), |_, _| Ok(true));
+    told(read());
+    std::fs::write(&closed, packed.finish().unwrap()).unwrap();
+    std::fs::write(&path, "").unwrap();
+    told(read());
+    let error = crate::audit::verify(&path, &Trust::default()).unwrap_err();
+    assert_eq!(error.kind(), crate::ErrorKind::Check, "{error}");
+}
+
+#[test]
+fn a_piece_that_unpacks_to_more_than_it_tells_of_is_damaged() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.jsonl");
+    let mut packed = Vec::new();
+    pack(format!("{}\n", line(0, "2026-11-24T00:00:00.000000Z")).repeat(1000).as_bytes(), &mut packed).unwrap();
+    // The length of its lines stands behind the field's name, its own length and that of the packed piece.
+    let length = (1000 * (line(0, "2026-11-24T00:00:00.000000Z").len() as u32 + 1)).to_le_bytes();
+    let place = packed.windows(4).position(|bytes| bytes == length).unwrap();
+    packed[place..place + 4].copy_from_slice(&300u32.to_le_bytes());
+    std::fs::write(folder.path().join("audit.000001.jsonl.gz"), packed).unwrap();
+    std::fs::write(&path, "").unwrap();
+    let range = Range { from: Some("2026-11-23T00:00:00Z".parse().unwrap()), to: None };
+    let error = each(&path, &range, |_, _| Ok(true)).unwrap_err();
+    assert_eq!(error.kind(), crate::ErrorKind::Check, "{error}");
+}
