@@ -32,12 +32,19 @@ pub fn line(text: impl Display) -> Result<()> {
 /// A name that somebody else gave, as of a file or in a record, on one line and as nothing but a name: what could make a line of its own,
 /// move a terminal's cursor or turn the direction of writing is escaped.
 pub fn name(name: impl Display) -> String {
+    escaped(&name.to_string(), |_| false)
+}
+
+/// The text with what is no text escaped: what could move a terminal's cursor, colour what follows or turn the direction of writing. What
+/// `may_stay` of it stays.
+fn escaped(text: &str, may_stay: impl Fn(char) -> bool) -> String {
     let is_more_than_text = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        (c.is_control()
+            || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'))
+            && !may_stay(c)
     };
     let mut told = String::new();
-    for c in name.to_string().chars() {
+    for c in text.chars() {
         match is_more_than_text(c) {
             true => told.extend(c.escape_default()),
             false => told.push(c),
@@ -79,9 +86,11 @@ pub fn fitted(value: f32, decimals: usize, width: usize) -> String {
     if fixed.len() <= width { fixed } else { format!("{value:.3e}") }
 }
 
-/// Tells of a failure on standard error. Where that cannot be written, nobody can be told.
+/// Tells of a failure on standard error, in lines, and as nothing but text: it may quote what somebody else wrote. Where that cannot be
+/// written, nobody can be told.
 pub fn failure(error: &Error) {
-    let _ = std::io::stderr().write_all(format!("error: {}\n", error.report()).as_bytes());
+    let report = escaped(&error.report().to_string(), |c| c == '\n');
+    let _ = std::io::stderr().write_all(format!("error: {report}\n").as_bytes());
 }
 
 #[cfg(test)]
@@ -99,6 +108,7 @@ mod tests {
     #[test]
     fn a_name_makes_no_line_of_its_own_and_no_sign_to_a_terminal() {
         assert_eq!(name("r/Käse 日本.png"), "r/Käse 日本.png");
+        assert_eq!(escaped("a\n\tb\u{1b}[2K", |c| c == '\n'), "a\n\\tb\\u{1b}[2K");
         assert_eq!(name("a\nOK b\r\u{1b}[2K\u{9b}1A\u{202e}gnp"), "a\\nOK b\\r\\u{1b}[2K\\u{9b}1A\\u{202e}gnp");
     }
 

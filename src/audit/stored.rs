@@ -1,6 +1,6 @@
 //! The pictures that records name, read again.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -104,7 +104,12 @@ pub(super) fn find(folder: &Path, picture: &PictureEntry) -> Result<Found> {
 /// Opens what is at `path`; `None` where that is no regular file. A pipe is not waited for, and a device, which may have no end, is not
 /// read.
 pub(super) fn open(path: &Path) -> std::io::Result<Option<File>> {
-    match File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path) {
+    open_as(File::options().read(true), path)
+}
+
+/// The same, for more than reading.
+pub(super) fn open_as(options: &mut OpenOptions, path: &Path) -> std::io::Result<Option<File>> {
+    match options.custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path) {
         Ok(file) => Ok(file.metadata()?.is_file().then_some(file)),
         Err(error) if error.raw_os_error() == Some(libc::ELOOP) => Ok(None),
         // A socket, or a device that this user may not open.

@@ -13,8 +13,7 @@ use super::harmless::{self, Undoing};
 use super::interruption::Following;
 use super::kind::Kind;
 use super::read::{
-    Gap, LogFile, Member, cannot_be_read, files, is_news, lines, members, missing_files, next_line, open, strangers,
-    told_of,
+    Gap, LogFile, Told, cannot_be_read, files, is_news, lines, missing_files, next_line, open, strangers, told_of,
 };
 use super::signatures::{Doubt, Kept, Signatures, Trust};
 use super::spot::{self, Spot};
@@ -74,7 +73,7 @@ pub(super) struct Reading<'t> {
     pub(super) picture: Option<(u64, String)>,
     /// Where their times fall.
     falls: Falls,
-    /// The first compressed file that says other times of its lines than they have.
+    /// The first compressed file whose index is not of its lines.
     misdated: Option<PathBuf>,
     /// What is undone to the files before they are read.
     undone: Option<Undoing>,
@@ -170,8 +169,8 @@ fn concluded(path: &Path, trust: &Trust, reading: Reading) -> Result<Verified> {
     }
     reading.signatures.is_of_key().map_err(|doubt| doubted(path, doubt))?;
     if let Some(file) = reading.misdated {
-        return Err(Error::check(format!("{} says other times of its lines than they have", file.display()))
-            .because("its lines are as they were written, and somebody changed what tells a query where they are")
+        return Err(Error::check(format!("{} has an index that is not of its lines", file.display()))
+            .because("its lines are as they were written, and somebody changed its index, which tells a query where they are")
             .advise("keep a copy as evidence; unpacked with gunzip, and packed by the next run, it tells the times that its lines have"));
     }
     if verified.checkpoints > 0 && trust.key.is_none() {
@@ -351,42 +350,17 @@ fn as_written(before: &Range<u64>) -> String {
     format!("{} {are} written", spot::records(before))
 }
 
-/// What a compressed file tells of the times of its lines, held against them.
-struct Told {
-    members: std::iter::Peekable<std::vec::IntoIter<Member>>,
-    /// Where the first one that is left ends among the lines.
-    end: u64,
-    is_wrong: bool,
-}
-
-impl Told {
-    fn of(path: &Path) -> Result<Self> {
-        let told = if path.is_file() { members(path).map_err(|error| cannot_be_read(path, error))? } else { None };
-        let mut members = told.unwrap_or_default().into_iter().peekable();
-        let end = members.peek().map_or(0, |member| u64::from(member.length));
-        Ok(Told { members, end, is_wrong: false })
-    }
-
-    /// The line that begins at `place`.
-    fn line(&mut self, place: u64, time: &str) {
-        if place >= self.end && self.members.next().is_some() {
-            self.end += self.members.peek().map_or(0, |member| u64::from(member.length));
-        }
-        self.is_wrong |= self.members.peek().is_some_and(|member| place >= self.end || !member.may_hold(time));
-    }
-
-    /// Whether it says what is true of a file whose lines end at `end`.
-    fn is_right(&self, end: u64) -> bool {
-        !self.is_wrong && (self.end == 0 || self.end == end)
-    }
-}
-
 impl Reading<'_> {
     /// Reads the file in this place of `files`.
     fn file(&mut self, files: &[LogFile], place: usize) -> Result<()> {
         let path = files[place].path.as_path();
-        let mut lines = opened(path, self.undone.as_ref())?;
-        let mut told = Told::of(path)?;
+        // What is undone is not what is there.
+        let told =
+            if self.undone.is_none() { Told::of(path).map_err(|error| cannot_be_read(path, error))? } else { None };
+        let (mut told, mut lines) = match told {
+            Some((told, lines)) => (Some(told), Box::new(lines) as Box<dyn BufRead>),
+            None => (None, opened(path, self.undone.as_ref())?),
+        };
         let mut line = Vec::new();
         (self.whole, self.line) = (0, 0);
         self.link.begin_file();
@@ -409,7 +383,7 @@ impl Reading<'_> {
             }
             match line.split_last() {
                 None => {
-                    if !told.is_right(self.whole) {
+                    if told.is_some_and(|told| !told.is_right(self.whole)) {
                         self.misdated.get_or_insert_with(|| path.to_owned());
                     }
                     return Ok(());
@@ -451,7 +425,9 @@ impl Reading<'_> {
                         false => doubted(path, doubt),
                     })?;
                     self.link.advance(envelope.hash, content);
-                    told.line(self.whole, &envelope.time);
+                    if let Some(told) = &mut told {
+                        told.line(self.whole, &envelope.time);
+                    }
                     self.whole += line.len() as u64 - u64::from(self.unended);
                     if matches!(envelope.kind, Some(Kind::Start | Kind::Continued)) {
                         self.deciders = serde_json::from_slice(content).ok();

@@ -18,7 +18,8 @@ pub(super) use self::keys::Keys;
 pub(super) use self::query::{Moment, Span};
 use crate::audit::harmless::{Undone, undo_text};
 use crate::audit::{self, Kept, Signer, Trust, Verifier};
-use crate::{Error, ErrorKind, Result, print};
+use crate::print::{self, name};
+use crate::{Error, ErrorKind, Result};
 
 /// Check, search and explain what a line wrote down, and prove it to others
 #[derive(Debug, clap::Args)]
@@ -123,10 +124,11 @@ fn verify(args: &VerifyArgs) -> Result<()> {
     let kept = args.checkpoint.iter().map(|path| kept(path)).collect::<Result<_>>()?;
     let trust = Trust { kept, ..args.keys.trust()? };
     let verified = audit::verify(&args.file, &trust)?;
-    let (first, last) = verified.between.unwrap_or_default();
+    // Who can write the log can have written anything in its place.
+    let (first, last) = verified.between.map(|(first, last)| (name(first), name(last))).unwrap_or_default();
     print::line(format_args!(
         "OK {}: {}, {}, {}, {} lost, {first} to {last}",
-        args.file.display(),
+        name(args.file.display()),
         print::counted(verified.lines, "line"),
         print::counted(verified.parts, "part"),
         print::counted(verified.runs, "run"),
@@ -135,12 +137,12 @@ fn verify(args: &VerifyArgs) -> Result<()> {
     if let Some(signed) = verified.signed.filter(|_| trust.key.is_some()) {
         print::line(format_args!(
             "signed by {}: {}, {}",
-            signed.origin,
+            name(&signed.origin),
             signed.records(verified.absent),
             print::counted(verified.checkpoints, "checkpoint")
         ))?;
     }
-    verified.warnings.iter().try_for_each(|warning| print::line(format_args!("warning: {warning}")))?;
+    verified.warnings.iter().try_for_each(|warning| print::line(format_args!("warning: {}", name(warning))))?;
     let pictures = match &args.pictures {
         Some(folder) => pictures::verify(&args.file, &pictures_folder(folder.as_deref(), &args.file)),
         None if pictures_folder(None, &args.file).is_dir() => {
@@ -212,7 +214,9 @@ fn check(args: &CheckArgs) -> Result<()> {
     let checkpoint = proved.checkpoint;
     print::line(format_args!(
         "OK {} signed: this is record {} of {}, counted from 0",
-        checkpoint.origin, proved.index, checkpoint.size
+        name(&checkpoint.origin),
+        proved.index,
+        checkpoint.size
     ))?;
     print::line(proved.line)
 }

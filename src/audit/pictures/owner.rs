@@ -15,8 +15,8 @@ const NAME: &str = "owner.txt";
 const WORDS: &str = "The pictures in this folder are kept and removed for the log above, and for no other one.\n";
 /// Two machines, or containers, may each have a log of the same name: what follows this is the hash of the first line.
 const FIRST: &str = "first line ";
-/// The name of a log is no longer.
-const LONGEST: u64 = 1 << 16;
+/// So much is read of it: a log's name, and a line for each log of that name that the folder was held for.
+const LONGEST: u64 = 1 << 20;
 
 /// What is known of the first line of the log that a run continues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,11 +67,11 @@ impl Hold {
     pub(super) fn take(folder: &Path, log: &Path) -> Result<Self> {
         let failed = |error| unusable(folder, error);
         let own = named(folder, log).map_err(failed)?;
-        let mut file =
-            OpenOptions::new().read(true).append(true).create(true).open(folder.join(NAME)).map_err(failed)?;
+        let mut options = OpenOptions::new();
+        let file = stored::open_as(options.read(true).append(true).create(true), &folder.join(NAME)).map_err(failed)?;
+        let mut file = file.ok_or_else(|| no_file(folder))?;
         lock(&file, folder)?;
-        let mut text = String::new();
-        file.read_to_string(&mut text).map_err(failed)?;
+        let text = told_by(&file).map_err(failed)?;
         match owner(&text) {
             Some(other) => is_own(folder, &own, other)?,
             None => {
@@ -114,12 +114,12 @@ impl Hold {
 pub(super) fn check(folder: &Path, log: &Path, begins: First, holds_pictures: bool) -> Result<()> {
     let failed = |error| unusable(folder, error);
     let mut text = String::new();
-    match File::open(folder.join(NAME)) {
+    match stored::open(&folder.join(NAME)) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         file => {
-            let mut file = file.map_err(failed)?;
+            let file = file.map_err(failed)?.ok_or_else(|| no_file(folder))?;
             lock(&file, folder)?;
-            file.read_to_string(&mut text).map_err(failed)?;
+            text = told_by(&file).map_err(failed)?;
             let own = named(folder, log).map_err(failed)?;
             owner(&text).map_or(Ok(()), |other| is_own(folder, &own, other))?;
         }
@@ -136,13 +136,16 @@ pub(super) fn is_of(folder: &Path, log: &Path, hash: Digest) -> bool {
 
 /// What the folder says of its owner; `None` where there is no such file. What somebody put in its place may be a pipe, or have no end.
 fn told(folder: &Path) -> Option<String> {
-    let mut bytes = Vec::new();
     match stored::open(&folder.join(NAME)) {
-        Ok(Some(file)) => file.take(LONGEST).read_to_end(&mut bytes).map(drop).unwrap_or_default(),
-        Ok(None) => {}
-        Err(_) => return None,
+        Ok(file) => Some(file.and_then(|file| told_by(&file).ok()).unwrap_or_default()),
+        Err(_) => None,
     }
-    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn told_by(file: &File) -> std::io::Result<String> {
+    let mut bytes = Vec::new();
+    file.take(LONGEST).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Whose pictures a folder says that it holds.
@@ -203,6 +206,12 @@ fn is_own(folder: &Path, own: &str, other: &str) -> Result<()> {
                 folder.join(NAME).display()
             ))),
     }
+}
+
+fn no_file(folder: &Path) -> Error {
+    Error::device(format!("pictures cannot be kept in {}", folder.display()))
+        .because(format!("{NAME} in it is no file: a folder, a pipe, a device or a link to itself is in its place"))
+        .advise("find out who put it there, and move it away; hgad writes the file anew")
 }
 
 pub(super) fn unusable(folder: &Path, error: std::io::Error) -> Error {

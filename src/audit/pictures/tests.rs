@@ -254,6 +254,14 @@ fn a_folder_of_pictures_is_one_log_s_and_may_be_moved_with_it() {
     std::fs::write(folder.path("carried/pictures/owner.txt"), "../aud").unwrap();
     run("line-2.jsonl", "carried/pictures").unwrap();
     run("carried/audit.jsonl", "carried/pictures").unwrap_err();
+    // What is no file is not waited for.
+    let owner = folder.path("carried/pictures/owner.txt");
+    std::fs::remove_file(&owner).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&owner).status().unwrap().success());
+    for refused in [run("line-2.jsonl", "carried/pictures"), ready("line-2.jsonl", "carried/pictures").map(drop)] {
+        let report = refused.unwrap_err().report();
+        assert!(report.contains("owner.txt in it is no file") && report.contains("move it away"), "{report}");
+    }
 }
 
 #[test]

@@ -18,7 +18,7 @@ const GZIP: [u8; 2] = [0x1f, 0x8b];
 /// What every line of an audit has.
 const SEQ: &[u8] = b"\"seq\":";
 /// Read at once.
-const BUFFER: usize = 1 << 18;
+pub(super) const BUFFER: usize = 1 << 18;
 /// Read at once of a file of which the first line is enough.
 const GLANCE: usize = 1 << 13;
 

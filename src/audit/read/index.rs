@@ -6,13 +6,16 @@
 //! and it can be wrong only where somebody changed it: [`crate::audit::verify`] holds it against the lines. A file without it, such
 //! as one that was packed by another program, is read as a whole.
 
+use std::cell::RefCell;
 use std::fs::File;
-use std::io::{BufRead, Cursor, Read, Seek, SeekFrom, Write};
+use std::io::{BufRead, BufReader, Cursor, Read, Seek, SeekFrom, Write};
 use std::path::Path;
+use std::rc::Rc;
 
 use flate2::bufread::GzDecoder;
 use flate2::{Compression, GzBuilder};
 
+use super::files::BUFFER;
 use super::line::{LONGEST, next_line};
 use super::seek::Wanted;
 use crate::audit::course::time_of;
@@ -42,7 +45,7 @@ pub(in crate::audit) struct Member {
     /// Its bytes there.
     size: u32,
     /// Its bytes when it is unpacked, whole lines.
-    pub(in crate::audit) length: u32,
+    length: u32,
     /// The least and the greatest time of its lines.
     least: String,
     greatest: String,
@@ -50,13 +53,19 @@ pub(in crate::audit) struct Member {
 
 impl Member {
     /// Whether a line of that time may be in it.
-    pub(in crate::audit) fn may_hold(&self, time: &str) -> bool {
+    pub(super) fn may_hold(&self, time: &str) -> bool {
         (self.least.as_str()..=self.greatest.as_str()).contains(&time)
     }
 
     /// The least and the greatest time of its lines.
     pub(super) fn times(&self) -> (&str, &str) {
         (&self.least, &self.greatest)
+    }
+
+    /// Its bytes, packed and unpacked.
+    #[cfg(test)]
+    pub(super) fn sizes(&self) -> (usize, usize) {
+        (self.size as usize, self.length as usize)
     }
 
     /// Whether none of its lines lies from `from` on, and before `to`.
@@ -144,7 +153,7 @@ fn compressed(header: GzBuilder, content: &[u8]) -> std::io::Result<Vec<u8>> {
 /// # Errors
 ///
 /// The file cannot be read.
-pub(in crate::audit) fn members(path: &Path) -> std::io::Result<Option<Vec<Member>>> {
+pub(super) fn members(path: &Path) -> std::io::Result<Option<Vec<Member>>> {
     let mut file = File::open(path)?;
     let end = file.metadata()?.len();
     let mut members = Vec::new();
@@ -164,6 +173,88 @@ fn member_at(file: &mut File, place: u64) -> std::io::Result<Option<Member>> {
         Ok(()) => Ok(Member::parse(place, &header)),
         Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+/// A compressed file that tells of its members, unpacked as any gzip does it, while what it tells is held against what it is. Who reads by
+/// the telling reads no more than that.
+pub(in crate::audit) struct Told {
+    members: Vec<Member>,
+    /// The member that is read.
+    member: usize,
+    /// Where its lines end.
+    end: u64,
+    is_wrong: bool,
+    /// The members as they are: their bytes, packed and unpacked.
+    real: Rc<RefCell<Vec<(u64, u64)>>>,
+}
+
+impl Told {
+    /// Of a file that tells of its members; `None` of another one.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub(in crate::audit) fn of(path: &Path) -> std::io::Result<Option<(Self, impl BufRead + use<>)>> {
+        let Some(members) = (if path.is_file() { members(path)? } else { None }) else { return Ok(None) };
+        let end = u64::from(members[0].length);
+        let real = Rc::<RefCell<_>>::default();
+        let file = BufReader::with_capacity(BUFFER, File::open(path)?);
+        let unpacked = Unpacked { member: Some(GzDecoder::new(file)), place: 0, length: 0, real: real.clone() };
+        let told = Told { members, member: 0, end, is_wrong: false, real };
+        Ok(Some((told, BufReader::with_capacity(BUFFER, unpacked))))
+    }
+
+    /// The line that begins at `place` of what is unpacked.
+    pub(in crate::audit) fn line(&mut self, place: u64, time: &str) {
+        if place == self.end {
+            self.member += 1;
+            self.end += self.members.get(self.member).map_or(0, |member| u64::from(member.length));
+        }
+        // A member ends with a line.
+        let holds = self.members.get(self.member).is_some_and(|member| member.may_hold(time));
+        self.is_wrong |= place >= self.end || !holds;
+    }
+
+    /// Whether all is true that it tells, now that all lines were read, which end at `end`.
+    pub(in crate::audit) fn is_right(&self, end: u64) -> bool {
+        let told = self.members.iter().map(|member| (u64::from(member.size), u64::from(member.length)));
+        !self.is_wrong
+            && self.end == end
+            && self.member + 1 == self.members.len()
+            && told.eq(self.real.borrow().iter().copied())
+    }
+}
+
+/// A compressed file, one member after the other.
+struct Unpacked {
+    /// The one that is read; `None` behind the last.
+    member: Option<GzDecoder<BufReader<File>>>,
+    /// Where it begins.
+    place: u64,
+    /// What was unpacked of it.
+    length: u64,
+    /// Those that were read.
+    real: Rc<RefCell<Vec<(u64, u64)>>>,
+}
+
+impl Read for Unpacked {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        while let Some(member) = &mut self.member {
+            let read = member.read(into)?;
+            self.length += read as u64;
+            if read > 0 || into.is_empty() {
+                return Ok(read);
+            }
+            let Some(mut file) = self.member.take().map(GzDecoder::into_inner) else { break };
+            let end = file.stream_position()?;
+            self.real.borrow_mut().push((end - self.place, self.length));
+            (self.place, self.length) = (end, 0);
+            if !file.fill_buf()?.is_empty() {
+                self.member = Some(GzDecoder::new(file));
+            }
+        }
+        Ok(0)
     }
 }
 
@@ -207,9 +298,11 @@ impl BufRead for Lines {
             self.unpacked.get_mut().clear();
             // A few bytes can unpack to more than there is memory.
             let most = u64::from(member.length).min((MEMBER + LONGEST) as u64);
-            let unpacked = GzDecoder::new(packed.as_slice()).take(most + 1).read_to_end(self.unpacked.get_mut())?;
-            if unpacked as u64 != u64::from(member.length) {
-                let told = format!("a piece has not the {} bytes that it tells of", member.length);
+            let mut unpacking = GzDecoder::new(packed.as_slice()).take(most + 1);
+            let unpacked = unpacking.read_to_end(self.unpacked.get_mut())?;
+            let is_all = unpacking.into_inner().into_inner().is_empty();
+            if !is_all || unpacked as u64 != u64::from(member.length) || !self.unpacked.get_ref().ends_with(b"\n") {
+                let told = "its index is not of the pieces that are there: somebody changed it, and what it hides is not known";
                 return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, told));
             }
         }

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 
 use jiff::SignedDuration;
 
+use super::index::{Member, members};
 use super::*;
 use crate::audit::Trust;
 use crate::audit::chain::Link;
@@ -273,6 +274,84 @@ fn a_compressed_file_that_does_not_tell_its_times_is_read_as_a_whole() {
         }),
         expected
     );
+}
+
+#[test]
+fn an_index_that_is_not_of_its_pieces_hides_nothing_and_is_found() {
+    const RECORDS: u64 = 20_000;
+    let (folder, path) = runs(&[(0, RECORDS)]);
+    let gz = folder.path().join("audit.000001.jsonl.gz");
+    let text = std::fs::read(&path).unwrap();
+    std::fs::write(&path, "").unwrap();
+    let mut whole = Vec::new();
+    pack(text.as_slice(), &mut whole).unwrap();
+    std::fs::write(&gz, &whole).unwrap();
+    let pieces = members(&gz).unwrap().unwrap();
+    assert!(pieces.len() > 1);
+    assert_eq!(crate::audit::verify(&path, &Trust::default()).unwrap().lines, RECORDS);
+    let end = |bytes: &[u8], count: usize| {
+        bytes.split_inclusive(|byte| *byte == b'\n').take(count).map(<[u8]>::len).sum::<usize>()
+    };
+    let time = |at: usize| time_of(text.split(|byte| *byte == b'\n').nth(at).unwrap()).unwrap();
+    let (size, first) = pieces[0].sizes();
+    let field =
+        |bytes: &mut Vec<u8>, place: usize, value: &[u8]| bytes[place..place + value.len()].copy_from_slice(value);
+    let number = |value: usize| u32::try_from(value).unwrap().to_le_bytes();
+    // The first header tells of all, and what follows is no piece of its own.
+    let swallowed = {
+        let mut rest = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        rest.write_all(&text[first..]).unwrap();
+        let mut bytes = [whole[..size].to_vec(), rest.finish().unwrap()].concat();
+        let all = number(bytes.len());
+        field(&mut bytes, 16, &all);
+        field(&mut bytes, 20, &number(text.len()));
+        field(&mut bytes, 51, time(RECORDS as usize - 1).as_bytes());
+        bytes
+    };
+    // The first header tells of the first hundred lines, and the second of all others.
+    let moved = {
+        let (mut bytes, hundred) = (whole.clone(), end(&text, 100));
+        field(&mut bytes, 20, &number(hundred));
+        field(&mut bytes, 51, time(99).as_bytes());
+        field(&mut bytes, size + 20, &number(first + pieces[1].sizes().1 - hundred));
+        field(&mut bytes, size + 24, time(100).as_bytes());
+        bytes
+    };
+    // A piece ends within a line, behind its time.
+    let cut = {
+        let piece = |content: &[u8], last: usize| {
+            let mut gzip =
+                flate2::GzBuilder::new().extra(&whole[12..78]).write(Vec::new(), flate2::Compression::fast());
+            gzip.write_all(content).unwrap();
+            let mut bytes = gzip.finish().unwrap();
+            let size = number(bytes.len());
+            field(&mut bytes, 16, &size);
+            field(&mut bytes, 20, &number(content.len()));
+            field(&mut bytes, 51, time(last).as_bytes());
+            bytes
+        };
+        let within = end(&text, 5_000) + 160;
+        [piece(&text[..within], 5_000), piece(&text[within..], RECORDS as usize - 1)].concat()
+    };
+    for (what, bytes) in [("swallowed", swallowed), ("moved", moved), ("cut", cut)] {
+        std::fs::write(&gz, bytes).unwrap();
+        assert!(members(&gz).unwrap().is_some(), "{what}");
+        let error = crate::audit::verify(&path, &Trust::default()).unwrap_err();
+        assert!(
+            error.kind().exit_code() == 1 && error.to_string().contains("an index that is not of its lines"),
+            "{what}: {error}"
+        );
+        for minute in [0, 400, 415, 420, 1_000, 1_600] {
+            let start: Timestamp = "2026-11-24T00:00:00Z".parse().unwrap();
+            let at = |minute: i64| Some(start + SignedDuration::from_mins(minute));
+            let mut count = 0;
+            let seen = each(&path, &Range { from: at(minute), to: at(minute + 1) }, |_, _| {
+                count += 1;
+                Ok(true)
+            });
+            assert!(seen.is_err() || count == 12, "{what}: {count} at {minute}");
+        }
+    }
 }
 
 #[test]
