@@ -73,19 +73,17 @@ struct Found {
     is_regular: bool,
 }
 
+/// So often the newest file is looked for while other runs close it.
+const LOOKS: usize = 10;
+
 impl Found {
     /// Looks for the file, holds it against other runs, and reads what stands in it.
     fn at(path: &Path, signing: Option<&Signing>) -> Result<(Self, Past)> {
         let failed = |error| cannot_be_written(path, error);
-        rotation::recover(path, &read::files(path)?)?;
-        let file = match OpenOptions::new().append(true).open(path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-            opened => Some(opened.map_err(failed)?),
-        };
-        if let Some(file) = &file {
-            hold(file, path)?;
+        let file = newest(path, || OpenOptions::new().append(true).open(path))?;
+        if file.is_some() {
+            rotation::tidy(path).map_err(failed)?;
         }
-        rotation::tidy(path).map_err(failed)?;
         let is_regular = match &file {
             Some(file) => file.metadata().map_err(failed)?.is_file(),
             None => true,
@@ -105,11 +103,37 @@ impl Found {
     fn take(self) -> Result<Newest> {
         let Found { path, file, is_regular } = self;
         let file = match file {
+            Some(file) if is_regular && !is_at(&file, &path).map_err(|error| cannot_be_written(&path, error))? => {
+                return Err(was_exchanged(&path));
+            }
             Some(file) => file,
-            None => made(&path)?,
+            None => {
+                let file = made(&path)?;
+                rotation::tidy(&path).map_err(|error| cannot_be_written(&path, error))?;
+                file
+            }
         };
         Ok(Newest { file, path, is_regular, owes_folder: is_regular })
     }
+}
+
+/// The log's newest file as `open` finds it, held against other runs; `None` where no log is. Where it is gone and older ones are there,
+/// another run is closing it at this moment, and the next one is there soon: a new log beside those would destroy them.
+fn newest(path: &Path, mut open: impl FnMut() -> std::io::Result<File>) -> Result<Option<File>> {
+    for _ in 0..LOOKS {
+        rotation::recover(path, &read::files(path)?)?;
+        match open() {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(cannot_be_written(path, error)),
+            Err(_) if has_closed(path)? => {}
+            Err(_) => return Ok(None),
+            Ok(file) => return hold(&file, path).map(|()| Some(file)),
+        }
+    }
+    Err(was_exchanged(path))
+}
+
+fn has_closed(path: &Path) -> Result<bool> {
+    Ok(read::files(path)?.iter().any(|file| file.number.is_some()))
 }
 
 /// Makes the file, or the one that a link names, and holds it against other runs.
@@ -117,10 +141,14 @@ fn made(path: &Path) -> Result<File> {
     let failed = |error| cannot_be_written(path, error);
     let file = OpenOptions::new().append(true).create(true).open(path).map_err(failed)?;
     hold(&file, path)?;
-    match file.metadata().map_err(failed)?.len() {
-        0 => Ok(file),
-        _ => Err(was_exchanged(path)),
+    let is_empty = file.metadata().map_err(failed)?.len() == 0;
+    match has_closed(path)? {
+        false if is_empty => return Ok(file),
+        // Another run began the log meanwhile, and is closing its first file: its name is left to the next one.
+        true if is_empty => std::fs::remove_file(path).map_err(failed)?,
+        _ => {}
     }
+    Err(was_exchanged(path))
 }
 
 /// Holds the file against other runs, as long as it bears the log's name still.
@@ -221,7 +249,7 @@ impl Newest {
 }
 
 /// Whether `path` is the name of what was opened as `file`.
-fn is_at(file: &File, path: &Path) -> std::io::Result<bool> {
+pub(super) fn is_at(file: &File, path: &Path) -> std::io::Result<bool> {
     match path.metadata() {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
         named => {
@@ -563,10 +591,65 @@ mod tests {
         let Err(error) = begun.take() else { panic!("another's file was taken") };
         assert!(error.kind().exit_code() == 3 && error.report().contains("while the run began"), "{}", error.report());
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "a log\n");
+        // Nor is a file written to that does not bear the log's name any more.
+        let file = newest(&path, || OpenOptions::new().append(true).open(&path)).unwrap();
+        std::fs::rename(&path, folder.path().join("moved")).unwrap();
+        assert!(Found { path: path.clone(), file, is_regular: true }.take().is_err());
+        std::fs::rename(folder.path().join("moved"), &path).unwrap();
         // What was found and is another by now is not held for the log.
         let file = OpenOptions::new().append(true).open(&path).unwrap();
         std::fs::rename(&path, folder.path().join("aside")).unwrap();
         std::fs::write(&path, "another\n").unwrap();
         assert!(hold(&file, &path).is_err());
+    }
+
+    /// A run that closes its file between the look and the opening of another run.
+    fn closes(path: &Path, closed: &Path) -> std::io::Result<File> {
+        std::fs::rename(path, closed)?;
+        Err(std::io::ErrorKind::NotFound.into())
+    }
+
+    #[test]
+    fn a_run_that_begins_while_another_closes_its_file_begins_no_log_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, closed) = (folder.path().join("audit.jsonl"), folder.path().join("audit.000001.jsonl"));
+        let upcoming = folder.path().join("audit.jsonl.next");
+        std::fs::write(&path, "{\"seq\":0,\"hash\":\"0\"}\n").unwrap();
+        let running = OpenOptions::new().append(true).open(&path).unwrap();
+        running.try_lock().unwrap();
+        std::fs::write(&upcoming, "what the other run goes on with\n").unwrap();
+        let mut looks = 0;
+        let found = newest(&path, || {
+            looks += 1;
+            if looks == 1 { closes(&path, &closed) } else { OpenOptions::new().append(true).open(&path) }
+        });
+        assert!(found.is_err() && looks > 1, "{looks} looks");
+        assert!(upcoming.exists(), "it is the other run's");
+        // Nor where the other one began the log and closed its first file since this one looked.
+        let (path, closed) = (folder.path().join("b.jsonl"), folder.path().join("b.000001.jsonl"));
+        let (begun, _) = Found::at(&path, None).unwrap_or_else(|_| panic!("no log"));
+        std::fs::write(&closed, "{\"seq\":0,\"hash\":\"0\"}\n").unwrap();
+        assert!(begun.take().is_err() && !path.exists());
+    }
+
+    #[test]
+    fn a_run_goes_on_in_the_file_that_bears_the_log_s_name_or_in_the_old_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, closed) = (folder.path().join("audit.jsonl"), folder.path().join("audit.000001.jsonl"));
+        for round in 0..3 {
+            std::fs::write(&path, format!("old {round}\n")).unwrap();
+            // Somebody takes away what was to be the next, as soon as it is there.
+            let upcoming = folder.path().join("audit.jsonl.next");
+            let thief = std::thread::spawn(move || while std::fs::remove_file(&upcoming).is_err() {});
+            let rotated = rotation::rotate(&path, &closed, b"next\n");
+            let is_at = rotated.as_ref().is_ok_and(|file| is_at(file, &path).unwrap());
+            assert!(is_at || rotated.is_err() && std::fs::read_to_string(&path).unwrap() == format!("old {round}\n"));
+            if is_at {
+                // It came too late; there may be nothing for it any more.
+                std::fs::write(folder.path().join("audit.jsonl.next"), "").unwrap();
+                std::fs::remove_file(&closed).unwrap();
+            }
+            thief.join().unwrap();
+        }
     }
 }

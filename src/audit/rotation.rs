@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use flate2::bufread::MultiGzDecoder;
 
-use super::open::sync_folder;
+use super::open::{is_at, sync_folder};
 use super::read::{self, LogFile};
 use super::record::{Setting, wall_time};
 use super::tail::End;
@@ -151,8 +151,8 @@ pub(super) fn rotate(path: &Path, closed: &Path, header: &[u8]) -> std::io::Resu
     let _ = file.try_lock();
     rename(path, closed)?;
     match rename(&upcoming, path) {
-        // Over a network what was done may be told as a failure.
-        Err(error) if upcoming.try_exists()? => {
+        // Over a network what was done may be told as a failure; and who starts at this moment may do it for this run.
+        Err(error) if !is_at(&file, path)? => {
             let _ = rename(closed, path);
             Err(error)
         }

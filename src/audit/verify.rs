@@ -79,6 +79,8 @@ pub(super) struct Reading<'t> {
     undone: Option<Undoing>,
 }
 
+/// So often a log is read anew whose files change their names meanwhile.
+const READINGS: usize = 5;
 /// What to do about a file that is missing between others.
 const BRING_BACK: &str = "look for what is missing where closed files are carried to (an archive, a backup, the job that moves them), and put \
                           it back beside the others under its name, compressed or not; if it is nowhere, keep the others as evidence";
@@ -211,13 +213,27 @@ fn concluded(path: &Path, trust: &Trust, reading: Reading) -> Result<Verified> {
 /// Reads all files of the log in `path`, and again when a run closed or compressed one before it was reached: what bears its name then is
 /// another one, or none.
 pub(super) fn read<'t>(path: &Path, trust: &'t Trust) -> Result<Reading<'t>> {
-    loop {
-        let listed = files(path)?;
-        match read_files(path, &listed, trust, None, false) {
-            Err(_) if files(path)? != listed => {}
-            read => return read,
+    read_listed(path, trust, || files(path))
+}
+
+/// The same of those files that are there whenever `list` is asked.
+pub(super) fn read_listed<'t>(
+    path: &Path,
+    trust: &'t Trust,
+    mut list: impl FnMut() -> Result<Vec<LogFile>>,
+) -> Result<Reading<'t>> {
+    for _ in 0..READINGS {
+        let listed = list()?;
+        let read = read_files(path, &listed, trust, None, false);
+        // The newest file is a beginning too, whose log has lost what is before it, once it is another's.
+        let is_in_doubt = read.as_ref().map_or(true, |reading| reading.first > 0);
+        if !is_in_doubt || list()? == listed {
+            return read;
         }
     }
+    Err(Error::device(format!("{} cannot be read in peace", path.display()))
+        .because(format!("its line closed or compressed files during each of {READINGS} readings"))
+        .advise("give a copy of the log, or wait until the line closes files less often ([audit] rotate_mb)"))
 }
 
 /// Reads the newest file of the log in `path` alone where that is enough to continue it: it says what it continues, and holds

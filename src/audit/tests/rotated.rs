@@ -555,7 +555,11 @@ fn whoever_changes_what_a_compressed_file_tells_of_its_times_is_found_out() {
     std::fs::write(&first, bytes).unwrap();
     assert!(seen() < 60);
     let accused = rotated.verify().unwrap_err();
-    assert!(accused.to_string().contains("other times") && accused.advice().unwrap().contains("gunzip"), "{accused}");
+    assert!(
+        accused.to_string().contains("an index that is not of its lines")
+            && accused.advice().unwrap().contains("gunzip"),
+        "{accused}"
+    );
     // What is advised helps.
     let mut lines = Vec::new();
     std::io::Read::read_to_end(&mut crate::audit::read::open(&first).unwrap(), &mut lines).unwrap();
@@ -563,4 +567,33 @@ fn whoever_changes_what_a_compressed_file_tells_of_its_times_is_found_out() {
     std::fs::remove_file(&first).unwrap();
     assert_eq!(seen(), 60);
     rotated.verify().unwrap();
+}
+
+#[test]
+fn a_file_that_was_closed_between_the_look_and_the_reading_is_read_too() {
+    let rotated = Rotated::new(10_000);
+    rotated.run(60);
+    let (path, trust) = (rotated.folder.file(), rotated.trust());
+    let all = files(&path).unwrap();
+    assert!(all.len() > 2);
+    // The newest file alone was there when it was looked for: it is another one by now.
+    let mut looks = 0;
+    let list = || {
+        looks += 1;
+        Ok(if looks == 1 { all[all.len() - 1..].to_vec() } else { all.clone() })
+    };
+    let reading = crate::audit::verify::read_listed(&path, &trust, list).unwrap();
+    assert_eq!((reading.first, looks), (0, 3));
+    // A line that never leaves them alone is told of, and accused of nothing.
+    let mut looks = 0;
+    let list = || {
+        looks += 1;
+        Ok(all[all.len() - 1 - looks % 2..].to_vec())
+    };
+    let error = crate::audit::verify::read_listed(&path, &trust, list).unwrap_err();
+    assert!(
+        error.kind().exit_code() == 3 && error.report().contains("closed or compressed files"),
+        "{}",
+        error.report()
+    );
 }
