@@ -274,7 +274,7 @@ fn the_cost_of_a_frame_is_told_by_stage_operator_and_core() {
     let report: Value = serde_json::from_str(&out).unwrap();
     let stages = report["stages"].as_array().unwrap();
     let names = stages.iter().map(|stage| stage["name"].as_str().unwrap()).collect::<Vec<_>>();
-    assert_eq!(names, ["decode MJPG", "preprocess", "network", "score", "pixels to score"]);
+    assert_eq!(names, ["decode MJPG", "convert YUYV", "preprocess", "network", "score", "pixels to score"]);
     for stage in stages {
         let [p50, p99, max] = ["p50_ms", "p99_ms", "max_ms"].map(|key| stage[key].as_f64().unwrap());
         assert!(0.0 < p50 && p50 <= p99 && p99 <= max, "{stage}");

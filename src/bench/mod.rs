@@ -3,6 +3,7 @@
 pub mod allocation;
 pub mod board;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ use serde::Serialize;
 use crate::bundle::Bundle;
 use crate::camera::pixels::{Layout, PixelFormat};
 use crate::inspect::{Inspection, Inspector, Layer, Timings};
-use crate::{Error, Result};
+use crate::{Error, Result, panic_text};
 use allocation::Allocations;
 use board::{Board, Condition};
 
@@ -135,7 +136,7 @@ pub fn measure(bundle: &Bundle, picture: &RgbImage, plan: &Plan) -> Result<Repor
     let allocations = before.until_now(plan.frames as u64);
     // Before several networks are loaded, and large matrices multiplied: what one line holds.
     let peak_memory = Condition::now().peak_memory;
-    let mut stages = vec![decode(&camera, plan.frames)?];
+    let mut stages = vec![decode(&camera, plan.frames)?, convert(&camera, plan.frames)?];
     stages.extend(of_inspections(&times));
     let (layers, multiply_adds) = operators(&mut inspector, &camera, plan.frames)?;
     let shares = plan.shares.iter().map(|share| shared(bundle, &camera, *share, plan.frames)).collect::<Result<_>>()?;
@@ -179,12 +180,23 @@ fn decode(camera: &RgbImage, frames: usize) -> Result<Stage> {
         .write_with_encoder(encoder)
         .map_err(|error| Error::device("the picture cannot be encoded").because(error))?;
     let layout = Layout::unpadded(PixelFormat::Mjpg, camera.width(), camera.height());
-    let times = (0..frames).map(|_| {
+    Ok(Stage::of("decode MJPG", conversions(layout, &bytes, frames)?))
+}
+
+/// What one that sends bare pixels costs instead. It takes as long whatever they show.
+fn convert(camera: &RgbImage, frames: usize) -> Result<Stage> {
+    let layout = Layout::unpadded(PixelFormat::Yuyv, camera.width(), camera.height());
+    let bytes = vec![128; layout.bytes().unwrap_or_default()];
+    Ok(Stage::of("convert YUYV", conversions(layout, &bytes, frames)?))
+}
+
+fn conversions(layout: Layout, bytes: &[u8], frames: usize) -> Result<Vec<Duration>> {
+    let converted = || -> Result<Duration> {
         let begun = Instant::now();
-        layout.to_rgb(&[&bytes])?;
+        layout.to_rgb(&[bytes])?;
         Ok(begun.elapsed())
-    });
-    Ok(Stage::of("decode MJPG", times.collect::<Result<Vec<_>>>()?))
+    };
+    (0..frames).map(|_| converted()).collect()
 }
 
 fn of_inspections(times: &[(Timings, Duration)]) -> [Stage; 4] {
@@ -225,9 +237,7 @@ fn shared(bundle: &Bundle, camera: &RgbImage, (lanes, threads): (usize, usize), 
             (0..WARM_UP).try_for_each(|_| inspector.inspect(camera, class, reference).map(drop))?;
             Ok(inspector)
         };
-        let loaded = warm();
-        ready.wait();
-        let (mut inspector, used, begun) = (loaded?, processor_time()?, Instant::now());
+        let (mut inspector, used, begun) = (begin_together(&ready, warm)?, processor_time()?, Instant::now());
         let times = (0..frames).map(|_| timed(|| inspector.inspect(camera, class, reference)).map(|(_, time)| time));
         let times = times.collect::<Result<Vec<_>>>()?;
         Ok(([used, processor_time()?], begun, times))
@@ -249,6 +259,17 @@ fn shared(bundle: &Bundle, camera: &RgbImage, (lanes, threads): (usize, usize), 
     let used = used.iter().max().zip(used.iter().min()).map_or(Duration::ZERO, |(after, before)| *after - *before);
     let cpu_ms = ms(used) / (lanes * frames) as f64;
     Ok(Share { frames: lanes, threads, per_minute, cpu_ms, frame: Stage::of("pixels to score", times) })
+}
+
+/// What `prepare` gives, when all have been so far that wait at `ready`: also those that failed or panicked, or the rest would wait for
+/// them for ever.
+fn begin_together<T>(ready: &Barrier, prepare: impl FnOnce() -> Result<T>) -> Result<T> {
+    let panicked = |panic: Box<dyn std::any::Any + Send>| {
+        Err(Error::device("an inspection panicked").because(panic_text(panic.as_ref()).to_owned()))
+    };
+    let prepared = catch_unwind(AssertUnwindSafe(prepare)).unwrap_or_else(panicked);
+    ready.wait();
+    prepared
 }
 
 /// What all of this process's threads have taken of the processor so far.
@@ -302,6 +323,20 @@ mod tests {
         assert_eq!((stage.p50_ms, stage.p99_ms, stage.max_ms), (101.0, 199.0, 200.0));
         let one = Stage::of("network", vec![Duration::from_millis(3)]);
         assert_eq!((one.p50_ms, one.p99_ms, one.max_ms), (3.0, 3.0, 3.0));
+    }
+
+    #[test]
+    fn who_panics_before_the_start_keeps_nobody_waiting() {
+        let ready = Barrier::new(2);
+        std::thread::scope(|scope| {
+            let sound = scope.spawn(|| begin_together(&ready, || Ok(7)));
+            let error = begin_together(&ready, || -> Result<()> { panic!("no such layer") }).unwrap_err();
+            assert!(
+                error.to_string().contains("panicked") && format!("{error:?}").contains("no such layer"),
+                "{error:?}"
+            );
+            assert_eq!(sound.join().unwrap().unwrap(), 7);
+        });
     }
 
     #[test]

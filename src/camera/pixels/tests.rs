@@ -2,7 +2,6 @@
 
 use image::codecs::jpeg::JpegEncoder;
 
-use super::ycc::Chroma;
 use super::*;
 use crate::jpeg::SOI;
 
@@ -17,6 +16,26 @@ const BARS: [([u8; 3], [u8; 3]); 8] = [
     ([41, 240, 110], [0, 0, 255]),
     ([16, 128, 128], [0, 0, 0]),
 ];
+
+/// What a pair of chroma samples adds to red, green and blue, in 1/65536: pixel by pixel, as the standard has it.
+struct Chroma {
+    red: i32,
+    green: i32,
+    blue: i32,
+}
+
+impl Chroma {
+    fn new(cb: u8, cr: u8) -> Self {
+        let (cb, cr) = (i32::from(cb) - 128, i32::from(cr) - 128);
+        Chroma { red: 104_597 * cr, green: -25_675 * cb - 53_279 * cr, blue: 132_201 * cb }
+    }
+
+    fn with_luma(&self, y: u8) -> [u8; 3] {
+        let luma = 76_309 * (i32::from(y) - 16) + (1 << 15);
+        let level = |value: i32| (value >> 16).clamp(0, 255) as u8;
+        [level(luma + self.red), level(luma + self.green), level(luma + self.blue)]
+    }
+}
 
 fn pixels(image: &RgbImage) -> Vec<[u8; 3]> {
     image.pixels().map(|pixel| pixel.0).collect()
@@ -203,6 +222,50 @@ fn odd_sizes_and_padded_rows_are_converted() {
         let image = layout.to_rgb(&slices(&buffers)).unwrap();
         assert_eq!(image.dimensions(), (layout.width, layout.height), "{layout}");
         assert_eq!(pixels(&image), expected, "{layout}");
+    }
+}
+
+#[test]
+fn runs_of_pixels_become_what_each_pixel_alone_becomes() {
+    let mut state = 1u32;
+    let mut noise = |length: usize| {
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        };
+        (0..length).map(|_| next()).collect::<Vec<_>>()
+    };
+    for width in (1..=70usize).chain([639, 640]) {
+        let (height, pairs) = (3, width.div_ceil(2));
+        let (luma, cb, cr) = (noise(width * height), noise(pairs * height), noise(pairs * height));
+        // Row by row of luma, and of chroma for each of its rows.
+        let expected = |lines: usize| -> Vec<[u8; 3]> {
+            let at = |y: usize, x: usize| {
+                let chroma = y / lines * pairs + x / 2;
+                Chroma::new(cb[chroma], cr[chroma]).with_luma(luma[y * width + x])
+            };
+            (0..height).flat_map(|y| (0..width).map(move |x| (y, x))).map(|(y, x)| at(y, x)).collect()
+        };
+        let packed = |order: fn([u8; 4]) -> [u8; 4]| -> Vec<u8> {
+            let pair = |(row, pair): (usize, usize)| {
+                let luma = |x: usize| if x < width { luma[row * width + x] } else { 0 };
+                order([luma(2 * pair), luma(2 * pair + 1), cb[row * pairs + pair], cr[row * pairs + pair]])
+            };
+            (0..height).flat_map(|row| (0..pairs).map(move |pair| (row, pair))).flat_map(pair).collect()
+        };
+        let chroma_rows = 2 * pairs;
+        let joined = cb.iter().zip(&cr).flat_map(|(cb, cr)| [*cb, *cr]).collect::<Vec<_>>();
+        let cases = [
+            (PixelFormat::Yuyv, packed(|[y0, y1, cb, cr]| [y0, cb, y1, cr]), 1),
+            (PixelFormat::Uyvy, packed(|[y0, y1, cb, cr]| [cb, y0, cr, y1]), 1),
+            (PixelFormat::Nv16, [&luma[..], &joined].concat(), 1),
+            (PixelFormat::Nv12, [&luma[..], &joined[..2 * chroma_rows]].concat(), 2),
+            (PixelFormat::Yu12, [&luma[..], &cb[..2 * pairs], &cr[..2 * pairs]].concat(), 2),
+        ];
+        for (format, bytes, lines) in cases {
+            let layout = Layout::unpadded(format, width as u32, height as u32);
+            assert_eq!(pixels(&layout.to_rgb(&[&bytes]).unwrap()), expected(lines), "{layout}");
+        }
     }
 }
 
