@@ -1,8 +1,8 @@
 //! A level's flow by our own kernels, as one operator of tract's graph.
 //!
 //! A flow is some twenty small operators a block, and every one of them goes over all positions of the grid. But no position needs
-//! another's values: [`Flow`] takes a tile of positions, which fits into a small core's cache, through all blocks before it turns to
-//! the next. Threads share the tiles. [`replace`] recognises flows as `hgad-train` writes them, and leaves others to tract.
+//! another's values: [`Flow`] takes a group of positions, which fits into a small core's cache, through all blocks before it turns to
+//! the next, tile by tile through each block, so that a block's weights come from memory once a group. Threads share the tiles. [`replace`] recognises flows as `hgad-train` writes them, and leaves others to tract.
 
 mod pattern;
 
@@ -19,10 +19,15 @@ use super::operator::{Machine, SCRATCH};
 use super::team::share;
 use pattern::{BlockWeights, FlowPattern};
 
-/// A tile has at most so many positions: a hidden layer of 128 channels then takes 128 KiB.
-const TILE: usize = 256;
+/// A tile of whole vectors has so many positions where the grid allows: a hidden layer of 192 channels then takes 48 KiB
+/// (docs/speed.md has the times of other sizes).
+const TILE: usize = 64;
 /// With fewer, the kernels' columns are mostly empty.
-const LEAST_TILE: usize = 64;
+const LEAST_TILE: usize = 32;
+/// With more, a tile's values leave a small core's cache.
+const MOST_TILE: usize = 256;
+/// Positions of a group, or one tile if that has more: all 96 channels of one then take 96 KiB.
+const GROUP: usize = 256;
 /// Tiles of whole vectors are computed without a rest.
 const VECTOR: usize = 16;
 
@@ -58,6 +63,8 @@ struct FlowKernel {
     positions: usize,
     /// Positions of a tile, a divisor of P.
     tile: usize,
+    /// Tiles that go through a block one after the other.
+    group: usize,
     /// The tiles that each thread takes.
     parts: Vec<Range<usize>>,
     /// What a tap's channels are multiplied with, `D`.
@@ -93,7 +100,8 @@ impl FlowKernel {
         let blocks =
             found.blocks.iter().map(|block| Block::new(block, positions, tile, tier)).collect::<TractResult<_>>()?;
         let (factor, shift) = (found.factor.clone(), found.shift.clone());
-        Ok(FlowKernel { tier, channels, positions, tile, parts, factor, shift, blocks, log_det: found.log_det })
+        let (group, log_det) = ((GROUP / tile).max(1), found.log_det);
+        Ok(FlowKernel { tier, channels, positions, tile, group, parts, factor, shift, blocks, log_det })
     }
 
     /// From a tap `[D, P]` to latents `[D, P]` and log-determinants `[P]`.
@@ -104,7 +112,8 @@ impl FlowKernel {
             let finished = &mut finished[..length];
             let each = (self.channels + 1) * self.tile;
             let run = |tiles: &Range<usize>, finished: &mut [f32]| {
-                tiles.clone().zip(finished.chunks_exact_mut(each)).try_for_each(|(tile, x)| self.tile(image, tile, x))
+                let mut groups = tiles.clone().step_by(self.group).zip(finished.chunks_mut(self.group * each));
+                groups.try_for_each(|(first, tiles)| self.group(image, first, tiles))
             };
             share(&self.parts, finished, &|tiles| tiles.len() * each, &run)?;
             for (number, values) in finished.chunks_exact(each).enumerate() {
@@ -114,19 +123,27 @@ impl FlowKernel {
         })
     }
 
-    /// What becomes of tile `number`, `[D + 1, tile]`: its latents, and its log-determinants as the last row.
-    fn tile(&self, image: &[f32], number: usize, finished: &mut [f32]) -> std::result::Result<(), hgad_kernels::Error> {
+    /// What becomes of the tiles from `first` on, each `[D + 1, tile]`: its latents, and its log-determinants as the last row.
+    fn group(&self, image: &[f32], first: usize, finished: &mut [f32]) -> std::result::Result<(), hgad_kernels::Error> {
         let most = self.blocks.iter().map(|block| block.hidden.output_len().max(block.affine.output_len())).max();
         let (whole, hidden) = (self.channels * self.tile, most.unwrap_or(0));
-        let (x, logdet) = finished.split_at_mut(whole);
+        let each = whole + self.tile;
+        for (number, tile) in (first..).zip(finished.chunks_exact_mut(each)) {
+            let (x, logdet) = tile.split_at_mut(whole);
+            self.load(image, number, x);
+            logdet.fill(self.log_det);
+        }
         TILE_VALUES.with_borrow_mut(|values| {
             values.resize(values.len().max(whole + 2 * hidden), 0.0);
             let (joined, rest) = values.split_at_mut(whole);
             let (hidden, affine) = rest.split_at_mut(hidden);
-            self.load(image, number, x);
-            logdet.fill(self.log_det);
-            let mut tile = Tile { x, joined, hidden, affine };
-            self.blocks.iter().try_for_each(|block| block.run(self.tier, number, &mut tile, logdet))
+            for block in &self.blocks {
+                for (number, tile) in (first..).zip(finished.chunks_exact_mut(each)) {
+                    let (x, logdet) = tile.split_at_mut(whole);
+                    block.run(self.tier, number, &mut Tile { x, joined, hidden, affine }, logdet)?;
+                }
+            }
+            Ok(())
         })
     }
 
@@ -225,14 +242,16 @@ fn tiled(table: ArrayView2<f32>, positions: usize, tile: usize) -> Vec<f32> {
     tiles.flat_map(|tile| tile.iter().copied().collect::<Vec<_>>()).collect()
 }
 
-/// Positions of a tile: the largest divisor that leaves a tile for every thread and makes whole vectors, else the largest one that
-/// leaves a tile for every thread, else the smallest one; all positions where no divisor will do.
+/// Positions of a tile, of the divisors that leave a tile for every thread: of those that make whole vectors the largest up to [`TILE`],
+/// or the next larger one; else the largest, whose rest is the least share of it. Where none leaves a tile for every thread it is the
+/// smallest one; all positions where no divisor will do.
 fn tile(positions: usize, threads: usize) -> usize {
-    let most = TILE.min(positions / threads);
-    let divisors = (LEAST_TILE..=TILE.min(positions)).filter(|tile| positions.is_multiple_of(*tile));
-    let merit = |tile: &usize| match *tile <= most {
-        true => (true, tile.is_multiple_of(VECTOR), *tile as isize),
-        false => (false, false, -(*tile as isize)),
+    let divisors = (LEAST_TILE..=MOST_TILE.min(positions)).filter(|tile| positions.is_multiple_of(*tile));
+    let merit = |tile: &usize| {
+        let enough = *tile <= positions / threads;
+        let whole = enough && tile.is_multiple_of(VECTOR);
+        let larger_is_better = enough && (!whole || *tile <= TILE);
+        (enough, whole, if larger_is_better { *tile as isize } else { -(*tile as isize) })
     };
     divisors.max_by_key(merit).unwrap_or(positions)
 }
@@ -303,9 +322,9 @@ mod tests {
     #[test]
     fn tiles_are_whole_vectors_where_the_grid_allows() {
         let grids = [48, 32, 24, 16, 12, 8, 28, 14, 7, 13];
-        assert_eq!(grids.map(|side| tile(side * side, 1)), [256, 256, 192, 256, 144, 64, 112, 196, 49, 169]);
-        assert_eq!(grids.map(|side| tile(side * side, 2)), [256, 256, 192, 128, 72, 64, 112, 98, 49, 169]);
-        assert_eq!(grids.map(|side| tile(side * side, 4)), [256, 256, 144, 64, 72, 64, 112, 98, 49, 169]);
+        assert_eq!(grids.map(|side| tile(side * side, 1)), [64, 64, 64, 64, 48, 64, 112, 196, 49, 169]);
+        assert_eq!(grids.map(|side| tile(side * side, 2)), [64, 64, 64, 64, 48, 32, 112, 98, 49, 169]);
+        assert_eq!(grids.map(|side| tile(side * side, 4)), [64, 64, 64, 64, 36, 32, 112, 49, 49, 169]);
     }
 
     #[test]
