@@ -14,6 +14,7 @@ mod parity;
 pub mod preprocess;
 pub mod score;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use image::RgbImage;
@@ -72,6 +73,10 @@ pub struct Inspection {
 /// A bundle that is loaded and ready to inspect frames.
 pub struct Inspector {
     size: InputSize,
+    /// `(h, w)` of every level.
+    grids: Vec<(usize, usize)>,
+    /// The last mask that was used, and where every level counts by it. Lanes whose masks differ lay theirs once a frame.
+    laid: Option<(Mask, Arc<[Array2<bool>]>)>,
     network: Network,
     centers: Centers,
     distance: Distance,
@@ -111,13 +116,15 @@ impl Inspector {
         // A score that the network itself gives comes last, and says nothing of places unless there is nothing else.
         let score_level = manifest.score_level();
         let mapped = score_level.unwrap_or(manifest.levels.len()).max(1);
-        let grids = manifest.levels[..mapped].iter().map(|level| (level.height, level.width)).collect::<Vec<_>>();
+        let grids = manifest.levels.iter().map(|level| (level.height, level.width)).collect::<Vec<_>>();
         Ok(Inspector {
             size: manifest.input,
             network: Network::load(manifest, model, threads)?,
             centers: centers.clone(),
             distance: centers.distance(manifest.distance),
-            composer: MapComposer::new(manifest.input, &grids),
+            composer: MapComposer::new(manifest.input, &grids[..mapped]),
+            grids,
+            laid: None,
             mapped,
             score_level,
         })
@@ -176,7 +183,8 @@ impl Inspector {
         mask: Option<&Mask>,
     ) -> Result<(Vec<Array2<f32>>, Option<usize>)> {
         let latents = self.latents(image)?;
-        Ok((self.level_maps_of(&latents, class), self.resembles(&latents, class, mask)))
+        let counts = mask.map(|mask| self.lay(mask));
+        Ok((self.level_maps_of(&latents, class), self.resembles(&latents, class, counts.as_deref())))
     }
 
     /// Scores one frame of any size as class `class` (an index into the manifest's classes) against `reference`.
@@ -191,34 +199,66 @@ impl Inspector {
         let latents = self.network.run(input)?;
         let run = Instant::now();
         let maps = self.level_maps_of(&latents, class);
-        let levels = score::levels(&maps, reference);
-        let (score, map) = self.score_maps(&maps, reference);
-        let resembles = self.resembles(&latents, class, reference.mask.as_ref());
+        let counts = reference.mask.as_ref().map(|mask| self.lay(mask));
+        let counts = counts.as_deref();
+        let levels = score::levels(&maps, reference, counts);
+        let (score, map) = self.scored(&maps, reference, counts);
+        let resembles = self.resembles(&latents, class, counts);
         let timings = Timings { preprocess: preprocessed - start, network: run - preprocessed, score: run.elapsed() };
         Ok(Inspection { score, levels, resembles, map, timings })
     }
 
     /// The score and the anomaly map `(H, W)` of a frame whose level maps are known: calibration has them already.
     pub fn score_maps(&self, levels: &[Array2<f32>], reference: &ScoreReference) -> (f32, Array2<f32>) {
-        let mut map = self.composer.compose(&levels[..self.mapped], reference);
+        let counts = reference.mask.as_ref().map(|mask| self.counts(mask));
+        self.scored(levels, reference, counts.as_deref())
+    }
+
+    /// The same where it is known which positions of every level count.
+    fn scored(
+        &self,
+        levels: &[Array2<f32>],
+        reference: &ScoreReference,
+        counts: Option<&[Array2<bool>]>,
+    ) -> (f32, Array2<f32>) {
+        let mut map = self.composer.compose(&levels[..self.mapped], reference, counts);
         let counted = match &reference.mask {
             Some(mask) => mask.apply(&mut map),
             None => map.iter().copied().collect(),
         };
         let score = match self.score_level {
-            Some(level) => score::levels(&levels[level..=level], &reference.of_level(level))[0],
+            Some(level) => {
+                let counts = counts.map(|counts| &counts[level..=level]);
+                score::levels(&levels[level..=level], &reference.of_level(level), counts)[0]
+            }
             None => score::score(counted, self.distance),
         };
         (score, map)
     }
 
+    /// Which positions of every level count by a mask.
+    fn counts(&self, mask: &Mask) -> Arc<[Array2<bool>]> {
+        self.grids.iter().map(|grid| mask.on(*grid)).collect()
+    }
+
+    /// The same, found anew only when the mask is another one.
+    fn lay(&mut self, mask: &Mask) -> Arc<[Array2<bool>]> {
+        if let Some((of, counts)) = &self.laid
+            && of == mask
+        {
+            return Arc::clone(counts);
+        }
+        let counts = self.counts(mask);
+        self.laid = Some((mask.clone(), Arc::clone(&counts)));
+        counts
+    }
+
     /// The likeliest class, if it is another one and clearly likelier. Evidence that is no number is evidence of nothing,
     /// and the score is none either then.
-    fn resembles(&self, latents: &Latents, class: usize, mask: Option<&Mask>) -> Option<usize> {
-        let levels = latents.z.iter().zip(&self.centers.levels);
-        let evidence = |(z, centers): (&Array3<f32>, &LevelCenters)| {
-            let counts = mask.map(|mask| mask.on((z.dim().1, z.dim().2)));
-            mixture::class_evidence(z.view(), centers, counts.as_ref())
+    fn resembles(&self, latents: &Latents, class: usize, counts: Option<&[Array2<bool>]>) -> Option<usize> {
+        let levels = latents.z.iter().zip(&self.centers.levels).enumerate();
+        let evidence = |(l, (z, centers)): (usize, (&Array3<f32>, &LevelCenters))| {
+            mixture::class_evidence(z.view(), centers, counts.map(|counts| &counts[l]))
         };
         let levels = levels.map(evidence).collect::<Vec<_>>();
         let mean = |y: usize| levels.iter().map(|evidence| evidence[y]).sum::<f32>() / levels.len() as f32;

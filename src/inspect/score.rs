@@ -42,14 +42,14 @@ pub(super) fn score(mut values: Vec<f32>, distance: Distance) -> f32 {
     (values[..count].iter().map(|value| f64::from(*value)).sum::<f64>() / count as f64) as f32
 }
 
-/// The highest value of every level's map `(h, w)` where it counts, in standard deviations of normal parts on this line.
-pub(super) fn levels(maps: &[Array2<f32>], reference: &ScoreReference) -> Vec<f32> {
+/// The highest value of every level's map `(h, w)` where it counts, in standard deviations of normal parts on this line. `counts[l]`
+/// says where that is; without, everywhere.
+pub(super) fn levels(maps: &[Array2<f32>], reference: &ScoreReference, counts: Option<&[Array2<bool>]>) -> Vec<f32> {
     let constants = reference.mean.iter().zip(&reference.deviation);
-    let highest = |map: &Array2<f32>| {
-        let counts = counts_on(reference.mask.as_ref(), map);
-        counted(map, counts.as_ref()).fold(f32::NEG_INFINITY, f32::max)
-    };
-    maps.iter().zip(constants).map(|(map, (mean, deviation))| (highest(map) - mean) / deviation).collect()
+    let highest =
+        |l: usize, map: &Array2<f32>| counted(map, counts.map(|counts| &counts[l])).fold(f32::NEG_INFINITY, f32::max);
+    let levels = maps.iter().zip(constants).enumerate();
+    levels.map(|(l, (map, (mean, deviation)))| (highest(l, map) - mean) / deviation).collect()
 }
 
 /// Where an anomaly map has its maximum: the middle of that pixel, in shares of the map's columns and rows. `None` for a map
@@ -135,7 +135,7 @@ mod tests {
         assert_eq!(place(&map), Some((0.875, 0.75)));
         assert_eq!(place(&array![[f32::NAN]]), None);
         let reference = ScoreReference::new(vec![1.0], vec![2.0]);
-        assert_eq!(levels(&[map], &reference), [3.0]);
+        assert_eq!(levels(&[map], &reference, None), [3.0]);
     }
 
     #[test]
@@ -163,8 +163,9 @@ mod tests {
         let left = mask((8, 16), |x, _| x < 8);
         let frame = vec![array![[1.0, 900.0]], array![[1.0, 2.0, 3.0, 900.0], [4.0, 5.0, 600.0, 700.0]]];
         let reference = fit_reference(std::slice::from_ref(&frame), Some(&left));
-        assert_eq!((reference.mean[0], reference.mean[1], &reference.mask), (1.0, 3.0, &Some(left)));
+        assert_eq!((reference.mean[0], reference.mean[1], &reference.mask), (1.0, 3.0, &Some(left.clone())));
         let constants = ScoreReference { mean: vec![0.0; 2], deviation: vec![1.0; 2], ..reference };
-        assert_eq!(levels(&frame, &constants), [1.0, 5.0]);
+        let counts = [(1, 2), (2, 4)].map(|grid| left.on(grid));
+        assert_eq!(levels(&frame, &constants, Some(&counts)), [1.0, 5.0]);
     }
 }
