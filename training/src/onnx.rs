@@ -119,7 +119,15 @@ impl GraphWriter {
 
 /// The declaration of a float tensor: an input or output of a graph.
 pub fn float_value(name: impl Into<String>, shape: &[usize]) -> ValueInfoProto {
-    let dim = |&dim: &usize| Dimension { value: Some(dimension::Value::DimValue(dim as i64)), ..Dimension::default() };
+    free_value(name, &shape.iter().map(|&side| Some(side)).collect::<Vec<_>>())
+}
+
+/// The same, with sides that the graph leaves open.
+pub fn free_value(name: impl Into<String>, shape: &[Option<usize>]) -> ValueInfoProto {
+    let dim = |dim: &Option<usize>| Dimension {
+        value: dim.map(|side| dimension::Value::DimValue(side as i64)),
+        ..Dimension::default()
+    };
     ValueInfoProto {
         name: name.into(),
         r#type: Some(TypeProto {

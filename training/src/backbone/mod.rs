@@ -6,10 +6,13 @@
 
 mod cut;
 mod inspect;
+mod known;
+mod lite;
 mod normalise;
 mod opset;
 mod runner;
 mod source;
+mod state_dict;
 mod taps;
 
 use std::path::Path;
@@ -21,6 +24,8 @@ use hgad::{Error, Result};
 use tract_onnx::pb::ModelProto;
 
 pub use inspect::{Cost, Offer, Overview, inspect};
+pub use known::{Known, known};
+pub use lite::{Lite, Padding};
 pub use normalise::Normalise;
 pub use runner::Runner;
 pub use taps::{Tap, Taps};
