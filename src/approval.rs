@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::audit::harmless::{Undone, undo_text};
 use crate::audit::{Signer, Verifier, signers};
 use crate::digest::Digest;
+use crate::draft;
 use crate::{Error, Result};
 
 const TITLE: &str = "hgad approval 1";
@@ -72,7 +73,7 @@ impl Approval {
         let (by, reason) = (by.trim(), reason.trim());
         let text = format!("{TITLE}\nsha256 {digest}\nby {by}\nreason {reason}\n{lanes}time {time:.0}\n");
         let note = note_of(path);
-        std::fs::write(&note, signer.sign(&text)).map_err(|error| {
+        draft::replace(&note, signer.sign(&text).as_bytes()).map_err(|error| {
             Error::device(format!("{} cannot be written", note.display()))
                 .because(error)
                 .advise("check that the folder can be written and the disk is not full")

@@ -23,6 +23,7 @@ pub mod dataset;
 pub mod demo;
 pub mod digest;
 pub mod disturb;
+pub mod draft;
 pub mod drift;
 mod error;
 pub mod evaluate;

@@ -269,6 +269,11 @@ impl Runs {
         !may_be_before && !may_be_behind
     }
 
+    /// Whether the run of this name began after all that the log tells of.
+    fn is_later(&self, run: &str) -> bool {
+        self.ends.as_ref().is_some_and(|[_, last]| run > last.as_str())
+    }
+
     /// Whether the log would have the start of the run of this name, had it not been cut or put back.
     fn is_unknown(&self, run: &str) -> bool {
         is_run_name(run) && !self.begun.contains(run) && self.are_all_here(run)
@@ -336,8 +341,12 @@ impl Listing {
             let run = run_of(&file);
             match owner {
                 Owner::Other(_) if !holds_own => unnamed.of_another_log += 1,
-                // Somebody's edit of the owner hides nothing.
+                // Who edits the owner's name, or takes it away, hides nothing. An older program named none, and let a log begin beside the
+                // pictures of one before it.
                 Owner::This | Owner::Other(_) if runs.is_unknown(run) => {
+                    *unnamed.of_unknown_runs.entry(run.to_owned()).or_default() += 1;
+                }
+                Owner::Nobody if holds_own && runs.is_unknown(run) && runs.is_later(run) => {
                     *unnamed.of_unknown_runs.entry(run.to_owned()).or_default() += 1;
                 }
                 _ if runs.are_all_here(run) => unnamed.files.push(file),
@@ -506,6 +515,24 @@ mod tests {
         let unnamed = Unnamed { of_another_log: 4, ..Unnamed::default() };
         assert_eq!((found.is_owner_edited(), found.unnamed), (false, unnamed));
         assert_eq!(found.owner.as_deref(), Some("../other.jsonl"));
+    }
+
+    #[test]
+    fn who_takes_the_owner_s_name_away_hides_no_run_that_was_cut_off() {
+        let [before, own, cut] = ["20261122", "20261123", "20261124"].map(|day| format!("{day}T070000.000000Z"));
+        let file = "r/2026-11-24/00000001-reject.png";
+        let picture = named(1, "part", "00000001-reject.png", "reject")
+            .replace(file, &format!("{own}/2026-11-24/00000001-reject.png"));
+        let bench = Bench::new(&[line(0, "start", &format!("\"run\":\"{own}\"")), picture]);
+        // Its digest is that of what a picture of the run `r` holds.
+        bench.put(&file.replace("r/", &format!("{own}/")), file);
+        let put = |run: &str| bench.put(&format!("{run}/2026-11-24/00000009-reject.png"), "another");
+        put(&before);
+        put(&cut);
+        let found = bench.inventory();
+        assert_eq!((found.whole, found.owner), (1, None));
+        assert_eq!(found.unnamed.of_unknown_runs, BTreeMap::from([(cut, 1)]));
+        assert_eq!(found.unnamed.files, [format!("{before}/2026-11-24/00000009-reject.png")]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::read;
 use super::signatures::Trust;
 use super::spot;
 use super::tree::{self, Tree};
-use super::verify;
+use super::verify::{self, READINGS};
 use crate::{Error, Result};
 
 const HEADER: &str = "c2sp.org/tlog-proof@v1";
@@ -35,6 +35,18 @@ pub struct Proved {
 ///
 /// The file cannot be read, is not what was written, holds no such record, or no checkpoint after it.
 pub fn prove(path: &Path, index: u64) -> Result<String> {
+    // A run may close or compress a file before it is read.
+    for _ in 1..READINGS {
+        let listed = read::files(path)?;
+        let proved = prove_as_it_stands(path, index);
+        if proved.is_ok() || read::files(path)? == listed {
+            return proved;
+        }
+    }
+    prove_as_it_stands(path, index)
+}
+
+fn prove_as_it_stands(path: &Path, index: u64) -> Result<String> {
     let trust = Trust::default();
     let reading = verify::read(path, &trust)?;
     let lines = reading.link.seq();
@@ -81,20 +93,15 @@ impl Sibling {
     }
 }
 
+/// All lines of the log, of one file after the other.
 fn whole_lines(path: &Path) -> Result<impl Iterator<Item = Result<Vec<u8>>>> {
-    let open = |files: &[read::LogFile]| {
-        files.iter().map(|file| Ok((read::open(&file.path)?, file.path.clone()))).collect::<Result<Vec<_>>>()
-    };
-    // A run may close or compress a file between the listing and its opening.
-    let files = loop {
-        let listed = read::files(path)?;
-        let opened = open(&listed);
-        if read::files(path)? == listed {
-            break opened?;
-        }
-    };
-    Ok(files.into_iter().flat_map(|(file, path)| {
-        read::lines(file).map(move |line| line.map_err(|error| read::cannot_be_read(&path, error)))
+    Ok(read::files(path)?.into_iter().flat_map(|file| {
+        let (lines, failed) = match read::open(&file.path) {
+            Ok(lines) => (Some(read::lines(lines)), None),
+            Err(error) => (None, Some(Err(error))),
+        };
+        let lines = lines.into_iter().flatten();
+        lines.map(move |line| line.map_err(|error| read::cannot_be_read(&file.path, error))).chain(failed)
     }))
 }
 

@@ -80,7 +80,7 @@ pub(super) struct Reading<'t> {
 }
 
 /// So often a log is read anew whose files change their names meanwhile.
-const READINGS: usize = 5;
+pub(super) const READINGS: usize = 5;
 /// What to do about a file that is missing between others.
 const BRING_BACK: &str = "look for what is missing where closed files are carried to (an archive, a backup, the job that moves them), and put \
                           it back beside the others under its name, compressed or not; if it is nowhere, keep the others as evidence";

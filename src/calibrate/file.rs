@@ -13,6 +13,7 @@ use super::suitable;
 use super::threshold::Aim;
 use crate::bundle::{Bundle, ScoreReference};
 use crate::digest::Digest;
+use crate::draft::{folder_of, replace};
 use crate::picture::{Limits, Statistics};
 use crate::{Error, Result};
 
@@ -210,22 +211,14 @@ impl Calibration {
     ///
     /// The folder or file cannot be written.
     pub fn write(&self, path: &Path) -> Result<()> {
-        use std::io::Write;
         let text = toml::to_string_pretty(self).expect("a calibration holds only numbers, strings and tables");
         let failed = |error: std::io::Error| {
             Error::device(format!("calibration {} cannot be written", path.display()))
                 .because(error)
                 .advise("check that the folder can be written and the disk is not full")
         };
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        std::fs::create_dir_all(folder).map_err(failed)?;
-        let mut file = tempfile::Builder::new()
-            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
-            .tempfile_in(folder)
-            .map_err(failed)?;
-        file.write_all(text.as_bytes()).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
-        file.persist(path).map_err(|error| failed(error.error))?;
-        Ok(())
+        std::fs::create_dir_all(folder_of(path)).map_err(failed)?;
+        replace(path, text.as_bytes()).map_err(failed)
     }
 
     /// The oldest format that can hold a calibration with these constants.

@@ -1,10 +1,10 @@
 //! What a command will write when its work is done: whether that can be is asked before the work begins.
 
-use std::fs::{File, OpenOptions, Permissions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
 use std::path::Path;
 
+use crate::draft::{self, folder_of};
 use crate::{Error, Result};
 
 /// Makes sure that `path` can become a folder with files in it; makes the folder.
@@ -100,10 +100,6 @@ pub fn file(path: &Path, content: Content) -> Result<()> {
     }
 }
 
-fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
 /// Makes sure that a new file can take the place of `path` (as [`crate::calibrate::Calibration::write`] does it: by a rename,
 /// which asks for the right to write the folder and not the file), and makes its folder.
 ///
@@ -130,48 +126,10 @@ pub fn write(path: &Path, text: &str) -> Result<()> {
         // A pipe or a device; or a link to nothing, which is not to become a file.
         Ok(found) if !found.is_file() => std::fs::write(&real, text),
         // Where no other file can take its place, the one that is there can be written all the same.
-        Ok(found) => {
-            draft_and_swap(&real, text.as_bytes(), found.permissions()).or_else(|_| std::fs::write(&real, text))
-        }
-        Err(_) => replace(&real, text.as_bytes()),
+        Ok(found) => draft::swap(&real, text.as_bytes(), found.permissions()).or_else(|_| std::fs::write(&real, text)),
+        Err(_) => draft::replace(&real, text.as_bytes()),
     };
     written.map_err(|error| failed(path, error))
-}
-
-/// How the names of drafts begin that [`replace`] writes. A kill leaves one behind: [`sweep`] takes it away.
-pub const DRAFT: &str = ".hgad-draft-";
-
-/// Puts `bytes` in the place of the file `path`, which others may read, in one step that also a power cut leaves whole: once this returns,
-/// the file and its name are on the disk.
-///
-/// # Errors
-///
-/// It cannot be written; what stood there stays.
-pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    draft_and_swap(path, bytes, Permissions::from_mode(0o644))
-}
-
-fn draft_and_swap(path: &Path, bytes: &[u8], permissions: Permissions) -> io::Result<()> {
-    let folder = folder_of(path);
-    let mut file = tempfile::Builder::new().prefix(DRAFT).permissions(permissions).tempfile_in(folder)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    // The name is the folder's: without this a power cut may bring the file before it back, or none.
-    File::open(folder)?.sync_all()
-}
-
-/// Takes drafts away from `folder` that a killed process left behind. Nobody else may be writing there.
-pub fn sweep(folder: &Path) {
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        if entry.file_name().to_string_lossy().starts_with(DRAFT) {
-            let path = entry.path();
-            let removed = if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
-            if let Err(error) = removed {
-                log::warn!("the leftover {} cannot be removed: {error}", path.display());
-            }
-        }
-    }
 }
 
 fn failed(path: &Path, error: io::Error) -> Error {
@@ -199,23 +157,6 @@ mod tests {
             assert!(error.kind().exit_code() == 3 && error.report().contains("try: "), "{}", error.report());
         }
         assert!(folder(&at("there")).is_err());
-    }
-
-    #[test]
-    fn a_file_is_replaced_for_all_to_read_and_leftovers_are_swept() {
-        let root = tempfile::tempdir().unwrap();
-        let at = |name: &str| root.path().join(name);
-        std::fs::write(at(".hgad-draft-1"), "half").unwrap();
-        std::fs::create_dir(at(".hgad-draft-2")).unwrap();
-        for bytes in [b"one", b"two"] {
-            replace(&at("file"), bytes).unwrap();
-            assert_eq!(std::fs::read(at("file")).unwrap(), bytes);
-            assert_eq!(at("file").metadata().unwrap().permissions().mode() & 0o777, 0o644);
-        }
-        sweep(root.path());
-        let names = std::fs::read_dir(root.path()).unwrap().map(|entry| entry.unwrap().file_name());
-        assert_eq!(names.collect::<Vec<_>>(), ["file"]);
-        assert!(replace(&at("none/file"), b"three").is_err());
     }
 
     #[test]

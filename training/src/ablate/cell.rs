@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use hgad::cli::target;
 use hgad::digest::Digest;
+use hgad::draft;
 use hgad::evaluate::curve::Curve;
 use hgad::evaluate::pixels::Spool;
 use hgad::evaluate::regions::Regions;
@@ -133,7 +133,7 @@ impl Cell {
             Error::device(format!("the cell {} cannot be written", path.display())).because(error)
         };
         let text = serde_json::to_vec(&cell).map_err(|error| failed(error.into()))?;
-        target::replace(&path, &text).map_err(failed)?;
+        draft::replace(&path, &text).map_err(failed)?;
         // The cell is kept; a checkpoint that could not be deleted would be found finished.
         let _ = std::fs::remove_file(&checkpoint);
         Ok(Some(cell))

@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use hgad::bundle::InputSize;
-use hgad::cli::target;
 use hgad::digest::Digest;
+use hgad::draft;
 use hgad::evaluate::regions::Regions;
 use hgad::{Error, ErrorKind, Result};
 
@@ -148,7 +148,7 @@ impl Pace {
     fn trial(recipe: &Recipe, ground: &Ground, device: Device, folder: &Path) -> Result<Self> {
         const LONG: Duration = Duration::from_secs(4);
         let place = tempfile::Builder::new()
-            .prefix(target::DRAFT)
+            .prefix(draft::DRAFT)
             .tempdir_in(folder)
             .map_err(|error| Error::device(format!("{} cannot be written", folder.display())).because(error))?;
         let task = task(recipe, ground, place.path().join("trial"), false);

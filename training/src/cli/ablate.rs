@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use hgad::cli::target;
 use hgad::dataset::{TestImage, products, read_mask, sample_mask};
+use hgad::draft;
 use hgad::evaluate::regions::Regions;
 use hgad::{Error, Result};
 use indicatif::HumanDuration;
@@ -99,7 +100,7 @@ pub fn run(args: &AblateArgs) -> Result<ExitCode> {
     args.device.check()?;
     target::folder(&args.out)?;
     let _alone = lock(&args.out)?;
-    target::sweep(&args.out);
+    draft::sweep(&args.out);
     let cache = args.cache.clone().map_or_else(default_folder, Ok)?;
     let stop = stop_flag()?;
     let mut data = Dataset::open(&args.source.data, args.source.classes.as_deref(), Some(usize::from(args.hold_out)))?;

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use hgad::cli::target;
 use hgad::digest::Digest;
+use hgad::draft;
 use hgad::{Error, Result};
 use ndarray::Array2;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -81,7 +81,7 @@ impl Checkpoint {
         };
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         std::fs::create_dir_all(folder).map_err(failed)?;
-        target::replace(path, &self.serialize()?).map_err(failed)
+        draft::replace(path, &self.serialize()?).map_err(failed)
     }
 
     /// Reads the checkpoint in `path`; `None` when there is none.

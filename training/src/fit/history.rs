@@ -10,8 +10,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use hgad::bundle::InputSize;
-use hgad::cli::target;
 use hgad::digest::Digest;
+use hgad::draft;
 use hgad::{Error, Result};
 use ndarray::Array1;
 use rayon::prelude::*;
@@ -351,7 +351,7 @@ impl<'t> Recorder<'t> {
                 .advise("see that you may write there, or name another --out")
         };
         std::fs::create_dir_all(&watch.folder).map_err(failed)?;
-        target::sweep(&watch.folder);
+        draft::sweep(&watch.folder);
         let before = History::read(&watch.folder).unwrap_or_else(|error| {
             log::warn!("{}: what it told of earlier steps is lost", error.report());
             None

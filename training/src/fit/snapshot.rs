@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use hgad::bundle::LevelCenters;
-use hgad::cli::target;
+use hgad::draft;
 use hgad::{Error, Result};
 use ndarray::{Array, ArrayD, Dimension, IxDyn};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -49,7 +49,7 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
             .because(error)
             .advise("see that there is room on the disk and that you may write there")
     };
-    target::replace(path, bytes).map_err(failed)
+    draft::replace(path, bytes).map_err(failed)
 }
 
 fn serialize(levels: &[LevelWeights]) -> Result<Vec<u8>> {
