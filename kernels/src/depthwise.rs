@@ -67,7 +67,7 @@ impl Depthwise {
     pub fn run(&self, image: &[f32], output: &mut [f32], scratch: &mut Scratch) -> Result<(), Error> {
         check_length("image", self.input_len(), image.len())?;
         check_length("output", self.output_len(), output.len())?;
-        let finish = Biased { of: self, output: output.as_mut_ptr() };
+        let finish = Biased { bias: &self.bias, clamp: self.clamp, output: output.as_mut_ptr() };
         // SAFETY: the lengths were checked above.
         unsafe { self.sweep.run(image, finish, scratch) };
         Ok(())
@@ -75,7 +75,7 @@ impl Depthwise {
 }
 
 /// What becomes of the sums of a depthwise convolution.
-pub(crate) trait Finish {
+pub(crate) trait Finish: Copy {
     /// What the outputs of a channel share, in registers.
     type Channel<S: Simd>: Copy;
 
@@ -107,8 +107,10 @@ pub(crate) trait Finish {
 }
 
 /// Bias and clamp.
+#[derive(Clone, Copy)]
 struct Biased<'a> {
-    of: &'a Depthwise,
+    bias: &'a [f32],
+    clamp: Clamp,
     output: *mut f32,
 }
 
@@ -124,13 +126,13 @@ impl Finish for Biased<'_> {
 
     #[inline(always)]
     fn start(&self, channel: usize) -> f32 {
-        self.of.bias[channel]
+        self.bias[channel]
     }
 
     #[inline(always)]
     unsafe fn channel<S: Simd>(&self, _channel: usize) -> Limits<S> {
         // SAFETY: the caller's features.
-        unsafe { Limits { low: S::splat(self.of.clamp.low), high: S::splat(self.of.clamp.high) } }
+        unsafe { Limits { low: S::splat(self.clamp.low), high: S::splat(self.clamp.high) } }
     }
 
     #[inline(always)]
@@ -208,7 +210,7 @@ impl Sweep {
     ///
     /// # Safety
     /// `image` has `input_len` pixels, `finish` takes `output_len` outputs.
-    pub(crate) unsafe fn run<P: Pixels + ?Sized, F: Finish>(&self, image: &P, finish: F, scratch: &mut Scratch) {
+    pub(crate) unsafe fn run<P: Pixels, F: Finish>(&self, image: P, finish: F, scratch: &mut Scratch) {
         let rows = scratch.bytes(self.scratch_bytes()).cast();
         // SAFETY: `new` has checked that the CPU has the tier; the rest is the caller's.
         unsafe { dispatch(self.tier, Run { of: self, image, finish, rows }) };
@@ -216,14 +218,14 @@ impl Sweep {
 }
 
 /// One run; `rows` are `scratch_bytes` of working memory.
-struct Run<'a, P: ?Sized, F> {
+struct Run<'a, P, F> {
     of: &'a Sweep,
-    image: &'a P,
+    image: P,
     finish: F,
     rows: *mut f32,
 }
 
-impl<P: Pixels + ?Sized, F: Finish> Task for Run<'_, P, F> {
+impl<P: Pixels, F: Finish> Task for Run<'_, P, F> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         // SAFETY: passed on from the caller.
@@ -239,7 +241,7 @@ impl<P: Pixels + ?Sized, F: Finish> Task for Run<'_, P, F> {
     }
 }
 
-impl<P: Pixels + ?Sized, F: Finish> Run<'_, P, F> {
+impl<P: Pixels, F: Finish> Run<'_, P, F> {
     /// # Safety
     /// The CPU has the features of `S`; `image`, outputs and `rows` are as long as `of` says.
     #[inline(always)]

@@ -275,12 +275,7 @@ impl Panels {
                 for v in 0..V {
                     right[v] = S::load(tile.add(v * S::LANES));
                 }
-                for row in 0..M {
-                    let weight = S::splat(*weights.add(row));
-                    for v in 0..V {
-                        sums[row][v] = S::fma(right[v], weight, sums[row][v]);
-                    }
-                }
+                S::fma_rows(&mut sums, right, weights);
                 weights = weights.add(M);
                 tile = tile.add(V * S::LANES);
             }

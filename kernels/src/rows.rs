@@ -44,13 +44,7 @@ impl PhasedRow {
     /// # Safety
     /// The CPU has the features of `S`; `T` is the stride, or 0 for any; `pixels` has a row from `start` on, `row` has `pitch()`.
     #[inline(always)]
-    unsafe fn fill<S: Simd, P: Pixels + ?Sized, const T: usize>(
-        &self,
-        pixels: &P,
-        start: usize,
-        row: *mut f32,
-        pads: bool,
-    ) {
+    unsafe fn fill<S: Simd, P: Pixels, const T: usize>(self, pixels: P, start: usize, row: *mut f32, pads: bool) {
         let readable = pixels.len() - start;
         // SAFETY: vectors are read within `readable`; a vector that starts at a pixel of the row ends at most 16 elements
         // beyond the last pixel of its phase, which `phase` leaves room for.
@@ -58,6 +52,12 @@ impl PhasedRow {
             let mut x = 0;
             if T == 1 {
                 let at = row.add(self.left);
+                while x + 4 * S::LANES <= self.width {
+                    for (v, four) in pixels.load_four::<S>(start + x).into_iter().enumerate() {
+                        S::store(at.add(x + v * S::LANES), four);
+                    }
+                    x += 4 * S::LANES;
+                }
                 while x < self.width && x + S::LANES <= readable {
                     S::store(at.add(x), pixels.load::<S>(start + x));
                     x += S::LANES;
@@ -65,6 +65,13 @@ impl PhasedRow {
             } else if T == 2 {
                 let even = row.add(self.left % 2 * self.phase + self.left / 2);
                 let odd = row.add((self.left + 1) % 2 * self.phase + self.left.div_ceil(2));
+                while x + 4 * S::LANES <= self.width {
+                    for (v, (a, b)) in pixels.load_two_pairs::<S>(start + x).into_iter().enumerate() {
+                        S::store(even.add(x / 2 + v * S::LANES), a);
+                        S::store(odd.add(x / 2 + v * S::LANES), b);
+                    }
+                    x += 4 * S::LANES;
+                }
                 while x < self.width && x + 2 * S::LANES <= readable {
                     let (a, b) = pixels.load_pairs::<S>(start + x);
                     S::store(even.add(x / 2), a);
@@ -90,10 +97,10 @@ impl PhasedRow {
     /// # Safety
     /// The CPU has the features of `S`; `pixels` has `height * width` elements from `plane` on, `rows` has `(to - from) * pitch()`.
     #[inline(always)]
-    pub(crate) unsafe fn fill_rows<S: Simd, P: Pixels + ?Sized>(
+    pub(crate) unsafe fn fill_rows<S: Simd, P: Pixels>(
         self,
         window: Window,
-        (pixels, plane): (&P, usize),
+        (pixels, plane): (P, usize),
         (from, to): (usize, usize),
         rows: *mut f32,
         pads: bool,
@@ -167,48 +174,77 @@ fn every<const T: usize>(from: &[u8], to: &mut [u8]) {
 }
 
 /// Pixels that become `f32` as they are copied.
-pub(crate) trait Pixels {
+pub(crate) trait Pixels: Copy {
     /// How many there are.
-    fn len(&self) -> usize;
+    fn len(self) -> usize;
 
     /// # Safety
     /// The CPU has the features of `S`; there are `LANES` pixels from `at` on.
-    unsafe fn load<S: Simd>(&self, at: usize) -> S::V;
+    unsafe fn load<S: Simd>(self, at: usize) -> S::V;
+
+    /// The same of `4 * LANES` pixels.
+    ///
+    /// # Safety
+    /// As [`Pixels::load`].
+    unsafe fn load_four<S: Simd>(self, at: usize) -> [S::V; 4];
 
     /// The pixels of even and of odd index.
     ///
     /// # Safety
     /// The CPU has the features of `S`; there are `2 * LANES` pixels from `at` on.
-    unsafe fn load_pairs<S: Simd>(&self, at: usize) -> (S::V, S::V);
+    unsafe fn load_pairs<S: Simd>(self, at: usize) -> (S::V, S::V);
+
+    /// The same of `4 * LANES` pixels.
+    ///
+    /// # Safety
+    /// As [`Pixels::load_pairs`].
+    unsafe fn load_two_pairs<S: Simd>(self, at: usize) -> [(S::V, S::V); 2];
 
     /// One pixel.
-    fn one(&self, at: usize) -> f32;
+    fn one(self, at: usize) -> f32;
 }
 
-impl Pixels for [f32] {
-    fn len(&self) -> usize {
+impl Pixels for &[f32] {
+    #[inline(always)]
+    fn len(self) -> usize {
         <[f32]>::len(self)
     }
 
     #[inline(always)]
-    unsafe fn load<S: Simd>(&self, at: usize) -> S::V {
+    unsafe fn load<S: Simd>(self, at: usize) -> S::V {
         // SAFETY: the caller's.
         unsafe { S::load(self.as_ptr().add(at)) }
     }
 
     #[inline(always)]
-    unsafe fn load_pairs<S: Simd>(&self, at: usize) -> (S::V, S::V) {
+    unsafe fn load_four<S: Simd>(self, at: usize) -> [S::V; 4] {
+        // SAFETY: the caller's.
+        unsafe {
+            let p = self.as_ptr().add(at);
+            [S::load(p), S::load(p.add(S::LANES)), S::load(p.add(2 * S::LANES)), S::load(p.add(3 * S::LANES))]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_pairs<S: Simd>(self, at: usize) -> (S::V, S::V) {
         // SAFETY: the caller's.
         unsafe { S::load_pairs(self.as_ptr().add(at)) }
     }
 
     #[inline(always)]
-    fn one(&self, at: usize) -> f32 {
+    unsafe fn load_two_pairs<S: Simd>(self, at: usize) -> [(S::V, S::V); 2] {
+        // SAFETY: the caller's.
+        unsafe { [self.load_pairs::<S>(at), self.load_pairs::<S>(at + 2 * S::LANES)] }
+    }
+
+    #[inline(always)]
+    fn one(self, at: usize) -> f32 {
         self[at]
     }
 }
 
 /// Quantized pixels, from which their zero point is taken.
+#[derive(Clone, Copy)]
 pub(crate) struct Centred<'a> {
     /// The pixels.
     pub(crate) bytes: &'a [u8],
@@ -216,29 +252,57 @@ pub(crate) struct Centred<'a> {
     pub(crate) zero: u8,
 }
 
+impl Centred<'_> {
+    /// # Safety
+    /// The CPU has the features of `S`.
+    #[inline(always)]
+    unsafe fn off_zero<S: Simd>(self, bytes: S::V) -> S::V {
+        // SAFETY: the caller's.
+        unsafe { S::sub(bytes, S::splat(self.zero.into())) }
+    }
+}
+
 impl Pixels for Centred<'_> {
-    fn len(&self) -> usize {
+    #[inline(always)]
+    fn len(self) -> usize {
         self.bytes.len()
     }
 
     #[inline(always)]
-    unsafe fn load<S: Simd>(&self, at: usize) -> S::V {
+    unsafe fn load<S: Simd>(self, at: usize) -> S::V {
         // SAFETY: the caller's.
-        unsafe { S::sub(S::load_bytes(self.bytes.as_ptr().add(at)), S::splat(self.zero.into())) }
+        unsafe { self.off_zero::<S>(S::load_bytes(self.bytes.as_ptr().add(at))) }
     }
 
     #[inline(always)]
-    unsafe fn load_pairs<S: Simd>(&self, at: usize) -> (S::V, S::V) {
+    unsafe fn load_four<S: Simd>(self, at: usize) -> [S::V; 4] {
         // SAFETY: the caller's.
         unsafe {
-            let (even, odd) = S::load_byte_pairs(self.bytes.as_ptr().add(at));
-            let zero = S::splat(self.zero.into());
-            (S::sub(even, zero), S::sub(odd, zero))
+            let [a, b, c, d] = S::load_bytes_four(self.bytes.as_ptr().add(at));
+            [self.off_zero::<S>(a), self.off_zero::<S>(b), self.off_zero::<S>(c), self.off_zero::<S>(d)]
         }
     }
 
     #[inline(always)]
-    fn one(&self, at: usize) -> f32 {
+    unsafe fn load_pairs<S: Simd>(self, at: usize) -> (S::V, S::V) {
+        // SAFETY: the caller's.
+        unsafe {
+            let (even, odd) = S::load_byte_pairs(self.bytes.as_ptr().add(at));
+            (self.off_zero::<S>(even), self.off_zero::<S>(odd))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_two_pairs<S: Simd>(self, at: usize) -> [(S::V, S::V); 2] {
+        // SAFETY: the caller's.
+        unsafe {
+            let [(a, b), (c, d)] = S::load_byte_pairs_two(self.bytes.as_ptr().add(at));
+            [(self.off_zero::<S>(a), self.off_zero::<S>(b)), (self.off_zero::<S>(c), self.off_zero::<S>(d))]
+        }
+    }
+
+    #[inline(always)]
+    fn one(self, at: usize) -> f32 {
         f32::from(self.bytes[at]) - f32::from(self.zero)
     }
 }

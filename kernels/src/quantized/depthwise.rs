@@ -1,9 +1,11 @@
 //! Depthwise convolution of bytes.
 //!
-//! The sums are computed in `f32`: a product of 9 and 8 bits is at most 255 * 128, so that the sum of up to 512 of them is exact. A window's
+//! The sums are computed in `f32` (but on ARM with 8-bit dot products, [`super::windows`]): a product of 9 and 8 bits is at most 255 * 128, so that the sum of up to 512 of them is exact. A window's
 //! nine products fill no 16- or 8-bit dot product well; what 8 bits save here is memory traffic, which is most of a depthwise layer's time.
 
-use super::requantize::{Output, Quantization, Ready, Requantize, Weights};
+use super::requantize::{Finisher, Output, Quantization, Ready, Requantize, Weights};
+#[cfg(target_arch = "aarch64")]
+use super::windows::Windows;
 use crate::depthwise::{Finish, Sweep};
 use crate::error::check_length;
 use crate::geometry::Window;
@@ -22,6 +24,9 @@ const EXACT: u32 = 1 << 24;
 #[derive(Clone, Debug)]
 pub struct Depthwise {
     sweep: Sweep,
+    /// Where the CPU has 8-bit dot products and the window is one of theirs.
+    #[cfg(target_arch = "aarch64")]
+    windows: Option<Windows>,
     zero: u8,
     bias: Vec<i32>,
     /// Whether sums that start from the bias are exact in `f32` as well, which saves its addition afterwards.
@@ -53,9 +58,22 @@ impl Depthwise {
         let finish = Requantize::new(input, &weights, output)?;
         let values = weights.values.iter().map(|&w| w.into()).collect();
         let sweep = Sweep::new(tier, channels, window, values)?;
+        #[cfg(target_arch = "aarch64")]
+        let windows = match tier {
+            Tier::Dotprod => Windows::new(window, weights.values, weights.bias, input.zero)?,
+            _ => None,
+        };
         let products = taps as u32 * 255 * 128;
         let starts_from_bias = weights.bias.iter().all(|bias| bias.unsigned_abs() <= EXACT - products);
-        Ok(Self { sweep, zero: input.zero, bias: weights.bias.to_vec(), starts_from_bias, finish })
+        Ok(Self {
+            sweep,
+            #[cfg(target_arch = "aarch64")]
+            windows,
+            zero: input.zero,
+            bias: weights.bias.to_vec(),
+            starts_from_bias,
+            finish,
+        })
     }
 
     /// Elements of the input: channels, height, width.
@@ -75,6 +93,10 @@ impl Depthwise {
 
     /// Working memory that [`Depthwise::run`] uses, in bytes.
     pub fn scratch_bytes(&self) -> usize {
+        #[cfg(target_arch = "aarch64")]
+        if let Some(windows) = &self.windows {
+            return windows.scratch_bytes();
+        }
         self.sweep.scratch_bytes()
     }
 
@@ -93,16 +115,32 @@ impl Depthwise {
         check_length("output", self.output_len(), output.len())?;
         self.finish.check_residual(residual, self.output_len())?;
         let residual = residual.map_or(std::ptr::null(), <[u8]>::as_ptr);
-        let finish = Bytes { of: self, residual, output: output.as_mut_ptr() };
+        #[cfg(target_arch = "aarch64")]
+        if let Some(windows) = &self.windows {
+            let finish = self.finish.finisher();
+            // SAFETY: the tier has 8-bit dot products, and the lengths were checked above.
+            unsafe { windows.run(image, finish, (residual, output.as_mut_ptr()), scratch) };
+            return Ok(());
+        }
+        let finish = Bytes {
+            finish: self.finish.finisher(),
+            bias: &self.bias,
+            starts_from_bias: self.starts_from_bias,
+            residual,
+            output: output.as_mut_ptr(),
+        };
         // SAFETY: the lengths were checked above.
-        unsafe { self.sweep.run(&Centred { bytes: image, zero: self.zero }, finish, scratch) };
+        unsafe { self.sweep.run(Centred { bytes: image, zero: self.zero }, finish, scratch) };
         Ok(())
     }
 }
 
 /// Requantization. `residual` is null where the layer adds none.
+#[derive(Clone, Copy)]
 struct Bytes<'a> {
-    of: &'a Depthwise,
+    finish: Finisher<'a>,
+    bias: &'a [i32],
+    starts_from_bias: bool,
     residual: *const u8,
     output: *mut u8,
 }
@@ -112,13 +150,13 @@ impl Finish for Bytes<'_> {
 
     #[inline(always)]
     fn start(&self, channel: usize) -> f32 {
-        if self.of.starts_from_bias { self.of.bias[channel] as f32 } else { 0.0 }
+        if self.starts_from_bias { self.bias[channel] as f32 } else { 0.0 }
     }
 
     #[inline(always)]
     unsafe fn channel<S: Simd>(&self, channel: usize) -> (Ready<S>, i32) {
         // SAFETY: the caller's features.
-        (unsafe { self.of.finish.ready::<S>(channel) }, self.of.bias[channel])
+        (unsafe { self.finish.ready::<S>(channel) }, self.bias[channel])
     }
 
     #[inline(always)]
@@ -126,8 +164,8 @@ impl Finish for Bytes<'_> {
         let residual = self.residual.wrapping_add(at);
         // SAFETY: the caller's outputs; `run` has checked the residual's length. A null residual is not read.
         unsafe {
-            let sums = if self.of.starts_from_bias { sums } else { S::add_integer(sums, bias) };
-            self.of.finish.store::<S>(ready, sums, residual, self.output.add(at), count);
+            let sums = if self.starts_from_bias { sums } else { S::add_integer(sums, bias) };
+            self.finish.store::<S>(ready, sums, residual, self.output.add(at), count);
         }
     }
 
@@ -137,12 +175,12 @@ impl Finish for Bytes<'_> {
         let out = at.map(|at| self.output.wrapping_add(at));
         // SAFETY: as for `store`.
         unsafe {
-            let sums = if self.of.starts_from_bias {
+            let sums = if self.starts_from_bias {
                 sums
             } else {
                 [S::add_integer(sums[0], bias), S::add_integer(sums[1], bias)]
             };
-            self.of.finish.store_pair::<S>(ready, sums, residual, out);
+            self.finish.store_pair::<S>(ready, sums, residual, out);
         }
     }
 }

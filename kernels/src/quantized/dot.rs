@@ -9,6 +9,8 @@
 
 #[cfg(target_arch = "aarch64")]
 mod neon;
+#[cfg(target_arch = "aarch64")]
+pub(super) use neon::dot;
 mod portable;
 #[cfg(target_arch = "x86_64")]
 mod x86;
@@ -45,6 +47,23 @@ pub(super) trait Dot: Copy + 'static {
     unsafe fn broadcast(p: *const u8) -> Self::X;
     /// `sums + activations * weights`.
     unsafe fn dot(sums: Self::A, activations: Self::X, weights: Self::X) -> Self::A;
+    /// The same of `M` rows of 4 bytes of weights and `V` vectors of activations.
+    #[inline(always)]
+    unsafe fn dots<const M: usize, const V: usize>(
+        sums: &mut [[Self::A; V]; M],
+        activations: [Self::X; V],
+        weights: *const u8,
+    ) {
+        for row in 0..M {
+            // SAFETY: the caller's features and weights.
+            unsafe {
+                let weight = Self::broadcast(weights.add(4 * row));
+                for v in 0..V {
+                    sums[row][v] = Self::dot(sums[row][v], activations[v], weight);
+                }
+            }
+        }
+    }
     /// The sums, rounded to `f32`.
     unsafe fn float(sums: Self::A) -> <Self::S as Simd>::V;
     /// Interleaves `LANES` bytes from each of the `STEP` first pointers: `4 * LANES` bytes.

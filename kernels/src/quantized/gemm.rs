@@ -3,7 +3,7 @@
 //! Sums stay in registers over the whole depth: a tile of bytes is so small that no depth of a convolution needs blocks.
 
 use super::dot::{Dot, Packing, packing};
-use super::requantize::{Output, Quantization, Requantize, Weights};
+use super::requantize::{Finisher, Output, Quantization, Requantize, Weights};
 use crate::error::check_length;
 use crate::gemm::evenly;
 use crate::simd::Simd;
@@ -147,6 +147,7 @@ impl Panels {
     pub(super) unsafe fn multiply<D: Dot, C: Columns>(&self, columns: &C, target: Target, scratch: *mut u8) {
         let lanes = D::S::LANES;
         let width = lanes * D::VECS;
+        let finish = self.finish.finisher();
         // SAFETY: tiles start at columns that leave room for their width; of fewer columns than a vector has, the rest is cut off.
         unsafe {
             let whole = target.columns / width * width;
@@ -155,8 +156,8 @@ impl Panels {
             while from < whole {
                 let to = (from + step).min(whole);
                 match D::VECS {
-                    2 => self.tiles::<D, C, 2>(columns, target, (from, to), scratch),
-                    _ => self.tiles::<D, C, 4>(columns, target, (from, to), scratch),
+                    2 => self.tiles::<D, C, 2>(columns, (target, finish), (from, to), scratch),
+                    _ => self.tiles::<D, C, 4>(columns, (target, finish), (from, to), scratch),
                 }
                 from = to;
             }
@@ -164,14 +165,14 @@ impl Panels {
             if whole > 0 && 2 * (target.columns - whole) > width {
                 let at = target.columns - width;
                 match D::VECS {
-                    2 => self.tiles::<D, C, 2>(columns, target, (at, at + width), scratch),
-                    _ => self.tiles::<D, C, 4>(columns, target, (at, at + width), scratch),
+                    2 => self.tiles::<D, C, 2>(columns, (target, finish), (at, at + width), scratch),
+                    _ => self.tiles::<D, C, 4>(columns, (target, finish), (at, at + width), scratch),
                 }
             } else {
                 let mut from = whole;
                 while from < target.columns {
                     let at = from.min(target.columns.saturating_sub(lanes));
-                    self.tiles::<D, C, 1>(columns, target, (at, at + lanes), scratch);
+                    self.tiles::<D, C, 1>(columns, (target, finish), (at, at + lanes), scratch);
                     from += lanes;
                 }
             }
@@ -186,7 +187,7 @@ impl Panels {
     unsafe fn tiles<D: Dot, C: Columns, const V: usize>(
         &self,
         columns: &C,
-        target: Target,
+        (target, finish): (Target, Finisher),
         (from, to): (usize, usize),
         scratch: *mut u8,
     ) {
@@ -213,14 +214,14 @@ impl Panels {
                     let tile = scratch.add(i * size);
                     let panel = (weights, panel);
                     match panel.1.rows {
-                        1 => self.micro::<D, 1, V>(panel, tile, target, column),
-                        2 => self.micro::<D, 2, V>(panel, tile, target, column),
-                        3 => self.micro::<D, 3, V>(panel, tile, target, column),
-                        4 => self.micro::<D, 4, V>(panel, tile, target, column),
-                        5 if D::ROWS > 4 => self.micro::<D, 5, V>(panel, tile, target, column),
-                        6 if D::ROWS > 5 => self.micro::<D, 6, V>(panel, tile, target, column),
-                        7 if D::ROWS > 6 => self.micro::<D, 7, V>(panel, tile, target, column),
-                        _ if D::ROWS > 6 => self.micro::<D, 8, V>(panel, tile, target, column),
+                        1 => self.micro::<D, 1, V>(panel, tile, (target, finish), column),
+                        2 => self.micro::<D, 2, V>(panel, tile, (target, finish), column),
+                        3 => self.micro::<D, 3, V>(panel, tile, (target, finish), column),
+                        4 => self.micro::<D, 4, V>(panel, tile, (target, finish), column),
+                        5 if D::ROWS > 4 => self.micro::<D, 5, V>(panel, tile, (target, finish), column),
+                        6 if D::ROWS > 5 => self.micro::<D, 6, V>(panel, tile, (target, finish), column),
+                        7 if D::ROWS > 6 => self.micro::<D, 7, V>(panel, tile, (target, finish), column),
+                        _ if D::ROWS > 6 => self.micro::<D, 8, V>(panel, tile, (target, finish), column),
                         _ => unreachable!("panels have at most D::ROWS rows"),
                     }
                 }
@@ -238,7 +239,7 @@ impl Panels {
         &self,
         (mut weights, panel): (*const u8, Panel),
         tile: *const u8,
-        target: Target,
+        (target, finish): (Target, Finisher),
         column: usize,
     ) {
         let lanes = D::S::LANES;
@@ -262,19 +263,19 @@ impl Panels {
                 }
             }
             for row in 0..M {
-                let ready = self.finish.ready::<D::S>(first + row);
+                let ready = finish.ready::<D::S>(first + row);
                 let at = (first + row) * target.pitch + column;
                 // A null residual is not read.
                 let (residual, out) = (target.residual.wrapping_add(at), target.out.add(at));
                 if V == 1 {
                     let count = lanes.min(target.columns);
-                    self.finish.store::<D::S>(ready, D::float(sums[row][0]), residual, out, count);
-                }
-                for v in (0..V - 1).step_by(2) {
-                    let sums = [D::float(sums[row][v]), D::float(sums[row][v + 1])];
-                    let at = [v * lanes, (v + 1) * lanes];
-                    let (residual, out) = (at.map(|at| residual.wrapping_add(at)), at.map(|at| out.wrapping_add(at)));
-                    self.finish.store_pair::<D::S>(ready, sums, residual, out);
+                    finish.store::<D::S>(ready, D::float(sums[row][0]), residual, out, count);
+                } else {
+                    let mut floats = [D::float(sums[row][0]); V];
+                    for v in 1..V {
+                        floats[v] = D::float(sums[row][v]);
+                    }
+                    finish.store_row::<D::S, V>(ready, floats, residual, out);
                 }
             }
         }
@@ -302,12 +303,7 @@ unsafe fn step<D: Dot, const M: usize, const V: usize>(
         for v in 1..V {
             right[v] = D::load(tile.add(4 * v * D::S::LANES));
         }
-        for row in 0..M {
-            let weight = D::broadcast(weights.add(4 * row));
-            for v in 0..V {
-                sums[row][v] = D::dot(sums[row][v], right[v], weight);
-            }
-        }
+        D::dots(&mut sums, right, weights);
     }
     sums
 }

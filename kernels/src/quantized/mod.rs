@@ -22,6 +22,8 @@ mod elementwise;
 mod gemm;
 mod pointwise;
 mod requantize;
+#[cfg(target_arch = "aarch64")]
+mod windows;
 
 pub use convolution::Convolution;
 pub use depthwise::Depthwise;

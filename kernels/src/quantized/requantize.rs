@@ -180,7 +180,7 @@ fn fit_into_32_bits(weights: &Weights) -> Result<(), Error> {
 pub(crate) struct Requantize {
     multipliers: Vec<f32>,
     range: Range,
-    pub(crate) added: Option<Added>,
+    added: Option<Added>,
 }
 
 impl Requantize {
@@ -215,12 +215,33 @@ impl Requantize {
         }
     }
 
+    /// The finish in values of its own.
+    pub(crate) fn finisher(&self) -> Finisher<'_> {
+        Finisher { multipliers: &self.multipliers, range: self.range, added: self.added }
+    }
+}
+
+/// A [`Requantize`] whose parts a kernel holds itself: what it stores through pointers cannot change them, so that they stay in registers.
+#[derive(Clone, Copy)]
+pub(crate) struct Finisher<'a> {
+    multipliers: &'a [f32],
+    range: Range,
+    added: Option<Added>,
+}
+
+impl Finisher<'_> {
+    /// Whether something is added.
+    #[cfg(target_arch = "aarch64")]
+    pub(crate) fn adds(self) -> bool {
+        self.added.is_some()
+    }
+
     /// Takes a channel's parameters into registers.
     ///
     /// # Safety
     /// The CPU has the features of `S`.
     #[inline(always)]
-    pub(crate) unsafe fn ready<S: Simd>(&self, channel: usize) -> Ready<S> {
+    pub(crate) unsafe fn ready<S: Simd>(self, channel: usize) -> Ready<S> {
         let Range { low, high, .. } = self.range;
         let multiplier = self.multipliers[channel];
         let zero = self.added.as_ref().map_or(self.range.zero, |added| added.range.zero);
@@ -233,7 +254,7 @@ impl Requantize {
     /// # Safety
     /// The CPU has the features of `S`; `residual` has `LANES` bytes if something is added.
     #[inline(always)]
-    unsafe fn steps<S: Simd>(&self, ready: Ready<S>, sums: S::V, residual: *const u8) -> S::V {
+    unsafe fn steps<S: Simd>(self, ready: Ready<S>, sums: S::V, residual: *const u8) -> S::V {
         // SAFETY: the caller's features and bytes.
         unsafe {
             let steps = S::saturate(S::mul(sums, ready.multiplier), ready.low, ready.high);
@@ -250,7 +271,7 @@ impl Requantize {
     /// The CPU has the features of `S`; `out`, and `residual` where something is added, have `count` bytes.
     #[inline(always)]
     pub(crate) unsafe fn store<S: Simd>(
-        &self,
+        self,
         ready: Ready<S>,
         sums: S::V,
         residual: *const u8,
@@ -274,10 +295,10 @@ impl Requantize {
     /// Finishes and stores two whole vectors of one channel.
     ///
     /// # Safety
-    /// As [`Requantize::store`], for `LANES` bytes each.
+    /// As [`Finisher::store`], for `LANES` bytes each.
     #[inline(always)]
     pub(crate) unsafe fn store_pair<S: Simd>(
-        &self,
+        self,
         ready: Ready<S>,
         sums: [S::V; 2],
         residual: [*const u8; 2],
@@ -287,6 +308,27 @@ impl Requantize {
         unsafe {
             let steps = [self.steps(ready, sums[0], residual[0]), self.steps(ready, sums[1], residual[1])];
             S::store_steps_pair(out, steps, ready.zero);
+        }
+    }
+
+    /// Finishes and stores `V` whole vectors side by side.
+    ///
+    /// # Safety
+    /// As [`Finisher::store`], for `V * LANES` bytes.
+    #[inline(always)]
+    pub(crate) unsafe fn store_row<S: Simd, const V: usize>(
+        self,
+        ready: Ready<S>,
+        mut sums: [S::V; V],
+        residual: *const u8,
+        out: *mut u8,
+    ) {
+        // SAFETY: the caller's features and bytes.
+        unsafe {
+            for v in 0..V {
+                sums[v] = self.steps(ready, sums[v], residual.wrapping_add(v * S::LANES));
+            }
+            S::store_steps_row(out, sums, ready.zero);
         }
     }
 }

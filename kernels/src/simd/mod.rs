@@ -34,6 +34,23 @@ pub(crate) trait Simd: Copy + 'static {
     unsafe fn div(a: Self::V, b: Self::V) -> Self::V;
     /// `a * b + c`, fused where the CPU fuses.
     unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// `sums + values * weights` for `M` rows, each with a weight of its own, and `V` vectors of values.
+    #[inline(always)]
+    unsafe fn fma_rows<const M: usize, const V: usize>(
+        sums: &mut [[Self::V; V]; M],
+        values: [Self::V; V],
+        weights: *const f32,
+    ) {
+        for row in 0..M {
+            // SAFETY: the caller's features and weights.
+            unsafe {
+                let weight = Self::splat(*weights.add(row));
+                for v in 0..V {
+                    sums[row][v] = Self::fma(values[v], weight, sums[row][v]);
+                }
+            }
+        }
+    }
     /// `v` brought into `low..=high`; NaN stays NaN.
     unsafe fn clamp(v: Self::V, low: Self::V, high: Self::V) -> Self::V;
     /// The nearest integer, ties to even, for |v| < 2^22.
@@ -50,8 +67,23 @@ pub(crate) trait Simd: Copy + 'static {
     unsafe fn load_pairs(p: *const f32) -> (Self::V, Self::V);
     /// The same of bytes, as numbers.
     unsafe fn load_byte_pairs(p: *const u8) -> (Self::V, Self::V);
+    /// The same of `4 * LANES` bytes.
+    #[inline(always)]
+    unsafe fn load_byte_pairs_two(p: *const u8) -> [(Self::V, Self::V); 2] {
+        // SAFETY: the caller's features and bytes.
+        unsafe { [Self::load_byte_pairs(p), Self::load_byte_pairs(p.add(2 * Self::LANES))] }
+    }
     /// `LANES` bytes as numbers.
     unsafe fn load_bytes(p: *const u8) -> Self::V;
+    /// The same of `4 * LANES` bytes.
+    #[inline(always)]
+    unsafe fn load_bytes_four(p: *const u8) -> [Self::V; 4] {
+        // SAFETY: the caller's features and bytes.
+        unsafe {
+            let at = |v: usize| p.add(v * Self::LANES);
+            [Self::load_bytes(at(0)), Self::load_bytes(at(1)), Self::load_bytes(at(2)), Self::load_bytes(at(3))]
+        }
+    }
     /// Stores `round(v) + zero` (ties to even), which is in 0..=255, as bytes.
     unsafe fn store_steps(p: *mut u8, v: Self::V, zero: i32);
     /// The same of two vectors, for which some CPUs need fewer instructions.
@@ -61,6 +93,19 @@ pub(crate) trait Simd: Copy + 'static {
         unsafe {
             Self::store_steps(p[0], v[0], zero);
             Self::store_steps(p[1], v[1], zero);
+        }
+    }
+    /// The same of vectors side by side.
+    #[inline(always)]
+    unsafe fn store_steps_row<const N: usize>(p: *mut u8, v: [Self::V; N], zero: i32) {
+        // SAFETY: the caller's features and bytes.
+        unsafe {
+            for i in (0..N - 1).step_by(2) {
+                Self::store_steps_pair([p.add(i * Self::LANES), p.add((i + 1) * Self::LANES)], [v[i], v[i + 1]], zero);
+            }
+            if !N.is_multiple_of(2) {
+                Self::store_steps(p.add((N - 1) * Self::LANES), v[N - 1], zero);
+            }
         }
     }
     /// `v` brought into `low..=high`; NaN becomes `low`.

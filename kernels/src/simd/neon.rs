@@ -4,6 +4,19 @@ use core::arch::aarch64::*;
 
 use super::Simd;
 
+/// The low halves of both vectors' nearest whole numbers, ties to even.
+///
+/// # Safety
+/// The target has Advanced SIMD.
+#[inline(always)]
+unsafe fn words(v: [float32x4_t; 2]) -> uint16x8_t {
+    // SAFETY: the caller's target.
+    unsafe {
+        let [low, high] = v.map(|v| vreinterpretq_u16_s32(vcvtnq_s32_f32(v)));
+        vuzp1q_u16(low, high)
+    }
+}
+
 /// Advanced SIMD.
 #[derive(Clone, Copy)]
 pub(crate) struct Neon;
@@ -54,6 +67,38 @@ impl Simd for Neon {
         // SAFETY: as the trait's contract says.
         unsafe { vfmaq_f32(c, a, b) }
     }
+    // Four rows' weights are one vector, whose elements the instruction takes one by one.
+    #[inline(always)]
+    unsafe fn fma_rows<const M: usize, const V: usize>(
+        sums: &mut [[float32x4_t; V]; M],
+        values: [float32x4_t; V],
+        weights: *const f32,
+    ) {
+        // SAFETY: as the trait's contract says; no more than the `M` weights are read.
+        unsafe {
+            let mut four = vdupq_n_f32(0.0);
+            // Written out: the compiler does not unroll what is as large as this.
+            macro_rules! rows {
+                ($($row:literal)*) => {$(
+                    if $row < M {
+                        if $row % 4 == 0 {
+                            let at = weights.add($row);
+                            four = match M - $row {
+                                1 => vld1q_dup_f32(at),
+                                2 => vcombine_f32(vld1_f32(at), vdup_n_f32(0.0)),
+                                3 => vcombine_f32(vld1_f32(at), vld1_dup_f32(at.add(2))),
+                                _ => vld1q_f32(at),
+                            };
+                        }
+                        for v in 0..V {
+                            sums[$row][v] = vfmaq_laneq_f32::<{ $row % 4 }>(sums[$row][v], values[v], four);
+                        }
+                    }
+                )*};
+            }
+            rows!(0 1 2 3 4 5 6 7);
+        }
+    }
     // The instructions return NaN when either operand is.
     #[inline(always)]
     unsafe fn clamp(v: float32x4_t, low: float32x4_t, high: float32x4_t) -> float32x4_t {
@@ -103,6 +148,29 @@ impl Simd for Neon {
         }
     }
     #[inline(always)]
+    unsafe fn load_byte_pairs_two(p: *const u8) -> [(float32x4_t, float32x4_t); 2] {
+        // SAFETY: as the trait's contract says.
+        unsafe {
+            let v = vreinterpretq_u16_u8(vld1q_u8(p));
+            let (even, odd) = (vandq_u16(v, vdupq_n_u16(255)), vshrq_n_u16::<8>(v));
+            let float = |v: uint16x4_t| vcvtq_f32_u32(vmovl_u16(v));
+            [
+                (float(vget_low_u16(even)), float(vget_low_u16(odd))),
+                (float(vget_high_u16(even)), float(vget_high_u16(odd))),
+            ]
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_bytes_four(p: *const u8) -> [float32x4_t; 4] {
+        // SAFETY: as the trait's contract says.
+        unsafe {
+            let v = vld1q_u8(p);
+            let (low, high) = (vmovl_u8(vget_low_u8(v)), vmovl_high_u8(v));
+            let float = |v: uint16x4_t| vcvtq_f32_u32(vmovl_u16(v));
+            [float(vget_low_u16(low)), float(vget_high_u16(low)), float(vget_low_u16(high)), float(vget_high_u16(high))]
+        }
+    }
+    #[inline(always)]
     unsafe fn load_bytes(p: *const u8) -> float32x4_t {
         // SAFETY: as the trait's contract says.
         unsafe {
@@ -118,6 +186,34 @@ impl Simd for Neon {
             let words = vmovn_u32(v);
             let four = vmovn_u16(vcombine_u16(words, words));
             p.cast::<u32>().write_unaligned(vget_lane_u32::<0>(vreinterpret_u32_u8(four)))
+        }
+    }
+    // What is cut off when the numbers become bytes is the same before and after the zero point is added.
+    #[inline(always)]
+    unsafe fn store_steps_pair(p: [*mut u8; 2], v: [float32x4_t; 2], zero: i32) {
+        // SAFETY: as the trait's contract says.
+        unsafe {
+            let words = words(v);
+            let bytes = vadd_u8(vmovn_u16(words), vdup_n_u8(zero as u8));
+            let both = vreinterpret_u32_u8(bytes);
+            p[0].cast::<u32>().write_unaligned(vget_lane_u32::<0>(both));
+            p[1].cast::<u32>().write_unaligned(vget_lane_u32::<1>(both));
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_steps_row<const N: usize>(p: *mut u8, v: [float32x4_t; N], zero: i32) {
+        // SAFETY: as the trait's contract says.
+        unsafe {
+            let whole = N / 4 * 4;
+            for i in 0..N {
+                if i < whole && i % 4 == 0 {
+                    let (low, high) = (words([v[i], v[i + 1]]), words([v[i + 2], v[i + 3]]));
+                    let bytes = vuzp1q_u8(vreinterpretq_u8_u16(low), vreinterpretq_u8_u16(high));
+                    vst1q_u8(p.add(4 * i), vaddq_u8(bytes, vdupq_n_u8(zero as u8)));
+                } else if i >= whole {
+                    Self::store_steps(p.add(4 * i), v[i], zero);
+                }
+            }
         }
     }
     // maxnm returns the number when the other operand is NaN.

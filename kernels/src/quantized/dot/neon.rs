@@ -30,6 +30,47 @@ unsafe fn four(p: *const u8) -> uint32x2_t {
     unsafe { vdup_n_u32(p.cast::<u32>().read_unaligned()) }
 }
 
+/// `sums + activations * weights`. The intrinsic (vdotq_s32) is not stable on the oldest compiler that the workspace supports.
+///
+/// # Safety
+/// The CPU has 8-bit dot products.
+#[inline(always)]
+pub(crate) unsafe fn dot(mut sums: int32x4_t, activations: int8x16_t, weights: int8x16_t) -> int32x4_t {
+    // SAFETY: the instruction reads and writes these registers alone; the caller's CPU has it.
+    unsafe {
+        core::arch::asm!(
+            ".arch_extension dotprod",
+            "sdot {sums:v}.4s, {activations:v}.16b, {weights:v}.16b",
+            sums = inout(vreg) sums,
+            activations = in(vreg) activations,
+            weights = in(vreg) weights,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    sums
+}
+
+/// `sums + activations * weights`, with the weights of row `ROW` of four.
+///
+/// # Safety
+/// The CPU has 8-bit dot products.
+#[inline(always)]
+unsafe fn dot_row<const ROW: i32>(mut sums: int32x4_t, activations: int8x16_t, weights: int8x16_t) -> int32x4_t {
+    // SAFETY: the instruction reads and writes these registers alone; the caller's CPU has it.
+    unsafe {
+        core::arch::asm!(
+            ".arch_extension dotprod",
+            "sdot {sums:v}.4s, {activations:v}.16b, {weights:v}.4b[{row}]",
+            sums = inout(vreg) sums,
+            activations = in(vreg) activations,
+            weights = in(vreg) weights,
+            row = const ROW,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    sums
+}
+
 impl Dot for Neon {
     type S = simd::Neon;
     type X = int16x8_t;
@@ -101,21 +142,42 @@ impl Dot for Dotprod {
         // SAFETY: as the trait's contract says.
         unsafe { vreinterpretq_s8_u32(vdupq_n_u32(p.cast::<u32>().read_unaligned())) }
     }
-    // The intrinsic (vdotq_s32) is not stable on the oldest compiler that the workspace supports.
+    // Four rows' weights are one vector, whose parts the instruction takes one by one.
     #[inline(always)]
-    unsafe fn dot(mut sums: int32x4_t, activations: int8x16_t, weights: int8x16_t) -> int32x4_t {
-        // SAFETY: the instruction reads and writes these registers alone; the CPU has it, as the trait's contract says.
+    unsafe fn dots<const M: usize, const V: usize>(
+        sums: &mut [[int32x4_t; V]; M],
+        activations: [int8x16_t; V],
+        weights: *const u8,
+    ) {
+        // SAFETY: as the trait's contract says; no more than the rows' weights are read.
         unsafe {
-            core::arch::asm!(
-                ".arch_extension dotprod",
-                "sdot {sums:v}.4s, {activations:v}.16b, {weights:v}.16b",
-                sums = inout(vreg) sums,
-                activations = in(vreg) activations,
-                weights = in(vreg) weights,
-                options(pure, nomem, nostack, preserves_flags)
-            );
+            let mut four = vdupq_n_s8(0);
+            // Written out: the compiler does not unroll what is as large as this.
+            macro_rules! rows {
+                ($($row:literal)*) => {$(
+                    if $row < M {
+                        if $row % 4 == 0 {
+                            let at = weights.add(4 * $row);
+                            four = match M - $row {
+                                1 => Self::broadcast(at),
+                                2 => vcombine_s8(vld1_s8(at.cast()), vdup_n_s8(0)),
+                                3 => vcombine_s8(vld1_s8(at.cast()), vget_low_s8(Self::broadcast(at.add(8)))),
+                                _ => vld1q_s8(at.cast()),
+                            };
+                        }
+                        for v in 0..V {
+                            sums[$row][v] = dot_row::<{ $row % 4 }>(sums[$row][v], activations[v], four);
+                        }
+                    }
+                )*};
+            }
+            rows!(0 1 2 3 4 5 6 7);
         }
-        sums
+    }
+    #[inline(always)]
+    unsafe fn dot(sums: int32x4_t, activations: int8x16_t, weights: int8x16_t) -> int32x4_t {
+        // SAFETY: as the trait's contract says.
+        unsafe { dot(sums, activations, weights) }
     }
     #[inline(always)]
     unsafe fn float(sums: int32x4_t) -> float32x4_t {
