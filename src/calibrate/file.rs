@@ -10,7 +10,7 @@ use super::defects::{Costs, Detection};
 use super::from_audit::FromAudit;
 use super::normals;
 use super::suitable;
-use super::threshold::Aim;
+use super::threshold::{Aim, Threshold};
 use crate::bundle::{Bundle, ScoreReference};
 use crate::digest::Digest;
 use crate::draft::{folder_of, replace};
@@ -162,11 +162,24 @@ impl Calibration {
         let scores = self.images.iter().map(|image| image.score).enumerate().collect::<Vec<_>>();
         let parts = normals::highest(&scores, &normals::parts_of(self.images.iter().map(|image| image.group.as_ref())));
         let aim = Aim { frr: self.target_frr, confidence: self.confidence };
-        if self.costs.is_some() || parts.is_empty() {
-            return None;
-        }
-        let own = aim.threshold(&parts).ok().filter(|own| own.value != self.threshold)?;
-        Some(format!("the threshold {} is not the one that its scores give ({})", self.threshold, own.value))
+        let own = match self.costs {
+            _ if parts.is_empty() => "it names no images".to_owned(),
+            // The scores of defective parts are not here: of what is the cheapest is known that it is no higher than every normal part,
+            // since below that more is found at no cost.
+            Some(_) if parts.iter().all(|score| *score < self.threshold) => {
+                "none above that of every normal part".to_owned()
+            }
+            Some(_) => match Threshold::of_another(&parts, self.threshold).promised_frr {
+                promised if promised == self.promised_frr => return None,
+                promised => format!("one for the rate {promised}, where it says {}", self.promised_frr),
+            },
+            None => match aim.threshold(&parts) {
+                Ok(own) if own.value == self.threshold => return None,
+                Ok(own) => own.value.to_string(),
+                Err(error) => format!("none: {}", error.line()),
+            },
+        };
+        Some(format!("the threshold {} is not the one that its scores give ({own})", self.threshold))
     }
 
     /// Reads a calibration from text; `origin` is named in errors.
@@ -392,6 +405,28 @@ mod tests {
         for (text, says) in cases {
             let error = Calibration::parse("f.toml", &text).unwrap_err();
             assert!(error.report().contains(says), "{}", error.report());
+        }
+    }
+
+    #[test]
+    fn a_threshold_that_somebody_wrote_is_told_from_one_that_was_calibrated() {
+        let image = |score| CalibrationImage { score, group: None, ..sample().images[0].clone() };
+        let images = (1..=99).map(|score| image(score as f32)).collect::<Vec<_>>();
+        let set = Calibration { confidence: None, costs: None, threshold: 99.0, images, ..sample() };
+        assert_eq!(set.foreign_threshold(), None);
+        let costs = sample().costs;
+        let cheapest = Calibration { costs, threshold: 90.0, promised_frr: 0.1, ..set.clone() };
+        assert_eq!(cheapest.foreign_threshold(), None);
+        for (foreign, says) in [
+            (Calibration { threshold: 98.0, ..set.clone() }, "(99)"),
+            // What would excuse it was written beside it.
+            (Calibration { threshold: 1000.0, confidence: Some(0.999_999), ..set.clone() }, "none: "),
+            (Calibration { threshold: 1000.0, costs, ..set.clone() }, "none above"),
+            (Calibration { threshold: 98.0, ..cheapest.clone() }, "one for the rate 0.02, where it says 0.1"),
+            (Calibration { images: Vec::new(), ..set.clone() }, "no images"),
+        ] {
+            let told = foreign.foreign_threshold().unwrap();
+            assert!(told.contains("is not the one that its scores give") && told.contains(says), "{told}");
         }
     }
 
