@@ -177,7 +177,7 @@ impl LineCore {
         for track in procession.tracks.iter_mut().filter(|track| !self.is_undecided(track.part)) {
             // What is lost may only be counted, and what is doubted never is.
             let ejected = match track.doubt {
-                Some(_) => Ejected::All,
+                Some(_) => track.ejected(),
                 None if !track.is_whole() && self.rules.skipped != SkippedPolicy::Count => Ejected::One,
                 None => Ejected::Itself,
             };
@@ -349,6 +349,8 @@ impl LineCore {
         for (track, link) in procession.tracks.iter_mut().zip(links) {
             let view = link.and_then(|k| seen[k].span.view);
             if track.hi - track.lo > frame.rules.longest {
+                // Also when its edges, which are seen to so much only, lie nearer to each other in a later frame.
+                track.is_several = true;
                 self.doubt(track, "it is longer than a part: parts that touch, or something else");
             }
             self.decide_again(track, frame, actions);
@@ -420,7 +422,7 @@ impl LineCore {
             track.decided = track.decided.map(|decided| Decided {
                 lo: decided.lo.min(lo),
                 hi: decided.hi.max(hi),
-                ejected: Ejected::All,
+                ejected: track.ejected(),
             });
         }
     }

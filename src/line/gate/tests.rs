@@ -552,6 +552,33 @@ fn what_is_longer_than_a_part_is_rejected_over_all_of_its_length() {
     assert_eq!(longest.words(), ["pass"]);
 }
 
+/// Edges are seen to so much only: what is longer than a part by less is so in some of its frames.
+#[test]
+fn what_one_frame_showed_to_be_longer_than_a_part_is_rejected_over_all_of_its_length() {
+    for (first, second) in [(50.0, 30.4), (30.4, 50.0)] {
+        let mut gate = Gate::new(&[(1000.0, first), (1000.0 + first, second)]);
+        gate.frames(900..1120);
+        gate.parts[1].1 -= 0.8;
+        gate.frames(1120..1460);
+        let missed = gate.parts.iter().filter(|part| !gate.hits(**part)).collect::<Vec<_>>();
+        assert!(missed.is_empty(), "{missed:?} by {:?}", fires(&gate.seen));
+        assert_eq!(gate.words(), ["unfollowed"]);
+    }
+}
+
+/// Of what is doubted the middle alone is hit, where it seems to be one part: a frame that shows it longer comes after that.
+#[test]
+fn what_was_hit_in_its_middle_is_hit_all_over_once_it_shows_to_be_longer_than_a_part() {
+    let mut gate = Gate::new(&[]);
+    gate.frames(900..1120);
+    gate.parts = vec![(1000.0, 50.0), (1050.0, 29.6)];
+    gate.frames(1120..1200);
+    gate.parts[1].1 += 0.8;
+    gate.frames(1200..1460);
+    let missed = gate.parts.iter().filter(|part| !gate.hits(**part)).collect::<Vec<_>>();
+    assert!(missed.is_empty(), "{missed:?} by {:?}", fires(&gate.seen));
+}
+
 #[test]
 fn what_attaches_itself_to_a_part_is_rejected_with_it() {
     for at in [1110, 1130, 1170] {

@@ -26,7 +26,8 @@ pub(super) struct Track {
     pub(super) is_astray: bool,
     /// Whether it is or was one with something else: its edges are not to be seen.
     pub(super) is_touching: bool,
-    /// Whether more than one part may lie where it was seen: something attached itself to it, or parted from it.
+    /// Whether more than one part may lie where it was seen: something attached itself to it, or parted from it, or a frame showed it longer
+    /// than a part is.
     pub(super) is_several: bool,
     /// Why it is not what a part is like.
     pub(super) doubt: Option<&'static str>,
@@ -176,6 +177,11 @@ impl Track {
         !self.is_several && self.is_whole()
     }
 
+    /// What the ejector is told to hit of it while it is doubted.
+    pub(super) fn ejected(&self) -> Ejected {
+        if self.is_one() { Ejected::One } else { Ejected::All }
+    }
+
     /// What was not decided about although something is wrong with it: all of it, or what has attached itself to it since.
     pub(super) fn undecided(&self, rules: &FreeRun) -> Vec<(Length, Length)> {
         let (first, last) = self.stretch(rules);
@@ -226,7 +232,7 @@ impl Track {
     pub(super) fn middles(&self, rules: &FreeRun) -> Middles {
         let (lo, hi) = self.stretch(rules);
         let is_one = match self.doubt {
-            Some(_) => self.is_one() && hi - lo <= rules.longest,
+            Some(_) => self.is_one(),
             None => true,
         };
         let least = (self.hi - self.lo).max(rules.shortest);
