@@ -87,7 +87,7 @@ impl Line {
         let (path, plc, stop) = (self.path("frames"), self.plc.clone(), Arc::new(AtomicBool::new(false)));
         let stopped = stop.clone();
         let thread = std::thread::spawn(move || {
-            let mut pipe = OpenOptions::new().write(true).open(path).unwrap();
+            let Some(mut pipe) = pipe(&path, || stopped.load(Ordering::Relaxed)) else { return };
             let unasked = plc.reads();
             for (k, place) in places.into_iter().enumerate() {
                 let frame = belt.noisy(place, WIDTH, k as u32);
@@ -130,26 +130,38 @@ impl Feed {
     }
 }
 
+/// The end of a pipe that a program reads from, once it does, or none once it `is_over`: opening it would wait for ever for a program that did
+/// not start.
+fn pipe(path: &Path, mut is_over: impl FnMut() -> bool) -> Option<File> {
+    loop {
+        match OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(path) {
+            // The first one stays open until then: else the program would read the end of its pipe.
+            Ok(first) => {
+                let pipe = OpenOptions::new().write(true).open(path).unwrap();
+                drop(first);
+                return Some(pipe);
+            }
+            Err(error) => assert_eq!(error.raw_os_error(), Some(libc::ENXIO), "{}: {error}", path.display()),
+        }
+        if is_over() {
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// The program while it runs; it ends with the test, however that ends.
 struct Running(Child);
 
 impl Running {
-    /// The end of the pipe that it reads from, once it does: opening it would wait for ever for a program that did not start.
+    /// The end of the pipe that it reads from, once it does.
     fn pipe(&mut self, path: &Path) -> File {
         let begun = Instant::now();
-        loop {
-            match OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(path) {
-                // The first one stays open until then: else the program would read the end of its pipe.
-                Ok(first) => {
-                    let pipe = OpenOptions::new().write(true).open(path).unwrap();
-                    drop(first);
-                    return pipe;
-                }
-                Err(_) => std::thread::sleep(Duration::from_millis(5)),
-            }
-            assert!(self.0.try_wait().unwrap().is_none(), "it ended before it read a frame");
+        let is_over = || {
             assert!(begun.elapsed() < Duration::from_secs(60), "it reads no frame");
-        }
+            self.0.try_wait().unwrap().is_some()
+        };
+        pipe(path, is_over).expect("it ended before it read a frame")
     }
 }
 
