@@ -73,6 +73,7 @@ impl Approval {
         let (by, reason) = (by.trim(), reason.trim());
         let text = format!("{TITLE}\nsha256 {digest}\nby {by}\nreason {reason}\n{lanes}time {time:.0}\n");
         let note = note_of(path);
+        // In one step: a crash leaves the approval that stood there, or this one, and the line starts.
         draft::replace(&note, signer.sign(&text).as_bytes()).map_err(|error| {
             Error::device(format!("{} cannot be written", note.display()))
                 .because(error)
@@ -83,7 +84,9 @@ impl Approval {
 
     /// What the note says that signing the file at `path` would replace, whoever made it; `None` where there is none.
     pub fn standing(path: &Path) -> Option<String> {
-        let note = std::fs::read(note_of(path)).ok()?;
+        let note = note_of(path);
+        // To read a pipe would wait for who writes it.
+        let note = note.is_file().then(|| std::fs::read(&note).ok()).flatten()?;
         let text = String::from_utf8_lossy(&note);
         let by = signers(&text).join(", ");
         let said = text.split_once("\n\n").and_then(|(said, _)| Self::parse(&format!("{said}\n"), &by));
@@ -268,6 +271,24 @@ mod tests {
         }
         std::fs::write(&path, content.replace('\n', "\r\n").replace('1', "9")).unwrap();
         assert!(check().unwrap_err().contains("changed since"));
+    }
+
+    #[test]
+    fn an_approval_takes_the_place_of_the_one_before_in_one_step() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cap.toml");
+        let signer = Signer::generate("quality").unwrap();
+        let sign =
+            |reason: &str| Approval::sign(&path, Digest::of("content"), &signer, "A. Smith", reason, &[]).unwrap();
+        let note = sign("first");
+        // Whoever opened the old one still has all of it: a crash between two writes cannot leave a part of either.
+        let kept = folder.path().join("kept");
+        std::fs::hard_link(&note, &kept).unwrap();
+        sign("second");
+        let read = |path: &Path| std::fs::read_to_string(path).unwrap();
+        assert!(read(&kept).contains("reason first") && read(&note).contains("reason second"));
+        std::fs::remove_file(&kept).unwrap();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no draft is left");
     }
 
     #[test]

@@ -429,11 +429,36 @@ fn nothing_but_what_a_line_can_load_is_signed() {
         code == 2 && stderr.contains("not the one that its scores give") && stderr.contains("--by-hand"),
         "{stderr}"
     );
+    // Nothing that is written beside it makes it the scores' own.
+    let foreign = text.replace(threshold, "threshold = 1000.0");
+    let confident = foreign.replace("target_frr", "confidence = 0.999999\ntarget_frr");
+    let costs = format!("{}\n[costs]\nmiss = 50.0\nfalse_reject = 1.0\ndefect_rate = 0.01\n", foreign.trim_end());
+    for edited in [confident, costs] {
+        std::fs::write(bench.path("red.toml"), edited).unwrap();
+        let (code, _, stderr) = sign("red.toml");
+        assert!(code == 2 && stderr.contains("the threshold 1000 is not") && stderr.contains("--by-hand"), "{stderr}");
+    }
+    // One that costs set is nobody's to work out again.
+    let set = text.trim_end().to_owned() + "\n[costs]\nmiss = 50.0\nfalse_reject = 1.0\ndefect_rate = 0.01\n";
+    std::fs::write(bench.path("red.toml"), set).unwrap();
+    let (code, _, stderr) = sign("red.toml");
+    assert!(code == 2 && stderr.contains("comes from costs") && stderr.contains("--by-hand"), "{stderr}");
+    std::fs::write(bench.path("red.toml"), text.replace(threshold, "threshold = 1e30")).unwrap();
     assert_eq!(std::fs::read(bench.path("red.toml.sig")).unwrap(), note);
+    // A pipe is not waited for.
+    assert!(std::process::Command::new("mkfifo").arg(bench.path("pipe.toml")).status().unwrap().success());
+    let (code, _, stderr) = sign("pipe.toml");
+    assert!(code == 2 && stderr.contains("it is a pipe or a device") && !is_signed("pipe.toml.sig"), "{stderr}");
     let file = bench.text("red.toml");
     let (code, stdout, stderr) =
         run(&["sign", &file, "--key", &key, "--by", "B. Jones", "--reason", "a trial", "--by-hand"]);
     assert!(code == 0 && stdout.contains("it takes the place of what stood there: A. Smith, "), "{stdout}{stderr}");
+    // A pipe under the note's name is no approval, and is not waited for.
+    std::fs::remove_file(bench.path("red.toml.sig")).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(bench.path("red.toml.sig")).status().unwrap().success());
+    let by_hand = ["sign", &file, "--key", &key, "--by", "B. Jones", "--reason", "a trial", "--by-hand"];
+    let (code, stdout, stderr) = run(&by_hand);
+    assert!(code == 0 && !stdout.contains("stood there") && bench.path("red.toml.sig").is_file(), "{stdout}{stderr}");
     // A bundle of which a file was exchanged is one that no line loads either.
     std::fs::write(bench.path("bundle/model.onnx"), "another").unwrap();
     assert_eq!(sign("bundle/manifest.toml").0, 2);

@@ -13,7 +13,7 @@ use super::suitable;
 use super::threshold::{Aim, Threshold};
 use crate::bundle::{Bundle, ScoreReference};
 use crate::digest::Digest;
-use crate::draft::{folder_of, replace};
+use crate::draft;
 use crate::picture::{Limits, Statistics};
 use crate::{Error, Result};
 
@@ -157,29 +157,55 @@ impl Calibration {
         Ok((calibration, Digest::of(&text)))
     }
 
-    /// What the threshold is where it is not the one that the file's own scores give: then somebody has written it by hand.
+    /// What the threshold is where it is not one that the file's own scores give: then somebody has written it by hand. Of one that costs
+    /// set, the scores tell only which rate it leads to ([`Calibration::unproven_threshold`]).
     pub fn foreign_threshold(&self) -> Option<String> {
-        let scores = self.images.iter().map(|image| image.score).enumerate().collect::<Vec<_>>();
-        let parts = normals::highest(&scores, &normals::parts_of(self.images.iter().map(|image| image.group.as_ref())));
+        let parts = self.scores_of_parts();
+        let threshold = self.threshold;
+        if parts.is_empty() {
+            return Some(format!("the threshold {threshold} has no scores of normal parts that it could come from"));
+        }
+        if self.costs.is_some() {
+            return self.foreign_rate(&parts);
+        }
         let aim = Aim { frr: self.target_frr, confidence: self.confidence };
-        let own = match self.costs {
-            _ if parts.is_empty() => "it names no images".to_owned(),
-            // The scores of defective parts are not here: of what is the cheapest is known that it is no higher than every normal part,
-            // since below that more is found at no cost.
-            Some(_) if parts.iter().all(|score| *score < self.threshold) => {
-                "none above that of every normal part".to_owned()
-            }
-            Some(_) => match Threshold::of_another(&parts, self.threshold).promised_frr {
-                promised if promised == self.promised_frr => return None,
-                promised => format!("one for the rate {promised}, where it says {}", self.promised_frr),
-            },
-            None => match aim.threshold(&parts) {
-                Ok(own) if own.value == self.threshold => return None,
-                Ok(own) => own.value.to_string(),
-                Err(error) => format!("none: {}", error.line()),
-            },
+        // No calibration is written with an aim that its parts cannot reach.
+        match aim.check().and_then(|()| aim.threshold(&parts)) {
+            Ok(own) if own.value == threshold => None,
+            Ok(own) => Some(format!("the threshold {threshold} is not the one that its scores give ({})", own.value)),
+            Err(error) => Some(format!("the threshold {threshold} is not one that its scores give: {}", error.line())),
+        }
+    }
+
+    /// Why nobody can work the threshold out again from what the file holds: it is another one, or the cheapest for its costs, which the
+    /// scores of defects made, and those are not in the file. `None` where the scores give it.
+    pub fn unproven_threshold(&self) -> Option<String> {
+        let by_costs = || {
+            format!(
+                "the threshold {} comes from costs and from the scores of defects, and these are not in the file: nobody can work it out again",
+                self.threshold
+            )
         };
-        Some(format!("the threshold {} is not the one that its scores give ({own})", self.threshold))
+        self.foreign_threshold().or_else(|| self.costs.map(|_| by_costs()))
+    }
+
+    /// What is wrong with a threshold that costs are said to have set: the rate of these scores above it is told beside it.
+    fn foreign_rate(&self, parts: &[f32]) -> Option<String> {
+        let own = Threshold::of_another(parts, self.threshold).promised_frr;
+        // Also what is no number is another rate.
+        let is_own = (own - self.promised_frr).abs() < 1e-9;
+        (!is_own).then(|| {
+            format!(
+                "the threshold {} is not the one that costs gave: of its scores it leads to a rate of {own}, and the file says {}",
+                self.threshold, self.promised_frr
+            )
+        })
+    }
+
+    /// The highest score of each normal part.
+    fn scores_of_parts(&self) -> Vec<f32> {
+        let scores = self.images.iter().map(|image| image.score).enumerate().collect::<Vec<_>>();
+        normals::highest(&scores, &normals::parts_of(self.images.iter().map(|image| image.group.as_ref())))
     }
 
     /// Reads a calibration from text; `origin` is named in errors.
@@ -218,7 +244,7 @@ impl Calibration {
         Ok(calibration)
     }
 
-    /// Writes the file in one step: a reader sees the old one or the new one, never a part.
+    /// Writes the file in one step: a reader sees the old one or the new one, never a part, also after a power cut.
     ///
     /// # Errors
     ///
@@ -230,8 +256,8 @@ impl Calibration {
                 .because(error)
                 .advise("check that the folder can be written and the disk is not full")
         };
-        std::fs::create_dir_all(folder_of(path)).map_err(failed)?;
-        replace(path, text.as_bytes()).map_err(failed)
+        std::fs::create_dir_all(draft::folder_of(path)).map_err(failed)?;
+        draft::replace(path, text.as_bytes()).map_err(failed)
     }
 
     /// The oldest format that can hold a calibration with these constants.
@@ -409,28 +435,6 @@ mod tests {
     }
 
     #[test]
-    fn a_threshold_that_somebody_wrote_is_told_from_one_that_was_calibrated() {
-        let image = |score| CalibrationImage { score, group: None, ..sample().images[0].clone() };
-        let images = (1..=99).map(|score| image(score as f32)).collect::<Vec<_>>();
-        let set = Calibration { confidence: None, costs: None, threshold: 99.0, images, ..sample() };
-        assert_eq!(set.foreign_threshold(), None);
-        let costs = sample().costs;
-        let cheapest = Calibration { costs, threshold: 90.0, promised_frr: 0.1, ..set.clone() };
-        assert_eq!(cheapest.foreign_threshold(), None);
-        for (foreign, says) in [
-            (Calibration { threshold: 98.0, ..set.clone() }, "(99)"),
-            // What would excuse it was written beside it.
-            (Calibration { threshold: 1000.0, confidence: Some(0.999_999), ..set.clone() }, "none: "),
-            (Calibration { threshold: 1000.0, costs, ..set.clone() }, "none above"),
-            (Calibration { threshold: 98.0, ..cheapest.clone() }, "one for the rate 0.02, where it says 0.1"),
-            (Calibration { images: Vec::new(), ..set.clone() }, "no images"),
-        ] {
-            let told = foreign.foreign_threshold().unwrap();
-            assert!(told.contains("is not the one that its scores give") && told.contains(says), "{told}");
-        }
-    }
-
-    #[test]
     fn why_scores_are_others_is_told_and_a_threshold_makes_none() {
         let own = sample();
         let same = Calibration { threshold: 9.0, images: Vec::new(), ..sample() };
@@ -482,6 +486,56 @@ mod tests {
         let any = Calibration { frame: None, ..sample() };
         assert!(any.check_frame((1280, 720)).is_ok());
         assert!(!toml::to_string_pretty(&any).unwrap().contains("frame"));
+    }
+
+    /// Ten parts with the scores 1 to 10, and the threshold that is set on them on average.
+    fn of_ten(change: impl FnOnce(&mut Calibration)) -> Calibration {
+        let image = |score: i16| CalibrationImage {
+            file: format!("{score}.png"),
+            sha256: Digest::of(score.to_string()),
+            score: f32::from(score),
+            group: None,
+            picture: None,
+        };
+        let mut calibration = Calibration {
+            target_frr: 0.2,
+            confidence: None,
+            promised_frr: 2.0 / 11.0,
+            threshold: 9.0,
+            costs: None,
+            images: (1..=10).map(image).collect(),
+            ..sample()
+        };
+        change(&mut calibration);
+        calibration
+    }
+
+    #[test]
+    fn nothing_that_is_written_beside_a_threshold_makes_a_foreign_one_its_own() {
+        let costs = Some(Costs { miss: 50.0, false_reject: 1.0, defect_rate: 0.01 });
+        assert_eq!(of_ten(|_| {}).unproven_threshold(), None);
+        let set_by_costs = of_ten(|own| own.costs = costs);
+        assert_eq!(set_by_costs.foreign_threshold(), None);
+        assert!(set_by_costs.unproven_threshold().unwrap().contains("comes from costs"));
+        let changes: [fn(&mut Calibration); 7] = [
+            |_| {},
+            |own| own.confidence = Some(0.999_999),
+            |own| own.confidence = Some(f64::NAN),
+            |own| own.target_frr = 2.0,
+            |own| own.target_frr = f64::NAN,
+            |own| own.images.clear(),
+            |own| own.images[..2].iter_mut().for_each(|image| image.score = f32::NAN),
+        ];
+        for (number, change) in changes.into_iter().enumerate() {
+            for costs in [None, costs] {
+                let foreign = of_ten(|own| {
+                    (own.threshold, own.costs) = (1000.0, costs);
+                    change(own);
+                });
+                let told = foreign.foreign_threshold().unwrap_or_else(|| panic!("change {number}, {costs:?}"));
+                assert!(told.contains("the threshold 1000") && foreign.unproven_threshold() == Some(told));
+            }
+        }
     }
 
     #[test]

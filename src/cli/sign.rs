@@ -34,7 +34,8 @@ pub struct SignArgs {
     /// The lane whose own calibration it is ([[lane]] calibration); may be given more than once
     #[arg(long, value_name = "NAME")]
     lane: Vec<String>,
-    /// Sign a calibration whose threshold its own scores do not give: somebody wrote it, and nothing is promised of it
+    /// Sign a calibration whose threshold its own scores do not give: somebody wrote it, or it comes from costs (--set-cheapest), and
+    /// nothing is promised of it
     #[arg(long)]
     by_hand: bool,
 }
@@ -54,13 +55,14 @@ pub fn run(args: &SignArgs) -> Result<()> {
 /// The digest of what is approved of, which is what was looked at here. Refuses what no line could load: an approval of it would be asked
 /// for by nobody, and read as if somebody had looked at it.
 fn check(path: &Path, by_hand: bool) -> Result<Digest> {
+    none_that_waits(path)?;
     let manifest = path.file_name().is_some_and(|name| name == "manifest.toml");
     let opened = match (path.is_dir(), manifest) {
         (true, _) => Bundle::open(path).map(|bundle| bundle.digest),
         (false, true) => Bundle::open(path.parent().unwrap_or(Path::new(""))).map(|bundle| bundle.digest),
         (false, false) => match Calibration::open(path) {
             Ok((_, digest)) if by_hand => return Ok(digest),
-            Ok((calibration, digest)) => return refuse_foreign(path, &calibration).map(|()| digest),
+            Ok((calibration, digest)) => return refuse_unproven(path, &calibration).map(|()| digest),
             Err(error) => Err(error),
         },
     };
@@ -78,9 +80,22 @@ fn is_of_the_disk(error: &Error) -> bool {
     cause.is_some_and(|cause| cause.raw_os_error().is_some() && cause.kind() != std::io::ErrorKind::NotFound)
 }
 
+/// Refuses a pipe or a device: to read one waits for who writes it, and what it gave is not there when the line starts.
+fn none_that_waits(path: &Path) -> Result<()> {
+    let file = if path.is_dir() { path.join("manifest.toml") } else { path.to_owned() };
+    match file.metadata() {
+        Ok(found) if !found.is_file() && !found.is_dir() => {
+            Err(Error::usage(format!("{} is not signed: it is a pipe or a device, and no file", file.display()))
+                .advise("name the calibration's own file, or the folder of a bundle"))
+        }
+        // What is not there, or is a folder, is told by who reads it.
+        _ => Ok(()),
+    }
+}
+
 /// A threshold that is a slip of the hand passes all parts, or none.
-fn refuse_foreign(path: &Path, calibration: &Calibration) -> Result<()> {
-    match calibration.foreign_threshold() {
+fn refuse_unproven(path: &Path, calibration: &Calibration) -> Result<()> {
+    match calibration.unproven_threshold() {
         None => Ok(()),
         Some(told) => Err(Error::usage(format!("{} is not signed: {told}", path.display())).advise(
             "calibrate again with another --target-frr or --confidence; if that threshold is meant, say so with --by-hand, and in --reason why",
