@@ -186,6 +186,14 @@ fn a_trial_counts_the_rejects_of_many_splits() {
     assert_eq!(tried(&["--splits", "300", "--target-frr", "0.1,0.2", "--confidence", "0.7"]).1, out, "by its seed");
     let (code, _, err) = tried(&["--splits", "3", "--target-frr", "0.01", "--confidence", "0.95"]);
     assert!(code == 2 && err.contains("299 are needed"), "{err}");
+    // A product that cannot be tried keeps none of the others from it.
+    let broken = std::fs::read_dir(bench.path("data/blue/train/good")).unwrap().map(|entry| entry.unwrap().path());
+    broken.for_each(|image| std::fs::write(image, "no picture").unwrap());
+    let all = ["calibrate", "trial", "--model", &model, "--data", &data, "--hold-out", "2", "--splits", "20"];
+    let (code, out, err) = run(&[&all[..], &["--target-frr", "0.2", "--classes", "blue,red"]].concat());
+    let rows = out.lines().skip(1).map(|row| row.split_whitespace().next().unwrap()).collect::<Vec<_>>();
+    assert!(code != 0 && rows == ["red"] && out.starts_with("class"), "{code} {out}{err}");
+    assert!(err.contains("blue is not tried: ") && err.contains("1 of 2 products are not tried (blue)"), "{err}");
     // Without a subcommand the arguments are asked for.
     let (code, _, err) = run(&["calibrate", "--class", "red"]);
     assert!(code == 2 && err.contains("--model") && err.contains("--out"), "{err}");

@@ -134,6 +134,7 @@ pub(super) enum Break {
 /// What every line has, and what a check of the whole file looks at.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Envelope {
+    #[serde(deserialize_with = "number")]
     pub(super) seq: u64,
     pub(super) prev: Digest,
     /// `None` for one that this program does not know.
@@ -177,6 +178,22 @@ pub(super) struct Envelope {
     #[serde(default, deserialize_with = "text")]
     pub(super) file: Option<String>,
     pub(super) hash: Digest,
+}
+
+/// No log has more lines: whoever counts on from such a number never comes to the end of all numbers.
+const MOST_LINES: u64 = i64::MAX as u64;
+
+/// A line's number.
+///
+/// # Errors
+///
+/// It is none, or one that no log comes to.
+pub(in crate::audit) fn number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let number = u64::deserialize(deserializer)?;
+    match number <= MOST_LINES {
+        true => Ok(number),
+        false => Err(serde::de::Error::custom(format!("no log has {number} records before one"))),
+    }
 }
 
 /// The field `file` of what is in the field; `None` for anything else.

@@ -71,6 +71,9 @@ pub struct Unnamed {
     /// Of runs that the log has no start of, though the folder is this log's and earlier runs are here: by run. Its end was cut off, or an
     /// older copy of it was put back, since a run's start is on disk before its first picture.
     pub of_unknown_runs: BTreeMap<String, u64>,
+    /// Of runs that the log has no start of, though they are named as later than its first record that is here: by run. Their records were
+    /// carried away with earlier files, and the machine's clock was ahead then, or the log's end was cut off.
+    pub of_doubtful_runs: BTreeMap<String, u64>,
     /// So many are of runs whose records are not, or not all, here: in files of the log that were carried away, or not read.
     pub of_others: u64,
     /// So many are in a folder that names another log.
@@ -259,11 +262,13 @@ impl Runs {
         }
     }
 
-    /// Whether each record of the run of this name is here, if there ever was one. Runs are named by when they began.
+    /// Whether each record of the run of this name is here, if there ever was one. Runs are named by when they began, as their machine's
+    /// clock said it: also one that is named as later may be in files that were carried away.
     fn are_all_here(&self, run: &str) -> bool {
         let (is_begun, ends) = (self.begun.contains(run), self.ends.as_ref());
-        let may_be_before =
-            self.has_first != Some(true) && !is_begun && ends.is_none_or(|[first, _]| run <= first.as_str());
+        let may_be_before = self.has_first != Some(true)
+            && !is_begun
+            && (is_run_name(run) || ends.is_none_or(|[first, _]| run <= first.as_str()));
         let may_be_behind =
             !self.has_newest && ends.is_none_or(|[_, last]| run == last.as_str() || !is_begun && run > last.as_str());
         !may_be_before && !may_be_behind
@@ -272,6 +277,12 @@ impl Runs {
     /// Whether the run of this name began after all that the log tells of.
     fn is_later(&self, run: &str) -> bool {
         self.ends.as_ref().is_some_and(|[_, last]| run > last.as_str())
+    }
+
+    /// Whether the log has no start of the run of this name only if its clock was ahead, or if the log was cut or put back.
+    fn is_doubtful(&self, run: &str) -> bool {
+        let is_later = self.ends.as_ref().is_some_and(|[first, _]| run > first.as_str());
+        is_run_name(run) && is_later && self.has_first != Some(true) && self.has_newest && !self.begun.contains(run)
     }
 
     /// Whether the log would have the start of the run of this name, had it not been cut or put back.
@@ -348,6 +359,9 @@ impl Listing {
                 }
                 Owner::Nobody if holds_own && runs.is_unknown(run) && runs.is_later(run) => {
                     *unnamed.of_unknown_runs.entry(run.to_owned()).or_default() += 1;
+                }
+                Owner::This | Owner::Other(_) if runs.is_doubtful(run) => {
+                    *unnamed.of_doubtful_runs.entry(run.to_owned()).or_default() += 1;
                 }
                 _ if runs.are_all_here(run) => unnamed.files.push(file),
                 _ => unnamed.of_others += 1,
@@ -567,6 +581,25 @@ mod tests {
         assert_eq!((alone.whole, alone.unnamed), (1, unnamed(&["q"], 3)));
         std::fs::remove_file(bench.log()).unwrap();
         assert_eq!(bench.inventory().unnamed, unnamed(&["q"], 3));
+    }
+
+    #[test]
+    fn a_run_that_is_named_as_later_may_be_in_files_that_were_carried_away() {
+        let hash = Digest::of("the first line");
+        let (ahead, own) = ("20270101T000000.000000Z", "20261124T060000.000000Z");
+        let starts =
+            [line(0, "start", &format!("\"run\":\"{ahead}\"")), line(7, "start", &format!("\"run\":\"{own}\""))];
+        let bench = Bench::new(&starts[1..]);
+        bench.put(&format!("{ahead}/2027-01-01/00000001-reject.png"), "of a clock that was ahead");
+        let owned = format!("../audit.jsonl\nwords\nfirst line {hash}\n");
+        bench.put("owner.txt", &owned);
+        let found = bench.inventory().unnamed;
+        let doubtful = BTreeMap::from([(ahead.to_owned(), 1)]);
+        assert_eq!(found, Unnamed { of_doubtful_runs: doubtful, ..Unnamed::default() });
+        // With all its files here the log has no such run.
+        let first = starts[1].replace("\"seq\":7", "\"seq\":0").replace("}\n", &format!(",\"hash\":\"{hash}\"}}\n"));
+        std::fs::write(bench.log(), first).unwrap();
+        assert_eq!(bench.inventory().unnamed.of_unknown_runs.get(ahead), Some(&1));
     }
 
     #[test]

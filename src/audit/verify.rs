@@ -13,7 +13,8 @@ use super::harmless::{self, Undoing};
 use super::interruption::Following;
 use super::kind::Kind;
 use super::read::{
-    Gap, LogFile, Told, cannot_be_read, files, is_news, lines, missing_files, next_line, open, strangers, told_of,
+    Gap, LogFile, Stranger, Told, cannot_be_read, files, is_news, lines, missing_files, next_line, open, strangers,
+    told_of,
 };
 use super::signatures::{Doubt, Kept, Signatures, Trust};
 use super::spot::{self, Spot};
@@ -84,6 +85,9 @@ pub(super) const READINGS: usize = 5;
 /// What to do about a file that is missing between others.
 const BRING_BACK: &str = "look for what is missing where closed files are carried to (an archive, a backup, the job that moves them), and put \
                           it back beside the others under its name, compressed or not; if it is nowhere, keep the others as evidence";
+/// What to do about two files that begin with the same record and go on otherwise.
+const TWO_HISTORIES: &str = "keep both as evidence; each of them alone, moved to a folder of its own, is checked by its own hashes and, with --key, \
+                             by its signatures, and a backup or a checkpoint that was kept (--checkpoint) says which was written";
 /// What to do about a record that is not as it was written.
 const EVIDENCE: &str = "put the file back from a copy that is whole, and find out who or what changed this one; if there is none, keep it as \
                         evidence: move it away, and the pictures with it, and begin a new one";
@@ -99,6 +103,9 @@ pub fn verify(path: &Path, trust: &Trust) -> Result<Verified> {
         match strangers(path).ok().and_then(|strangers| told_of(&strangers)) {
             Some(told) => {
                 let why = std::error::Error::source(&error).map_or_else(String::new, |why| format!("{why}; "));
+                if why.contains(&told) {
+                    return error;
+                }
                 error.because(format!("{why}{told}"))
             }
             None => error,
@@ -161,8 +168,14 @@ pub fn verify_while_written(path: &Path, trust: &Trust) -> Result<Verified> {
 /// What a reading of all files says.
 fn concluded(path: &Path, trust: &Trust, reading: Reading) -> Result<Verified> {
     let mut verified = reading.verified;
-    if let Some(told) = told_of(&strangers(path)?) {
+    let strangers = strangers(path)?;
+    if let Some(told) = told_of(&strangers) {
         is_news(&told);
+        if strangers.iter().any(Stranger::contradicts) {
+            return Err(Error::check(format!("beside {} is another history of its records", path.display()))
+                .because(told)
+                .advise(TWO_HISTORIES));
+        }
         verified.warnings.push(told);
     }
     if verified.lines == 0 {

@@ -3,6 +3,7 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 
+use crate::audit::chain;
 use crate::audit::kind::Kind;
 use crate::digest::Digest;
 use crate::print;
@@ -11,6 +12,7 @@ use crate::print;
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[allow(missing_docs, reason = "the fields are those of docs/audit.md")]
 pub struct Entry {
+    #[serde(deserialize_with = "chain::number")]
     pub seq: u64,
     pub kind: String,
     pub time: String,

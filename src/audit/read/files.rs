@@ -9,6 +9,7 @@ use flate2::bufread::MultiGzDecoder;
 
 use super::cannot_be_read;
 use super::line::next_line;
+use crate::audit::chain;
 use crate::audit::course::time_of;
 use crate::digest::Digest;
 use crate::{Result, print};
@@ -21,6 +22,9 @@ const SEQ: &[u8] = b"\"seq\":";
 pub(super) const BUFFER: usize = 1 << 18;
 /// Read at once of a file of which the first line is enough.
 const GLANCE: usize = 1 << 13;
+
+/// The number of a closed file has no more digits, so that there always is a next one.
+const MOST_DIGITS: usize = 18;
 
 /// One file of a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,12 +81,51 @@ pub fn files(path: &Path) -> Result<Vec<LogFile>> {
 pub struct Stranger {
     /// The file.
     pub path: PathBuf,
-    /// The file of the log whose records it repeats.
-    pub copy_of: Option<PathBuf>,
+    /// The file of the log that begins with the same record.
+    pub twin: Option<Twin>,
+}
+
+/// The file of a log that begins with the same record as another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Twin {
+    /// That file.
+    pub of: PathBuf,
+    /// Whether the other one repeats its records, all of them or the first ones; if not, one of both is not what was written.
+    pub is_repeated: bool,
+}
+
+impl Stranger {
+    fn beside(path: PathBuf, of: &LogFile) -> Self {
+        // What cannot be read is not known to be a copy.
+        let is_repeated = repeats(&path, &of.path).unwrap_or(false);
+        Stranger { path, twin: Some(Twin { of: of.path.clone(), is_repeated }) }
+    }
+
+    /// Whether it begins as a file of the log does and goes on otherwise.
+    pub(in crate::audit) fn contradicts(&self) -> bool {
+        self.twin.as_ref().is_some_and(|twin| !twin.is_repeated)
+    }
+}
+
+/// Whether a file holds what another one of the log begins with, compressed or not.
+fn repeats(copy: &Path, of: &Path) -> Result<bool> {
+    let (mut copied, mut own) = (open(copy)?, open(of)?);
+    loop {
+        let piece = copied.fill_buf().map_err(|error| cannot_be_read(copy, error))?;
+        let beside = own.fill_buf().map_err(|error| cannot_be_read(of, error))?;
+        let both = piece.len().min(beside.len());
+        match both {
+            0 => return Ok(piece.is_empty()),
+            _ if piece[..both] != beside[..both] => return Ok(false),
+            _ => {}
+        }
+        copied.consume(both);
+        own.consume(both);
+    }
 }
 
 /// What somebody put beside the log in `path` under a name that the log gives its closed files, or will give one: it comes after the
-/// last file that was closed, and holds nothing of the log; or it is a copy of another file.
+/// last file that was closed, and holds nothing of the log; or it begins as another file does.
 ///
 /// # Errors
 ///
@@ -94,11 +137,13 @@ pub fn strangers(path: &Path) -> Result<Vec<Stranger>> {
 /// What is to be said of strangers, and done.
 pub(in crate::audit) fn told_of(strangers: &[Stranger]) -> Option<String> {
     let told = |stranger: &Stranger| {
-        let copy = stranger
-            .copy_of
-            .as_ref()
-            .map(|of| format!(" (a copy of {}, whose records it repeats)", print::name(of.display())));
-        format!("{}{}", print::name(stranger.path.display()), copy.unwrap_or_default())
+        let twin = stranger.twin.as_ref().map(|Twin { of, is_repeated }| match (print::name(of.display()), is_repeated) {
+            (of, true) => format!(" (a copy of {of}, whose records it repeats)"),
+            (of, false) => {
+                format!(" (it begins with the same record as {of} and goes on otherwise: one of both is not what was written)")
+            }
+        });
+        format!("{}{}", print::name(stranger.path.display()), twin.unwrap_or_default())
     };
     let names = strangers.iter().map(told).collect::<Vec<_>>();
     let are = if names.len() == 1 {
@@ -122,10 +167,10 @@ fn told_apart(path: &Path) -> Result<(Vec<LogFile>, Vec<Stranger>)> {
             // The newest one is always the log's: that which bears its name already was copied from it.
             Some(place) if file.number.is_none() => {
                 let (copy, _) = files.remove(place);
-                strangers.push(Stranger { path: copy.path, copy_of: Some(file.path.clone()) });
+                strangers.push(Stranger::beside(copy.path, &file));
                 files.push((file, begins));
             }
-            Some(place) => strangers.push(Stranger { path: file.path, copy_of: Some(files[place].0.path.clone()) }),
+            Some(place) => strangers.push(Stranger::beside(file.path, &files[place].0)),
             None => files.push((file, begins)),
         }
     }
@@ -134,7 +179,7 @@ fn told_apart(path: &Path) -> Result<(Vec<LogFile>, Vec<Stranger>)> {
             let own = files.iter().rposition(|(_, begins)| !begins.is_strange(seq)).map_or(0, |last| last + 1);
             // What stands where the file should be that the newest continues may be that file, changed: that is told as a change.
             if own > 0 || seq == 0 {
-                let others = files.drain(own..).map(|(file, _)| Stranger { path: file.path, copy_of: None });
+                let others = files.drain(own..).map(|(file, _)| Stranger { path: file.path, twin: None });
                 strangers.extend(others);
             }
         }
@@ -166,6 +211,7 @@ impl Beginning {
         }
         #[derive(serde::Deserialize)]
         struct Numbered {
+            #[serde(deserialize_with = "chain::number")]
             seq: u64,
             hash: Option<Digest>,
         }
@@ -316,7 +362,10 @@ fn closed_number(path: &Path, name: &str) -> Option<u64> {
     let rest = name.strip_prefix(&stem)?.strip_prefix('.')?;
     let rest = rest.strip_suffix(".gz").unwrap_or(rest);
     let digits = rest.strip_suffix(&ending)?.strip_suffix('.')?;
-    (digits.len() >= 6 && digits.bytes().all(|digit| digit.is_ascii_digit())).then(|| digits.parse().ok()).flatten()
+    // With more digits it is nobody's but somebody's who wants counting on to fail.
+    ((6..=MOST_DIGITS).contains(&digits.len()) && digits.bytes().all(|digit| digit.is_ascii_digit()))
+        .then(|| digits.parse().ok())
+        .flatten()
 }
 
 /// Opens a file of a log, compressed or not.

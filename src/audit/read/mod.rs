@@ -8,7 +8,7 @@ mod seek;
 
 pub use entry::{Entry, FrameEntry, LatencyEntry, PictureEntry};
 pub(super) use files::{Gap, closed_name, missing as missing_files, missing_told, newest_of, open, told_of};
-pub use files::{LogFile, files, strangers};
+pub use files::{LogFile, Stranger, files, strangers};
 pub(super) use index::{Told, pack};
 pub(super) use line::{lines, next_line};
 

@@ -122,8 +122,30 @@ fn a_copy_of_a_closed_file_is_told_as_that_and_a_number_that_was_left_out_accuse
     let ready = readiness(&log.config).unwrap();
     assert!(ready.strangers.is_some_and(|strangers| strangers.contains(&told)) && ready.missing.is_none());
     assert!(ready.unread > 0 && ready.unread < ready.lines);
-    // Unpacked it is the same, and so is a copy of the newest.
+    // What begins as it does and goes on otherwise is no copy: one of both is not what was written, and nobody knows which.
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut read::open(&copy).unwrap(), &mut text).unwrap();
     std::fs::remove_file(&copy).unwrap();
+    let (first, rest) = text.split_once('\n').unwrap();
+    for other in
+        [format!("{first}\n{}", rest.replace("\"verdict\":\"", "\"verdict\":\"un")), format!("{text}{first}\n")]
+    {
+        assert_ne!(other, text);
+        std::fs::write(&next, other).unwrap();
+        let error = log.verify().unwrap_err();
+        let report = error.report();
+        assert_eq!(
+            (error.kind().exit_code(), report.matches("one of both is not what was written").count()),
+            (1, 1),
+            "{report}"
+        );
+        assert!(readiness(&log.config).unwrap().strangers.is_some_and(|told| told.contains("goes on otherwise")));
+    }
+    // Unpacked it is the same, and so are its first lines and a copy of the newest.
+    for same in [text.as_str(), &text[..text.len() / 2]] {
+        std::fs::write(&next, same).unwrap();
+        assert!(log.verify().unwrap().warnings[0].contains(&told));
+    }
     std::fs::copy(log.folder.file(), &next).unwrap();
     assert!(log.verify().unwrap().warnings[0].contains("a copy of"));
     // An older program left out its number: what is there continues what is there.

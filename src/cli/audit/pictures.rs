@@ -42,6 +42,16 @@ pub(super) fn verify(log: &Path, folder: &Path) -> Result<()> {
             folder.display()
         ))?;
     }
+    for (run, pictures) in &inventory.unnamed.of_doubtful_runs {
+        print::line(format_args!(
+            "warning: run {}: {} in {}, and what is here of the log has no start of it: that is in an earlier file which was carried away, if \
+             the machine's clock was ahead then, or else the log's end was cut off. With all files in one folder it is known; verify \
+             --checkpoint says whether the end is there",
+            print::name(run),
+            are(*pictures, "picture"),
+            folder.display()
+        ))?;
+    }
     tell_of_unnamed(folder, &inventory)?;
     conclude(folder, &inventory)
 }

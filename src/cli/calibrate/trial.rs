@@ -22,7 +22,8 @@ use crate::{Error, Result, print};
 /// `set to` is the mean rate that
 /// such a threshold promises, `realised` the one that came out; `kept` is the share of splits in which no more were
 /// rejected than asked for, beside the share that exchangeable parts give (the tried parts are few, so that it lies below
-/// the confidence that holds for a long run).
+/// the confidence that holds for a long run). A product that cannot be tried is told of in the log, and the others are tried: the
+/// exit code is that of the error then.
 #[derive(Debug, clap::Args)]
 #[command(
     group = ArgGroup::new("source").required(true).args(["images", "data"]),
@@ -85,10 +86,20 @@ pub fn run(args: &TrialArgs) -> Result<()> {
     let grouping = args.group.as_deref().map(Grouping::new).transpose()?;
     let products = products(args, &bundle)?;
     let width = products.iter().map(|(class, _)| class.chars().count()).max().unwrap_or(0).max(5);
-    for (number, (class, images)) in products.iter().enumerate() {
-        let trials = trial(&bundle, class, images, grouping.as_ref(), &plan)?;
+    let (mut has_table, mut refused) = (false, Vec::new());
+    for (class, images) in &products {
+        let trials = match trial(&bundle, class, images, grouping.as_ref(), &plan) {
+            Ok(trials) => trials,
+            Err(error) if products.len() == 1 => return Err(error),
+            // What is wrong with one product says nothing of the others.
+            Err(error) => {
+                log::error!("{class} is not tried: {}", error.report());
+                refused.push((class.as_str(), error));
+                continue;
+            }
+        };
         // Not before: what cannot be tried has no table.
-        if number == 0 {
+        if !std::mem::replace(&mut has_table, true) {
             print::line(format_args!(
                 "{:width$}  constants  calibrated  tried  asked for    set to  realised    kept  expected",
                 "class"
@@ -96,7 +107,17 @@ pub fn run(args: &TrialArgs) -> Result<()> {
         }
         trials.iter().try_for_each(|trial| print_row(class, width, trial))?;
     }
-    Ok(())
+    not_tried(refused, products.len())
+}
+
+/// The error of the first of the products that could not be tried, of so many.
+fn not_tried(mut refused: Vec<(&str, Error)>, of: usize) -> Result<()> {
+    let names = refused.iter().map(|(class, _)| *class).collect::<Vec<_>>().join(", ");
+    let told = format!("{} of {of} products are not tried ({names}), the first since", refused.len());
+    match refused.is_empty() {
+        true => Ok(()),
+        false => Err(refused.swap_remove(0).1.within(&told)),
+    }
 }
 
 /// The classes that are tried, each with the images of its normal parts.
