@@ -555,10 +555,10 @@ fn what_is_longer_than_a_part_is_rejected_over_all_of_its_length() {
 /// Edges are seen to so much only: what is longer than a part by less is so in some of its frames.
 #[test]
 fn what_one_frame_showed_to_be_longer_than_a_part_is_rejected_over_all_of_its_length() {
-    for (first, second) in [(50.0, 30.4), (30.4, 50.0)] {
+    for (first, second) in [(50.0, 30.5), (30.5, 50.0)] {
         let mut gate = Gate::new(&[(1000.0, first), (1000.0 + first, second)]);
         gate.frames(900..1120);
-        gate.parts[1].1 -= 0.8;
+        gate.parts[1].1 -= 1.0;
         gate.frames(1120..1460);
         let missed = gate.parts.iter().filter(|part| !gate.hits(**part)).collect::<Vec<_>>();
         assert!(missed.is_empty(), "{missed:?} by {:?}", fires(&gate.seen));
