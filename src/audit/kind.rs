@@ -36,6 +36,8 @@ kinds! {
     Recovery = "recovery",
     /// An alarm was raised, or is over.
     Alarm = "alarm",
+    /// A person has seen alarms that stand.
+    Acknowledgement = "acknowledgement",
     /// Something else that a reader should know.
     Note = "note",
     /// Somebody sends known bad pieces.

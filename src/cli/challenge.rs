@@ -38,7 +38,7 @@ pub struct ChallengeArgs {
     #[arg(long, value_name = "NAME")]
     lane: Option<String>,
     /// Who sends them; left out: the variable USER. The record also has the user id that the kernel tells
-    #[arg(long, value_name = "NAME", value_parser = control::sender)]
+    #[arg(long, value_name = "NAME", value_parser = control::person)]
     by: Option<String>,
     /// How long the pieces are waited for
     #[arg(long, value_name = "MINUTES", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1440))]
@@ -47,7 +47,7 @@ pub struct ChallengeArgs {
 
 pub fn run(args: &ChallengeArgs) -> Result<()> {
     let config = LineConfig::open(&args.config)?;
-    let user = || std::env::var("USER").ok().and_then(|user| control::sender(&user).ok());
+    let user = || std::env::var("USER").ok().and_then(|user| control::person(&user).ok());
     let by = args.by.clone().or_else(user).unwrap_or_else(|| "somebody".into());
     let request = Request::Challenge { pieces: args.parts, lane: args.lane.clone(), within_s: 60 * args.within, by };
     let (mut settled, mut refused, mut failed) = (0, None, None);
@@ -69,6 +69,7 @@ pub fn run(args: &ChallengeArgs) -> Result<()> {
             failed = (missed > 0 || absent > 0).then(|| format!("{caught} caught, {missed} missed, {absent} not seen"));
             Ok(())
         }
+        Answer::Acknowledged { .. } => Err(Error::device("the line speaks another version of hgad")),
     })?;
     if let Some(why) = refused {
         return Err(Error::device("the line takes no challenge now").because(why).advise("wait for its end"));

@@ -1,5 +1,6 @@
 //! The command line: one module per command, exit codes by kind of failure.
 
+mod acknowledge;
 mod audit;
 mod bench;
 mod calibrate;
@@ -44,6 +45,7 @@ enum Command {
     Run(run::RunArgs),
     Check(check::CheckArgs),
     Challenge(challenge::ChallengeArgs),
+    Acknowledge(acknowledge::AcknowledgeArgs),
     Calibrate(Box<calibrate::CalibrateArgs>),
     Score(score::ScoreArgs),
     Eval(eval::EvalArgs),
@@ -67,6 +69,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::run(&args),
         Command::Challenge(args) => challenge::run(&args),
+        Command::Acknowledge(args) => acknowledge::run(&args),
         Command::Calibrate(args) => calibrate::run(*args),
         Command::Score(args) => score::run(args),
         Command::Eval(args) => eval::run(args),

@@ -17,13 +17,14 @@ use super::sensing::{self, Sensor};
 use super::signals::Beacons;
 use super::slot::{Choice, Slot};
 use super::stage::{Stage, outcome};
+use super::standing::{Acknowledgement, Standing};
 use super::summary::{Ending, Summary, Tally};
 use super::{Wiring, realtime};
 use crate::Result;
 use crate::audit::{Body, PartContext};
 use crate::camera::{BrokenFrame, Counted, Shot};
 use crate::health::Health;
-use crate::line::{Action, ChallengeNews, Device, Event, Happening, LineCore, PartRecord, Ticket};
+use crate::line::{Action, Alarm, ChallengeNews, Device, Event, Happening, LineCore, PartRecord, Ticket};
 use crate::outputs::firing::{self, Firing};
 use crate::time::Monotonic;
 
@@ -55,6 +56,8 @@ pub(super) enum Message {
     CameraDone(Result<Ending, String>),
     /// Somebody outside asked for something.
     Asked(Asked),
+    /// Somebody outside has seen alarms; who they are, or why not, goes back.
+    Acknowledged(Acknowledgement, SyncSender<std::result::Result<Vec<Alarm>, String>>),
     /// Who asked went away before the end.
     Left,
     /// The inspection's thread judges no more, or panicked.
@@ -131,6 +134,7 @@ pub fn run(wiring: Wiring) -> Result<Summary> {
         control,
         control_stop,
         challenger: None,
+        standing: Standing::default(),
         audit: Ledger::new(wiring.audit),
         gallery,
         tally: Tally::of(camera_counts),
@@ -184,6 +188,7 @@ struct Conductor {
     control_stop: Arc<AtomicBool>,
     /// Who wants to hear how the challenge goes.
     challenger: Option<SyncSender<ChallengeNews>>,
+    standing: Standing,
     audit: Ledger,
     gallery: Option<Gallery>,
     tally: Tally,
@@ -217,7 +222,7 @@ impl Conductor {
                 // What followed from the end of the camera.
                 return self.tick();
             }
-            self.journal.state(now, self.core.counters(), &self.tally);
+            self.journal.state(now, self.core.counters(), &self.tally, &self.standing);
             if let Some(beacons) = &self.beacons {
                 beacons.beat();
             }
@@ -293,6 +298,10 @@ impl Conductor {
                 self.challenger = Some(news);
                 self.handle(Event { at: Monotonic::now(), what: Happening::Challenged(challenge) });
             }
+            Message::Acknowledged(who, answer) => {
+                // Who asked and does not wait any more finds it in the audit.
+                let _ = answer.try_send(self.acknowledge(&who, Monotonic::now()));
+            }
             Message::Left => {
                 self.challenger = None;
                 self.handle(Event { at: Monotonic::now(), what: Happening::Withdrawn });
@@ -359,11 +368,13 @@ impl Conductor {
             Action::RaiseAlarm(alarm, why) => {
                 log::error!("alarm {alarm}: {why}");
                 self.tally.alarm(alarm);
+                self.standing.raise(alarm, at);
                 self.beacons.iter_mut().for_each(|beacons| beacons.alarm(alarm, true));
                 self.audit.alarm(at, alarm, &why);
             }
             Action::ClearAlarm(alarm) => {
                 log::info!("alarm {alarm} is over");
+                self.standing.clear(alarm);
                 self.beacons.iter_mut().for_each(|beacons| beacons.alarm(alarm, false));
                 self.audit.write(Body::alarm(at, alarm, None));
             }
@@ -408,6 +419,17 @@ impl Conductor {
             leave(&self.audit, &self.core, ticket, waiting);
         }
         self.handle(Event { at, what: Happening::Halt });
+    }
+
+    /// Writes down that a person has seen alarms. Outputs and the core go by their causes alone.
+    fn acknowledge(&mut self, who: &Acknowledgement, at: Monotonic) -> std::result::Result<Vec<Alarm>, String> {
+        let alarms = self.standing.acknowledge(who)?;
+        self.audit.write(Body::acknowledgement(at, &who.by, &alarms, who.note.as_deref()));
+        let alarms = alarms.into_iter().map(|(alarm, _)| alarm).collect::<Vec<_>>();
+        let names = alarms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let note = who.note.as_ref().map_or_else(String::new, |note| format!(": {note}"));
+        log::info!("{} acknowledges {names}{note}", who.by);
+        Ok(alarms)
     }
 
     fn challenge(&mut self, news: &ChallengeNews, at: Monotonic) {

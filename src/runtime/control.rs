@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::conductor::Message;
 use super::stage::{Stage, outcome};
+use super::standing::Acknowledgement;
 use crate::line::{Challenge, ChallengeNews};
 use crate::{Error, Result};
 
@@ -34,6 +35,8 @@ const MOST_PIECES: u32 = 1000;
 const LONGEST_CHALLENGE_S: u32 = 24 * 3600;
 /// Letters of a name.
 const LONGEST_NAME: usize = 100;
+/// Letters of a note: with everything else it still is one request.
+const LONGEST_NOTE: usize = 500;
 
 /// What is asked of a running line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,26 +54,55 @@ pub(crate) enum Request {
         /// Who sends them, as they say themselves.
         by: String,
     },
+    /// A person has seen alarms that stand.
+    Acknowledge {
+        /// The name of one; all, where there is none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        alarm: Option<String>,
+        /// Who, as they say themselves.
+        by: String,
+        /// What they say of it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        note: Option<String>,
+    },
 }
 
 impl Request {
     /// What is wrong with it: not only our own command can ask.
     fn refusal(&self) -> Option<String> {
-        let Request::Challenge { pieces, within_s, by, .. } = self;
-        if !(1..=MOST_PIECES).contains(pieces) || !(1..=LONGEST_CHALLENGE_S).contains(within_s) {
-            return Some(format!("a challenge has 1 to {MOST_PIECES} pieces, and lasts a day at most"));
+        match self {
+            Request::Challenge { pieces, within_s, by, .. } => {
+                if !(1..=MOST_PIECES).contains(pieces) || !(1..=LONGEST_CHALLENGE_S).contains(within_s) {
+                    return Some(format!("a challenge has 1 to {MOST_PIECES} pieces, and lasts a day at most"));
+                }
+                person(by).err()
+            }
+            Request::Acknowledge { by, note: text, .. } => {
+                person(by).err().or_else(|| text.as_deref().and_then(|text| note(text).err()))
+            }
         }
-        sender(by).err()
     }
 }
 
-/// The name of who sends the pieces, as it goes on record.
-pub(crate) fn sender(name: &str) -> std::result::Result<String, String> {
-    let name = name.trim();
-    match name.is_empty() || name.chars().count() > LONGEST_NAME || name.chars().any(char::is_control) {
-        true => Err(format!("who sends the pieces goes on record: give a name of at most {LONGEST_NAME} letters")),
-        false => Ok(name.to_owned()),
-    }
+/// The name of who asks, as it goes on record.
+pub(crate) fn person(name: &str) -> std::result::Result<String, String> {
+    fitting(name, LONGEST_NAME).ok_or_else(|| {
+        format!("who does it goes on record: give a name of at most {LONGEST_NAME} letters, on one line")
+    })
+}
+
+/// What a person says, as it goes on record.
+pub(crate) fn note(text: &str) -> std::result::Result<String, String> {
+    fitting(text, LONGEST_NOTE).ok_or_else(|| {
+        format!("a note goes on record: give one of at most {LONGEST_NOTE} letters, on one line, or none")
+    })
+}
+
+/// A text that is not empty, not too long, and cannot play tricks with the terminal that shows it.
+fn fitting(text: &str, longest: usize) -> Option<String> {
+    let text = text.trim();
+    let fits = !text.is_empty() && text.chars().count() <= longest && !text.chars().any(char::is_control);
+    fits.then(|| text.to_owned())
 }
 
 /// What the line answers.
@@ -100,6 +132,11 @@ pub(crate) enum Answer {
         /// Pieces that were not seen.
         absent: u32,
     },
+    /// These alarms are acknowledged.
+    Acknowledged {
+        /// Their names.
+        alarms: Vec<String>,
+    },
 }
 
 impl Answer {
@@ -116,7 +153,7 @@ impl Answer {
     }
 
     fn is_last(&self) -> bool {
-        matches!(self, Answer::Refused { .. } | Answer::Ended { .. })
+        matches!(self, Answer::Refused { .. } | Answer::Ended { .. } | Answer::Acknowledged { .. })
     }
 }
 
@@ -188,7 +225,7 @@ impl Control {
         let failed = |error| {
             Error::device(format!("the line cannot listen at {}", path.display()))
                 .because(error)
-                .advise("it runs all the same; for `hgad challenge` give [audit] file a shorter path on a local disk")
+                .advise("it runs all the same; for `hgad challenge` and `hgad acknowledge` give [audit] file a shorter path on a local disk")
         };
         // What a killed run left behind: this run holds the audit's lock, so nobody listens there.
         let _ = std::fs::remove_file(&path);
@@ -215,7 +252,7 @@ fn serve(listener: &UnixListener, messages: &SyncSender<Message>, stop: &AtomicB
         match listener.accept() {
             Ok((stream, _)) => {
                 let conversation = Conversation { listener, messages, stop };
-                if let Err(error) = conversation.hold(stream) {
+                if let Err(error) = conversation.hold(stream, None) {
                     log::info!("who asked at the control socket: {error}");
                 }
             }
@@ -225,7 +262,7 @@ fn serve(listener: &UnixListener, messages: &SyncSender<Message>, stop: &AtomicB
     }
 }
 
-/// With one who asks; others are refused meanwhile.
+/// With one who asks; others have no challenge meanwhile.
 struct Conversation<'a> {
     listener: &'a UnixListener,
     messages: &'a SyncSender<Message>,
@@ -233,8 +270,10 @@ struct Conversation<'a> {
 }
 
 impl Conversation<'_> {
-    fn hold(&self, mut stream: UnixStream) -> std::io::Result<()> {
+    /// Hears one request and answers it; `under_way`: who has a challenge go on meanwhile.
+    fn hold(&self, mut stream: UnixStream, under_way: Option<&str>) -> std::io::Result<()> {
         let user = user(&stream)?;
+        // Read before it is answered: what lies unread at the end would reach the other side as an error.
         let request = heard(&stream)?;
         if let Some(why) = request.refusal() {
             return say(&mut stream, &Answer::Refused { why });
@@ -243,14 +282,27 @@ impl Conversation<'_> {
         if is_gone(&stream)? {
             return Ok(());
         }
-        let Request::Challenge { pieces, lane, within_s, by } = request;
+        match (request, under_way) {
+            (Request::Acknowledge { alarm, by, note }, _) => {
+                self.acknowledge(&mut stream, Acknowledgement { by: recorded(&by, user), alarm, note })
+            }
+            (Request::Challenge { .. }, Some(by)) => {
+                say(&mut stream, &Answer::Refused { why: format!("one by {by} is under way") })
+            }
+            (Request::Challenge { pieces, lane, within_s, by }, None) => {
+                let within = Duration::from_secs(u64::from(within_s));
+                let challenge = Challenge { pieces, lane: lane.map(Into::into), within, by: recorded(&by, user) };
+                self.challenge(&mut stream, challenge, &by)
+            }
+        }
+    }
+
+    fn challenge(&self, stream: &mut UnixStream, challenge: Challenge, by: &str) -> std::io::Result<()> {
         let (news, received) = sync_channel(ROOM);
-        let within = Duration::from_secs(u64::from(within_s));
-        let challenge = Challenge { pieces, lane: lane.map(Into::into), within, by: format!("{by} (user id {user})") };
         if self.messages.send(Message::Asked(Asked { challenge, news })).is_err() {
             return Ok(());
         }
-        let handed_on = self.hand_on(&received, &mut stream, &by);
+        let handed_on = self.hand_on(&received, stream, by);
         if !matches!(handed_on, Ok(true)) && !self.stop.load(Ordering::Relaxed) {
             log::warn!("{by}, who sends known bad pieces, went away: the challenge ends");
             let _ = self.messages.send(Message::Left);
@@ -273,22 +325,42 @@ impl Conversation<'_> {
                     if is_gone(stream)? {
                         return Ok(false);
                     }
-                    self.refuse_others(by);
+                    self.answer_others(by);
                 }
                 Err(_) => return Ok(false),
             }
         }
     }
 
-    fn refuse_others(&self, by: &str) {
-        while let Ok((mut other, _)) = self.listener.accept() {
-            let why = format!("one by {by} is under way");
-            // Read before it is answered: what lies unread at the end would reach the other side as an error.
-            if heard(&other).is_ok() {
-                let _ = say(&mut other, &Answer::Refused { why });
+    /// A second challenge has to wait for the first; an alarm has not.
+    fn answer_others(&self, by: &str) {
+        while let Ok((other, _)) = self.listener.accept() {
+            if let Err(error) = self.hold(other, Some(by)) {
+                log::info!("who asked at the control socket: {error}");
             }
         }
     }
+
+    /// Tells the run that alarms are acknowledged, and who asked what came of it.
+    fn acknowledge(&self, stream: &mut UnixStream, who: Acknowledgement) -> std::io::Result<()> {
+        let (news, received) = sync_channel(1);
+        if self.messages.send(Message::Acknowledged(who, news)).is_err() {
+            return Ok(());
+        }
+        let answer = match received.recv_timeout(PATIENCE) {
+            Ok(Ok(alarms)) => Answer::Acknowledged { alarms: alarms.iter().map(ToString::to_string).collect() },
+            Ok(Err(why)) => Answer::Refused { why },
+            Err(_) => {
+                Answer::Refused { why: "the line gave no answer in time; its audit says whether it was done".into() }
+            }
+        };
+        say(stream, &answer)
+    }
+}
+
+/// Who asks: as they say, and as the kernel does.
+fn recorded(by: &str, user: u32) -> String {
+    format!("{by} (user id {user})")
 }
 
 fn heard(stream: &UnixStream) -> std::io::Result<Request> {

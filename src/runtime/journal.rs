@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::standing::Standing;
 use super::summary::Tally;
 use crate::line::{Counters, Fate, PartRecord, Verdict};
 use crate::time::Monotonic;
@@ -30,7 +31,7 @@ impl Journal {
     }
 
     /// Tells how the line does, when it is time to.
-    pub(super) fn state(&mut self, now: Monotonic, counters: &Counters, tally: &Tally) {
+    pub(super) fn state(&mut self, now: Monotonic, counters: &Counters, tally: &Tally, standing: &Standing) {
         if self.due.is_none_or(|due| now < due) {
             return;
         }
@@ -42,6 +43,9 @@ impl Journal {
              unaccounted; verdict after {}",
             tally.latency()
         );
+        if !standing.is_empty() {
+            log::warn!("alarms that stand: {standing}");
+        }
     }
 }
 

@@ -24,6 +24,7 @@ mod sensing;
 mod signals;
 mod slot;
 mod stage;
+mod standing;
 mod summary;
 mod wiring;
 

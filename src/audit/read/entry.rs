@@ -73,6 +73,11 @@ pub struct Entry {
     pub low: Option<bool>,
     #[serde(default, deserialize_with = "fitting")]
     pub free_bytes: Option<u64>,
+    // An acknowledgement; a checkpoint has another note.
+    #[serde(default, deserialize_with = "fitting")]
+    pub alarms: Option<Vec<SeenAlarm>>,
+    #[serde(default, deserialize_with = "fitting")]
+    pub note: Option<String>,
     // A challenge; other kinds may have other things of these names.
     #[serde(default, deserialize_with = "fitting")]
     pub by: Option<String>,
@@ -133,6 +138,24 @@ impl Entry {
         }
     }
 
+    /// The alarms that the record of an acknowledgement names; of another record none.
+    pub fn acknowledged(&self) -> &[SeenAlarm] {
+        let alarms = self.alarms.as_deref().filter(|_| self.kind() == Some(Kind::Acknowledgement));
+        alarms.unwrap_or_default()
+    }
+
+    /// What the record of an acknowledgement says, for people.
+    pub fn acknowledgement_told(&self) -> Option<String> {
+        let by = self.by.as_deref()?;
+        let seen = self.acknowledged().iter().map(|seen| {
+            let after = self.monotonic_ns.saturating_sub(seen.raised_ns) as f64 / 1e9;
+            format!("{} after {after:.1} s", seen.alarm)
+        });
+        let seen = seen.reduce(|all, seen| format!("{all}, {seen}"))?;
+        let note = self.note.as_ref().map_or_else(String::new, |note| format!(": {note}"));
+        Some(format!("{by} acknowledges {seen}{note}"))
+    }
+
     /// What the record of a challenge says, for people.
     pub fn challenge_told(&self) -> Option<String> {
         let (by, pieces) = (self.by.as_deref()?, self.pieces?);
@@ -184,6 +207,14 @@ pub struct FrameEntry {
     pub offset_mm: f64,
     pub score: Option<f32>,
     pub detail: Option<String>,
+}
+
+/// An alarm that a person has seen.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[allow(missing_docs, reason = "the fields are those of docs/audit.md")]
+pub struct SeenAlarm {
+    pub alarm: String,
+    pub raised_ns: u64,
 }
 
 /// Where a part's time went, in milliseconds.

@@ -6,7 +6,7 @@ mod index;
 mod line;
 mod seek;
 
-pub use entry::{Entry, FrameEntry, LatencyEntry, PictureEntry};
+pub use entry::{Entry, FrameEntry, LatencyEntry, PictureEntry, SeenAlarm};
 pub(super) use files::{Gap, closed_name, missing as missing_files, missing_told, newest_of, open, told_of};
 pub use files::{LogFile, Stranger, files, strangers};
 pub(super) use index::{Told, pack};

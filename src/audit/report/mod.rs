@@ -5,6 +5,7 @@ mod page;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -12,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 pub use self::gallery::Gallery;
 use super::kind::Kind;
 use super::query::Query;
-use super::read::{self, Entry, Range};
+use super::read::{self, Entry, Range, SeenAlarm};
 use super::removed::Removed;
 use crate::Result;
 
@@ -88,6 +89,8 @@ struct Happened {
     what: String,
     /// When it was over; `None` when it was not, or is a moment.
     over: Option<String>,
+    /// Of an alarm that a person has seen: who first, and after how long.
+    acknowledged: Option<String>,
 }
 
 /// An alarm that is raised.
@@ -183,6 +186,14 @@ fn standing(path: &Path, at: Timestamp) -> Result<BTreeMap<String, Happened>> {
                         _ => drop(raised.remove(&name)),
                     }
                 }
+                Some(Kind::Acknowledgement) => {
+                    for seen in entry.acknowledged() {
+                        raised
+                            .get_mut(&seen.alarm)
+                            .into_iter()
+                            .for_each(|alarm: &mut Happened| alarm.seen(entry, seen));
+                    }
+                }
                 _ => {}
             }
             Ok(true)
@@ -197,7 +208,15 @@ fn standing(path: &Path, at: Timestamp) -> Result<BTreeMap<String, Happened>> {
 impl Happened {
     fn alarm(entry: &Entry) -> Self {
         let (name, why) = (entry.alarm.as_deref().unwrap_or_default(), entry.why.as_deref().unwrap_or_default());
-        Happened { time: entry.time.clone(), what: format!("{name}: {why}"), over: None }
+        Happened { time: entry.time.clone(), what: format!("{name}: {why}"), over: None, acknowledged: None }
+    }
+
+    /// Somebody acknowledges the alarm.
+    fn seen(&mut self, entry: &Entry, seen: &SeenAlarm) {
+        let after = Duration::from_nanos(entry.monotonic_ns.saturating_sub(seen.raised_ns)).as_secs_f64();
+        let by = entry.by.as_deref().unwrap_or("somebody");
+        let note = entry.note.as_ref().map_or_else(String::new, |note| format!(": {note}"));
+        self.acknowledged.get_or_insert_with(|| format!("acknowledged by {by} after {after:.1} s{note}"));
     }
 }
 
@@ -219,6 +238,7 @@ impl Facts {
                 self.run_over(entry);
                 self.event(entry, format!("the run ended: {}", entry.reason.as_deref().unwrap_or("-")));
             }
+            "acknowledgement" => self.acknowledged(entry),
             "checkpoint" => {}
             kind if kind.starts_with("challenge") => {
                 let told = entry.challenge_told().unwrap_or_default();
@@ -236,7 +256,7 @@ impl Facts {
 
     fn event(&mut self, entry: &Entry, what: String) {
         match self.events.len() < LISTED {
-            true => self.events.push(Happened { time: entry.time.clone(), what, over: None }),
+            true => self.events.push(Happened { time: entry.time.clone(), what, over: None, acknowledged: None }),
             false => self.untold += 1,
         }
     }
@@ -247,6 +267,17 @@ impl Facts {
             Some(true) => self.raise(name, Happened::alarm(entry)),
             _ => self.over(&name, &entry.time),
         }
+    }
+
+    fn acknowledged(&mut self, entry: &Entry) {
+        for seen in entry.acknowledged() {
+            match self.raised.get_mut(&seen.alarm) {
+                Some(Raised::Listed(place)) => self.alarms[*place].seen(entry, seen),
+                Some(Raised::More(alarm)) => alarm.seen(entry, seen),
+                None => {}
+            }
+        }
+        self.event(entry, format!("acknowledgement: {}", entry.acknowledgement_told().unwrap_or_default()));
     }
 
     fn raise(&mut self, name: String, happened: Happened) {

@@ -252,7 +252,8 @@ fn happenings(list: &[Happened], shift: &Shift, none: &str) -> String {
             true => format!("since {}", local_day(&happened.time, shift)),
             false => local(&happened.time, shift),
         };
-        let _ = write!(html, "<tr><td>{from}{until}<td>{}</tr>", escaped(&happened.what));
+        let seen = happened.acknowledged.as_ref().map_or_else(String::new, |seen| format!("<br>{}", escaped(seen)));
+        let _ = write!(html, "<tr><td>{from}{until}<td>{}{seen}</tr>", escaped(&happened.what));
     }
     html + "</table>"
 }

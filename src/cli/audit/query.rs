@@ -328,7 +328,8 @@ fn table_row(row: &mut String, line: &[u8], entry: &Entry) {
     // Writing into a text does not fail.
     let _ = write!(row, "{:<9}  {}  ", entry.seq, entry.time);
     if entry.kind() != Some(Kind::Part) {
-        let told = entry.challenge_told().or_else(|| entry.room_told()).unwrap_or_else(|| told(line));
+        let in_words = entry.challenge_told().or_else(|| entry.acknowledgement_told()).or_else(|| entry.room_told());
+        let told = in_words.unwrap_or_else(|| told(line));
         let _ = write!(row, "{part:<9}  {}: {told}", entry.kind);
         return;
     }
