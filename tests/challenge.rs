@@ -1,4 +1,4 @@
-//! `hgad challenge` against a running line, whose frames come one by one from this test through a pipe.
+//! `hgad challenge` and `hgad acknowledge` against a running line, whose frames come one by one from this test through a pipe.
 
 mod common;
 
@@ -159,4 +159,53 @@ fn a_line_that_ends_says_that_pieces_were_not_seen_and_one_that_does_not_run_can
     let (code, _, stderr) = run(&["challenge", "--config", &line.config, "--parts", "2"]);
     assert_eq!(code, 3, "{stderr}");
     assert!(stderr.contains("hgad run --config"), "{stderr}");
+}
+
+#[test]
+fn an_acknowledged_alarm_is_on_record_in_the_report_and_stands_all_the_same() {
+    let mut line = Line::start();
+    let audit = line.bench.text("audit.jsonl");
+    let acknowledge = |config: &str, more: &[&str]| run(&[&["acknowledge", "--config", config, "--by"], more].concat());
+    let (code, _, stderr) = acknowledge(&line.config, &["Bob"]);
+    assert!(code == 1 && stderr.contains("no alarm stands"), "{stderr}");
+
+    line.challenge(&[false]);
+    line.wait_for(|records| !of_kind(records, "alarm").is_empty());
+    let (code, _, stderr) = acknowledge(&line.config, &["Bob", "--alarm", "drift"]);
+    assert!(code == 1 && stderr.contains("challenge-failed (not acknowledged)"), "{stderr}");
+    for name in ["", " ", "An\nna"] {
+        assert_eq!(acknowledge(&line.config, &[name]).0, 2, "{name:?}");
+    }
+    // It needs not wait for a challenge that goes on.
+    let mut asking = line.ask(1);
+    line.wait_for(|records| of_kind(records, "challenge-begun").len() == 2);
+    let (code, said, stderr) =
+        acknowledge(&line.config, &["Anna", "--alarm", "challenge-failed", "--note", "a lamp is out"]);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(said.contains("acknowledged by Anna: challenge-failed"), "{said}");
+    asking.kill().unwrap();
+    asking.wait().unwrap();
+
+    let records = line.wait_for(|records| !of_kind(records, "acknowledgement").is_empty());
+    let (alarms, seen) = (of_kind(&records, "alarm"), of_kind(&records, "acknowledgement"));
+    // SAFETY: no preconditions.
+    let by = format!("Anna (user id {})", unsafe { libc::geteuid() });
+    assert_eq!((seen.len(), &seen[0]["by"], &seen[0]["note"]), (1, &Value::from(by.clone()), &"a lamp is out".into()));
+    let raised = serde_json::json!([{"alarm": "challenge-failed", "raised_ns": alarms[0]["monotonic_ns"]}]);
+    assert_eq!(seen[0]["alarms"], raised);
+    assert!(alarms.iter().all(|alarm| alarm["raised"] == true), "it stands: {alarms:?}");
+
+    // SAFETY: no memory is involved; the child was not waited for, so its number is still its own.
+    unsafe { libc::kill(line.child.id() as i32, libc::SIGTERM) };
+    let _ = line.child.wait();
+    let (code, said, stderr) = run(&["audit", "verify", &audit]);
+    assert_eq!(code, 0, "{said}{stderr}");
+    let (code, table, stderr) = run(&["audit", "query", &audit, "--kind", "acknowledgement"]);
+    assert!(code == 0 && table.contains(&format!("{by} acknowledges challenge-failed after")), "{table}{stderr}");
+    let page = line.bench.text("shift.html");
+    let (code, _, stderr) = run(&["audit", "report", &audit, "--out", &page]);
+    assert_eq!(code, 0, "{stderr}");
+    let page = std::fs::read_to_string(page).unwrap();
+    let cell = page.split("challenge-failed: ").nth(1).and_then(|rest| rest.split("</tr>").next()).unwrap_or_default();
+    assert!(cell.contains(&format!("acknowledged by {by} after")) && cell.contains("a lamp is out"), "{cell}");
 }
