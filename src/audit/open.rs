@@ -102,18 +102,18 @@ impl Found {
     /// The file that was found, or a new one, in which nobody has written since.
     fn take(self) -> Result<Newest> {
         let Found { path, file, is_regular } = self;
-        let file = match file {
+        let (file, is_made) = match file {
             Some(file) if is_regular && !is_at(&file, &path).map_err(|error| cannot_be_written(&path, error))? => {
                 return Err(was_exchanged(&path));
             }
-            Some(file) => file,
+            Some(file) => (file, false),
             None => {
-                let file = made(&path)?;
+                let made = made(&path)?;
                 rotation::tidy(&path).map_err(|error| cannot_be_written(&path, error))?;
-                file
+                made
             }
         };
-        Ok(Newest { file, path, is_regular, owes_folder: is_regular })
+        Ok(Newest { file, path, is_regular, is_made, owes_folder: is_regular })
     }
 }
 
@@ -136,14 +136,21 @@ fn has_closed(path: &Path) -> Result<bool> {
     Ok(read::files(path)?.iter().any(|file| file.number.is_some()))
 }
 
-/// Makes the file, or the one that a link names, and holds it against other runs.
-fn made(path: &Path) -> Result<File> {
+/// Makes the file, or the one that a link names, and holds it against other runs; also says whether it was made here for certain.
+fn made(path: &Path) -> Result<(File, bool)> {
     let failed = |error| cannot_be_written(path, error);
-    let file = OpenOptions::new().append(true).create(true).open(path).map_err(failed)?;
+    let open = |options: &mut OpenOptions| options.append(true).open(path);
+    let (file, is_made) = match open(OpenOptions::new().create_new(true)) {
+        Ok(file) => (file, true),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            (open(OpenOptions::new().create(true)).map_err(failed)?, false)
+        }
+        Err(error) => return Err(failed(error)),
+    };
     hold(&file, path)?;
     let is_empty = file.metadata().map_err(failed)?.len() == 0;
     match has_closed(path)? {
-        false if is_empty => return Ok(file),
+        false if is_empty => return Ok((file, is_made)),
         // Another run began the log meanwhile, and is closing its first file: its name is left to the next one.
         true if is_empty => std::fs::remove_file(path).map_err(failed)?,
         _ => {}
@@ -172,6 +179,8 @@ struct Newest {
     path: PathBuf,
     /// As [`Found::is_regular`].
     is_regular: bool,
+    /// Whether this run made it: it was not there before.
+    is_made: bool,
     /// Whether its folder has to be forced onto the disk, without which the file is not there after a power cut.
     owes_folder: bool,
 }
@@ -236,10 +245,15 @@ impl Newest {
             appended => appended,
         };
         if let Err(error) = forced {
-            // The file is left as it was found: the next run has to see, and to tell of, the same unfinished line.
-            if self.is_regular
-                && let Err(error) = self.truncate(whole).and_then(|()| self.append(&tail))
-            {
+            // What is there is left as it was found: the next run has to see, and to tell of, the same unfinished line. An empty file that
+            // was not there before would look like a log whose records were all removed.
+            let put_back = match self.is_made {
+                true => is_at(&self.file, &path)
+                    .and_then(|is_own| if is_own { std::fs::remove_file(&path) } else { Ok(()) }),
+                false if self.is_regular => self.truncate(whole).and_then(|()| self.append(&tail)),
+                false => Ok(()),
+            };
+            if let Err(error) = put_back {
                 log::error!("audit file {} cannot be put back as it was either: {error}", path.display());
             }
             return Err(failed(error));
@@ -601,6 +615,27 @@ mod tests {
         std::fs::rename(&path, folder.path().join("aside")).unwrap();
         std::fs::write(&path, "another\n").unwrap();
         assert!(hold(&file, &path).is_err());
+    }
+
+    #[test]
+    fn of_a_start_that_finds_no_room_no_log_is_left_that_was_not_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        let deciders = Deciders::default();
+        let setting = Setting { deciders, run: String::new(), checkpoint_copy: false, witness: None, sample: None };
+        let fails = |newest: &mut Newest| {
+            // Nothing can be written by it, as on a full disk.
+            newest.file = File::open(&path).unwrap();
+            let run = crate::audit::tests::run_start();
+            newest.begin(Past::NONE, Monotonic::now(), &run, &setting, &[]).is_err()
+        };
+        let mut newest = Found::at(&path, None).unwrap().0.take().unwrap();
+        assert!(path.exists() && fails(&mut newest) && !path.exists());
+        drop(newest);
+        // What was there stays, though it be empty.
+        std::fs::write(&path, "").unwrap();
+        let mut newest = Found::at(&path, None).unwrap().0.take().unwrap();
+        assert!(fails(&mut newest) && path.exists());
     }
 
     /// A run that closes its file between the look and the opening of another run.
