@@ -151,7 +151,7 @@ pub fn report(path: &Path, shift: &Shift, origin: &Origin, gallery: &Gallery) ->
     let mut facts = Facts { bins: vec![Bin::default(); BINS], ..Facts::default() };
     let range = Range { from: Some(shift.from), to: Some(shift.to) };
     let query = Query { range, ..Query::default() };
-    for (name, happened) in standing(path, shift.from)? {
+    for (name, happened) in standing(path, shift)? {
         facts.raise(name, happened);
     }
     let records = query.each(path, |_, entry, run| {
@@ -164,44 +164,108 @@ pub fn report(path: &Path, shift: &Shift, origin: &Origin, gallery: &Gallery) ->
     Ok(ShiftPage { html: page::page(&facts, shift, origin, &pictures), records, suspect })
 }
 
-/// The alarms that stood at a moment, by name. Alarms are a run's: the log is read back to the start of the run that was going on then,
-/// in strides that grow, since nobody knows how far that is.
-fn standing(path: &Path, at: Timestamp) -> Result<BTreeMap<String, Happened>> {
+/// The alarms that stood whenever the log came to the shift, by name: in the order of the log, since a clock that was set back gives an
+/// alarm a later time than what follows it. Alarms are a run's: the log is read back to the start of the run that was going on then, in
+/// strides that grow, since nobody knows how far that is.
+fn standing(path: &Path, shift: &Shift) -> Result<BTreeMap<String, Happened>> {
     let begun = read::span(path)?.map(|(least, _)| least);
+    let last = last_entry(path, shift)?;
     let mut hours = 24;
     loop {
-        let from = at.checked_sub(SignedDuration::from_hours(hours)).ok();
-        let (mut raised, mut is_whole) = (BTreeMap::new(), from.is_none());
-        let query = Query { range: Range { from, to: Some(at) }, ..Query::default() };
-        query.each(path, |_, entry, _| {
-            match entry.kind() {
-                Some(Kind::Start | Kind::Stop) => {
-                    is_whole = true;
-                    raised.clear();
-                }
-                Some(Kind::Alarm) => {
-                    let name = entry.alarm.clone().unwrap_or_default();
-                    match entry.raised {
-                        Some(true) => drop(raised.insert(name, Happened::alarm(entry))),
-                        _ => drop(raised.remove(&name)),
-                    }
-                }
-                Some(Kind::Acknowledgement) => {
-                    for seen in entry.acknowledged() {
-                        raised
-                            .get_mut(&seen.alarm)
-                            .into_iter()
-                            .for_each(|alarm: &mut Happened| alarm.seen(entry, seen));
-                    }
-                }
-                _ => {}
-            }
-            Ok(true)
-        })?;
-        if is_whole || begun.as_ref().is_none_or(|begun| from.is_none_or(|from| read::text(from) <= *begun)) {
-            return Ok(raised);
+        let from = shift.from.checked_sub(SignedDuration::from_hours(hours)).ok();
+        let mut search = Search { is_whole: from.is_none(), ..Search::default() };
+        match last {
+            Some(last) => read::each_behind(path, from, |_, entry| Ok(search.look(entry, shift, last)))?,
+            None => read::each(path, &Range { from, to: Some(shift.from) }, |_, entry| {
+                search.take(entry);
+                Ok(true)
+            })?,
+        }
+        if search.is_whole || begun.as_ref().is_none_or(|begun| from.is_none_or(|from| read::text(from) <= *begun)) {
+            return Ok(if last.is_some() { search.standing } else { search.raised });
         }
         hours *= 4;
+    }
+}
+
+/// The number of the last record of the shift that does not follow another one of it: `None` where the shift has none.
+fn last_entry(path: &Path, shift: &Shift) -> Result<Option<u64>> {
+    let (mut last, mut before) = (None, None::<u64>);
+    read::each(path, &Range { from: Some(shift.from), to: Some(shift.to) }, |_, entry| {
+        if before.is_none_or(|before| entry.seq > before + 1) {
+            last = Some(entry.seq);
+        }
+        before = Some(entry.seq);
+        Ok(true)
+    })?;
+    Ok(last)
+}
+
+/// So far the times of records that follow each other may fall without a clock that was set back: a part's is that of its capture.
+const DISORDER: SignedDuration = SignedDuration::from_mins(1);
+
+/// Follows alarms line by line.
+#[derive(Debug, Default)]
+struct Search {
+    /// Those that are raised at this place of the log.
+    raised: BTreeMap<String, Happened>,
+    /// Those that were when the log came to the shift.
+    standing: BTreeMap<String, Happened>,
+    /// Whether the line before is of the shift.
+    is_inside: bool,
+    /// Whether a line was.
+    is_entered: bool,
+    /// Whether a run began or ended before the shift: no alarm is older.
+    is_whole: bool,
+}
+
+impl Search {
+    /// Takes the next line, and says whether to go on; `last` is the last one with which the log comes to the shift.
+    fn look(&mut self, entry: &Entry, shift: &Shift, last: u64) -> bool {
+        let is_of_shift = |time: &str| read::text(shift.from).as_str() <= time && time < read::text(shift.to).as_str();
+        let is_inside = is_of_shift(&entry.time);
+        if is_inside && !self.is_inside {
+            // One that was raised in the shift is told of as that.
+            let earlier = self.raised.iter().filter(|(_, alarm)| !is_of_shift(&alarm.time) && precedes(alarm, entry));
+            let earlier = earlier.map(|(name, alarm)| (name.clone(), alarm.clone())).collect::<Vec<_>>();
+            self.standing.extend(earlier);
+            if entry.seq >= last {
+                return false;
+            }
+        }
+        (self.is_inside, self.is_entered) = (is_inside, self.is_entered || is_inside);
+        self.take(entry);
+        true
+    }
+
+    fn take(&mut self, entry: &Entry) {
+        match entry.kind() {
+            Some(Kind::Start | Kind::Stop) => {
+                self.is_whole |= !self.is_entered;
+                self.raised.clear();
+            }
+            Some(Kind::Alarm) => {
+                let name = entry.alarm.clone().unwrap_or_default();
+                match entry.raised {
+                    Some(true) => drop(self.raised.insert(name, Happened::alarm(entry))),
+                    _ => drop(self.raised.remove(&name)),
+                }
+            }
+            Some(Kind::Acknowledgement) => {
+                for seen in entry.acknowledged() {
+                    self.raised.get_mut(&seen.alarm).into_iter().for_each(|alarm| alarm.seen(entry, seen));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whether an alarm before `entry` in the log is not of the moments after it, whose records a late part follows.
+fn precedes(alarm: &Happened, entry: &Entry) -> bool {
+    match (alarm.time.parse::<Timestamp>(), entry.time.parse::<Timestamp>()) {
+        (Ok(raised), Ok(time)) => raised <= time || raised.duration_since(time) > DISORDER,
+        _ => true,
     }
 }
 

@@ -127,6 +127,29 @@ fn alarms_that_stand_from_before_the_shift_are_shown() {
 }
 
 #[test]
+fn a_clock_that_was_set_back_hides_no_alarm_that_stands() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("audit.jsonl");
+    let gallery = Gallery { folder: folder.path().into(), most: 0 };
+    let note = |time: &str| format!(r#"{{"seq":1,"kind":"note","time":"2026-11-24T{time}.000000Z","text":"x"}}"#);
+    let page = |lines: &[String]| {
+        let number = |(seq, line): (usize, &String)| line.replacen("\"seq\":1", &format!("\"seq\":{seq}"), 1) + "\n";
+        std::fs::write(&log, lines.iter().enumerate().map(number).collect::<String>()).unwrap();
+        report(&log, &shift(), &Origin::default(), &gallery).unwrap().html
+    };
+    let start = r#"{"seq":1,"kind":"start","time":"2026-11-24T05:00:00.000000Z"}"#.to_owned();
+    let [raised, early, late] = [alarm(24, "16:00:00", "camera-fault", true), note("05:30:00"), note("07:00:00")];
+    // The clock was ahead and is set right, before the shift or in the middle of it.
+    assert!(page(&[start.clone(), raised.clone(), early.clone(), late.clone()]).contains("camera-fault: because"));
+    assert!(page(&[start.clone(), late.clone(), raised.clone(), note("08:00:00")]).contains("camera-fault: because"));
+    // Over before the log comes to the shift; or raised behind it, before a part that was captured in it.
+    let over = alarm(24, "16:01:00", "camera-fault", false);
+    assert!(!page(&[start.clone(), raised, over, late.clone()]).contains("camera-fault"));
+    let behind = alarm(24, "14:00:01", "camera-fault", true);
+    assert!(!page(&[start, late, behind, note("13:59:59")]).contains("camera-fault"));
+}
+
+#[test]
 fn the_page_says_what_was_gathered_and_lets_no_name_become_markup() {
     let mut facts = facts(&[REJECT, LOST]);
     facts.lines.insert("line <3>".into(), 1);
