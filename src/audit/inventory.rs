@@ -37,6 +37,8 @@ pub struct Inventory {
     pub unnamed: Unnamed,
     /// The log that the folder names as its own, where that is another one.
     pub owner: Option<String>,
+    /// Whether pictures of this log are in the folder, and nothing there says whose it is.
+    pub is_owner_gone: bool,
 }
 
 /// A picture that is not as it was written.
@@ -128,6 +130,7 @@ pub fn inventory(path: &Path, folder: &Path) -> Result<Inventory> {
     let log = newest.as_deref().unwrap_or(path);
     let owner = owner_of(folder, log, first_hash(log)?);
     inventory.unnamed = listing.unnamed(&runs, &owner, inventory.whole > 0);
+    inventory.is_owner_gone = owner == Owner::Nobody && inventory.whole > 0;
     if let Owner::Other(other) = owner {
         inventory.owner = Some(other);
     }
@@ -544,7 +547,7 @@ mod tests {
         put(&before);
         put(&cut);
         let found = bench.inventory();
-        assert_eq!((found.whole, found.owner), (1, None));
+        assert_eq!((found.whole, found.owner, found.is_owner_gone), (1, None, true));
         assert_eq!(found.unnamed.of_unknown_runs, BTreeMap::from([(cut, 1)]));
         assert_eq!(found.unnamed.files, [format!("{before}/2026-11-24/00000009-reject.png")]);
     }

@@ -54,7 +54,7 @@ pub use readiness::{Readiness, readiness};
 pub use record::{Body, PartContext, RunStart, wall_time};
 pub use removed::Removed;
 pub use report::{Checked, Gallery, Origin, Shift, ShiftPage, report};
-pub use signatures::{Kept, Trust};
+pub use signatures::{Kept, SignedBy, Trust};
 pub use stored::{Stored, read_picture};
 pub use verify::{Verified, verify, verify_while_written};
 

@@ -1,6 +1,6 @@
 //! Which records somebody asks for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::ops::RangeInclusive;
 use std::path::Path;
 
@@ -8,7 +8,10 @@ use jiff::Timestamp;
 
 use super::kind::Kind;
 use super::read::{self, Entry, Range};
-use crate::Result;
+use crate::{Error, Result, print};
+
+/// So many runs are named to who asks for one that is not there.
+const RUNS_TOLD: usize = 5;
 
 /// What a record must be; what is `None` or empty does not matter.
 #[derive(Debug, Clone, Default)]
@@ -56,6 +59,33 @@ impl Query {
     /// From when on the log is read: a run's records are those from its start on, which may lie before the range.
     pub(super) fn begins(&self) -> Option<Timestamp> {
         self.range.from.filter(|_| self.run.is_none())
+    }
+
+    /// Whether there is the run that is asked for: a name that no run of the log has is a slip, and no answer.
+    ///
+    /// # Errors
+    ///
+    /// No start of it is in the log, or the log cannot be read.
+    pub fn check_run(&self, path: &Path) -> Result<()> {
+        let Some(asked) = &self.run else { return Ok(()) };
+        let (mut last, mut is_here) = (VecDeque::new(), false);
+        Query::of_kind(Kind::Start.as_str()).each(path, |_, entry, _| {
+            is_here = entry.run.as_ref() == Some(asked);
+            last.extend(entry.run.clone());
+            if last.len() > RUNS_TOLD {
+                last.pop_front();
+            }
+            Ok(!is_here)
+        })?;
+        if is_here {
+            return Ok(());
+        }
+        let names = last.iter().map(print::name).collect::<Vec<_>>().join(", ");
+        let asked = print::name(asked);
+        Err(Error::usage(format!("no run '{asked}' is in {}", print::name(path.display()))).advise(match names.is_empty() {
+            true => "no run began in the files that are here: bring older files of the log beside it".to_owned(),
+            false => format!("the last ones are: {names}; hgad audit query --kind start lists all that began in the files that are here"),
+        }))
     }
 
     /// What to tell somebody who found nothing: of a class and a lane that no part of that time has, which there are.
@@ -113,5 +143,28 @@ impl Query {
             }
         })?;
         Ok(looked_through)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_is_not_in_the_log_is_a_slip_and_the_last_ones_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("audit.jsonl");
+        let start = |number: u64| {
+            format!(
+                "{{\"seq\":{number},\"kind\":\"start\",\"time\":\"2026-11-24T06:00:0{number}.000000Z\",\"run\":\"run-{number}\"}}\n"
+            )
+        };
+        std::fs::write(&log, (0..8).map(start).collect::<String>()).unwrap();
+        let check = |run: &str| Query { run: Some(run.to_owned()), ..Query::default() }.check_run(&log);
+        assert!(check("run-0").is_ok() && check("run-7").is_ok() && Query::default().check_run(&log).is_ok());
+        let error = check("nope").unwrap_err();
+        let told = error.report();
+        assert!(error.kind().exit_code() == 2 && told.contains("no run 'nope'"), "{told}");
+        assert!(told.contains("run-3, run-4, run-5, run-6, run-7;") && !told.contains("run-2"), "{told}");
     }
 }

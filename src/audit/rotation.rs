@@ -283,7 +283,7 @@ fn pack(path: &Path, packed: &Path) -> std::io::Result<()> {
 }
 
 /// Whether the compressed file `packed` holds what `path` does.
-fn holds(packed: &Path, path: &Path) -> std::io::Result<bool> {
+pub(super) fn holds(packed: &Path, path: &Path) -> std::io::Result<bool> {
     let packed = MultiGzDecoder::new(BufReader::new(File::open(packed)?));
     Ok(Digest::of_all(packed)? == Digest::of_all(File::open(path)?)?)
 }

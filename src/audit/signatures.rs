@@ -128,6 +128,8 @@ pub(super) struct Signatures<'t> {
     /// Checkpoints so far.
     pub(super) count: u64,
     pub(super) newest: Option<Signed>,
+    /// What each key was the first to sign, in the order of the log.
+    pub(super) keys: Vec<SignedBy>,
     /// Lines that a run found and continued, though nobody had signed them.
     pub(super) adopted: Vec<Range<u64>>,
     /// Up to here lines are signed, or are known to be adopted, or are in files that are not here.
@@ -144,6 +146,17 @@ struct Claim {
     checkpoint: Checkpoint,
     /// What keeps it, for people.
     told: String,
+}
+
+/// What a key was the first to sign.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedBy {
+    /// The key's name and id.
+    pub key: String,
+    /// The records, counted from 0; a later key's checkpoints sign them again.
+    pub records: Range<u64>,
+    /// Its checkpoints.
+    pub checkpoints: u64,
 }
 
 /// A checkpoint, as it stands in the log.
@@ -174,6 +187,7 @@ impl<'t> Signatures<'t> {
             keeps_copy: false,
             count: 0,
             newest: None,
+            keys: Vec::new(),
             adopted: Vec::new(),
             settled: absent,
             absent,
@@ -291,6 +305,14 @@ impl<'t> Signatures<'t> {
             )));
         }
         self.count += 1;
+        let (label, size) = (key.label(), checkpoint.size);
+        match self.keys.last_mut() {
+            Some(last) if last.key == label => (last.records.end, last.checkpoints) = (size, last.checkpoints + 1),
+            last => {
+                let records = last.map_or(self.absent, |last| last.records.end)..size;
+                self.keys.push(SignedBy { key: label, records, checkpoints: 1 });
+            }
+        }
         self.newest = Some(Signed { checkpoint, note: text.to_owned(), key: key.clone() });
         self.settled = before.size() + 1;
         Ok(())

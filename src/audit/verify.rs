@@ -16,10 +16,11 @@ use super::read::{
     Gap, LogFile, Stranger, Told, cannot_be_read, files, is_news, lines, missing_files, next_line, open, strangers,
     told_of,
 };
-use super::signatures::{Doubt, Kept, Signatures, Trust};
+use super::rotation;
+use super::signatures::{Doubt, Kept, Signatures, SignedBy, Trust};
 use super::spot::{self, Spot};
 use crate::error::ErrorKind;
-use crate::{Error, Result};
+use crate::{Error, Result, print};
 
 /// What a whole chain holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -38,6 +39,8 @@ pub struct Verified {
     pub checkpoints: u64,
     /// The newest of them.
     pub signed: Option<Checkpoint>,
+    /// What each key was the first to sign, in the order of the log.
+    pub keys: Vec<SignedBy>,
     /// Records at the log's beginning that are in files that are not here.
     pub absent: u64,
     /// Records, counted from 0, that nobody had signed when a run continued them, and those at the end that nobody has signed
@@ -98,7 +101,9 @@ const EVIDENCE: &str = "put the file back from a copy that is whole, and find ou
 ///
 /// The file cannot be read, or is not what was written; the error names the line and says what happened to it.
 pub fn verify(path: &Path, trust: &Trust) -> Result<Verified> {
-    verify_as_it_stands(path, trust).map_err(|error| {
+    let verified = verify_as_it_stands(path, trust).map_err(|error| with_twin(path, error));
+    let verified = verified.and_then(|verified| no_twin_differs(path).map(|()| verified));
+    verified.map_err(|error| {
         let error = explained(path, trust, error);
         match strangers(path).ok().and_then(|strangers| told_of(&strangers)) {
             Some(told) => {
@@ -111,6 +116,47 @@ pub fn verify(path: &Path, trust: &Trust) -> Result<Verified> {
             None => error,
         }
     })
+}
+
+/// A closed file that is there twice, plain and compressed, which do not hold the same: both names. Between the moment in which a run
+/// gives the compressed one its name and that in which it removes the other, both are there and hold the same.
+fn different_twins(path: &Path) -> Result<Option<[PathBuf; 2]>> {
+    for file in files(path)?.into_iter().filter(|file| file.number.is_some() && !file.is_compressed()) {
+        let packed = file.path.with_added_extension("gz");
+        if !packed.is_file() {
+            continue;
+        }
+        match rotation::holds(&packed, &file.path) {
+            Ok(true) => {}
+            // The run that compressed it has removed the plain one by now.
+            Err(_) if !file.path.exists() => {}
+            Err(error) if error.raw_os_error().is_some() => return Err(cannot_be_read(&packed, error)),
+            Ok(false) | Err(_) => return Ok(Some([file.path, packed])),
+        }
+    }
+    Ok(None)
+}
+
+/// What is read of a file that is there twice is the plain one, which is as it was written: the other one is not.
+fn no_twin_differs(path: &Path) -> Result<()> {
+    let Some([plain, packed]) = different_twins(path)? else { return Ok(()) };
+    let [plain, packed] = [plain, packed].map(|twin| print::name(twin.display()));
+    Err(Error::check(format!("{packed} is not what was written, and {plain} beside it is"))
+        .because("both stand for the same closed file, and do not hold the same")
+        .advise(
+            "find out who put the compressed one there, keep it as evidence and move it away: it would be read once the plain one is gone",
+        ))
+}
+
+/// Says of a log that is not what was written where what was written may be in a compressed file beside the plain one that was read.
+fn with_twin(path: &Path, error: Error) -> Error {
+    let Ok(Some([plain, packed])) = different_twins(path) else { return error };
+    let [plain, packed] = [plain, packed].map(|twin| print::name(twin.display()));
+    let why = std::error::Error::source(&error).map_or_else(String::new, |why| format!("{why}; "));
+    error.because(format!(
+        "{why}{packed} holds something else than {plain}, which was read: move {plain} away, keep it, and check again whether the other one is \
+         what was written"
+    ))
 }
 
 /// Says of a log that is not what was written by which harmless cause, where that is certain: undone, every hash and signature fits.
@@ -352,6 +398,7 @@ fn read_files<'t>(
     reading.verified.warnings.extend(reading.signatures.not_compared());
     reading.verified.warnings.extend(reading.falls.told());
     reading.verified.checkpoints = reading.signatures.count;
+    reading.verified.keys = reading.signatures.keys.clone();
     reading.verified.signed = reading.signatures.newest.as_ref().map(|newest| newest.checkpoint.clone());
     if reading.signatures.count > 0 {
         let end = reading.signatures.unsigned_end(reading.link.seq());

@@ -107,7 +107,34 @@ struct CheckArgs {
     key: PathBuf,
 }
 
+impl AuditCommand {
+    /// The log that it reads, if it reads one.
+    fn log(&self) -> Option<&Path> {
+        match self {
+            AuditCommand::Verify(args) => Some(&args.file),
+            AuditCommand::Prove(args) => Some(&args.file),
+            AuditCommand::Query(args) => Some(&args.file),
+            AuditCommand::Show(args) => Some(&args.file),
+            AuditCommand::Replay(args) => Some(&args.file),
+            AuditCommand::Report(args) => Some(&args.file),
+            AuditCommand::Keygen(_) | AuditCommand::Check(_) => None,
+        }
+    }
+}
+
+/// Refuses what can be read only once: a log is read several times, and what is missing the second time would look like records that
+/// were removed.
+fn can_be_read_again(log: &Path) -> Result<()> {
+    let kind = log.metadata().map(|found| found.file_type());
+    match kind.is_ok_and(|kind| !kind.is_file() && !kind.is_dir()) {
+        false => Ok(()),
+        true => Err(Error::usage(format!("{} is a pipe or a device, and a log is read more than once", log.display()))
+            .advise("write it into a file first, and give that one: cat > copy.jsonl; the closed files of the log go beside it")),
+    }
+}
+
 pub fn run(args: AuditArgs) -> Result<()> {
+    args.command.log().map_or(Ok(()), can_be_read_again)?;
     match args.command {
         AuditCommand::Verify(args) => verify(&args),
         AuditCommand::Keygen(args) => keygen(&args),
@@ -141,6 +168,15 @@ fn verify(args: &VerifyArgs) -> Result<()> {
             signed.records(verified.absent),
             print::counted(verified.checkpoints, "checkpoint")
         ))?;
+        for key in verified.keys.iter().filter(|_| verified.keys.len() > 1) {
+            print::line(format_args!(
+                "  records {} to {} first signed by {}: {}",
+                key.records.start,
+                key.records.end.saturating_sub(1),
+                name(&key.key),
+                print::counted(key.checkpoints, "checkpoint")
+            ))?;
+        }
     }
     verified.warnings.iter().try_for_each(|warning| print::line(format_args!("warning: {}", name(warning))))?;
     let pictures = match &args.pictures {
@@ -232,6 +268,24 @@ fn cannot_be_read(path: &Path, error: std::io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_that_can_be_read_only_once_is_refused_before_anybody_is_accused() {
+        let folder = tempfile::tempdir().unwrap();
+        let [pipe, file] = ["pipe", "audit.jsonl"].map(|name| folder.path().join(name));
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        std::fs::write(&file, "").unwrap();
+        let keys = || Keys { key: None, former_key: Vec::new() };
+        let verify = |file: &Path| {
+            let file = file.to_owned();
+            let args = VerifyArgs { file, keys: keys(), checkpoint: Vec::new(), all_signed: false, pictures: None };
+            run(AuditArgs { command: AuditCommand::Verify(args) }).unwrap_err()
+        };
+        let refused = verify(&pipe);
+        assert_eq!(refused.kind().exit_code(), 2, "{}", refused.report());
+        assert!(refused.report().contains("write it into a file first"), "{}", refused.report());
+        assert_eq!(verify(&file).kind().exit_code(), 1);
+    }
 
     #[test]
     fn of_two_failures_a_check_that_did_not_hold_goes_before_a_device() {

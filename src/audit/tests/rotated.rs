@@ -402,6 +402,35 @@ fn of_a_compression_that_fails_nothing_is_left() {
 }
 
 #[test]
+fn a_compressed_file_beside_the_plain_one_of_its_number_is_held_against_it() {
+    let log = Rotated::new(2_000);
+    log.run(30);
+    let packed = log.closed()[0].clone();
+    let plain = packed.with_extension("");
+    let (mut lines, compressed) = (String::new(), std::fs::read(&packed).unwrap());
+    std::io::Read::read_to_string(&mut read::open(&packed).unwrap(), &mut lines).unwrap();
+    let found = |error: crate::Result<Verified>| {
+        let error = error.unwrap_err();
+        assert_eq!(error.kind().exit_code(), 1, "{}", error.report());
+        error.report()
+    };
+    // As it is for a moment in a run that has compressed it.
+    std::fs::write(&plain, &lines).unwrap();
+    std::fs::write(packed.with_added_extension("partial"), &compressed[..compressed.len() / 2]).unwrap();
+    assert!(log.verify().is_ok());
+    for changed in [compressed[..compressed.len() / 2].to_vec(), b"another".to_vec()] {
+        std::fs::write(&packed, changed).unwrap();
+        let told = found(log.verify());
+        assert!(told.contains(".gz is not what was written, and ") && told.contains("beside it is"), "{told}");
+    }
+    std::fs::write(&packed, &compressed).unwrap();
+    std::fs::write(&plain, lines.replace("\"verdict\":\"pass\"", "\"verdict\":\"PASS\"").replacen("2026", "2027", 1))
+        .unwrap();
+    let told = found(log.verify());
+    assert!(told.contains(".gz holds something else than ") && told.contains("check again"), "{told}");
+}
+
+#[test]
 fn a_file_that_was_written_on_after_half_its_end_goes_on() {
     let log = Rotated::new(1_000_000);
     log.run(5);

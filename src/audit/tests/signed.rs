@@ -311,7 +311,13 @@ fn a_key_is_replaced_for_good() {
         former: former.iter().map(|path| key(path)).collect(),
         kept: vec![Kept::read(&line.copy).unwrap()],
     };
-    assert_eq!(line.verify(&trust(&new, &[&old])).unwrap().runs, 2);
+    let verified = line.verify(&trust(&new, &[&old])).unwrap();
+    assert_eq!(verified.runs, 2);
+    let [first, second] = verified.keys.as_slice() else { panic!("{:?}", verified.keys) };
+    assert_eq!([&first.key, &second.key], [&key(&old).label(), &key(&new).label()]);
+    assert_eq!((first.records.start, first.records.end), (0, second.records.start));
+    assert_eq!(second.records.end, verified.signed.unwrap().size);
+    assert_eq!(first.checkpoints + second.checkpoints, verified.checkpoints);
     for (trust, says) in [
         (trust(&new, &[]), "another key signs"),
         (trust(&old, &[]), "is signed by a key that was not given: factory.example/line-3+"),

@@ -57,8 +57,14 @@ pub(super) fn verify(log: &Path, folder: &Path) -> Result<()> {
 }
 
 fn tell_of_owner(log: &Path, folder: &Path, inventory: &Inventory) -> Result<()> {
-    let Some(owner) = inventory.owner.as_ref().map(print::name) else { return Ok(()) };
     let (log, folder) = (log.display(), folder.display());
+    if inventory.is_owner_gone {
+        return print::line(format_args!(
+            "warning: owner.txt is not in {folder}, though pictures of {log} are: it was taken away, the pictures were copied without it, or an \
+             older program stored them. Find out which"
+        ));
+    }
+    let Some(owner) = inventory.owner.as_ref().map(print::name) else { return Ok(()) };
     match inventory.unnamed.of_another_log {
         _ if inventory.is_owner_edited() => print::line(format_args!(
             "owner.txt in {folder} names another log, {owner}, though pictures of {log} are in it: it was edited, or comes from elsewhere"

@@ -35,7 +35,7 @@ const EXAMPLES: &str = r"Examples:
 #[command(after_long_help = EXAMPLES)]
 pub(super) struct QueryArgs {
     /// The audit file; files of the same log that were closed lie beside it
-    file: PathBuf,
+    pub(super) file: PathBuf,
     #[command(flatten)]
     which: Which,
     /// The kind of record; any for all (docs/audit.md says what each holds)
@@ -244,6 +244,7 @@ pub(super) fn run(args: QueryArgs) -> Result<()> {
     }
     out.flush().map_err(|error| Error::device("standard output cannot be written").because(error))?;
     match found {
+        0 if looked_through == 0 => query.check_run(&args.file).and_then(|()| tell_of_nothing(&query, &args.file, 0)),
         0 => tell_of_nothing(&query, &args.file, looked_through),
         found => {
             log::info!("{} found", print::counted(found, "record"));

@@ -26,7 +26,7 @@ const EXAMPLES: &str = r"Examples:
 #[command(after_long_help = EXAMPLES)]
 pub(super) struct ReplayArgs {
     /// The audit file
-    file: PathBuf,
+    pub(super) file: PathBuf,
     #[command(flatten)]
     sources: Sources,
     /// The pictures' folder ([audit] pictures); without it, pictures beside the audit file
@@ -66,6 +66,7 @@ pub(super) fn run(args: ReplayArgs) -> Result<()> {
     let folder = pictures_folder(args.pictures.as_deref(), &args.file);
     let mut rows = BTreeMap::<String, Row>::new();
     let query = args.which.query(Some(Kind::Part.as_str().into()));
+    query.check_run(&args.file)?;
     let removed = Removed::of(&args.file, &folder, &query)?;
     let mut refusal = None;
     let mut judged = |entry: &Entry, picture: &PictureEntry| -> Result<()> {

@@ -30,7 +30,7 @@ const EXAMPLES: &str = r"Examples:
 #[command(after_long_help = EXAMPLES)]
 pub(super) struct ReportArgs {
     /// The audit file
-    file: PathBuf,
+    pub(super) file: PathBuf,
     /// From when to when, by this machine's time zone; one that ends before it begins goes over midnight
     #[arg(long, value_name = "FROM..TO", default_value = "00:00..00:00")]
     shift: Hours,

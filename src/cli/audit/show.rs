@@ -29,7 +29,7 @@ const EXAMPLES: &str = r"Examples:
 #[command(after_long_help = EXAMPLES)]
 pub(super) struct ShowArgs {
     /// The audit file
-    file: PathBuf,
+    pub(super) file: PathBuf,
     /// The part: the field seq of its record, or RUN/PART
     id: Id,
     #[command(flatten)]
@@ -75,6 +75,8 @@ fn not_a_stored_picture(out: &Path, pictures: &Path) -> Result<()> {
 pub(super) fn run(args: &ShowArgs) -> Result<()> {
     target::file(&args.out, Content::Picture)?;
     let Search { found: Some(entry), later: picture, doubt, .. } = find(args)? else {
+        let run = if let Id::Part(run, _) = &args.id { Some(run.clone()) } else { None };
+        Query { run, ..Query::default() }.check_run(&args.file)?;
         return Err(no_such_part(&args.file));
     };
     if let Some(why) = entry.contradiction().or(doubt) {
