@@ -8,13 +8,15 @@
 //! by A. Smith
 //! reason new lamp after shift 2
 //! lane left
+//! threshold by hand: the threshold 9.5 is not the one that its scores give (2.5)
 //! time 2026-11-24T15:04:05Z
 //!
 //! — factory.example/quality BASE64
 //! ```
 //!
 //! A calibration that one lane alone goes by is approved for that lane, whose name has a line (of several lanes each its own): what is
-//! right on the left may be wrong on the right.
+//! right on the left may be wrong on the right. A threshold that the calibration's own scores do not give is named as what somebody wrote by
+//! hand; other approvals have no such line.
 
 use std::path::{Path, PathBuf};
 
@@ -27,6 +29,7 @@ use crate::draft;
 use crate::{Error, Result};
 
 const TITLE: &str = "hgad approval 1";
+const BY_HAND: &str = "threshold by hand: ";
 
 /// What somebody signed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +43,9 @@ pub struct Approval {
     /// The lanes whose own calibration it is; none for what all lanes go by.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lanes: Vec<String>,
+    /// What the threshold is that was approved though the calibration's own scores do not give it; `None` where they do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threshold_by_hand: Option<String>,
     /// When (RFC 3339).
     pub time: String,
     /// The key that signed.
@@ -48,7 +54,8 @@ pub struct Approval {
 
 impl Approval {
     /// Signs the file at `path` (a bundle's folder stands for its manifest), whose bytes have this digest, as approved `by` somebody for a
-    /// `reason`, and for these lanes where it is a calibration of their own. Gives the note's file.
+    /// `reason`, and for these lanes where it is a calibration of their own; `by_hand` says of a threshold that its scores do not give what
+    /// it is. Gives the note's file.
     ///
     /// # Errors
     ///
@@ -60,6 +67,7 @@ impl Approval {
         by: &str,
         reason: &str,
         lanes: &[String],
+        by_hand: Option<&str>,
     ) -> Result<PathBuf> {
         let lanes_named = lanes.iter().map(|lane| ("a lane", lane.as_str()));
         for (what, text) in [("the name", by), ("the reason", reason)].into_iter().chain(lanes_named) {
@@ -71,7 +79,8 @@ impl Approval {
         let time = jiff::Timestamp::now();
         let lanes = lanes.iter().map(|lane| format!("lane {lane}\n")).collect::<String>();
         let (by, reason) = (by.trim(), reason.trim());
-        let text = format!("{TITLE}\nsha256 {digest}\nby {by}\nreason {reason}\n{lanes}time {time:.0}\n");
+        let by_hand = by_hand.map_or_else(String::new, |told| format!("{BY_HAND}{told}\n"));
+        let text = format!("{TITLE}\nsha256 {digest}\nby {by}\nreason {reason}\n{lanes}{by_hand}time {time:.0}\n");
         let note = note_of(path);
         // In one step: a crash leaves the approval that stood there, or this one, and the line starts.
         draft::replace(&note, signer.sign(&text).as_bytes()).map_err(|error| {
@@ -143,7 +152,9 @@ impl Approval {
         field(TITLE)?.is_empty().then_some(())?;
         let (sha256, by, reason) = (field("sha256 ")?.parse().ok()?, field("by ")?, field("reason ")?);
         let lanes = std::iter::from_fn(|| field("lane ")).collect();
-        let approval = Approval { sha256, by, reason, lanes, time: field("time ")?, key: key.to_owned() };
+        let threshold_by_hand = field(BY_HAND);
+        let (time, key) = (field("time ")?, key.to_owned());
+        let approval = Approval { sha256, by, reason, lanes, threshold_by_hand, time, key };
         lines.next().is_none().then_some(approval)
     }
 }
@@ -185,11 +196,12 @@ fn unsigned(note: &Path, bytes: &[u8], keys: &[Verifier]) -> String {
 }
 
 impl std::fmt::Display for Approval {
-    /// Who, when, why, for which lanes, by which key.
+    /// Who, when, why, for which lanes, by which key, and that the threshold was written by hand.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Approval { by, time, reason, key, .. } = self;
         write!(f, "{by}, {time}: {reason} (key {key}")?;
         self.lanes.iter().try_for_each(|lane| write!(f, ", lane {lane}"))?;
+        self.threshold_by_hand.iter().try_for_each(|told| write!(f, ", by hand: {told}"))?;
         f.write_str(")")
     }
 }
@@ -224,7 +236,7 @@ mod tests {
         let report = |result: Result<Approval>| result.unwrap_err().report();
         assert!(report(Approval::check(&path, digest, &[], &keys)).contains("hgad sign"));
         for path in [&path, &bundle] {
-            Approval::sign(path, digest, &signer, " A. Smith ", "new lamp", &[]).unwrap();
+            Approval::sign(path, digest, &signer, " A. Smith ", "new lamp", &[], None).unwrap();
             let approval = Approval::check(path, digest, &[], &keys).unwrap();
             assert_eq!((approval.by.as_str(), approval.reason.as_str()), ("A. Smith", "new lamp"));
         }
@@ -241,7 +253,10 @@ mod tests {
         std::fs::write(note_of(&path), "a note").unwrap();
         assert!(report(Approval::check(&path, digest, &[], &keys)).contains("no signed note"));
         for (by, reason) in [("", "x"), ("x", " "), ("x\nreason y", "z")] {
-            assert_eq!(Approval::sign(&path, digest, &signer, by, reason, &[]).unwrap_err().kind().exit_code(), 2);
+            assert_eq!(
+                Approval::sign(&path, digest, &signer, by, reason, &[], None).unwrap_err().kind().exit_code(),
+                2
+            );
         }
     }
 
@@ -253,7 +268,7 @@ mod tests {
         std::fs::write(&path, content).unwrap();
         let signer = Signer::generate("quality").unwrap();
         assert_eq!(Approval::standing(&path), None);
-        let note = Approval::sign(&path, Digest::of(content), &signer, "A. Smith", "new lamp", &[]).unwrap();
+        let note = Approval::sign(&path, Digest::of(content), &signer, "A. Smith", "new lamp", &[], None).unwrap();
         let standing = Approval::standing(&path).unwrap();
         assert!(standing.contains("A. Smith, 20") && standing.contains(": new lamp (key quality+"), "{standing}");
         let check = || {
@@ -299,7 +314,8 @@ mod tests {
         let signer = Signer::generate("quality").unwrap();
         let lanes = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         let check = |signed: &[&str], by: &[&str]| {
-            Approval::sign(&path, Digest::of("content"), &signer, "A. Smith", "new lamp", &lanes(signed)).unwrap();
+            Approval::sign(&path, Digest::of("content"), &signer, "A. Smith", "new lamp", &lanes(signed), None)
+                .unwrap();
             Approval::check(&path, Digest::of("content"), by, &[signer.verifier()]).map_err(|error| error.report())
         };
         assert_eq!(check(&["left", "middle lane"], &["middle lane"]).unwrap().lanes, ["left", "middle lane"]);
@@ -313,6 +329,27 @@ mod tests {
         assert_eq!(check(&["left", "right"], &["right", "left"]).unwrap().lanes, ["left", "right"]);
         assert!(check(&[], &["right"]).unwrap_err().contains("approved for no lane"));
         assert!(check(&["left"], &[]).unwrap_err().contains("approved for left alone"));
-        assert!(Approval::sign(&path, Digest::of("content"), &signer, "x", "y", &lanes(&["left\ntime z"])).is_err());
+        assert!(
+            Approval::sign(&path, Digest::of("content"), &signer, "x", "y", &lanes(&["left\ntime z"]), None).is_err()
+        );
+    }
+
+    #[test]
+    fn that_a_threshold_was_written_by_hand_is_signed_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cap.toml");
+        std::fs::write(&path, "content").unwrap();
+        let signer = Signer::generate("quality").unwrap();
+        let digest = Digest::of("content");
+        let signed = |by_hand: Option<&str>| {
+            Approval::sign(&path, digest, &signer, "A. Smith", "trial", &["left".to_owned()], by_hand).unwrap();
+            Approval::check(&path, digest, &["left"], &[signer.verifier()]).unwrap()
+        };
+        let (own, by_hand) = (signed(None), signed(Some("the threshold 9 is not 2")));
+        assert_eq!(own.threshold_by_hand, None);
+        assert_eq!(by_hand.threshold_by_hand.as_deref(), Some("the threshold 9 is not 2"));
+        assert!(by_hand.to_string().ends_with("lane left, by hand: the threshold 9 is not 2)"), "{by_hand}");
+        let json = |approval: &Approval| serde_json::to_string(approval).unwrap();
+        assert!(json(&by_hand).contains("\"threshold_by_hand\":\"the threshold 9") && !json(&own).contains("by_hand"));
     }
 }

@@ -166,6 +166,7 @@ fn a_change_that_somebody_answers_for_has_name_and_reason() {
     let mut run = run_start();
     run.calibrations.insert("nut".into(), Digest::of("new"));
     let signed = |sha256| Approval {
+        threshold_by_hand: None,
         sha256,
         by: "A. Smith".into(),
         reason: "new lamp".into(),
@@ -208,6 +209,7 @@ fn of_two_lanes_with_the_same_calibration_each_has_its_own_approval() {
     let folder = Folder::new();
     let same = Digest::of("the same in both files");
     let signed = |by: &str, lanes: &[&str]| Approval {
+        threshold_by_hand: None,
         sha256: same,
         by: by.into(),
         reason: "new lamp".into(),

@@ -41,10 +41,10 @@ pub struct SignArgs {
 }
 
 pub fn run(args: &SignArgs) -> Result<()> {
-    let digest = check(&args.file, args.by_hand)?;
+    let (digest, by_hand) = check(&args.file, args.by_hand)?;
     let signer = Signer::open(&args.key)?;
     let replaced = Approval::standing(&args.file);
-    let note = Approval::sign(&args.file, digest, &signer, &args.by, &args.reason, &args.lane)?;
+    let note = Approval::sign(&args.file, digest, &signer, &args.by, &args.reason, &args.lane, by_hand.as_deref())?;
     print::line(format_args!("{} is signed by {} in {}", args.file.display(), signer.name(), note.display()))?;
     match replaced {
         Some(replaced) => print::line(format_args!("it takes the place of what stood there: {replaced}")),
@@ -52,17 +52,23 @@ pub fn run(args: &SignArgs) -> Result<()> {
     }
 }
 
-/// The digest of what is approved of, which is what was looked at here. Refuses what no line could load: an approval of it would be asked
-/// for by nobody, and read as if somebody had looked at it.
-fn check(path: &Path, by_hand: bool) -> Result<Digest> {
+/// The digest of what is approved of, which is what was looked at here, and what a threshold is that was written by hand. Refuses what no
+/// line could load: an approval of it would be asked for by nobody, and read as if somebody had looked at it.
+fn check(path: &Path, by_hand: bool) -> Result<(Digest, Option<String>)> {
     none_that_waits(path)?;
-    let manifest = path.file_name().is_some_and(|name| name == "manifest.toml");
-    let opened = match (path.is_dir(), manifest) {
-        (true, _) => Bundle::open(path).map(|bundle| bundle.digest),
-        (false, true) => Bundle::open(path.parent().unwrap_or(Path::new(""))).map(|bundle| bundle.digest),
+    let (is_folder, is_manifest) = (path.is_dir(), path.file_name().is_some_and(|name| name == "manifest.toml"));
+    if by_hand && (is_folder || is_manifest) {
+        return Err(Error::usage(format!("{} is a bundle, which has no threshold", path.display()))
+            .advise("leave --by-hand out: it is for a calibration whose threshold somebody wrote"));
+    }
+    let opened = match (is_folder, is_manifest) {
+        (true, _) => Bundle::open(path).map(|bundle| (bundle.digest, None)),
+        (false, true) => Bundle::open(path.parent().unwrap_or(Path::new(""))).map(|bundle| (bundle.digest, None)),
         (false, false) => match Calibration::open(path) {
-            Ok((_, digest)) if by_hand => return Ok(digest),
-            Ok((calibration, digest)) => return refuse_unproven(path, &calibration).map(|()| digest),
+            Ok((calibration, digest)) => {
+                let unproven = calibration.unproven_threshold();
+                return refuse_unproven(path, unproven.as_deref().filter(|_| !by_hand)).map(|()| (digest, unproven));
+            }
             Err(error) => Err(error),
         },
     };
@@ -94,11 +100,33 @@ fn none_that_waits(path: &Path) -> Result<()> {
 }
 
 /// A threshold that is a slip of the hand passes all parts, or none.
-fn refuse_unproven(path: &Path, calibration: &Calibration) -> Result<()> {
-    match calibration.unproven_threshold() {
+fn refuse_unproven(path: &Path, unproven: Option<&str>) -> Result<()> {
+    match unproven {
         None => Ok(()),
         Some(told) => Err(Error::usage(format!("{} is not signed: {told}", path.display())).advise(
             "calibrate again with another --target-frr or --confidence; if that threshold is meant, say so with --by-hand, and in --reason why",
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipe_is_not_waited_for_and_a_bundle_has_no_threshold_by_hand() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let (send, receive) = std::sync::mpsc::channel();
+        std::thread::spawn(move || send.send(check(&pipe, false)));
+        let refused = receive.recv_timeout(std::time::Duration::from_secs(20)).expect("it is waited for").unwrap_err();
+        assert!(refused.kind().exit_code() == 2 && refused.report().contains("is a pipe"), "{}", refused.report());
+        let bundle = check(folder.path(), true).unwrap_err();
+        assert!(
+            bundle.kind().exit_code() == 2 && bundle.report().contains("leave --by-hand out"),
+            "{}",
+            bundle.report()
+        );
     }
 }
