@@ -293,8 +293,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("cap.toml");
         let signer = Signer::generate("quality").unwrap();
-        let sign =
-            |reason: &str| Approval::sign(&path, Digest::of("content"), &signer, "A. Smith", reason, &[]).unwrap();
+        let sign = |reason: &str| {
+            Approval::sign(&path, Digest::of("content"), &signer, "A. Smith", reason, &[], None).unwrap()
+        };
         let note = sign("first");
         // Whoever opened the old one still has all of it: a crash between two writes cannot leave a part of either.
         let kept = folder.path().join("kept");
