@@ -190,7 +190,10 @@ fn an_acknowledged_alarm_is_on_record_in_the_report_and_stands_all_the_same() {
     let (alarms, seen) = (of_kind(&records, "alarm"), of_kind(&records, "acknowledgement"));
     // SAFETY: no preconditions.
     let by = format!("Anna (user id {})", unsafe { libc::geteuid() });
-    assert_eq!((seen.len(), &seen[0]["by"], &seen[0]["note"]), (1, &Value::from(by.clone()), &"a lamp is out".into()));
+    assert_eq!(
+        (seen.len(), &seen[0]["by"], &seen[0]["remark"]),
+        (1, &Value::from(by.clone()), &"a lamp is out".into())
+    );
     let raised = serde_json::json!([{"alarm": "challenge-failed", "raised_ns": alarms[0]["monotonic_ns"]}]);
     assert_eq!(seen[0]["alarms"], raised);
     assert!(alarms.iter().all(|alarm| alarm["raised"] == true), "it stands: {alarms:?}");

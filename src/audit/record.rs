@@ -209,14 +209,14 @@ impl Body {
         Self::event(Kind::Alarm, at, Raised { alarm: alarm.to_string(), raised: raised.is_some(), why: raised })
     }
 
-    /// A person has seen alarms, each with the moment of its record.
-    pub fn acknowledgement(at: Monotonic, by: &str, alarms: &[(Alarm, Monotonic)], note: Option<&str>) -> Self {
+    /// A person has seen alarms, each with the moment of its record. What they say of it is no `note`: only checkpoints may hold one.
+    pub fn acknowledgement(at: Monotonic, by: &str, alarms: &[(Alarm, Monotonic)], remark: Option<&str>) -> Self {
         #[derive(Serialize)]
         struct Acknowledged<'a> {
             by: &'a str,
             alarms: Vec<Seen>,
             #[serde(skip_serializing_if = "Option::is_none")]
-            note: Option<&'a str>,
+            remark: Option<&'a str>,
         }
         #[derive(Serialize)]
         struct Seen {
@@ -225,7 +225,7 @@ impl Body {
         }
         let seen =
             |(alarm, raised): &(Alarm, Monotonic)| Seen { alarm: alarm.to_string(), raised_ns: raised.as_nanos() };
-        Self::event(Kind::Acknowledgement, at, Acknowledged { by, alarms: alarms.iter().map(seen).collect(), note })
+        Self::event(Kind::Acknowledgement, at, Acknowledged { by, alarms: alarms.iter().map(seen).collect(), remark })
     }
 
     /// A challenge began or is over; `None` for news that have records of their own, or none.

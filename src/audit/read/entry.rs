@@ -73,11 +73,11 @@ pub struct Entry {
     pub low: Option<bool>,
     #[serde(default, deserialize_with = "fitting")]
     pub free_bytes: Option<u64>,
-    // An acknowledgement; a checkpoint has another note.
+    // An acknowledgement.
     #[serde(default, deserialize_with = "fitting")]
     pub alarms: Option<Vec<SeenAlarm>>,
     #[serde(default, deserialize_with = "fitting")]
-    pub note: Option<String>,
+    pub remark: Option<String>,
     // A challenge; other kinds may have other things of these names.
     #[serde(default, deserialize_with = "fitting")]
     pub by: Option<String>,
@@ -152,8 +152,8 @@ impl Entry {
             format!("{} after {after:.1} s", seen.alarm)
         });
         let seen = seen.reduce(|all, seen| format!("{all}, {seen}"))?;
-        let note = self.note.as_ref().map_or_else(String::new, |note| format!(": {note}"));
-        Some(format!("{by} acknowledges {seen}{note}"))
+        let remark = self.remark.as_ref().map_or_else(String::new, |remark| format!(": {remark}"));
+        Some(format!("{by} acknowledges {seen}{remark}"))
     }
 
     /// What the record of a challenge says, for people.

@@ -279,8 +279,8 @@ impl Happened {
     fn seen(&mut self, entry: &Entry, seen: &SeenAlarm) {
         let after = Duration::from_nanos(entry.monotonic_ns.saturating_sub(seen.raised_ns)).as_secs_f64();
         let by = entry.by.as_deref().unwrap_or("somebody");
-        let note = entry.note.as_ref().map_or_else(String::new, |note| format!(": {note}"));
-        self.acknowledged.get_or_insert_with(|| format!("acknowledged by {by} after {after:.1} s{note}"));
+        let remark = entry.remark.as_ref().map_or_else(String::new, |remark| format!(": {remark}"));
+        self.acknowledged.get_or_insert_with(|| format!("acknowledged by {by} after {after:.1} s{remark}"));
     }
 }
 
