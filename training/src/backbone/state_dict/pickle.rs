@@ -156,7 +156,7 @@ impl Machine {
             b'}' => self.push(Value::Dict(Vec::new())),
             0x85..=0x87 => self.tuple(usize::from(code - 0x84))?,
             b't' => {
-                let items = self.to_mark()?;
+                let items = self.pop_to_mark()?;
                 self.push(Value::List(items));
             }
             b'a' => {
@@ -164,7 +164,7 @@ impl Machine {
                 self.append(&[item])?;
             }
             b'e' => {
-                let items = self.to_mark()?;
+                let items = self.pop_to_mark()?;
                 self.append(&items)?;
             }
             b's' => {
@@ -172,7 +172,7 @@ impl Machine {
                 self.insert(&[key, value])?;
             }
             b'u' => {
-                let items = self.to_mark()?;
+                let items = self.pop_to_mark()?;
                 self.insert(&items)?;
             }
             b'q' => self.keep(number::<1>(bytes)?)?,
@@ -234,7 +234,7 @@ impl Machine {
         self.stack.last().copied().ok_or_else(|| unsound("looks at an empty stack"))
     }
 
-    fn to_mark(&mut self) -> Result<Vec<Id>, String> {
+    fn pop_to_mark(&mut self) -> Result<Vec<Id>, String> {
         let mark = self.marks.pop().ok_or_else(|| unsound("has no mark"))?;
         Ok(self.stack.split_off(mark.min(self.stack.len())))
     }

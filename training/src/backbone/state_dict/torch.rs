@@ -93,11 +93,11 @@ impl Told<'_> {
             return None;
         }
         let place = |mut number: usize| {
-            let axes = self.shape.iter().zip(&self.strides).rev();
-            axes.fold(Some(self.offset), |place, (side, stride)| {
+            let mut axes = self.shape.iter().zip(&self.strides).rev();
+            axes.try_fold(self.offset, |place, (side, stride)| {
                 let along = number % side;
                 number /= side;
-                place?.checked_add(along.checked_mul(*stride)?)
+                place.checked_add(along.checked_mul(*stride)?)
             })
         };
         (0..count).map(|number| storage.get(place(number)?).copied()).collect()
