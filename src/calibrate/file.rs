@@ -191,6 +191,13 @@ impl Calibration {
 
     /// What is wrong with a threshold that costs are said to have set: the rate of these scores above it is told beside it.
     fn foreign_rate(&self, parts: &[f32]) -> Option<String> {
+        // Below it, more would be found at no cost.
+        if parts.iter().all(|score| *score < self.threshold) {
+            return Some(format!(
+                "the threshold {} is not the one that costs gave: it is above every normal part",
+                self.threshold
+            ));
+        }
         let own = Threshold::of_another(parts, self.threshold).promised_frr;
         // Also what is no number is another rate.
         let is_own = (own - self.promised_frr).abs() < 1e-9;
