@@ -12,7 +12,7 @@ const EXAMPLES: &str = r#"Examples:
 
   # One of them, and what is done about it
   hgad acknowledge --config line3.toml --by Anna --alarm bin-full \
-    --note 'emptied, latch was loose'
+    --note emptied
 
   # Which alarms were acknowledged by whom
   hgad audit query audit.jsonl --kind acknowledgement"#;
