@@ -6,13 +6,16 @@
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hgad::audit::{AuditLog, PartContext, Query, Range, RunStart, Trust, files, verify};
+use hgad::camera::Frame;
 use hgad::config::{AuditConfig, RotationConfig, SyncPolicy};
 use hgad::digest::Digest;
-use hgad::line::{Evidence, Fate, Judgement, Latency, PartId, PartRecord, Verdict};
+use hgad::line::{Evidence, Fate, Judgement, Latency, PartId, PartRecord, Ticket, Verdict};
 use hgad::time::{Monotonic, StampSource};
+use image::{Rgb, RgbImage};
 
 const CONTEXT: PartContext = PartContext { bundle: Digest::zero() };
 /// Records that are written with a sync each.
@@ -28,7 +31,7 @@ fn part(number: u64) -> PartRecord {
     PartRecord {
         part: PartId(number),
         lane: None,
-        ticket: None,
+        ticket: Some(Ticket(number)),
         seen: None,
         frame: Some(number),
         origin: "/dev/video0".into(),
@@ -46,6 +49,14 @@ fn part(number: u64) -> PartRecord {
         challenge: false,
         fate: if rejects { Fate::Rejected } else { Fate::Passed },
     }
+}
+
+/// A frame that is no other one, of so many rows.
+fn frame(number: u64, rows: u32) -> Arc<Frame> {
+    let (captured, stamp, origin) = (Monotonic::now(), StampSource::EndOfFrame, String::new());
+    let mut image = RgbImage::new(rows * 4 / 3, rows);
+    image.put_pixel(0, 0, Rgb([number as u8, (number >> 8) as u8, (number >> 16) as u8]));
+    Arc::new(Frame { number, captured, stamp, origin, product: None, image, original: None })
 }
 
 fn open(folder: &Path, change: impl FnOnce(&mut AuditConfig)) -> (AuditLog, PathBuf) {
@@ -71,11 +82,14 @@ fn fill(log: &AuditLog, count: u64) -> Duration {
     for number in 0..count {
         while number - log.on_disk() > 1 << 17 {
             std::thread::sleep(Duration::from_micros(200));
+            log.tend().expect("there is room");
         }
+        log.saw(Ticket(number), true, &frame(number, 8));
         log.part(&part(number), CONTEXT).expect("there is room");
     }
     while log.on_disk() < count {
         std::thread::sleep(Duration::from_micros(200));
+        log.tend().expect("there is room");
     }
     start.elapsed()
 }
@@ -125,13 +139,15 @@ fn latency(folder: &Path, name: &str, sync: SyncPolicy) {
     for number in 0..count {
         let due = begun + Duration::from_secs_f64(number as f64 / RATE);
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
-        let record = part(number);
+        let (record, frame) = (part(number), frame(number, 480));
         let start = Instant::now();
+        log.saw(Ticket(number), true, &frame);
         log.part(&record, CONTEXT).expect("there is room");
         calls.push(start.elapsed());
         if number % 10 == 0 {
             while log.on_disk() <= number {
                 std::thread::sleep(Duration::from_micros(50));
+                log.tend().expect("there is room");
             }
             durable.push(start.elapsed());
         }

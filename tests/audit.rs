@@ -42,6 +42,33 @@ fn rejects_are_kept_as_the_camera_gave_them_and_come_out_the_same_again() {
 }
 
 #[test]
+fn every_part_names_the_pixels_that_were_scored_and_is_found_by_them() {
+    let line = Line::after_a_run("");
+    let parts = line.parts();
+    let frame = |part: &Value| line.bench.path("frames").join(part["origin"].as_str().unwrap());
+    for part in parts.iter().filter(|part| part["score"].is_number()) {
+        let pixels = image::open(frame(part)).unwrap().to_rgb8();
+        assert_eq!(part["pixels_sha256"], Digest::of(pixels.as_raw()).to_string(), "{part}");
+    }
+    let passed = parts.iter().find(|part| is(part, "pass") && part["picture"].is_null()).expect("one that is not kept");
+    let asked = |file: &Path| {
+        let (file, log) = (file.to_str().unwrap().to_owned(), line.log());
+        run(&["audit", "query", &log, "--picture", &file, "--format", "json"])
+    };
+    let (code, stdout, stderr) = asked(&frame(passed));
+    let found = stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["part"].clone());
+    let found = found.collect::<Vec<_>>();
+    let same = parts.iter().filter(|part| part["pixels_sha256"] == passed["pixels_sha256"]);
+    assert_eq!((code, found), (0, same.map(|part| part["part"].clone()).collect::<Vec<_>>()), "{stderr}");
+    let other = line.bench.path("other.png");
+    image::RgbImage::from_pixel(8, 8, image::Rgb([1, 2, 3])).save(&other).unwrap();
+    let (code, stdout, stderr) = asked(&other);
+    assert!(code == 0 && stdout.is_empty() && stderr.contains("no record found"), "{stdout}{stderr}");
+    let (code, _, stderr) = asked(Path::new(&line.log()));
+    assert!(code == 3 && stderr.contains("audit.jsonl"), "{code} {stderr}");
+}
+
+#[test]
 fn a_replay_finds_what_was_changed_and_refuses_what_did_not_judge() {
     let line = Line::after_a_run("");
     let rejected = line.parts().into_iter().filter(|part| is(part, "reject")).collect::<Vec<_>>();

@@ -2,6 +2,7 @@
 //!
 //! `docs/audit.md` is the format's reference. [`AuditLog`] writes, [`verify`] checks a file, [`prove`] and [`check`] a line.
 
+mod background;
 mod chain;
 mod checkpoint;
 mod clock;
@@ -14,6 +15,7 @@ mod interruption;
 mod inventory;
 mod key;
 mod kind;
+mod looks;
 mod open;
 mod parts;
 mod past;
@@ -55,7 +57,7 @@ pub use record::{Body, PartContext, RunStart, wall_time};
 pub use removed::Removed;
 pub use report::{Checked, Gallery, Origin, Shift, ShiftPage, report};
 pub use signatures::{Kept, SignedBy, Trust};
-pub use stored::{Stored, read_picture};
+pub use stored::{Stored, pixels_of, read_picture};
 pub use verify::{Verified, verify, verify_while_written};
 
 /// The newest audit format, and the one that is written.

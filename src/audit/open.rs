@@ -13,6 +13,7 @@ use super::copier::{self, Copier};
 use super::deciders::Deciders;
 use super::desk::Refused;
 use super::kind::Kind;
+use super::looks::{Line, Looks, Settled};
 use super::past::{self, Past, Signing};
 use super::pictures::{Album, First, Shelf};
 use super::place::Place;
@@ -324,6 +325,7 @@ pub struct AuditLog {
     copiers: Vec<Copier>,
     /// The file that one of them keeps.
     copy: Option<PathBuf>,
+    looks: Looks,
     album: Option<Album>,
     when_full: FullPolicy,
     clock: Mutex<Clock>,
@@ -399,7 +401,8 @@ impl AuditLog {
         let album = album.transpose()?;
         let (path, when_full) = (path.clone(), config.when_full);
         let copy = places.and_then(|places| places.checkpoint_copy.clone());
-        Ok(AuditLog { path, run: name, writer, copiers, copy, album, when_full, clock: Mutex::default() })
+        let looks = Looks::start()?;
+        Ok(AuditLog { path, run: name, writer, copiers, copy, looks, album, when_full, clock: Mutex::default() })
     }
 
     /// The file.
@@ -434,24 +437,28 @@ impl AuditLog {
         self.writer.write(body).and(tended)
     }
 
-    /// Writes down what became of a part. Where pictures are kept, that waits until its own is on disk, for 2 seconds at most:
-    /// until [`AuditLog::tend`] finds it there.
+    /// Writes down what became of a part. That waits until the digests of its frames are known and its picture, where it is kept, is on
+    /// disk, for 2 seconds at most: until [`AuditLog::tend`] finds them there.
     ///
     /// # Errors
     ///
     /// As [`AuditLog::write`].
     pub fn part(&self, record: &PartRecord, context: PartContext) -> std::result::Result<(), Refused> {
+        let settled = Settled::new(record, context);
         match &self.album {
-            Some(album) => album.settle(record, context),
-            None => return self.writer.write(Body::part(record, context, None)),
+            Some(album) => album.settle(settled),
+            None => self.looks.put([Line::Part(Box::new(settled), None)]),
         }
         self.tend()
     }
 
-    /// A frame whose picture may have to be kept: it was inspected, lost its place to another, or cannot be judged. `is_open` says whether
-    /// its part has no fate yet. One of which there is nothing is none.
+    /// A frame whose digest is written down, and whose picture may have to be kept: it was inspected, lost its place to another, or cannot
+    /// be judged. `is_open` says whether its part has no fate yet. One of which there is nothing is none.
     pub fn saw(&self, ticket: Ticket, is_open: bool, shot: impl Into<Shot>) {
         let shot = shot.into();
+        if is_open {
+            self.looks.saw(ticket, &shot);
+        }
         if let Some(album) = self.album.as_ref().filter(|_| shot.size() > 0) {
             album.saw(ticket, is_open, shot);
         }
@@ -471,13 +478,14 @@ impl AuditLog {
         }
     }
 
-    /// Writes down the parts whose pictures are on disk by now.
+    /// Writes down the parts of whose frames all is known by now.
     ///
     /// # Errors
     ///
     /// As [`AuditLog::write`].
     pub fn tend(&self) -> std::result::Result<(), Refused> {
-        let finished = self.album.as_ref().map_or_else(Vec::new, Album::finished);
+        self.looks.put(self.album.as_ref().map_or_else(Vec::new, Album::finished));
+        let finished = self.looks.finished();
         let step = self.clock.lock().unwrap_or_else(PoisonError::into_inner).look();
         self.write_all(finished.into_iter().chain(step).collect())
     }
@@ -488,8 +496,8 @@ impl AuditLog {
     ///
     /// As [`AuditLog::write`].
     pub fn stop(&self, at: Monotonic, reason: &str, counters: &Counters) -> std::result::Result<(), Refused> {
-        let last = self.album.as_ref().map_or_else(Vec::new, |album| album.flush(PATIENCE));
-        let written = self.write_all(last);
+        self.looks.put(self.album.as_ref().map_or_else(Vec::new, |album| album.flush(PATIENCE)));
+        let written = self.write_all(self.looks.flush());
         let pictures = self.album.as_ref().map(Album::tally);
         self.writer.write(Body::stop(at, reason, counters, pictures)).and(written)
     }
@@ -507,10 +515,11 @@ impl AuditLog {
     /// # Errors
     ///
     /// Why not: it fails, it has not taken a record for 5 seconds, or records were lost and that is not written down yet. Or
-    /// the newest checkpoint cannot be copied, or a picture was not kept.
+    /// the newest checkpoint cannot be copied, or a frame's digest or picture is missing.
     pub fn health(&self) -> std::result::Result<(), String> {
         self.writer.health()?;
         self.copiers.iter().try_for_each(|copier| copier.health(PATIENCE))?;
+        self.looks.health()?;
         self.album.as_ref().map_or(Ok(()), Album::health)
     }
 
@@ -520,6 +529,8 @@ impl AuditLog {
     ///
     /// Records could not be written, and are lost now, or were lost before; or the last checkpoint could not be copied.
     pub fn close(self) -> Result<()> {
+        // What finds no room is counted by the writer.
+        let _ = self.write_all(self.looks.flush());
         let written = self.writer.close();
         // Whatever became of the records: the last checkpoint is for those who want to know how the log ended.
         let copied = copier::close(&self.copiers, PATIENCE);

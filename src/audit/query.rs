@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::kind::Kind;
 use super::read::{self, Entry, Range};
+use crate::digest::Digest;
 use crate::{Error, Result, print};
 
 /// So many runs are named to who asks for one that is not there.
@@ -36,6 +37,8 @@ pub struct Query {
     pub fate: Option<String>,
     /// Scores.
     pub scores: Option<RangeInclusive<f32>>,
+    /// The pixels that were looked at, by one of these digests.
+    pub pixels: Vec<Digest>,
 }
 
 impl Query {
@@ -54,6 +57,7 @@ impl Query {
             && is(&self.fate, &entry.fate)
             && self.parts.as_ref().is_none_or(|parts| entry.part.is_some_and(|part| parts.contains(&part)))
             && self.scores.as_ref().is_none_or(|scores| entry.score.is_some_and(|score| scores.contains(&score)))
+            && (self.pixels.is_empty() || entry.pixels().any(|pixels| self.pixels.contains(&pixels)))
     }
 
     /// From when on the log is read: a run's records are those from its start on, which may lie before the range.

@@ -16,7 +16,7 @@ use super::kind::Kind;
 use super::pictures::{Pictured, Tally};
 use crate::approval::Approval;
 use crate::digest::Digest;
-use crate::line::{Alarm, Challenge, ChallengeNews, Counters, Device, Fate, PartId, PartRecord, Verdict, View};
+use crate::line::{Alarm, Challenge, ChallengeNews, Counters, Device, Fate, PartId, PartRecord, Ticket, Verdict};
 use crate::time::{Monotonic, StampSource};
 
 /// A record that waits for its place in the chain.
@@ -420,8 +420,13 @@ impl Body {
         Self::event(Kind::Lost, at, Lost { records, since_ns: since.as_nanos() })
     }
 
-    /// What became of a part.
-    pub(super) fn part(record: &PartRecord, context: PartContext, picture: Option<&Pictured>) -> Self {
+    /// What became of a part. `pixels` gives the digests of frames, as far as they are known.
+    pub(super) fn part(
+        record: &PartRecord,
+        context: PartContext,
+        picture: Option<&Pictured>,
+        pixels: impl Fn(Ticket) -> Option<Digest>,
+    ) -> Self {
         #[derive(Serialize)]
         struct Part<'a> {
             kind: Kind,
@@ -435,6 +440,7 @@ impl Body {
             #[serde(skip_serializing_if = "Option::is_none")]
             lane: Option<&'a str>,
             frame: Option<u64>,
+            pixels_sha256: Option<Digest>,
             origin: &'a str,
             class: &'a str,
             score: Option<f32>,
@@ -463,6 +469,7 @@ impl Body {
         #[derive(Serialize)]
         struct Shown<'a> {
             frame: u64,
+            pixels_sha256: Option<Digest>,
             monotonic_ns: u64,
             offset_mm: f64,
             score: Option<f32>,
@@ -482,17 +489,18 @@ impl Body {
             Verdict::Pass | Verdict::Reject => None,
         };
         let judgement = record.judgement.as_ref();
-        fn shown(view: &View) -> Shown<'_> {
+        let frames = record.views.iter().map(|view| {
             let outcome = view.outcome.as_ref();
             Shown {
                 frame: view.frame,
+                pixels_sha256: pixels(view.ticket),
                 monotonic_ns: view.captured.as_nanos(),
                 offset_mm: to_microseconds(view.offset.as_mm()),
                 score: outcome.and_then(|outcome| outcome.as_ref().ok().copied()),
                 detail: outcome.map_or(Some(UNJUDGED), |outcome| outcome.as_ref().err().map(String::as_str)),
             }
-        }
-        let frames = (!record.views.is_empty()).then(|| record.views.iter().map(shown).collect());
+        });
+        let frames = (!record.views.is_empty()).then(|| frames.collect());
         Self::of(&Part {
             kind: Kind::Part,
             time: wall_time(record.captured),
@@ -503,6 +511,7 @@ impl Body {
             part: record.part.0,
             lane: record.lane.as_deref(),
             frame: record.frame,
+            pixels_sha256: record.ticket.and_then(&pixels),
             origin: &record.origin,
             class: &record.class,
             score: judgement.map(|judgement| judgement.score),

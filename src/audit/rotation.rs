@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use flate2::bufread::MultiGzDecoder;
 
+use super::background;
 use super::open::{is_at, sync_folder};
 use super::read::{self, LogFile};
 use super::record::{Setting, wall_time};
@@ -19,8 +20,6 @@ use crate::digest::Digest;
 use crate::time::Monotonic;
 use crate::{Error, Result};
 
-/// How nice the thread is that compresses: whoever decides about parts comes first.
-const NICE: libc::c_int = 10;
 /// So long after the first failure a file that cannot be closed is tried again; after each further one twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// It is tried again at least so often.
@@ -240,16 +239,14 @@ fn compress(files: Vec<PathBuf>) {
         return;
     }
     let work = move || {
-        // SAFETY: no memory is involved. On Linux this is the calling thread alone; a refusal does no harm.
-        unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
         for file in &files {
             if let Err(error) = compress_one(file) {
                 log::warn!("{} stays as it is: it cannot be compressed: {error}", file.display());
             }
         }
     };
-    if let Err(error) = std::thread::Builder::new().name("compress".into()).spawn(work) {
-        log::warn!("the system gives no thread to compress closed files of the audit: {error}");
+    if let Err(error) = background::spawn("compress", work) {
+        log::warn!("closed files of the audit are not compressed: {}", error.line());
     }
 }
 

@@ -101,6 +101,21 @@ pub(super) fn find(folder: &Path, picture: &PictureEntry) -> Result<Found> {
     })
 }
 
+/// The digests by which records may name the pixels of the picture in `path`: there are two ways to read a JPEG file (see [`read_picture`]).
+///
+/// # Errors
+///
+/// It cannot be read, or is no picture.
+pub fn pixels_of(path: &Path) -> Result<Vec<Digest>> {
+    let bytes = std::fs::read(path).map_err(|error| unread(path, error))?;
+    let marked = jpeg::of_stream(&bytes).map(|marked| dataset::decode_rgb(path, &marked));
+    let (plain, marked) = (dataset::decode_rgb(path, &bytes), marked.and_then(Result::ok));
+    match (plain, marked) {
+        (Err(error), None) => Err(error),
+        (plain, marked) => Ok(plain.ok().into_iter().chain(marked).map(|image| Digest::of(image.as_raw())).collect()),
+    }
+}
+
 /// Opens what is at `path`; `None` where that is no regular file. A pipe is not waited for, and a device, which may have no end, is not
 /// read.
 pub(super) fn open(path: &Path) -> std::io::Result<Option<File>> {

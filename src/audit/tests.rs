@@ -59,7 +59,7 @@ pub(super) fn settled(number: u64) -> PartRecord {
 }
 
 fn part(number: u64) -> Body {
-    Body::part(&settled(number), PartContext { bundle: Digest::zero() }, None)
+    Body::part(&settled(number), PartContext { bundle: Digest::zero() }, None, |_| None)
 }
 
 /// Where records begin, and before which they end, that nobody signed in time.
@@ -135,6 +135,7 @@ fn a_chain_goes_on_over_runs_and_verifies() {
             "stamp",
             "part",
             "frame",
+            "pixels_sha256",
             "origin",
             "class",
             "score",

@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use super::retention::{Batch, Left};
 use super::shelf::Shelf;
 use super::{Claim, Held, NO_ROOM, NONE, Outcome, Pictured, Tally};
+use crate::Result;
+use crate::audit::background;
 use crate::audit::desk::Desk as Log;
-use crate::audit::record::{Body, PartContext};
-use crate::line::{PartId, PartRecord};
+use crate::audit::looks::{Line, PATIENCE, Settled};
+use crate::audit::record::Body;
+use crate::line::PartId;
 use crate::time::Monotonic;
-use crate::{Error, Result};
 
-/// A record waits so long for its picture; then it is written without, and the picture has a record of its own.
-const PATIENCE: Duration = Duration::from_secs(2);
 /// A picture that is not on disk after so long is a fault.
 const HANGS: Duration = Duration::from_secs(5);
 /// So long a picture that is missing is a fault.
@@ -25,14 +25,12 @@ const SWEEP: Duration = Duration::from_secs(60);
 const TELLING: Duration = Duration::from_millis(50);
 /// So many pictures are removed before the next one is written, and before it shows that the disk works.
 const SLICE: usize = 256;
-/// How nice the thread is: whoever decides about parts comes first.
-const NICE: libc::c_int = 10;
 
 /// A part on its way to the log.
 pub(super) struct Job {
     part: PartId,
     /// What is written once the picture is on disk; `None` when it was written without.
-    record: Option<Box<(PartRecord, PartContext)>>,
+    record: Option<Box<Settled>>,
     picture: Wanted,
     since: Instant,
 }
@@ -44,18 +42,14 @@ enum Wanted {
 }
 
 impl Job {
-    pub(super) fn of(
-        record: &PartRecord,
-        context: PartContext,
-        picture: Option<std::result::Result<(Claim, Held), Pictured>>,
-    ) -> Self {
+    pub(super) fn of(settled: Settled, picture: Option<std::result::Result<(Claim, Held), Pictured>>) -> Self {
         let picture = match picture {
             None => Wanted::Nothing,
             Some(Ok((claim, held))) => Wanted::Frame(claim, held),
             Some(Err(missing)) => Wanted::Missing(missing),
         };
-        let (part, record) = (record.part, Some(Box::new((record.clone(), context))));
-        Job { part, record, picture, since: Instant::now() }
+        let (part, since) = (settled.record.part, settled.at);
+        Job { part, record: Some(Box::new(settled)), picture, since }
     }
 
     /// A picture whose part's record is written already.
@@ -72,7 +66,7 @@ impl Job {
 #[derive(Debug)]
 struct InHand {
     part: PartId,
-    record: Option<Box<(PartRecord, PartContext)>>,
+    record: Option<Box<Settled>>,
     claim: Claim,
     since: Instant,
 }
@@ -82,7 +76,7 @@ struct State {
     jobs: VecDeque<Job>,
     in_hand: Option<InHand>,
     /// Records that can be written, in their order.
-    finished: Vec<Body>,
+    finished: Vec<Line>,
     /// Why the last picture is not on disk.
     failure: Option<String>,
     /// When the last picture went missing, and why.
@@ -105,7 +99,7 @@ impl std::fmt::Debug for Job {
 }
 
 impl State {
-    fn tell(&mut self, part: PartId, record: Option<Box<(PartRecord, PartContext)>>, picture: Option<Pictured>) {
+    fn tell(&mut self, part: PartId, record: Option<Box<Settled>>, picture: Option<Pictured>) {
         if let Some(picture) = &picture {
             match &picture.outcome {
                 Outcome::Kept(_) => self.tally.kept += 1,
@@ -118,8 +112,8 @@ impl State {
             }
         }
         self.finished.extend(match (record, picture) {
-            (Some(whole), picture) => Some(Body::part(&whole.0, whole.1, picture.as_ref())),
-            (None, Some(picture)) => Some(Body::picture(Monotonic::now(), part, &picture)),
+            (Some(settled), picture) => Some(Line::Part(settled, picture)),
+            (None, Some(picture)) => Some(Line::Other(Body::picture(Monotonic::now(), part, &picture))),
             (None, None) => None,
         });
     }
@@ -171,7 +165,7 @@ impl State {
     }
 
     /// A record without its picture, which is counted when it has got to its own end.
-    fn tell_late(&mut self, part: PartId, record: Box<(PartRecord, PartContext)>, picture: Option<Pictured>) {
+    fn tell_late(&mut self, part: PartId, record: Box<Settled>, picture: Option<Pictured>) {
         let tally = self.tally;
         self.tell(part, Some(record), picture);
         self.tally = tally;
@@ -196,12 +190,7 @@ impl Desk {
         // What runs before left is looked at first.
         desk.state().removing = true;
         let ends = Ends(desk.clone());
-        let thread = std::thread::Builder::new().name("pictures".into()).spawn(move || {
-            // SAFETY: no memory is involved. On Linux this is the calling thread alone; a refusal does no harm.
-            unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
-            work(&ends.0, shelf, &log);
-        });
-        thread.map_err(|error| Error::device("the system gives no thread for the pictures").because(error))?;
+        background::spawn("pictures", move || work(&ends.0, shelf, &log))?;
         Ok(desk)
     }
 
@@ -218,7 +207,7 @@ impl Desk {
         self.work.notify_one();
     }
 
-    pub(super) fn finished(&self) -> Vec<Body> {
+    pub(super) fn finished(&self) -> Vec<Line> {
         let mut state = self.state();
         let patience = if state.ended { Duration::ZERO } else { PATIENCE };
         state.overtake(patience);
@@ -242,7 +231,7 @@ impl Desk {
         }
     }
 
-    pub(super) fn flush(&self, patience: Duration) -> Vec<Body> {
+    pub(super) fn flush(&self, patience: Duration) -> Vec<Line> {
         let mut state = self.state();
         loop {
             let before = state.done;
@@ -270,7 +259,7 @@ impl Desk {
         let mut state = self.state();
         state.removing = !is_all;
         state.done += 1;
-        state.finished.extend(notes);
+        state.finished.extend(notes.into_iter().map(Line::Other));
         drop(state);
         self.settled.notify_all();
     }
@@ -454,7 +443,10 @@ mod tests {
         let said = desk.flush(Duration::from_secs(60));
         assert_eq!(std::fs::read_dir(&day).unwrap().count(), stuck.len());
         assert!(desk.state().done >= before + 3, "{} slices", desk.state().done - before);
-        assert!(said.len() == 1 && said[0].0.contains("2 pictures that were to be removed could not be"), "{said:?}");
+        assert!(
+            said.len() == 1 && format!("{said:?}").contains("2 pictures that were to be removed could not be"),
+            "{said:?}"
+        );
         desk.close();
     }
 }

@@ -23,7 +23,7 @@ pub(super) use self::owner::{First, Owner, owner_of};
 pub(super) use self::retention::{is_grave, rank};
 pub(super) use self::shelf::Shelf;
 use super::desk::Desk as Log;
-use super::record::{Body, PartContext};
+use super::looks::{Line, Settled};
 use crate::Result;
 use crate::camera::Shot;
 use crate::config::PicturesConfig;
@@ -241,7 +241,8 @@ impl Album {
     }
 
     /// A part's fate is settled. Its record comes out of [`Album::finished`], in the order in which parts are given here.
-    pub(super) fn settle(&self, record: &PartRecord, context: PartContext) {
+    pub(super) fn settle(&self, settled: Settled) {
+        let record = &settled.record;
         let mut front = self.front();
         let seen = record.ticket.and_then(|ticket| front.seen.remove(&ticket));
         let is_after = front.after > 0;
@@ -266,7 +267,7 @@ impl Album {
             }
             (None, _) => None,
         };
-        self.desk.put(Job::of(record, context, picture));
+        self.desk.put(Job::of(settled, picture));
     }
 
     /// An alarm was raised: the pictures around it are kept.
@@ -288,7 +289,7 @@ impl Album {
     }
 
     /// Records that can be written now, and waits for nothing.
-    pub(super) fn finished(&self) -> Vec<Body> {
+    pub(super) fn finished(&self) -> Vec<Line> {
         self.desk.finished()
     }
 
@@ -301,7 +302,7 @@ impl Album {
 
     /// Waits until all that was given is on disk, and what the log tells of as removed is, as long as something gets there at least every
     /// `patience`. The records of the rest come without their pictures, and nothing more is removed.
-    pub(super) fn flush(&self, patience: Duration) -> Vec<Body> {
+    pub(super) fn flush(&self, patience: Duration) -> Vec<Line> {
         self.desk.flush(patience)
     }
 

@@ -3,7 +3,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::audit::tests::{Folder, run_start, settled};
-use crate::audit::{AuditLog, Entry};
+use crate::audit::{AuditLog, Body, Entry, PartContext};
 use crate::camera::{Frame, Original};
 use crate::config::{AuditConfig, RotationConfig};
 use crate::line::{Counters, Unknown};
@@ -380,7 +380,7 @@ fn no_picture_is_removed_before_the_log_that_tells_of_it_is_on_disk() {
         let mut record = settled(number);
         (record.ticket, record.verdict) = (Some(Ticket(number)), Verdict::Reject);
         album.saw(Ticket(number), true, (&frame(number, None)).into());
-        album.settle(&record, PartContext { bundle: Digest::zero() });
+        album.settle(Settled::new(&record, PartContext { bundle: Digest::zero() }));
     };
     settle(0);
     wait_for(&album, 1);

@@ -31,6 +31,7 @@ pub struct Entry {
     pub part: Option<u64>,
     pub lane: Option<String>,
     pub frame: Option<u64>,
+    pub pixels_sha256: Option<Digest>,
     pub origin: Option<String>,
     pub class: Option<String>,
     pub score: Option<f32>,
@@ -102,6 +103,13 @@ impl Entry {
     /// Whether the part was a known bad piece of a challenge: it says nothing of what the process makes.
     pub fn is_known_bad(&self) -> bool {
         self.challenge == Some(true)
+    }
+
+    /// Digests of all pixels that the record names.
+    pub fn pixels(&self) -> impl Iterator<Item = Digest> {
+        let frames = self.frames.iter().flatten().filter_map(|frame| frame.pixels_sha256);
+        let picture = self.picture.as_ref().and_then(|picture| picture.pixels_sha256);
+        self.pixels_sha256.into_iter().chain(frames).chain(picture)
     }
 
     /// What the part's picture scored: the part's score, or that of the frame that the picture is of, where it was judged by several.
@@ -203,6 +211,7 @@ fn fitting<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> R
 #[allow(missing_docs, reason = "the fields are those of docs/audit.md")]
 pub struct FrameEntry {
     pub frame: u64,
+    pub pixels_sha256: Option<Digest>,
     pub monotonic_ns: u64,
     pub offset_mm: f64,
     pub score: Option<f32>,

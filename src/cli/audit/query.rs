@@ -24,6 +24,9 @@ const EXAMPLES: &str = r"Examples:
   # Parts that came close to the threshold, for a table calculation
   hgad audit query audit.jsonl --class cap --score 2.5..2.9 --format csv
 
+  # Which part was this? For pictures that somebody kept elsewhere
+  hgad audit query audit.jsonl --picture frame.png
+
   # Alarms, as they stand in the log
   hgad audit query audit.jsonl --kind alarm --format json";
 
@@ -38,6 +41,9 @@ pub(super) struct QueryArgs {
     pub(super) file: PathBuf,
     #[command(flatten)]
     which: Which,
+    /// Parts that were judged by this very picture: a file that holds exactly the pixels that were scored, wherever it was kept
+    #[arg(long, value_name = "FILE")]
+    picture: Option<PathBuf>,
     /// The kind of record; any for all (docs/audit.md says what each holds)
     #[arg(long, default_value = "part", value_parser = kinds())]
     kind: String,
@@ -111,6 +117,7 @@ impl Which {
             reason: self.reason,
             fate: self.fate,
             scores: self.score.map(|scores| scores.0),
+            pixels: Vec::new(),
         }
     }
 }
@@ -219,7 +226,8 @@ pub(super) fn run(args: QueryArgs) -> Result<()> {
     };
     let (mut found, most) = (0, args.limit.unwrap_or(u64::MAX));
     let mut row = String::new();
-    let query = args.which.query(kind);
+    let pixels = args.picture.as_deref().map(audit::pixels_of).transpose()?.unwrap_or_default();
+    let query = Query { pixels, ..args.which.query(kind) };
     let looked_through = query.each(&args.file, |line, entry, run| {
         if found == most {
             return Ok(false);
@@ -291,6 +299,7 @@ fn check(args: &QueryArgs) -> Result<()> {
         ("--reason", which.reason.is_some() && !has(&[Kind::Stop, Kind::Changed])),
         ("--fate", which.fate.is_some()),
         ("--score", which.score.is_some()),
+        ("--picture", args.picture.is_some()),
     ];
     let asked = of_parts.into_iter().find(|(_, is_given)| *is_given);
     match asked.filter(|_| !is_of_parts) {
