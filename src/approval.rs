@@ -26,8 +26,10 @@ use crate::audit::harmless::{Undone, undo_text};
 use crate::audit::{Signer, Verifier, signers};
 use crate::digest::Digest;
 use crate::draft;
-use crate::{Error, Result};
+use crate::{Error, Result, regular};
 
+/// Bytes of an approval at most.
+const LONGEST: u64 = 1 << 20;
 const TITLE: &str = "hgad approval 1";
 const BY_HAND: &str = "threshold by hand: ";
 
@@ -94,8 +96,7 @@ impl Approval {
     /// What the note says that signing the file at `path` would replace, whoever made it; `None` where there is none.
     pub fn standing(path: &Path) -> Option<String> {
         let note = note_of(path);
-        // To read a pipe would wait for who writes it.
-        let note = note.is_file().then(|| std::fs::read(&note).ok()).flatten()?;
+        let note = regular::read(&note, LONGEST).ok()?;
         let text = String::from_utf8_lossy(&note);
         let by = signers(&text).join(", ");
         let said = text.split_once("\n\n").and_then(|(said, _)| Self::parse(&format!("{said}\n"), &by));
@@ -115,7 +116,7 @@ impl Approval {
             format!("whoever may approve signs it: hgad sign {place} --key KEY --by NAME --reason TEXT{for_lanes}");
         let refused =
             |why: String| Error::usage(format!("{place} is not approved")).because(why).advise(advice.clone());
-        let bytes = std::fs::read(&note).map_err(|error| {
+        let bytes = regular::read(&note, LONGEST).map_err(|error| {
             Error::usage(format!("{place} is not approved: {} cannot be read", note.display())).unread(error, &advice)
         })?;
         let Some((key, text)) = opened(&bytes, keys) else {
@@ -130,7 +131,7 @@ impl Approval {
             .ok_or_else(|| refused(format!("{} is signed, and is no approval", note.display())))?;
         if approval.sha256 != digest {
             let (file, undone) = (signed_file(path), Undone::default());
-            let text = std::fs::read(&file).ok().and_then(|bytes| undo_text(&bytes, &undone));
+            let text = regular::read(&file, u64::MAX).ok().and_then(|bytes| undo_text(&bytes, &undone));
             if undone.told().is_some() && text.is_some_and(|text| Digest::of(text) == approval.sha256) {
                 return Err(rewritten(path, &file, &undone, "it is what was approved"));
             }

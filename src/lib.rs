@@ -39,6 +39,7 @@ pub mod page;
 pub mod picture;
 pub mod presence;
 pub mod print;
+mod regular;
 pub mod runtime;
 pub mod simulate;
 pub mod synthetic;

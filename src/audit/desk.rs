@@ -60,8 +60,12 @@ impl Queue {
         self.waiting.len() + self.in_hand
     }
 
+    pub(super) fn has_room(&self) -> bool {
+        !self.ended && self.open() < self.room
+    }
+
     fn put(&mut self, body: Body) -> Result<(), Refused> {
-        if self.ended || self.open() >= self.room {
+        if !self.has_room() {
             self.refused += 1;
             self.lost += 1;
             self.lost_since.get_or_insert_with(Monotonic::now);

@@ -347,7 +347,7 @@ impl AuditLog {
             log::warn!("{missing}");
         }
         let signing = config.signing.as_ref().map(Signing::open).transpose()?;
-        let (found, past) = Found::at(path, signing.as_ref())?;
+        let (found, mut past) = Found::at(path, signing.as_ref())?;
         if let Some((told, advice)) = signing.as_ref().and_then(Signing::homeless) {
             log::warn!("{told}; {advice}");
         }
@@ -378,7 +378,8 @@ impl AuditLog {
             }),
             _ => None,
         };
-        let doubts = [gone.map(|told| (told, FIND_PICTURES)), unknown.map(|told| (told, PUT_BACK))];
+        let uncopied = past.uncopied.take().map(|told| (told, past::FIRST_COPY));
+        let doubts = [gone.map(|told| (told, FIND_PICTURES)), unknown.map(|told| (told, PUT_BACK)), uncopied];
         let doubts = doubts.into_iter().flatten().collect::<Vec<_>>();
         let end = file.begin(past, started, run, &setting, &doubts)?;
         if let (Some(shelf), Some(log), true) = (&mut shelf, end.link.log(), file.is_regular) {
@@ -423,6 +424,11 @@ impl AuditLog {
     /// Whether the line has to stop when a record found no room.
     pub fn stops_line(&self) -> bool {
         self.when_full == FullPolicy::StopLine
+    }
+
+    /// Whether a record that came now would find room.
+    pub fn has_room(&self) -> bool {
+        self.writer.has_room()
     }
 
     /// Puts a record into the queue; never waits for the disk.

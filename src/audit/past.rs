@@ -17,6 +17,9 @@ use crate::{Error, Result};
 pub(super) const LOST_COPY: &str = "mount its disk; if it is lost for good, or was never made, run once without checkpoint_copy, which the \
                                     audit then says";
 
+/// What to do where a log that has just begun has no copy of its newest checkpoint.
+pub(super) const FIRST_COPY: &str = "if the log is older than that, keep it as evidence, and the pictures with it";
+
 /// Holds the file against a second run.
 ///
 /// # Errors
@@ -92,6 +95,8 @@ pub(super) struct Past {
     pub(super) deciders: Option<Deciders>,
     /// The newest picture that the log names and no record tells to be removed, and the record that names it.
     pub(super) picture: Option<(u64, String)>,
+    /// What is to be said of a copy of the newest checkpoint that is missing, and may never have been made.
+    pub(super) uncopied: Option<String>,
     /// The run before, if it ended without a word.
     pub(super) interrupted: Option<Interruption>,
 }
@@ -106,6 +111,7 @@ impl Past {
         unended: false,
         deciders: None,
         picture: None,
+        uncopied: None,
         interrupted: None,
     };
 
@@ -156,9 +162,8 @@ pub(super) fn past(path: &Path, signing: Option<&Signing>) -> Result<Past> {
             None => refused,
         }
     })?;
-    if let Some(copy) =
-        signing.and_then(|signing| signing.missing_copy.as_ref()).filter(|_| reading.signatures.keeps_copy)
-    {
+    let missing = signing.and_then(|signing| signing.missing_copy.as_ref()).filter(|_| reading.signatures.keeps_copy);
+    if let Some(copy) = missing.filter(|_| !reading.signatures.may_lack_copy()) {
         let missing = Error::device(format!("the copy of the newest checkpoint is missing: {}", copy.display()));
         let because = match place::missing_folder(copy) {
             Some(folder) => format!("its folder {} is not there", folder.display()),
@@ -169,6 +174,13 @@ pub(super) fn past(path: &Path, signing: Option<&Signing>) -> Result<Past> {
     if let Some(outdated) = reading.signatures.not_compared() {
         log::warn!("audit file {} is continued, and {outdated}", path.display());
     }
+    let uncopied = missing.map(|copy| {
+        format!(
+            "the copy of the newest checkpoint is not there ({}), and the log has no more than its first one: the run before ended in its \
+             first moment, before it was made, or the copy was removed and the log cut off",
+            copy.display()
+        )
+    });
     let Reading { link, first: unread, whole, tail, unended, deciders, picture, newest, .. } = reading;
-    Ok(Past { link, unread, whole, tail, unended, deciders, picture, interrupted: newest.interruption() })
+    Ok(Past { link, unread, whole, tail, unended, deciders, picture, uncopied, interrupted: newest.interruption() })
 }

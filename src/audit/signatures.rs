@@ -106,6 +106,9 @@ const NEW_LOG: &str = "a copy is one log's: for a new log name another checkpoin
 const UNSIGNED: &str = "if the line's configuration names no key ([audit] key), check it without --key: nothing but the chain stands for \
                         it; if it names one, keep the file as evidence: move it away, and the pictures with it, and begin a new one, with \
                         a new key and another checkpoint_copy";
+const FIRST_MOMENT: &str = "if this line was killed or lost its power as soon as it began, start it again: the next run goes on in this log, \
+                            and signs it. If there was more in it, put the file back from a copy that is whole; if there is none, keep it as \
+                            evidence: move it away, and the pictures with it, and begin a new one, with a new key";
 const NOT_YET: &str = "wait for the next checkpoint, which a run makes every minute and at its end, and check again; of a run that was \
                        killed before it, the next run signs what follows. If older files of the log were carried away, bring the newest \
                        of them back beside it: it ends with a checkpoint. If there was a checkpoint in this file, it was removed: keep it as \
@@ -268,6 +271,11 @@ impl<'t> Signatures<'t> {
         }
     }
 
+    /// Whether the log may be that of a line that ended before its first checkpoint was copied: it has no other one.
+    pub(super) fn may_lack_copy(&self) -> bool {
+        self.absent == 0 && self.count <= 1
+    }
+
     /// Lines of the oldest checkpoint that was kept, until the log was seen to hold it.
     pub(super) fn kept_size(&self) -> Option<u64> {
         self.kept.iter().map(|claim| claim.checkpoint.size).min()
@@ -379,7 +387,7 @@ impl<'t> Signatures<'t> {
                      moment, or checkpoints were removed",
                     key.label()
                 ),
-                TAMPERED,
+                FIRST_MOMENT,
             ),
             (Some(key), _) => Doubt::of_log(
                 format!("nothing of what is here is signed yet: its first record says that {} signs it", key.label()),

@@ -1,15 +1,14 @@
 //! The pictures that records name, read again.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{ErrorKind, Read, Seek};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use image::RgbImage;
 
 use super::read::PictureEntry;
 use crate::digest::Digest;
-use crate::{Error, Result, dataset, jpeg, print};
+use crate::{Error, Result, dataset, jpeg, print, regular};
 
 /// What became of a picture.
 #[derive(Debug)]
@@ -83,7 +82,7 @@ pub(super) fn find(folder: &Path, picture: &PictureEntry) -> Result<Found> {
     }
     let path = folder.join(file);
     let told = print::name(path.display());
-    let opened = open(&path).and_then(|file| match file {
+    let opened = regular::open(&path).and_then(|file| match file {
         Some(mut file) => Ok(Some((Digest::of_all(&mut file)?, file.stream_position()?, file))),
         None => Ok(None),
     });
@@ -113,23 +112,6 @@ pub fn pixels_of(path: &Path) -> Result<Vec<Digest>> {
     match (plain, marked) {
         (Err(error), None) => Err(error),
         (plain, marked) => Ok(plain.ok().into_iter().chain(marked).map(|image| Digest::of(image.as_raw())).collect()),
-    }
-}
-
-/// Opens what is at `path`; `None` where that is no regular file. A pipe is not waited for, and a device, which may have no end, is not
-/// read.
-pub(super) fn open(path: &Path) -> std::io::Result<Option<File>> {
-    open_as(File::options().read(true), path)
-}
-
-/// The same, for more than reading.
-pub(super) fn open_as(options: &mut OpenOptions, path: &Path) -> std::io::Result<Option<File>> {
-    match options.custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path) {
-        Ok(file) => Ok(file.metadata()?.is_file().then_some(file)),
-        Err(error) if error.raw_os_error() == Some(libc::ELOOP) => Ok(None),
-        // A socket, or a device that this user may not open.
-        Err(_) if path.metadata().is_ok_and(|found| !found.is_file()) => Ok(None),
-        Err(error) => Err(error),
     }
 }
 

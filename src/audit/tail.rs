@@ -148,7 +148,13 @@ impl Tail {
         }
         let mut link = self.written.link.clone();
         let lines = bodies.map(|body| link.seal(&body.0)).collect::<String>();
-        self.store.append(lines.as_bytes()).inspect_err(|_| self.torn = true)?;
+        if let Err(error) = self.store.append(lines.as_bytes()) {
+            self.torn = true;
+            // What is left of it would be a torn line to whoever reads the log now; to cut it off needs no room. Where that fails too, the
+            // next attempt does it.
+            let _ = self.store.truncate(self.written.length);
+            return Err(error);
+        }
         self.written = End { link, length: self.written.length + lines.len() as u64, ..self.written };
         self.unsynced.get_or_insert_with(Instant::now);
         Ok(())

@@ -52,6 +52,10 @@ impl Writer {
         self.desk.put(body)
     }
 
+    pub(super) fn has_room(&self) -> bool {
+        self.desk.queue().has_room()
+    }
+
     pub(super) fn on_disk(&self) -> u64 {
         self.desk.on_disk()
     }

@@ -28,7 +28,7 @@ pub use golden::{Golden, GoldenFrame};
 pub use manifest::{Arithmetic, Distance, FORMAT_VERSION, InputSize, Level, Manifest, ParityBound, Precision};
 
 use crate::digest::Digest;
-use crate::{Error, Result};
+use crate::{Error, Result, regular};
 
 const MANIFEST: &str = "manifest.toml";
 const MODEL: &str = "model.onnx";
@@ -81,7 +81,7 @@ impl Bundle {
     pub fn open(directory: &Path) -> Result<Self> {
         Self::read(&directory.display().to_string(), |name| {
             let path = directory.join(name);
-            std::fs::read(&path).map_err(|error| {
+            regular::read(&path, u64::MAX).map_err(|error| {
                 Error::device(format!("bundle file {} cannot be read", path.display()))
                     .because(error)
                     .advise("name the directory that hgad-train wrote (it holds manifest.toml and model.onnx)")

@@ -15,7 +15,7 @@ use crate::bundle::{Bundle, ScoreReference};
 use crate::digest::Digest;
 use crate::draft;
 use crate::picture::{Limits, Statistics};
-use crate::{Error, Result};
+use crate::{Error, Result, regular};
 
 /// The newest calibration format; this program reads all up to it, and writes the oldest that can hold a calibration.
 pub const FORMAT_VERSION: u32 = 3;
@@ -109,6 +109,8 @@ impl FrameSize {
     }
 }
 
+/// Bytes of a calibration at most: a large one tells of some thousand parts.
+const LONGEST: u64 = 64 << 20;
 /// Frames whose aspect ratio differs by no more than this are alike: sizes are rounded to what a sensor can do.
 const ASPECT_TOLERANCE: f64 = 0.01;
 
@@ -143,7 +145,7 @@ impl Calibration {
     ///
     /// The file cannot be read, or is not a calibration of this format.
     pub fn open(path: &Path) -> Result<(Self, Digest)> {
-        let text = std::fs::read_to_string(path).map_err(|error| {
+        let text = regular::read_text(path, LONGEST).map_err(|error| {
             let advice = match path.is_dir() {
                 true => "it is a folder: name a file in it, such as CLASS.toml",
                 false => "make one with: hgad calibrate --model BUNDLE --class NAME --images DIR --out FILE",

@@ -295,6 +295,11 @@ impl Conductor {
                 }
             }
             Message::Asked(Asked { challenge, news }) => {
+                if let Err(why) = self.audit.has_room() {
+                    // Who went away misses it.
+                    let _ = news.try_send(ChallengeNews::Refused(challenge, why));
+                    return;
+                }
                 self.challenger = Some(news);
                 self.handle(Event { at: Monotonic::now(), what: Happening::Challenged(challenge) });
             }
@@ -423,8 +428,10 @@ impl Conductor {
 
     /// Writes down that a person has seen alarms. Outputs and the core go by their causes alone.
     fn acknowledge(&mut self, who: &Acknowledgement, at: Monotonic) -> std::result::Result<Vec<Alarm>, String> {
-        let alarms = self.standing.acknowledge(who)?;
-        self.audit.write(Body::acknowledgement(at, &who.by, &alarms, who.note.as_deref()));
+        let Self { standing, audit, .. } = self;
+        let alarms = standing.acknowledge(who, |alarms| {
+            audit.try_write(Body::acknowledgement(at, &who.by, alarms, who.note.as_deref()))
+        })?;
         let alarms = alarms.into_iter().map(|(alarm, _)| alarm).collect::<Vec<_>>();
         let names = alarms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let note = who.note.as_ref().map_or_else(String::new, |note| format!(": {note}"));

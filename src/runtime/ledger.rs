@@ -9,6 +9,10 @@ use crate::camera::Shot;
 use crate::line::{Alarm, Counters, Device, Happening, PartRecord, Ticket};
 use crate::time::Monotonic;
 
+/// What is said to somebody who asks for something that has to be on record.
+const NO_ROOM: &str =
+    "the audit takes no records now, so that it would not be on record: see to its disk first (audit-fault)";
+
 pub(super) struct Ledger {
     audit: AuditLog,
     condition: Condition,
@@ -24,7 +28,28 @@ impl Ledger {
     }
 
     pub(super) fn write(&mut self, body: Body) {
-        self.refused |= self.audit.write(body).is_err();
+        // Who asks nobody for an answer is told by the fault that this is.
+        let _ = self.try_write(body);
+    }
+
+    /// The same for what somebody asks for.
+    ///
+    /// # Errors
+    ///
+    /// It will not be on record, in words.
+    pub(super) fn try_write(&mut self, body: Body) -> std::result::Result<(), String> {
+        let written = self.audit.write(body);
+        self.refused |= written.is_err();
+        written.map_err(|_| NO_ROOM.to_owned())
+    }
+
+    /// Whether what is asked for now would be on record.
+    ///
+    /// # Errors
+    ///
+    /// It would not, in words.
+    pub(super) fn has_room(&self) -> std::result::Result<(), String> {
+        if self.audit.has_room() { Ok(()) } else { Err(NO_ROOM.to_owned()) }
     }
 
     /// A frame that was inspected, had to make room for another, or cannot be judged.

@@ -40,25 +40,30 @@ impl Standing {
         self.0.remove(&alarm);
     }
 
-    /// Which of those that stand are acknowledged, and when each was raised.
+    /// Which of those that stand are acknowledged, and when each was raised. They are once `record` has put that on record.
     ///
     /// # Errors
     ///
     /// None is: why.
-    pub(super) fn acknowledge(&mut self, who: &Acknowledgement) -> Result<Vec<(Alarm, Monotonic)>, String> {
+    pub(super) fn acknowledge(
+        &mut self,
+        who: &Acknowledgement,
+        record: impl FnOnce(&[(Alarm, Monotonic)]) -> Result<(), String>,
+    ) -> Result<Vec<(Alarm, Monotonic)>, String> {
         if self.0.is_empty() {
             return Err("no alarm stands".into());
         }
         let is_meant = |alarm: &Alarm| who.alarm.as_ref().is_none_or(|name| *name == alarm.to_string());
-        let mut meant = Vec::new();
-        for (alarm, raised) in self.0.iter_mut().filter(|(alarm, _)| is_meant(alarm)) {
+        let meant = self.0.iter().filter(|(alarm, _)| is_meant(alarm));
+        let meant = meant.map(|(alarm, raised)| (*alarm, raised.since)).collect::<Vec<_>>();
+        if let (true, Some(name)) = (meant.is_empty(), &who.alarm) {
+            return Err(format!("no alarm '{name}' stands, only: {self}"));
+        }
+        record(&meant)?;
+        for (_, raised) in self.0.iter_mut().filter(|(alarm, _)| is_meant(alarm)) {
             raised.acknowledged.get_or_insert_with(|| who.by.clone());
-            meant.push((*alarm, raised.since));
         }
-        match (meant.is_empty(), &who.alarm) {
-            (true, Some(name)) => Err(format!("no alarm '{name}' stands, only: {self}")),
-            _ => Ok(meant),
-        }
+        Ok(meant)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -87,6 +92,23 @@ mod tests {
         Acknowledgement { by: by.into(), alarm: alarm.map(str::to_owned), note: None }
     }
 
+    fn acknowledge(
+        standing: &mut Standing,
+        name: &str,
+        alarm: Option<&str>,
+    ) -> Result<Vec<(Alarm, Monotonic)>, String> {
+        standing.acknowledge(&by(name, alarm), |_| Ok(()))
+    }
+
+    #[test]
+    fn what_cannot_be_put_on_record_is_not_acknowledged() {
+        let mut standing = Standing::default();
+        standing.raise(Alarm::Drift, at(1));
+        let refused = standing.acknowledge(&by("Anna", None), |_| Err("no room".into()));
+        assert_eq!(refused, Err("no room".into()));
+        assert_eq!(standing.to_string(), "drift (not acknowledged)");
+    }
+
     fn at(ms: u64) -> Monotonic {
         Monotonic::default() + std::time::Duration::from_millis(ms)
     }
@@ -96,9 +118,9 @@ mod tests {
         let mut standing = Standing::default();
         standing.raise(Alarm::Drift, at(1));
         standing.raise(Alarm::BinFull, at(2));
-        assert_eq!(standing.acknowledge(&by("Anna", Some("drift"))), Ok(vec![(Alarm::Drift, at(1))]));
+        assert_eq!(acknowledge(&mut standing, "Anna", Some("drift")), Ok(vec![(Alarm::Drift, at(1))]));
         assert_eq!(standing.to_string(), "bin-full (not acknowledged), drift (acknowledged by Anna)");
-        assert_eq!(standing.acknowledge(&by("Bob", None)).unwrap().len(), 2);
+        assert_eq!(acknowledge(&mut standing, "Bob", None).unwrap().len(), 2);
         assert_eq!(standing.to_string(), "bin-full (acknowledged by Bob), drift (acknowledged by Anna)", "the first");
         standing.clear(Alarm::Drift);
         standing.raise(Alarm::Drift, at(3));
@@ -108,9 +130,9 @@ mod tests {
     #[test]
     fn what_does_not_stand_is_not_acknowledged() {
         let mut standing = Standing::default();
-        assert_eq!(standing.acknowledge(&by("Anna", None)), Err("no alarm stands".into()));
+        assert_eq!(acknowledge(&mut standing, "Anna", None), Err("no alarm stands".into()));
         standing.raise(Alarm::BinFull, at(1));
-        let refused = standing.acknowledge(&by("Anna", Some("drift"))).unwrap_err();
+        let refused = acknowledge(&mut standing, "Anna", Some("drift")).unwrap_err();
         assert_eq!(refused, "no alarm 'drift' stands, only: bin-full (not acknowledged)");
         assert!(standing.to_string().contains("not acknowledged"));
     }

@@ -5,9 +5,8 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use crate::audit::chain::Link;
-use crate::audit::stored;
 use crate::digest::Digest;
-use crate::{Error, Result};
+use crate::{Error, Result, regular};
 
 /// The file that names the log, in the pictures' folder.
 const NAME: &str = "owner.txt";
@@ -68,7 +67,8 @@ impl Hold {
         let failed = |error| unusable(folder, error);
         let own = named(folder, log).map_err(failed)?;
         let mut options = OpenOptions::new();
-        let file = stored::open_as(options.read(true).append(true).create(true), &folder.join(NAME)).map_err(failed)?;
+        let file =
+            regular::open_as(options.read(true).append(true).create(true), &folder.join(NAME)).map_err(failed)?;
         let mut file = file.ok_or_else(|| no_file(folder))?;
         lock(&file, folder)?;
         let text = told_by(&file).map_err(failed)?;
@@ -114,7 +114,7 @@ impl Hold {
 pub(super) fn check(folder: &Path, log: &Path, begins: First, holds_pictures: bool) -> Result<()> {
     let failed = |error| unusable(folder, error);
     let mut text = String::new();
-    match stored::open(&folder.join(NAME)) {
+    match regular::open(&folder.join(NAME)) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         file => {
             let file = file.map_err(failed)?.ok_or_else(|| no_file(folder))?;
@@ -136,7 +136,7 @@ pub(super) fn is_of(folder: &Path, log: &Path, hash: Digest) -> bool {
 
 /// What the folder says of its owner; `None` where there is no such file. What somebody put in its place may be a pipe, or have no end.
 fn told(folder: &Path) -> Option<String> {
-    match stored::open(&folder.join(NAME)) {
+    match regular::open(&folder.join(NAME)) {
         Ok(file) => Some(file.and_then(|file| told_by(&file).ok()).unwrap_or_default()),
         Err(_) => None,
     }

@@ -25,6 +25,9 @@ const LEVEL: u32 = 3;
 /// A member ends with the line that makes it so long, before it is packed.
 const MEMBER: usize = 2 << 20;
 
+/// What does not pack gets longer by its header, and by some bytes of every 16 KiB.
+const SLACK: u64 = 1024;
+
 /// A gzip header without a time, of an unknown system, with an extra field and nothing else.
 const HEADER: [u8; 4] = [0x1f, 0x8b, 8, 4];
 /// Where the length of the extra field stands; this follows it: our name for the subfield and its length.
@@ -272,6 +275,11 @@ pub(super) fn within(path: &Path, members: &[Member], range: Wanted) -> std::io:
     Ok(Lines { file: File::open(path)?, wanted: wanted.into_iter(), unpacked: Cursor::default() })
 }
 
+fn not_of_pieces() -> std::io::Error {
+    let told = "its index is not of the pieces that are there: somebody changed it, and what it hides is not known";
+    std::io::Error::new(std::io::ErrorKind::InvalidData, told)
+}
+
 /// Members, unpacked one after the other.
 struct Lines {
     file: File,
@@ -291,19 +299,21 @@ impl BufRead for Lines {
         while self.unpacked.position() == self.unpacked.get_ref().len() as u64
             && let Some(member) = self.wanted.next()
         {
+            // A few bytes can unpack to more than there is memory, and a few kilobytes of a disk can be a file of any size.
+            let most = u64::from(member.length).min((MEMBER + LONGEST) as u64);
+            if u64::from(member.size) > most + most / 100 + SLACK {
+                return Err(not_of_pieces());
+            }
             let mut packed = vec![0; member.size as usize];
             self.file.seek(SeekFrom::Start(member.place))?;
             self.file.read_exact(&mut packed)?;
             self.unpacked.set_position(0);
             self.unpacked.get_mut().clear();
-            // A few bytes can unpack to more than there is memory.
-            let most = u64::from(member.length).min((MEMBER + LONGEST) as u64);
             let mut unpacking = GzDecoder::new(packed.as_slice()).take(most + 1);
             let unpacked = unpacking.read_to_end(self.unpacked.get_mut())?;
             let is_all = unpacking.into_inner().into_inner().is_empty();
             if !is_all || unpacked as u64 != u64::from(member.length) || !self.unpacked.get_ref().ends_with(b"\n") {
-                let told = "its index is not of the pieces that are there: somebody changed it, and what it hides is not known";
-                return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, told));
+                return Err(not_of_pieces());
             }
         }
         self.unpacked.fill_buf()

@@ -3,7 +3,7 @@
 use std::io::{BufRead, Error, ErrorKind, Read, Result};
 
 /// No record is nearly so long: what has no end sooner is no log, or the work of somebody who wants its readers to run out of memory.
-pub(super) const LONGEST: usize = 16 << 20;
+pub(super) const LONGEST: usize = 4 << 20;
 
 /// Adds the next line to `line`, with its line feed where it has one; how long it is, 0 at the end.
 ///

@@ -410,7 +410,7 @@ fn a_line_without_an_end_is_told_of_and_does_not_fill_the_memory_packed_or_not()
         let error = read.unwrap_err();
         let why = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
         assert!(
-            error.to_string().contains("no line of an audit") && why.contains("no line feed in 16 MiB"),
+            error.to_string().contains("no line of an audit") && why.contains("no line feed in 4 MiB"),
             "{error}: {why}"
         );
     };
@@ -438,4 +438,21 @@ fn a_piece_that_unpacks_to_more_than_it_tells_of_is_damaged() {
     let range = Range { from: Some("2026-11-23T00:00:00Z".parse().unwrap()), to: None };
     let error = each(&path, &range, |_, _| Ok(true)).unwrap_err();
     assert_eq!(error.kind(), crate::ErrorKind::Check, "{error}");
+}
+
+#[test]
+fn a_piece_that_says_that_it_is_larger_than_one_can_be_takes_no_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, closed) = (folder.path().join("audit.jsonl"), folder.path().join("audit.000001.jsonl.gz"));
+    let mut packed = Vec::new();
+    pack(format!("{}\n", line(0, "2026-11-24T00:00:00.000000Z")).as_bytes(), &mut packed).unwrap();
+    let place = packed.windows(4).position(|bytes| bytes == (packed.len() as u32).to_le_bytes()).unwrap();
+    packed[place..place + 4].copy_from_slice(&(3u32 << 30).to_le_bytes());
+    std::fs::write(&closed, packed).unwrap();
+    // A file of that size, which takes next to nothing of the disk.
+    std::fs::File::options().write(true).open(&closed).unwrap().set_len(3 << 30).unwrap();
+    std::fs::write(&path, "").unwrap();
+    let range = Range { from: Some("2026-11-23T00:00:00Z".parse().unwrap()), to: None };
+    let error = each(&path, &range, |_, _| Ok(true)).unwrap_err();
+    assert!(error.report().contains("its index is not of the pieces"), "{}", error.report());
 }

@@ -334,6 +334,30 @@ fn a_key_is_replaced_for_good() {
 }
 
 #[test]
+fn a_line_that_was_killed_in_its_first_moment_starts_again_and_says_that_no_copy_was_made() {
+    // As after SIGKILL once the start, or the first checkpoint too, is on disk, and before the copy is.
+    for checkpoints in [0, 1] {
+        let line = Signed::new();
+        line.run(1);
+        let lines = line.folder.lines();
+        let first = lines.iter().position(|line| line.contains(r#""kind":"checkpoint""#)).unwrap();
+        line.folder.replace(&lines[..first + checkpoints]);
+        std::fs::remove_file(&line.copy).unwrap();
+        if checkpoints == 0 {
+            let key = Verifier::open(&line.key.with_added_extension("pub")).unwrap();
+            let trust = Trust { key: Some(key), ..Trust::default() };
+            let error = line.verify(&trust).unwrap_err();
+            assert!(error.advice().is_some_and(|advice| advice.contains("start it again")), "{}", error.report());
+        }
+        line.run(1);
+        assert!(line.copy.exists());
+        let notes = line.folder.lines().iter().filter(|line| line.contains("before it was made")).count();
+        assert_eq!(notes, 1, "{:?}", line.folder.lines());
+        line.verify(&line.trust()).unwrap();
+    }
+}
+
+#[test]
 fn a_copy_that_is_missing_or_a_log_without_a_past_is_refused() {
     let line = Signed::new();
     line.run(2);

@@ -239,7 +239,8 @@ pub(super) fn run(args: QueryArgs) -> Result<()> {
             row.push_str(head);
         }
         match args.format {
-            Format::Table => table_row(&mut row, line, entry),
+            // Whoever may write the log may put a line of its own, or what colours a terminal, into any text of it.
+            Format::Table => row.push_str(&print::name(table_row(line, entry))),
             Format::Csv => csv_row(&mut row, entry, run),
             Format::Json => row.push_str(&String::from_utf8_lossy(line)),
         }
@@ -331,7 +332,8 @@ fn told(line: &[u8]) -> String {
     told.collect::<Vec<_>>().join(", ")
 }
 
-fn table_row(row: &mut String, line: &[u8], entry: &Entry) {
+fn table_row(line: &[u8], entry: &Entry) -> String {
+    let mut row = String::new();
     let number = |value: Option<f32>| value.map_or_else(|| "-".to_owned(), |value| print::fitted(value, 3, 9));
     let (text, dash) = (|value: &Option<String>| value.clone().unwrap_or_else(|| "-".into()), "-".to_owned());
     let part = entry.part.map_or(dash, |part| part.to_string());
@@ -341,7 +343,7 @@ fn table_row(row: &mut String, line: &[u8], entry: &Entry) {
         let in_words = entry.challenge_told().or_else(|| entry.acknowledgement_told()).or_else(|| entry.room_told());
         let told = in_words.unwrap_or_else(|| told(line));
         let _ = write!(row, "{part:<9}  {}: {told}", entry.kind);
-        return;
+        return row;
     }
     let why = [&entry.reason, &entry.detail, &entry.fate_reason];
     let piece = entry.is_known_bad().then_some("a known bad piece");
@@ -355,6 +357,7 @@ fn table_row(row: &mut String, line: &[u8], entry: &Entry) {
         number(entry.threshold),
         text(&entry.fate),
     );
+    row
 }
 
 const CSV: &str = "record,kind,time,run,part,lane,frame,origin,class,verdict,score,threshold,reason,detail,fate,fate_reason,\

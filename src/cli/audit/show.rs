@@ -82,7 +82,7 @@ pub(super) fn run(args: &ShowArgs) -> Result<()> {
     if let Some(why) = entry.contradiction().or(doubt) {
         return Err(not_as_written(&entry, why));
     }
-    print::line(story(&entry))?;
+    print::line(print::name(story(&entry)))?;
     print::line(
         "This record fits the ones beside it; the log was not checked as a whole: that does hgad audit verify.",
     )?;
