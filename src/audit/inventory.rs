@@ -1,17 +1,16 @@
 //! Whether the pictures that a log's records name are those that were written: every one of them, whatever became of its part.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use indicatif::ProgressBar;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
-use super::kind::Kind;
-use super::open::is_run_name;
 use super::pictures::{Owner, is_grave, owner_of};
 use super::query::Query;
-use super::read::{self, Entry, PictureEntry};
+use super::read::{self, PictureEntry};
 use super::removed::{Absence, Removed, first_hash};
+use super::runs::{Runs, Startless};
 use super::stored::{Found, find};
 use crate::inspect::batch;
 use crate::{Result, print};
@@ -70,11 +69,9 @@ pub enum Fault {
 pub struct Unnamed {
     /// Of runs whose records are all here; in a folder of another log, none.
     pub files: Vec<String>,
-    /// Of runs that the log has no start of, though the folder is this log's and earlier runs are here: by run. Its end was cut off, or an
-    /// older copy of it was put back, since a run's start is on disk before its first picture.
+    /// Of runs that the log has no start of, though the folder is this log's ([`Startless::CutOff`]): by run.
     pub of_unknown_runs: BTreeMap<String, u64>,
-    /// Of runs that the log has no start of, though they are named as later than its first record that is here: by run. Their records were
-    /// carried away with earlier files, and the machine's clock was ahead then, or the log's end was cut off.
+    /// Of runs that what is here of the log has no start of ([`Startless::Doubtful`]): by run.
     pub of_doubtful_runs: BTreeMap<String, u64>,
     /// So many are of runs whose records are not, or not all, here: in files of the log that were carried away, or not read.
     pub of_others: u64,
@@ -234,66 +231,6 @@ fn amiss(record: u64, part: Option<u64>, run: Option<&str>, fault: Fault, why: S
     Amiss { record, part, fault, why }
 }
 
-/// The runs that a log tells of.
-#[derive(Debug, Default)]
-struct Runs {
-    /// Whether the log's first line is here; `None` before a line was seen.
-    has_first: Option<bool>,
-    /// Whether its newest file is: nothing comes after what is read.
-    has_newest: bool,
-    /// Those whose start is here.
-    begun: BTreeSet<String>,
-    /// The first that a line is of, and the last.
-    ends: Option<[String; 2]>,
-}
-
-impl Runs {
-    /// Those of the log in `path`, of which no line was seen so far.
-    fn of(path: &Path) -> Result<Self> {
-        let has_newest = read::files(path)?.last().is_some_and(|last| last.number.is_none());
-        Ok(Runs { has_newest: has_newest && read::newest_of(path).is_none(), ..Runs::default() })
-    }
-
-    fn see(&mut self, entry: &Entry) {
-        self.has_first.get_or_insert(entry.seq == 0);
-        let (kind, Some(run)) = (entry.kind(), &entry.run) else { return };
-        if matches!(kind, Some(Kind::Start | Kind::Continued)) {
-            self.ends.get_or_insert_with(|| [run.clone(), run.clone()])[1].clone_from(run);
-        }
-        if kind == Some(Kind::Start) {
-            self.begun.insert(run.clone());
-        }
-    }
-
-    /// Whether each record of the run of this name is here, if there ever was one. Runs are named by when they began, as their machine's
-    /// clock said it: also one that is named as later may be in files that were carried away.
-    fn are_all_here(&self, run: &str) -> bool {
-        let (is_begun, ends) = (self.begun.contains(run), self.ends.as_ref());
-        let may_be_before = self.has_first != Some(true)
-            && !is_begun
-            && (is_run_name(run) || ends.is_none_or(|[first, _]| run <= first.as_str()));
-        let may_be_behind =
-            !self.has_newest && ends.is_none_or(|[_, last]| run == last.as_str() || !is_begun && run > last.as_str());
-        !may_be_before && !may_be_behind
-    }
-
-    /// Whether the run of this name began after all that the log tells of.
-    fn is_later(&self, run: &str) -> bool {
-        self.ends.as_ref().is_some_and(|[_, last]| run > last.as_str())
-    }
-
-    /// Whether the log has no start of the run of this name only if its clock was ahead, or if the log was cut or put back.
-    fn is_doubtful(&self, run: &str) -> bool {
-        let is_later = self.ends.as_ref().is_some_and(|[first, _]| run > first.as_str());
-        is_run_name(run) && is_later && self.has_first != Some(true) && self.has_newest && !self.begun.contains(run)
-    }
-
-    /// Whether the log would have the start of the run of this name, had it not been cut or put back.
-    fn is_unknown(&self, run: &str) -> bool {
-        is_run_name(run) && !self.begun.contains(run) && self.are_all_here(run)
-    }
-}
-
 /// The files in the folders of runs, `RUN/DAY/NAME`, in their order, and which of them a record named.
 #[derive(Debug, Default)]
 struct Listing {
@@ -353,21 +290,23 @@ impl Listing {
         let mut unnamed = Unnamed { unlisted: self.unlisted, ..Unnamed::default() };
         for (file, _) in self.files.into_iter().zip(self.named).filter(|(_, named)| !named) {
             let run = run_of(&file);
-            match owner {
-                Owner::Other(_) if !holds_own => unnamed.of_another_log += 1,
+            let lacks = match owner {
+                Owner::Other(_) if !holds_own => {
+                    unnamed.of_another_log += 1;
+                    continue;
+                }
                 // Who edits the owner's name, or takes it away, hides nothing. An older program named none, and let a log begin beside the
                 // pictures of one before it.
-                Owner::This | Owner::Other(_) if runs.is_unknown(run) => {
-                    *unnamed.of_unknown_runs.entry(run.to_owned()).or_default() += 1;
+                Owner::This | Owner::Other(_) => runs.startless(run),
+                Owner::Nobody => {
+                    runs.startless(run).filter(|lack| *lack == Startless::CutOff && holds_own && runs.is_later(run))
                 }
-                Owner::Nobody if holds_own && runs.is_unknown(run) && runs.is_later(run) => {
-                    *unnamed.of_unknown_runs.entry(run.to_owned()).or_default() += 1;
-                }
-                Owner::This | Owner::Other(_) if runs.is_doubtful(run) => {
-                    *unnamed.of_doubtful_runs.entry(run.to_owned()).or_default() += 1;
-                }
-                _ if runs.are_all_here(run) => unnamed.files.push(file),
-                _ => unnamed.of_others += 1,
+            };
+            match lacks {
+                Some(Startless::CutOff) => *unnamed.of_unknown_runs.entry(run.to_owned()).or_default() += 1,
+                Some(Startless::Doubtful) => *unnamed.of_doubtful_runs.entry(run.to_owned()).or_default() += 1,
+                None if runs.are_all_here(run) => unnamed.files.push(file),
+                None => unnamed.of_others += 1,
             }
         }
         unnamed

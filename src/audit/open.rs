@@ -1,6 +1,5 @@
 //! Opening an audit file: continuing what stands there, or refusing it.
 
-use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
@@ -12,21 +11,20 @@ use super::clock::Clock;
 use super::copier::{self, Copier};
 use super::deciders::Deciders;
 use super::desk::Refused;
-use super::kind::Kind;
 use super::looks::{Line, Looks, Settled};
 use super::past::{self, Past, Signing};
 use super::pictures::{Album, First, Shelf};
 use super::place::Place;
-use super::record::{Body, PartContext, RunStart, Setting, wall_time};
+use super::record::{Body, PartContext, RunStart, Setting};
 use super::rotation::{self, Rotation};
 use super::tail::{End, Notary, Tail};
 use super::writer::Writer;
-use super::{Query, read, readiness};
+use super::{read, readiness, runs};
 use crate::camera::Shot;
 use crate::config::{AuditConfig, FullPolicy, SigningConfig};
 use crate::line::{Counters, PartRecord, Ticket};
 use crate::time::Monotonic;
-use crate::{Error, Result, print};
+use crate::{Error, Result};
 
 /// A record that is not on disk after so long is a fault: a disk may hang without ever failing.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -41,9 +39,6 @@ const UNENDED: &str = "the last line was whole, and the line feed behind it was 
 /// What to do about pictures that are gone.
 pub(super) const FIND_PICTURES: &str =
     "mount their disk, or put their folder back; hgad audit verify --pictures names all that are gone";
-/// What to do about that, where pictures are later than the log.
-const PUT_BACK: &str = "if a backup was put back, put the newest one back that there is; hgad audit verify --checkpoint FILE --pictures says what \
-                        is missing";
 
 /// Where lines end up: a file, or something that fails on demand.
 pub trait Store: Send {
@@ -352,7 +347,7 @@ impl AuditLog {
             log::warn!("{told}; {advice}");
         }
         let started = Monotonic::now();
-        let name = run_name(started);
+        let name = runs::name(started);
         let first = First::of(&past.link, found.is_regular);
         let of_pictures = |error: Error| error.of_key("audit.pictures");
         let gone = config.pictures.as_ref().and_then(|pictures| past.gone(&pictures.folder));
@@ -367,9 +362,9 @@ impl AuditLog {
             sample: config.pictures.as_ref().map(|pictures| pictures.sample),
         };
         let mut file = found.take()?;
-        let unknown = match (&shelf, file.is_regular) {
+        let startless = match (&shelf, file.is_regular) {
             // A log that the run can go on with is not refused for what it warns of.
-            (Some(shelf), true) => unknown_runs(path, &shelf.runs()).unwrap_or_else(|error| {
+            (Some(shelf), true) => runs::told_of_startless(path, &shelf.runs()).unwrap_or_else(|error| {
                 log::warn!(
                     "whether pictures are there of runs that the log does not know is not known: {}",
                     error.line()
@@ -379,7 +374,7 @@ impl AuditLog {
             _ => None,
         };
         let uncopied = past.uncopied.take().map(|told| (told, past::FIRST_COPY));
-        let doubts = [gone.map(|told| (told, FIND_PICTURES)), unknown.map(|told| (told, PUT_BACK)), uncopied];
+        let doubts = [gone.map(|told| (told, FIND_PICTURES)), startless, uncopied];
         let doubts = doubts.into_iter().flatten().collect::<Vec<_>>();
         let end = file.begin(past, started, run, &setting, &doubts)?;
         if let (Some(shelf), Some(log), true) = (&mut shelf, end.link.log(), file.is_regular) {
@@ -558,45 +553,6 @@ impl AuditLog {
             }
         })
     }
-}
-
-/// A run's name: when it began, in a form that file names may have.
-fn run_name(started: Monotonic) -> String {
-    as_run_name(&wall_time(started))
-}
-
-fn as_run_name(time: &str) -> String {
-    time.chars().filter(|c| !matches!(c, '-' | ':')).collect()
-}
-
-/// Whether a run may be called so; other folders among the pictures are a file system's, or a person's.
-pub(super) fn is_run_name(name: &str) -> bool {
-    const FORM: &str = "00000000T000000.000000Z";
-    let fits = |(c, form): (char, char)| if form == '0' { c.is_ascii_digit() } else { c == form };
-    name.len() == FORM.len() && name.chars().zip(FORM.chars()).all(fits)
-}
-
-/// What is to be said of pictures of runs that the log has no start of, though they are later than its end: runs are named by when they
-/// began. The whole log is read only where there are such.
-fn unknown_runs(path: &Path, pictured: &BTreeSet<&str>) -> Result<Option<String>> {
-    let Some((_, last)) = read::newest_span(path)? else { return Ok(None) };
-    let last = as_run_name(&last);
-    let mut unknown =
-        pictured.iter().copied().filter(|run| is_run_name(run) && *run > last.as_str()).collect::<BTreeSet<_>>();
-    if !unknown.is_empty() {
-        Query::of_kind(Kind::Start.as_str()).each(path, |_, start, _| {
-            start.run.as_deref().map(|run| unknown.remove(run));
-            Ok(true)
-        })?;
-    }
-    let newest = unknown.last().map(|newest| {
-        format!(
-            "pictures of {} are there that the log has no start of, the newest of {newest}: the log's end was cut off, or an older copy of it \
-             was put back",
-            print::counted(unknown.len() as u64, "run")
-        )
-    });
-    Ok(newest)
 }
 
 /// A new file's name is on disk only when its folder is.

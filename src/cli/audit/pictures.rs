@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::audit::{self, Fault, Inventory, Unnamed};
+use crate::audit::{self, Fault, Inventory, Startless, Unnamed};
 use crate::{Error, Result, print};
 
 /// So many files that no record names, and folders that cannot be listed, are named.
@@ -34,26 +34,23 @@ pub(super) fn verify(log: &Path, folder: &Path) -> Result<()> {
         ))?;
     }
     tell_of_owner(log, folder, &inventory)?;
-    for (run, pictures) in &inventory.unnamed.of_unknown_runs {
-        print::line(format_args!(
-            "run {}: {} in {}, and the log has no start of it",
-            print::name(run),
-            are(*pictures, "picture"),
-            folder.display()
-        ))?;
+    let Unnamed { of_unknown_runs, of_doubtful_runs, .. } = &inventory.unnamed;
+    for (run, pictures) in of_unknown_runs {
+        print::line(startless(Startless::CutOff, run, *pictures, folder))?;
     }
-    for (run, pictures) in &inventory.unnamed.of_doubtful_runs {
-        print::line(format_args!(
-            "warning: run {}: {} in {}, and what is here of the log has no start of it: that is in an earlier file which was carried away, if \
-             the machine's clock was ahead then, or else the log's end was cut off. With all files in one folder it is known; verify \
-             --checkpoint says whether the end is there",
-            print::name(run),
-            are(*pictures, "picture"),
-            folder.display()
-        ))?;
+    for (run, pictures) in of_doubtful_runs {
+        let lack = Startless::Doubtful;
+        let told = startless(lack, run, *pictures, folder);
+        print::line(format_args!("warning: {told}: {}. {}", lack.why(), lack.advice()))?;
     }
     tell_of_unnamed(folder, &inventory)?;
     conclude(folder, &inventory)
+}
+
+/// That the log has no start of a run of which so many pictures are there.
+fn startless(lack: Startless, run: &str, pictures: u64, folder: &Path) -> String {
+    let pictures = are(pictures, "picture");
+    format!("run {}: {pictures} in {}, and {} it", print::name(run), folder.display(), lack.told())
 }
 
 fn tell_of_owner(log: &Path, folder: &Path, inventory: &Inventory) -> Result<()> {
@@ -164,12 +161,8 @@ fn of_another_state(folder: &Path, inventory: &Inventory) -> Error {
         );
     }
     Error::check(format!("{place}: there are pictures of runs that the log knows nothing of"))
-        .because("the log's end was cut off, or an older copy of it was put back: a run's start is on disk before its first picture")
-        .advise(
-            "hgad audit verify --checkpoint FILE, with the newest checkpoint that a copy or a witness kept, says whether records are missing. \
-             If a backup of the log was put back, put the newest one back; if the pictures were put there from another folder, take them \
-             away. If neither is so, keep log and pictures as evidence",
-        )
+        .because(Startless::CutOff.why())
+        .advise(Startless::CutOff.advice())
 }
 
 /// `1 picture is`, `2 pictures are`.
