@@ -16,7 +16,7 @@
 //!
 //! A calibration that one lane alone goes by is approved for that lane, whose name has a line (of several lanes each its own): what is
 //! right on the left may be wrong on the right. A threshold that the calibration's own scores do not give is named as what somebody wrote by
-//! hand; other approvals have no such line.
+//! hand, or as what costs gave (`threshold from costs: ...`); other approvals have no such line.
 
 use std::path::{Path, PathBuf};
 
@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::audit::harmless::{Undone, undo_text};
 use crate::audit::{Signer, Verifier, signers};
+use crate::calibrate::Unproven;
 use crate::digest::Digest;
 use crate::draft;
 use crate::{Error, Result, regular};
@@ -31,7 +32,10 @@ use crate::{Error, Result, regular};
 /// Bytes of an approval at most.
 const LONGEST: u64 = 1 << 20;
 const TITLE: &str = "hgad approval 1";
-const BY_HAND: &str = "threshold by hand: ";
+/// What the lines begin with that say what a threshold is which the calibration's own scores do not give. Older programs called also one that
+/// costs gave written by hand.
+const UNPROVEN: [(&str, fn(String) -> Unproven); 2] =
+    [("threshold by hand: ", Unproven::ByHand), ("threshold from costs: ", Unproven::FromCosts)];
 
 /// What somebody signed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,8 +50,8 @@ pub struct Approval {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lanes: Vec<String>,
     /// What the threshold is that was approved though the calibration's own scores do not give it; `None` where they do.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub threshold_by_hand: Option<String>,
+    #[serde(flatten)]
+    pub unproven: Option<Unproven>,
     /// When (RFC 3339).
     pub time: String,
     /// The key that signed.
@@ -56,7 +60,7 @@ pub struct Approval {
 
 impl Approval {
     /// Signs the file at `path` (a bundle's folder stands for its manifest), whose bytes have this digest, as approved `by` somebody for a
-    /// `reason`, and for these lanes where it is a calibration of their own; `by_hand` says of a threshold that its scores do not give what
+    /// `reason`, and for these lanes where it is a calibration of their own; `unproven` says of a threshold that its scores do not give what
     /// it is. Gives the note's file.
     ///
     /// # Errors
@@ -69,7 +73,7 @@ impl Approval {
         by: &str,
         reason: &str,
         lanes: &[String],
-        by_hand: Option<&str>,
+        unproven: Option<&Unproven>,
     ) -> Result<PathBuf> {
         let lanes_named = lanes.iter().map(|lane| ("a lane", lane.as_str()));
         for (what, text) in [("the name", by), ("the reason", reason)].into_iter().chain(lanes_named) {
@@ -81,8 +85,8 @@ impl Approval {
         let time = jiff::Timestamp::now();
         let lanes = lanes.iter().map(|lane| format!("lane {lane}\n")).collect::<String>();
         let (by, reason) = (by.trim(), reason.trim());
-        let by_hand = by_hand.map_or_else(String::new, |told| format!("{BY_HAND}{told}\n"));
-        let text = format!("{TITLE}\nsha256 {digest}\nby {by}\nreason {reason}\n{lanes}{by_hand}time {time:.0}\n");
+        let unproven = unproven.map_or_else(String::new, line_of);
+        let text = format!("{TITLE}\nsha256 {digest}\nby {by}\nreason {reason}\n{lanes}{unproven}time {time:.0}\n");
         let note = note_of(path);
         // In one step: a crash leaves the approval that stood there, or this one, and the line starts.
         draft::replace(&note, signer.sign(&text).as_bytes()).map_err(|error| {
@@ -153,11 +157,18 @@ impl Approval {
         field(TITLE)?.is_empty().then_some(())?;
         let (sha256, by, reason) = (field("sha256 ")?.parse().ok()?, field("by ")?, field("reason ")?);
         let lanes = std::iter::from_fn(|| field("lane ")).collect();
-        let threshold_by_hand = field(BY_HAND);
+        let unproven = UNPROVEN.into_iter().find_map(|(what, of)| field(what).map(of));
         let (time, key) = (field("time ")?, key.to_owned());
-        let approval = Approval { sha256, by, reason, lanes, threshold_by_hand, time, key };
+        let approval = Approval { sha256, by, reason, lanes, unproven, time, key };
         lines.next().is_none().then_some(approval)
     }
+}
+
+/// The line that says what a threshold is.
+fn line_of(unproven: &Unproven) -> String {
+    let [(by_hand, _), (from_costs, _)] = UNPROVEN;
+    let what = if matches!(unproven, Unproven::ByHand(_)) { by_hand } else { from_costs };
+    format!("{what}{}\n", unproven.told())
 }
 
 /// The text of a note that one of the keys signed.
@@ -197,12 +208,16 @@ fn unsigned(note: &Path, bytes: &[u8], keys: &[Verifier]) -> String {
 }
 
 impl std::fmt::Display for Approval {
-    /// Who, when, why, for which lanes, by which key, and that the threshold was written by hand.
+    /// Who, when, why, for which lanes, by which key, and what the threshold is where its scores do not give it.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Approval { by, time, reason, key, .. } = self;
         write!(f, "{by}, {time}: {reason} (key {key}")?;
         self.lanes.iter().try_for_each(|lane| write!(f, ", lane {lane}"))?;
-        self.threshold_by_hand.iter().try_for_each(|told| write!(f, ", by hand: {told}"))?;
+        match &self.unproven {
+            Some(Unproven::ByHand(told)) => write!(f, ", by hand: {told}")?,
+            Some(Unproven::FromCosts(told)) => write!(f, ", from costs: {told}")?,
+            None => {}
+        }
         f.write_str(")")
     }
 }
@@ -337,21 +352,41 @@ mod tests {
     }
 
     #[test]
-    fn that_a_threshold_was_written_by_hand_is_signed_with_it() {
+    fn what_a_threshold_is_that_its_scores_do_not_give_is_signed_with_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("cap.toml");
         std::fs::write(&path, "content").unwrap();
         let signer = Signer::generate("quality").unwrap();
         let digest = Digest::of("content");
-        let signed = |by_hand: Option<&str>| {
-            Approval::sign(&path, digest, &signer, "A. Smith", "trial", &["left".to_owned()], by_hand).unwrap();
+        let signed = |unproven: Option<&Unproven>| {
+            Approval::sign(&path, digest, &signer, "A. Smith", "trial", &["left".to_owned()], unproven).unwrap();
             Approval::check(&path, digest, &["left"], &[signer.verifier()]).unwrap()
         };
-        let (own, by_hand) = (signed(None), signed(Some("the threshold 9 is not 2")));
-        assert_eq!(own.threshold_by_hand, None);
-        assert_eq!(by_hand.threshold_by_hand.as_deref(), Some("the threshold 9 is not 2"));
+        let of_costs = Unproven::FromCosts("the threshold 9 comes from costs".to_owned());
+        let unproven = Unproven::ByHand("the threshold 9 is not 2".to_owned());
+        let (own, by_hand) = (signed(None), signed(Some(&unproven)));
+        assert!(
+            std::fs::read_to_string(note_of(&path))
+                .unwrap()
+                .contains("\nthreshold by hand: the threshold 9 is not 2\n")
+        );
+        let from_costs = signed(Some(&of_costs));
+        assert!(
+            std::fs::read_to_string(note_of(&path)).unwrap().contains("\nthreshold from costs: the threshold 9 comes")
+        );
+        assert_eq!([&own.unproven, &by_hand.unproven, &from_costs.unproven], [&None, &Some(unproven), &Some(of_costs)]);
+        assert!(
+            from_costs.to_string().ends_with("lane left, from costs: the threshold 9 comes from costs)"),
+            "{from_costs}"
+        );
         assert!(by_hand.to_string().ends_with("lane left, by hand: the threshold 9 is not 2)"), "{by_hand}");
         let json = |approval: &Approval| serde_json::to_string(approval).unwrap();
-        assert!(json(&by_hand).contains("\"threshold_by_hand\":\"the threshold 9") && !json(&own).contains("by_hand"));
+        assert!(
+            json(&by_hand).contains("\"threshold_by_hand\":\"the threshold 9") && !json(&own).contains("threshold_")
+        );
+        assert!(json(&from_costs).contains("\"threshold_from_costs\":\"the threshold 9"));
+        for approval in [own, by_hand, from_costs] {
+            assert_eq!(serde_json::from_str::<Approval>(&json(&approval)).unwrap(), approval);
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::fs::{File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// How the names of drafts begin that [`replace`] writes. A kill leaves one behind: [`sweep`] takes it away.
 pub const DRAFT: &str = ".hgad-draft-";
@@ -47,6 +47,17 @@ pub(crate) fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
+/// Whether both are names of one file, which need not be there yet: `a`, `./a`, and one behind a link.
+pub(crate) fn is_same(one: &Path, other: &Path) -> bool {
+    real(one) == real(other)
+}
+
+fn real(path: &Path) -> PathBuf {
+    let in_folder = || Ok(folder_of(path).canonicalize()?.join(path.file_name().unwrap_or_default()));
+    let real = path.canonicalize().or_else(|_: io::Error| in_folder());
+    real.or_else(|_: io::Error| std::path::absolute(path)).unwrap_or_else(|_| path.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,5 +77,20 @@ mod tests {
         let names = std::fs::read_dir(root.path()).unwrap().map(|entry| entry.unwrap().file_name());
         assert_eq!(names.collect::<Vec<_>>(), ["file"]);
         assert!(replace(&at("none/file"), b"three").is_err());
+    }
+
+    #[test]
+    fn one_file_is_known_by_all_its_names_also_before_it_is_there() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |name: &str| root.path().join(name);
+        std::fs::create_dir(at("b")).unwrap();
+        std::os::unix::fs::symlink("b", at("c")).unwrap();
+        for is_there in [false, true] {
+            assert!(is_same(&at("b/a"), &at("./c/../b/a")) && is_same(&at("c/a"), &at("b/a")), "{is_there}");
+            assert!(!is_same(&at("b/a"), &at("a")) && !is_same(&at("b/a"), &at("b")), "{is_there}");
+            std::fs::write(at("b/a"), "").unwrap();
+        }
+        assert!(is_same(Path::new("a.jsonl"), Path::new("./a.jsonl")));
+        assert!(is_same(Path::new("no/such/folder/a"), Path::new("./no/such/folder/a")));
     }
 }

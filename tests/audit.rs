@@ -182,7 +182,7 @@ fn show_says_why_and_paints_what_the_model_saw() {
     let id = format!("{}/{}", start["run"].as_str().unwrap(), rejected["part"]);
     assert_eq!(line.judged("show", &[&id, "--out", &out]).1, stdout);
     let (code, _, stderr) = line.judged("show", &["0", "--out", &out]);
-    assert!(code == 2 && stderr.contains("has no such part"), "{stderr}");
+    assert!(code == 2 && stderr.contains("is no part's: it is a start"), "{stderr}");
     assert!(stdout.contains("the log was not checked as a whole"), "{stdout}");
 
     // A record that was changed is no story: neither one that contradicts itself, nor one whose hash or neighbours do not fit.
@@ -467,7 +467,7 @@ fn nothing_but_what_a_line_can_load_is_signed() {
     }
     // One that costs set is nobody's to work out again.
     let set = text.trim_end().to_owned() + "\n[costs]\nmiss = 50.0\nfalse_reject = 1.0\ndefect_rate = 0.01\n";
-    std::fs::write(bench.path("red.toml"), set).unwrap();
+    std::fs::write(bench.path("red.toml"), &set).unwrap();
     let (code, _, stderr) = sign("red.toml");
     assert!(code == 2 && stderr.contains("comes from costs") && stderr.contains("--by-hand"), "{stderr}");
     std::fs::write(bench.path("red.toml"), text.replace(threshold, "threshold = 1e30")).unwrap();
@@ -486,6 +486,12 @@ fn nothing_but_what_a_line_can_load_is_signed() {
     let by_hand = ["sign", &file, "--key", &key, "--by", "B. Jones", "--reason", "a trial", "--by-hand"];
     let (code, stdout, stderr) = run(&by_hand);
     assert!(code == 0 && !stdout.contains("stood there") && bench.path("red.toml.sig").is_file(), "{stdout}{stderr}");
+    let noted = || std::fs::read_to_string(bench.path("red.toml.sig")).unwrap();
+    assert!(noted().contains("\nthreshold by hand: ") && !noted().contains("from costs"), "{}", noted());
+    // What costs gave is called that.
+    std::fs::write(bench.path("red.toml"), &set).unwrap();
+    assert_eq!(run(&by_hand).0, 0);
+    assert!(noted().contains("\nthreshold from costs: ") && !noted().contains("by hand"), "{}", noted());
     // A bundle of which a file was exchanged is one that no line loads either.
     std::fs::write(bench.path("bundle/model.onnx"), "another").unwrap();
     assert_eq!(sign("bundle/manifest.toml").0, 2);
@@ -494,6 +500,91 @@ fn nothing_but_what_a_line_can_load_is_signed() {
     std::os::unix::fs::symlink("model.onnx", bench.path("bundle/model.onnx")).unwrap();
     let (code, _, stderr) = sign("bundle");
     assert!(code == 3 && stderr.contains("cannot be read") && !stderr.contains("no line could"), "{stderr}");
+}
+
+#[test]
+fn a_run_or_a_part_that_is_not_in_the_log_is_a_slip_for_every_command_that_asks_for_one() {
+    let line = Line::after_a_run("");
+    let run_name = records(line.log().as_ref())[0]["run"].as_str().unwrap().to_owned();
+    let (log, out) = (line.log(), line.bench.text("new/shown.png"));
+    let refused = |(code, stdout, stderr): (i32, String, String), says: &str| {
+        assert!(code == 2 && stderr.contains(says), "{says}: {stdout}{stderr}");
+    };
+    let unknown = "no run '20200101T000000.000000Z'";
+    refused(run(&["audit", "query", &log, "--run", "20200101T000000.000000Z"]), unknown);
+    refused(line.judged("replay", &["--run", "20200101T000000.000000Z"]), unknown);
+    refused(line.judged("show", &["20200101T000000.000000Z/1", "--out", &out]), unknown);
+    let parts = line.parts().iter().map(|part| part["part"].as_u64().unwrap()).collect::<Vec<_>>();
+    let (least, most) = (parts.iter().min().unwrap(), parts.iter().max().unwrap());
+    let told = format!("the run {run_name} has no part 999 in {log}: its parts are {least} to {most}");
+    refused(line.judged("show", &[&format!("{run_name}/999"), "--out", &out]), &told);
+    refused(line.judged("show", &["0", "--out", &out]), "record 0 of");
+    refused(line.judged("show", &["0", "--out", &out]), "is no part's: it is a start");
+    let last = records(log.as_ref()).len() - 1;
+    refused(line.judged("show", &["99999", "--out", &out]), &format!("those that are here are 0 to {last}"));
+    refused(line.judged("show", &[&format!("{run_name}/"), "--out", &out]), "such as 4711, or RUN/PART");
+}
+
+#[test]
+fn a_summary_takes_the_place_of_nothing_that_the_run_makes_under_whatever_name() {
+    let line = Line::new("key = \"line.key\"\ncheckpoint_copy = \"copy\"\n");
+    let (config, key) = (line.bench.text("line.toml"), line.bench.text("line.key"));
+    assert_eq!(run(&["audit", "keygen", "--name", "line-3", "--out", &key]).0, 0);
+    std::os::unix::fs::symlink(".", line.bench.path("here")).unwrap();
+    for (json, what) in [
+        ("audit.jsonl", "names the line's audit"),
+        ("./data/../audit.jsonl", "names the line's audit"),
+        ("here/audit.jsonl", "names the line's audit"),
+        ("here/copy", "copy of the audit's checkpoints"),
+    ] {
+        let (code, _, stderr) = run(&["run", "--config", &config, "--json", &line.bench.text(json)]);
+        assert!(code == 2 && stderr.contains(what), "{json}: {stderr}");
+    }
+    assert!(!line.bench.path("audit.jsonl").exists());
+}
+
+#[test]
+fn what_is_written_finds_its_folder_made() {
+    let line = Line::new("key = \"keys/of/line.key\"\n");
+    let (key, proof) = (line.bench.text("keys/of/line.key"), line.bench.text("proofs/of/a.tlog-proof"));
+    let (code, _, stderr) = run(&["audit", "keygen", "--name", "line-3", "--out", &key]);
+    assert!(code == 0 && line.bench.path("keys/of/line.key.pub").is_file(), "{stderr}");
+    line.run();
+    let (code, _, stderr) = run(&["audit", "prove", &line.log(), "--record", "0", "--out", &proof]);
+    assert!(code == 0 && line.bench.path("proofs/of/a.tlog-proof").is_file(), "{stderr}");
+    let below = line.bench.text("line.toml/below/a.key");
+    let (code, _, stderr) = run(&["audit", "keygen", "--name", "line-3", "--out", &below]);
+    assert!(code == 3 && stderr.contains("line.toml/below cannot be written"), "{stderr}");
+}
+
+#[test]
+fn a_calibration_takes_no_pipe_for_a_log() {
+    let bench = common::Bench::new();
+    let pipe = bench.text("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let (model, images, out) = (bench.text("bundle"), bench.text("new"), bench.text("red.toml"));
+    let set = ["calibrate", "--model", &model, "--class", "red", "--images", &images, "--out", &out, "--audit", &pipe];
+    let from_audit = [&set[..], &["--from-audit", "2026-11-01.."]].concat();
+    let what_if = ["calibrate", "what-if", &bench.text("calibration/red.toml"), "--audit", &pipe];
+    for asked in [&set[..], &from_audit, &what_if] {
+        let (code, _, stderr) = run(asked);
+        assert!(code == 2 && stderr.contains("a log is read more than once"), "{asked:?}: {stderr}");
+    }
+    assert!(!bench.path("new").exists() && !bench.path("red.toml").exists());
+}
+
+/// Other programs, and people, read it.
+#[test]
+fn the_folder_says_in_words_and_by_the_first_line_whose_it_is() {
+    let line = Line::after_a_run("");
+    let first = records(line.log().as_ref()).remove(0)["hash"].as_str().unwrap().to_owned();
+    let expected = format!(
+        "../audit.jsonl\nThe pictures in this folder are kept and removed for the log above, and for no other one.\nfirst line {first}\n"
+    );
+    let owner = || std::fs::read_to_string(line.bench.path("pictures/owner.txt")).unwrap();
+    assert_eq!(owner(), expected);
+    line.run();
+    assert_eq!(owner(), expected, "nothing is added by the next run");
 }
 
 /// The configuration that docs/cameras.md gives to whoever has no camera yet, and the commands after it.

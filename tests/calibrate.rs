@@ -334,7 +334,18 @@ fn known_defects_tell_how_many_are_found_and_move_nothing_unless_asked() {
         code == 0 && out.contains("12 of 12 found; 73.5% to 100.0%") && out.contains("cheapest"),
         "{out}{err}{err2}"
     );
+    assert!(!err2.contains("nobody knows what it costs"), "{err2}");
     assert_eq!(threshold(), without);
+    // Of one defect nobody knows whether half of them are found.
+    std::fs::create_dir(bench.path("one")).unwrap();
+    let first = std::fs::read_dir(&bad).unwrap().next().unwrap().unwrap().path();
+    std::fs::copy(first, bench.path("one/defect.png")).unwrap();
+    let (code, _, one) = asked(&bench, &["--bad", &bench.text("one"), "--costs", "50,1,0.01"]);
+    assert!(
+        code == 0 && one.contains("goes by 1 defect of which it finds 1") && one.contains("between 2% and 100%"),
+        "{one}"
+    );
+    assert_eq!(asked(&bench, &["--bad", &bad, "--costs", "50,1,0.01"]).0, 0);
     let page = std::fs::read_to_string(bench.path("red.html")).unwrap();
     assert!(page.contains("aria-label=\"ROC\"") && page.contains("is the cheapest"));
     let (code, _, err) = asked(&bench, &["--bad", &bad, "--costs", "50,1,0.01", "--set-cheapest"]);

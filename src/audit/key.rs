@@ -287,7 +287,7 @@ fn write_new(path: &Path, mode: u32, text: &str) -> Result<()> {
     .map_err(|error| {
         Error::device(format!("key {} cannot be written", path.display()))
             .because(error)
-            .advise("a key is never replaced: give another --out; its folder must exist and be writable")
+            .advise("a key is never replaced: give another --out")
     })
 }
 

@@ -86,13 +86,17 @@ impl Rotation {
     ///
     /// # Errors
     ///
-    /// It is another file's, compressed or not.
+    /// It is another file's, compressed or not; or there is none, after a file of the greatest number that one can have.
     pub(super) fn is_free(&self) -> std::io::Result<()> {
         // Without the newest file it is that which bears the name: an earlier attempt came to half its end.
         if !self.path.try_exists()? {
             return Ok(());
         }
         let closed = self.closed();
+        // It would be taken for no file of this log, and its records for missing.
+        if read::newest_of(&closed).is_none() {
+            return Err(std::io::Error::other(format!("there is no name left after {}", self.next - 1)));
+        }
         for name in [closed.with_added_extension("gz"), closed] {
             if name.try_exists()? {
                 return Err(taken(&name));

@@ -167,7 +167,7 @@ fn a_change_that_somebody_answers_for_has_name_and_reason() {
     let mut run = run_start();
     run.calibrations.insert("nut".into(), Digest::of("new"));
     let signed = |sha256| Approval {
-        threshold_by_hand: None,
+        unproven: None,
         sha256,
         by: "A. Smith".into(),
         reason: "new lamp".into(),
@@ -210,7 +210,7 @@ fn of_two_lanes_with_the_same_calibration_each_has_its_own_approval() {
     let folder = Folder::new();
     let same = Digest::of("the same in both files");
     let signed = |by: &str, lanes: &[&str]| Approval {
-        threshold_by_hand: None,
+        unproven: None,
         sha256: same,
         by: by.into(),
         reason: "new lamp".into(),
@@ -281,6 +281,29 @@ fn what_decides_otherwise_than_in_the_run_before_is_written_down() {
     assert!(unnamed[0]["to"] == changed[1]["to"] && unnamed[0]["why"].as_str().unwrap().contains("approved_by"));
     let own = records[0]["program_sha256"].as_str().unwrap();
     assert_eq!(own, Digest::of(std::fs::read("/proc/self/exe").unwrap()).to_string());
+}
+
+#[test]
+fn a_number_at_the_end_of_all_numbers_is_told_as_no_line_of_an_audit() {
+    let folder = Folder::new();
+    folder.run(3);
+    let lines = folder.lines();
+    let prev = lines[1].rsplit('"').nth(1).unwrap().to_owned();
+    let told = |number: u64| {
+        let content = format!("{{\"seq\":{number},\"prev\":\"{prev}\",\"kind\":\"note\",\"time\":\"\",\"text\":\"x\"");
+        let mut edited = lines.clone();
+        edited[2] = format!("{content},\"hash\":\"{}\"}}", Digest::of(&content));
+        folder.replace(&edited);
+        assert_eq!(folder.open().expect_err("a broken chain is refused").kind().exit_code(), 3);
+        verify(&folder.file(), &Trust::default()).expect_err("a broken chain").report()
+    };
+    for number in [u64::MAX, 1 << 63] {
+        let told = told(number);
+        assert!(told.contains(&format!("is not an audit line: no log has {number} records before one")), "{told}");
+    }
+    let last = i64::MAX as u64;
+    let told = told(last);
+    assert!(told.contains(&format!("records 2 to {} are missing before record {last}", last - 1)), "{told}");
 }
 
 #[test]

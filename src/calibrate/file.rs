@@ -132,6 +132,25 @@ pub struct CalibrationImage {
     pub picture: Option<Statistics>,
 }
 
+/// A threshold that nobody can work out again from the calibration's own scores, and what it is, for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Unproven {
+    /// Somebody wrote it by hand.
+    #[serde(rename = "threshold_by_hand")]
+    ByHand(String),
+    /// It is the cheapest for its costs, which the scores of defects made that are not in the file.
+    #[serde(rename = "threshold_from_costs")]
+    FromCosts(String),
+}
+
+impl Unproven {
+    /// What it is.
+    pub fn told(&self) -> &str {
+        let (Unproven::ByHand(told) | Unproven::FromCosts(told)) = self;
+        told
+    }
+}
+
 /// What is wrong, and on which line: without the line itself, which of a file of another kind may be long.
 fn complaint(error: &toml::de::Error, text: &str) -> String {
     let line = error.span().and_then(|span| text.get(..span.start)).map(|before| before.matches('\n').count() + 1);
@@ -181,14 +200,14 @@ impl Calibration {
 
     /// Why nobody can work the threshold out again from what the file holds: it is another one, or the cheapest for its costs, which the
     /// scores of defects made, and those are not in the file. `None` where the scores give it.
-    pub fn unproven_threshold(&self) -> Option<String> {
-        let by_costs = || {
-            format!(
+    pub fn unproven_threshold(&self) -> Option<Unproven> {
+        let from_costs = || {
+            Unproven::FromCosts(format!(
                 "the threshold {} comes from costs and from the scores of defects, and these are not in the file: nobody can work it out again",
                 self.threshold
-            )
+            ))
         };
-        self.foreign_threshold().or_else(|| self.costs.map(|_| by_costs()))
+        self.foreign_threshold().map(Unproven::ByHand).or_else(|| self.costs.map(|_| from_costs()))
     }
 
     /// What is wrong with a threshold that costs are said to have set: the rate of these scores above it is told beside it.
@@ -525,7 +544,11 @@ mod tests {
         assert_eq!(of_ten(|_| {}).unproven_threshold(), None);
         let set_by_costs = of_ten(|own| own.costs = costs);
         assert_eq!(set_by_costs.foreign_threshold(), None);
-        assert!(set_by_costs.unproven_threshold().unwrap().contains("comes from costs"));
+        let unproven = set_by_costs.unproven_threshold();
+        assert!(
+            matches!(&unproven, Some(Unproven::FromCosts(told)) if told.contains("comes from costs")),
+            "{unproven:?}"
+        );
         let changes: [fn(&mut Calibration); 7] = [
             |_| {},
             |own| own.confidence = Some(0.999_999),
@@ -542,7 +565,9 @@ mod tests {
                     change(own);
                 });
                 let told = foreign.foreign_threshold().unwrap_or_else(|| panic!("change {number}, {costs:?}"));
-                assert!(told.contains("the threshold 1000") && foreign.unproven_threshold() == Some(told));
+                assert!(
+                    told.contains("the threshold 1000") && foreign.unproven_threshold() == Some(Unproven::ByHand(told))
+                );
             }
         }
     }

@@ -21,7 +21,7 @@ use std::path::PathBuf;
 
 use image::RgbImage;
 
-pub use file::{Calibration, CalibrationImage, Dropped, FORMAT_VERSION, FrameSize};
+pub use file::{Calibration, CalibrationImage, Dropped, FORMAT_VERSION, FrameSize, Unproven};
 pub use fitting::{FOLDS, Fitting};
 pub use group::Grouping;
 pub use threshold::{Aim, INTERVAL, Threshold};

@@ -16,6 +16,7 @@ use clap::Subcommand;
 pub(super) use self::again::pictures_folder;
 pub(super) use self::keys::Keys;
 pub(super) use self::query::{Moment, Span};
+use super::target;
 use crate::audit::harmless::{Undone, undo_text};
 use crate::audit::{self, Kept, Signer, Trust, Verifier};
 use crate::print::{self, name};
@@ -124,7 +125,7 @@ impl AuditCommand {
 
 /// Refuses what can be read only once: a log is read several times, and what is missing the second time would look like records that
 /// were removed.
-fn can_be_read_again(log: &Path) -> Result<()> {
+pub(super) fn can_be_read_again(log: &Path) -> Result<()> {
     let kind = log.metadata().map(|found| found.file_type());
     match kind.is_ok_and(|kind| !kind.is_file() && !kind.is_dir()) {
         false => Ok(()),
@@ -212,6 +213,7 @@ fn both(one: Result<()>, other: Result<()>) -> Result<()> {
 
 fn keygen(args: &KeygenArgs) -> Result<()> {
     let signer = Signer::generate(&args.name)?;
+    target::folder_for(&args.out)?;
     signer.write(&args.out)?;
     print::line(format_args!("private key  {} (keep it secret; [audit] key names it)", args.out.display()))?;
     print::line(format_args!("public key   {}.pub", args.out.display()))?;
@@ -221,11 +223,12 @@ fn keygen(args: &KeygenArgs) -> Result<()> {
 fn prove(args: &ProveArgs) -> Result<()> {
     let proof = audit::prove(&args.file, args.record)?;
     let Some(out) = &args.out else { return print::line(proof.trim_end()) };
+    target::folder_for(out)?;
     let file = std::fs::OpenOptions::new().write(true).create_new(true).open(out);
     file.and_then(|mut file| file.write_all(proof.as_bytes())).map_err(|error| {
         Error::device(format!("proof {} cannot be written", out.display()))
             .because(error)
-            .advise("name a file that is not there yet, in a folder that you may write")
+            .advise("name a file that is not there yet")
     })?;
     print::line(format_args!("record {} is proved in {}", args.record, out.display()))
 }

@@ -16,6 +16,7 @@ mod run;
 mod score;
 mod sign;
 mod simulate;
+pub mod spelling;
 pub mod target;
 
 use std::process::ExitCode;
@@ -60,7 +61,7 @@ enum Command {
 /// Runs the program with the process's arguments.
 pub fn main() -> ExitCode {
     let log = log_thread::Log::start();
-    let command = Cli::parse().command;
+    let command = spelling::parse::<Cli>().command;
     if !matches!(command, Command::Demo(_) | Command::Run(_)) {
         print::end_with_the_reader();
     }

@@ -1,13 +1,14 @@
 //! `hgad run`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::target::{self, Content};
-use crate::config::{LaneConfig, LineConfig};
+use crate::config::{AuditConfig, LaneConfig, LineConfig};
+use crate::draft;
 use crate::runtime::{self, Summary, Wiring};
 use crate::{Error, Result, print};
 
@@ -48,9 +49,7 @@ pub struct RunArgs {
 pub fn run(args: RunArgs) -> Result<()> {
     args.json.as_deref().map_or(Ok(()), |path| target::file(path, Content::Json))?;
     let mut config = LineConfig::open(&args.config)?;
-    if args.json.as_ref().is_some_and(|json| *json == config.audit.file) {
-        return Err(Error::usage("--json names the line's audit").advise("name another file for the summary"));
-    }
+    args.json.as_deref().map_or(Ok(()), |json| is_nothing_of_the_audit(json, &config.audit))?;
     if args.dry_run {
         config.leave_outputs_alone();
         log::warn!("this is a dry run: no output is driven, and bad parts stay on the belt");
@@ -69,6 +68,22 @@ pub fn run(args: RunArgs) -> Result<()> {
     // What the machine is like comes before what became of the summary.
     summary.check()?;
     written.unwrap_or(Ok(())).and(printed)
+}
+
+/// Refuses a summary in the place of a file that the run itself makes, which would be lost when the run ends.
+fn is_nothing_of_the_audit(json: &Path, audit: &AuditConfig) -> Result<()> {
+    let signing = audit.signing.as_ref();
+    let files = [
+        ("audit", Some(&audit.file)),
+        ("audit's key", signing.map(|signing| &signing.key)),
+        ("copy of the audit's checkpoints", signing.and_then(|signing| signing.checkpoint_copy.as_ref())),
+    ];
+    match files.into_iter().find(|(_, file)| file.is_some_and(|file| draft::is_same(file, json))) {
+        Some((what, _)) => {
+            Err(Error::usage(format!("--json names the line's {what}")).advise("name another file for the summary"))
+        }
+        None => Ok(()),
+    }
 }
 
 /// As what parts are inspected.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::approval::Approval;
 use crate::audit::Signer;
 use crate::bundle::Bundle;
-use crate::calibrate::Calibration;
+use crate::calibrate::{Calibration, Unproven};
 use crate::digest::Digest;
 use crate::{Error, Result, print};
 
@@ -41,10 +41,10 @@ pub struct SignArgs {
 }
 
 pub fn run(args: &SignArgs) -> Result<()> {
-    let (digest, by_hand) = check(&args.file, args.by_hand)?;
+    let (digest, unproven) = check(&args.file, args.by_hand)?;
     let signer = Signer::open(&args.key)?;
     let replaced = Approval::standing(&args.file);
-    let note = Approval::sign(&args.file, digest, &signer, &args.by, &args.reason, &args.lane, by_hand.as_deref())?;
+    let note = Approval::sign(&args.file, digest, &signer, &args.by, &args.reason, &args.lane, unproven.as_ref())?;
     print::line(format_args!("{} is signed by {} in {}", args.file.display(), signer.name(), note.display()))?;
     match replaced {
         Some(replaced) => print::line(format_args!("it takes the place of what stood there: {replaced}")),
@@ -52,9 +52,9 @@ pub fn run(args: &SignArgs) -> Result<()> {
     }
 }
 
-/// The digest of what is approved of, which is what was looked at here, and what a threshold is that was written by hand. Refuses what no
+/// The digest of what is approved of, which is what was looked at here, and what a threshold is that its scores do not give. Refuses what no
 /// line could load: an approval of it would be asked for by nobody, and read as if somebody had looked at it.
-fn check(path: &Path, by_hand: bool) -> Result<(Digest, Option<String>)> {
+fn check(path: &Path, by_hand: bool) -> Result<(Digest, Option<Unproven>)> {
     none_that_waits(path)?;
     let (is_folder, is_manifest) = (path.is_dir(), path.file_name().is_some_and(|name| name == "manifest.toml"));
     if by_hand && (is_folder || is_manifest) {
@@ -67,7 +67,7 @@ fn check(path: &Path, by_hand: bool) -> Result<(Digest, Option<String>)> {
         (false, false) => match Calibration::open(path) {
             Ok((calibration, digest)) => {
                 let unproven = calibration.unproven_threshold();
-                return refuse_unproven(path, unproven.as_deref().filter(|_| !by_hand)).map(|()| (digest, unproven));
+                return refuse_unproven(path, unproven.as_ref().filter(|_| !by_hand)).map(|()| (digest, unproven));
             }
             Err(error) => Err(error),
         },
@@ -100,10 +100,10 @@ fn none_that_waits(path: &Path) -> Result<()> {
 }
 
 /// A threshold that is a slip of the hand passes all parts, or none.
-fn refuse_unproven(path: &Path, unproven: Option<&str>) -> Result<()> {
+fn refuse_unproven(path: &Path, unproven: Option<&Unproven>) -> Result<()> {
     match unproven {
         None => Ok(()),
-        Some(told) => Err(Error::usage(format!("{} is not signed: {told}", path.display())).advise(
+        Some(unproven) => Err(Error::usage(format!("{} is not signed: {}", path.display(), unproven.told())).advise(
             "calibrate again with another --target-frr or --confidence; if that threshold is meant, say so with --by-hand, and in --reason why",
         )),
     }

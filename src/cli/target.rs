@@ -21,6 +21,15 @@ pub fn folder(path: &Path) -> Result<()> {
     })
 }
 
+/// The same of the folder that the file `path` is to lie in.
+///
+/// # Errors
+///
+/// It cannot be made or written.
+pub fn folder_for(path: &Path) -> Result<()> {
+    folder(folder_of(path))
+}
+
 /// What a command writes: what stands in its place must be of the same kind, or a slip of the hand loses what cannot be made again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Content {
@@ -96,7 +105,7 @@ pub fn file(path: &Path, content: Content) -> Result<()> {
         }
         // A pipe or a device: to open one does more than to ask.
         Ok(_) => Ok(()),
-        Err(_) => folder(folder_of(path)),
+        Err(_) => folder_for(path),
     }
 }
 
@@ -111,7 +120,7 @@ pub fn replaced_file(path: &Path, content: Content) -> Result<()> {
     match path.metadata() {
         Ok(found) if found.is_dir() => Err(failed(path, io::ErrorKind::IsADirectory.into())),
         Ok(found) if !found.is_file() => Err(failed(path, io::Error::other("it is a pipe or a device, and no file"))),
-        _ => folder(folder_of(path)),
+        _ => folder_for(path),
     }
 }
 
@@ -156,7 +165,7 @@ mod tests {
             let error = file(&refused, Content::Json).unwrap_err();
             assert!(error.kind().exit_code() == 3 && error.report().contains("try: "), "{}", error.report());
         }
-        assert!(folder(&at("there")).is_err());
+        assert!(folder(&at("there")).is_err() && folder_for(&at("there/below")).is_err());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use toml::Spanned;
 use super::complaint::{self, Complaint};
 use super::typed::{Checked, Document, at_most, positive};
 use super::witness::{self, Witness};
+use crate::draft::is_same;
 
 /// How many records are kept until they are on disk, where the configuration does not say.
 const KEPT: usize = 4096;
@@ -163,13 +164,18 @@ impl AuditTyped {
 
     fn signing(&self, document: &Document, file: &Path) -> Checked<Option<SigningConfig>> {
         let Some(key) = &self.key else {
-            let former = self.former_keys.as_ref().map(Spanned::span);
-            let elsewhere = self.checkpoint_copy.as_ref().or(self.witness.as_ref());
-            return match former.or(elsewhere.map(Spanned::span)) {
-                Some(place) => Err(Complaint::new(
+            let typed = |name, typed: &Option<Spanned<String>>| typed.as_ref().map(|typed| (name, typed.span()));
+            let former = self.former_keys.as_ref().map(|typed| ("former_keys", typed.span()));
+            let without = former
+                .or_else(|| typed("checkpoint_copy", &self.checkpoint_copy))
+                .or_else(|| typed("witness", &self.witness));
+            return match without {
+                Some((name, place)) => Err(Complaint::new(
                     place,
-                    "nothing is signed without a key",
-                    "make one with `hgad audit keygen`, and name it here: key = \"FILE\"",
+                    format!(
+                        "{name} is of no use, since the key 'key' is missing in [audit]: nothing is signed without one"
+                    ),
+                    "make one with `hgad audit keygen`, and add a line to [audit]: key = \"FILE\"",
                 )),
                 None => Ok(None),
             };
@@ -248,8 +254,7 @@ fn share(typed: &Spanned<f64>) -> Checked<f64> {
 
 /// One would be written over the other.
 fn apart(key: &str, place: Range<usize>, path: &Path, others: &[(&str, &Path)]) -> Checked<()> {
-    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let Some((other, _)) = others.iter().find(|(_, other)| absolute(other) == absolute(path)) else { return Ok(()) };
+    let Some((other, _)) = others.iter().find(|(_, other)| is_same(other, path)) else { return Ok(()) };
     let advice = format!("name a file of its own, such as: {}", complaint::example(key));
     Err(Complaint::new(place, format!("{key} is the same file as {other}"), advice))
 }
@@ -296,7 +301,11 @@ mod tests {
         let found = audit("key = \"line.key\"\nwitness = \"http://logs.example:8080/line-3\"\n").unwrap();
         assert_eq!(found.signing.unwrap().witness.unwrap().to_string(), "http://logs.example:8080/line-3");
         for (keys, says) in [
-            ("witness = \"http://logs.example\"\n", "nothing is signed without a key"),
+            (
+                "witness = \"http://logs.example\"\n",
+                ":17:11: witness is of no use, since the key 'key' is missing in [audit]",
+            ),
+            ("checkpoint_copy = \"c\"\n", "checkpoint_copy is of no use, since the key 'key' is missing in [audit]"),
             ("key = \"line.key\"\nwitness = \"https://logs.example\"\n", "does not begin with http://"),
             ("key = \"line.key\"\nwitness = \"logs.example:80\"\n", "does not begin with http://"),
         ] {

@@ -17,6 +17,7 @@ use crate::camera::v4l2::V4l2Camera;
 use crate::camera::{Camera, Frame};
 use crate::config::{AuditConfig, CameraConfig, EncoderSetting, InputConfig, LaneConfig, LineConfig, OutputConfig};
 use crate::digest::Digest;
+use crate::draft::is_same;
 use crate::inputs::{self, Input, encoder};
 use crate::line::Lane;
 use crate::outputs::{self, Output, Role};
@@ -209,7 +210,7 @@ fn approvals<'a>(
     // One note is for all lanes that go by a file.
     let mut files = vec![(&config.model, bundle.digest, Vec::new())];
     for (path, digest, lane) in calibrations {
-        match files.iter_mut().find(|(other, _, lanes)| *other == path && lane.is_some() && !lanes.is_empty()) {
+        match files.iter_mut().find(|(other, _, lanes)| is_same(other, path) && lane.is_some() && !lanes.is_empty()) {
             Some((_, _, lanes)) => lanes.extend(lane),
             None => files.push((path, digest, Vec::from_iter(lane))),
         }

@@ -437,6 +437,19 @@ mod tests {
         assert!(told_of(&strangers(&at("audit.jsonl")).unwrap()).unwrap().contains("move them away"));
     }
 
+    /// With more digits there would be no next number at last.
+    #[test]
+    fn a_file_s_number_has_eighteen_digits_at_most() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |digits: usize| folder.path().join(format!("audit.{}.jsonl", "9".repeat(digits)));
+        [5, 6, 18, 19, 20].into_iter().for_each(|digits| std::fs::write(at(digits), "").unwrap());
+        let path = folder.path().join("audit.jsonl");
+        let numbers = files(&path).unwrap().into_iter().map(|file| file.number).collect::<Vec<_>>();
+        assert_eq!(numbers, [Some(999_999), Some(999_999_999_999_999_999)]);
+        assert_eq!(closed_name(&path, 999_999_999_999_999_999), at(18));
+        assert_eq!([newest_of(&at(18)), newest_of(&at(19))], [Some(path), None]);
+    }
+
     #[test]
     fn files_come_in_the_order_in_which_they_were_written() {
         let folder = tempfile::tempdir().unwrap();

@@ -11,6 +11,7 @@ use clap::builder::PossibleValuesParser;
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
+use serde_json::Value;
 
 use crate::audit::{self, Entry, Kind, Query, Range};
 use crate::line::Unknown;
@@ -241,7 +242,7 @@ pub(super) fn run(args: QueryArgs) -> Result<()> {
         match args.format {
             // Whoever may write the log may put a line of its own, or what colours a terminal, into any text of it.
             Format::Table => row.push_str(&print::name(table_row(line, entry))),
-            Format::Csv => csv_row(&mut row, entry, run),
+            Format::Csv => csv_row(&mut row, line, entry, run),
             Format::Json => row.push_str(&String::from_utf8_lossy(line)),
         }
         row.push('\n');
@@ -321,9 +322,15 @@ const SHOWN: usize = 100;
 /// What a record that is no part holds, in its own words.
 fn told(line: &[u8]) -> String {
     let fields = serde_json::from_slice::<serde_json::Map<_, _>>(line).unwrap_or_default();
-    let fields = fields.into_iter().filter(|(name, value)| !COMMON.contains(&name.as_str()) && !value.is_null());
+    // What a change has none of, before or now, is said too.
+    let is_told = |name: &str, value: &Value| !value.is_null() || ["from", "to"].contains(&name);
+    let fields = fields.into_iter().filter(|(name, value)| !COMMON.contains(&name.as_str()) && is_told(name, value));
     let told = fields.map(|(name, value)| {
-        let value = value.as_str().map_or_else(|| value.to_string(), |text| text.trim().replace('\n', " | "));
+        let value = match &value {
+            Value::Null => "none".to_owned(),
+            Value::String(text) => text.trim().replace('\n', " | "),
+            other => other.to_string(),
+        };
         match value.char_indices().nth(SHOWN) {
             Some((end, _)) => format!("{name} {}...", &value[..end]),
             None => format!("{name} {value}"),
@@ -363,7 +370,8 @@ fn table_row(line: &[u8], entry: &Entry) -> String {
 const CSV: &str = "record,kind,time,run,part,lane,frame,origin,class,verdict,score,threshold,reason,detail,fate,fate_reason,\
                    place_x,place_y,slack_ms,latency_ms,picture\n";
 
-fn csv_row(row: &mut String, entry: &Entry, run: Option<&str>) {
+fn csv_row(row: &mut String, line: &[u8], entry: &Entry, run: Option<&str>) {
+    let changed = matches!(entry.kind(), Some(Kind::Changed | Kind::UnnamedChange)).then(|| told(line));
     let number = |value: Option<f64>| value.map_or_else(String::new, |value| value.to_string());
     let whole = |value: Option<u64>| value.map_or_else(String::new, |value| value.to_string());
     let exact = |value: Option<f32>| value.map_or_else(String::new, |value| value.to_string());
@@ -382,7 +390,7 @@ fn csv_row(row: &mut String, entry: &Entry, run: Option<&str>) {
         exact(entry.score),
         exact(entry.threshold),
         text(entry.reason.as_deref()),
-        text(entry.detail.as_deref().or(entry.why.as_deref()).or(entry.text.as_deref())),
+        text(changed.as_deref().or(entry.detail.as_deref()).or(entry.why.as_deref()).or(entry.text.as_deref())),
         text(entry.fate.as_deref()),
         text(entry.fate_reason.as_deref()),
         number(entry.place.map(|[x, _]| x)),
@@ -429,5 +437,16 @@ mod tests {
     fn a_field_with_commas_and_quotes_stays_one() {
         assert_eq!(quoted("a \"b\", c"), "\"a \"\"b\"\", c\"");
         assert_eq!(quoted("plain"), "plain");
+    }
+
+    #[test]
+    fn of_a_change_both_sides_are_told_also_where_one_is_none() {
+        let line = br#"{"seq":3,"prev":"","kind":"changed","time":"2026-11-24T06:00:00.000000Z","what":"signing key","from":"a+1","to":null,"hash":""}"#;
+        assert_eq!(told(line), "what signing key, from a+1, to none");
+        let mut row = String::new();
+        csv_row(&mut row, line, &serde_json::from_slice(line).unwrap(), Some("r"));
+        assert!(row.contains("\"what signing key, from a+1, to none\""), "{row}");
+        let start = br#"{"seq":0,"kind":"start","key":null,"run":"r"}"#;
+        assert_eq!(told(start), "run r", "of others what is absent is no news");
     }
 }

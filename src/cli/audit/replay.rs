@@ -22,6 +22,13 @@ const EXAMPLES: &str = r"Examples:
 ///
 /// The bundle and the calibrations must be those that the records name; parts of others are refused, and counted. On the same
 /// architecture and with the same program scores must come out the same bit for bit.
+///
+/// What is printed counts, for each class: same, parts with the same verdict and the same score, bit for bit; within, those whose score
+/// differs by no more than --tolerance; differ, those whose score differs by more, or whose verdict is another; changed, pictures that are
+/// not what was written, or not there though no record says that they were removed; redecoded, pictures that are what was written, and
+/// that this program's decoder reads otherwise (nothing is compared); gone, pictures that were removed, are somewhere else, or never could
+/// be read; refused, parts that another model or calibration judged. The largest difference is that of the scores that were compared.
+/// The exit code is 1 where differ or changed is not 0.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(super) struct ReplayArgs {

@@ -1,5 +1,6 @@
 //! `hgad audit show`.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -57,7 +58,9 @@ impl FromStr for Id {
             Some((run, part)) => part.parse().ok().map(|part| Id::Part(run.to_owned(), part)),
             None => text.parse().ok().map(Id::Record),
         };
-        id.ok_or_else(|| "give the number of a record, or RUN/PART".into())
+        id.ok_or_else(|| {
+            "give the number of a record, such as 4711, or RUN/PART, such as 20261124T162231.137055Z/12".into()
+        })
     }
 }
 
@@ -74,10 +77,11 @@ fn not_a_stored_picture(out: &Path, pictures: &Path) -> Result<()> {
 
 pub(super) fn run(args: &ShowArgs) -> Result<()> {
     target::file(&args.out, Content::Picture)?;
-    let Search { found: Some(entry), later: picture, doubt, .. } = find(args)? else {
+    let Search { found, later: picture, doubt, passed, .. } = find(args)?;
+    let Some(entry) = found else {
         let run = if let Id::Part(run, _) = &args.id { Some(run.clone()) } else { None };
         Query { run, ..Query::default() }.check_run(&args.file)?;
-        return Err(no_such_part(&args.file));
+        return Err(no_such_part(&args.file, &args.id, &passed));
     };
     if let Some(why) = entry.contradiction().or(doubt) {
         return Err(not_as_written(&entry, why));
@@ -141,9 +145,54 @@ fn not_as_written(entry: &Entry, why: String) -> Error {
     )
 }
 
-fn no_such_part(file: &Path) -> Error {
-    Error::usage(format!("{} has no such part", file.display()))
-        .advise("hgad audit query lists parts with the numbers of their records")
+fn no_such_part(file: &Path, id: &Id, passed: &Passed) -> Error {
+    let file = file.display();
+    let what = match (id, passed) {
+        (Id::Part(run, part), Passed { parts: Some(parts), .. }) => {
+            format!(
+                "the run {} has no part {part} in {file}: its parts are {} to {}",
+                print::name(run),
+                parts.start(),
+                parts.end()
+            )
+        }
+        (Id::Part(run, part), _) => format!("the run {} has no part {part} in {file}, and no other", print::name(run)),
+        (Id::Record(seq), Passed { kind: Some(kind), .. }) => {
+            format!("record {seq} of {file} is no part's: it is a {kind}")
+        }
+        (Id::Record(seq), Passed { records: Some(records), .. }) => {
+            format!("{file} has no record {seq}: those that are here are {} to {}", records.start(), records.end())
+        }
+        (Id::Record(seq), _) => format!("{file} has no record {seq}, and no other"),
+    };
+    Error::usage(what).advise(format!("hgad audit query {file} lists parts with the numbers of their records"))
+}
+
+/// What was passed on the way to a part: it is told where there is none.
+#[derive(Debug, Default)]
+struct Passed {
+    /// The records that were read.
+    records: Option<RangeInclusive<u64>>,
+    /// The least and the greatest number of a part.
+    parts: Option<RangeInclusive<u64>>,
+    /// What the record is that was asked for.
+    kind: Option<String>,
+}
+
+impl Passed {
+    fn note(&mut self, id: &Id, entry: &Entry) {
+        let widened = |range: Option<RangeInclusive<u64>>, number: u64| match range {
+            Some(range) => number.min(*range.start())..=number.max(*range.end()),
+            None => number..=number,
+        };
+        self.records = Some(widened(self.records.take(), entry.seq));
+        if let Some(part) = entry.part.filter(|_| entry.kind() == Some(Kind::Part)) {
+            self.parts = Some(widened(self.parts.take(), part));
+        }
+        if matches!(id, Id::Record(seq) if *seq == entry.seq) {
+            self.kind = Some(print::name(&entry.kind));
+        }
+    }
 }
 
 /// Looks for a part's record, line by line.
@@ -158,6 +207,7 @@ struct Search {
     is_next: bool,
     /// What a record of its own says of the part's picture.
     later: Option<PictureEntry>,
+    passed: Passed,
 }
 
 impl Search {
@@ -172,6 +222,7 @@ impl Search {
                 return true;
             }
             None => {
+                self.passed.note(id, entry);
                 line.clone_into(&mut self.before);
                 return true;
             }

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
-use super::audit::{Keys, Span};
+use super::audit::{Keys, Span, can_be_read_again};
 use super::target::{self, Content};
 use crate::bundle::Bundle;
 use crate::calibrate::defects::{self, Costs, Detection};
@@ -197,6 +197,7 @@ pub fn run(args: CalibrateArgs) -> Result<()> {
 }
 
 fn set(args: SetArgs) -> Result<()> {
+    args.audit.as_deref().map_or(Ok(()), can_be_read_again)?;
     target::replaced_file(&args.out, Content::Calibration)?;
     let page = args.out.with_extension(if args.review { "review.html" } else { "html" });
     target::replaced_file(&page, Content::Page)?;
@@ -290,10 +291,25 @@ fn previous(path: &std::path::Path, calibration: &Calibration) -> Option<(Calibr
     (previous.0.class == calibration.class).then_some(previous)
 }
 
+/// Of a detection rate that lies between bounds so far apart nothing is known that a threshold could go by.
+const UNKNOWN_RATE: f64 = 0.5;
+
 fn tell_of_costs(calibrated: &Calibrated, costs: Option<Costs>) -> Result<()> {
     let calibration = &calibrated.calibration;
     let curve = defects::roc(&calibrated.parts, &calibrated.defective);
     let Some(best) = costs.and_then(|costs| costs.optimum(&curve, calibration.threshold)) else { return Ok(()) };
+    let found = Detection::new(&calibrated.defective, best.threshold);
+    let (low, high) = found.rate;
+    if high - low > UNKNOWN_RATE {
+        log::warn!(
+            "the cheapest threshold goes by {} of which it finds {}: what share of defects it finds lies between {:.0}% and {:.0}% (95% \
+             confidence), so nobody knows what it costs; give more of them with --bad",
+            print::counted(found.images as u64, "defect"),
+            found.detected,
+            100.0 * low,
+            100.0 * high
+        );
+    }
     print::line(format_args!(
         "cheapest    a threshold of {} costs {:.4} per part, this one {:.4}",
         best.threshold, best.cost, best.cost_of_set

@@ -7,7 +7,7 @@ use crate::bundle::Bundle;
 use crate::calibrate::Calibration;
 use crate::calibrate::report;
 use crate::calibrate::what_if::{Question, WhatIf, ask};
-use crate::cli::audit::{Keys, Moment, pictures_folder};
+use crate::cli::audit::{Keys, Moment, can_be_read_again, pictures_folder};
 use crate::cli::target::{self, Content};
 use crate::{Error, Result, print};
 
@@ -62,6 +62,7 @@ pub struct WhatIfArgs {
 }
 
 pub fn run(args: &WhatIfArgs) -> Result<()> {
+    can_be_read_again(&args.audit)?;
     args.out.as_deref().map_or(Ok(()), |path| target::file(path, Content::Page))?;
     args.keys.check(&args.audit)?;
     let (calibration, digest) = Calibration::open(&args.calibration)?;

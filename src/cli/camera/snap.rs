@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::camera::pixels::PixelFormat;
 use crate::camera::v4l2::{ControlValue, Controls, Memory, Settings, V4l2Camera};
 use crate::camera::{Camera, Counted, Frame, Grab, Region};
+use crate::cli::target;
 use crate::config::LineConfig;
 use crate::picture::Statistics;
 use crate::presence::{Gate, Segment};
@@ -131,6 +132,7 @@ fn snap(view: &mut View, args: &SnapArgs) -> Result<()> {
 }
 
 fn save(image: &RgbImage, path: &Path) -> Result<()> {
+    target::folder_for(path)?;
     image.save(path).map_err(|error| Error::device(format!("{} cannot be written", path.display())).because(error))
 }
 

@@ -50,7 +50,7 @@ enum Command {
 /// Runs the program with the process's arguments.
 pub fn main() -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info,tract=warn")).init();
-    let result = match Cli::parse().command {
+    let result = match hgad::cli::spelling::parse::<Cli>().command {
         Command::Train(args) => train::run(*args),
         Command::Ablate(args) => ablate::run(&args),
         Command::Backbone(command) => backbone::run(command).map(|()| ExitCode::SUCCESS),

@@ -39,6 +39,7 @@ pub struct PretrainArgs {
 
 pub fn run(args: PretrainArgs) -> Result<()> {
     let request = Request { seed: args.seed, steps: args.steps, batch: args.batch, learning_rate: args.learning_rate };
+    hgad::cli::target::folder_for(&args.out)?;
     let accuracy = pretrain(&request, &args.out)?;
     hgad::print::line(format_args!(
         "{}: names {:.1}% of unseen patterns and {:.1}% of their colours",
