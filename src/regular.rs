@@ -31,8 +31,8 @@ pub(crate) fn read(path: &Path, most: u64) -> Result<Vec<u8>> {
     let refused = |what: String| Error::new(ErrorKind::InvalidData, what);
     let file = match open(path)? {
         Some(file) => file,
-        None if path.is_dir() => return Err(Error::from_raw_os_error(libc::EISDIR)),
-        None => return Err(refused("it is a pipe, a device or a link in circles, and no file".to_owned())),
+        None if path.metadata()?.is_dir() => return Err(Error::from_raw_os_error(libc::EISDIR)),
+        None => return Err(refused("it is a pipe or a device, and no file".to_owned())),
     };
     let mut bytes = Vec::new();
     file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
@@ -65,9 +65,11 @@ mod tests {
         assert!(std::process::Command::new("mkfifo").arg(at("pipe")).status().unwrap().success());
         std::os::unix::fs::symlink("/dev/zero", at("endless")).unwrap();
         for name in ["pipe", "endless"] {
-            assert!(read(&at(name), 4).unwrap_err().to_string().contains("no file"), "{name}");
+            assert!(read(&at(name), 4).unwrap_err().to_string().contains("and no file"), "{name}");
         }
         assert_eq!(read(folder.path(), 4).unwrap_err().kind(), ErrorKind::IsADirectory);
+        std::os::unix::fs::symlink("circle", at("circle")).unwrap();
+        assert_eq!(read(&at("circle"), 4).unwrap_err().raw_os_error(), Some(libc::ELOOP));
         assert_eq!(read(&at("none"), 4).unwrap_err().kind(), ErrorKind::NotFound);
         std::fs::write(at("bytes"), [0xff]).unwrap();
         assert_eq!(read_text(&at("bytes"), 4).unwrap_err().kind(), ErrorKind::InvalidData);

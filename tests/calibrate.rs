@@ -342,7 +342,7 @@ fn known_defects_tell_how_many_are_found_and_move_nothing_unless_asked() {
     std::fs::copy(first, bench.path("one/defect.png")).unwrap();
     let (code, _, one) = asked(&bench, &["--bad", &bench.text("one"), "--costs", "50,1,0.01"]);
     assert!(
-        code == 0 && one.contains("goes by 1 defect of which it finds 1") && one.contains("between 2% and 100%"),
+        code == 0 && one.contains("goes by 1 defect of which it finds 1") && one.contains("between 3% and 100%"),
         "{one}"
     );
     assert_eq!(asked(&bench, &["--bad", &bad, "--costs", "50,1,0.01"]).0, 0);
