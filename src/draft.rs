@@ -1,4 +1,6 @@
-//! Files that take another's place in one step: a reader, and a power cut, find the old one or the new one, never a part.
+//! How files are made and replaced. One takes another's place in one step: a reader, and a power cut, find the old one or the new one, never
+//! a part. And where others may write the folder too, a name may lead elsewhere, or to a pipe: nothing is written through a link, and no pipe
+//! is waited for.
 
 use std::fs::{File, Permissions};
 use std::io::{self, Write};
@@ -25,8 +27,27 @@ pub(crate) fn swap(path: &Path, bytes: &[u8], permissions: Permissions) -> io::R
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
-    // The name is the folder's: without this a power cut may bring the file before it back, or none.
-    File::open(folder)?.sync_all()
+    sync_folder(path)
+}
+
+/// Makes the file `path` anew, for what is appended to it, under a name that anybody can guess. What stands there, whatever it is, goes.
+///
+/// # Errors
+///
+/// It cannot be made; a folder is in its place; or somebody put something there at this moment.
+pub(crate) fn anew(path: &Path) -> io::Result<File> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    // What has to be new is neither the file that a link names nor a pipe.
+    File::options().append(true).create_new(true).open(path)
+}
+
+/// Forces onto the disk that the file `path` has its name. The name is the folder's: without this a power cut may bring the file before it
+/// back, or none.
+pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(folder_of(path))?.sync_all()
 }
 
 /// Takes drafts away from `folder` that a killed process left behind. Nobody else may be writing there.
@@ -92,5 +113,33 @@ mod tests {
         }
         assert!(is_same(Path::new("a.jsonl"), Path::new("./a.jsonl")));
         assert!(is_same(Path::new("no/such/folder/a"), Path::new("./no/such/folder/a")));
+    }
+
+    #[test]
+    fn nothing_is_written_through_a_link_and_no_pipe_is_waited_for() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |name: &str| root.path().join(name);
+        let put = |kind: &str| match kind {
+            "link" => std::os::unix::fs::symlink("victim", at("file")).unwrap(),
+            "dangling" => std::os::unix::fs::symlink("none", at("file")).unwrap(),
+            "pipe" => assert!(std::process::Command::new("mkfifo").arg(at("file")).status().unwrap().success()),
+            _ => std::fs::write(at("file"), "old").unwrap(),
+        };
+        std::fs::write(at("victim"), "precious").unwrap();
+        for kind in ["link", "dangling", "pipe", "file"] {
+            for is_anew in [true, false] {
+                put(kind);
+                match is_anew {
+                    true => anew(&at("file")).unwrap().write_all(b"new").unwrap(),
+                    false => replace(&at("file"), b"new").unwrap(),
+                }
+                assert!(at("file").symlink_metadata().unwrap().is_file(), "{kind}");
+                assert_eq!(std::fs::read(at("file")).unwrap(), b"new", "{kind}");
+                assert!(std::fs::read(at("victim")).unwrap() == b"precious" && !at("none").exists(), "{kind}");
+                std::fs::remove_file(at("file")).unwrap();
+            }
+        }
+        std::fs::create_dir(at("file")).unwrap();
+        assert!(anew(&at("file")).is_err());
     }
 }

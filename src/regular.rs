@@ -8,12 +8,16 @@ use std::path::Path;
 /// Opens what is at `path`; `None` where that is no regular file. A pipe is not waited for, and a device, which may have no end, is not
 /// read.
 pub(crate) fn open(path: &Path) -> Result<Option<File>> {
-    open_as(File::options().read(true), path)
+    open_by(File::options().read(true), 0, path)
 }
 
-/// The same, for more than reading.
-pub(crate) fn open_as(options: &mut OpenOptions, path: &Path) -> Result<Option<File>> {
-    match options.custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path) {
+/// The same of a file that is written too: where others may write its folder, a link there would lead to any file, and is none either.
+pub(crate) fn open_own(options: &mut OpenOptions, path: &Path) -> Result<Option<File>> {
+    open_by(options, libc::O_NOFOLLOW, path)
+}
+
+fn open_by(options: &mut OpenOptions, flags: i32, path: &Path) -> Result<Option<File>> {
+    match options.custom_flags(flags | libc::O_NONBLOCK | libc::O_NOCTTY).open(path) {
         Ok(file) => Ok(file.metadata()?.is_file().then_some(file)),
         Err(error) if error.raw_os_error() == Some(libc::ELOOP) => Ok(None),
         // A socket, or a device that this user may not open.

@@ -49,6 +49,8 @@ pub(super) struct Queue {
     pub(super) failure: Option<String>,
     /// Why the log's file could not be closed when it was time to; what is written goes on in it.
     pub(super) unclosed: Option<String>,
+    /// What is to be said where the log's file does not bear its name any more; what is written goes on in it.
+    pub(super) astray: Option<String>,
     pub(super) closing: bool,
     /// The writer's thread has ended.
     pub(super) ended: bool,
@@ -107,10 +109,13 @@ impl Queue {
             // How many is for the `lost` record: here it would be news with every further one.
             return Err("records found no room".into());
         }
-        match (silent, &self.unclosed) {
-            (Some(silent), _) if silent >= patience => Err(silence(patience)),
-            (_, Some(why)) => Err(format!("the file cannot be closed, and grows on: {why}")),
-            _ => Ok(()),
+        if silent.is_some_and(|silent| silent >= patience) {
+            return Err(silence(patience));
+        }
+        match (&self.astray, &self.unclosed) {
+            (Some(told), _) => Err(told.clone()),
+            (None, Some(why)) => Err(format!("the file cannot be closed, and grows on: {why}")),
+            (None, None) => Ok(()),
         }
     }
 }

@@ -14,8 +14,8 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 
 use super::harmless::{Undone, undo_text};
-use super::open::sync_folder;
 use crate::digest::Digest;
+use crate::draft::sync_folder;
 use crate::{Error, Result};
 
 /// Ed25519, in the encoding of keys.

@@ -2,6 +2,7 @@
 //!
 //! `docs/audit.md` is the format's reference. [`AuditLog`] writes, [`verify`] checks a file, [`prove`] and [`check`] a line.
 
+mod astray;
 mod background;
 mod chain;
 mod checkpoint;

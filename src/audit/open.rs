@@ -2,11 +2,11 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use super::astray::{self, is_at};
 use super::clock::Clock;
 use super::copier::{self, Copier};
 use super::deciders::Deciders;
@@ -24,7 +24,7 @@ use crate::camera::Shot;
 use crate::config::{AuditConfig, FullPolicy, SigningConfig};
 use crate::line::{Counters, PartRecord, Ticket};
 use crate::time::Monotonic;
-use crate::{Error, Result};
+use crate::{Error, Result, draft};
 
 /// A record that is not on disk after so long is a fault: a disk may hang without ever failing.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -57,6 +57,16 @@ pub trait Store: Send {
 
     /// Bytes that are free where it is; `None` where nobody knows.
     fn free(&self) -> Option<u64>;
+
+    /// What is to be said where what is appended is not found under its name any more, since somebody moved or removed it.
+    fn astray(&self) -> Option<String> {
+        None
+    }
+
+    /// The same when nothing more comes, after what would be gone then was kept under another name.
+    fn left(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Where the log's newest file is, or will be: a run that is refused before it begins leaves no file that would look like a log whose
@@ -132,7 +142,7 @@ fn has_closed(path: &Path) -> Result<bool> {
     Ok(read::files(path)?.iter().any(|file| file.number.is_some()))
 }
 
-/// Makes the file, or the one that a link names, and holds it against other runs; also says whether it was made here for certain.
+/// Makes the file, and holds it against other runs; also says whether it was made here for certain.
 fn made(path: &Path) -> Result<(File, bool)> {
     let failed = |error| cannot_be_written(path, error);
     let open = |options: &mut OpenOptions| options.append(true).open(path);
@@ -258,17 +268,6 @@ impl Newest {
     }
 }
 
-/// Whether `path` is the name of what was opened as `file`.
-pub(super) fn is_at(file: &File, path: &Path) -> std::io::Result<bool> {
-    match path.metadata() {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-        named => {
-            let (named, opened) = (named?, file.metadata()?);
-            Ok((named.dev(), named.ino()) == (opened.dev(), opened.ino()))
-        }
-    }
-}
-
 fn cannot_be_written(path: &Path, error: std::io::Error) -> Error {
     Error::device(format!("audit file {} cannot be written", path.display()))
         .because(error)
@@ -294,20 +293,28 @@ impl Store for Newest {
     fn sync(&mut self) -> std::io::Result<()> {
         self.file.sync_data()?;
         if self.owes_folder {
-            sync_folder(&self.path)?;
+            draft::sync_folder(&self.path)?;
             self.owes_folder = false;
         }
         Ok(())
     }
 
     fn rotate(&mut self, closed: &Path, header: &[u8]) -> std::io::Result<()> {
-        self.file = rotation::rotate(&self.path, closed, header)?;
+        self.file = rotation::rotate(&self.file, &self.path, closed, header)?;
         self.owes_folder = true;
         Ok(())
     }
 
     fn free(&self) -> Option<u64> {
         readiness::free(&self.file)
+    }
+
+    fn astray(&self) -> Option<String> {
+        astray::told(&self.file, &self.path).filter(|_| self.is_regular)
+    }
+
+    fn left(&self) -> Option<String> {
+        astray::left(&self.file, &self.path).filter(|_| self.is_regular)
     }
 }
 
@@ -335,7 +342,7 @@ impl AuditLog {
     /// The file cannot be read or written, is used by another run, or is not what was written: then it is refused, since
     /// whatever was appended could not be trusted either.
     pub fn open(config: &AuditConfig, run: &RunStart) -> Result<Self> {
-        let path = &config.file;
+        let path = &read::real(&config.file);
         log::info!("opening the audit {}", path.display());
         read::told_of(&read::strangers(path)?).iter().for_each(|told| log::warn!("{told}"));
         if let Some(missing) = read::missing_told(path)? {
@@ -536,11 +543,20 @@ impl AuditLog {
         // Whatever became of the records: the last checkpoint is for those who want to know how the log ended.
         let copied = copier::close(&self.copiers, PATIENCE);
         if let Err(lost) = written {
+            let (what, advice) = match lost.records {
+                0 => (
+                    "what this run wrote is not in the file of that name".to_owned(),
+                    "give the file its name back, and see that nobody edits, moves or removes it while a line runs",
+                ),
+                records => (
+                    format!("{records} records could not be written"),
+                    "check the disk and make room on it; the records that are missing are not in the file",
+                ),
+            };
             let why = [Some(lost.why), copied.err()].into_iter().flatten().collect::<Vec<_>>().join("; ");
-            let what = format!("{} records could not be written", lost.records);
             return Err(Error::device(format!("audit file {}: {what}", self.path.display()))
                 .because(why)
-                .advise("check the disk and make room on it; the records that are missing are not in the file"));
+                .advise(advice));
         }
         copied.map_err(|why| {
             let what = "is whole, and its newest checkpoint is not everywhere where it is kept";
@@ -555,13 +571,6 @@ impl AuditLog {
     }
 }
 
-/// A new file's name is on disk only when its folder is.
-pub(super) fn sync_folder(path: &Path) -> std::io::Result<()> {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
-        _ => File::open(".")?.sync_all(),
-    }
-}
 
 #[cfg(test)]
 mod tests {
@@ -649,7 +658,8 @@ mod tests {
             // Somebody takes away what was to be the next, as soon as it is there.
             let upcoming = folder.path().join("audit.jsonl.next");
             let thief = std::thread::spawn(move || while std::fs::remove_file(&upcoming).is_err() {});
-            let rotated = rotation::rotate(&path, &closed, b"next\n");
+            let own = File::open(&path).unwrap();
+            let rotated = rotation::rotate(&own, &path, &closed, b"next\n");
             let is_at = rotated.as_ref().is_ok_and(|file| is_at(file, &path).unwrap());
             assert!(is_at || rotated.is_err() && std::fs::read_to_string(&path).unwrap() == format!("old {round}\n"));
             if is_at {

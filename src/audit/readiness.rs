@@ -48,7 +48,7 @@ pub struct Readiness {
 /// Its folder cannot be written, another run writes it, it is not what was written, its pictures' folder is another log's, or a key or a
 /// copy of the newest checkpoint is missing.
 pub fn readiness(config: &AuditConfig) -> Result<Readiness> {
-    let path = &config.file;
+    let path = &read::real(&config.file);
     let signing = config.signing.as_ref().map(Signing::open).transpose()?;
     let past = continued(path, signing.as_ref())?;
     let link = &past.link;

@@ -9,16 +9,17 @@ use std::time::{Duration, Instant};
 
 use flate2::bufread::MultiGzDecoder;
 
+use super::astray::is_at;
 use super::background;
-use super::open::{is_at, sync_folder};
 use super::read::{self, LogFile};
 use super::record::{Setting, wall_time};
 use super::tail::End;
 use super::verify;
 use crate::config::RotationConfig;
 use crate::digest::Digest;
+use crate::draft::{self, sync_folder};
 use crate::time::Monotonic;
-use crate::{Error, Result};
+use crate::{Error, Result, print, regular};
 
 /// So long after the first failure a file that cannot be closed is tried again; after each further one twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -47,7 +48,7 @@ struct Failing {
 impl Rotation {
     /// For the log in `path`, whose files are `files`; those that are not compressed yet are from now on.
     pub(super) fn new(path: &Path, config: RotationConfig, files: &[LogFile], setting: Setting) -> Self {
-        let next = files.iter().filter_map(|file| file.number).max().unwrap_or(0) + 1;
+        let next = next_number(files);
         let first = files.iter().find(|file| file.number.is_none()).and_then(|file| file.first_time().ok().flatten());
         let day = first.map_or_else(today, |time| time[..10].to_owned());
         let closed = files.iter().filter(|file| file.number.is_some()).map(|file| file.path.clone());
@@ -86,17 +87,21 @@ impl Rotation {
     ///
     /// # Errors
     ///
-    /// It is another file's, compressed or not; or there is none, after a file of the greatest number that one can have.
-    pub(super) fn is_free(&self) -> std::io::Result<()> {
+    /// It is another file's, compressed or not; or it would be no name of the log's.
+    pub(super) fn is_free(&mut self) -> std::io::Result<()> {
+        if self.next > read::LAST_NUMBER {
+            // Whoever gave a file that number may have taken it back since.
+            let files = read::files(&self.path).map_err(|error| std::io::Error::other(error.line()))?;
+            self.next = next_number(&files);
+            if self.next > read::LAST_NUMBER {
+                return Err(no_next(&self.path, &files));
+            }
+        }
         // Without the newest file it is that which bears the name: an earlier attempt came to half its end.
         if !self.path.try_exists()? {
             return Ok(());
         }
         let closed = self.closed();
-        // It would be taken for no file of this log, and its records for missing.
-        if read::newest_of(&closed).is_none() {
-            return Err(std::io::Error::other(format!("there is no name left after {}", self.next - 1)));
-        }
         for name in [closed.with_added_extension("gz"), closed] {
             if name.try_exists()? {
                 return Err(taken(&name));
@@ -119,6 +124,24 @@ impl Rotation {
     }
 }
 
+/// The number of the file that is closed behind these: more than any that is here, or that the newest says was closed before it.
+fn next_number(files: &[LogFile]) -> u64 {
+    let told = files.iter().filter(|file| file.number.is_none()).filter_map(LogFile::continued);
+    files.iter().filter_map(|file| file.number).chain(told).max().unwrap_or(0).saturating_add(1)
+}
+
+/// What is to be said where a file has the last number, so that no file can be closed behind it.
+fn no_next(path: &Path, files: &[LogFile]) -> std::io::Error {
+    let name = |path: &Path| print::name(path.file_name().unwrap_or_default().to_string_lossy());
+    let last = files.iter().rfind(|file| file.number.is_some());
+    let last = last.map_or_else(|| name(&read::closed_name(path, read::LAST_NUMBER)), |file| name(&file.path));
+    let told = files.iter().find(|file| file.number.is_none()).and_then(LogFile::continued);
+    let was = told.map_or_else(String::new, |told| format!(" ({})", name(&read::closed_name(path, told))));
+    std::io::Error::other(format!(
+        "{last} has the last number that there is, and no file can be closed behind it: give it back the name under which it was closed{was}"
+    ))
+}
+
 /// The day of now (UTC), as records write it.
 pub(super) fn today() -> String {
     wall_time(Monotonic::now())[..10].to_owned()
@@ -129,38 +152,52 @@ fn upcoming(path: &Path) -> PathBuf {
     path.with_added_extension("next")
 }
 
-/// Closes the file `path` as `closed`, and puts another one in its place that begins with `header` and is locked. When this
+/// Closes the file `own`, whose name is `path`, as `closed`, and puts another one in its place that begins with `header` and is locked. When this
 /// fails the old one goes on, whatever its name is by then, and it may be tried again. That the new one bears its name is on
 /// disk once the folder was forced there, which is left to the caller: after a power cut at any moment before that [`recover`]
 /// finds the one or the other.
 ///
 /// # Errors
 ///
-/// The new file cannot be written, or a file cannot be given its name: one that has it already is never replaced.
-pub(super) fn rotate(path: &Path, closed: &Path, header: &[u8]) -> std::io::Result<File> {
+/// The new file cannot be written, or a file cannot be given its name: one that has it already is never replaced. Or another file has the
+/// name `path`, which is left alone: it is somebody's, and no part of the log.
+pub(super) fn rotate(own: &File, path: &Path, closed: &Path, header: &[u8]) -> std::io::Result<File> {
     let upcoming = upcoming(path);
-    if !path.try_exists()? {
-        // An earlier attempt came to half its end, and could not go back then.
+    if !is_at(own, path)? {
+        // Unless an earlier attempt came to half its end, and could not go back then.
+        if !is_at(own, closed)? {
+            return Err(exchanged(path));
+        }
         rename(closed, path)?;
     }
-    let mut file = File::create(&upcoming)?;
+    let mut file = draft::anew(&upcoming)?;
     file.write_all(header)?;
     file.sync_all()?;
     // Its name must be there before the other file gives up its own.
     sync_folder(path)?;
-    drop(file);
-    let file = File::options().append(true).open(&upcoming)?;
     // A file system without locks has none to give.
     let _ = file.try_lock();
     rename(path, closed)?;
-    match rename(&upcoming, path) {
-        // Over a network what was done may be told as a failure; and who starts at this moment may do it for this run.
-        Err(error) if !is_at(&file, path)? => {
-            let _ = rename(closed, path);
-            Err(error)
-        }
-        _ => Ok(file),
+    // Somebody may have put another one there at this very moment.
+    if !is_at(own, closed)? {
+        rename(closed, path)?;
+        return Err(exchanged(path));
     }
+    let renamed = rename(&upcoming, path);
+    // Over a network what was done may be told as a failure; and who starts at this moment may do it for this run.
+    if is_at(&file, path)? {
+        return Ok(file);
+    }
+    if renamed.is_ok() {
+        let _ = rename(path, &upcoming);
+    }
+    let _ = rename(closed, path);
+    Err(renamed.err().unwrap_or_else(|| exchanged(&upcoming)))
+}
+
+fn exchanged(path: &Path) -> std::io::Error {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    std::io::Error::other(format!("another file than the run's own has the name {name}, or none: it is left alone"))
 }
 
 /// Gives a file another name, which no other file has.
@@ -220,7 +257,8 @@ fn continuation(path: &Path, files: &[LogFile]) -> Result<Option<PathBuf>> {
         return Ok(None);
     };
     let upcoming = upcoming(path);
-    match upcoming.exists() {
+    // What is no file there no run began.
+    match upcoming.symlink_metadata().is_ok_and(|found| found.is_file()) {
         true if verify::follows(&upcoming, &newest.path)? => Ok(Some(upcoming)),
         true if !newest.is_compressed() => Ok(Some(newest.path.clone())),
         _ => Err(Error::device(format!("audit file {} is gone", path.display()))
@@ -274,8 +312,8 @@ pub(super) fn compress_one(path: &Path) -> std::io::Result<()> {
 }
 
 fn pack(path: &Path, packed: &Path) -> std::io::Result<()> {
-    let mut out = File::create(packed)?;
-    read::pack(BufReader::new(File::open(path)?), &mut out)?;
+    let mut out = draft::anew(packed)?;
+    read::pack(BufReader::new(plain(path)?), &mut out)?;
     out.sync_all()?;
     match holds(packed, path)? {
         true => Ok(()),
@@ -285,6 +323,11 @@ fn pack(path: &Path, packed: &Path) -> std::io::Result<()> {
 
 /// Whether the compressed file `packed` holds what `path` does.
 pub(super) fn holds(packed: &Path, path: &Path) -> std::io::Result<bool> {
-    let packed = MultiGzDecoder::new(BufReader::new(File::open(packed)?));
-    Ok(Digest::of_all(packed)? == Digest::of_all(File::open(path)?)?)
+    let packed = MultiGzDecoder::new(BufReader::new(plain(packed)?));
+    Ok(Digest::of_all(packed)? == Digest::of_all(plain(path)?)?)
+}
+
+/// A file that somebody may have put something else in the place of, as a pipe, for which no thread is to wait.
+fn plain(path: &Path) -> std::io::Result<File> {
+    regular::open(path)?.ok_or_else(|| std::io::Error::other(format!("{} is no file", path.display())))
 }

@@ -115,6 +115,16 @@ impl Tail {
         self.store.free()
     }
 
+    /// As [`Store::astray`].
+    pub(super) fn astray(&self) -> Option<String> {
+        self.store.astray()
+    }
+
+    /// As [`Store::left`].
+    pub(super) fn left(&self) -> Option<String> {
+        self.store.left()
+    }
+
     /// When the next checkpoint is due: at once for the first, and never while there is nothing new to sign.
     pub(super) fn checkpoint_due(&self) -> Option<Instant> {
         let has_news = self.notary.is_some() && self.written.link.seq() > self.written.signed;

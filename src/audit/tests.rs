@@ -68,6 +68,7 @@ fn spans(verified: &Verified) -> Vec<(u64, u64)> {
 }
 
 mod disks;
+mod exchanged;
 mod rotated;
 mod signed;
 

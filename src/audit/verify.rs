@@ -13,8 +13,8 @@ use super::harmless::{self, Undoing};
 use super::interruption::Following;
 use super::kind::Kind;
 use super::read::{
-    Gap, LogFile, Stranger, Told, cannot_be_read, files, is_news, lines, missing_files, next_line, open, strangers,
-    told_of,
+    Gap, LogFile, Stranger, Told, cannot_be_read, files, is_news, lines, missing_files, next_line, open, renamed,
+    strangers, told_of,
 };
 use super::rotation;
 use super::signatures::{Doubt, Kept, Signatures, SignedBy, Trust};
@@ -223,6 +223,10 @@ fn concluded(path: &Path, trust: &Trust, reading: Reading) -> Result<Verified> {
                 .advise(TWO_HISTORIES));
         }
         verified.warnings.push(told);
+    }
+    let renamed = renamed(&files(path)?);
+    if !renamed.is_empty() {
+        verified.warnings.push(format!("{} (the next file that is closed goes behind its number)", renamed.join("; ")));
     }
     if verified.lines == 0 {
         return Err(Error::check(format!("{} holds no record", path.display()))

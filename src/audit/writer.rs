@@ -22,6 +22,7 @@ const RETRY: Duration = Duration::from_millis(500);
 /// What could not be written in the end.
 #[derive(Debug)]
 pub(super) struct Unwritten {
+    /// None where all was written, into a file that does not bear the log's name any more.
     pub(super) records: usize,
     pub(super) why: String,
 }
@@ -73,12 +74,18 @@ impl Writer {
         self.desk.close(self.patience);
         let queue = self.desk.queue();
         match (queue.open() + queue.refused, &queue.failure) {
-            (0, None) => Ok(()),
-            (records, Some(why)) => Err(Unwritten { records, why: why.clone() }),
-            (records, None) if queue.ended => Err(Unwritten { records, why: "there was no room for them".into() }),
-            (records, None) => Err(Unwritten { records, why: silence(self.patience) }),
+            (0, None) => queue.astray.clone().map_or(Ok(()), |why| Err(Unwritten { records: 0, why })),
+            (records, Some(why)) => Err(Unwritten { records, why: with(why, &queue.astray) }),
+            (records, None) if queue.ended => {
+                Err(Unwritten { records, why: with("there was no room for them", &queue.astray) })
+            }
+            (records, None) => Err(Unwritten { records, why: with(&silence(self.patience), &queue.astray) }),
         }
     }
+}
+
+fn with(why: &str, astray: &Option<String>) -> String {
+    [Some(why), astray.as_deref()].into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
 impl Drop for Writer {
@@ -132,13 +139,19 @@ impl Scribe {
                 // Where there is no room for it, there are graver news.
                 let _ = desk.put(news);
             }
+            // One look at the file's name, before the desk is held: the disk may be slow.
+            let astray = self.tail.astray();
             let mut queue = desk.queue();
             queue.failure = result.err().map(|error| error.to_string());
             queue.unclosed = self.tail.unclosed().map(str::to_owned);
-            if queue.closing && (queue.failure.is_some() || queue.open() == 0) {
-                return;
+            queue.astray = astray;
+            // Only after a turn that knew that it was the last: it signs what no further one does.
+            if urgency.last && (queue.failure.is_some() || queue.open() == 0) {
+                break;
             }
         }
+        let left = self.tail.left();
+        desk.queue().astray = left;
     }
 
     /// Waits for work and takes it.

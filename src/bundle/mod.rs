@@ -28,7 +28,7 @@ pub use golden::{Golden, GoldenFrame};
 pub use manifest::{Arithmetic, Distance, FORMAT_VERSION, InputSize, Level, Manifest, ParityBound, Precision};
 
 use crate::digest::Digest;
-use crate::{Error, Result, regular};
+use crate::{Error, Result, draft, regular};
 
 const MANIFEST: &str = "manifest.toml";
 const MODEL: &str = "model.onnx";
@@ -184,7 +184,7 @@ fn parent_of(directory: &Path) -> PathBuf {
 
 fn write_durably(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     use std::io::Write;
-    let mut file = std::fs::File::create(path)?;
+    let mut file = draft::anew(path)?;
     file.write_all(bytes)?;
     file.sync_all()
 }
@@ -194,8 +194,11 @@ fn replace_directory(staging: PathBuf, directory: &Path) -> std::io::Result<()> 
     use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::PermissionsExt;
     std::fs::set_permissions(&staging, std::fs::Permissions::from_mode(0o755))?;
+    // What is in it must be there before it has the name.
+    draft::sync_folder(&staging.join(MANIFEST))?;
     if !directory.exists() {
-        return std::fs::rename(&staging, directory);
+        std::fs::rename(&staging, directory)?;
+        return draft::sync_folder(directory);
     }
     let old = std::ffi::CString::new(directory.as_os_str().as_bytes())?;
     let new = std::ffi::CString::new(staging.as_os_str().as_bytes())?;
@@ -205,5 +208,6 @@ fn replace_directory(staging: PathBuf, directory: &Path) -> std::io::Result<()> 
     if exchanged != 0 {
         return Err(std::io::Error::last_os_error());
     }
+    draft::sync_folder(directory)?;
     std::fs::remove_dir_all(&staging)
 }

@@ -2,14 +2,16 @@
 //! old, and not what the clock says alone: one that leaps to another year makes one day more.
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use jiff::civil::Date;
 
+use crate::{draft, regular};
+
 /// Where they are written down, in the pictures' folder: a day a line, so that the next run knows them too.
 const NAME: &str = "days.txt";
+/// So much is read of it: the days of some two hundred years.
+const LONGEST: u64 = 1 << 20;
 
 #[derive(Debug)]
 pub(super) struct Days {
@@ -22,7 +24,9 @@ impl Days {
     /// Those that are known in a pictures' folder. Where they cannot be read they begin anew: pictures stay for longer then.
     pub(super) fn open(folder: &Path) -> Self {
         let file = folder.join(NAME);
-        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        // What a kill left behind: the folder is held for this log.
+        draft::sweep(folder);
+        let text = regular::read_text(&file, LONGEST).unwrap_or_default();
         let known = text.lines().filter(|line| line.parse::<Date>().is_ok()).map(str::to_owned).collect();
         Days { file, known }
     }
@@ -42,12 +46,8 @@ impl Days {
     }
 
     fn write(&self) -> std::io::Result<()> {
-        let new = self.file.with_added_extension("new");
         let text = self.known.iter().map(|day| format!("{day}\n")).collect::<String>();
-        let mut file = File::create(&new)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        std::fs::rename(new, &self.file)
+        draft::replace(&self.file, text.as_bytes())
     }
 
     /// How many came after `day`; `pictured` are days of which there are pictures.

@@ -68,7 +68,7 @@ impl Hold {
         let own = named(folder, log).map_err(failed)?;
         let mut options = OpenOptions::new();
         let file =
-            regular::open_as(options.read(true).append(true).create(true), &folder.join(NAME)).map_err(failed)?;
+            regular::open_own(options.read(true).append(true).create(true), &folder.join(NAME)).map_err(failed)?;
         let mut file = file.ok_or_else(|| no_file(folder))?;
         lock(&file, folder)?;
         let text = told_by(&file).map_err(failed)?;
@@ -114,7 +114,7 @@ impl Hold {
 pub(super) fn check(folder: &Path, log: &Path, begins: First, holds_pictures: bool) -> Result<()> {
     let failed = |error| unusable(folder, error);
     let mut text = String::new();
-    match regular::open(&folder.join(NAME)) {
+    match regular::open_own(File::options().read(true), &folder.join(NAME)) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         file => {
             let file = file.map_err(failed)?.ok_or_else(|| no_file(folder))?;
@@ -136,7 +136,7 @@ pub(super) fn is_of(folder: &Path, log: &Path, hash: Digest) -> bool {
 
 /// What the folder says of its owner; `None` where there is no such file. What somebody put in its place may be a pipe, or have no end.
 fn told(folder: &Path) -> Option<String> {
-    match regular::open(&folder.join(NAME)) {
+    match regular::open_own(File::options().read(true), &folder.join(NAME)) {
         Ok(file) => Some(file.and_then(|file| told_by(&file).ok()).unwrap_or_default()),
         Err(_) => None,
     }
@@ -210,7 +210,7 @@ fn is_own(folder: &Path, own: &str, other: &str) -> Result<()> {
 
 fn no_file(folder: &Path) -> Error {
     Error::device(format!("pictures cannot be kept in {}", folder.display()))
-        .because(format!("{NAME} in it is no file: a folder, a pipe, a device or a link to itself is in its place"))
+        .because(format!("{NAME} in it is no file: a folder, a pipe, a device or a link is in its place"))
         .advise("find out who put it there, and move it away; hgad writes the file anew")
 }
 

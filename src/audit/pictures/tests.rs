@@ -262,6 +262,22 @@ fn a_folder_of_pictures_is_one_log_s_and_may_be_moved_with_it() {
         let report = refused.unwrap_err().report();
         assert!(report.contains("owner.txt in it is no file") && report.contains("move it away"), "{report}");
     }
+    // Nor is anything written where a link leads to.
+    let victim = folder.path("victim");
+    std::fs::write(&victim, "precious").unwrap();
+    std::fs::remove_file(&owner).unwrap();
+    std::os::unix::fs::symlink(&victim, &owner).unwrap();
+    for refused in [run("line-2.jsonl", "carried/pictures"), ready("line-2.jsonl", "carried/pictures").map(drop)] {
+        assert!(refused.unwrap_err().report().contains("owner.txt in it is no file"));
+    }
+    std::fs::remove_file(&owner).unwrap();
+    let [new, days] = ["days.txt.new", "days.txt"].map(|name| folder.path("carried/pictures").join(name));
+    let _ = std::fs::remove_file(&days);
+    std::os::unix::fs::symlink(&victim, &new).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&days).status().unwrap().success());
+    run("line-2.jsonl", "carried/pictures").unwrap();
+    assert_eq!(std::fs::read_to_string(&victim).unwrap(), "precious");
+    assert!(days.symlink_metadata().unwrap().is_file(), "it is replaced");
 }
 
 #[test]

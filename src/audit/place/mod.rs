@@ -7,11 +7,11 @@ mod syslog;
 use std::fmt;
 use std::io::{Error, ErrorKind, Read, Result, Write};
 use std::net::{TcpStream, ToSocketAddrs};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::config::{Protocol, Witness};
+use crate::draft;
 
 /// A witness that has not answered after so long is away.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -124,16 +124,12 @@ impl Write for Connection {
     }
 }
 
-/// Puts `text` in the place of the file at `path` in one step. Others may read it: it is what they check a log by.
+/// Puts `text` in the place of the file at `path`. Others may read it: it is what they check a log by.
 fn replace(path: &Path, text: &str) -> Result<()> {
     if let Some(folder) = missing_folder(path) {
         return Err(Error::new(ErrorKind::NotFound, format!("{}; {}", homeless(path, folder), home(folder))));
     }
-    let new = path.with_added_extension("new");
-    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&new)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    std::fs::rename(new, path)
+    draft::replace(path, text.as_bytes())
 }
 
 /// The folder of a checkpoint's copy, where it is not there, as that of a disk which is not mounted.

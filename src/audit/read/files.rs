@@ -12,6 +12,7 @@ use super::line::next_line;
 use crate::audit::chain;
 use crate::audit::course::time_of;
 use crate::digest::Digest;
+use crate::draft::folder_of;
 use crate::{Result, print};
 
 /// What a gzip file begins with (RFC 1952, 2.3.1).
@@ -23,8 +24,12 @@ pub(super) const BUFFER: usize = 1 << 18;
 /// Read at once of a file of which the first line is enough.
 const GLANCE: usize = 1 << 13;
 
-/// The number of a closed file has no more digits, so that there always is a next one.
+/// The number of a closed file has no more digits.
 const MOST_DIGITS: usize = 18;
+/// The last number that a closed file can have: nothing is closed behind it.
+pub(in crate::audit) const LAST_NUMBER: u64 = 10_u64.pow(MOST_DIGITS as u32) - 1;
+/// Links that lead from one to the other before they are said to go in circles, as in Linux.
+const MOST_LINKS: usize = 40;
 
 /// One file of a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,15 +51,27 @@ impl LogFile {
         Ok(time_of(&self.first_line()?).map(str::to_owned))
     }
 
-    /// Whether its first line says that the file `before` was closed when it began.
-    fn continues(&self, before: &LogFile) -> bool {
+    /// The number of the file that was closed when it began, as its first line says; `None` where it says none.
+    pub(in crate::audit) fn continued(&self) -> Option<u64> {
         #[derive(serde::Deserialize)]
         struct Continued {
             file: String,
         }
-        let line = self.first_line().unwrap_or_default();
-        let told = serde_json::from_slice::<Continued>(&line).ok().zip(newest_of(&before.path));
-        told.is_some_and(|(told, newest)| closed_number(&newest, &told.file) == before.number)
+        let told = serde_json::from_slice::<Continued>(&self.first_line().ok()?).ok()?;
+        closed_number(&self.newest()?, &told.file)
+    }
+
+    /// Whether its first line says that the file `before` was closed when it began.
+    fn continues(&self, before: &LogFile) -> bool {
+        self.continued().is_some_and(|told| before.number == Some(told))
+    }
+
+    /// The name of the log's newest file.
+    fn newest(&self) -> Option<PathBuf> {
+        match self.number {
+            None => Some(self.path.clone()),
+            Some(_) => newest_of(&self.path),
+        }
     }
 
     /// Its first line, with its line feed where it has one.
@@ -244,9 +261,35 @@ impl Beginning {
     }
 }
 
+/// The file itself that a link names, or will name once it is made: a log's files lie beside that, on its disk. What is no link, or one
+/// to something that is no file, stays as it is.
+pub(in crate::audit) fn real(path: &Path) -> PathBuf {
+    let mut real = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        let Ok(to) = std::fs::read_link(&real) else { break };
+        real = folder_of(&real).join(to);
+    }
+    // A descriptor of a pipe or of a removed file (`/dev/stdin`) names nothing that is there.
+    let is_same = path.is_file() && real.is_file() || !path.exists() && !real.is_symlink();
+    if real != path && is_same { real } else { path.to_owned() }
+}
+
+/// What is to be said of closed files that bear another name than that under which the file behind them says that they were closed.
+pub(in crate::audit) fn renamed(files: &[LogFile]) -> Vec<String> {
+    let name = |path: &Path| print::name(path.file_name().unwrap_or_default().to_string_lossy());
+    let pairs = files.windows(2).filter(|pair| pair[0].number.is_some());
+    let renamed = pairs.filter_map(|pair| {
+        let told = pair[1].continued().filter(|told| pair[0].number != Some(*told))?;
+        let was = closed_name(&pair[1].newest()?, told);
+        Some(format!("{} was closed as {}: give it that name back", name(&pair[0].path), name(&was)))
+    });
+    renamed.collect()
+}
+
 /// All files that bear names of the log in `path`.
 fn named(path: &Path) -> Result<Vec<LogFile>> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let path = &real(path);
+    let folder = folder_of(path);
     let failed = |error| cannot_be_read(path, error);
     let mut files = Vec::new();
     // A device or a pipe has no files before it.
@@ -283,11 +326,7 @@ pub(in crate::audit) enum Gap {
 impl Gap {
     /// Between the closed file `before` and `next`, whose first record says that it comes after the file `closed`.
     pub(in crate::audit) fn between(before: &LogFile, next: &LogFile, closed: Option<&str>) -> Self {
-        let newest = match next.number {
-            None => Some(next.path.clone()),
-            Some(_) => newest_of(&next.path),
-        };
-        let (Some(number), Some(newest)) = (before.number, newest) else { return Gap::Unknown };
+        let (Some(number), Some(newest)) = (before.number, next.newest()) else { return Gap::Unknown };
         // What a record says is not believed to be more than a name of the log.
         let told = closed.and_then(|closed| closed_number(&newest, closed));
         let last = next.number.map(|next| next - 1);
@@ -326,11 +365,16 @@ pub(in crate::audit) fn missing(files: &[LogFile]) -> Vec<String> {
     gaps.filter_map(|gap| if let Gap::Files(told) = gap { Some(told) } else { None }).collect()
 }
 
-/// What is to be said of such files to whoever continues the log, and done; `None` where none is missing.
+/// What is to be said to whoever continues the log, and done, of files that are missing, or of one that bears another's name; `None` where none
+/// is.
 pub(in crate::audit) fn missing_told(path: &Path) -> Result<Option<String>> {
-    let missing = missing(&files(path)?);
-    Ok((!missing.is_empty())
-        .then(|| format!("{}: put back what is missing; hgad audit verify fails until then", missing.join("; "))))
+    let files = files(path)?;
+    let missing = missing(&files);
+    let missing = (!missing.is_empty())
+        .then(|| format!("{}: put back what is missing; hgad audit verify fails until then", missing.join("; ")));
+    // Of the last closed file alone: the next one is numbered after it.
+    let told = missing.into_iter().chain(renamed(&files[files.len().saturating_sub(2)..])).collect::<Vec<_>>();
+    Ok((!told.is_empty()).then(|| told.join("; ")))
 }
 
 /// The name before, and with, its last dot, and what follows: `audit` and `jsonl`.

@@ -7,7 +7,9 @@ mod line;
 mod seek;
 
 pub use entry::{Entry, FrameEntry, LatencyEntry, PictureEntry, SeenAlarm};
-pub(super) use files::{Gap, closed_name, missing as missing_files, missing_told, newest_of, open, told_of};
+pub(super) use files::{
+    Gap, LAST_NUMBER, closed_name, missing as missing_files, missing_told, newest_of, open, real, renamed, told_of,
+};
 pub use files::{LogFile, Stranger, files, strangers};
 pub(super) use index::{Told, pack};
 pub(super) use line::{lines, next_line};

@@ -7,14 +7,14 @@ use crate::audit::read::{self, files};
 use crate::audit::rotation::{compress_one, recover, rotate};
 use crate::config::{RotationConfig, SigningConfig};
 
-struct Rotated {
-    folder: Folder,
-    config: AuditConfig,
+pub(super) struct Rotated {
+    pub(super) folder: Folder,
+    pub(super) config: AuditConfig,
 }
 
 impl Rotated {
     /// A signed log whose files are closed at so many bytes.
-    fn new(bytes: u64) -> Self {
+    pub(super) fn new(bytes: u64) -> Self {
         let folder = Folder::new();
         let key = folder.path("line.key");
         Signer::generate("line-3").unwrap().write(&key).unwrap();
@@ -31,7 +31,7 @@ impl Rotated {
         Rotated { folder, config }
     }
 
-    fn run(&self, parts: u64) {
+    pub(super) fn run(&self, parts: u64) {
         let log = AuditLog::open(&self.config, &run_start()).unwrap();
         (0..parts).for_each(|number| log.write(part(number)).unwrap());
         log.stop(Monotonic::now(), "end", &Counters::default()).unwrap();
@@ -39,14 +39,16 @@ impl Rotated {
         self.wait_for_compression();
     }
 
-    fn closed(&self) -> Vec<PathBuf> {
+    pub(super) fn closed(&self) -> Vec<PathBuf> {
         let files = files(&self.folder.file()).unwrap();
         files.into_iter().filter(|file| file.number.is_some()).map(|file| file.path).collect()
     }
 
-    fn wait_for_compression(&self) {
+    pub(super) fn wait_for_compression(&self) {
         let is_compressed = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "gz");
+        let begun = std::time::Instant::now();
         while !self.closed().iter().all(is_compressed) {
+            assert!(begun.elapsed() < std::time::Duration::from_secs(60), "{:?}", self.closed());
             std::thread::sleep(std::time::Duration::from_millis(1));
         }
     }
@@ -59,7 +61,7 @@ impl Rotated {
         }
     }
 
-    fn verify(&self) -> crate::Result<Verified> {
+    pub(super) fn verify(&self) -> crate::Result<Verified> {
         verify(&self.folder.file(), &self.trust())
     }
 }
@@ -340,7 +342,8 @@ fn a_closed_file_is_never_replaced() {
     let (file, closed) = (folder.file(), folder.path("audit.000001.jsonl"));
     std::fs::write(&file, "new\n").unwrap();
     std::fs::write(&closed, "old\n").unwrap();
-    let error = rotate(&file, &closed, b"header\n").unwrap_err();
+    let own = std::fs::File::open(&file).unwrap();
+    let error = rotate(&own, &file, &closed, b"header\n").unwrap_err();
     assert!(error.to_string().contains("audit.000001.jsonl") && error.to_string().contains("not replaced"), "{error}");
     let read = |path: &PathBuf| std::fs::read_to_string(path).unwrap();
     assert_eq!((read(&file).as_str(), read(&closed).as_str()), ("new\n", "old\n"));
