@@ -112,6 +112,11 @@ impl Link {
         says.then(|| course.falls())
     }
 
+    /// How often times fell up to the line before, in its file.
+    pub(super) fn fallen(&self) -> u64 {
+        self.course.falls()
+    }
+
     /// The next line is the first of another file.
     pub(super) fn begin_file(&mut self) {
         self.course = Course::START;
@@ -174,6 +179,12 @@ pub(super) struct Envelope {
     /// Which log a `continued` record is of.
     #[serde(default)]
     log: Option<Digest>,
+    /// How often times fell so far in its file, as it says itself.
+    #[serde(default)]
+    pub(super) falls: Option<u64>,
+    /// The share of a run's parts whose pictures are kept whatever becomes of them.
+    #[serde(default, deserialize_with = "share")]
+    pub(super) sample: Option<f64>,
     /// The file that was closed before it.
     #[serde(default, deserialize_with = "text")]
     pub(super) file: Option<String>,
@@ -200,6 +211,11 @@ pub(in crate::audit) fn number<'de, D: serde::Deserializer<'de>>(deserializer: D
 fn file_of<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     let value = serde_json::Value::deserialize(deserializer)?;
     Ok(value.get("file").and_then(serde_json::Value::as_str).map(str::to_owned))
+}
+
+/// A share; `None` for anything else.
+fn share<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    Ok(serde_json::Value::deserialize(deserializer)?.as_f64())
 }
 
 /// A text; `None` for anything else, which other kinds of record may have under the name.

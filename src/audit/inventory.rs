@@ -12,6 +12,7 @@ use super::read::{self, PictureEntry};
 use super::removed::{Absence, Removed, first_hash};
 use super::runs::{Runs, Startless};
 use super::stored::{Found, find};
+use super::vouched::Unvouched;
 use crate::inspect::batch;
 use crate::{Result, print};
 
@@ -97,15 +98,25 @@ impl Inventory {
 /// files that none of them names. A progress bar is shown on a terminal. A run may be writing the log. Memory grows with the files in the
 /// folder and with the pictures that are amiss, by some hundred bytes each, and not with the log.
 ///
+/// `unvouched`: the records that say of a removal and that no checkpoint vouches for excuse nothing. Those of the log's end may be signed a
+/// moment later: where pictures are gone that they tell of, `wait` is asked once, and gives what is not vouched for by then, or `None` where
+/// nothing is to be waited for.
+///
 /// # Errors
 ///
-/// The log cannot be read.
-pub fn inventory(path: &Path, folder: &Path) -> Result<Inventory> {
+/// The log cannot be read, or `wait` fails.
+pub fn inventory(
+    path: &Path,
+    folder: &Path,
+    unvouched: Unvouched,
+    wait: impl FnOnce() -> Result<Option<Unvouched>>,
+) -> Result<Inventory> {
     // Before the log is read: what a run stores meanwhile has a record by then or is not listed.
     let mut listing = Listing::of(folder);
     let bar = batch::progress_bar("pictures", listing.named.len());
-    let removed = Removed::of(path, folder, &Query::default())?;
-    let mut count = Count { folder, removed, bar, inventory: Inventory::default(), missing: Vec::new() };
+    let query = Query { unvouched, ..Query::default() };
+    let removed = Removed::of(path, folder, &query)?;
+    let mut count = Count { folder, query, removed, bar, inventory: Inventory::default(), missing: Vec::new() };
     let (mut waiting, mut runs) = (Vec::new(), Runs::of(path)?);
     Query::default().each(path, |_, entry, _| {
         runs.see(entry);
@@ -122,7 +133,7 @@ pub fn inventory(path: &Path, folder: &Path) -> Result<Inventory> {
     })?;
     count.all(&waiting);
     count.bar.finish_and_clear();
-    let mut inventory = count.conclude(path)?;
+    let mut inventory = count.conclude(path, wait)?;
     let newest = read::newest_of(path).filter(|newest| newest.is_file());
     let log = newest.as_deref().unwrap_or(path);
     let owner = owner_of(folder, log, first_hash(log)?);
@@ -137,6 +148,8 @@ pub fn inventory(path: &Path, folder: &Path) -> Result<Inventory> {
 /// Pictures that are being counted.
 struct Count<'f> {
     folder: &'f Path,
+    /// Which records of the log say what was removed.
+    query: Query,
     removed: Removed,
     bar: ProgressBar,
     inventory: Inventory,
@@ -204,17 +217,32 @@ impl Count<'_> {
         }
     }
 
+    /// Looks up those that are gone by what the log tells now.
+    fn look_up_anew(&mut self, path: &Path) -> Result<()> {
+        self.removed = Removed::of(path, self.folder, &self.query)?;
+        std::mem::take(&mut self.missing).into_iter().for_each(|missing| self.look_up(missing));
+        Ok(())
+    }
+
     /// A run that goes on tells of pictures before it removes them: what it has told of since is looked at before anybody is accused.
-    fn conclude(mut self, path: &Path) -> Result<Inventory> {
+    fn conclude(mut self, path: &Path, wait: impl FnOnce() -> Result<Option<Unvouched>>) -> Result<Inventory> {
         if !self.missing.is_empty() {
-            self.removed = Removed::of(path, self.folder, &Query::default())?;
+            self.look_up_anew(path)?;
         }
-        for missing in std::mem::take(&mut self.missing) {
-            self.look_up(missing);
+        let is_claimed = |missing: &Missing| self.removed.is_claimed(missing.record, &missing.file, missing.is_grave);
+        if self.missing.iter().any(is_claimed)
+            && let Some(unvouched) = wait()?
+        {
+            self.query.unvouched = unvouched;
+            self.look_up_anew(path)?;
         }
-        for Missing { record, part, file, .. } in std::mem::take(&mut self.missing) {
+        for Missing { record, part, file, is_grave } in std::mem::take(&mut self.missing) {
             let place = print::name(self.folder.join(&file).display());
-            let why = format!("{place} is not there, and no record says that it was removed");
+            let told = match self.removed.is_claimed(record, &file, is_grave) {
+                true => "records alone say that it was removed that no checkpoint of their run vouches for",
+                false => "no record says that it was removed",
+            };
+            let why = format!("{place} is not there, and {told}");
             self.inventory.amiss.push(amiss(record, part, Some(run_of(&file)), Fault::Missing, why));
         }
         self.inventory.amiss.sort_by_key(|amiss| amiss.record);
@@ -346,8 +374,13 @@ mod tests {
         }
 
         fn inventory(&self) -> Inventory {
-            inventory(&self.log(), &self.folder()).unwrap()
+            of(&self.log(), &self.folder())
         }
+    }
+
+    /// What is there of a log that nobody gave a key of.
+    fn of(path: &Path, folder: &Path) -> Inventory {
+        inventory(path, folder, Unvouched::default(), || Ok(None)).unwrap()
     }
 
     fn line(seq: u64, kind: &str, rest: &str) -> String {
@@ -519,7 +552,7 @@ mod tests {
         };
         assert_eq!(bench.inventory().unnamed, unnamed(&runs, 0));
         // One alone, whether the others are there or not.
-        let alone = inventory(&path, &bench.folder()).unwrap();
+        let alone = of(&path, &bench.folder());
         assert_eq!((alone.whole, alone.unnamed), (1, unnamed(&["q"], 3)));
         std::fs::remove_file(bench.log()).unwrap();
         assert_eq!(bench.inventory().unnamed, unnamed(&["q"], 3));
@@ -564,12 +597,47 @@ mod tests {
         make("u".repeat(250));
         make(format!("s/2026-11-24/{}", "deep/".repeat(60)));
         std::os::unix::fs::symlink("loop", folder.join("r/loop")).unwrap();
-        let found = inventory(&bench.log(), &folder).unwrap();
+        let found = of(&bench.log(), &folder);
         let unnamed = ["r/2026-11-24/put-there.png", "s/2026-11-24/deep"].map(str::to_owned);
         assert_eq!((found.whole, found.amiss, found.unnamed.files), (1, vec![], unnamed.to_vec()));
         let unlisted = found.unnamed.unlisted;
         let is_told = |at: usize, name: &str| unlisted[at].contains(name) && unlisted[at].contains("os error");
         assert!(unlisted.len() == 2 && is_told(0, "r/loop") && is_told(1, &"u".repeat(250)), "{unlisted:?}");
+    }
+
+    #[test]
+    fn a_removal_that_nobody_vouches_for_excuses_no_picture_that_is_gone() {
+        let told = "\"of\":\"rejects\",\"pictures\":1,\"bytes\":1,\"until\":\"2026-11-24\",\"last\":\"r/2026-11-24/00000001-reject.png\"";
+        let lines = [
+            line(0, "start", "\"run\":\"r\""),
+            named(1, "part", "00000001-reject.png", "reject"),
+            named(2, "part", "00000002-reject.png", "reject"),
+            line(3, "pictures-removed", told),
+        ];
+        let bench = Bench::new(&lines);
+        bench.put("r/2026-11-24/00000002-reject.png", "r/2026-11-24/00000002-reject.png");
+        assert_eq!(bench.inventory().removed, 1);
+        let unsigned = || Unvouched::new(&[3..4], 10);
+        let found = |later: Option<Unvouched>| {
+            let mut asked = 0;
+            let wait = || {
+                asked += 1;
+                Ok(later)
+            };
+            (inventory(&bench.log(), &bench.folder(), unsigned(), wait).unwrap(), asked)
+        };
+        let (forged, asked) = found(None);
+        assert_eq!((forged.whole, forged.removed, forged.count(Fault::Missing), asked), (1, 0, 1, 1));
+        assert!(forged.amiss[0].why.contains("no checkpoint of their run vouches for"), "{}", forged.amiss[0].why);
+        // What the next checkpoint signs was told by the run itself.
+        let (signed, asked) = found(Some(Unvouched::new(&[], 10)));
+        assert_eq!((signed.whole, signed.removed, signed.amiss.len(), asked), (1, 1, 0, 1));
+        assert_eq!(found(Some(unsigned())).0.count(Fault::Missing), 1);
+        // Nobody waits for what no record tells of.
+        std::fs::remove_file(bench.folder().join("r/2026-11-24/00000002-reject.png")).unwrap();
+        bench.put("r/2026-11-24/00000001-reject.png", "r/2026-11-24/00000001-reject.png");
+        let (other, asked) = found(None);
+        assert_eq!((other.count(Fault::Missing), asked), (1, 0));
     }
 
     #[test]

@@ -38,6 +38,7 @@ mod stored;
 mod tail;
 mod tree;
 mod verify;
+mod vouched;
 mod writer;
 
 pub use chain::fits;
@@ -62,6 +63,7 @@ pub use runs::Startless;
 pub use signatures::{Kept, SignedBy, Trust};
 pub use stored::{Stored, pixels_of, read_picture};
 pub use verify::{Verified, verify, verify_while_written};
+pub use vouched::{Samples, Unvouched, Vouched};
 
 /// The newest audit format, and the one that is written.
 pub const FORMAT_VERSION: u32 = 2;

@@ -371,13 +371,14 @@ impl AuditLog {
         let mut file = found.take()?;
         let startless = match (&shelf, file.is_regular) {
             // A log that the run can go on with is not refused for what it warns of.
-            (Some(shelf), true) => runs::told_of_startless(path, &shelf.runs()).unwrap_or_else(|error| {
-                log::warn!(
-                    "whether pictures are there of runs that the log does not know is not known: {}",
-                    error.line()
-                );
-                None
-            }),
+            (Some(shelf), true) => runs::told_of_startless(path, past.last_run.as_deref(), &shelf.runs())
+                .unwrap_or_else(|error| {
+                    log::warn!(
+                        "whether pictures are there of runs that the log does not know is not known: {}",
+                        error.line()
+                    );
+                    None
+                }),
             _ => None,
         };
         let uncopied = past.uncopied.take().map(|told| (told, past::FIRST_COPY));

@@ -34,6 +34,7 @@ impl Query {
             range: Range { to, ..self.range },
             run: self.run.clone(),
             parts: self.parts.clone(),
+            unvouched: self.unvouched.clone(),
             ..Query::default()
         };
         let mut waiting = VecDeque::<Part>::new();

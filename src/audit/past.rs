@@ -97,6 +97,8 @@ pub(super) struct Past {
     pub(super) picture: Option<(u64, String)>,
     /// What is to be said of a copy of the newest checkpoint that is missing, and may never have been made.
     pub(super) uncopied: Option<String>,
+    /// The last run of the file whose records are signed, or in it if none are.
+    pub(super) last_run: Option<String>,
     /// The run before, if it ended without a word.
     pub(super) interrupted: Option<Interruption>,
 }
@@ -112,6 +114,7 @@ impl Past {
         deciders: None,
         picture: None,
         uncopied: None,
+        last_run: None,
         interrupted: None,
     };
 
@@ -181,6 +184,18 @@ pub(super) fn past(path: &Path, signing: Option<&Signing>) -> Result<Past> {
             copy.display()
         )
     });
+    let last_run = reading.last_run().map(str::to_owned);
     let Reading { link, first: unread, whole, tail, unended, deciders, picture, newest, .. } = reading;
-    Ok(Past { link, unread, whole, tail, unended, deciders, picture, uncopied, interrupted: newest.interruption() })
+    Ok(Past {
+        link,
+        unread,
+        whole,
+        tail,
+        unended,
+        deciders,
+        picture,
+        uncopied,
+        last_run,
+        interrupted: newest.interruption(),
+    })
 }

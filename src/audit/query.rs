@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::kind::Kind;
 use super::read::{self, Entry, Range};
+use super::vouched::Unvouched;
 use crate::digest::Digest;
 use crate::{Error, Result, print};
 
@@ -39,6 +40,8 @@ pub struct Query {
     pub scores: Option<RangeInclusive<f32>>,
     /// The pixels that were looked at, by one of these digests.
     pub pixels: Vec<Digest>,
+    /// Records that are left out, as if they were not there: a check of the log does not stand for them.
+    pub unvouched: Unvouched,
 }
 
 impl Query {
@@ -135,6 +138,9 @@ impl Query {
         let range = Range { from: self.begins(), ..self.range };
         let (mut run, mut looked_through) = (None::<String>, 0);
         read::each(path, &range, |line, entry| {
+            if self.unvouched.holds(entry.seq) {
+                return Ok(true);
+            }
             if entry.kind() == Some(Kind::Start) {
                 run = entry.run.clone();
             }

@@ -21,6 +21,8 @@ pub struct Removed {
     is_own: bool,
     passes: Upto,
     rejects: Upto,
+    /// The same, as records say it that nobody vouches for: that explains nothing.
+    claimed: [Upto; 2],
 }
 
 /// Up to which picture those of one kind were removed, with the number of the record that says so. What a later record says of as much
@@ -69,7 +71,7 @@ impl Place {
 impl Removed {
     /// What the log in `path`, or that it is a closed file of, says of the pictures in `folder` of the parts that `query` asks for.
     /// Pictures are removed after their parts are written down: what says so stands behind them in the log, whatever its time, which a
-    /// clock that was set back or is not set yet makes an earlier one.
+    /// clock that was set back or is not set yet makes an earlier one. Records that the query leaves out explain nothing.
     ///
     /// # Errors
     ///
@@ -80,9 +82,13 @@ impl Removed {
         let is_own = first_hash(path)?.is_some_and(|hash| pictures::is_of(folder, path, hash));
         let mut removed = Removed { folder: folder.to_owned(), is_own, ..Removed::default() };
         read::each_behind(path, query.begins(), |_, entry| {
+            let [passes, rejects] = match query.unvouched.holds(entry.seq) {
+                true => removed.claimed.each_mut(),
+                false => [&mut removed.passes, &mut removed.rejects],
+            };
             let upto = match (entry.kind(), entry.of.as_deref()) {
-                (Some(Kind::PicturesRemoved), Some("passes")) => &mut removed.passes,
-                (Some(Kind::PicturesRemoved), Some("rejects")) => &mut removed.rejects,
+                (Some(Kind::PicturesRemoved), Some("passes")) => passes,
+                (Some(Kind::PicturesRemoved), Some("rejects")) => rejects,
                 _ => return Ok(true),
             };
             let day = || entry.until.clone().map(|day| Place { day, file: Last::Day });
@@ -110,6 +116,11 @@ impl Removed {
             Some(run) if !self.is_own && !self.folder.join(run).is_dir() => Absence::Elsewhere,
             _ => Absence::Unexplained,
         }
+    }
+
+    /// Whether a record says that the picture was removed, and nobody vouches for it; as [`Removed::absence_of`].
+    pub(super) fn is_claimed(&self, seq: u64, file: &str, is_grave: bool) -> bool {
+        Place::of(file).is_some_and(|place| self.claimed[usize::from(is_grave)].covers(seq, &place))
     }
 
     /// Whether nobody is to be accused of a picture that is not there.

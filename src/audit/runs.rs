@@ -12,11 +12,7 @@ use crate::{Result, print};
 
 /// A run's name: when it began, in a form that file names may have.
 pub(super) fn name(started: Monotonic) -> String {
-    as_name(&wall_time(started))
-}
-
-fn as_name(time: &str) -> String {
-    time.chars().filter(|c| !matches!(c, '-' | ':')).collect()
+    wall_time(started).chars().filter(|c| !matches!(c, '-' | ':')).collect()
 }
 
 /// Whether a run may be called so; other folders among the pictures are a file system's, or a person's.
@@ -140,16 +136,20 @@ impl Runs {
     }
 }
 
-/// What is to be said of pictures of runs that the log in `path` has no start of, though they are later than its end, and what to do. The
-/// whole log is read only where there are such.
+/// What is to be said of pictures of runs that the log in `path` has no start of, though they are later than `last`, the last run of its newest
+/// file, and what to do. What records say of the time besides is not believed, since anybody can add one. The whole log is read only where there
+/// are such.
 ///
 /// # Errors
 ///
 /// The log cannot be read.
-pub(super) fn told_of_startless(path: &Path, pictured: &BTreeSet<&str>) -> Result<Option<(String, &'static str)>> {
-    let Some((_, last)) = read::newest_span(path)? else { return Ok(None) };
-    let last = as_name(&last);
-    let later = pictured.iter().copied().filter(|run| is_name(run) && *run > last.as_str()).collect::<Vec<_>>();
+pub(super) fn told_of_startless(
+    path: &Path,
+    last: Option<&str>,
+    pictured: &BTreeSet<&str>,
+) -> Result<Option<(String, &'static str)>> {
+    let Some(last) = last else { return Ok(None) };
+    let later = pictured.iter().copied().filter(|run| is_name(run) && *run > last).collect::<Vec<_>>();
     if later.is_empty() {
         return Ok(None);
     }
@@ -181,7 +181,7 @@ mod tests {
                 "{{\"seq\":{seq},\"kind\":\"start\",\"time\":\"2026-11-24T06:00:00.000000Z\",\"run\":\"{own}\"}}\n"
             );
             std::fs::write(&log, start).unwrap();
-            told_of_startless(&log, &pictured.iter().copied().collect()).unwrap()
+            told_of_startless(&log, Some(own), &pictured.iter().copied().collect()).unwrap()
         };
         let (whole, advice) = told(0, &[own, ahead, "lost+found"]).unwrap();
         assert!(

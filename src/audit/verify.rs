@@ -13,12 +13,13 @@ use super::harmless::{self, Undoing};
 use super::interruption::Following;
 use super::kind::Kind;
 use super::read::{
-    Gap, LogFile, Stranger, Told, cannot_be_read, files, is_news, lines, missing_files, next_line, open, renamed,
+    Gap, LogFile, Stranger, Told, cannot_be_read, files, is_news, lines, missing_files, newest_of, next_line, open, renamed,
     strangers, told_of,
 };
 use super::rotation;
 use super::signatures::{Doubt, Kept, Signatures, SignedBy, Trust};
 use super::spot::{self, Spot};
+use super::vouched::{Samples, Unvouched};
 use crate::error::ErrorKind;
 use crate::{Error, Result, print};
 
@@ -46,8 +47,17 @@ pub struct Verified {
     /// Records, counted from 0, that nobody had signed when a run continued them, and those at the end that nobody has signed
     /// yet: who may write the file could have changed them. Empty where nothing is signed at all.
     pub unsigned: Vec<Range<u64>>,
+    /// Which parts each run had to keep the pictures of, whatever became of them.
+    pub samples: Samples,
     /// What a chain cannot rule out, or what a reader should know.
     pub warnings: Vec<String>,
+}
+
+impl Verified {
+    /// Records that no checkpoint of their own run vouches for, and what is added to the log from now on.
+    pub fn unvouched(&self) -> Unvouched {
+        Unvouched::new(&self.unsigned, self.absent + self.lines)
+    }
 }
 
 /// A file read up to its end or to the first thing that is wrong with it.
@@ -79,6 +89,12 @@ pub(super) struct Reading<'t> {
     falls: Falls,
     /// The first compressed file whose index is not of its lines.
     misdated: Option<PathBuf>,
+    /// Whether the file that is read counts how often times fall: its first line says so.
+    counts_falls: bool,
+    /// The first record that counts them wrong.
+    miscounted: Option<Spot>,
+    /// The run that was begun or continued last, by its name, and the last of those that a checkpoint signed.
+    runs: [Option<String>; 2],
     /// What is undone to the files before they are read.
     undone: Option<Undoing>,
 }
@@ -238,6 +254,13 @@ fn concluded(path: &Path, trust: &Trust, reading: Reading) -> Result<Verified> {
             .because("its lines are as they were written, and somebody changed its index, which tells a query where they are")
             .advise("keep a copy as evidence; unpacked with gunzip, and packed by the next run, it tells the times that its lines have"));
     }
+    if let Some(spot) = reading.miscounted {
+        return Err(Error::check(format!("{spot} says wrong how often times fell before it"))
+            .because("whoever writes a log counts that (falls), and searches go by it: it was added by somebody who has no key, or a clock that \
+                      was set back is hidden")
+            .advise(EVIDENCE));
+    }
+    verified.warnings.extend(unread_end(path, reading.link.seq())?);
     if verified.checkpoints > 0 && trust.key.is_none() {
         verified.warnings.push(format!(
             "its checkpoints are those of the lines before them, and whose keys signed them is not known: give the public key \
@@ -271,6 +294,22 @@ fn concluded(path: &Path, trust: &Trust, reading: Reading) -> Result<Verified> {
         ));
     }
     Ok(verified)
+}
+
+/// What is to be said where records may come behind the `lines` that were read, in files that were not.
+fn unread_end(path: &Path, lines: u64) -> Result<Option<String>> {
+    let Some(last) = lines.checked_sub(1) else { return Ok(None) };
+    let unknown = format!("what was written behind record {last} is not known");
+    if !path.exists() {
+        return Ok(Some(format!("{}, the newest file of the log, is not here: {unknown}", path.display())));
+    }
+    Ok(newest_of(path).map(|newest| {
+        format!(
+            "{} is a file that was closed, checked alone: {unknown}. Give {} for the whole log",
+            path.display(),
+            newest.display()
+        )
+    }))
 }
 
 /// Reads all files of the log in `path`, and again when a run closed or compressed one before it was reached: what bears its name then is
@@ -377,6 +416,9 @@ fn read_files<'t>(
         picture: None,
         falls: Falls::default(),
         misdated: None,
+        counts_falls: false,
+        miscounted: None,
+        runs: [None, None],
         undone,
     };
     if let Some(link) = first.filter(|link| link.seq() > 0) {
@@ -505,6 +547,7 @@ impl Reading<'_> {
                         false => doubted(path, doubt),
                     })?;
                     self.link.advance(envelope.hash, content);
+                    self.count_falls(&envelope, |reading| Spot { record: reading.link.seq() - 1, ..spot(reading) });
                     if let Some(told) = &mut told {
                         told.line(self.whole, &envelope.time);
                     }
@@ -526,6 +569,24 @@ impl Reading<'_> {
         }
     }
 
+    /// Holds what a line says of how often times fell in its file against what they did.
+    fn count_falls(&mut self, line: &Envelope, spot: impl Fn(&Self) -> Spot) {
+        if self.line == 1 {
+            self.counts_falls = line.falls == Some(0);
+        }
+        // In a checkpoint's line is no room for it.
+        let is_wrong = line.kind != Some(Kind::Checkpoint) && line.falls.unwrap_or_default() != self.link.fallen();
+        if self.counts_falls && is_wrong && self.miscounted.is_none() {
+            self.miscounted = Some(spot(self));
+        }
+    }
+
+    /// The last run that a checkpoint signed; of a file without checkpoints the last one that is in it.
+    pub(super) fn last_run(&self) -> Option<&str> {
+        let [begun, signed] = &self.runs;
+        signed.as_deref().or(begun.as_deref())
+    }
+
     /// The records that were read.
     fn read(&self) -> Range<u64> {
         self.first..self.link.seq()
@@ -545,6 +606,10 @@ impl Reading<'_> {
         self.verified.lines += 1;
         let (record, line) = (self.link.seq() - 1, self.line);
         let spot = || Spot { record, line, file: path.to_owned() };
+        if let (Some(Kind::Start | Kind::Continued), Some(run)) = (envelope.kind, &envelope.run) {
+            self.runs[0] = Some(run.clone());
+            self.verified.samples.begin(run, envelope.sample);
+        }
         match envelope.kind {
             Some(Kind::Part) => {
                 self.verified.parts += 1;
@@ -560,6 +625,10 @@ impl Reading<'_> {
                 self.newest.stop();
             }
             Some(Kind::PicturesRemoved) => self.picture = None,
+            Some(Kind::Checkpoint) => {
+                let [begun, signed] = &mut self.runs;
+                signed.clone_from(begun);
+            }
             Some(Kind::Lost) => self.lose(&spot(), envelope.records.unwrap_or_default()),
             _ => {}
         }

@@ -18,7 +18,7 @@ pub(super) use self::keys::Keys;
 pub(super) use self::query::{Moment, Span};
 use super::target;
 use crate::audit::harmless::{Undone, undo_text};
-use crate::audit::{self, Kept, Signer, Trust, Verifier};
+use crate::audit::{self, Kept, Signer, Trust, Unvouched, Verifier};
 use crate::print::{self, name};
 use crate::{Error, ErrorKind, Result};
 
@@ -152,6 +152,7 @@ fn verify(args: &VerifyArgs) -> Result<()> {
     let kept = args.checkpoint.iter().map(|path| kept(path)).collect::<Result<_>>()?;
     let trust = Trust { kept, ..args.keys.trust()? };
     let verified = audit::verify(&args.file, &trust)?;
+    let unvouched = if args.keys.are_given() { verified.unvouched() } else { Unvouched::default() };
     // Who can write the log can have written anything in its place.
     let (first, last) = verified.between.map(|(first, last)| (name(first), name(last))).unwrap_or_default();
     print::line(format_args!(
@@ -181,7 +182,9 @@ fn verify(args: &VerifyArgs) -> Result<()> {
     }
     verified.warnings.iter().try_for_each(|warning| print::line(format_args!("warning: {}", name(warning))))?;
     let pictures = match &args.pictures {
-        Some(folder) => pictures::verify(&args.file, &pictures_folder(folder.as_deref(), &args.file)),
+        Some(folder) => {
+            pictures::verify(&args.file, &pictures_folder(folder.as_deref(), &args.file), unvouched, &args.keys)
+        }
         None if pictures_folder(None, &args.file).is_dir() => {
             log::info!("the pictures beside the log were not looked at: --pictures checks them too");
             Ok(())

@@ -318,7 +318,7 @@ impl Drop for Album {
 }
 
 /// Whether SHA-256 of `RUN/PART`, read as a fraction by its first 8 bytes, is below `share`.
-fn is_sample(run: &str, part: PartId, share: f64) -> bool {
+pub(super) fn is_sample(run: &str, part: PartId, share: f64) -> bool {
     let digest = Digest::of(format!("{run}/{part}"));
     // Cannot fail: the digest is an array of 32 bytes, of which 8 are taken.
     let bytes = digest.as_bytes().first_chunk::<8>().expect("a SHA-256 has 32 bytes");

@@ -406,10 +406,10 @@ fn closed_number(path: &Path, name: &str) -> Option<u64> {
     let rest = name.strip_prefix(&stem)?.strip_prefix('.')?;
     let rest = rest.strip_suffix(".gz").unwrap_or(rest);
     let digits = rest.strip_suffix(&ending)?.strip_suffix('.')?;
-    // With more digits it is nobody's but somebody's who wants counting on to fail.
-    ((6..=MOST_DIGITS).contains(&digits.len()) && digits.bytes().all(|digit| digit.is_ascii_digit()))
-        .then(|| digits.parse().ok())
-        .flatten()
+    // With more digits it is nobody's but somebody's who wants counting on to fail. A number is written in one way, that of [`closed_name`]:
+    // a second file of the number would stand before the one that was closed.
+    let is_canonical = |number: &u64| format!("{number:06}") == digits;
+    digits.parse().ok().filter(is_canonical).filter(|_| digits.len() <= MOST_DIGITS)
 }
 
 /// Opens a file of a log, compressed or not.
@@ -506,6 +506,8 @@ mod tests {
             "audit.000010.jsonl.gz",
             "audit.000003.jsonl.gz.partial",
             "audit.1.jsonl",
+            "audit.0000001.jsonl",
+            "audit.0000010.jsonl.gz",
             "other.000001.jsonl",
             "audit.000001.checkpoint",
         ] {

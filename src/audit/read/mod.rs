@@ -48,8 +48,9 @@ pub(super) fn is_news(told: &str) -> bool {
 /// whether to go on.
 ///
 /// What lies outside the range is not read, as far as the log tells where it is: a compressed file tells the least and the greatest time
-/// of each of its pieces, and one that is not compressed whether its times rise. What tells neither is read. So every line of that time is
-/// found, however the machine's clock was set, unless somebody changed what a compressed file says of its own times.
+/// of each of its pieces, and one that is not compressed whether its times rise up to its newest checkpoint. What tells neither is read, and so is what
+/// follows that checkpoint. So every line of that time is found, however the machine's clock was set and whatever somebody added to the end,
+/// unless what was there before was changed.
 ///
 /// # Errors
 ///
@@ -81,7 +82,6 @@ fn walk(
 ) -> Result<()> {
     let (from, to) = (range.from.map(text), range.to.map(text));
     let wanted = Wanted { from: from.as_deref(), to: to.as_deref(), whatever_time };
-    let late = wanted.to.map(|to| seek::shifted(to, 1));
     let files = files(path)?;
     let missing =
         files::missing(&files).into_iter().map(|missing| format!("{missing}: what is told leaves out what was in it"));
@@ -103,25 +103,22 @@ fn walk(
         let Some(mut lines) = lines else { continue };
         has_begun = true;
         let failed = |error| cannot_be_read(&file.path, error);
-        let mut line = Vec::new();
+        let (mut line, mut number) = (Vec::new(), 0);
         loop {
             line.clear();
-            lines.number += 1;
-            if next_line(&mut lines.lines, &mut line).map_err(failed)? == 0 {
+            number += 1;
+            if next_line(&mut lines, &mut line).map_err(failed)? == 0 {
                 break;
             }
             // An unfinished last line is being written, or its machine lost power.
             let Some(content) = line.strip_suffix(b"\n") else { break };
-            let Some(time) = time_of(content) else { return Err(no_line(&file, lines.number)) };
-            if lines.rises && late.as_deref().is_some_and(|late| time > late) {
-                break;
-            }
+            let Some(time) = time_of(content) else { return Err(no_line(&file, number)) };
             let is_outside =
                 from.as_deref().is_some_and(|from| time < from) || to.as_deref().is_some_and(|to| time >= to);
             if is_outside && !whatever_time {
                 continue;
             }
-            let entry = serde_json::from_slice(content).map_err(|error| no_line(&file, lines.number).because(error))?;
+            let entry = serde_json::from_slice(content).map_err(|error| no_line(&file, number).because(error))?;
             if !look(content, &entry)? {
                 return Ok(());
             }
@@ -172,11 +169,6 @@ impl Procession<'_> {
 pub fn span(path: &Path) -> Result<Option<(String, String)>> {
     let spans = files(path)?.iter().map(seek::span).collect::<Result<Vec<_>>>()?;
     Ok(spans.into_iter().flatten().reduce(seek::joined))
-}
-
-/// The same of its newest file alone, however many were closed before.
-pub(super) fn newest_span(path: &Path) -> Result<Option<(String, String)>> {
-    files(path)?.last().map_or(Ok(None), seek::span)
 }
 
 fn no_line(file: &LogFile, number: u64) -> Error {

@@ -1,7 +1,9 @@
 //! Where in a log a moment is, so that what lies outside a range need not be read.
 //!
-//! A compressed file tells the times of its pieces ([`index`]). Of another one it is known whether times rise over all of it, since whoever
-//! writes it counts their falls ([`crate::audit::course`]): then it can be searched by halves. What tells neither is read.
+//! A compressed file tells the times of its pieces ([`index`]). Of another one it is known whether times rise, since whoever
+//! writes it counts their falls ([`crate::audit::course`]): then it can be searched by halves. But whoever may write the file can add lines
+//! to its end that say anything of that. So what a checkpoint signs is searched, by the key that the file's first line names, and what
+//! follows the newest one is read, however long it is. What tells neither is read.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
@@ -13,20 +15,14 @@ use super::index::{self, Member};
 use super::line::next_line;
 use super::{cannot_be_read, text};
 use crate::Result;
+use crate::audit::checkpoint::Checkpoint;
 use crate::audit::course::{DISORDER, time_of};
+use crate::audit::key::{Note, Verifier};
 use crate::audit::kind::Kind;
+use crate::digest::Digest;
 
 /// The search ends when so few bytes are left; they are read.
 const NEAR: u64 = 1 << 16;
-
-/// Lines from some place in a file on.
-pub(super) struct Place {
-    pub(super) lines: Box<dyn BufRead>,
-    /// Lines that were read.
-    pub(super) number: u64,
-    /// Whether times are known to rise.
-    pub(super) rises: bool,
-}
 
 /// Which lines somebody wants.
 #[derive(Debug, Clone, Copy)]
@@ -43,8 +39,8 @@ pub(super) struct Wanted<'a> {
 pub(super) enum Map {
     /// It is compressed, and tells the times of each of its pieces.
     Pieces(Vec<Member>),
-    /// Times rise, but for [`DISORDER`]; the least and the greatest one that may be in it.
-    Rising(String, String),
+    /// Times rise, but for [`DISORDER`], up to this place, behind the newest checkpoint. What follows may be anything.
+    Rising(u64),
     /// Nothing: any time may be anywhere.
     Unknown,
 }
@@ -61,23 +57,15 @@ impl Map {
         if file.is_compressed() {
             return Ok(index::members(&file.path).map_err(failed)?.map_or(Map::Unknown, Map::Pieces));
         }
-        let first = file.first_line()?;
-        let is_counted = told(&first).is_some_and(|told| told.falls == Some(0));
-        let Some(first) = time_of(&first).filter(|_| is_counted) else { return Ok(Map::Unknown) };
-        let last = last_rising(file).map_err(failed)?;
-        Ok(last.map_or(Map::Unknown, |last| Map::Rising(shifted(first, -1), shifted(&last, 1))))
+        let Some(seal) = Seal::of(&file.first_line()?) else { return Ok(Map::Unknown) };
+        Ok(rising(file, &seal).map_err(failed)?.map_or(Map::Unknown, Map::Rising))
     }
 
-    /// The least and the greatest time that may be in the file, where that is known.
-    pub(super) fn times(&self) -> Option<(&str, &str)> {
-        match self {
-            Map::Pieces(pieces) => {
-                let least = pieces.iter().map(|piece| piece.times().0).min()?;
-                Some((least, pieces.iter().map(|piece| piece.times().1).max()?))
-            }
-            Map::Rising(least, greatest) => Some((least, greatest)),
-            Map::Unknown => None,
-        }
+    /// The least and the greatest time of the file's lines, where it tells them.
+    fn times(&self) -> Option<(&str, &str)> {
+        let Map::Pieces(pieces) = self else { return None };
+        let least = pieces.iter().map(|piece| piece.times().0).min()?;
+        Some((least, pieces.iter().map(|piece| piece.times().1).max()?))
     }
 
     /// Whether no line of the file lies from `from` on, and before `to`.
@@ -89,81 +77,150 @@ impl Map {
 }
 
 /// A time as records have it, and so much more as lines may be out of order, in that direction.
-pub(super) fn shifted(time: &str, direction: i32) -> String {
+fn shifted(time: &str, direction: i32) -> String {
     let by = SignedDuration::try_from(DISORDER).unwrap_or(SignedDuration::ZERO) * direction;
     let moment = time.parse::<Timestamp>().ok().and_then(|time| time.checked_add(by).ok());
     moment.map_or_else(|| time.to_owned(), text)
 }
 
-/// What a line says of the times of its file.
-#[derive(serde::Deserialize)]
-struct Told {
-    kind: String,
-    #[serde(default)]
-    falls: Option<u64>,
+/// How often times fell so far in a line's file, as the line says it.
+fn falls(line: &[u8]) -> Option<u64> {
+    #[derive(serde::Deserialize)]
+    struct Told {
+        falls: Option<u64>,
+    }
+    serde_json::from_slice::<Told>(line).ok()?.falls
 }
 
-fn told(line: &[u8]) -> Option<Told> {
-    serde_json::from_slice(line).ok()
+/// By what a checkpoint of a file is known from one that somebody wrote who has no key.
+struct Seal {
+    key: Verifier,
+    log: Option<Digest>,
 }
 
-/// The time of the last line that says it, if it says too that times never fell, and none of those behind it is earlier.
-fn last_rising(file: &LogFile) -> std::io::Result<Option<String>> {
+impl Seal {
+    /// By a file's first line, which nobody can add: `None` where it names no key, or where nobody counts how often times fall.
+    fn of(first: &[u8]) -> Option<Self> {
+        #[derive(serde::Deserialize)]
+        struct First {
+            seq: u64,
+            key: Option<String>,
+            log: Option<Digest>,
+            hash: Option<Digest>,
+        }
+        let told = serde_json::from_slice::<First>(first).ok().filter(|_| falls(first) == Some(0))?;
+        let log = if told.seq == 0 { told.hash } else { told.log };
+        Some(Seal { key: told.key?.parse().ok()?, log })
+    }
+
+    /// Whether a line is a checkpoint of this log in the place that it was made for: each that is here was written before anything that
+    /// was added behind it.
+    fn is_on(&self, line: &[u8]) -> bool {
+        #[derive(serde::Deserialize)]
+        struct Signed {
+            seq: u64,
+            note: String,
+        }
+        let signed = serde_json::from_slice::<Signed>(line).ok();
+        signed.is_some_and(|Signed { seq, note }| {
+            let note = Note::parse(&note).filter(|note| self.key.signed(note));
+            let checkpoint = note.as_ref().and_then(Checkpoint::of);
+            checkpoint.is_some_and(|checkpoint| {
+                let is_of_log = checkpoint.log.zip(self.log).is_none_or(|(signed, log)| signed == log);
+                checkpoint.origin == self.key.name() && checkpoint.size == seq && is_of_log
+            })
+        })
+    }
+}
+
+/// The end of the newest checkpoint of `file`, if times never fell before it, as the last line says that it signs.
+fn rising(file: &LogFile, seal: &Seal) -> std::io::Result<Option<u64>> {
+    let kind = format!("\"kind\":\"{}\"", Kind::Checkpoint.as_str());
+    let is_checkpoint =
+        |line: &[u8]| line[..line.len().min(256)].windows(kind.len()).any(|word| word == kind.as_bytes());
     let length = file.path.metadata()?.len();
     let mut lines = BufReader::new(File::open(&file.path)?);
     let mut back = NEAR;
     loop {
-        start_of_line(&mut lines, length.saturating_sub(back))?;
-        let (mut line, mut last) = (Vec::new(), None::<(String, bool)>);
-        while next_line(&mut lines, &mut line)? > 0 {
-            if let (Some(told), Some(time)) = (told(&line), time_of(&line).filter(|_| line.ends_with(b"\n"))) {
-                // In a checkpoint's line is no room for it.
-                match &mut last {
-                    Some((last, rises)) if told.kind == Kind::Checkpoint.as_str() => *rises &= time >= last.as_str(),
-                    None if told.kind == Kind::Checkpoint.as_str() => {}
-                    _ => last = Some((time.to_owned(), told.falls.unwrap_or_default() == 0)),
+        let mut place = start_of_line(&mut lines, length.saturating_sub(back))?;
+        // In a checkpoint's line is no room for what the one before it says.
+        let (mut line, mut before, mut later) = (Vec::new(), None::<Vec<u8>>, String::new());
+        let mut newest = None;
+        while next_line(&mut lines, &mut line)? > 0 && line.ends_with(b"\n") {
+            place += line.len() as u64;
+            match (is_checkpoint(&line), &before) {
+                (false, _) => {
+                    later.clear();
+                    before.get_or_insert_default().clone_from(&line);
                 }
+                (true, Some(before)) if seal.is_on(&line) => {
+                    let (last, time) = (time_of(before).unwrap_or_default(), time_of(&line).unwrap_or_default());
+                    let rises = falls(before).unwrap_or_default() == 0 && time >= last.max(later.as_str());
+                    newest = Some(rises.then_some(place));
+                    time.clone_into(&mut later);
+                }
+                (true, _) => {}
             }
             line.clear();
         }
-        if last.is_some() || back >= length {
-            return Ok(last.filter(|(_, rises)| *rises).map(|(time, _)| time));
+        if newest.is_some() || back >= length {
+            return Ok(newest.flatten());
         }
         back *= 2;
     }
 }
 
-/// The lines of `file`, of which `map` is known, from a place on that lies before the first one of those that are `wanted`. Of a compressed
-/// one that tells its times those pieces are read that may hold such lines.
-pub(super) fn from(file: &LogFile, map: &Map, wanted: Wanted) -> Result<Place> {
+/// The lines of `file`, of which `map` is known, from a place on that lies before the first one of those that are `wanted`. Of one that
+/// tells where its times are those are read that may be such lines, and some beside them.
+pub(super) fn from(file: &LogFile, map: &Map, wanted: Wanted) -> Result<Box<dyn BufRead>> {
     let failed = |error| cannot_be_read(&file.path, error);
     match map {
-        Map::Unknown => Ok(Place { lines: open(&file.path)?, number: 0, rises: false }),
-        Map::Pieces(pieces) => {
-            let lines = index::within(&file.path, pieces, wanted).map_err(failed)?;
-            Ok(Place { lines: Box::new(lines), number: 0, rises: false })
-        }
-        Map::Rising(..) => {
-            let early = wanted.from.map(|from| shifted(from, -1));
-            let lines = by_halves(file, early.as_deref()).map_err(failed)?;
-            Ok(Place { lines: Box::new(lines), number: 0, rises: true })
-        }
+        Map::Unknown => open(&file.path),
+        Map::Pieces(pieces) => Ok(Box::new(index::within(&file.path, pieces, wanted).map_err(failed)?)),
+        Map::Rising(signed) => Ok(Box::new(by_halves(file, *signed, wanted).map_err(failed)?)),
     }
 }
 
-/// The lines of a file whose times rise from a place on that lies before the first one of the moment `from` (`None`: from its beginning).
-fn by_halves(file: &LogFile, from: Option<&str>) -> std::io::Result<BufReader<File>> {
+/// Those lines of a file whose times rise up to the place `signed`, and all behind that.
+fn by_halves(file: &LogFile, signed: u64, wanted: Wanted) -> std::io::Result<impl BufRead + use<>> {
+    let (early, late) = (wanted.from.map(|from| shifted(from, -1)), wanted.to.map(|to| shifted(to, 1)));
     let mut lines = BufReader::new(File::open(&file.path)?);
-    let (mut low, mut high) = (0, file.path.metadata()?.len());
+    let begin = match early {
+        Some(early) => halved(&mut lines, signed, |time| time.is_some_and(|time| time < early.as_str()))?.0,
+        None => 0,
+    };
+    let end = match late.filter(|_| !wanted.whatever_time) {
+        Some(late) => halved(&mut lines, signed, |time| time.is_none_or(|time| time <= late.as_str()))?.1,
+        None => signed,
+    };
+    let end = start_of_line(&mut lines, end)?.min(signed);
+    let begin = start_of_line(&mut lines, begin)?;
+    let mut rest = BufReader::new(File::open(&file.path)?);
+    rest.seek(SeekFrom::Start(signed))?;
+    Ok(lines.take(end.saturating_sub(begin)).chain(rest))
+}
+
+/// Two places before `end`, near each other: `is_early` says yes of the time of the first line behind the first of them, or that is where the
+/// file begins; and no of the second, or that is `end`.
+fn halved(
+    lines: &mut BufReader<File>,
+    end: u64,
+    is_early: impl Fn(Option<&str>) -> bool,
+) -> std::io::Result<(u64, u64)> {
+    let (mut low, mut high) = (0, end);
+    let mut line = Vec::new();
     while high - low > NEAR {
         let middle = low + (high - low) / 2;
-        match time_after(&mut lines, middle)? {
-            Some(time) if from.is_some_and(|from| time.as_str() < from) => low = middle,
-            _ => high = middle,
+        line.clear();
+        if start_of_line(lines, middle)? < end {
+            next_line(lines, &mut line)?;
+        }
+        match is_early(time_of(&line)) {
+            true => low = middle,
+            false => high = middle,
         }
     }
-    start_of_line(&mut lines, low)?;
-    Ok(lines)
+    Ok((low, high))
 }
 
 /// The least and the greatest time of the lines of `file`; `None` when it has none.
@@ -173,11 +230,10 @@ pub(super) fn span(file: &LogFile) -> Result<Option<(String, String)>> {
         return Ok(None);
     }
     let map = Map::of(file)?;
-    if let Map::Rising(..) = map {
-        let length = file.path.metadata().map_err(failed)?.len();
-        let mut lines = by_halves(file, None).map_err(failed)?;
+    if let Map::Rising(signed) = map {
+        let mut lines = BufReader::new(File::open(&file.path).map_err(failed)?);
         let begins = between((&mut lines).take(NEAR)).map_err(failed)?;
-        start_of_line(&mut lines, length.saturating_sub(NEAR)).map_err(failed)?;
+        start_of_line(&mut lines, signed.saturating_sub(NEAR)).map_err(failed)?;
         let ends = between(lines).map_err(failed)?;
         return Ok(begins.into_iter().chain(ends).reduce(joined));
     }
@@ -205,18 +261,11 @@ fn between(mut lines: impl BufRead) -> std::io::Result<Option<(String, String)>>
     Ok(between)
 }
 
-/// Moves to the first line that begins at `place` or after it.
-fn start_of_line(lines: &mut BufReader<File>, place: u64) -> std::io::Result<()> {
+/// Moves to the first line that begins at `place` or after it, and gives where that is.
+fn start_of_line(lines: &mut BufReader<File>, place: u64) -> std::io::Result<u64> {
     lines.seek(SeekFrom::Start(place.saturating_sub(1)))?;
     if place > 0 {
         lines.skip_until(b'\n')?;
     }
-    Ok(())
-}
-
-fn time_after(lines: &mut BufReader<File>, place: u64) -> std::io::Result<Option<String>> {
-    start_of_line(lines, place)?;
-    let mut line = Vec::new();
-    next_line(lines, &mut line)?;
-    Ok(time_of(&line).map(str::to_owned))
+    lines.stream_position()
 }

@@ -5,8 +5,9 @@ use jiff::SignedDuration;
 
 use super::index::{Member, members};
 use super::*;
-use crate::audit::Trust;
 use crate::audit::chain::Link;
+use crate::audit::checkpoint::{Checkpoint, Made};
+use crate::audit::{Body, Signer, Trust};
 
 /// A log with a note a minute from 2026-11-24T00:00 on.
 fn log(lines: u64) -> (tempfile::TempDir, PathBuf) {
@@ -27,6 +28,33 @@ fn line(seq: u64, time: &str) -> String {
         "0".repeat(64),
         if seq == 0 { ",\"falls\":0" } else { "" }
     )
+}
+
+/// The next checkpoint of a log, by that key.
+fn checkpoint(link: &mut Link, signer: &Signer, time: &str) -> String {
+    let made = Made { time: time.to_owned(), monotonic_ns: 1, synchronised: true };
+    let note = Checkpoint::sign(link, &made, signer);
+    link.seal(&Body::checkpoint(&made, &note).0)
+}
+
+/// The same as [`log`] of a run that signs it, with a checkpoint behind all; and what continues it.
+fn signed(lines: u64) -> (tempfile::TempDir, PathBuf, Link) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.jsonl");
+    let signer = Signer::generate("factory.example/line-3").unwrap();
+    let start: Timestamp = "2026-11-24T00:00:00Z".parse().unwrap();
+    let at = |minute: u64| text(start + SignedDuration::from_mins(minute as i64));
+    let (mut link, key) = (Link::START, signer.verifier());
+    let begins = format!("\"format_version\":2,\"run\":\"r\",\"key\":\"{key}\"");
+    let mut content = (0..lines)
+        .map(|minute| {
+            let (kind, rest) = if minute == 0 { ("start", begins.as_str()) } else { ("note", "\"text\":\"n\"") };
+            link.seal(&format!("{{\"kind\":\"{kind}\",\"time\":\"{}\",\"monotonic_ns\":1,{rest}}}", at(minute)))
+        })
+        .collect::<String>();
+    content += &checkpoint(&mut link, &signer, &at(lines));
+    std::fs::write(&path, content).unwrap();
+    (folder, path, link)
 }
 
 /// A log whose runs begin at these minutes of 2026-11-24 and make a record in five seconds, each so many, as a run writes them.
@@ -128,17 +156,56 @@ fn found(path: &Path, range: &Range) -> Vec<u64> {
 
 #[test]
 fn a_range_is_found_without_reading_the_rest() {
-    let (_folder, path) = log(30_000);
+    let (_folder, path, _) = signed(30_000);
     let whole = std::fs::read(&path).unwrap();
     let expected = (10 * 1440..10 * 1440 + 60).collect::<Vec<_>>();
     let range = between("2026-12-04T00:00:00Z", "2026-12-04T01:00:00Z");
     assert_eq!(found(&path, &range), expected);
     // What is no line would end a reading of all; far from the range nobody looks.
     let mut spoiled = whole.clone();
-    spoiled[500..700].fill(b'x');
+    spoiled[2_000..2_200].fill(b'x');
+    let behind = spoiled.len() - 200_000;
+    spoiled[behind..behind + 200].fill(b'x');
     std::fs::write(&path, &spoiled).unwrap();
     assert_eq!(found(&path, &range), expected);
     assert!(each(&path, &Range::default(), |_, _| Ok(true)).is_err());
+}
+
+#[test]
+fn nothing_that_is_added_to_the_end_hides_what_a_checkpoint_signs() {
+    const LINES: u64 = 10_000;
+    let (_folder, path, link) = signed(LINES);
+    let whole = std::fs::read_to_string(&path).unwrap();
+    let start: Timestamp = "2026-11-24T00:00:00Z".parse().unwrap();
+    let minute = |number: u64| start + SignedDuration::from_mins(number as i64);
+    // What anybody can write who may write the file: the next lines, of any time.
+    let added = |times: &[&str]| {
+        let mut link = link.clone();
+        let lines = times.iter().map(|time| {
+            let body = format!("{{\"kind\":\"note\",\"time\":\"{time}\",\"monotonic_ns\":1,\"text\":\"x\"}}");
+            let line = link.seal(&body);
+            // It does not say that times fell.
+            line.split_once(",\"falls\"").map_or(line.clone(), |(line, _)| format!("{line}}}\n"))
+        });
+        lines.collect::<String>()
+    };
+    let (old, ahead, now) = ("2020-01-01T00:00:00.000000Z", "9999-01-01T00:00:00.000000Z", text(minute(LINES + 5)));
+    let many = |time: &'static str| [vec![time; 4 * LINES as usize], vec![now.as_str()]].concat();
+    let other = Signer::generate("factory.example/line-3").unwrap();
+    let mut behind = link.clone();
+    let by_another = added(&[old]) + &checkpoint(&mut behind, &other, &now);
+    for end in [String::new(), added(&[old]), added(&[ahead, &now]), added(&many(old)), added(&many(ahead)), by_another]
+    {
+        std::fs::write(&path, format!("{whole}{end}")).unwrap();
+        for (from, to) in [(0, 60), (5_000, 5_010), (LINES - 50, LINES - 1), (7, LINES - 3)] {
+            let range = Range { from: Some(minute(from)), to: Some(minute(to)) };
+            assert_eq!(found(&path, &range), (from..to).collect::<Vec<_>>(), "{from} to {to}");
+        }
+        let range = Range { from: Some(minute(9_000)), to: None };
+        assert_eq!(found(&path, &range)[..1_000], (9_000..LINES).collect::<Vec<_>>());
+        let of_now = Range { from: Some(minute(LINES + 1)), to: Some(minute(LINES + 10)) };
+        assert_eq!(found(&path, &of_now).len(), end.matches(&format!("\"time\":\"{now}\"")).count());
+    }
 }
 
 #[test]

@@ -185,21 +185,6 @@ fn rotation(folder: &Folder, config: RotationConfig) -> Rotation {
 }
 
 #[test]
-fn a_file_is_not_closed_under_a_number_that_no_file_of_a_log_has() {
-    let folder = Folder::new();
-    std::fs::write(folder.file(), "").unwrap();
-    let is_free = |number: u64| {
-        let before = LogFile { path: folder.path("before.gz"), number: Some(number) };
-        let config = RotationConfig { bytes: Some(1), daily: false };
-        let setting = rotation(&folder, config).setting;
-        Rotation::new(&folder.file(), config, &[before], setting).is_free()
-    };
-    assert!(is_free(999_999_999_999_999_998).is_ok());
-    let told = is_free(999_999_999_999_999_999).unwrap_err().to_string();
-    assert!(told.contains("no name left after 999999999999999999"), "{told}");
-}
-
-#[test]
 fn a_checkpoint_that_finds_no_room_keeps_the_file_from_being_closed_and_nobody_busy() {
     let (disk, folder) = (Disk::new(|_| {}), Folder::new());
     let notary = Notary { signer: Signer::generate("line-3").unwrap(), copiers: Vec::new() };

@@ -1,6 +1,7 @@
 //! Logs of several files.
 
 use std::io::BufRead;
+use std::path::Path;
 
 use super::*;
 use crate::audit::read::{self, files};
@@ -108,6 +109,35 @@ fn a_stranger_under_the_next_file_s_name_is_told_of_and_left_alone() {
     std::fs::remove_file(&stranger).unwrap();
     log.run(20);
     assert!(log.closed().len() > closed.len() && log.verify().unwrap().warnings.is_empty());
+}
+
+#[test]
+fn that_the_newest_file_is_not_here_is_told_and_no_other_way_to_write_a_number_stands_before_a_closed_file() {
+    let log = Rotated::new(4_000);
+    log.run(20);
+    let (newest, closed) = (log.folder.file(), log.closed());
+    assert!(log.verify().unwrap().warnings.is_empty());
+    // Of the same number, with another count of digits.
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut read::open(&closed[0]).unwrap(), &mut text).unwrap();
+    let shadow = newest.with_file_name("audit.0000001.jsonl");
+    std::fs::write(&shadow, &text).unwrap();
+    log.verify().unwrap();
+    let whole = std::fs::read(&closed[0]).unwrap();
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(text.replace("\"verdict\":\"", "\"verdict\":\"un").as_bytes()).unwrap();
+    std::fs::write(&closed[0], packed.finish().unwrap()).unwrap();
+    assert_eq!(log.verify().unwrap_err().kind().exit_code(), 1, "the true one was changed");
+    std::fs::write(&closed[0], whole).unwrap();
+    std::fs::remove_file(shadow).unwrap();
+    let told = |path: &Path, says: &str| {
+        let warnings = verify(path, &Trust::default()).unwrap().warnings;
+        assert!(warnings.iter().any(|warning| warning.contains(says)), "{warnings:?}");
+        assert!(warnings.iter().any(|warning| warning.contains("what was written behind record")), "{warnings:?}");
+    };
+    told(&closed[0], "is a file that was closed, checked alone");
+    std::fs::remove_file(&newest).unwrap();
+    told(&newest, "the newest file of the log, is not here");
 }
 
 #[test]
@@ -525,7 +555,7 @@ fn a_header_that_lies_about_the_files_before_it_is_found() {
     let mut forged = Link::after(prev, Tree::of(seq, peaks).unwrap(), None);
     let body = |record: &serde_json::Value| {
         let mut record = record.as_object().unwrap().clone();
-        ["seq", "prev", "hash"].iter().for_each(|field| drop(record.shift_remove(*field)));
+        ["seq", "prev", "falls", "hash"].iter().for_each(|field| drop(record.shift_remove(*field)));
         serde_json::to_string(&record).unwrap()
     };
     let mut resealed = vec![forged.seal(&body(&header)).trim_end().to_owned()];
@@ -561,7 +591,7 @@ fn a_file_that_does_not_say_which_log_it_is_of_is_followed_by_one_that_does() {
         let mut file = String::new();
         for line in lines {
             let mut record = parse(line);
-            ["seq", "prev", "hash", "log"].iter().for_each(|field| drop(record.shift_remove(*field)));
+            ["seq", "prev", "falls", "hash", "log"].iter().for_each(|field| drop(record.shift_remove(*field)));
             if record["kind"] == "continued" {
                 let peaks = link.tree().peaks().iter().map(|peak| crate::audit::checkpoint::base64(*peak));
                 record.insert("peaks".into(), peaks.collect::<Vec<_>>().into());

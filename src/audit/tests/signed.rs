@@ -288,6 +288,73 @@ fn what_was_not_signed_in_time_is_named() {
     assert_eq!(spans(&adopted), [(signed, without)], "the key's next run does not make them better");
 }
 
+/// Adds a line to the end as anybody can who may write the file.
+fn add(line: &Signed, inner: &str) {
+    let last: serde_json::Value = serde_json::from_str(line.folder.lines().last().unwrap()).unwrap();
+    let content = format!("{{\"seq\":{},\"prev\":{},{inner}", last["seq"].as_u64().unwrap() + 1, last["hash"]);
+    let mut file = std::fs::OpenOptions::new().append(true).open(line.folder.file()).unwrap();
+    writeln!(file, "{content},\"hash\":\"{}\"}}", Digest::of(&content)).unwrap();
+}
+
+#[test]
+fn what_a_line_says_of_falling_times_is_held_against_what_they_did() {
+    let note = |time: &str, rest: &str| {
+        format!("\"kind\":\"note\",\"time\":\"{time}\",\"monotonic_ns\":1,\"synchronised\":false,\"text\":\"x\"{rest}")
+    };
+    let (old, ahead) = ("2020-01-01T00:00:00.000000Z", "9999-01-01T00:00:00.000000Z");
+    for (time, said, is_right) in [
+        (old, "", false),
+        (old, ",\"falls\":1", true),
+        (old, ",\"falls\":2", false),
+        (ahead, "", true),
+        (ahead, ",\"falls\":1", false),
+    ] {
+        let line = Signed::new();
+        line.run(3);
+        add(&line, &note(time, said));
+        let trust = line.trust();
+        let check = |of: &str| match line.verify(&trust) {
+            Ok(verified) => assert!(is_right && verified.unsigned.len() == 1, "{of}: {time}{said}"),
+            Err(error) => {
+                let told = error.report();
+                assert!(!is_right && error.kind().exit_code() == 1, "{of}: {time}{said}: {told}");
+                assert!(told.contains("says wrong how often times fell before it"), "{told}");
+            }
+        };
+        check("at the end");
+        line.run(2);
+        check("after a run went on with it");
+    }
+}
+
+#[test]
+fn the_last_run_is_the_last_that_was_signed_whatever_anybody_added() {
+    let line = Signed::new();
+    line.run(1);
+    let past = || {
+        let signing = super::super::past::Signing::open(&line.signing()).unwrap();
+        super::super::past::past(&line.folder.file(), Some(&signing)).unwrap().last_run.unwrap()
+    };
+    let run = past();
+    assert!(run.starts_with("20") && line.folder.lines()[0].contains(&format!("\"run\":\"{run}\"")), "{run}");
+    let lines = line.folder.lines();
+    let start = serde_json::from_str::<serde_json::Value>(&lines[0]).unwrap();
+    for key in [start["key"].to_string(), "null".into()] {
+        line.folder.replace(&lines);
+        add(
+            &line,
+            &format!(
+                "\"kind\":\"start\",\"time\":\"9999-01-01T00:00:00.000000Z\",\"monotonic_ns\":1,\"format_version\":2,\
+                 \"run\":\"99990101T000000.000000Z\",\"key\":{key}"
+            ),
+        );
+        assert_eq!(past(), run);
+    }
+    line.folder.replace(&lines);
+    line.run(1);
+    assert!(past() > run);
+}
+
 #[test]
 fn a_key_is_replaced_for_good() {
     let line = Signed::new();

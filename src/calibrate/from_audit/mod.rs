@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub use judged::{Judged, Said};
 
-use crate::audit::{PictureEntry, Query, Range, Stored, read_picture};
+use crate::audit::{PictureEntry, Query, Range, Stored, Vouched, read_picture};
 use crate::inspect::batch;
 use crate::{Error, Result, dataset, print};
 
@@ -80,16 +80,17 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// Draws it from the audit in `log`: of parts of `class`, and of one lane alone where it is named. Parts without a verdict are no part of it: that a frame was late, lost or broken has nothing
+    /// Draws it from the audit in `log`, as far as its check `vouched` for it: of parts of `class`, and of one lane alone where it is named. Parts without a verdict are no part of it: that a frame was late, lost or broken has nothing
     /// to do with how the part looked.
     ///
     /// # Errors
     ///
     /// The audit cannot be read, no passed part was kept by chance, the mean of several frames judged parts, it does not say which rejected ones belong to the sample, or more than
-    /// one in twenty of these has no picture.
-    pub fn draw(log: &Path, class: &str, lane: Option<&str>, range: Range) -> Result<Self> {
+    /// one in twenty of these has no picture; or a record says that a part was drawn by chance that was not.
+    pub fn draw(log: &Path, class: &str, lane: Option<&str>, range: Range, vouched: &Vouched) -> Result<Self> {
         let lane = lane.map(str::to_owned);
-        let query = Query { class: Some(class.into()), lane: lane.clone(), range, ..Query::of_kind("part") };
+        let unvouched = vouched.unvouched.clone();
+        let query = Query { class: Some(class.into()), lane: lane.clone(), range, unvouched, ..Query::of_kind("part") };
         let name = log.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let (mut unmarked, mut rejects_gone, mut of_means) = (0, 0, 0);
         let mut sample = Sample { log: name, range, lane, ..Sample::default() };
@@ -103,8 +104,9 @@ impl Sample {
                 (Some("reject"), Some(picture)) => (&mut sample.rejected, picture),
                 _ => return Ok(()),
             };
-            of_means += u64::from(part.is_score_of_several() && drawn.1.is_sampled() == Some(true));
-            match (drawn.1.is_sampled(), drawn.1.run(), part.part) {
+            let sampled = vouched.samples.holds(part.seq, part.part, drawn.1)?;
+            of_means += u64::from(part.is_score_of_several() && sampled == Some(true));
+            match (sampled, drawn.1.run(), part.part) {
                 (Some(true), Some(run), Some(number)) => {
                     drawn.0.push(Drawn { id: format!("{run}/{number}"), picture: drawn.1.clone() });
                 }
@@ -261,6 +263,42 @@ fn copy(pictures: &Path, drawn: &Drawn, folder: &Path, redecoded: &mut usize) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::Unvouched;
+
+    #[test]
+    fn what_nobody_vouches_for_is_no_part_of_the_sample() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("audit.jsonl");
+        let record = |seq: u64, kind: &str, rest: &str| {
+            format!(
+                "{{\"seq\":{seq},\"kind\":\"{kind}\",\"time\":\"2026-11-24T06:00:00.000000Z\",\"monotonic_ns\":2,{rest}}}\n"
+            )
+        };
+        let picture = |part: u64| {
+            format!(
+                "\"part\":{part},\"picture\":{{\"why\":\"sample\",\"sampled\":true,\"file\":\"r/2026-11-24/{part}.png\"}}"
+            )
+        };
+        let part = |seq: u64, rest: &str| {
+            record(seq, "part", &format!("\"class\":\"nut\",\"score\":1,\"verdict\":\"pass\",{rest}"))
+        };
+        let lines = [
+            record(0, "start", "\"run\":\"r\""),
+            part(1, &picture(1)),
+            part(2, "\"part\":2,\"picture\":null"),
+            // Added by somebody: a part, and a picture of another one that has none.
+            part(3, &picture(3)),
+            record(4, "picture", &picture(2)),
+        ];
+        std::fs::write(&log, lines.concat()).unwrap();
+        let draw = |unvouched: Unvouched| {
+            let vouched = Vouched { unvouched, ..Vouched::default() };
+            let sample = Sample::draw(&log, "nut", None, Range::default(), &vouched).unwrap();
+            sample.passed.into_iter().map(|drawn| drawn.id).collect::<Vec<_>>()
+        };
+        assert_eq!(draw(Unvouched::default()), ["r/1", "r/3", "r/2"]);
+        assert_eq!(draw(Unvouched::new(&[], 3)), ["r/1"]);
+    }
 
     #[test]
     fn the_worst_frames_of_parts_that_a_mean_judged_are_no_sample() {
@@ -276,7 +314,7 @@ mod tests {
         };
         let draw = |score: f32| {
             std::fs::write(&log, part(score)).unwrap();
-            Sample::draw(&log, "nut", None, Range::default()).map_err(|error| error.report())
+            Sample::draw(&log, "nut", None, Range::default(), &Vouched::default()).map_err(|error| error.report())
         };
         assert_eq!(draw(2.0).unwrap().passed.len(), 1, "the worst judged");
         let refused = draw(1.5).unwrap_err();

@@ -14,7 +14,7 @@ use super::Portrait;
 use super::defects::clopper_pearson;
 use super::file::Calibration;
 use super::from_audit::ONE_IN;
-use crate::audit::{Entry, PictureEntry, Query, Range, Stored, read_picture};
+use crate::audit::{Entry, PictureEntry, Query, Range, Samples, Stored, Vouched, read_picture};
 use crate::bundle::Bundle;
 use crate::digest::Digest;
 use crate::inspect::overlay::{Paint, beside};
@@ -38,6 +38,8 @@ pub struct Question<'a> {
     pub bundle: Option<&'a Bundle>,
     /// The newest file of the audit.
     pub log: &'a Path,
+    /// What a check of the audit says of its records.
+    pub vouched: &'a Vouched,
     /// The pictures' folder.
     pub pictures: &'a Path,
     /// The time of the parts.
@@ -143,6 +145,8 @@ struct Case {
     time: String,
     score: Option<f32>,
     rejected: bool,
+    /// Whether it was drawn by chance, before it was judged.
+    sampled: bool,
     picture: Option<PictureEntry>,
 }
 
@@ -165,7 +169,8 @@ pub fn ask(question: &Question) -> Result<WhatIf> {
     let same = same.collect::<BTreeSet<_>>();
     let (class, threshold) = (calibration.class.clone(), calibration.threshold);
     let lane = question.lane.map(str::to_owned);
-    let query = Query { class: Some(class.clone()), lane, range: question.range, ..Query::of_kind("part") };
+    let (range, unvouched) = (question.range, question.vouched.unvouched.clone());
+    let query = Query { class: Some(class.clone()), lane, range, unvouched, ..Query::of_kind("part") };
     let mut answer = WhatIf { class, threshold, ..WhatIf::default() };
     let mut known = BTreeMap::new();
     let (mut stored, mut judged) = (Vec::new(), BTreeSet::new());
@@ -173,7 +178,7 @@ pub fn ask(question: &Question) -> Result<WhatIf> {
         if entry.is_known_bad() {
             return Ok(());
         }
-        let Some(case) = Case::of(entry, run) else {
+        let Some(case) = Case::of(entry, run, &question.vouched.samples)? else {
             answer.unjudged += 1;
             return Ok(());
         };
@@ -269,19 +274,22 @@ fn portraits(question: &Question, bundle: &Bundle, changed: &[Changed]) -> Resul
 
 impl Case {
     /// `None` for a part without a verdict.
-    fn of(entry: &Entry, run: Option<&str>) -> Option<Self> {
+    fn of(entry: &Entry, run: Option<&str>, samples: &Samples) -> Result<Option<Self>> {
         let rejected = match entry.verdict.as_deref() {
             Some("pass") => false,
             Some("reject") => true,
-            _ => return None,
+            _ => return Ok(None),
         };
+        let sampled =
+            entry.picture.as_ref().map(|picture| samples.holds(entry.seq, entry.part, picture)).transpose()?;
+        let sampled = sampled.flatten() == Some(true);
         let run = run.or_else(|| entry.picture.as_ref()?.run());
         let id = match (run, entry.part) {
             (Some(run), Some(part)) => format!("{run}/{part}"),
             _ => format!("record {}", entry.seq),
         };
         let (time, picture) = (entry.time.clone(), entry.picture.clone());
-        Some(Case { seq: entry.seq, id, time, score: entry.score, rejected, picture })
+        Ok(Some(Case { seq: entry.seq, id, time, score: entry.score, rejected, sampled, picture }))
     }
 
     fn file(&self) -> Option<&str> {
@@ -289,7 +297,7 @@ impl Case {
     }
 
     fn is_sampled_pass(&self) -> bool {
-        !self.rejected && self.picture.as_ref().and_then(PictureEntry::is_sampled) == Some(true)
+        !self.rejected && self.sampled
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::Result;
-use crate::audit::{self, Trust, Verified, Verifier};
+use crate::audit::{self, Trust, Unvouched, Verified, Verifier, Vouched};
 
 /// The public keys of a log.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -39,5 +39,17 @@ impl Keys {
         let verified = audit::verify_while_written(path, &trust)?;
         verified.warnings.iter().for_each(|warning| log::warn!("{}: {warning}", path.display()));
         Ok(verified)
+    }
+
+    /// The same, for those who go by the records of the log alone that a key stands for, where one is given.
+    ///
+    /// # Errors
+    ///
+    /// As [`Keys::check`].
+    pub(in crate::cli) fn vouched(&self, path: &Path) -> Result<Vouched> {
+        let verified = self.check(path)?;
+        let unvouched = if self.are_given() { verified.unvouched() } else { Unvouched::default() };
+        unvouched.told().into_iter().for_each(|told| log::warn!("{}: {told}", path.display()));
+        Ok(Vouched { unvouched, samples: verified.samples })
     }
 }

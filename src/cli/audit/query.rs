@@ -13,7 +13,7 @@ use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
-use crate::audit::{self, Entry, Kind, Query, Range};
+use crate::audit::{self, Entry, Kind, Query, Range, Unvouched};
 use crate::line::Unknown;
 use crate::{Error, Result, print};
 
@@ -119,6 +119,7 @@ impl Which {
             fate: self.fate,
             scores: self.score.map(|scores| scores.0),
             pixels: Vec::new(),
+            unvouched: Unvouched::default(),
         }
     }
 }

@@ -12,6 +12,7 @@ use clap::Subcommand;
 
 use super::audit::{Keys, Span, can_be_read_again};
 use super::target::{self, Content};
+use crate::audit::Vouched;
 use crate::bundle::Bundle;
 use crate::calibrate::defects::{self, Costs, Detection};
 use crate::calibrate::report::Report;
@@ -206,13 +207,14 @@ fn set(args: SetArgs) -> Result<()> {
     bundle.manifest.class_index(&args.class)?;
     let selection = args.hold_out.map_or(HoldOut::All, |n| HoldOut::Held(n as usize));
     let recorded = Recorded::new(args.audit, args.pictures);
-    let mut source = None;
+    let (mut source, mut vouched) = (None, Vouched::default());
     let images = match (args.live, &args.config, &recorded, args.from_audit) {
         (Some(count), Some(config), ..) => live::take(config, args.lane.as_deref(), &args.class, count, &args.images)?,
         (_, _, Some(recorded), Some(span)) => {
-            Keys { key: args.key, former_key: args.former_key }.check(recorded.log())?;
+            vouched = Keys { key: args.key, former_key: args.former_key }.vouched(recorded.log())?;
             let judged = args.judged.unwrap_or_else(|| args.out.with_extension("judged.txt"));
-            let (images, from) = recorded.take(&args.class, args.lane.as_deref(), span, &judged, &args.images)?;
+            let (images, from) =
+                recorded.take(&args.class, args.lane.as_deref(), span, &vouched, &judged, &args.images)?;
             source = Some(from);
             images
         }
@@ -243,7 +245,7 @@ fn set(args: SetArgs) -> Result<()> {
     let previous = previous(&args.out, calibration);
     let portraits = calibrated.portraits(PORTRAITS)?;
     let what_if = recorded
-        .map(|recorded| recorded.what_if(&bundle, calibration, previous.as_ref(), args.lane.as_deref()))
+        .map(|recorded| recorded.what_if(&bundle, calibration, previous.as_ref(), args.lane.as_deref(), &vouched))
         .transpose()?
         .flatten();
     let report = Report {

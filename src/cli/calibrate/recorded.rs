@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use jiff::{SignedDuration, Timestamp};
 
 use super::live;
-use crate::audit::Range;
+use crate::audit::{Range, Vouched};
 use crate::bundle::Bundle;
 use crate::calibrate::Calibration;
 use crate::calibrate::from_audit::{FromAudit, Judged, Sample};
@@ -37,7 +37,7 @@ impl Recorded {
     }
 
     /// Copies pictures of good parts of `class`, of one lane or of all, into the new folder `folder`; gives them, and where they come
-    /// from. `judged` is the file in which a person says which rejected parts were good. The folder has all of them, or none.
+    /// from, as far as a check of the audit `vouched` for it. `judged` is the file in which a person says which rejected parts were good. The folder has all of them, or none.
     ///
     /// # Errors
     ///
@@ -47,10 +47,11 @@ impl Recorded {
         class: &str,
         lane: Option<&str>,
         span: Span,
+        vouched: &Vouched,
         judged: &Path,
         folder: &Path,
     ) -> Result<(Vec<PathBuf>, FromAudit)> {
-        let sample = Sample::draw(&self.log, class, lane, span.range())?;
+        let sample = Sample::draw(&self.log, class, lane, span.range(), vouched)?;
         let said = Judged::open(judged)?;
         said.check(&sample, judged, &self.pictures)?;
         live::new_folder(folder)?;
@@ -86,6 +87,7 @@ impl Recorded {
         calibration: &Calibration,
         previous: Option<&(Calibration, Digest)>,
         lane: Option<&str>,
+        vouched: &Vouched,
     ) -> Result<Option<WhatIf>> {
         let was = previous.map(|(calibration, digest)| (*digest, calibration.clone())).into_iter().collect::<Vec<_>>();
         let from = Timestamp::now().checked_sub(LAST).ok();
@@ -94,6 +96,7 @@ impl Recorded {
             was: &was,
             bundle: Some(bundle),
             log: &self.log,
+            vouched,
             pictures: &self.pictures,
             range: Range { from, to: None },
             lane,

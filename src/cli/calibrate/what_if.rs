@@ -64,7 +64,7 @@ pub struct WhatIfArgs {
 pub fn run(args: &WhatIfArgs) -> Result<()> {
     can_be_read_again(&args.audit)?;
     args.out.as_deref().map_or(Ok(()), |path| target::file(path, Content::Page))?;
-    args.keys.check(&args.audit)?;
+    let vouched = args.keys.vouched(&args.audit)?;
     let (calibration, digest) = Calibration::open(&args.calibration)?;
     let was = args.was.iter().map(|path| Calibration::open(path).map(|(was, digest)| (digest, was)));
     let mut was = was.collect::<Result<Vec<_>>>()?;
@@ -75,6 +75,7 @@ pub fn run(args: &WhatIfArgs) -> Result<()> {
         was: &was,
         bundle: bundle.as_ref(),
         log: &args.audit,
+        vouched: &vouched,
         pictures: &pictures_folder(args.pictures.as_deref(), &args.audit),
         range: Range { from: args.from.map(|moment| moment.0), to: args.to.map(|moment| moment.0) },
         lane: args.lane.as_deref(),
