@@ -617,7 +617,7 @@ mod tests {
         let bench = Bench::new(&lines);
         bench.put("r/2026-11-24/00000002-reject.png", "r/2026-11-24/00000002-reject.png");
         assert_eq!(bench.inventory().removed, 1);
-        let unsigned = || Unvouched::new(&[3..4], 10);
+        let unsigned = || Unvouched::new(&[3..4, 8..9], 10);
         let found = |later: Option<Unvouched>| {
             let mut asked = 0;
             let wait = || {
