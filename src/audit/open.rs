@@ -572,7 +572,6 @@ impl AuditLog {
     }
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;
