@@ -114,6 +114,7 @@ impl LineCore {
         let Some(planned) = planned else { return false };
         if at > planned + tolerance {
             let late = at.millis_since(planned);
+            self.missed_at(part, planned);
             self.fails(part, format!("it was {late:.1} ms past the ejector when it was found bad"), at, actions);
             return true;
         }
@@ -142,7 +143,7 @@ impl LineCore {
         }
         let latest = planned + ejector.tolerance;
         let Some(pulses) = self.open.pulses(part) else { return };
-        let is_first = pulses.unreported.is_empty() && pulses.acted.is_empty();
+        let is_first = pulses.unreported.is_empty() && pulses.acted.is_empty() && pulses.failed.is_none();
         pulses.unreported.push(planned);
         pulses.latest = latest;
         let Some(record) = self.open.record(part) else { return };
@@ -153,6 +154,14 @@ impl LineCore {
         let score = record.judgement.as_ref().map(|judgement| judgement.score);
         let pulse = ejector.dwell;
         actions.push(Action::Fire(super::Order { part, lane, class, score, at: planned, latest, pulse }));
+    }
+
+    /// The first of the acts on the part that fails is the one of which its record tells when it was due.
+    fn missed_at(&mut self, part: PartId, planned: Monotonic) {
+        let is_first = self.open.pulses(part).is_some_and(|pulses| pulses.failed.is_none());
+        if let Some(record) = self.open.record(part).filter(|_| is_first) {
+            record.planned = planned;
+        }
     }
 
     /// One of the acts on the part cannot be done, or failed. The others are done before its fate is settled; that it is missed is told

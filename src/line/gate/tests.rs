@@ -433,11 +433,14 @@ fn a_part_whose_end_no_frame_showed_may_need_several_acts_and_has_one_record() {
         gate.seen.iter().filter_map(order).collect::<Vec<_>>()
     };
     // The ejector acts on 10 mm of the belt at once.
-    let lost = || {
-        let mut gate = Gate::new(&[(1045.0, 70.0)]);
+    let of_short_pulses = || {
         let mut rules = rules(|_| {});
         rules.lanes[0].ejector.dwell = std::time::Duration::from_millis(10);
-        gate.bench = Bench::new(rules);
+        rules
+    };
+    let lost = || {
+        let mut gate = Gate::new(&[(1045.0, 70.0)]);
+        gate.bench = Bench::new(of_short_pulses());
         gate.frames(900..1061);
         (1061..1500).for_each(|ms| gate.tick(ms));
         gate
@@ -461,6 +464,17 @@ fn a_part_whose_end_no_frame_showed_may_need_several_acts_and_has_one_record() {
         assert_eq!((fates(&gate.seen), orders(&gate).len()), (vec!["unaccounted"], given.len()), "{failed}");
         assert!(raised(&gate.seen).contains(&Alarm::MissedReject));
     }
+
+    // So does one that comes too late: its record tells when that one was due, though others could still be done.
+    let mut late = Gate::new(&[(1045.0, 70.0)]);
+    late.bench = Bench::new(of_short_pulses());
+    late.frames(900..1061);
+    let first = given[0].at.as_nanos() / 1_000_000;
+    late.tick(first + 21);
+    assert!((1..given.len()).contains(&orders(&late).len()), "{:?}", orders(&late));
+    late.fired();
+    assert_eq!((fates(&late.seen), raised(&late.seen).contains(&Alarm::MissedReject)), (vec!["unaccounted"], true));
+    assert_eq!(late.records()[0].planned, given[0].at);
 
     // A report that got lost does too, once it was waited for long enough.
     let mut gate = lost();
