@@ -28,7 +28,9 @@ const EXAMPLES: &str = r"Examples:
 ///
 /// The line core and the ejector's schedule are those of `hgad run`; belt, camera, network and sensors are simulated, years in
 /// minutes. After every event it is checked that no bad or unknown part was passed in silence, that every part has one record,
-/// that a part on record as rejected was hit, by its own lane's ejector, and that no output stays on. The first breach ends the simulation with its seed
+/// that a part on record as rejected was hit, by its own lane's ejector, and that no output stays on; where parts are found in the picture,
+/// also that each piece that lies still on the belt begins exactly one record, and that a piece lay where a reject came too late. Pieces for
+/// which this cannot be held are counted (`weaker`). The first breach ends the simulation with its seed
 /// and the shortest list of events that shows it (exit code 1).
 ///
 /// Faults: lost, broken and doubtful frames, a lost camera, failed, slow and hung inspections, an ejector that fails, is late or
@@ -156,6 +158,11 @@ fn told(report: &Report, took: Duration) -> String {
         let doubts = report.doubts.iter().map(|(why, count)| (why.as_str(), *count));
         text.push_str(&format!("doubts    {}\n", list(&mut { doubts })));
     }
+    if report.pieces > 0 {
+        let weaker = report.weaker.iter().map(|(why, count)| (*why, *count));
+        let weaker = Some(list(&mut { weaker })).filter(|weaker| !weaker.is_empty()).unwrap_or_else(|| "none".into());
+        text.push_str(&format!("weaker    of {} pieces found in pictures: {weaker}\n", report.pieces));
+    }
     text.push_str(&format!(
         "line      {} stops, {} starts, {} parts on the belt when the process was killed\n",
         report.stops, report.restarts, report.interrupted
@@ -175,6 +182,8 @@ fn to_json(report: &Report, took: Duration) -> serde_json::Value {
         "counters": report.counters.named().into_iter().collect::<std::collections::BTreeMap<_, _>>(),
         "faults": report.faults,
         "doubts": report.doubts,
+        "pieces": report.pieces,
+        "weaker": report.weaker,
         "stops": report.stops,
         "restarts": report.restarts,
         "interrupted": report.interrupted,

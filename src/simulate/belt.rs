@@ -8,6 +8,9 @@ use crate::time::Monotonic;
 
 use super::trouble::Trouble;
 
+/// So many stretches of time are remembered.
+const PAST: usize = 64;
+
 /// A part on the belt.
 #[derive(Debug, Clone)]
 pub(super) struct Piece {
@@ -59,6 +62,8 @@ pub(super) struct TrueBelt {
     /// Whether it stops and changes its speed now and then.
     is_measured: bool,
     pub(super) now: Stretch,
+    /// Those before, the newest last.
+    past: VecDeque<Stretch>,
     next_number: u64,
     lanes: Vec<TrueLane>,
     /// Lanes whose parts come in rows, side by side.
@@ -112,6 +117,7 @@ impl TrueBelt {
             speed,
             is_measured,
             now: Stretch { begins, ends: begins, from, speed },
+            past: VecDeque::new(),
             next_number: 0,
             lanes: lanes.iter().map(lane).collect(),
             rows,
@@ -132,9 +138,18 @@ impl TrueBelt {
             true => from,
             false => Length::from_nm((i128::from(begins.as_nanos()) * i128::from(speed) / 1_000_000_000) as i64),
         };
-        self.now = Stretch { begins, ends: begins + time, from, speed };
+        self.past.push_back(std::mem::replace(&mut self.now, Stretch { begins, ends: begins + time, from, speed }));
+        if self.past.len() > PAST {
+            self.past.pop_front();
+        }
         self.lay(trouble);
         self.now
+    }
+
+    /// Where it was at `at`, as far back as stretches are remembered.
+    pub(super) fn position(&self, at: Monotonic) -> Option<Length> {
+        let stretches = self.past.iter().chain([&self.now]);
+        stretches.rev().find(|stretch| stretch.begins <= at).map(|stretch| stretch.position(at.min(stretch.ends)))
     }
 
     /// Lays parts on it as far as it will move.

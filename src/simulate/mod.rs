@@ -64,6 +64,10 @@ pub struct Report {
     pub faults: BTreeMap<&'static str, u64>,
     /// Why parts that were found in the picture were not followed, and how many records say so.
     pub doubts: BTreeMap<String, u64>,
+    /// Pieces that passed the ejector of a lane where parts are found in the picture.
+    pub pieces: u64,
+    /// For so many of them a promise was not held, or a weaker one, and why.
+    pub weaker: BTreeMap<&'static str, u64>,
     /// What must hold and did not; the simulation ended there.
     pub violation: Option<Violation>,
 }
@@ -82,6 +86,10 @@ impl Report {
         }
         for (doubt, times) in other.doubts {
             *self.doubts.entry(doubt).or_default() += times;
+        }
+        self.pieces += other.pieces;
+        for (why, pieces) in other.weaker {
+            *self.weaker.entry(why).or_default() += pieces;
         }
         self.violation = self.violation.take().or(other.violation);
     }

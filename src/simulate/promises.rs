@@ -4,8 +4,8 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 
 use crate::line::{
-    Action, Alarm, Challenge, ChallengeNews, Combine, Consequence, Drive, Event, Fate, Find, FreeRun, Happening, Lane,
-    Order, PartId, PartRecord, Rules, Ticket, Unknown, Verdict,
+    Action, Alarm, Challenge, ChallengeNews, Combine, Consequence, Device, Drive, Event, Fate, Find, FreeRun,
+    Happening, Lane, Order, PartId, PartRecord, Rules, Ticket, Unknown, Verdict,
 };
 use crate::time::{Monotonic, StampSource};
 
@@ -206,6 +206,12 @@ impl Promises {
     /// Whether any alarm stands.
     pub(super) fn is_alarmed(&self) -> bool {
         !self.alarms.is_empty()
+    }
+
+    /// Whether an alarm says that nobody knows what passes a gate, or where the belt is.
+    pub(super) fn is_lost(&self) -> bool {
+        let is_lost = |alarm: &Alarm| matches!(alarm, Alarm::Faulty(Device::Gate(_) | Device::Encoder));
+        self.alarms.iter().any(is_lost)
     }
 
     /// Whether an alarm stands that says more than that parts without a verdict are rejected.

@@ -1,7 +1,9 @@
 //! The line under simulation: one queue of what is to happen, and the core in its midst.
 
+mod company;
 mod due;
 mod pictures;
+mod records;
 mod senses;
 mod slides;
 mod spells;
@@ -17,8 +19,9 @@ use crate::time::Monotonic;
 
 use self::due::{Queue, What};
 use self::pictures::Pictures;
+use self::records::Records;
 use self::slides::Looks;
-use self::truth::Truth;
+use self::truth::{DISTURBED, Truth};
 use super::belt::{LanePlan, Piece, TrueBelt};
 use super::lines::gate;
 use super::network::Network;
@@ -42,6 +45,8 @@ const WITHDRAWN: u32 = 3;
 const WITHDRAWN_AFTER: f64 = 0.3;
 /// Of what did not work, a broken promise tells what did not so long before.
 const RECALLED: Duration = Duration::from_secs(30);
+/// Of a frame the core was told so long after it at the latest, also by a busy machine.
+const TOLD: Duration = Duration::from_secs(2);
 /// A thread that sleeps until a moment is woken so long after it.
 const WAKING: Duration = Duration::from_millis(3);
 
@@ -104,7 +109,12 @@ pub(super) struct World {
     by_edge: BTreeMap<(Monotonic, Lane), u64>,
     /// What travels through each lane's gate.
     in_gate: Vec<Vec<Piece>>,
-    /// Parts that were seen as one with others: what is on record of one of them, no frame tells.
+    /// Where the pieces lie that came into a gate, and since when.
+    lain: BTreeMap<(Lane, u64), (Monotonic, Piece)>,
+    /// Stretches of the belt in which frames showed something that is not there, or lies elsewhere since.
+    mirages: Vec<(Monotonic, Lane, Length, Length)>,
+    records: Records,
+    /// Pieces that were seen as one with others.
     touched: BTreeSet<u64>,
     /// Parts that were seen as one that is too long: all of them are rejected, wherever they begin and end.
     too_long: BTreeSet<u64>,
@@ -170,6 +180,9 @@ impl World {
             truths: BTreeMap::new(),
             by_edge: BTreeMap::new(),
             in_gate: vec![Vec::new(); lanes.len()],
+            lain: BTreeMap::new(),
+            mirages: Vec::new(),
+            records: Records::default(),
             touched: BTreeSet::new(),
             too_long: BTreeSet::new(),
             looks: BTreeMap::new(),
@@ -223,7 +236,7 @@ impl World {
         self.now = self.now.max(at);
         let which = times.iter().position(|time| *time == Some(at));
         match which {
-            Some(0) => self.next_stretch(),
+            Some(0) => self.next_stretch()?,
             Some(1) => self.begin_again()?,
             Some(2) => self.step_valves(),
             Some(3) => {
@@ -319,6 +332,10 @@ impl World {
             Happening::Inspected(ticket, Ok((judgement, _))) if judgement.rejects => self.pictures.shown(*ticket),
             _ => None,
         };
+        let shown = match &event.what {
+            Happening::Showed(sighting, _) => Some((sighting.captured, sighting.lane)),
+            _ => None,
+        };
         let heard = self.promises.hear(&event);
         let mut actions = std::mem::take(&mut self.actions);
         self.core.handle(event, &mut actions);
@@ -328,6 +345,10 @@ impl World {
         }
         if self.promises.is_warned() {
             self.warned = self.now;
+        }
+        if let Some(frame) = shown {
+            let pieces = self.records.told(frame, self.promises.is_lost());
+            self.exempt(DISTURBED, pieces);
         }
         self.said_bad.extend(said_bad);
         for action in actions.drain(..) {
@@ -365,9 +386,13 @@ impl World {
                 let lane = lane.map_or_else(Lane::default, |(lane, _)| lane);
                 let number = match (free_run(&self.plan.rules.lanes[lane.0]), record.seen) {
                     (Some(run), _) => {
-                        let number = self.shown_in(&record);
-                        self.hold_against_frames(&record, run, number)?;
-                        number
+                        if let Some(seen) = record.seen {
+                            self.records
+                                .begins(seen, lane)
+                                .map_err(|what| format!("part {}, {}: {what}", record.part, record.fate.as_str()))?;
+                        }
+                        self.hold_lateness(&record, lane, &run)?;
+                        return self.settle(*record, lane, &run);
                     }
                     (None, Some(seen)) => self.by_edge.get(&(seen, lane)).copied(),
                     (None, None) => by_frame,
@@ -392,7 +417,7 @@ impl World {
     }
 
     /// The belt goes on: all that it brings before a station is queued.
-    fn next_stretch(&mut self) {
+    fn next_stretch(&mut self) -> Result<(), String> {
         let stretch = self.belt.go_on(&mut self.trouble, false);
         let old = stretch.begins - Duration::from_secs(600);
         self.spells.retain(|(_, _, until)| *until > old);
@@ -405,6 +430,10 @@ impl World {
         self.slid.retain(|number, _| self.truths.contains_key(number));
         self.changed.retain(|number| self.truths.contains_key(number));
         self.pictures.forget_old();
+        self.lain.retain(|_, (since, _)| *since > old);
+        self.mirages.retain(|(since, ..)| *since > old);
+        self.records.forget_before(self.lain.keys().map(|(_, number)| *number).min().unwrap_or_default());
+        self.records.forget_old(old)?;
         for (spell, begins, lasts) in self.trouble.spells(stretch.ends.saturating_since(stretch.begins)) {
             let from = stretch.begins + begins;
             self.spells.push((spell, from, from + lasts));
@@ -437,12 +466,14 @@ impl World {
             }
         }
         self.belt.forget();
+        Ok(())
     }
 
     /// The core ends in good order.
     fn halt(&mut self) -> Result<(), String> {
         self.tell(Event { at: self.now, what: Happening::Halt })?;
         self.promises.ended(self.core.is_idle())?;
+        self.records.forget_old(self.now - TOLD)?;
         self.end_life(Duration::from_secs(10));
         Ok(())
     }
@@ -467,7 +498,18 @@ impl World {
         self.truths.clear();
         self.by_edge.clear();
         let place = self.place();
-        self.in_gate.iter_mut().for_each(|gate| gate.retain(|piece| piece.lead > place));
+        for gate in &mut self.in_gate {
+            // Frames that show them are on their way still; in those that follow they are gone.
+            for piece in gate.extract_if(.., |piece| piece.lead <= place) {
+                if let Some(run) = free_run(&self.plan.rules.lanes[piece.lane.0]) {
+                    self.records.disturb(piece.lane, piece.lead + piece.length, &run);
+                }
+            }
+        }
+        self.lain.retain(|_, (_, piece)| piece.lead > place);
+        self.mirages.clear();
+        // Where the belt was before, an encoder does not tell.
+        self.records.begin_again(if self.plan.rules.drive == Drive::Encoder { self.now } else { Monotonic::default() });
         self.touched.clear();
         self.too_long.clear();
         self.said_bad.clear();

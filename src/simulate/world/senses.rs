@@ -10,6 +10,7 @@ use crate::simulate::trouble::Spell;
 use crate::time::{Monotonic, StampSource};
 
 use super::due::What;
+use super::slides::visible;
 use super::truth::Truth;
 use super::{STEP, World, free_run, half, has_own_eye};
 
@@ -20,7 +21,7 @@ const FRAMES_PER_PART: i64 = 4;
 /// A bad part shows that it is in such a share of its frames.
 const SHOWS: f64 = 0.7;
 /// Edges are seen to so many millimetres.
-const SEEN_TO: f64 = 0.5;
+pub(super) const SEEN_TO: f64 = 0.5;
 
 /// How much of the belt a part's own picture shows.
 fn crop(run: &FreeRun) -> Length {
@@ -35,11 +36,12 @@ struct Group {
     is_bad: bool,
 }
 
-/// A piece of a group, by its number, and how much of it lies in the gate.
+/// A piece of a group, by its number, whether much of it lies in the gate, and whether it lies far from the gate's borders.
 #[derive(Clone, Copy)]
 pub(super) struct Shown {
     pub(super) number: u64,
-    pub(super) visible: Length,
+    pub(super) is_long: bool,
+    pub(super) is_inside: bool,
 }
 
 impl World {
@@ -69,6 +71,7 @@ impl World {
         for (at, piece) in self.belt.passing(lane, 0) {
             if free_run(&self.plan.rules.lanes[lane.0]).is_some() {
                 self.truths.insert(piece.number, Truth { seen: at, ..Truth::default() });
+                self.lain.insert((lane, piece.number), (at, piece.clone()));
                 self.in_gate[lane.0].push(piece);
                 continue;
             }
@@ -164,11 +167,13 @@ impl World {
             let whole = Span { from: zero, to: length, enters: true, leaves: true, view: None };
             return Showing { length, cell, spans: vec![whole] };
         }
+        let plain = visible(run);
         // From the first to leave to the last; what lies against another is one with it.
         let mut seen = Vec::<Group>::new();
         for piece in &self.in_gate[lane.0] {
             let (from, to) = (belt - piece.lead - piece.length, belt - piece.lead);
-            let shown = Shown { number: piece.number, visible: to.min(length) - from.max(zero) };
+            let (is_long, is_inside) = (to.min(length) - from.max(zero) > plain, from > plain && to + plain < length);
+            let shown = Shown { number: piece.number, is_long, is_inside };
             match seen.last_mut() {
                 Some(last) if last.from - to < run.shortest => {
                     last.pieces.push(shown);
@@ -186,15 +191,34 @@ impl World {
                 seen.sort_by_key(|group| std::cmp::Reverse(group.from));
             }
         }
-        let mut spans = Vec::new();
+        let (mut spans, mut shown) = (Vec::new(), Vec::new());
+        if is_placed && self.has_slipped(self.records.last(lane), captured) {
+            self.records.disturb(lane, belt + length + run.longest, run);
+        }
         for Group { from, to, pieces, is_bad } in seen {
+            let is_disturbed = self.is_disturbed(&pieces, to - from, run);
+            let (place, whole) = (belt - from, (belt - to, belt - from));
             let mut edge = |at: Length| at + Length::from_mm(self.trouble.number(-SEEN_TO, SEEN_TO));
             let (from, to) = (edge(from).max(zero), edge(to).min(length));
-            if to - from <= run.shortest || self.trouble.strikes("missed segment") {
+            if to - from <= run.shortest {
                 continue;
             }
+            let is_missed = self.trouble.strikes("missed segment");
+            if is_placed && (is_missed || is_disturbed) {
+                self.records.disturb(lane, place, run);
+            }
+            if is_missed {
+                continue;
+            }
+            if pieces.is_empty() {
+                self.mirages.push((captured, lane, whole.0, whole.1));
+            }
+            shown.push(pieces.iter().map(|shown| shown.number).collect::<Vec<_>>());
             let (enters, leaves) = (from == zero, to == length);
             if is_placed {
+                if !leaves && self.is_rest(lane, &pieces, run) {
+                    self.records.disturb(lane, place, run);
+                }
                 if to - from > run.longest + Length::from_mm(2.0 * SEEN_TO) {
                     self.too_long.extend(pieces.iter().map(|shown| shown.number));
                 }
@@ -208,6 +232,9 @@ impl World {
                 self.pictures.add(lane, Some((number, shows_bad)))
             });
             spans.push(Span { from, to, enters, leaves, view });
+        }
+        if is_placed {
+            self.records.add((captured, lane), belt, shown);
         }
         Showing { length, cell, spans }
     }

@@ -37,7 +37,7 @@ impl Looks {
 }
 
 /// What moves by more, frames show to move: the encoder is coarse, and so is what the core knows of the belt.
-fn visible(run: &FreeRun) -> Length {
+pub(super) fn visible(run: &FreeRun) -> Length {
     run.window + Length::from_nm(2 * STEP) + Length::from_mm(2.0)
 }
 
@@ -70,12 +70,17 @@ impl World {
 
     fn shift(&mut self, piece: &Piece, run: &FreeRun, lead: Length, length: Length, belt: Length) {
         let Some(shifted) = self.belt.shift(piece, lead, length, belt) else { return };
+        let until = piece.lead + piece.length;
+        self.records.disturb(piece.lane, until.max(shifted.lead + shifted.length), run);
+        self.mirages.push((self.belt.now.begins, piece.lane, piece.lead, until));
+        self.lain.entry((piece.lane, piece.number)).and_modify(|(_, lies)| *lies = shifted.clone());
         let by = shifted.lead - piece.lead;
         self.slid.insert(piece.number, by.max(Length::default() - by));
         let in_gate = self.in_gate[piece.lane.0].iter_mut().find(|other| other.number == piece.number);
         in_gate.into_iter().for_each(|piece| *piece = shifted.clone());
-        // Where it lies now, frames have shown next to nothing: it comes anew, and is judged by the frames that follow.
-        if belt - shifted.lead <= visible(run) {
+        // Where it lies now, the frame before could not show it plainly: it comes anew, and is judged by the frames that follow.
+        let before = self.belt.position(self.records.last(piece.lane)).unwrap_or(belt);
+        if before - shifted.lead <= visible(run) {
             self.looks.remove(&piece.number);
             self.too_long.remove(&piece.number);
             self.changed.remove(&piece.number);
@@ -83,11 +88,13 @@ impl World {
         }
     }
 
-    /// Takes note of what a frame shows of the pieces that it shows as one: its edges, where it shows them. Of a piece of which no more than
-    /// the window is in view, frames cannot show that it is there, nor that it is not.
+    /// Takes note of what a frame shows of the pieces that it shows as one: its edges, where it shows them. Of a piece near a border of the
+    /// gate of which no more than the window is in view, frames cannot show that it is there, nor that it is not; nor where one that is no
+    /// longer than the window has become one with another, whose edges are believed to be where they were to so much.
     pub(super) fn show(&mut self, pieces: &[Shown], run: &FreeRun, lead: Option<Length>, trail: Option<Length>) {
         let visible = visible(run);
-        for Shown { number, .. } in pieces.iter().filter(|shown| shown.visible > visible) {
+        let is_alone = pieces.len() == 1;
+        for Shown { number, .. } in pieces.iter().filter(|shown| shown.is_long || (is_alone && shown.is_inside)) {
             if self.looks.entry(*number).or_default().take(lead, trail) > visible {
                 self.changed.insert(*number);
             }

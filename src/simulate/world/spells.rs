@@ -68,8 +68,14 @@ impl World {
 
     /// Whether the encoder missed some of the belt since.
     pub(super) fn slipped(&self, since: Monotonic) -> bool {
+        self.has_slipped(since, Monotonic::from_nanos(u64::MAX))
+    }
+
+    /// Whether it did so in between.
+    pub(super) fn has_slipped(&self, since: Monotonic, until: Monotonic) -> bool {
         let misses = |spell: Spell| [Spell::EncoderStuck, Spell::EncoderLost].contains(&spell);
-        self.spells.iter().any(|(spell, _, until)| misses(*spell) && *until > since)
+        let is_measured = self.plan.rules.drive == Drive::Encoder;
+        is_measured && self.spells.iter().any(|(spell, from, to)| misses(*spell) && *from <= until && *to > since)
     }
 
     /// What did not work within the last `time`.

@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use crate::line::{Combine, Event, Fate, Find, FreeRun, Happening, LaneRules, Length, PartRecord, Unknown, Verdict};
+use crate::line::{
+    Combine, Event, Fate, Find, FreeRun, Happening, Lane, LaneRules, Length, PartRecord, Unknown, Verdict,
+};
 use crate::simulate::belt::Piece;
 use crate::simulate::lines::gate;
 use crate::simulate::trouble::Spell;
 use crate::time::Monotonic;
 
 use super::due::What;
+use super::slides::visible;
 use super::{STEP, World, free_run, half, to_camera};
 
 /// How far a belt moves that stops just after an order was given: the time for which the core gives orders in advance, and
@@ -16,8 +19,22 @@ use super::{STEP, World, free_run, half, to_camera};
 const UNFORESEEN: Duration = Duration::from_millis(40);
 /// What an ejector did is known so long after it at the latest: reports get lost, and are waited for.
 const REPORTED: Duration = Duration::from_secs(3);
+/// Where a part lies that is past the ejector is known so well: edges are seen to so much, and an encoder is coarse.
+const PLACED_TO: Length = Length::from_nm(2 * STEP + 1_000_000);
 /// How long a part falls until the sensor in the chute sees it.
 const FALL: Duration = Duration::from_millis(60);
+
+/// Why a promise is not held for a piece, or a weaker one: what the report counts.
+///
+/// It touched another that slid or turned, or is about as long as a part may be with it, and no frame shows more than that.
+const TOUCHED: &str = "touched without showing it";
+/// It lies elsewhere than where it was decided about, and no frame shows it.
+const SLID: &str = "slid without showing it";
+/// The encoder missed some of the belt while it was on it.
+const SLIPPED: &str = "on a belt that slipped";
+/// It was in view with what slid, turned, was not shown or is too long, or while an alarm said that nobody knows what passes: any number of
+/// records may begin then.
+pub(super) const DISTURBED: &str = "in view when it was not clear which record is whose";
 
 /// What truly became of a part, and what is on record.
 #[derive(Default)]
@@ -42,7 +59,7 @@ impl World {
     pub(super) fn shown_in(&self, record: &PartRecord) -> Option<u64> {
         let is_one = !matches!(record.verdict, Verdict::Unknown(Unknown::Unfollowed(_)));
         let mut shown = record.views.iter().filter_map(|view| self.pictures.shown(view.ticket));
-        let first = shown.next().filter(|first| is_one && !self.touched.contains(first))?;
+        let first = shown.next().filter(|_| is_one)?;
         shown.all(|number| number == first).then_some(first)
     }
 
@@ -60,13 +77,63 @@ impl World {
         }
     }
 
+    /// Takes note of what is on record of the pieces that a part is.
+    pub(super) fn settle(&mut self, record: PartRecord, lane: Lane, run: &FreeRun) -> Result<(), String> {
+        let number = self.shown_in(&record);
+        self.hold_against_frames(&record, *run, number)?;
+        let part = number.and_then(|number| self.part_of(lane, number, run));
+        for number in part.into_iter().flat_map(|part| part.pieces) {
+            if let Some(truth) = self.truths.get_mut(&number) {
+                truth.fate = Some(record.fate.clone());
+            }
+            self.hold_against_truth(number)?;
+        }
+        Ok(())
+    }
+
+    /// Where a part is on record as one that was found bad too late, a piece lay: where an edge of it was not seen, as far from there as a
+    /// part may reach.
+    pub(super) fn hold_lateness(&self, record: &PartRecord, lane: Lane, run: &FreeRun) -> Result<(), String> {
+        let Fate::Unaccounted(why) = &record.fate else { return Ok(()) };
+        let slips = record.seen.is_some_and(|seen| self.slipped(seen));
+        if !why.contains("past the ejector") || slips {
+            return Ok(());
+        }
+        let rules = &self.plan.rules.lanes[lane.0];
+        let Some(belt) = self.belt.position(record.planned + rules.ejector.delay) else { return Ok(()) };
+        let place = belt - half(gate(run)) - rules.ejector.distance;
+        let unseen = match &record.verdict {
+            Verdict::Unknown(Unknown::Unfollowed(_)) => run.longest,
+            // As far as half the longest part is longer than what was seen.
+            _ if record.views.is_empty() => half(run.longest) - run.shortest,
+            _ => Length::default(),
+        };
+        let reach = PLACED_TO + unseen;
+        let lies = |lead: Length, trail: Length| lead - reach <= place && place <= trail + reach;
+        let is_piece = self
+            .lain
+            .range((lane, 0)..=(lane, u64::MAX))
+            .any(|(_, (_, piece))| lies(piece.lead, piece.lead + piece.length));
+        let is_mirage = || self.mirages.iter().any(|(_, of, lead, trail)| *of == lane && lies(*lead, *trail));
+        match is_piece || is_mirage() {
+            true => Ok(()),
+            false => Err(format!(
+                "part {} is on record as one that was not rejected in time, and no piece lay there",
+                record.part
+            )),
+        }
+    }
+
     /// A part that is on record as rejected was before the ejector while it blew. Where an encoder missed some of the belt,
     /// only the sensor in the chute could know.
     pub(super) fn hold_against_truth(&mut self, number: u64) -> Result<(), String> {
         let Some(truth) = self.truths.get(&number) else { return Ok(()) };
         let (Some(was_blown), Some(fate)) = (truth.was_blown, &truth.fate) else { return Ok(()) };
         let is_right = was_blown || *fate != Fate::Rejected || self.slipped(truth.seen);
-        self.truths.remove(&number);
+        // Of one that goes on it is asked still whether somebody was told.
+        if was_blown {
+            self.truths.remove(&number);
+        }
         match is_right {
             true => Ok(()),
             false => Err(format!("piece {number} is on record as rejected, and air never hit it")),
@@ -75,37 +142,61 @@ impl World {
 
     pub(super) fn passes(&mut self, piece: Piece) -> Result<(), String> {
         let lane = &self.plan.rules.lanes[piece.lane.0];
-        let is_found_in_picture = free_run(lane).is_some();
-        let before_ejector = piece.lead + to_middle(lane, &piece) + lane.ejector.distance;
-        // One that is seen to change is hit where it was seen last; another may lie so far from where it was decided about.
-        let slid = self.slid.get(&piece.number).filter(|_| !self.changed.contains(&piece.number));
-        let margin = self.margin(lane) + slid.copied().unwrap_or_default();
+        let run = free_run(lane);
+        let mut margin = self.margin(lane);
+        let mut before_ejector = piece.lead + to_middle(lane, &piece) + lane.ejector.distance;
+        let mut weaker = None;
+        if let Some(run) = &run {
+            if let Some(part) = self.part_of(piece.lane, piece.number, run) {
+                before_ejector = part.middle() + half(gate(run)) + lane.ejector.distance;
+            } else if !self.is_to_be_rejected(piece.number) {
+                weaker = Some(TOUCHED);
+            }
+            // One that is seen to change is hit where it was seen last; another may lie so far from where it was decided about.
+            let slid = self.slid.get(&piece.number).filter(|_| !self.changed.contains(&piece.number));
+            let slid = slid.copied().unwrap_or_default().min(visible(run));
+            if slid > Length::default() {
+                weaker = Some(SLID);
+            }
+            margin = margin + slid;
+        }
         let was_blown = self.valves[piece.lane.0].blew(before_ejector, margin);
         if was_blown && lane.confirm.is_some() && !self.is_in(Spell::ChuteBlind, piece.lane, self.now) {
             let at = self.now + FALL;
             self.tell_at(at, Event { at, what: Happening::Confirmed(piece.lane) });
         }
+        let slips = self.truths.get(&piece.number).is_some_and(|truth| self.slipped(truth.seen));
+        if run.is_some() {
+            self.report.pieces += 1;
+            let weaker = if slips { Some(SLIPPED) } else { weaker };
+            weaker.into_iter().for_each(|why| self.exempt(why, 1));
+        }
         if let Some(truth) = self.truths.get_mut(&piece.number) {
             truth.was_blown = Some(was_blown);
         }
         let number = piece.number;
-        if is_found_in_picture && !was_blown {
+        if run.is_some() && !was_blown {
             self.push(self.now + REPORTED, What::Missed(Box::new(piece)));
         }
         self.hold_against_truth(number)
     }
 
-    /// A bad piece that goes on was found good in all frames that counted, or an alarm stood while it was on the belt. One that was
-    /// seen as one with others that is too long, or of which frames showed that it attached itself to another, parted from it, slid or
-    /// turned, does not go on, whether it is bad or not, but for what an alarm told of.
+    /// Whether frames showed of a piece that it attached itself to another, parted from it, slid or turned, or that it is one with others that
+    /// is too long.
+    fn is_to_be_rejected(&self, number: u64) -> bool {
+        self.too_long.contains(&number) || self.changed.contains(&number)
+    }
+
+    /// A bad piece that goes on was found good in all frames that counted, or an alarm stood while it was on the belt; so was the part that
+    /// it is with those that lie against it. One that is to be rejected does not go on, whether it is bad or not, but for what an alarm told
+    /// of.
     pub(super) fn told_of(&self, piece: &Piece) -> Result<(), String> {
         let Some(truth) = self.truths.get(&piece.number).filter(|_| self.is_armed) else { return Ok(()) };
         if self.slipped(truth.seen) {
             return Ok(());
         }
-        let (is_too_long, is_changed) = (self.too_long.contains(&piece.number), self.changed.contains(&piece.number));
-        if is_too_long || is_changed {
-            let what = if is_too_long {
+        if self.is_to_be_rejected(piece.number) {
+            let what = if self.too_long.contains(&piece.number) {
                 "touched others, and was not rejected with them"
             } else {
                 "was seen to change, and not rejected"
@@ -115,11 +206,20 @@ impl World {
                 false => Err(format!("piece {} {what}", piece.number)),
             };
         }
-        let is_to_go = piece.is_bad && !self.touched.contains(&piece.number);
+        let run = free_run(&self.plan.rules.lanes[piece.lane.0]);
+        let part = run.and_then(|run| self.part_of(piece.lane, piece.number, &run));
+        let is_to_go = part.is_some_and(|part| part.is_bad);
         let is_alarmed = self.promises.is_alarmed() || self.alarmed >= truth.seen;
         match !is_to_go || truth.fate == Some(Fate::Passed) || is_alarmed {
             true => Ok(()),
             false => Err(format!("bad piece {} passed the ejector, and nobody was told", piece.number)),
+        }
+    }
+
+    /// A promise is not held, or a weaker one, for so many pieces.
+    pub(super) fn exempt(&mut self, why: &'static str, pieces: u64) {
+        if pieces > 0 {
+            *self.report.weaker.entry(why).or_default() += pieces;
         }
     }
 
