@@ -37,6 +37,14 @@ pub(super) struct Fitted {
 }
 
 impl Fitting {
+    /// How many of `count` calibrating parts set the threshold.
+    pub(super) fn calibrating(self, count: usize) -> usize {
+        match self {
+            Fitting::Halved => count / 2,
+            Fitting::Crossed | Fitting::Shared => count,
+        }
+    }
+
     /// Fits constants to `maps[i][l]`, level l of image i, and scores the images. `parts[i]` numbers the part that image i
     /// shows, from 0 and without gaps; a part alone is measured with `elsewhere`, the constants of other parts. Where its mask says
     /// so the pictures are looked at.

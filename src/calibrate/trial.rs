@@ -57,6 +57,15 @@ pub struct Trial {
     pub kept_expected: f64,
 }
 
+/// What came of a plan.
+#[derive(Debug)]
+pub struct Trials {
+    /// Of every aim that so many parts can be tried for.
+    pub tried: Vec<Trial>,
+    /// Why the others cannot be tried, and what that would take.
+    pub refused: Vec<Error>,
+}
+
 /// One split: which parts calibrate, and which are tried.
 struct Split {
     calibrate: Vec<usize>,
@@ -75,14 +84,14 @@ struct Pool {
 ///
 /// # Errors
 ///
-/// As [`super::calibrate`]; or there are too few parts for an aim.
+/// As [`super::calibrate`]; or there are too few parts to be split, or for any of the aims.
 pub fn trial(
     bundle: &Bundle,
     class: &str,
     images: &[PathBuf],
     grouping: Option<&Grouping>,
     plan: &Plan,
-) -> Result<Vec<Trial>> {
+) -> Result<Trials> {
     plan.aims.iter().try_for_each(Aim::check)?;
     let index = bundle.manifest.class_index(class)?;
     let samples = normals::examine(bundle, class, images, grouping, None)?;
@@ -99,38 +108,76 @@ pub fn trial(
             .advise("give more images of normal parts, or another share"));
     }
     let tried = pool.images.len() - count;
+    let (pairs, mut refused) = possible(plan, pool.images.len(), count);
+    if pairs.is_empty() {
+        return Err(refused.swap_remove(0));
+    }
     log::info!(
         "{} of '{class}' are {}: {}, each of {count} that calibrate and {tried} that are tried",
         print::counted(parts.len() as u64, "image"),
         print::counted(pool.images.len() as u64, "part"),
         print::counted(plan.splits as u64, "split")
     );
-    let rejects = run(bundle, &pool, plan, count)?;
-    let mut trials = Vec::new();
-    for (f, fitting) in plan.fittings.iter().enumerate() {
-        let calibrated = if *fitting == Fitting::Halved { count / 2 } else { count };
-        for (a, aim) in plan.aims.iter().enumerate() {
-            let rank = aim.rank(calibrated)?;
-            let most = (aim.frr * tried as f64 + 1e-9).floor() as usize;
-            let counts = rejects.iter().map(|split| split[f * plan.aims.len() + a]);
-            let share = |count: usize| count as f64 / plan.splits as f64;
-            trials.push(Trial {
-                aim: *aim,
-                fitting: *fitting,
-                calibrated,
-                tried,
-                promised: (calibrated + 1 - rank) as f64 / (calibrated + 1) as f64,
-                realised: share(counts.clone().sum()) / tried as f64,
-                kept: share(counts.filter(|count| *count <= most).count()),
-                kept_expected: threshold::at_most(calibrated, rank, tried, most),
-            });
-        }
-    }
-    Ok(trials)
+    let rejects = run(bundle, &pool, plan, &pairs, count)?;
+    let trial = |(place, (fitting, aim)): (usize, &(Fitting, Aim))| -> Result<Trial> {
+        let calibrated = fitting.calibrating(count);
+        let rank = aim.rank(calibrated)?;
+        let most = (aim.frr * tried as f64 + 1e-9).floor() as usize;
+        let counts = rejects.iter().map(|split| split[place]);
+        let share = |count: usize| count as f64 / plan.splits as f64;
+        Ok(Trial {
+            aim: *aim,
+            fitting: *fitting,
+            calibrated,
+            tried,
+            promised: (calibrated + 1 - rank) as f64 / (calibrated + 1) as f64,
+            realised: share(counts.clone().sum()) / tried as f64,
+            kept: share(counts.filter(|count| *count <= most).count()),
+            kept_expected: threshold::at_most(calibrated, rank, tried, most),
+        })
+    };
+    Ok(Trials { tried: pairs.iter().enumerate().map(trial).collect::<Result<_>>()?, refused })
 }
 
-/// How many of the tried parts each threshold rejects: `[split][fitting * aims + aim]`.
-fn run(bundle: &Bundle, pool: &Pool, plan: &Plan, count: usize) -> Result<Vec<Vec<usize>>> {
+/// The ways to get constants and the aims that `count` of `parts` can set a threshold for, and why not the others.
+fn possible(plan: &Plan, parts: usize, count: usize) -> (Vec<(Fitting, Aim)>, Vec<Error>) {
+    let (mut pairs, mut refused) = (Vec::new(), Vec::new());
+    for fitting in &plan.fittings {
+        for aim in &plan.aims {
+            match aim.rank(fitting.calibrating(count)) {
+                Ok(_) => pairs.push((*fitting, *aim)),
+                Err(error) => refused.push(
+                    error
+                        .within(&format!("{count} of {parts} parts calibrate"))
+                        .advise(needed(plan, *fitting, *aim, parts)),
+                ),
+            }
+        }
+    }
+    (pairs, refused)
+}
+
+/// What it takes to try an aim.
+fn needed(plan: &Plan, fitting: Fitting, aim: Aim, parts: usize) -> String {
+    let calibrates = |parts: usize, share: f64| fitting.calibrating((parts as f64 * share).round() as usize);
+    let enough = |parts: &usize| calibrates(*parts, plan.share) >= aim.parts_needed();
+    let least = (parts..).find(enough).unwrap_or(parts);
+    let shares = (1..100).map(|percent| f64::from(percent) / 100.0);
+    let mut fits = shares.filter(|share| calibrates(parts, *share) >= aim.parts_needed());
+    let instead = match fits.next() {
+        // Nothing would be left to be tried.
+        Some(share) if ((parts as f64 * share).round() as usize) < parts => format!(", or --share {share}"),
+        _ => String::new(),
+    };
+    format!(
+        "{} calibrating parts are needed: {least} normal parts in all with --share {}{instead}",
+        aim.parts_needed(),
+        plan.share
+    )
+}
+
+/// How many of the tried parts each threshold rejects: `[split][pair]`.
+fn run(bundle: &Bundle, pool: &Pool, plan: &Plan, pairs: &[(Fitting, Aim)], count: usize) -> Result<Vec<Vec<usize>>> {
     let bar = batch::progress_bar("splits", plan.splits);
     let next = AtomicUsize::new(0);
     let results = Mutex::new(vec![Vec::new(); plan.splits]);
@@ -141,7 +188,7 @@ fn run(bundle: &Bundle, pool: &Pool, plan: &Plan, count: usize) -> Result<Vec<Ve
             if number >= plan.splits {
                 return Ok(());
             }
-            let rejects = rejects(&inspector, pool, plan, &split(pool.images.len(), count, plan.seed, number))?;
+            let rejects = rejects(&inspector, pool, pairs, &split(pool.images.len(), count, plan.seed, number))?;
             results.lock().unwrap_or_else(std::sync::PoisonError::into_inner)[number] = rejects;
             bar.inc(1);
         }
@@ -169,20 +216,22 @@ fn split(parts: usize, count: usize, seed: u64, number: usize) -> Split {
     Split { calibrate: order, test }
 }
 
-fn rejects(inspector: &Inspector, pool: &Pool, plan: &Plan, split: &Split) -> Result<Vec<usize>> {
+fn rejects(inspector: &Inspector, pool: &Pool, pairs: &[(Fitting, Aim)], split: &Split) -> Result<Vec<usize>> {
     let (mut maps, mut parts) = (Vec::new(), Vec::new());
     for (part, images) in split.calibrate.iter().map(|part| &pool.images[*part]).enumerate() {
         maps.extend(images.iter().map(|image| &pool.maps[*image][..]));
         parts.extend(images.iter().map(|_| part));
     }
     let mut rejects = Vec::new();
-    for fitting in &plan.fittings {
+    // Pairs of one way to get constants stand one after the other.
+    for same in pairs.chunk_by(|(a, _), (b, _)| a == b) {
+        let fitting = same[0].0;
         let fitted = fitting.fit(inspector, &maps, &parts, &pool.elsewhere);
         let normal = normals::highest(&fitted.scores, &parts);
         let score = |image: &usize| inspector.score_maps(&pool.maps[*image], &fitted.reference).0;
         let tried = split.test.iter().map(|part| pool.images[*part].iter().map(score).max_by(f32::total_cmp));
         let tried = tried.flatten().collect::<Vec<_>>();
-        for aim in &plan.aims {
+        for (_, aim) in same {
             let threshold = aim.threshold(&normal)?.value;
             rejects.push(tried.iter().filter(|score| score.is_nan() || **score > threshold).count());
         }
@@ -193,6 +242,25 @@ fn rejects(inspector: &Inspector, pool: &Pool, plan: &Plan, split: &Split) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_cannot_be_tried_is_told_with_the_parts_that_it_takes_and_keeps_nothing_else_from_it() {
+        let aims = [(0.05, None), (0.05, Some(0.9)), (0.1, Some(0.9))].map(|(frr, confidence)| Aim { frr, confidence });
+        let plan = Plan { aims: aims.to_vec(), fittings: vec![Fitting::Crossed], splits: 1, share: 0.5, seed: 1 };
+        let (pairs, refused) = possible(&plan, 80, 40);
+        assert_eq!(pairs, [(Fitting::Crossed, aims[0]), (Fitting::Crossed, aims[2])]);
+        let told = refused[0].report();
+        assert!(told.contains("40 of 80 parts calibrate") && told.contains("90% confidence"), "{told}");
+        // 0.95^44 is above 0.1, 0.95^45 below it; 0.56 of 80 are 45, and 89 / 2 are rounded to 45.
+        assert!(
+            told.contains("45 calibrating parts are needed: 89 normal parts in all with --share 0.5, or --share 0.56"),
+            "{told}"
+        );
+        // A half of them gives the constants.
+        let halved = Plan { fittings: vec![Fitting::Halved], ..plan };
+        let told = possible(&halved, 80, 40).1[0].report();
+        assert!(told.contains("179 normal parts in all") && !told.contains("or --share"), "{told}");
+    }
 
     #[test]
     fn a_split_is_a_partition_that_its_number_gives() {

@@ -22,8 +22,8 @@ use crate::{Error, Result, print};
 /// `set to` is the mean rate that
 /// such a threshold promises, `realised` the one that came out; `kept` is the share of splits in which no more were
 /// rejected than asked for, beside the share that exchangeable parts give (the tried parts are few, so that it lies below
-/// the confidence that holds for a long run). A product that cannot be tried is told of in the log, and the others are tried: the
-/// exit code is that of the error then.
+/// the confidence that holds for a long run). A product, or a rate with a confidence, that cannot be tried is told of in the log,
+/// and the others are tried: the exit code is that of the error then.
 #[derive(Debug, clap::Args)]
 #[command(
     group = ArgGroup::new("source").required(true).args(["images", "data"]),
@@ -86,7 +86,7 @@ pub fn run(args: &TrialArgs) -> Result<()> {
     let grouping = args.group.as_deref().map(Grouping::new).transpose()?;
     let products = products(args, &bundle)?;
     let width = products.iter().map(|(class, _)| class.chars().count()).max().unwrap_or(0).max(5);
-    let (mut has_table, mut refused) = (false, Vec::new());
+    let (mut has_table, mut refused, mut too_few) = (false, Vec::new(), None);
     for (class, images) in &products {
         let trials = match trial(&bundle, class, images, grouping.as_ref(), &plan) {
             Ok(trials) => trials,
@@ -105,9 +105,28 @@ pub fn run(args: &TrialArgs) -> Result<()> {
                 "class"
             ))?;
         }
-        trials.iter().try_for_each(|trial| print_row(class, width, trial))?;
+        trials.tried.iter().try_for_each(|trial| print_row(class, width, trial))?;
+        trials.tried.iter().filter_map(unkept).for_each(|told| log::warn!("{class}: {told}"));
+        for error in &trials.refused {
+            log::error!("{class}: {}", error.report());
+        }
+        too_few = too_few.or(trials.refused.into_iter().next());
     }
-    not_tried(refused, products.len())
+    not_tried(refused, products.len())?;
+    too_few.map_or(Ok(()), Err)
+}
+
+/// Why a trial's threshold is not one for the rate that was asked for.
+fn unkept(trial: &Trial) -> Option<String> {
+    (trial.promised > trial.aim.frr).then(|| {
+        format!(
+            "{} calibrating parts cannot set {}% false rejects, which {} can: the highest of their scores is the threshold, {:.2}% on average",
+            trial.calibrated,
+            100.0 * trial.aim.frr,
+            trial.aim.parts_needed(),
+            100.0 * trial.promised
+        )
+    })
 }
 
 /// The error of the first of the products that could not be tried, of so many.
