@@ -11,7 +11,8 @@ use hgad::inspect::{Inspector, score};
 fn calibrate(bench: &Bench, class: &str, images: &str, out: &str) -> (i32, String, String) {
     let (model, images, out) = (bench.text("bundle"), bench.text(images), bench.text(out));
     let base = ["calibrate", "--model", &model, "--target-frr", "0.05", "--images", &images];
-    run(&[&base[..], &["--class", class, "--out", &out]].concat())
+    // A few images show which ones are taken.
+    run(&[&base[..], &["--class", class, "--out", &out, "--few-parts"]].concat())
 }
 
 /// Writes the bench's bundle again, changed.
@@ -98,7 +99,7 @@ fn images_of_another_product_are_refused_and_single_ones_left_out() {
     // Groups follow: the stray is the only image of its own, and the last of the folder.
     let (model, images, grouped) = (bench.text("bundle"), bench.text("data/red/train/good"), bench.text("group.toml"));
     let base = ["calibrate", "--model", &model, "--class", "red", "--images", &images, "--out", &grouped];
-    let (code, out, err) = run(&[&base[..], &["--group", r"^(\d\d|stray)"]].concat());
+    let (code, out, err) = run(&[&base[..], &["--group", r"^(\d\d|stray)", "--few-parts"]].concat());
     assert!(code == 0 && out.contains("30 of 3 parts"), "{out}{err}");
     assert!(!std::fs::read_to_string(&grouped).unwrap().contains("stray"));
     stray(2);
@@ -137,10 +138,35 @@ fn a_confidence_that_so_few_parts_cannot_give_is_refused_with_the_number_that_ca
     assert!(code == 2 && err.contains("3 normal parts are too few"), "{err}");
     let (code, _, err) = asked(&["--group", "part-"]);
     assert!(code == 2 && err.contains("finds nothing in the name '000.png'"), "{err}");
-    let (code, out_text, err) = asked(&["--group", r"(\d)\d\.png"]);
+    let (code, _, err) = asked(&["--group", r"(\d)\d\.png"]);
+    // 0.025^(1/3) is 0.29.
+    assert!(code == 2 && err.contains("3 normal parts set no threshold") && err.contains("71%"), "{err}");
+    let (code, out_text, err) = asked(&["--group", r"(\d)\d\.png", "--few-parts"]);
+    assert!(out_text.contains("not kept    3 parts cannot set 1% false rejects, which 99 can"), "{out_text}");
     assert!(code == 0 && out_text.contains("30 of 3 parts"), "{out_text}{err}");
     let file = std::fs::read_to_string(&out).unwrap();
     assert!(file.contains("group = \"2\"") && file.contains("realised_frr"), "{file}");
+}
+
+#[test]
+fn what_stands_where_a_calibration_goes_is_not_lost_unseen() {
+    let bench = Bench::new();
+    let images = "data/red/train/good";
+    // The report would be written over by the calibration.
+    let (code, _, err) = calibrate(&bench, "red", images, "red.html");
+    assert!(code == 2 && err.contains("red.html is where the report goes") && err.contains("red.toml"), "{err}");
+    assert!(!bench.path("red.html").exists());
+    let blue = std::fs::read(bench.path("calibration/blue.toml")).unwrap();
+    let (code, _, err) = calibrate(&bench, "red", images, "calibration/blue.toml");
+    assert!(code == 2 && err.contains("is the calibration of 'blue'") && err.contains("not overwritten"), "{err}");
+    assert_eq!(std::fs::read(bench.path("calibration/blue.toml")).unwrap(), blue);
+    let (red, key) = (bench.text("calibration/red.toml"), bench.text("quality.key"));
+    assert_eq!(run(&["audit", "keygen", "--name", "example/quality", "--out", &key]).0, 0);
+    let (code, _, err) = run(&["sign", &red, "--key", &key, "--by", "A. Smith", "--reason", "first"]);
+    assert_eq!(code, 0, "{err}");
+    let (code, _, err) = calibrate(&bench, "red", images, "calibration/red.toml");
+    assert!(code == 0 && err.contains("red.toml.sig is of the calibration that stood there before"), "{err}");
+    assert!(err.contains("A. Smith") && err.contains("hgad sign"), "{err}");
 }
 
 #[test]
@@ -184,8 +210,16 @@ fn a_trial_counts_the_rejects_of_many_splits() {
         assert!((percent(kept) - percent(expected)).abs() < 12.0, "{out}");
     }
     assert_eq!(tried(&["--splits", "300", "--target-frr", "0.1,0.2", "--confidence", "0.7"]).1, out, "by its seed");
-    let (code, _, err) = tried(&["--splits", "3", "--target-frr", "0.01", "--confidence", "0.95"]);
-    assert!(code == 2 && err.contains("299 are needed"), "{err}");
+    // What can be tried is tried, and the rest is told with what it takes.
+    let (code, out, err) = tried(&["--splits", "3", "--target-frr", "0.01,0.2", "--confidence", "0.7"]);
+    assert!(code == 2 && out.lines().count() == 4, "{out}{err}");
+    assert!(err.contains("12 calibrating parts cannot set 1% false rejects, which 99 can"), "{err}");
+    // 0.99^119 is above 0.3, 0.99^120 below it.
+    assert!(
+        err.contains("12 of 23 parts calibrate")
+            && err.contains("120 calibrating parts are needed: 239 normal parts in all"),
+        "{err}"
+    );
     // A product that cannot be tried keeps none of the others from it.
     let broken = std::fs::read_dir(bench.path("data/blue/train/good")).unwrap().map(|entry| entry.unwrap().path());
     broken.for_each(|image| std::fs::write(image, "no picture").unwrap());
@@ -272,9 +306,13 @@ fn with_an_odd_one() -> Bench {
 }
 
 fn asked(bench: &Bench, extra: &[&str]) -> (i32, String, String) {
+    asked_for_no_rate(bench, &[&["--target-frr", "0.05"], extra].concat())
+}
+
+fn asked_for_no_rate(bench: &Bench, extra: &[&str]) -> (i32, String, String) {
     let (model, images, out) = (bench.text("bundle"), bench.text("normals"), bench.text("red.toml"));
     let base = ["calibrate", "--model", &model, "--class", "red", "--images", &images, "--out", &out];
-    run(&[&base[..], &["--target-frr", "0.05"], extra].concat())
+    run(&[&base[..], extra].concat())
 }
 
 #[test]
@@ -348,8 +386,37 @@ fn known_defects_tell_how_many_are_found_and_move_nothing_unless_asked() {
     assert_eq!(asked(&bench, &["--bad", &bad, "--costs", "50,1,0.01"]).0, 0);
     let page = std::fs::read_to_string(bench.path("red.html")).unwrap();
     assert!(page.contains("aria-label=\"ROC\"") && page.contains("is the cheapest"));
-    let (code, _, err) = asked(&bench, &["--bad", &bad, "--costs", "50,1,0.01", "--set-cheapest"]);
-    assert_eq!(code, 0, "{err}");
+    std::fs::copy(bench.path("red.toml"), bench.path("by-rate.toml")).unwrap();
+    // A rate that is asked for and not kept would be a promise to whoever reads the file.
+    let cheapest = ["--bad", &bad, "--costs", "50,1,0.01", "--set-cheapest"];
+    let (code, _, err) = asked(&bench, &cheapest);
+    assert!(code == 2 && err.contains("--target-frr"), "{err}");
+    let (code, _, err) = asked_for_no_rate(&bench, &[&cheapest[..], &["--confidence", "0.95"]].concat());
+    assert!(code == 2 && err.contains("--confidence"), "{err}");
+    let (code, out, err) = asked_for_no_rate(&bench, &cheapest);
+    assert!(code == 0 && out.contains("rejects     0 of the 41 normal parts"), "{out}{err}");
+    let text = std::fs::read_to_string(bench.path("red.toml")).unwrap();
+    assert!(text.starts_with("format_version = 4\n") && text.contains("normal_rejected = 0"), "{text}");
+    assert!(
+        ["target_frr", "promised_frr", "realised_frr", "confidence"].iter().all(|key| !text.contains(key)),
+        "{text}"
+    );
+    let (code, out, err) = run(&["calibrate", "diff", &bench.text("by-rate.toml"), &bench.text("red.toml")]);
+    let row = |name: &str| out.lines().find(|line| line[2..].starts_with(name)).unwrap_or_else(|| panic!("{out}{err}"));
+    assert!(
+        code == 0
+            && row("set by").contains("a rate of false rejects")
+            && row("set by").ends_with("costs 50, 1, 1% defective")
+    );
+    assert!(row("asked for").contains("5.00%") && row("asked for").ends_with(" no rate"), "{out}");
+    assert!(row("set to").contains("4.76%") && row("set to").ends_with(" no rate"), "{out}");
+    assert!(
+        row("normal parts rejected").contains("1 of 41") && row("normal parts rejected").ends_with(" 0 of 41"),
+        "{out}"
+    );
+    assert!(row("defects found").ends_with("12 of 12 (73.5% to 100.0%)"), "{out}");
+    // It is written over as any calibration.
+    assert_eq!(asked_for_no_rate(&bench, &cheapest).0, 0);
     let (calibration, _) = Calibration::open(&bench.path("red.toml")).unwrap();
     assert!(calibration.costs.is_some() && calibration.realised_frr.is_none());
     assert!(calibration.images.iter().all(|image| !calibration.rejects(image.score)), "no reject pays here");

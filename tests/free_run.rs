@@ -259,7 +259,7 @@ fn the_gate_can_be_looked_at_and_parts_be_taken_for_a_calibration() {
     let taken = line.path("taken").display().to_string();
     let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/demo").display().to_string();
     let out = line.path("gear.toml").display().to_string();
-    let live = ["--live", "3", "--config", &config, "--images", &taken, "--out", &out];
+    let live = ["--live", "3", "--config", &config, "--images", &taken, "--out", &out, "--few-parts"];
     let (_, stdout, _) = run(&[&["calibrate", "--model", &model, "--class", "gear"], &live[..]].concat());
     feed.end();
     assert!(stdout.contains("taken       3 pictures into"), "{stdout}");

@@ -5,6 +5,9 @@ use std::fmt;
 
 use super::Calibration;
 
+/// What stands where a rate does, of a threshold that costs set.
+const NO_RATE: &str = "no rate";
+
 /// What is different between two calibrations of a class.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Comparison {
@@ -33,12 +36,25 @@ impl Comparison {
             row("bundle", &|c| c.bundle.short().to_string()),
             row("images", &|c| format!("{} of {} parts", c.images.len(), c.parts())),
             row("threshold", &|c| format!("{:.4}", c.threshold)),
-            row("asked for", &|c| {
-                let confidence =
-                    c.confidence.map_or_else(String::new, |share| format!(", {}% confidence", 100.0 * share));
-                format!("{}{confidence}", percent(c.target_frr))
+            row("set by", &|c| c.costs.map_or("a rate of false rejects".into(), |costs| costs.to_string())),
+            row("asked for", &|c| match c.promise() {
+                None => NO_RATE.into(),
+                Some((aim, _)) => {
+                    let confidence = aim.confidence.map(|share| format!(", {}% confidence", 100.0 * share));
+                    format!("{}{}", percent(aim.frr), confidence.unwrap_or_default())
+                }
             }),
-            row("set to", &|c| percent(c.promised_frr)),
+            row("set to", &|c| c.promise().map_or(NO_RATE.into(), |(_, promised)| percent(promised))),
+            row("normal parts rejected", &|c| {
+                let (rejected, of) = c.rejected_of_own();
+                format!("{rejected} of {of}")
+            }),
+            row("defects found", &|c| {
+                c.defects.map_or("-".into(), |found| {
+                    let (low, high) = found.rate;
+                    format!("{} of {} ({:.1}% to {:.1}%)", found.detected, found.images, 100.0 * low, 100.0 * high)
+                })
+            }),
             row("scores, median / 95%", &spread),
             row("constants, mean", &|c| numbers(&c.reference.mean)),
             row("constants, deviation", &|c| numbers(&c.reference.deviation)),

@@ -1,5 +1,7 @@
 //! What known defective parts tell of a threshold that was set on normal ones.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{Beta, ContinuousCDF};
 
@@ -87,6 +89,12 @@ pub fn roc(normal: &[f32], defective: &[f32]) -> Vec<Operating> {
         detected: share(defective, threshold),
     };
     thresholds.into_iter().chain(below).map(at).collect()
+}
+
+impl fmt::Display for Costs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "costs {}, {}, {}% defective", self.miss, self.false_reject, 100.0 * self.defect_rate)
+    }
 }
 
 impl Costs {

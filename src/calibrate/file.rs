@@ -10,7 +10,7 @@ use super::defects::{Costs, Detection};
 use super::from_audit::FromAudit;
 use super::normals;
 use super::suitable;
-use super::threshold::{Aim, Threshold};
+use super::threshold::Aim;
 use crate::bundle::{Bundle, ScoreReference};
 use crate::digest::Digest;
 use crate::draft;
@@ -18,8 +18,10 @@ use crate::picture::{Limits, Statistics};
 use crate::{Error, Result, regular};
 
 /// The newest calibration format; this program reads all up to it, and writes the oldest that can hold a calibration.
-pub const FORMAT_VERSION: u32 = 3;
-/// The format without a mask.
+pub const FORMAT_VERSION: u32 = 4;
+/// The format with a mask, of a threshold that a rate set.
+const MASKED: u32 = 3;
+/// The same without a mask.
 const UNMASKED: u32 = 2;
 
 /// One class's calibration: the score's constants and a threshold, and what they were made from.
@@ -36,14 +38,16 @@ pub struct Calibration {
     pub created: String,
     /// The program that wrote it, with its version.
     pub written_by: String,
-    /// The false-reject rate that was asked for.
-    pub target_frr: f64,
+    /// The false-reject rate that was asked for; see [`Calibration::promise`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_frr: Option<f64>,
     /// With which probability the realised rate is no more than that; none when it is only kept on average.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confidence: Option<f64>,
     /// The nearest rate that so many images can set: what is expected of parts to come if they are like these and the
     /// constants are given. `docs/calibration.md` says how a line's own rate may differ.
-    pub promised_frr: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promised_frr: Option<f64>,
     /// The realised rate lies between these with 95% probability; none in files of before this was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub realised_frr: Option<(f64, f64)>,
@@ -60,6 +64,9 @@ pub struct Calibration {
     /// What wrong decisions cost, if the threshold is the cheapest one; none where it was set on normal parts alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub costs: Option<Costs>,
+    /// How many of its normal parts a threshold rejects that costs set: a count, and no promise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub normal_rejected: Option<usize>,
     /// How many known defective parts it finds; none where none were given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub defects: Option<Detection>,
@@ -189,7 +196,8 @@ impl Calibration {
         if self.costs.is_some() {
             return self.foreign_rate(&parts);
         }
-        let aim = Aim { frr: self.target_frr, confidence: self.confidence };
+        // A file without costs has a rate: it is not read otherwise.
+        let aim = Aim { frr: self.target_frr.unwrap_or(f64::NAN), confidence: self.confidence };
         // No calibration is written with an aim that its parts cannot reach.
         match aim.check().and_then(|()| aim.threshold(&parts)) {
             Ok(own) if own.value == threshold => None,
@@ -210,7 +218,34 @@ impl Calibration {
         self.foreign_threshold().map(Unproven::ByHand).or_else(|| self.costs.map(|_| from_costs()))
     }
 
-    /// What is wrong with a threshold that costs are said to have set: the rate of these scores above it is told beside it.
+    /// What was asked for, and the nearest rate that its parts can set. `None` where costs set the threshold: then no rate is promised,
+    /// whatever files of before format 4 say beside the costs.
+    pub fn promise(&self) -> Option<(Aim, f64)> {
+        let frr = self.target_frr.filter(|_| self.costs.is_none())?;
+        Some((Aim { frr, confidence: self.confidence }, self.promised_frr?))
+    }
+
+    /// Why the rate that was asked for is not kept, in words; `None` where its parts can set it, or where none was asked for.
+    pub fn unkept_rate(&self) -> Option<String> {
+        let (aim, promised) = self.promise().filter(|(aim, promised)| *promised > aim.frr)?;
+        let range = self.realised_frr.map(|(low, high)| format!(" ({:.1}% to {:.1}%)", 100.0 * low, 100.0 * high));
+        Some(format!(
+            "{} cannot set {}% false rejects, which {} can: the highest of their scores is the threshold, {:.1}% on average{}",
+            crate::print::counted(self.parts() as u64, "part"),
+            100.0 * aim.frr,
+            aim.parts_needed(),
+            100.0 * promised,
+            range.unwrap_or_default()
+        ))
+    }
+
+    /// How many of its normal parts the threshold rejects, and how many there are.
+    pub fn rejected_of_own(&self) -> (usize, usize) {
+        let parts = self.scores_of_parts();
+        (parts.iter().filter(|score| self.rejects(**score)).count(), parts.len())
+    }
+
+    /// What is wrong with a threshold that costs are said to have set: how many of these scores are above it is told beside it.
     fn foreign_rate(&self, parts: &[f32]) -> Option<String> {
         // Below it, more would be found at no cost.
         if parts.iter().all(|score| *score < self.threshold) {
@@ -219,13 +254,15 @@ impl Calibration {
                 self.threshold
             ));
         }
-        let own = Threshold::of_another(parts, self.threshold).promised_frr;
-        // Also what is no number is another rate.
-        let is_own = (own - self.promised_frr).abs() < 1e-9;
+        let ((rejected, of), told) = (self.rejected_of_own(), self.normal_rejected.map(|count| count as f64));
+        // Before format 4 the file told the rate that such a count leads to.
+        let told = told.or(self.promised_frr.map(|rate| rate * (of + 1) as f64 - 1.0)).unwrap_or(f64::NAN);
+        // Also what is no number is another count.
+        let is_own = (told - rejected as f64).abs() < 1e-6;
         (!is_own).then(|| {
             format!(
-                "the threshold {} is not the one that costs gave: of its scores it leads to a rate of {own}, and the file says {}",
-                self.threshold, self.promised_frr
+                "the threshold {} is not the one that costs gave: it rejects {rejected} of {of} normal parts, and the file says {told:.0}",
+                self.threshold
             )
         })
     }
@@ -269,6 +306,9 @@ impl Calibration {
         if !calibration.threshold.is_finite() {
             return Err(malformed(format!("its threshold is {}", calibration.threshold)));
         }
+        if calibration.costs.is_none() && calibration.promise().is_none() {
+            return Err(malformed("neither costs nor target_frr and promised_frr say what set its threshold".into()));
+        }
         Ok(calibration)
     }
 
@@ -288,9 +328,13 @@ impl Calibration {
         draft::replace(path, text.as_bytes()).map_err(failed)
     }
 
-    /// The oldest format that can hold a calibration with these constants.
-    pub(super) fn format_of(reference: &ScoreReference) -> u32 {
-        if reference.mask.is_some() { FORMAT_VERSION } else { UNMASKED }
+    /// The oldest format that can hold a calibration with these constants, whose threshold costs set or a rate.
+    pub(super) fn format_of(reference: &ScoreReference, by_costs: bool) -> u32 {
+        match (by_costs, &reference.mask) {
+            (true, _) => FORMAT_VERSION,
+            (false, Some(_)) => MASKED,
+            (false, None) => UNMASKED,
+        }
     }
 
     /// How many independent parts its images show.
@@ -398,14 +442,15 @@ mod tests {
             bundle: Digest::of("bundle"),
             created: "2026-01-02T03:04:05Z".into(),
             written_by: "test".into(),
-            target_frr: 0.01,
+            target_frr: Some(0.01),
             confidence: Some(0.95),
-            promised_frr: 0.01,
+            promised_frr: Some(0.01),
             realised_frr: Some((0.001, 0.03)),
             threshold: 0.123_456_79,
             folds: Some(1),
             frame: FrameSize::new((640, 480)),
             costs: Some(Costs { miss: 50.0, false_reject: 1.0, defect_rate: 0.01 }),
+            normal_rejected: Some(0),
             defects: Some(Detection::new(&[0.5], 0.1)),
             picture: Limits::fit(&[PICTURE]),
             audit: Some(FromAudit {
@@ -449,8 +494,8 @@ mod tests {
     fn other_formats_unknown_keys_and_odd_thresholds_are_refused() {
         let text = toml::to_string_pretty(&sample()).unwrap();
         let cases = [
-            (text.replace("format_version = 3", "format_version = 4"), "format 4"),
-            (text.replace("format_version = 3", ""), "format_version is missing"),
+            (text.replace("format_version = 4", "format_version = 5"), "format 5"),
+            (text.replace("format_version = 4", ""), "format_version is missing"),
             (text.replace("target_frr", "target_fr"), "target_fr"),
             (text.replace("threshold = 0.12345679", "threshold = nan"), "threshold is NaN"),
             (text.replace("height = 480", "height = 0"), "nonzero"),
@@ -479,11 +524,23 @@ mod tests {
     }
 
     #[test]
+    fn a_threshold_that_costs_set_promises_no_rate_and_one_without_costs_has_one() {
+        let text = toml::to_string_pretty(&of_ten(|_| {})).unwrap();
+        assert_eq!(Calibration::parse("f.toml", &text).unwrap().promise(), of_ten(|_| {}).promise());
+        let error =
+            Calibration::parse("f.toml", &text.replace("promised_frr = 0.18181818181818182\n", "")).unwrap_err();
+        assert!(error.report().contains("say what set its threshold"), "{}", error.report());
+        // Files of before have rates beside the costs.
+        assert_eq!((sample().promise(), sample().rejected_of_own()), (None, (0, 1)));
+    }
+
+    #[test]
     fn the_first_format_is_still_read() {
         let mut first = Calibration {
             format_version: 1,
             folds: None,
             costs: None,
+            normal_rejected: None,
             defects: None,
             picture: None,
             audit: None,
@@ -526,11 +583,12 @@ mod tests {
             picture: None,
         };
         let mut calibration = Calibration {
-            target_frr: 0.2,
+            target_frr: Some(0.2),
             confidence: None,
-            promised_frr: 2.0 / 11.0,
+            promised_frr: Some(2.0 / 11.0),
             threshold: 9.0,
             costs: None,
+            normal_rejected: None,
             images: (1..=10).map(image).collect(),
             ..sample()
         };
@@ -549,12 +607,20 @@ mod tests {
             matches!(&unproven, Some(Unproven::FromCosts(told)) if told.contains("comes from costs")),
             "{unproven:?}"
         );
+        let told = |own: &mut Calibration, count| {
+            (own.costs, own.target_frr, own.promised_frr, own.normal_rejected) = (costs, None, None, count);
+        };
+        assert_eq!(of_ten(|own| told(own, Some(1))).foreign_threshold(), None);
+        for count in [None, Some(0), Some(2)] {
+            let foreign = of_ten(|own| told(own, count)).foreign_threshold().unwrap();
+            assert!(foreign.contains("it rejects 1 of 10 normal parts"), "{foreign}");
+        }
         let changes: [fn(&mut Calibration); 7] = [
             |_| {},
             |own| own.confidence = Some(0.999_999),
             |own| own.confidence = Some(f64::NAN),
-            |own| own.target_frr = 2.0,
-            |own| own.target_frr = f64::NAN,
+            |own| own.target_frr = Some(2.0),
+            |own| own.target_frr = Some(f64::NAN),
             |own| own.images.clear(),
             |own| own.images[..2].iter_mut().for_each(|image| image.score = f32::NAN),
         ];

@@ -52,7 +52,7 @@ pub struct Request<'a> {
     pub drop: &'a [(String, String)],
     /// Images of parts that are known to be defective. They are told of, and move nothing.
     pub defective: &'a [PathBuf],
-    /// What wrong decisions cost: then the cheapest threshold is set, and not the one that `aim` asks for.
+    /// What wrong decisions cost: then the cheapest threshold is set, no rate is promised, and what `aim` asks for counts for nothing.
     pub costs: Option<Costs>,
 }
 
@@ -128,26 +128,29 @@ pub fn calibrate(bundle: &Bundle, request: &Request) -> Result<Calibrated> {
         }
     };
     let cheapest = request.costs.and_then(|costs| costs.optimum(&defects::roc(&of_parts, &defective), f32::INFINITY));
-    let threshold = match cheapest {
-        None => aim.threshold(&of_parts)?,
-        Some(cheapest) => Threshold::of_another(&of_parts, cheapest.threshold),
+    // What is cheapest on these images promises no rate.
+    let (threshold, by_rate) = match cheapest {
+        Some(best) => (best.threshold, None),
+        None => aim.threshold(&of_parts).map(|set| (set.value, Some(set)))?,
     };
+    let is_rejected = |score: &&f32| score.is_nan() || **score > threshold;
     let calibration = Calibration {
-        format_version: Calibration::format_of(&fitted.reference),
+        format_version: Calibration::format_of(&fitted.reference, cheapest.is_some()),
         class: class.to_owned(),
         bundle: bundle.digest,
         created: jiff::Timestamp::now().to_string(),
         written_by: concat!("hgad ", env!("CARGO_PKG_VERSION")).to_owned(),
-        target_frr: aim.frr,
-        confidence: aim.confidence,
-        promised_frr: threshold.promised_frr,
-        realised_frr: cheapest.is_none().then_some(threshold.interval),
-        threshold: threshold.value,
+        target_frr: by_rate.map(|_| aim.frr),
+        confidence: by_rate.and(aim.confidence),
+        promised_frr: by_rate.map(|set| set.promised_frr),
+        realised_frr: by_rate.map(|set| set.interval),
+        threshold,
         folds: fitted.folds,
         // Whatever their sizes: a mask is for pictures of one shape.
         frame: normals::common_size(&samples).or_else(|| request.mask.and_then(|_| FrameSize::new(samples[0].size))),
-        costs: request.costs,
-        defects: (!defective.is_empty()).then(|| Detection::new(&defective, threshold.value)),
+        costs: cheapest.and(request.costs),
+        normal_rejected: cheapest.map(|_| of_parts.iter().filter(is_rejected).count()),
+        defects: (!defective.is_empty()).then(|| Detection::new(&defective, threshold)),
         picture: Limits::fit(&samples.iter().map(|sample| sample.picture).collect::<Vec<_>>()),
         audit: None,
         reference: fitted.reference,

@@ -35,21 +35,6 @@ pub struct Threshold {
     pub interval: (f64, f64),
 }
 
-impl Threshold {
-    /// A threshold that comes from elsewhere, such as from costs; the rates are what these scores say of it.
-    pub(super) fn of_another(scores: &[f32], value: f32) -> Self {
-        let n = scores.len();
-        // It is no less than the score of this rank.
-        let rank = scores.iter().filter(|score| **score <= value).count();
-        if rank == 0 {
-            return Threshold { value, promised_frr: 1.0, interval: (0.0, 1.0) };
-        }
-        let (realised, outside) = (realised(n, rank), (1.0 - INTERVAL) / 2.0);
-        let interval = (realised.inverse_cdf(outside), realised.inverse_cdf(1.0 - outside));
-        Threshold { value, promised_frr: (n + 1 - rank) as f64 / (n + 1) as f64, interval }
-    }
-}
-
 impl Aim {
     /// # Errors
     ///
@@ -176,16 +161,6 @@ mod tests {
             assert_eq!(threshold.value, rank as f32, "n = {n}, rate {frr}");
             assert_eq!(threshold.promised_frr, (n + 1 - rank) as f64 / (n + 1) as f64);
         }
-    }
-
-    #[test]
-    fn a_threshold_from_elsewhere_keeps_the_rate_of_the_score_that_it_reaches() {
-        let scores = [0.1, 0.2, 0.3, 0.9];
-        for (value, promised) in [(0.3, 0.4), (0.5, 0.4), (0.9, 0.2), (2.0, 0.2), (0.05, 1.0)] {
-            assert!((Threshold::of_another(&scores, value).promised_frr - promised).abs() < 1e-12, "{value}");
-        }
-        let of_rank = Aim { frr: 0.4, confidence: None }.threshold(&scores).unwrap();
-        assert_eq!(Threshold::of_another(&scores, of_rank.value), of_rank);
     }
 
     #[test]

@@ -60,7 +60,9 @@ impl Content {
             // Every line of an audit is JSON too.
             Content::Json => text.trim_ascii_start().starts_with(b"{") && !text.starts_with(b"{\"seq\":"),
             Content::Calibration => {
-                text.starts_with(b"format_version") && text.windows(11).any(|word| word == b"\ntarget_frr")
+                // Above the first table: what is set in one is something else.
+                let top = text.windows(2).position(|two| two == b"\n[").map_or(text, |end| &text[..end]);
+                top.starts_with(b"format_version") && top.windows(10).any(|word| word == b"\nthreshold")
             }
             Content::Picture => image::guess_format(text).is_ok(),
         }
@@ -172,7 +174,7 @@ mod tests {
     fn only_what_is_of_the_same_kind_is_overwritten() {
         let root = tempfile::tempdir().unwrap();
         let at = |name: &str| root.path().join(name);
-        let files: [(&str, &[u8], Option<Content>); 9] = [
+        let files: [(&str, &[u8], Option<Content>); 10] = [
             ("audit.jsonl", b"{\"seq\":0,\"prev\":\"00\"}\n", None),
             ("audit.000001.jsonl.gz", &[0x1f, 0x8b, 8, 4], None),
             ("line.key", b"PRIVATE+KEY+line-3+0", None),
@@ -180,7 +182,8 @@ mod tests {
             ("manifest.toml", b"format_version = 3\n\n[input]\n", None),
             ("page.html", b"<!DOCTYPE html><html>", Some(Content::Page)),
             ("summary.json", b"{ \"parts\": 1 }", Some(Content::Json)),
-            ("cap.toml", b"format_version = 4\nclass = \"cap\"\ntarget_frr = 0.01\n", Some(Content::Calibration)),
+            ("cap.toml", b"format_version = 4\nclass = \"cap\"\nthreshold = 2.5\n", Some(Content::Calibration)),
+            ("none.toml", b"format_version = 1\n\n[free_run]\nthreshold = 2.5\n", None),
             ("map.png", b"\x89PNG\r\n\x1a\n", Some(Content::Picture)),
         ];
         for (name, bytes, kind) in files {
@@ -203,7 +206,7 @@ mod tests {
     fn a_file_that_is_replaced_needs_a_folder_that_can_be_written_and_nothing_else() {
         let root = tempfile::tempdir().unwrap();
         let at = |name: &str| root.path().join(name);
-        const KEPT: &str = "format_version = 4\nclass = \"cap\"\ntarget_frr = 0.01\n";
+        const KEPT: &str = "format_version = 4\nclass = \"cap\"\nthreshold = 2.5\n";
         std::fs::write(at("mine"), KEPT).unwrap();
         std::fs::set_permissions(at("mine"), std::os::unix::fs::PermissionsExt::from_mode(0o444)).unwrap();
         replaced_file(&at("mine"), Content::Calibration).unwrap();

@@ -124,6 +124,13 @@ impl ModelInspector {
         self.named().map(|(name, product)| (name, product.digest)).collect()
     }
 
+    /// What is not promised of thresholds, in words: of each class whose parts cannot set the rate that was asked for.
+    pub(crate) fn unkept_rates(&self) -> Vec<String> {
+        let told =
+            |(name, product): (String, &Product)| Some(format!("'{name}': {}", product.calibration.unkept_rate()?));
+        self.named().filter_map(told).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
     /// Whether the calibration of a lane's class says how pictures are to be: light, focus, colour.
     pub(crate) fn knows_pictures(&self, lane: Lane, class: &str) -> bool {
         self.lanes[lane.0].products.get(class).is_some_and(|product| product.calibration.picture.is_some())

@@ -67,20 +67,24 @@ impl Report<'_> {
     fn threshold(&self, page: &mut String) {
         let c = self.calibration;
         let percent = |share: f64| format!("{:.2}%", 100.0 * share);
-        let confidence =
-            c.confidence.map_or("on average".to_owned(), |share| format!("with {}% confidence", 100.0 * share));
         let mut rows = vec![
             ("Threshold", format!("<b>{:.4}</b>", c.threshold)),
             ("Images", format!("{} of {} parts", c.images.len(), c.parts())),
         ];
-        match c.costs {
-            Some(_) => {
-                rows.push(("Set to", "what is cheapest on these images; no rate of false rejects is promised".into()));
+        match c.promise() {
+            None => {
+                let (rejected, of) = c.rejected_of_own();
+                let told = "what is cheapest on these images; no rate of false rejects is promised";
+                rows.push(("Set to", format!("{told}. It rejects {rejected} of the {of} normal parts")));
             }
-            None => rows.extend([
-                ("Asked for", format!("at most {} false rejects {confidence}", percent(c.target_frr))),
-                ("Set to", format!("{} on average", percent(c.promised_frr))),
-            ]),
+            Some((aim, promised)) => {
+                let confidence = aim.confidence.map(|share| format!("with {}% confidence", 100.0 * share));
+                let confidence = confidence.as_deref().unwrap_or("on average");
+                rows.extend([
+                    ("Asked for", format!("at most {} false rejects {confidence}", percent(aim.frr))),
+                    ("Set to", format!("{} on average", percent(promised))),
+                ]);
+            }
         }
         rows.extend(c.audit.as_ref().map(|audit| {
             let moment = |at: &Option<String>| at.as_deref().map_or_else(|| "-".to_owned(), escaped);

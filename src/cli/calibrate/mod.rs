@@ -6,12 +6,13 @@ mod recorded;
 mod trial;
 mod what_if;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
 use super::audit::{Keys, Span, can_be_read_again};
 use super::target::{self, Content};
+use crate::approval::Approval;
 use crate::audit::Vouched;
 use crate::bundle::Bundle;
 use crate::calibrate::defects::{self, Costs, Detection};
@@ -106,7 +107,7 @@ struct SetArgs {
     /// Use only every N-th image of the sorted folder: those that training with the same value left out
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(2..))]
     hold_out: Option<u64>,
-    /// Share of normal parts that may be rejected
+    /// Share of normal parts that may be rejected: 0.01 for one in a hundred
     #[arg(long, value_name = "RATE", default_value_t = 0.01)]
     target_frr: f64,
     /// Keep that rate with this probability, whichever normal parts the images happen to show; without it the rate is kept
@@ -133,8 +134,9 @@ struct SetArgs {
     /// What a missed defect and a false reject cost, and the share of defective parts: the cheapest threshold is told
     #[arg(long, value_name = "MISS,FALSE-REJECT,DEFECT-RATE", value_parser = costs, requires = "bad")]
     costs: Option<Costs>,
-    /// Set the cheapest threshold instead of the one that normal parts give
-    #[arg(long, requires = "costs")]
+    /// Set the cheapest threshold instead of the one that normal parts give: no rate of false rejects is promised then, so none
+    /// can be asked for beside it
+    #[arg(long, requires = "costs", conflicts_with_all = ["target_frr", "confidence"])]
     set_cheapest: bool,
     /// The line's audit: the report tells what the calibration would have done to its parts of the last 7 days (hgad calibrate
     /// what-if tells of other times)
@@ -159,7 +161,11 @@ struct SetArgs {
     /// Without it, the file beside --out that ends in .judged.txt
     #[arg(long, value_name = "FILE", requires = "from_audit")]
     judged: Option<PathBuf>,
-    /// Where to write the calibration; the report, an HTML page, is written beside it
+    /// Set a threshold on fewer than ten parts, to try how things work: nothing can be said of the rate that it leads to
+    #[arg(long)]
+    few_parts: bool,
+    /// Where to write the calibration; the report, an HTML page, is written beside it. A calibration of another product that stands
+    /// there is not overwritten
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 }
@@ -199,9 +205,18 @@ pub fn run(args: CalibrateArgs) -> Result<()> {
 
 fn set(args: SetArgs) -> Result<()> {
     args.audit.as_deref().map_or(Ok(()), can_be_read_again)?;
-    target::replaced_file(&args.out, Content::Calibration)?;
     let page = args.out.with_extension(if args.review { "review.html" } else { "html" });
+    if page == args.out {
+        return Err(Error::usage(format!("{} is where the report goes, and no calibration", page.display())).advise(
+            format!(
+                "name a calibration, such as --out {}: the report is written beside it",
+                args.out.with_extension("toml").display()
+            ),
+        ));
+    }
+    target::replaced_file(&args.out, Content::Calibration)?;
     target::replaced_file(&page, Content::Page)?;
+    not_of_another_product(&args.out, &args.class)?;
     let bundle = Bundle::open(&args.model)?;
     // Before pictures are taken for nothing.
     bundle.manifest.class_index(&args.class)?;
@@ -242,6 +257,9 @@ fn set(args: SetArgs) -> Result<()> {
     let mut calibrated = calibrate(&bundle, &request)?;
     calibrated.calibration.audit = source;
     let calibration = &calibrated.calibration;
+    if !args.review && !args.few_parts {
+        enough(calibration.parts())?;
+    }
     let previous = previous(&args.out, calibration);
     let portraits = calibrated.portraits(PORTRAITS)?;
     let what_if = recorded
@@ -262,17 +280,12 @@ fn set(args: SetArgs) -> Result<()> {
     target::write(&page, &report.html())?;
     if !args.review {
         calibration.write(&args.out)?;
-    }
-    let parts = calibration.parts();
-    if calibration.promised_frr > calibration.target_frr && calibration.costs.is_none() {
-        log::warn!(
-            "so few parts ({}) cannot set a false-reject rate of {}: {} are needed; the largest of their scores is the threshold",
-            parts,
-            args.target_frr,
-            aim.parts_needed()
-        );
+        warn_of_approval(&args.out);
     }
     tell(calibration)?;
+    if let Some(told) = calibration.unkept_rate() {
+        print::line(format_args!("not kept    {told}"))?;
+    }
     tell_of_costs(&calibrated, args.costs)?;
     what_if.as_ref().map_or(Ok(()), recorded::tell)?;
     print::line(format_args!("report      {}", page.display()))?;
@@ -284,11 +297,55 @@ fn set(args: SetArgs) -> Result<()> {
     }
 }
 
+/// Refuses to write over the calibration of another product: nothing could make it again but its images.
+fn not_of_another_product(path: &Path, class: &str) -> Result<()> {
+    let standing = path.is_file().then(|| Calibration::open(path).ok()).flatten();
+    match standing.filter(|(standing, _)| standing.class != class) {
+        None => Ok(()),
+        Some((standing, _)) => {
+            let what = format!(
+                "{} is the calibration of '{}': it is not overwritten with one of '{class}'",
+                path.display(),
+                standing.class
+            );
+            Err(Error::usage(what).advise("name another file to write, or move that one away"))
+        }
+    }
+}
+
+/// An approval is of the bytes that stood there before.
+fn warn_of_approval(path: &Path) {
+    if let Some(standing) = Approval::standing(path) {
+        let path = path.display();
+        log::warn!(
+            "{path}.sig is of the calibration that stood there before ({standing}): a line with approved_by does not start with the new one \
+             until somebody signs it: hgad sign {path} --key KEY --by NAME --reason TEXT"
+        );
+    }
+}
+
+/// Refuses a threshold from a handful of parts.
+fn enough(parts: usize) -> Result<()> {
+    if parts >= FEWEST_PARTS {
+        return Ok(());
+    }
+    // The realised rate of the largest of n scores is below x with probability 1 - (1 - x)^n.
+    let worst = 1.0 - ((1.0 - INTERVAL) / 2.0).powf(1.0 / parts as f64);
+    Err(Error::usage(format!("{} set no threshold", print::counted(parts as u64, "normal part")))
+        .because(format!("nobody could say that the line would not reject {:.0}% of its good parts", 100.0 * worst))
+        .advise(format!(
+            "give {FEWEST_PARTS} parts at least, better a hundred; to try how things work, and not to inspect by it: --few-parts"
+        )))
+}
+
 /// So many of the most unusual images are in the report.
 const PORTRAITS: usize = 10;
 
+/// With fewer parts, all of which the threshold lets pass, a line that rejects a third of its good parts is within the interval of 95%.
+const FEWEST_PARTS: usize = 10;
+
 /// The calibration that stands where this one goes, if it is one of the same product, with its file's digest.
-fn previous(path: &std::path::Path, calibration: &Calibration) -> Option<(Calibration, Digest)> {
+fn previous(path: &Path, calibration: &Calibration) -> Option<(Calibration, Digest)> {
     let previous = path.is_file().then(|| Calibration::open(path)).and_then(Result::ok)?;
     (previous.0.class == calibration.class).then_some(previous)
 }
@@ -342,16 +399,17 @@ fn tell(calibration: &Calibration) -> Result<()> {
         print::counted(calibration.parts() as u64, "part")
     ))?;
     print::line(format_args!("threshold   {}", calibration.threshold))?;
-    let confidence = calibration.confidence.map(|share| format!(" with {}% confidence", 100.0 * share));
-    match calibration.costs {
-        Some(_) => print::line("set to      what is cheapest on these images; no rate of false rejects is promised")?,
+    match calibration.promise() {
         None => {
-            print::line(format_args!(
-                "asked for   at most {:.2}% false rejects{}",
-                100.0 * calibration.target_frr,
-                confidence.as_deref().unwrap_or(" on average")
-            ))?;
-            print::line(format_args!("set to      {:.2}% on average", 100.0 * calibration.promised_frr))?;
+            let (rejected, of) = calibration.rejected_of_own();
+            print::line("set to      what is cheapest on these images; no rate of false rejects is promised")?;
+            print::line(format_args!("rejects     {rejected} of the {of} normal parts"))?;
+        }
+        Some((aim, promised)) => {
+            let confidence = aim.confidence.map(|share| format!("with {}% confidence", 100.0 * share));
+            let confidence = confidence.as_deref().unwrap_or("on average");
+            print::line(format_args!("asked for   at most {:.2}% false rejects {confidence}", 100.0 * aim.frr))?;
+            print::line(format_args!("set to      {:.2}% on average", 100.0 * promised))?;
         }
     }
     tell_of_pictures(calibration)?;
