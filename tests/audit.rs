@@ -181,8 +181,24 @@ fn show_says_why_and_paints_what_the_model_saw() {
     let start = records(Path::new(&line.log())).remove(0);
     let id = format!("{}/{}", start["run"].as_str().unwrap(), rejected["part"]);
     assert_eq!(line.judged("show", &[&id, "--out", &out]).1, stdout);
-    let (code, _, stderr) = line.judged("show", &["0", "--out", &out]);
-    assert!(code == 2 && stderr.contains("is no part's: it is a start"), "{stderr}");
+    // The words need neither a model nor a picture, and a record that is no part has words of its own.
+    let show = |more: &[&str]| run(&[&["audit", "show", &line.log()], more].concat());
+    let passed = line.parts().into_iter().find(|part| is(part, "pass")).unwrap()["seq"].to_string();
+    for (id, says) in [
+        (rejected["seq"].to_string(), says.as_str()),
+        (passed.clone(), "is good"),
+        ("0".into(), "record 0 is no part; it is of the kind start"),
+    ] {
+        let (code, stdout, stderr) = show(&[&id]);
+        assert!(code == 0 && stdout.contains(says), "{id}: {stdout}{stderr}");
+    }
+    let (code, stdout, stderr) = show(&[&passed, "--out", &line.bench.text("passed.png")]);
+    assert!(code == 3 && stdout.contains("is good") && stderr.contains("leave out --out"), "{stdout}{stderr}");
+    let (code, _, stderr) = show(&[&rejected["seq"].to_string(), "--out", &out]);
+    assert!(code == 2 && stderr.contains("--model and --calibration"), "{stderr}");
+    assert!(show(&[&passed, "--out", "camera.jpg"]).2.contains("ends with .png"));
+    let (code, _, stderr) = show(&["99999"]);
+    assert!(code == 2 && stderr.contains("has no record 99999"), "{stderr}");
     assert!(stdout.contains("the log was not checked as a whole"), "{stdout}");
 
     // A record that was changed is no story: neither one that contradicts itself, nor one whose hash or neighbours do not fit.
@@ -632,12 +648,62 @@ fn the_documented_line_with_the_synthetic_camera_is_tried_from_camera_to_proof()
     let bad = records(Path::new(&log)).into_iter().find(|record| record["picture"]["file"].is_string()).unwrap();
     let record = bad["seq"].to_string();
     done(&[&["audit", "show", &log, &record, "--out", &path("part.png")], &judged[..]].concat());
+    // As documented: the number of the first rejected part, whose picture is kept.
+    let table = done(&["audit", "query", &log, "--kind", "part", "--limit", "1", "--format", "csv"]);
+    let first = table.lines().last().unwrap().split(',').next().unwrap().to_owned();
+    assert!(done(&["audit", "show", &log, &first]).contains("Its fate"));
+    assert_eq!(done(&["audit", "query", &log, "--record", &first, "--format", "csv"]), table);
+    assert!(run(&["audit", "query", &log, "--limit", "1"]).2.contains("--limit stopped here"));
     done(&["audit", "report", &log, "--out", &path("shift.html")]);
     done(&["audit", "prove", &log, "--record", &record, "--out", &path("part.tlog-proof")]);
     let proved = done(&["audit", "check", &path("part.tlog-proof"), "--key", &public]);
     let text = std::fs::read_to_string(path("part.tlog-proof")).unwrap();
+    // Without this program.
+    let script = format!("{repository}/tests/reference/proof.py");
+    let by_another = |proof: &str| {
+        let output = std::process::Command::new("python3").args([&script, proof, &public]).output().unwrap();
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr),
+        )
+    };
+    let (code, told) = by_another(&path("part.tlog-proof"));
+    assert!(code == Some(0) && told.contains(&format!("\"seq\":{record}")), "{told}");
+    let (start, rest) = text.split_once("\nextra ").unwrap();
+    for forged in [
+        format!("{start}\nextra e{rest}").replacen("ee", "ef", 1),
+        text.replacen("example/trial\n", "example/triaI\n", 1),
+    ] {
+        std::fs::write(path("forged.tlog-proof"), &forged).unwrap();
+        let (code, told) = by_another(&path("forged.tlog-proof"));
+        assert!(forged != text && code != Some(0) && !told.contains("OK"), "{told}");
+    }
     std::fs::write(path("crlf.tlog-proof"), text.replace('\n', "\r\n")).unwrap();
     let (code, _, stderr) = run(&["audit", "check", &path("crlf.tlog-proof"), "--key", &public]);
     assert!(code == 2 && stderr.contains("line ends that were changed to CRLF") && stderr.contains("sed"), "{stderr}");
     assert!(proved.contains(&format!("\"seq\":{record}")), "{proved}");
+}
+
+#[test]
+fn the_commands_after_the_documented_line_work_as_they_stand_there() {
+    let documentation = include_str!("../docs/cameras.md").split_once("## No camera yet").unwrap().1;
+    let text = documentation.split_once("```toml\n").unwrap().1.split_once("```").unwrap().0;
+    let commands = documentation.split_once("with its picture:\n\n").unwrap().1.split_once("\n\n(").unwrap().0;
+    let repository = env!("CARGO_MANIFEST_DIR");
+    let folder = tempfile::tempdir().unwrap();
+    let trial = folder.path().join("trial");
+    std::fs::create_dir(&trial).unwrap();
+    let text = text.replace("\"../", &format!("\"{repository}/")).replace("parts = 200", "parts = 20");
+    std::fs::write(trial.join("line.toml"), text).unwrap();
+    ["models", "calibration"].iter().for_each(|name| {
+        std::os::unix::fs::symlink(Path::new(repository).join(name), folder.path().join(name)).unwrap();
+    });
+    let programs = Path::new(env!("CARGO_BIN_EXE_hgad")).parent().unwrap().display().to_string();
+    let path = format!("{programs}:{}", std::env::var("PATH").unwrap());
+    let done =
+        std::process::Command::new("sh").args(["-ec", commands]).current_dir(folder.path()).env("PATH", path).output();
+    let done = done.unwrap();
+    let told = [done.stdout, done.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).join("\n");
+    assert!(done.status.success() && told.contains("OK example/trial signed"), "{told}");
+    assert!(folder.path().join("part.png").is_file() && trial.join("shift.html").is_file(), "{told}");
 }

@@ -285,7 +285,8 @@ fn write_new(path: &Path, mode: u32, text: &str) -> Result<()> {
         written.inspect_err(|_| drop(std::fs::remove_file(path)))
     })
     .map_err(|error| {
-        Error::device(format!("key {} cannot be written", path.display()))
+        let new = if error.kind() == std::io::ErrorKind::AlreadyExists { Error::usage } else { Error::device };
+        new(format!("key {} cannot be written", path.display()))
             .because(error)
             .advise("a key is never replaced: give another --out")
     })
@@ -304,7 +305,7 @@ mod tests {
         assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         let verifier = Verifier::open(&folder.path().join("line-3.key.pub")).unwrap();
         assert_eq!(verifier, Signer::open(&path).unwrap().verifier());
-        assert!(Signer::generate("other").unwrap().write(&path).is_err());
+        assert_eq!(Signer::generate("other").unwrap().write(&path).unwrap_err().kind().exit_code(), 2);
 
         let public = Signer::open(&folder.path().join("line-3.key.pub")).unwrap_err();
         assert!(public.report().contains("not its .pub"), "{}", public.report());

@@ -165,6 +165,12 @@ pub(super) fn past(path: &Path, signing: Option<&Signing>) -> Result<Past> {
             None => refused,
         }
     })?;
+    if let Some(why) = reading.strange_tail() {
+        return Err(Error::usage(format!("{} is there and no audit: it is left as it is", path.display()))
+            .because(why)
+            .advise("name another file, or move that one away; if it was an audit, somebody replaced it: keep it as evidence")
+            .of_key("audit.file"));
+    }
     let missing = signing.and_then(|signing| signing.missing_copy.as_ref()).filter(|_| reading.signatures.keeps_copy);
     if let Some(copy) = missing.filter(|_| !reading.signatures.may_lack_copy()) {
         let missing = Error::device(format!("the copy of the newest checkpoint is missing: {}", copy.display()));

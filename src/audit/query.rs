@@ -24,6 +24,8 @@ pub struct Query {
     pub kind: Option<String>,
     /// The name of the run that it is of.
     pub run: Option<String>,
+    /// Numbers of records.
+    pub records: Option<RangeInclusive<u64>>,
     /// Part numbers.
     pub parts: Option<RangeInclusive<u64>>,
     /// The name of the lane.
@@ -58,6 +60,7 @@ impl Query {
             && is(&self.verdict, &entry.verdict)
             && is(&self.reason, &entry.reason)
             && is(&self.fate, &entry.fate)
+            && self.records.as_ref().is_none_or(|records| records.contains(&entry.seq))
             && self.parts.as_ref().is_none_or(|parts| entry.part.is_some_and(|part| parts.contains(&part)))
             && self.scores.as_ref().is_none_or(|scores| entry.score.is_some_and(|score| scores.contains(&score)))
             && (self.pixels.is_empty() || entry.pixels().any(|pixels| self.pixels.contains(&pixels)))

@@ -381,6 +381,38 @@ fn a_removed_tail_is_a_warning_and_a_torn_one_is_repaired() {
 }
 
 #[test]
+fn a_file_of_one_line_without_a_line_feed_is_cut_off_only_where_it_begins_as_a_record_does() {
+    let folder = Folder::new();
+    folder.run(1);
+    let record = folder.lines()[0][..30].to_owned();
+    let texts = [
+        ("secret-token-abc", false),
+        ("{\"a\":1}", false),
+        ("x", false),
+        (&record, true),
+        ("{\"se", true),
+        ("\0\0", true),
+    ];
+    for (text, is_torn) in texts {
+        std::fs::write(folder.file(), text).unwrap();
+        let looked = readiness(&AuditConfig::in_file(folder.file()));
+        if is_torn {
+            assert!(looked.unwrap().unfinished.is_some(), "{text}");
+            folder.run(1);
+            assert!(folder.lines()[0].contains("\"kind\":\"repaired\""), "{text}");
+            continue;
+        }
+        for refused in [looked.expect_err(text), folder.open().expect_err(text)] {
+            let report = refused.report();
+            assert!(refused.kind().exit_code() == 2 && report.contains("move that one away"), "{text}: {report}");
+        }
+        let error = verify(&folder.file(), &Trust::default()).expect_err(text);
+        assert!(error.kind().exit_code() == 1 && error.to_string().contains("not one of an audit"), "{text}: {error}");
+        assert_eq!(std::fs::read_to_string(folder.file()).unwrap(), text, "it is left as it is");
+    }
+}
+
+#[test]
 fn harmless_causes_of_a_broken_file_are_named_where_they_are_certain() {
     let folder = Folder::new();
     folder.run(5);

@@ -13,7 +13,7 @@ use super::harmless::{self, Undoing};
 use super::interruption::Following;
 use super::kind::Kind;
 use super::read::{
-    Gap, LogFile, Stranger, Told, cannot_be_read, files, is_news, lines, missing_files, newest_of, next_line, open,
+    Gap, LogFile, Stranger, Told, cannot_be_read, damage, files, is_news, lines, missing_files, newest_of, next_line, open,
     renamed, strangers, told_of,
 };
 use super::rotation;
@@ -99,6 +99,8 @@ pub(super) struct Reading<'t> {
     undone: Option<Undoing>,
 }
 
+/// What every record begins with.
+const RECORD: &[u8] = b"{\"seq\":";
 /// So often a log is read anew whose files change their names meanwhile.
 pub(super) const READINGS: usize = 5;
 /// What to do about a file that is missing between others.
@@ -207,6 +209,9 @@ pub(super) fn explained(path: &Path, trust: &Trust, error: Error) -> Error {
 
 fn verify_as_it_stands(path: &Path, trust: &Trust) -> Result<Verified> {
     let reading = read(path, trust)?;
+    if let Some(why) = reading.strange_tail() {
+        return Err(foreign(path, why));
+    }
     if !reading.tail.is_empty() {
         let cut = format!("{} is cut off: the file was truncated, or its machine lost power", reading.unfinished(path));
         return Err(as_written_before(Error::check(cut), reading.read())
@@ -251,7 +256,10 @@ fn concluded(path: &Path, trust: &Trust, reading: Reading) -> Result<Verified> {
     reading.signatures.is_of_key().map_err(|doubt| doubted(path, doubt))?;
     if let Some(file) = reading.misdated {
         return Err(Error::check(format!("{} has an index that is not of its lines", file.display()))
-            .because("its lines are as they were written, and somebody changed its index, which tells a query where they are")
+            .because(
+                "its lines are as they were written, and what tells a query where they are is not: it was damaged, as by a disk or a transfer, \
+                 or changed",
+            )
             .advise("keep a copy as evidence; unpacked with gunzip, and packed by the next run, it tells the times that its lines have"));
     }
     if let Some(spot) = reading.miscounted {
@@ -489,15 +497,7 @@ impl Reading<'_> {
         loop {
             line.clear();
             let read = next_line(&mut lines, &mut line);
-            read.map_err(|error| {
-                let text = error.to_string();
-                match cannot_be_read(path, error) {
-                    broken if broken.kind() == ErrorKind::Check && !self.read().is_empty() => {
-                        broken.because(format!("{text}; {}", as_written(&self.read())))
-                    }
-                    other => other,
-                }
-            })?;
+            read.map_err(|error| unreadable(path, error, &self.read()))?;
             self.line += 1;
             if self.ends && self.lacks_only_line_feed(&line) {
                 self.unended = true;
@@ -505,7 +505,8 @@ impl Reading<'_> {
             }
             match line.split_last() {
                 None => {
-                    if told.is_some_and(|told| !told.is_right(self.whole)) {
+                    let is_right = told.map_or(Ok(true), |told| told.is_right());
+                    if !is_right.map_err(|error| cannot_be_read(path, error))? {
                         self.misdated.get_or_insert_with(|| path.to_owned());
                     }
                     return Ok(());
@@ -597,6 +598,16 @@ impl Reading<'_> {
         Spot { record: self.link.seq(), line: self.line, file: path.to_owned() }
     }
 
+    /// Why the unfinished line is hardly the beginning of a record, where nothing but that line is in the file: then it is somebody's file
+    /// that was named by mistake, and nothing of it may be cut off. What a disk left of a record begins as one does, or is zeros.
+    pub(super) fn strange_tail(&self) -> Option<&'static str> {
+        let is_alone = self.whole == 0 && !self.tail.is_empty() && !self.unended;
+        let is_record = self.tail.starts_with(RECORD) || RECORD.starts_with(&self.tail);
+        let is_blank = self.tail.iter().all(|byte| *byte == 0);
+        (is_alone && !is_record && !is_blank)
+            .then_some("it does not begin with {\"seq\": as a record does, and no line feed is in it")
+    }
+
     /// Whether `line` is the next one, and ends too early by its line feed.
     fn lacks_only_line_feed(&self, line: &[u8]) -> bool {
         !line.ends_with(b"\n") && Envelope::open(line).is_ok_and(|envelope| self.link.check(&envelope).is_ok())
@@ -684,8 +695,7 @@ fn broken_at(spot: &Spot, broken: Break, before: Range<u64>, rest: &mut impl Buf
     let what = match broken {
         Break::Changed => format!("{spot} was changed: its hash does not fit its content"),
         Break::Foreign(why) if *record == 0 => {
-            return Error::check(format!("{}: its first line is not one of an audit: {why}", file.display()))
-                .advise("name an audit file; if this was one, somebody replaced its beginning: keep it as evidence");
+            return foreign(file, why);
         }
         Break::Foreign(why) => format!("{spot} is not an audit line: {why}"),
         Break::Previous if *record == 0 => format!("{spot} follows another record, and is the first: it was replaced"),
@@ -701,6 +711,12 @@ fn broken_at(spot: &Spot, broken: Break, before: Range<u64>, rest: &mut impl Buf
         },
     };
     as_written_before(Error::check(what), before).advise(EVIDENCE)
+}
+
+/// The first line of what is to be a log is none.
+fn foreign(file: &Path, why: impl std::fmt::Display) -> Error {
+    Error::check(format!("{}: its first line is not one of an audit: {why}", file.display()))
+        .advise("name an audit file; if this was one, somebody replaced its beginning: keep it as evidence")
 }
 
 fn missing(absent: &Range<u64>) -> String {
@@ -732,18 +748,23 @@ fn gap(absent: Range<u64>, read: Range<u64>, (files, place): (&[LogFile], usize)
         })
 }
 
-/// What is broken in a compressed file that fails its own checksum may be a disk's doing.
-fn if_damaged(path: &Path, before: &Range<u64>, error: Error) -> Error {
-    let unpacked = open(path).map(|mut file| std::io::copy(&mut file, &mut std::io::sink()));
-    match unpacked {
-        Ok(Err(damage)) => {
-            let told = if before.is_empty() { String::new() } else { format!("; {}", as_written(before)) };
-            // Not that a record was changed, as the line says that came out of damaged data.
-            Error::check(format!("{}: its compressed data is damaged, as by a disk or a transfer", path.display()))
-                .because(format!("{damage}{told}"))
-                .advise("bring it from where it is whole; nothing is known of the lines behind that place")
+/// The file cannot be read on behind the records `before`.
+fn unreadable(path: &Path, error: std::io::Error, before: &Range<u64>) -> Error {
+    let text = error.to_string();
+    match cannot_be_read(path, error) {
+        broken if broken.kind() == ErrorKind::Check && !before.is_empty() => {
+            broken.because(format!("{text}; {}", as_written(before)))
         }
-        _ => error,
+        other => other,
+    }
+}
+
+/// What is broken in a compressed file that fails its own checksum may be a disk's doing: not that a record was changed, as the line says
+/// that came out of damaged data.
+fn if_damaged(path: &Path, before: &Range<u64>, error: Error) -> Error {
+    match damage(path) {
+        Some(damage) => unreadable(path, damage, before),
+        None => error,
     }
 }
 

@@ -22,7 +22,14 @@ pub(super) fn check(config: &AuditConfig, lanes: usize, view: Option<&View>, tel
         Ok(ready) => {
             tell(log(config, &ready));
             if let Some((told, advice)) = &ready.homeless {
-                tell(Finding::problem("checkpoint", told, format!("{advice}; a run raises audit-fault until then")));
+                tell(Finding::problem(
+                    "checkpoint",
+                    told,
+                    format!(
+                        "{advice}, before the first run: a run raises audit-fault until then, and where it ends before that the next one is \
+                     refused, until one ran without checkpoint_copy"
+                    ),
+                ));
             }
             if let Some((told, advice)) = &ready.gone {
                 tell(Finding::problem("pictures", told, *advice));

@@ -229,7 +229,8 @@ fn prove(args: &ProveArgs) -> Result<()> {
     target::folder_for(out)?;
     let file = std::fs::OpenOptions::new().write(true).create_new(true).open(out);
     file.and_then(|mut file| file.write_all(proof.as_bytes())).map_err(|error| {
-        Error::device(format!("proof {} cannot be written", out.display()))
+        let new = if error.kind() == std::io::ErrorKind::AlreadyExists { Error::usage } else { Error::device };
+        new(format!("proof {} cannot be written", out.display()))
             .because(error)
             .advise("name a file that is not there yet")
     })?;

@@ -3,13 +3,14 @@
 //! A closed file is packed as several gzip members, one after the other, as RFC 1952 allows: any gzip reads them as one file. Each
 //! member has an extra field in its header that says how long it is, packed and unpacked, and between which times its lines lie, as
 //! the BGZF format of genomics has it for places ("The SAM/BAM Format Specification", section 4.1). What wrote the file wrote this,
-//! and it can be wrong only where somebody changed it: [`crate::audit::verify`] holds it against the lines. A file without it, such
-//! as one that was packed by another program, is read as a whole.
+//! and it can be wrong only where it was damaged or changed: no checksum covers a header. [`crate::audit::verify`] holds all of it against all
+//! lines. A search believes of a piece that it leaves out what its header says, as long as the piece's first line lies between those times,
+//! and of one that it reads it believes nothing. A file without it, such as one that was packed by another program, is read as a whole.
 
 use std::cell::RefCell;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Cursor, Read, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use flate2::bufread::GzDecoder;
@@ -24,6 +25,9 @@ use crate::audit::course::time_of;
 const LEVEL: u32 = 3;
 /// A member ends with the line that makes it so long, before it is packed.
 const MEMBER: usize = 2 << 20;
+
+/// So much of a member is read for its first line.
+const FIRST: usize = 4 << 10;
 
 /// What does not pack gets longer by its header, and by some bytes of every 16 KiB.
 const SLACK: u64 = 1024;
@@ -58,6 +62,11 @@ impl Member {
     /// Whether a line of that time may be in it.
     pub(super) fn may_hold(&self, time: &str) -> bool {
         (self.least.as_str()..=self.greatest.as_str()).contains(&time)
+    }
+
+    /// Whether these are the least and the greatest time of its lines.
+    fn is_between(&self, times: Option<&(String, String)>) -> bool {
+        times.is_some_and(|(least, greatest)| *least == self.least && *greatest == self.greatest)
     }
 
     /// The least and the greatest time of its lines.
@@ -119,6 +128,18 @@ pub(in crate::audit) fn pack(mut lines: impl BufRead, out: &mut impl Write) -> s
     }
 }
 
+/// The least and the greatest time of whole lines; `None` where one of them has none.
+fn times_of(mut lines: &[u8]) -> Option<(String, String)> {
+    let mut times = None;
+    while !lines.is_empty() {
+        let end = lines.iter().position(|byte| *byte == b'\n').map_or(lines.len(), |end| end + 1);
+        let (line, rest) = lines.split_at(end);
+        times = Some(widened(times, time_of(line)?));
+        lines = rest;
+    }
+    times
+}
+
 fn widened(between: Option<(String, String)>, time: &str) -> (String, String) {
     match between {
         None => (time.to_owned(), time.to_owned()),
@@ -155,77 +176,134 @@ fn compressed(header: GzBuilder, content: &[u8]) -> std::io::Result<Vec<u8>> {
 ///
 /// # Errors
 ///
-/// The file cannot be read.
+/// The file cannot be read, or a member begins with a line that is not of the times that it tells: what would be left out because of it
+/// is not known.
 pub(super) fn members(path: &Path) -> std::io::Result<Option<Vec<Member>>> {
     let mut file = File::open(path)?;
     let end = file.metadata()?.len();
     let mut members = Vec::new();
     let mut place = 0;
     while place < end {
-        let Some(member) = member_at(&mut file, place)? else { return Ok(None) };
+        let Header::Member(member) = header_at(&mut file, place)? else { return Ok(None) };
+        // What cannot be unpacked is told of by who reads it.
+        if first_time(&mut file, place)?.is_some_and(|time| !member.may_hold(&time)) {
+            return Err(wrong_index());
+        }
         place += u64::from(member.size).max(WHOLE as u64);
         members.push(member);
     }
     Ok((place == end && !members.is_empty()).then_some(members))
 }
 
-fn member_at(file: &mut File, place: u64) -> std::io::Result<Option<Member>> {
+/// The time of the first line of the member at `place`; `None` where it gives none.
+fn first_time(file: &mut File, place: u64) -> std::io::Result<Option<String>> {
+    file.seek(SeekFrom::Start(place))?;
+    let unpacked = GzDecoder::new(BufReader::with_capacity(FIRST, &mut *file));
+    let mut line = Vec::new();
+    let read = BufReader::with_capacity(FIRST, unpacked).take(LONGEST as u64).read_until(b'\n', &mut line);
+    Ok(read.ok().and_then(|_| time_of(&line).map(str::to_owned)))
+}
+
+/// What a member's header is.
+enum Header {
+    /// It tells of its member.
+    Member(Member),
+    /// It bears our name, or is as long as ours is, and tells of no member: it was damaged or changed.
+    Broken,
+    /// Another program's.
+    Other,
+}
+
+fn header_at(file: &mut File, place: u64) -> std::io::Result<Header> {
     let mut header = [0; WHOLE];
     file.seek(SeekFrom::Start(place))?;
     match file.read_exact(&mut header) {
-        Ok(()) => Ok(Member::parse(place, &header)),
-        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(None),
+        Ok(()) => Ok(match Member::parse(place, &header) {
+            Some(member) => Header::Member(member),
+            None if header[3] & HEADER[3] != 0
+                && (header[EXTRA..EXTRA + 2] == extra_start()[..2] || header[EXTRA + 2..EXTRA + 4] == NAME) =>
+            {
+                Header::Broken
+            }
+            None => Header::Other,
+        }),
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(Header::Other),
         Err(error) => Err(error),
     }
 }
 
-/// A compressed file that tells of its members, unpacked as any gzip does it, while what it tells is held against what it is. Who reads by
-/// the telling reads no more than that.
+/// A compressed file, unpacked as any gzip does it, while it is noted what its index has to tell. Who reads by the index reads no more than
+/// what it tells.
 pub(in crate::audit) struct Told {
-    members: Vec<Member>,
-    /// The member that is read.
-    member: usize,
-    /// Where its lines end.
-    end: u64,
-    is_wrong: bool,
+    path: PathBuf,
+    /// The members whose lines were read, the last of which is being read, with the least and the greatest time of their lines.
+    times: Vec<Option<(String, String)>>,
+    /// Where that one begins in what is unpacked.
+    begins: u64,
+    /// Whether a member ends within a line.
+    is_split: bool,
     /// The members as they are: their bytes, packed and unpacked.
     real: Rc<RefCell<Vec<(u64, u64)>>>,
 }
 
 impl Told {
-    /// Of a file that tells of its members; `None` of another one.
+    /// Of a compressed file; `None` of another one.
     ///
     /// # Errors
     ///
     /// The file cannot be read.
     pub(in crate::audit) fn of(path: &Path) -> std::io::Result<Option<(Self, impl BufRead + use<>)>> {
-        let Some(members) = (if path.is_file() { members(path)? } else { None }) else { return Ok(None) };
-        let end = u64::from(members[0].length);
+        if !path.is_file() {
+            return Ok(None);
+        }
+        let mut file = BufReader::with_capacity(BUFFER, File::open(path)?);
+        if !file.fill_buf()?.starts_with(&HEADER[..2]) {
+            return Ok(None);
+        }
         let real = Rc::<RefCell<_>>::default();
-        let file = BufReader::with_capacity(BUFFER, File::open(path)?);
         let unpacked = Unpacked { member: Some(GzDecoder::new(file)), place: 0, length: 0, real: real.clone() };
-        let told = Told { members, member: 0, end, is_wrong: false, real };
+        let told = Told { path: path.to_owned(), times: vec![None], begins: 0, is_split: false, real };
         Ok(Some((told, BufReader::with_capacity(BUFFER, unpacked))))
     }
 
-    /// The line that begins at `place` of what is unpacked.
+    /// The line of that time that begins at `place` of what is unpacked.
     pub(in crate::audit) fn line(&mut self, place: u64, time: &str) {
-        if place == self.end {
-            self.member += 1;
-            self.end += self.members.get(self.member).map_or(0, |member| u64::from(member.length));
+        // Of what was unpacked so far all members but the last were told of.
+        let real = self.real.borrow();
+        while let Some((_, length)) = real.get(self.times.len() - 1).filter(|(_, length)| place >= self.begins + length)
+        {
+            self.begins += length;
+            self.is_split |= self.begins != place;
+            self.times.push(None);
         }
-        // A member ends with a line.
-        let holds = self.members.get(self.member).is_some_and(|member| member.may_hold(time));
-        self.is_wrong |= place >= self.end || !holds;
+        if let Some(times) = self.times.last_mut() {
+            *times = Some(widened(times.take(), time));
+        }
     }
 
-    /// Whether all is true that it tells, now that all lines were read, which end at `end`.
-    pub(in crate::audit) fn is_right(&self, end: u64) -> bool {
-        let told = self.members.iter().map(|member| (u64::from(member.size), u64::from(member.length)));
-        !self.is_wrong
-            && self.end == end
-            && self.member + 1 == self.members.len()
-            && told.eq(self.real.borrow().iter().copied())
+    /// Whether all is true that its index tells, or it has none, now that all lines were read.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub(in crate::audit) fn is_right(&self) -> std::io::Result<bool> {
+        let mut file = File::open(&self.path)?;
+        let (mut place, mut told, mut is_right) = (0, 0, !self.is_split);
+        let real = self.real.borrow();
+        for (i, (size, length)) in real.iter().enumerate() {
+            let times = self.times.get(i).and_then(Option::as_ref);
+            match header_at(&mut file, place)? {
+                Header::Member(member) => {
+                    told += 1;
+                    is_right &= (u64::from(member.size), u64::from(member.length)) == (*size, *length);
+                    is_right &= member.is_between(times);
+                }
+                Header::Broken => return Ok(false),
+                Header::Other => {}
+            }
+            place += size;
+        }
+        Ok(told == 0 || is_right && told == real.len())
     }
 }
 
@@ -275,8 +353,9 @@ pub(super) fn within(path: &Path, members: &[Member], range: Wanted) -> std::io:
     Ok(Lines { file: File::open(path)?, wanted: wanted.into_iter(), unpacked: Cursor::default() })
 }
 
-fn not_of_pieces() -> std::io::Error {
-    let told = "its index is not of the pieces that are there: somebody changed it, and what it hides is not known";
+fn wrong_index() -> std::io::Error {
+    let told =
+        "its index, which tells a query where its lines are, is not of what is there, and what that hides is not known";
     std::io::Error::new(std::io::ErrorKind::InvalidData, told)
 }
 
@@ -302,7 +381,7 @@ impl BufRead for Lines {
             // A few bytes can unpack to more than there is memory, and a few kilobytes of a disk can be a file of any size.
             let most = u64::from(member.length).min((MEMBER + LONGEST) as u64);
             if u64::from(member.size) > most + most / 100 + SLACK {
-                return Err(not_of_pieces());
+                return Err(wrong_index());
             }
             let mut packed = vec![0; member.size as usize];
             self.file.seek(SeekFrom::Start(member.place))?;
@@ -312,8 +391,9 @@ impl BufRead for Lines {
             let mut unpacking = GzDecoder::new(packed.as_slice()).take(most + 1);
             let unpacked = unpacking.read_to_end(self.unpacked.get_mut())?;
             let is_all = unpacking.into_inner().into_inner().is_empty();
-            if !is_all || unpacked as u64 != u64::from(member.length) || !self.unpacked.get_ref().ends_with(b"\n") {
-                return Err(not_of_pieces());
+            let is_long = unpacked as u64 == u64::from(member.length) && self.unpacked.get_ref().ends_with(b"\n");
+            if !is_all || !is_long || !member.is_between(times_of(self.unpacked.get_ref()).as_ref()) {
+                return Err(wrong_index());
             }
         }
         self.unpacked.fill_buf()

@@ -50,7 +50,8 @@ pub(super) fn is_news(told: &str) -> bool {
 /// What lies outside the range is not read, as far as the log tells where it is: a compressed file tells the least and the greatest time
 /// of each of its pieces, and one that is not compressed whether its times rise up to its newest checkpoint. What tells neither is read, and so is what
 /// follows that checkpoint. So every line of that time is found, however the machine's clock was set and whatever somebody added to the end,
-/// unless what was there before was changed.
+/// unless what was there before was changed, or what a compressed file says of its own times was falsified so that the first line of each
+/// piece fits it: that alone is looked at of what is left out ([`crate::audit::verify`] finds it).
 ///
 /// # Errors
 ///
@@ -112,13 +113,16 @@ fn walk(
             }
             // An unfinished last line is being written, or its machine lost power.
             let Some(content) = line.strip_suffix(b"\n") else { break };
-            let Some(time) = time_of(content) else { return Err(no_line(&file, number)) };
+            let Some(time) = time_of(content) else { return Err(no_line_or_damage(&file, number)) };
             let is_outside =
                 from.as_deref().is_some_and(|from| time < from) || to.as_deref().is_some_and(|to| time >= to);
             if is_outside && !whatever_time {
                 continue;
             }
-            let entry = serde_json::from_slice(content).map_err(|error| no_line(&file, number).because(error))?;
+            let entry = serde_json::from_slice(content).map_err(|error| {
+                let told = no_line_or_damage(&file, number);
+                if std::error::Error::source(&told).is_some() { told } else { told.because(error) }
+            })?;
             if !look(content, &entry)? {
                 return Ok(());
             }
@@ -177,12 +181,27 @@ fn no_line(file: &LogFile, number: u64) -> Error {
         .advise("hgad audit verify says what happened to the log")
 }
 
+/// What is wrong with a compressed file that fails its own checksum; `None` of one that does not, and of one that is not compressed.
+pub(super) fn damage(path: &Path) -> Option<std::io::Error> {
+    open(path).ok().and_then(|mut file| std::io::copy(&mut file, &mut std::io::sink()).err())
+}
+
+/// As [`no_line`], unless it came out of damaged data.
+fn no_line_or_damage(file: &LogFile, number: u64) -> Error {
+    match file.is_compressed().then(|| damage(&file.path)).flatten() {
+        Some(damage) => cannot_be_read(&file.path, damage),
+        None => no_line(file, number),
+    }
+}
+
 pub(super) fn cannot_be_read(path: &Path, error: std::io::Error) -> Error {
     // What gzip says of data that is not as it was packed. The system's own errors may be of the same kind, and say nothing of the data.
     let broken = match error.kind() {
         _ if error.raw_os_error().is_some() => None,
         std::io::ErrorKind::UnexpectedEof => Some("is cut short, as by a copy that was broken off"),
-        std::io::ErrorKind::InvalidInput | std::io::ErrorKind::InvalidData => Some("is damaged"),
+        std::io::ErrorKind::InvalidInput | std::io::ErrorKind::InvalidData => {
+            Some("is damaged, as by a disk or a transfer, or changed")
+        }
         _ => None,
     };
     if error.kind() == std::io::ErrorKind::FileTooLarge && error.raw_os_error().is_none() {

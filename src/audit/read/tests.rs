@@ -521,5 +521,5 @@ fn a_piece_that_says_that_it_is_larger_than_one_can_be_takes_no_memory() {
     std::fs::write(&path, "").unwrap();
     let range = Range { from: Some("2026-11-23T00:00:00Z".parse().unwrap()), to: None };
     let error = each(&path, &range, |_, _| Ok(true)).unwrap_err();
-    assert!(error.report().contains("its index is not of the pieces"), "{}", error.report());
+    assert!(error.report().contains("is not of what is there"), "{}", error.report());
 }

@@ -44,6 +44,8 @@ pub struct ShiftPage {
     pub records: u64,
     /// How many of the pictures that it was to show are not those that the records tell of, or are gone and nobody removed them.
     pub suspect: usize,
+    /// What is to be said of pictures of which none could be looked at.
+    pub unseen: Option<String>,
 }
 
 /// What is known of the log that the page was made from.
@@ -91,6 +93,8 @@ struct Happened {
     over: Option<String>,
     /// Of an alarm that a person has seen: who first, and after how long.
     acknowledged: Option<String>,
+    /// So often it happened.
+    times: u64,
 }
 
 /// An alarm that is raised.
@@ -124,6 +128,8 @@ struct Facts {
     regions: [u64; 9],
     missed: BTreeMap<String, u64>,
     bins: Vec<Bin>,
+    /// The time that they are of, where it is not the whole shift.
+    window: Option<Shift>,
     latency: Vec<f32>,
     lateness: Vec<f32>,
     least_slack: Option<f64>,
@@ -148,7 +154,8 @@ struct Facts {
 ///
 /// The log cannot be read.
 pub fn report(path: &Path, shift: &Shift, origin: &Origin, gallery: &Gallery) -> Result<ShiftPage> {
-    let mut facts = Facts { bins: vec![Bin::default(); BINS], ..Facts::default() };
+    let window = window(shift, read::span(path)?);
+    let mut facts = Facts { bins: vec![Bin::default(); BINS], window, ..Facts::default() };
     let range = Range { from: Some(shift.from), to: Some(shift.to) };
     let query = Query { range, ..Query::default() };
     for (name, happened) in standing(path, shift)? {
@@ -161,7 +168,11 @@ pub fn report(path: &Path, shift: &Shift, origin: &Origin, gallery: &Gallery) ->
     facts.end();
     let pictures = gallery.pictures(&facts.bad, &Removed::of(path, &gallery.folder, &query)?)?;
     let suspect = pictures.iter().filter(|shown| shown.is_suspect).count();
-    Ok(ShiftPage { html: page::page(&facts, shift, origin, &pictures), records, suspect })
+    let is_unseen = suspect == 0 && !gallery.folder.is_dir() && !pictures.is_empty();
+    let shown = if is_unseen { &[] } else { pictures.as_slice() };
+    let unseen = is_unseen
+        .then(|| format!("the pictures' folder {} is not there: no picture is shown", gallery.folder.display()));
+    Ok(ShiftPage { html: page::page(&facts, shift, origin, shown, unseen.as_deref()), records, suspect, unseen })
 }
 
 /// The alarms that stood whenever the log came to the shift, by name: in the order of the log, since a clock that was set back gives an
@@ -272,7 +283,7 @@ fn precedes(alarm: &Happened, entry: &Entry) -> bool {
 impl Happened {
     fn alarm(entry: &Entry) -> Self {
         let (name, why) = (entry.alarm.as_deref().unwrap_or_default(), entry.why.as_deref().unwrap_or_default());
-        Happened { time: entry.time.clone(), what: format!("{name}: {why}"), over: None, acknowledged: None }
+        Happened { time: entry.time.clone(), what: format!("{name}: {why}"), over: None, acknowledged: None, times: 1 }
     }
 
     /// Somebody acknowledges the alarm.
@@ -318,9 +329,16 @@ impl Facts {
         }
     }
 
+    /// Something happened; what happens again and again with nothing else in between is told once, with how often and until when.
     fn event(&mut self, entry: &Entry, what: String) {
+        if let Some(last) = self.events.last_mut().filter(|last| self.untold == 0 && is_alike(&last.what, &what)) {
+            (last.times, last.over) = (last.times + 1, Some(entry.time.clone()));
+            return;
+        }
         match self.events.len() < LISTED {
-            true => self.events.push(Happened { time: entry.time.clone(), what, over: None, acknowledged: None }),
+            true => {
+                self.events.push(Happened { time: entry.time.clone(), what, over: None, acknowledged: None, times: 1 })
+            }
             false => self.untold += 1,
         }
     }
@@ -395,7 +413,7 @@ impl Facts {
         let class = entry.class.as_deref().unwrap_or_default();
         let class = entry.lane.as_ref().map_or_else(|| class.to_owned(), |lane| format!("{class}, lane {lane}"));
         let class = self.classes.entry(class).or_default();
-        let bin = &mut self.bins[bin_of(entry, shift)];
+        let bin = &mut self.bins[bin_of(entry, self.window.as_ref().unwrap_or(shift))];
         match entry.verdict.as_deref() {
             Some("pass") => (class.good, bin.good) = (class.good + 1, bin.good + 1),
             Some("reject") => {
@@ -462,6 +480,18 @@ impl Facts {
     }
 }
 
+/// Whether both say the same, but for numbers that stand alone, such as a count or a size: `1 picture, 29 kB` and `2 pictures, 60 kB`.
+fn is_alike(one: &str, other: &str) -> bool {
+    let words = |text: &str| {
+        let words = without_numbers(text);
+        words
+            .split(' ')
+            .map(|word| word.replace("pictures", "picture").replace("records", "record"))
+            .collect::<Vec<_>>()
+    };
+    words(one) == words(other)
+}
+
 /// The same for all parts of which it is said with other numbers: `it was 10.3 ms late` becomes `it was ... ms late`.
 fn without_numbers(text: &str) -> String {
     let is_number = |word: &&str| word.parse::<f64>().is_ok();
@@ -484,6 +514,16 @@ const REGIONS: [&str; 9] = [
 fn region([x, y]: [f64; 2]) -> usize {
     let third = |share: f64| ((share * 3.0) as usize).min(2);
     3 * third(y) + third(x)
+}
+
+/// The time of the shift that a log of that span is of, where that is a small part of it: as sections of the whole shift, a run of a few
+/// minutes would be one bar.
+fn window(shift: &Shift, span: Option<(String, String)>) -> Option<Shift> {
+    let (least, greatest) = span?;
+    let (first, last) = (least.parse::<Timestamp>().ok()?, greatest.parse::<Timestamp>().ok()?);
+    let (from, to) = (shift.from.max(first), shift.to.min(last.checked_add(SignedDuration::from_secs(1)).ok()?));
+    let is_short = from < to && to.duration_since(from) * 4 < shift.to.duration_since(shift.from);
+    is_short.then(|| Shift { from, to, zone: shift.zone.clone() })
 }
 
 fn bin_of(entry: &Entry, shift: &Shift) -> usize {

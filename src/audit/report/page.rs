@@ -14,7 +14,7 @@ const GOOD: &str = "#9fb8a8";
 const BAD: &str = "#c62828";
 const UNKNOWN: &str = "#e0a100";
 
-pub(super) fn page(facts: &Facts, shift: &Shift, origin: &Origin, pictures: &[Shown]) -> String {
+pub(super) fn page(facts: &Facts, shift: &Shift, origin: &Origin, pictures: &[Shown], unseen: Option<&str>) -> String {
     let lines = facts.lines.keys().map(|line| escaped(line)).collect::<Vec<_>>().join(", ");
     let title = if lines.is_empty() { "Shift report".to_owned() } else { format!("Shift report: {lines}") };
     let when = format!("{} to {}", day_and_time(shift.from, shift), day_and_time(shift.to, shift));
@@ -27,7 +27,7 @@ pub(super) fn page(facts: &Facts, shift: &Shift, origin: &Origin, pictures: &[Sh
         section(&mut html, "Why parts were bad", &pareto(facts));
         section(&mut html, "By product", &classes(facts));
     }
-    section(&mut html, "Rejected parts and parts without a verdict", &gallery(facts, pictures, shift));
+    section(&mut html, "Rejected parts and parts without a verdict", &gallery(facts, pictures, shift, unseen));
     section(&mut html, "Alarms", &alarms(facts, shift));
     section(&mut html, "Other events", &happenings(&facts.events, shift, "There were none."));
     section(&mut html, "How fast", &speed(facts));
@@ -83,6 +83,7 @@ fn tiles(facts: &Facts, shift: &Shift) -> String {
 }
 
 fn trend(facts: &Facts, shift: &Shift) -> String {
+    let shift = facts.window.as_ref().unwrap_or(shift);
     let labels = labels(shift);
     let layer = |name, colour, count: fn(&super::Bin) -> u64| Layer {
         name,
@@ -99,9 +100,11 @@ fn trend(facts: &Facts, shift: &Shift) -> String {
         Line { name: "half of the parts are below", colour: "#1f4e79", dashes: "", values: at(0.5) },
         Line { name: "nine tenths are below", colour: "#1f4e79", dashes: "5 4", values: at(0.9) },
     ];
-    let minutes = (shift.to.as_second() - shift.from.as_second()) as f64 / 60.0 / BINS as f64;
+    let seconds = shift.to.duration_since(shift.from).as_secs_f64() / BINS as f64;
+    let section =
+        if seconds < 60.0 { format!("{seconds:.1} seconds") } else { format!("{:.1} minutes", seconds / 60.0) };
     format!(
-        "{}<h3>Scores as shares of their thresholds</h3>{}<p class=\"note\">A section is {minutes:.1} minutes. The red line is \
+        "{}<h3>Scores as shares of their thresholds</h3>{}<p class=\"note\">A section is {section}. The red line is \
          the threshold: a part above it is bad. Where the lines rise towards it, lamp, lens or product may drift.</p>",
         chart::bars("parts over time", &layers, &labels),
         chart::lines("scores over time", &scores, Some(1.0), &labels)
@@ -111,9 +114,11 @@ fn trend(facts: &Facts, shift: &Shift) -> String {
 fn labels(shift: &Shift) -> Vec<(f64, String)> {
     const STEPS: i64 = 8;
     let (from, to) = (shift.from.as_second(), shift.to.as_second());
+    // Hours and minutes, unless these are the same for several labels.
+    let shown = if to - from < 2 * 60 * STEPS { 8 } else { 5 };
     let label = |step: i64| {
         let at = Timestamp::from_second(from + (to - from) * step / STEPS).unwrap_or(shift.from);
-        (step as f64 / STEPS as f64, time_of_day(at, shift)[..5].to_owned())
+        (step as f64 / STEPS as f64, time_of_day(at, shift)[..shown].to_owned())
     };
     (0..=STEPS).map(label).collect()
 }
@@ -169,10 +174,13 @@ fn classes(facts: &Facts) -> String {
     html
 }
 
-fn gallery(facts: &Facts, pictures: &[Shown], shift: &Shift) -> String {
+fn gallery(facts: &Facts, pictures: &[Shown], shift: &Shift, unseen: Option<&str>) -> String {
     let all = facts.all_bad;
     if all == 0 {
         return "<p>There was none.</p>".into();
+    }
+    if let Some(why) = unseen {
+        return format!("<p class=\"warned\">{all} of them, and {}.</p>", escaped(why));
     }
     let mut html = match pictures.len() {
         0 => format!("<p>None of the {all} has a stored picture ([audit] pictures keeps them).</p>"),
@@ -253,7 +261,8 @@ fn happenings(list: &[Happened], shift: &Shift, none: &str) -> String {
             false => local(&happened.time, shift),
         };
         let seen = happened.acknowledged.as_ref().map_or_else(String::new, |seen| format!("<br>{}", escaped(seen)));
-        let _ = write!(html, "<tr><td>{from}{until}<td>{}{seen}</tr>", escaped(&happened.what));
+        let times = if happened.times > 1 { format!("{} times: ", happened.times) } else { String::new() };
+        let _ = write!(html, "<tr><td>{from}{until}<td>{times}{}{seen}</tr>", escaped(&happened.what));
     }
     html + "</table>"
 }

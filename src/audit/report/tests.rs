@@ -59,6 +59,43 @@ fn removed_pictures_and_the_room_on_the_disk_are_told_in_numbers() {
     );
 }
 
+#[test]
+fn what_happens_again_and_again_is_told_once_with_how_often() {
+    let dark = |second: u32| {
+        format!(
+            r#"{{"seq":1,"kind":"fault","time":"2026-11-24T07:00:{second:02}.000000Z","device":"picture","why":"too dark: {second} of 255"}}"#
+        )
+    };
+    let note = r#"{"seq":1,"kind":"note","time":"2026-11-24T07:00:03.000000Z","text":"x"}"#.to_owned();
+    let lines = [dark(0), dark(1), dark(2), note, dark(4)];
+    let facts = facts(&lines.each_ref().map(String::as_str));
+    let times = facts.events.iter().map(|event| event.times).collect::<Vec<_>>();
+    assert_eq!(times, [3, 1, 1]);
+    let page = page::page(&facts, &shift(), &Origin::default(), &[], None);
+    assert!(page.contains("07:00:00 to 07:00:02<td>3 times: fault of the picture: too dark: 0 of 255"), "{page}");
+}
+
+#[test]
+fn a_short_run_fills_the_trend_and_a_folder_that_is_not_there_is_told_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("audit.jsonl");
+    let picture = r#""picture":{"file":"r/2026-11-24/00000000-reject.png","sha256":null,"why":"reject"}"#;
+    let part = |second: u32| {
+        REJECT
+            .replace('\n', "")
+            .replace("06:05:00", &format!("06:05:{second:02}"))
+            .replace("\"part\":0", &format!("\"part\":{second},{picture}"))
+            + "\n"
+    };
+    std::fs::write(&log, (0..48).map(part).collect::<String>()).unwrap();
+    let gallery = Gallery { folder: folder.path().join("pictures"), most: 60 };
+    let page = report(&log, &shift(), &Origin::default(), &gallery).unwrap();
+    assert!(page.html.contains("A section is 1.0 seconds") && page.html.contains(">06:05:00</text>"), "{}", page.html);
+    assert!(page.unseen.unwrap().contains("is not there") && page.html.matches("is not there").count() == 1);
+    let span = |from: &str, to: &str| Some((format!("2026-11-24T{from}.000000Z"), format!("2026-11-24T{to}.000000Z")));
+    assert!(window(&shift(), span("06:00:00", "13:00:00")).is_none(), "most of the shift is the shift");
+}
+
 fn alarm(day: u32, time: &str, name: &str, raised: bool) -> String {
     let time = format!("2026-11-{day}T{time}.000000Z");
     format!(r#"{{"seq":1,"kind":"alarm","time":"{time}","alarm":"{name}","raised":{raised},"why":"because"}}"#)
@@ -86,7 +123,7 @@ fn alarms_that_are_not_listed_are_counted_and_one_that_stands_is_listed_whatever
     let mut facts = facts(&lines.iter().map(String::as_str).collect::<Vec<_>>());
     facts.end();
     assert_eq!((facts.alarms.len(), facts.more_alarms), (LISTED + 1, 99));
-    let page = page::page(&facts, &shift(), &Origin::default(), &[]);
+    let page = page::page(&facts, &shift(), &Origin::default(), &[], None);
     assert!(page.contains("99 more alarms were raised") && page.contains("<b>300</b><span>alarms"), "{page}");
     assert!(page.contains("lane-298-output-fault: because"));
 }
@@ -154,7 +191,7 @@ fn the_page_says_what_was_gathered_and_lets_no_name_become_markup() {
     let mut facts = facts(&[REJECT, LOST]);
     facts.lines.insert("line <3>".into(), 1);
     let origin = Origin { log: "audit.jsonl".into(), checked: None };
-    let page = page::page(&facts, &shift(), &origin, &[]);
+    let page = page::page(&facts, &shift(), &origin, &[], None);
     for says in [
         "Shift report: line &lt;3&gt;",
         "2026-11-24 06:00 to 2026-11-24 14:00",
@@ -167,7 +204,7 @@ fn the_page_says_what_was_gathered_and_lets_no_name_become_markup() {
     assert!(!page.contains("a<b") && !page.contains("src=\"http"), "it needs nothing from elsewhere");
     assert_eq!(page.matches("<section>").count(), page.matches("</section>").count());
     let empty = Facts { bins: vec![Bin::default(); BINS], ..Facts::default() };
-    assert!(page::page(&empty, &shift(), &origin, &[]).contains("No alarm was raised"));
+    assert!(page::page(&empty, &shift(), &origin, &[], None).contains("No alarm was raised"));
 }
 
 #[test]
@@ -175,7 +212,7 @@ fn a_page_with_exchanged_pictures_says_so_above_everything_else() {
     let facts = facts(&[REJECT, LOST]);
     let shown = |is_suspect| gallery::Shown { bad: &facts.bad[0], picture: Err("why".into()), is_suspect };
     let accuses = |pictures: &[gallery::Shown]| {
-        let html = page::page(&facts, &shift(), &Origin::default(), pictures);
+        let html = page::page(&facts, &shift(), &Origin::default(), pictures, None);
         html.find("1 of 2 that were looked at. Records 1.").is_some_and(|at| at < html.find("class=\"tiles\"").unwrap())
     };
     assert!(accuses(&[shown(true), shown(false)]) && !accuses(&[shown(false), shown(false)]));

@@ -525,6 +525,12 @@ fn a_compressed_file_that_was_cut_short_or_damaged_is_told_as_that() {
         let report = error.report();
         assert!(error.kind().exit_code() == 1 && report.contains(says), "{report}");
         assert!(!report.contains("permissions") && !report.contains("was changed"), "{report}");
+        // Whoever reads it says the same, whether by the index or from end to end.
+        for from in [None, Some("2000-01-01T00:00:00Z".parse().unwrap())] {
+            let range = crate::audit::Range { from, to: None };
+            let seen = crate::audit::read::each(&log.folder.file(), &range, |_, _| Ok(true)).unwrap_err();
+            assert_eq!(seen.to_string(), error.to_string(), "{}", seen.report());
+        }
     }
     // A tool's line ends in a packed file can be undone there.
     let packed =
@@ -540,6 +546,22 @@ fn a_compressed_file_that_was_cut_short_or_damaged_is_told_as_that() {
     std::fs::write(&first, whole).unwrap();
     assert!(std::process::Command::new("gzip").arg("-d").arg(&first).status().unwrap().success());
     log.verify().unwrap();
+}
+
+#[test]
+fn every_byte_of_an_index_is_held_against_what_it_tells_of() {
+    let log = Rotated::new(4_000);
+    log.run(20);
+    let first = log.closed().remove(0);
+    let whole = std::fs::read(&first).unwrap();
+    // The name of the field, its length, two lengths and two times.
+    for place in 12..78 {
+        let mut bytes = whole.clone();
+        bytes[place] = if bytes[place] == b'U' { b'V' } else { b'U' };
+        std::fs::write(&first, bytes).unwrap();
+        let error = log.verify().expect_err(&format!("byte {place}"));
+        assert!(error.to_string().contains("an index that is not of its lines"), "byte {place}: {error}");
+    }
 }
 
 #[test]
@@ -622,22 +644,22 @@ fn whoever_changes_what_a_compressed_file_tells_of_its_times_is_found_out() {
         let mut seen = 0;
         let range = Range { from: Some("2000-01-01T00:00:00Z".parse().unwrap()), to: None };
         let query = Query { range, ..Query::of_kind("part") };
-        query
-            .each(&rotated.folder.file(), |_, _, _| {
-                seen += 1;
-                Ok(true)
-            })
-            .unwrap();
-        seen
+        let read = query.each(&rotated.folder.file(), |_, _, _| {
+            seen += 1;
+            Ok(true)
+        });
+        read.map(|_| seen)
     };
-    assert_eq!(seen(), 60);
+    assert_eq!(seen().unwrap(), 60);
     let first = rotated.closed().remove(0);
     let mut bytes = std::fs::read(&first).unwrap();
     // Both times, of which each begins with its year: another century.
     assert_eq!((&bytes[24..26], &bytes[51..53]), (&b"20"[..], &b"20"[..]));
     (bytes[24], bytes[51]) = (b'1', b'1');
     std::fs::write(&first, bytes).unwrap();
-    assert!(seen() < 60);
+    // What it would leave out begins with a line of another time than it tells: that is no answer.
+    let refused = seen().unwrap_err();
+    assert!(refused.kind().exit_code() == 1 && refused.report().contains("its index"), "{}", refused.report());
     let accused = rotated.verify().unwrap_err();
     assert!(
         accused.to_string().contains("an index that is not of its lines")
@@ -649,7 +671,7 @@ fn whoever_changes_what_a_compressed_file_tells_of_its_times_is_found_out() {
     std::io::Read::read_to_end(&mut crate::audit::read::open(&first).unwrap(), &mut lines).unwrap();
     std::fs::write(first.with_extension(""), lines).unwrap();
     std::fs::remove_file(&first).unwrap();
-    assert_eq!(seen(), 60);
+    assert_eq!(seen().unwrap(), 60);
     rotated.verify().unwrap();
 }
 

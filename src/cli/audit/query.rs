@@ -100,6 +100,9 @@ pub(super) struct Which {
     /// Parts with this number, or from one to another: 17, 100..200
     #[arg(long, value_name = "N")]
     part: Option<Between<u64>>,
+    /// The record with this number (the field seq), or those from one to another: 4711, 100..200
+    #[arg(long, value_name = "N")]
+    record: Option<Between<u64>>,
     /// Records of the run of this name (the field run of its start)
     #[arg(long, value_name = "NAME")]
     run: Option<String>,
@@ -111,6 +114,7 @@ impl Which {
             range: Range { from: self.from.map(|moment| moment.0), to: self.to.map(|moment| moment.0) },
             kind,
             run: self.run,
+            records: self.record.map(|records| records.0),
             parts: self.part.map(|parts| parts.0),
             lane: self.lane,
             class: self.class,
@@ -226,12 +230,13 @@ pub(super) fn run(args: QueryArgs) -> Result<()> {
         Format::Csv => CSV,
         Format::Json => "",
     };
-    let (mut found, most) = (0, args.limit.unwrap_or(u64::MAX));
+    let (mut found, most, mut is_more) = (0, args.limit.unwrap_or(u64::MAX), false);
     let mut row = String::new();
     let pixels = args.picture.as_deref().map(audit::pixels_of).transpose()?.unwrap_or_default();
     let query = Query { pixels, ..args.which.query(kind) };
     let looked_through = query.each(&args.file, |line, entry, run| {
         if found == most {
+            is_more = true;
             return Ok(false);
         }
         found += 1;
@@ -257,6 +262,13 @@ pub(super) fn run(args: QueryArgs) -> Result<()> {
     match found {
         0 if looked_through == 0 => query.check_run(&args.file).and_then(|()| tell_of_nothing(&query, &args.file, 0)),
         0 => tell_of_nothing(&query, &args.file, looked_through),
+        found if is_more => {
+            log::info!(
+                "the first {} printed: there are more, and --limit stopped here",
+                print::counted(found, "record")
+            );
+            Ok(())
+        }
         found => {
             log::info!("{} found", print::counted(found, "record"));
             Ok(())
@@ -319,25 +331,46 @@ const TABLE: &str =
 const COMMON: [&str; 8] = ["seq", "prev", "kind", "time", "monotonic_ns", "synchronised", "part", "hash"];
 /// So many characters of a value are shown.
 const SHOWN: usize = 100;
+/// So many digits of a digest.
+const DIGITS: usize = 8;
 
-/// What a record that is no part holds, in its own words.
-fn told(line: &[u8]) -> String {
-    let fields = serde_json::from_slice::<serde_json::Map<_, _>>(line).unwrap_or_default();
-    // What a change has none of, before or now, is said too.
-    let is_told = |name: &str, value: &Value| !value.is_null() || ["from", "to"].contains(&name);
-    let fields = fields.into_iter().filter(|(name, value)| !COMMON.contains(&name.as_str()) && is_told(name, value));
-    let told = fields.map(|(name, value)| {
-        let value = match &value {
-            Value::Null => "none".to_owned(),
-            Value::String(text) => text.trim().replace('\n', " | "),
-            other => other.to_string(),
-        };
-        match value.char_indices().nth(SHOWN) {
-            Some((end, _)) => format!("{name} {}...", &value[..end]),
-            None => format!("{name} {value}"),
+/// A row of the table ends behind so many.
+const ROW: usize = 200;
+
+/// What a record that is no part holds, in words where there are some, in its own ones else.
+pub(super) fn told(line: &[u8], entry: &Entry) -> String {
+    let in_words = entry.challenge_told().or_else(|| entry.acknowledgement_told()).or_else(|| entry.room_told());
+    in_words.unwrap_or_else(|| {
+        let fields = serde_json::from_slice::<serde_json::Map<_, _>>(line).unwrap_or_default();
+        // What a change has none of, before or now, is said too.
+        let is_told = |name: &str, value: &Value| !value.is_null() || ["from", "to"].contains(&name);
+        let fields = fields.iter().filter(|(name, value)| !COMMON.contains(&name.as_str()) && is_told(name, value));
+        let told = fields.map(|(name, value)| format!("{name} {}", shortened(&readable(value), SHOWN)));
+        told.collect::<Vec<_>>().join(", ")
+    })
+}
+
+/// A value as people read it: without quotes and braces, and of a digest its first digits.
+fn readable(value: &Value) -> String {
+    match value {
+        Value::Null => "none".to_owned(),
+        Value::String(text) if text.len() == 64 && text.bytes().all(|digit| digit.is_ascii_hexdigit()) => {
+            format!("{}...", &text[..DIGITS])
         }
-    });
-    told.collect::<Vec<_>>().join(", ")
+        Value::String(text) => text.trim().replace('\n', " | "),
+        Value::Array(values) => values.iter().map(readable).collect::<Vec<_>>().join(" "),
+        Value::Object(fields) => {
+            fields.iter().map(|(name, value)| format!("{name} {}", readable(value))).collect::<Vec<_>>().join(" ")
+        }
+        other => other.to_string(),
+    }
+}
+
+fn shortened(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 fn table_row(line: &[u8], entry: &Entry) -> String {
@@ -348,9 +381,7 @@ fn table_row(line: &[u8], entry: &Entry) -> String {
     // Writing into a text does not fail.
     let _ = write!(row, "{:<9}  {}  ", entry.seq, entry.time);
     if entry.kind() != Some(Kind::Part) {
-        let in_words = entry.challenge_told().or_else(|| entry.acknowledgement_told()).or_else(|| entry.room_told());
-        let told = in_words.unwrap_or_else(|| told(line));
-        let _ = write!(row, "{part:<9}  {}: {told}", entry.kind);
+        let _ = write!(row, "{part:<9}  {}: {}", entry.kind, shortened(&told(line, entry), ROW));
         return row;
     }
     let why = [&entry.reason, &entry.detail, &entry.fate_reason];
@@ -432,6 +463,21 @@ mod tests {
         assert!(whole.from.is_some() && whole.to.is_none());
         assert!(span("..2026-11-24").unwrap().from.is_none() && span("2026-11-24").is_err() && span("x..").is_err());
         assert!(moment("2026-11-24").is_ok() && moment("2026-11-24T06:00").is_ok() && moment("yesterday").is_err());
+    }
+
+    #[test]
+    fn a_row_of_a_long_record_stays_readable() {
+        let digest = "83a2".repeat(16);
+        let text = "word ".repeat(100);
+        let line = format!(
+            r#"{{"seq":0,"kind":"start","time":"t","monotonic_ns":1,"run":"r","model":"{digest}","calibrations":{{"cap":"{digest}"}},"a":"{text}","b":"{text}"}}"#
+        );
+        let entry = serde_json::from_str(&line).unwrap();
+        let row = table_row(line.as_bytes(), &entry);
+        for says in ["start: run r, ", "model 83a283a2...", "calibrations cap 83a283a2...", "a word word"] {
+            assert!(row.contains(says), "{says}: {row}");
+        }
+        assert!(row.len() < 300 && row.ends_with("...") && !row.contains('{'), "{row}");
     }
 
     #[test]

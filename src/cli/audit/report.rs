@@ -104,6 +104,9 @@ pub(super) fn run(args: &ReportArgs) -> Result<()> {
     let page = audit::report(&args.file, &shift, &Origin { log, checked }, &gallery)?;
     target::write(&args.out, &page.html)?;
     print::line(format_args!("the shift from {} to {} is in {}", shift.from, shift.to, args.out.display()))?;
+    if let Some(unseen) = &page.unseen {
+        log::warn!("{unseen} (--pictures names it)");
+    }
     if page.records == 0 {
         let log = audit::span(&args.file)?.map(|(first, last)| format!("; the log goes from {first} to {last}"));
         log::warn!("no record is of that time{}", log.unwrap_or_default());

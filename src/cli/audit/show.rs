@@ -7,13 +7,17 @@ use std::str::FromStr;
 use jiff::Timestamp;
 
 use super::again::{Again, Sources, pictures_folder};
+use super::query::told;
 use crate::audit::{self, Entry, Kind, PictureEntry, Query, Stored, read_picture};
 use crate::cli::target::{self, Content};
 use crate::inspect::overlay::{Paint, beside};
 use crate::{Error, Result, print};
 
 const EXAMPLES: &str = r"Examples:
-  # Record 4711: what happened, and the picture beside its anomaly map
+  # Record 4711: what happened to the part
+  hgad audit show audit.jsonl 4711
+
+  # And its picture beside its anomaly map
   hgad audit show audit.jsonl 4711 --model models/line3 \
     --calibration calibration/cap.toml --out part.png
 
@@ -24,8 +28,9 @@ const EXAMPLES: &str = r"Examples:
 
 /// Say what happened to a part and why, and paint what the model saw
 ///
-/// Prints a few sentences, and writes the stored picture beside the same under its anomaly map (as hgad score --heatmap does).
-/// The part is judged again for that, by the bundle and the calibration that its record names.
+/// Prints a few sentences. With --out the stored picture is written beside the same under its anomaly map (as hgad score --heatmap
+/// does): the part is judged again for that, by the bundle and the calibration that its record names. Of a record that is no part it
+/// prints what stands in it.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(super) struct ShowArgs {
@@ -33,14 +38,25 @@ pub(super) struct ShowArgs {
     pub(super) file: PathBuf,
     /// The part: the field seq of its record, or RUN/PART
     id: Id,
-    #[command(flatten)]
-    sources: Sources,
+    /// The bundle that judged; it is asked for with --out
+    #[arg(long, value_name = "BUNDLE", requires = "out")]
+    model: Option<PathBuf>,
+    /// A calibration that judged; may be given more than once
+    #[arg(long, value_name = "FILE", requires = "out")]
+    calibration: Vec<PathBuf>,
     /// The pictures' folder ([audit] pictures); without it, pictures beside the audit file
     #[arg(long, value_name = "DIR")]
     pictures: Option<PathBuf>,
-    /// The PNG file to write
-    #[arg(long, value_name = "FILE")]
-    out: PathBuf,
+    /// The picture to write, a PNG file
+    #[arg(long, value_name = "FILE", value_parser = png)]
+    out: Option<PathBuf>,
+}
+
+/// A name that ends with .png: what has another ending is hardly a picture that an earlier call wrote.
+fn png(text: &str) -> std::result::Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    let is_png = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("png"));
+    is_png.then_some(path).ok_or_else(|| "a PNG file is written: name one that ends with .png".into())
 }
 
 /// Names a part.
@@ -76,9 +92,8 @@ fn not_a_stored_picture(out: &Path, pictures: &Path) -> Result<()> {
 }
 
 pub(super) fn run(args: &ShowArgs) -> Result<()> {
-    target::file(&args.out, Content::Picture)?;
-    let Search { found, later: picture, doubt, passed, .. } = find(args)?;
-    let Some(entry) = found else {
+    args.out.as_ref().map_or(Ok(()), |out| target::file(out, Content::Picture))?;
+    let Search { found: Some(entry), later: picture, doubt, other, passed, .. } = find(args)? else {
         let run = if let Id::Part(run, _) = &args.id { Some(run.clone()) } else { None };
         Query { run, ..Query::default() }.check_run(&args.file)?;
         return Err(no_such_part(&args.file, &args.id, &passed));
@@ -86,16 +101,31 @@ pub(super) fn run(args: &ShowArgs) -> Result<()> {
     if let Some(why) = entry.contradiction().or(doubt) {
         return Err(not_as_written(&entry, why));
     }
-    print::line(print::name(story(&entry)))?;
+    let told = match other {
+        None => story(&entry),
+        Some(told) => {
+            format!("record {} is no part; it is of the kind {}, of {}: {told}", entry.seq, entry.kind, entry.time)
+        }
+    };
+    print::line(print::name(told))?;
     print::line(
         "This record fits the ones beside it; the log was not checked as a whole: that does hgad audit verify.",
     )?;
+    match &args.out {
+        Some(out) => paint(args, out, &entry, picture),
+        None => Ok(()),
+    }
+}
+
+/// Writes the picture of a part, beside the same under its anomaly map where it was judged.
+fn paint(args: &ShowArgs, out: &Path, entry: &Entry, picture: Option<PictureEntry>) -> Result<()> {
     let picture = picture.or_else(|| entry.picture.clone()).ok_or_else(|| {
-        Error::device("its picture was not kept")
-            .advise("pictures of rejects are; of passes those that [audit] sample and around ask for")
+        Error::device("its picture was not kept, so nothing is written").advise(
+            "leave out --out; pictures of rejects are kept, and of passes those that [audit] sample and around ask for",
+        )
     })?;
     let folder = pictures_folder(args.pictures.as_deref(), &args.file);
-    not_a_stored_picture(&args.out, &folder)?;
+    not_a_stored_picture(out, &folder)?;
     let image = match read_picture(&folder, &picture)? {
         Stored::Whole(image) => image,
         Stored::Gone(why) => {
@@ -115,20 +145,25 @@ pub(super) fn run(args: &ShowArgs) -> Result<()> {
         }
     };
     if entry.calibration.is_none() {
-        image.save(&args.out).map_err(|error| unwritten(&args.out, error))?;
-        return print::line(format_args!("it was not judged: the picture alone is in {}", args.out.display()));
+        image.save(out).map_err(|error| unwritten(out, error))?;
+        return print::line(format_args!("it was not judged: the picture alone is in {}", out.display()));
     }
-    let (inspection, _) = Again::open(&args.sources)?.judge(&entry, &image)?;
+    let (Some(model), false) = (&args.model, args.calibration.is_empty()) else {
+        return Err(Error::usage("the map of a part needs what judged it")
+            .advise("give --model and --calibration; without --out the words alone are printed"));
+    };
+    let sources = Sources { model: model.clone(), calibration: args.calibration.clone() };
+    let (inspection, _) = Again::open(&sources)?.judge(entry, &image)?;
     let rejected = entry.verdict.as_deref().map(|verdict| verdict != "pass");
     let paint = Paint { full: 2.0 * entry.threshold.unwrap_or(inspection.score / 2.0), rejected };
-    beside(&image, &inspection.map, paint).save(&args.out).map_err(|error| unwritten(&args.out, error))?;
+    beside(&image, &inspection.map, paint).save(out).map_err(|error| unwritten(out, error))?;
     let again = match entry.score == Some(inspection.score) {
         true => "the score comes out the same, bit for bit".to_owned(),
         false => format!("the score comes out as {} on this machine", inspection.score),
     };
     let hatched = inspection.map.iter().any(|value| value.is_nan());
     let ignored = if hatched { "; what is hatched was ignored" } else { "" };
-    print::line(format_args!("judged again, {again}; picture and map are in {}{ignored}", args.out.display()))
+    print::line(format_args!("judged again, {again}; picture and map are in {}{ignored}", out.display()))
 }
 
 fn unwritten(path: &Path, error: image::ImageError) -> Error {
@@ -157,15 +192,12 @@ fn no_such_part(file: &Path, id: &Id, passed: &Passed) -> Error {
             )
         }
         (Id::Part(run, part), _) => format!("the run {} has no part {part} in {file}, and no other", print::name(run)),
-        (Id::Record(seq), Passed { kind: Some(kind), .. }) => {
-            format!("record {seq} of {file} is no part's: it is a {kind}")
-        }
         (Id::Record(seq), Passed { records: Some(records), .. }) => {
             format!("{file} has no record {seq}: those that are here are {} to {}", records.start(), records.end())
         }
         (Id::Record(seq), _) => format!("{file} has no record {seq}, and no other"),
     };
-    Error::usage(what).advise(format!("hgad audit query {file} lists parts with the numbers of their records"))
+    Error::usage(what).advise(format!("hgad audit query {file} lists parts with the numbers of their records, and with --kind any all records"))
 }
 
 /// What was passed on the way to a part: it is told where there is none.
@@ -175,12 +207,10 @@ struct Passed {
     records: Option<RangeInclusive<u64>>,
     /// The least and the greatest number of a part.
     parts: Option<RangeInclusive<u64>>,
-    /// What the record is that was asked for.
-    kind: Option<String>,
 }
 
 impl Passed {
-    fn note(&mut self, id: &Id, entry: &Entry) {
+    fn note(&mut self, entry: &Entry) {
         let widened = |range: Option<RangeInclusive<u64>>, number: u64| match range {
             Some(range) => number.min(*range.start())..=number.max(*range.end()),
             None => number..=number,
@@ -188,9 +218,6 @@ impl Passed {
         self.records = Some(widened(self.records.take(), entry.seq));
         if let Some(part) = entry.part.filter(|_| entry.kind() == Some(Kind::Part)) {
             self.parts = Some(widened(self.parts.take(), part));
-        }
-        if matches!(id, Id::Record(seq) if *seq == entry.seq) {
-            self.kind = Some(print::name(&entry.kind));
         }
     }
 }
@@ -201,6 +228,8 @@ struct Search {
     /// The line before; empty before the first.
     before: Vec<u8>,
     found: Option<Entry>,
+    /// Of a record that is no part, what it says.
+    other: Option<String>,
     /// Why the record is not as it was written, as far as it and its neighbours tell that.
     doubt: Option<String>,
     /// Whether the next line is the one behind it.
@@ -215,14 +244,15 @@ impl Search {
     fn look(&mut self, id: &Id, line: &[u8], entry: &Entry) -> bool {
         let before = (!self.before.is_empty()).then_some(self.before.as_slice());
         match &self.found {
-            None if entry.kind() == Some(Kind::Part) && is_it(id, entry) => {
+            None if is_it(id, entry) => {
+                self.other = (entry.kind() != Some(Kind::Part)).then(|| told(line, entry));
                 self.doubt = audit::fits(before, line).err();
                 (self.found, self.is_next) = (Some(entry.clone()), true);
                 line.clone_into(&mut self.before);
                 return true;
             }
             None => {
-                self.passed.note(id, entry);
+                self.passed.note(entry);
                 line.clone_into(&mut self.before);
                 return true;
             }
@@ -231,13 +261,14 @@ impl Search {
             }
             Some(_) => {}
         }
-        if std::mem::take(&mut self.is_next) && audit::fits(before, line).is_err() {
+        let is_next = std::mem::take(&mut self.is_next);
+        if is_next && audit::fits(before, line).is_err() {
             self.doubt.get_or_insert_with(|| "the record behind it does not continue it".to_owned());
         }
         let is_kept = |part: &Entry| part.picture.as_ref().is_some_and(|picture| picture.file.is_some());
         let is_whole = self.later.is_some() || self.found.as_ref().is_some_and(is_kept);
         // Numbers of parts begin anew with every run.
-        !is_whole && entry.kind() != Some(Kind::Start)
+        !is_whole && self.other.is_none() && entry.kind() != Some(Kind::Start)
     }
 }
 
@@ -253,7 +284,7 @@ fn find(args: &ShowArgs) -> Result<Search> {
 fn is_it(id: &Id, entry: &Entry) -> bool {
     match id {
         Id::Record(seq) => entry.seq == *seq,
-        Id::Part(_, part) => entry.part == Some(*part),
+        Id::Part(_, part) => entry.kind() == Some(Kind::Part) && entry.part == Some(*part),
     }
 }
 
@@ -288,7 +319,7 @@ fn story(entry: &Entry) -> String {
     text.push_str(&format!(". Its fate: {}{why}", word(&entry.fate)));
     if let (Some(fired), Some(planned)) = (entry.fired_ns, entry.planned_ns) {
         let late = (fired as i128 - planned as i128) as f64 / 1e6;
-        text.push_str(&format!("; the order to eject was {late:.2} ms behind the planned moment"));
+        text.push_str(&format!("; the output was told to reject it {late:.2} ms behind the planned moment"));
     }
     text.push('.');
     text
