@@ -13,8 +13,8 @@ use super::harmless::{self, Undoing};
 use super::interruption::Following;
 use super::kind::Kind;
 use super::read::{
-    Gap, LogFile, Stranger, Told, cannot_be_read, damage, files, is_news, lines, missing_files, newest_of, next_line, open,
-    renamed, strangers, told_of,
+    Gap, LogFile, Stranger, Told, cannot_be_read, damage, files, is_news, lines, missing_files, newest_of, next_line,
+    open, renamed, strangers, told_of,
 };
 use super::rotation;
 use super::signatures::{Doubt, Kept, Signatures, SignedBy, Trust};

@@ -403,7 +403,7 @@ const CSV: &str = "record,kind,time,run,part,lane,frame,origin,class,verdict,sco
                    place_x,place_y,slack_ms,latency_ms,picture\n";
 
 fn csv_row(row: &mut String, line: &[u8], entry: &Entry, run: Option<&str>) {
-    let changed = matches!(entry.kind(), Some(Kind::Changed | Kind::UnnamedChange)).then(|| told(line));
+    let changed = matches!(entry.kind(), Some(Kind::Changed | Kind::UnnamedChange)).then(|| told(line, entry));
     let number = |value: Option<f64>| value.map_or_else(String::new, |value| value.to_string());
     let whole = |value: Option<u64>| value.map_or_else(String::new, |value| value.to_string());
     let exact = |value: Option<f32>| value.map_or_else(String::new, |value| value.to_string());
@@ -488,12 +488,13 @@ mod tests {
 
     #[test]
     fn of_a_change_both_sides_are_told_also_where_one_is_none() {
+        let entry = |line: &[u8]| serde_json::from_slice::<Entry>(line).unwrap();
         let line = br#"{"seq":3,"prev":"","kind":"changed","time":"2026-11-24T06:00:00.000000Z","what":"signing key","from":"a+1","to":null,"hash":""}"#;
-        assert_eq!(told(line), "what signing key, from a+1, to none");
+        assert_eq!(told(line, &entry(line)), "what signing key, from a+1, to none");
         let mut row = String::new();
-        csv_row(&mut row, line, &serde_json::from_slice(line).unwrap(), Some("r"));
+        csv_row(&mut row, line, &entry(line), Some("r"));
         assert!(row.contains("\"what signing key, from a+1, to none\""), "{row}");
-        let start = br#"{"seq":0,"kind":"start","key":null,"run":"r"}"#;
-        assert_eq!(told(start), "run r", "of others what is absent is no news");
+        let start = br#"{"seq":0,"kind":"start","time":"2026-11-24T06:00:00.000000Z","key":null,"run":"r"}"#;
+        assert_eq!(told(start, &entry(start)), "run r", "of others what is absent is no news");
     }
 }

@@ -93,7 +93,8 @@ fn not_a_stored_picture(out: &Path, pictures: &Path) -> Result<()> {
 
 pub(super) fn run(args: &ShowArgs) -> Result<()> {
     args.out.as_ref().map_or(Ok(()), |out| target::file(out, Content::Picture))?;
-    let Search { found: Some(entry), later: picture, doubt, other, passed, .. } = find(args)? else {
+    let Search { found, later: picture, doubt, other, passed, .. } = find(args)?;
+    let Some(entry) = found else {
         let run = if let Id::Part(run, _) = &args.id { Some(run.clone()) } else { None };
         Query { run, ..Query::default() }.check_run(&args.file)?;
         return Err(no_such_part(&args.file, &args.id, &passed));
@@ -197,7 +198,9 @@ fn no_such_part(file: &Path, id: &Id, passed: &Passed) -> Error {
         }
         (Id::Record(seq), _) => format!("{file} has no record {seq}, and no other"),
     };
-    Error::usage(what).advise(format!("hgad audit query {file} lists parts with the numbers of their records, and with --kind any all records"))
+    Error::usage(what).advise(format!(
+        "hgad audit query {file} lists parts with the numbers of their records, and with --kind any all records"
+    ))
 }
 
 /// What was passed on the way to a part: it is told where there is none.
