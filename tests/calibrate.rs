@@ -115,6 +115,8 @@ fn what_was_asked_for_and_what_the_images_can_set_are_told_apart() {
     assert!(out.contains("at most 5.00% false rejects on average") && out.contains("set to      3.23%"), "{out}");
     // The distribution function of the largest of 30: 1 - (1 - x)^30 is 0.025 and 0.975.
     assert!(out.contains("0.08% to 11.57%, with 95% probability"), "{out}");
+    let (code, _, err) = asked(&bench, &["--confidence", "95%"]);
+    assert!(code == 2 && err.contains("0.01 for 1%"), "{err}");
     // Known before the first image is looked at.
     let (code, _, err) =
         calibrate(&bench, "no-such-class", "data/red/train/good", "data/red/train/good/000.png/red.toml");
@@ -497,6 +499,27 @@ fn eval_counts_no_defect_where_nobody_looks() {
     let report: serde_json::Value = serde_json::from_str(&eval(&["--json"])).unwrap();
     let red = &report["classes"]["red"];
     assert_eq!((&red["masks"], &red["empty_masks"], &red["regions"]), (&1.into(), &1.into(), &1.into()), "{red}");
+    // A file counts by the product that it is of, and so does one of another name in a folder.
+    std::fs::create_dir(bench.path("others")).unwrap();
+    std::fs::copy(bench.path("calibration/red.toml"), bench.path("others/line-3.toml")).unwrap();
+    std::fs::write(bench.path("others/line.toml"), "format_version = 1\n").unwrap();
+    let given = |calibrations: &[&str]| {
+        let paths =
+            calibrations.iter().flat_map(|path| ["--calibration".to_owned(), bench.text(path)]).collect::<Vec<_>>();
+        let paths = paths.iter().map(String::as_str).collect::<Vec<_>>();
+        run(&[&["eval", "--model", &model, "--data", &data, "--classes", "red", "--json"][..], &paths].concat())
+    };
+    let expected = eval(&["--json"]);
+    for calibrations in [&["others"][..], &["others/line-3.toml"], &["calibration/blue.toml", "others/line-3.toml"]] {
+        let (code, out, err) = given(calibrations);
+        assert!(code == 0 && out == expected, "{calibrations:?}: {err}");
+    }
+    let (code, _, err) = given(&["calibration", "others"]);
+    assert!(code == 2 && err.contains("several calibrations of 'red'") && err.contains("line-3.toml"), "{err}");
+    let (code, _, err) = given(&["calibration/blue.toml"]);
+    assert!(code == 3 && err.contains("there is no calibration of 'red'") && err.contains("--classes"), "{err}");
+    let (code, _, err) = given(&["others/line.toml"]);
+    assert!(code == 2 && err.contains("line.toml is not a calibration file"), "{err}");
     let out = eval(&[]);
     assert!(out.contains("stain/000.png") && !out.contains("stain/001.png"), "the upper one is missed: {out}");
 }

@@ -171,6 +171,19 @@ impl Calibration {
     ///
     /// The file cannot be read, or is not a calibration of this format.
     pub fn open(path: &Path) -> Result<(Self, Digest)> {
+        let (calibration, digest) = Self::read(path)?;
+        if let Some(told) = calibration.foreign_threshold() {
+            log::warn!("{}: {told}: nothing is promised of it", path.display());
+        }
+        Ok((calibration, digest))
+    }
+
+    /// The same without a word about a threshold that its scores do not give.
+    ///
+    /// # Errors
+    ///
+    /// As [`Calibration::open`].
+    pub(crate) fn read(path: &Path) -> Result<(Self, Digest)> {
         let text = regular::read_text(path, LONGEST).map_err(|error| {
             let advice = match path.is_dir() {
                 true => "it is a folder: name a file in it, such as CLASS.toml",
@@ -178,11 +191,7 @@ impl Calibration {
             };
             Error::device(format!("calibration {} cannot be read", path.display())).unread(error, advice)
         })?;
-        let calibration = Self::parse(&path.display().to_string(), &text)?;
-        if let Some(told) = calibration.foreign_threshold() {
-            log::warn!("{}: {told}: nothing is promised of it", path.display());
-        }
-        Ok((calibration, Digest::of(&text)))
+        Ok((Self::parse(&path.display().to_string(), &text)?, Digest::of(&text)))
     }
 
     /// What the threshold is where it is not one that the file's own scores give: then somebody has written it by hand. Of one that costs

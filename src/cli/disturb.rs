@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::calibrations;
 use crate::bundle::Bundle;
-use crate::calibrate::Calibration;
 use crate::disturb::{Disturbance, Faults, Noticed, false_alarms, faults, notice};
 use crate::{Error, Result, dataset, print};
 
@@ -21,9 +21,10 @@ pub struct DisturbArgs {
     /// The bundle: a folder that hgad-train wrote
     #[arg(long, value_name = "BUNDLE")]
     model: PathBuf,
-    /// A folder with one calibration per class, NAME.toml
-    #[arg(long, value_name = "DIR")]
-    calibration: PathBuf,
+    /// A calibration, or a folder of such; may be given more than once. Of a folder, NAME.toml is that of a product, or else the only one
+    /// that is of it
+    #[arg(long, value_name = "PATH", required = true)]
+    calibration: Vec<PathBuf>,
     /// A folder with one folder per class in the MVTec AD layout
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
@@ -51,9 +52,7 @@ pub fn run(args: &DisturbArgs) -> Result<()> {
     let bundle = Bundle::open(&args.model)?;
     let classes = args.classes.clone().unwrap_or_else(|| bundle.manifest.classes.clone());
     for product in dataset::products(&args.data, Some(&classes))? {
-        let path = args.calibration.join(format!("{}.toml", product.name));
-        let (calibration, _) = Calibration::open(&path)?;
-        calibration.check_bundle(&bundle)?;
+        let (path, calibration) = calibrations::of_class(&product.name, &args.calibration, &bundle)?;
         if calibration.picture.is_none() {
             return Err(Error::usage(format!("{} does not tell what pictures are to be like", path.display()))
                 .advise("it is of an older format: calibrate again"));

@@ -4,6 +4,7 @@ mod acknowledge;
 mod audit;
 mod bench;
 mod calibrate;
+mod calibrations;
 mod camera;
 mod challenge;
 mod check;

@@ -108,11 +108,11 @@ struct SetArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(2..))]
     hold_out: Option<u64>,
     /// Share of normal parts that may be rejected: 0.01 for one in a hundred
-    #[arg(long, value_name = "RATE", default_value_t = 0.01)]
+    #[arg(long, value_name = "RATE", default_value_t = 0.01, value_parser = rate)]
     target_frr: f64,
     /// Keep that rate with this probability, whichever normal parts the images happen to show; without it the rate is kept
     /// on average. Refused when there are too few parts
-    #[arg(long, value_name = "PROBABILITY")]
+    #[arg(long, value_name = "PROBABILITY", value_parser = rate)]
     confidence: Option<f64>,
     /// Count images as one part when this regular expression finds the same in their names, such as 'part-(\d+)': pictures
     /// of one part, or of one minute, are no independent evidence
@@ -168,6 +168,11 @@ struct SetArgs {
     /// there is not overwritten
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+}
+
+/// A share as a number; whether there can be such a rate says [`Aim::check`].
+fn rate(text: &str) -> Result<f64, String> {
+    text.parse().map_err(|_| "write a share as a number: 0.01 for 1%".into())
 }
 
 fn dropped(text: &str) -> Result<(String, String), String> {

@@ -54,10 +54,10 @@ pub struct TrialArgs {
     #[arg(long, value_name = "PATTERN")]
     group: Option<String>,
     /// Shares of normal parts that may be rejected
-    #[arg(long, value_name = "RATE", value_delimiter = ',', default_value = "0.05")]
+    #[arg(long, value_name = "RATE", value_delimiter = ',', default_value = "0.05", value_parser = super::rate)]
     target_frr: Vec<f64>,
     /// Try each rate with this confidence too, beside on average
-    #[arg(long, value_name = "PROBABILITY")]
+    #[arg(long, value_name = "PROBABILITY", value_parser = super::rate)]
     confidence: Option<f64>,
     /// Where the constants come from that the calibrating parts are measured with
     #[arg(long, value_name = "WAY", value_delimiter = ',', default_value = "crossed")]

@@ -5,6 +5,7 @@ mod table;
 
 use std::path::{Path, PathBuf};
 
+use super::calibrations;
 use crate::bundle::Bundle;
 use crate::calibrate::Calibration;
 use crate::calibrate::defects::clopper_pearson;
@@ -12,7 +13,7 @@ use crate::dataset::{self, ProductData, TestImage};
 use crate::evaluate::bootstrap::{Resamples, Resampling};
 use crate::evaluate::figures::{Figure, Values, mean};
 use crate::evaluate::{Evidence, evaluate};
-use crate::{Error, Result, print};
+use crate::{Result, print};
 
 const EXAMPLES: &str = r"Examples:
   # All products; DATA/NAME/test/good and DATA/NAME/test/KIND-OF-DEFECT
@@ -43,9 +44,10 @@ pub struct EvalArgs {
     /// The bundle: a folder that hgad-train wrote
     #[arg(long, value_name = "BUNDLE")]
     model: PathBuf,
-    /// A folder with one calibration per class, NAME.toml
-    #[arg(long, value_name = "DIR")]
-    calibration: PathBuf,
+    /// A calibration, or a folder of such; may be given more than once. Of a folder, NAME.toml is that of a product, or else the only one
+    /// that is of it
+    #[arg(long, value_name = "PATH", required = true)]
+    calibration: Vec<PathBuf>,
     /// A folder with one folder per class in the MVTec AD layout
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
@@ -67,9 +69,9 @@ pub struct EvalArgs {
     /// Another bundle, to be compared on the same images
     #[arg(long, value_name = "BUNDLE", requires = "against_calibration")]
     against: Option<PathBuf>,
-    /// Its calibrations
-    #[arg(long, value_name = "DIR", requires = "against")]
-    against_calibration: Option<PathBuf>,
+    /// Its calibrations, as with --calibration
+    #[arg(long, value_name = "PATH", requires = "against")]
+    against_calibration: Vec<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -96,8 +98,8 @@ pub fn run(args: EvalArgs) -> Result<()> {
     // All bundles, calibrations and folders before the first image is looked at.
     let (bundle, calibrations) = open(&args.model, &args.calibration, args.classes.as_deref())?;
     let classes = calibrations.iter().map(|calibration| calibration.class.clone()).collect::<Vec<_>>();
-    let other = args.against.as_ref().zip(args.against_calibration.as_ref());
-    let other = other.map(|(model, folder)| open(model, folder, Some(&classes))).transpose()?;
+    let other = args.against.as_ref().map(|model| open(model, &args.against_calibration, Some(&classes)));
+    let other = other.transpose()?;
     let products = dataset::products(&args.data, Some(&classes))?;
     let tests = products.iter().map(ProductData::test).collect::<Result<Vec<_>>>()?;
     let report = Report::new(&bundle, &calibrations, &tests, &figures, resampling)?;
@@ -156,22 +158,12 @@ impl Report {
 }
 
 /// A bundle and its calibrations of `classes`, or of all that it knows.
-fn open(model: &Path, folder: &Path, classes: Option<&[String]>) -> Result<(Bundle, Vec<Calibration>)> {
+fn open(model: &Path, given: &[PathBuf], classes: Option<&[String]>) -> Result<(Bundle, Vec<Calibration>)> {
     let bundle = Bundle::open(model)?;
     let classes = classes.unwrap_or(&bundle.manifest.classes);
-    let calibrations = classes.iter().map(|class| calibration_of(class, folder, &bundle)).collect::<Result<_>>()?;
+    let calibrations = classes.iter().map(|class| Ok(calibrations::of_class(class, given, &bundle)?.1));
+    let calibrations = calibrations.collect::<Result<_>>()?;
     Ok((bundle, calibrations))
-}
-
-fn calibration_of(class: &str, folder: &Path, bundle: &Bundle) -> Result<Calibration> {
-    let path = folder.join(format!("{class}.toml"));
-    let (calibration, _) = Calibration::open(&path)?;
-    if calibration.class != class {
-        return Err(Error::usage(format!("{} is a calibration of '{}'", path.display(), calibration.class))
-            .advise(format!("name the calibration of every class after it: {class}.toml is to be of '{class}'")));
-    }
-    calibration.check_bundle(bundle)?;
-    Ok(calibration)
 }
 
 fn warn_of_few_masks(class: &Evidence) {
