@@ -5,6 +5,7 @@
 //! backbone --> features --> methods --> export --> bundle
 //!                             `-- fit (HGAD's flow, mixture, losses)
 //!             import (a network that was trained elsewhere) --> bundle
+//!             extend (a bundle, and a product that it does not know) --> bundle
 //! ```
 #![warn(missing_docs)]
 
@@ -14,6 +15,7 @@ pub mod census;
 pub mod cli;
 pub mod compare;
 pub mod export;
+pub mod extend;
 pub mod features;
 pub mod fit;
 pub mod flow;

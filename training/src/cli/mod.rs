@@ -4,6 +4,7 @@ mod ablate;
 mod backbone;
 mod compare;
 mod data;
+mod extend;
 mod import;
 mod pretrain;
 mod quantize;
@@ -39,6 +40,7 @@ enum Command {
     #[command(subcommand)]
     Backbone(backbone::BackboneCommand),
     Import(import::ImportArgs),
+    Extend(extend::ExtendArgs),
     Compare(compare::CompareArgs),
     Report(report::ReportArgs),
     Refit(refit::RefitArgs),
@@ -56,6 +58,7 @@ pub fn main() -> ExitCode {
         Command::Backbone(command) => backbone::run(command).map(|()| ExitCode::SUCCESS),
         Command::Data(command) => data::run(command).map(|()| ExitCode::SUCCESS),
         Command::Import(args) => import::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Extend(args) => extend::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Compare(args) => compare::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Report(args) => report::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Refit(args) => refit::run(&args).map(|()| ExitCode::SUCCESS),

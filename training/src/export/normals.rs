@@ -19,7 +19,7 @@ use crate::features::ImageFile;
 const USUAL_IMAGES: usize = 800;
 
 /// Golden frames are kept for this many classes at most: the gate runs at every start.
-const GOLDEN_CLASSES: usize = 3;
+pub(crate) const GOLDEN_CLASSES: usize = 3;
 
 /// Tells the bundle what is usual at every position, from the images that every class was trained on: the cells' Gaussians
 /// if distances are to be measured from these, and which distances are usual.
@@ -85,7 +85,7 @@ fn places(bundle: &Bundle, mixtures: &[&LevelCenters]) -> Vec<(usize, Range<usiz
 }
 
 /// The latents `(D, h, w)` of some of the images, level by level.
-fn latents_of(bundle: &Bundle, images: &[ImageFile]) -> Result<Vec<Vec<Array3<f32>>>> {
+pub(crate) fn latents_of(bundle: &Bundle, images: &[ImageFile]) -> Result<Vec<Vec<Array3<f32>>>> {
     let stride = images.len().div_ceil(USUAL_IMAGES).max(1);
     let some = images.iter().step_by(stride).map(|image| image.path.clone()).collect::<Vec<_>>();
     let latents =
@@ -109,12 +109,21 @@ pub(crate) fn fit_references(bundle: &Bundle, normals: &[Vec<PathBuf>]) -> Resul
 
 /// The first normal image of up to three classes, with what this host computes for it.
 pub(crate) fn golden(bundle: &Bundle, normals: &[Vec<PathBuf>]) -> Result<Golden> {
+    let classes = normals.iter().map(Vec::as_slice).enumerate().take(GOLDEN_CLASSES);
+    Ok(Golden { frames: golden_frames(bundle, classes)? })
+}
+
+/// The first image of each of these classes, with what this host computes for it.
+pub(crate) fn golden_frames<'n>(
+    bundle: &Bundle,
+    classes: impl IntoIterator<Item = (usize, &'n [PathBuf])>,
+) -> Result<Vec<GoldenFrame>> {
     let mut inspector = Inspector::new(bundle)?;
-    let mut frame = |(class, images): (usize, &Vec<PathBuf>)| {
+    let mut frame = |(class, images): (usize, &[PathBuf])| {
         let image = preprocess::resize(&read_rgb(&images[0])?, bundle.manifest.input)?;
         let latents = inspector.latents(&image)?;
         let score = inspector.inspect(&image, class, &bundle.centers.references[class])?.score;
         Ok(GoldenFrame { class, image, z: latents.z, logdet: latents.logdet, score })
     };
-    Ok(Golden { frames: normals.iter().enumerate().take(GOLDEN_CLASSES).map(&mut frame).collect::<Result<_>>()? })
+    classes.into_iter().map(&mut frame).collect()
 }
