@@ -32,9 +32,11 @@ use crate::{Error, Result, regular};
 /// Bytes of an approval at most.
 const LONGEST: u64 = 1 << 20;
 const TITLE: &str = "hgad approval 1";
+/// Makes of a line's text what is said of a threshold.
+type Named = fn(String) -> Unproven;
 /// What the lines begin with that say what a threshold is which the calibration's own scores do not give. Older programs called also one that
 /// costs gave written by hand.
-const UNPROVEN: [(&str, fn(String) -> Unproven); 2] =
+const UNPROVEN: [(&str, Named); 2] =
     [("threshold by hand: ", Unproven::ByHand), ("threshold from costs: ", Unproven::FromCosts)];
 
 /// What somebody signed.

@@ -428,6 +428,7 @@ fn a_line_that_was_killed_in_its_first_moment_starts_again_and_says_that_no_copy
 fn a_copy_that_is_missing_or_a_log_without_a_past_is_refused() {
     let line = Signed::new();
     line.run(2);
+    line.run(2);
     std::fs::remove_file(&line.copy).unwrap();
     let error = line.open(Some(line.signing())).unwrap_err();
     assert!(error.report().contains("copy of the newest checkpoint is missing"), "{}", error.report());
