@@ -39,6 +39,7 @@ pub mod page;
 pub mod picture;
 pub mod presence;
 pub mod print;
+mod progress;
 mod regular;
 pub mod runtime;
 pub mod simulate;

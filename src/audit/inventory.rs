@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use indicatif::ProgressBar;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
 use super::pictures::{Owner, is_grave, owner_of};
@@ -13,7 +12,7 @@ use super::removed::{Absence, Removed, first_hash};
 use super::runs::{Runs, Startless};
 use super::stored::{Found, find};
 use super::vouched::Unvouched;
-use crate::inspect::batch;
+use crate::progress::Progress;
 use crate::{Result, print};
 
 /// So many pictures are read between two looks at the log, so that memory does not grow with it.
@@ -95,7 +94,7 @@ impl Inventory {
 }
 
 /// Reads every picture below `folder` that the log in `path`, and the files that were closed before, name, on all cores, and looks for
-/// files that none of them names. A progress bar is shown on a terminal. A run may be writing the log. Memory grows with the files in the
+/// files that none of them names. How far it has come is shown. A run may be writing the log. Memory grows with the files in the
 /// folder and with the pictures that are amiss, by some hundred bytes each, and not with the log.
 ///
 /// `unvouched`: the records that say of a removal and that no checkpoint vouches for excuse nothing. Those of the log's end may be signed a
@@ -113,10 +112,10 @@ pub fn inventory(
 ) -> Result<Inventory> {
     // Before the log is read: what a run stores meanwhile has a record by then or is not listed.
     let mut listing = Listing::of(folder);
-    let bar = batch::progress_bar("pictures", listing.named.len());
+    let progress = Progress::start("pictures", listing.named.len());
     let query = Query { unvouched, ..Query::default() };
     let removed = Removed::of(path, folder, &query)?;
-    let mut count = Count { folder, query, removed, bar, inventory: Inventory::default(), missing: Vec::new() };
+    let mut count = Count { folder, query, removed, progress, inventory: Inventory::default(), missing: Vec::new() };
     let (mut waiting, mut runs) = (Vec::new(), Runs::of(path)?);
     Query::default().each(path, |_, entry, _| {
         runs.see(entry);
@@ -132,7 +131,7 @@ pub fn inventory(
         Ok(true)
     })?;
     count.all(&waiting);
-    count.bar.finish_and_clear();
+    count.progress.finish();
     let mut inventory = count.conclude(path, wait)?;
     let newest = read::newest_of(path).filter(|newest| newest.is_file());
     let log = newest.as_deref().unwrap_or(path);
@@ -151,7 +150,7 @@ struct Count<'f> {
     /// Which records of the log say what was removed.
     query: Query,
     removed: Removed,
-    bar: ProgressBar,
+    progress: Progress,
     inventory: Inventory,
     /// Those that are gone, of which nobody has told so far.
     missing: Vec<Missing>,
@@ -178,7 +177,7 @@ impl Count<'_> {
     fn all(&mut self, records: &[Named]) {
         let look = |named: &Named| {
             let found = find(self.folder, &named.picture);
-            self.bar.inc(1);
+            self.progress.step();
             match found {
                 Ok(Found::Whole { bytes, .. }) => Ok(bytes),
                 Ok(Found::Changed(why)) => Err((Some(Fault::Changed), why)),

@@ -18,7 +18,8 @@ use super::fitting::Fitting;
 use super::threshold::{self, Aim};
 use super::{Grouping, normals};
 use crate::bundle::{Bundle, ScoreReference};
-use crate::inspect::{Inspector, batch};
+use crate::inspect::Inspector;
+use crate::progress::Progress;
 use crate::{Error, Result, panic_text, print};
 
 /// What is tried.
@@ -178,7 +179,7 @@ fn needed(plan: &Plan, fitting: Fitting, aim: Aim, parts: usize) -> String {
 
 /// How many of the tried parts each threshold rejects: `[split][pair]`.
 fn run(bundle: &Bundle, pool: &Pool, plan: &Plan, pairs: &[(Fitting, Aim)], count: usize) -> Result<Vec<Vec<usize>>> {
-    let bar = batch::progress_bar("splits", plan.splits);
+    let progress = Progress::start("splits", plan.splits);
     let next = AtomicUsize::new(0);
     let results = Mutex::new(vec![Vec::new(); plan.splits]);
     let lane = || -> Result<()> {
@@ -190,7 +191,7 @@ fn run(bundle: &Bundle, pool: &Pool, plan: &Plan, pairs: &[(Fitting, Aim)], coun
             }
             let rejects = rejects(&inspector, pool, pairs, &split(pool.images.len(), count, plan.seed, number))?;
             results.lock().unwrap_or_else(std::sync::PoisonError::into_inner)[number] = rejects;
-            bar.inc(1);
+            progress.step();
         }
     };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -202,7 +203,7 @@ fn run(bundle: &Bundle, pool: &Pool, plan: &Plan, pairs: &[(Fitting, Aim)], coun
             })
         })
     })?;
-    bar.finish_and_clear();
+    progress.finish();
     Ok(results.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
 }
 

@@ -6,10 +6,9 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
-
 use crate::config::LineConfig;
 use crate::line::{Drive, Rules};
+use crate::progress::Progress;
 use crate::simulate::{self, Plan, Report};
 use crate::{Error, Result, print};
 
@@ -90,8 +89,7 @@ pub fn run(args: SimulateArgs) -> Result<()> {
 
 /// Seeds side by side on all processors; the result does not depend on how many there are.
 fn all(args: &SimulateArgs, rules: Option<&Rules>) -> Report {
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} seeds, {eta} left");
-    let bar = ProgressBar::new(args.seeds).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let progress = Progress::start("seeds", args.seeds as usize);
     let next = AtomicU64::new(0);
     let reports = Mutex::new(Vec::new());
     let threads = available_parallelism().map_or(1, usize::from).min(args.seeds as usize);
@@ -104,7 +102,7 @@ fn all(args: &SimulateArgs, rules: Option<&Rules>) -> Report {
                         return;
                     }
                     let report = simulate::run(&plan(args, rules, args.seed.wrapping_add(k)));
-                    bar.inc(1);
+                    progress.step();
                     if report.violation.is_some() {
                         // The others end after the seeds that they are at.
                         next.fetch_add(args.seeds, Ordering::Relaxed);
@@ -114,7 +112,7 @@ fn all(args: &SimulateArgs, rules: Option<&Rules>) -> Report {
             });
         }
     });
-    bar.finish_and_clear();
+    progress.finish();
     let mut reports = reports.into_inner().unwrap_or_else(PoisonError::into_inner);
     reports.sort_by_key(|(k, _)| *k);
     reports.into_iter().fold(Report::default(), |mut sum, (_, report)| {

@@ -12,7 +12,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::Evidence;
 use super::figures::{Figure, Values, difference, mean};
-use crate::inspect::batch::progress_bar;
+use crate::progress::Progress;
 use crate::{Error, Result, panic_text};
 
 /// What share of the resamples an interval holds.
@@ -40,7 +40,7 @@ impl Resamples {
     ///
     /// A computation panicked.
     pub fn draw(classes: &[Evidence], figures: &[Figure], resampling: Resampling) -> Result<Self> {
-        let bar = progress_bar("resampling", resampling.count as usize);
+        let progress = Progress::start("resampling", resampling.count as usize);
         let next = AtomicU64::new(0);
         let lane = || {
             let mut done = Vec::new();
@@ -50,7 +50,7 @@ impl Resamples {
                     return done;
                 }
                 done.push((number, resample(classes, figures, resampling.seed, number)));
-                bar.inc(1);
+                progress.step();
             }
         };
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -63,7 +63,7 @@ impl Resamples {
             });
             Ok(lanes.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
         })?;
-        bar.finish_and_clear();
+        progress.finish();
         all.sort_by_key(|(number, _)| *number);
         let row = |row: usize| all.iter().map(|(_, rows)| rows[row].clone()).collect();
         Ok(Resamples { rows: (0..=classes.len()).map(row).collect() })

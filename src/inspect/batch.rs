@@ -5,16 +5,16 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use image::RgbImage;
-use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Inspector;
 use crate::bundle::Bundle;
+use crate::progress::Progress;
 use crate::{Error, Result, dataset, panic_text};
 
 /// Reads every image once and hands it to `work`, with an inspector (one per core), its index and the bytes that it was
 /// decoded from; the results come in the images' order.
 ///
-/// A progress bar named `title` is shown on a terminal.
+/// How far it has come is shown under `title`.
 ///
 /// # Errors
 ///
@@ -34,7 +34,7 @@ pub fn for_each_image<T: Send>(
 
 /// Hands every item to `work`, with an inspector (one per core) and its index; the results come in the items' order.
 ///
-/// A progress bar named `title` is shown on a terminal.
+/// How far it has come is shown under `title`.
 ///
 /// # Errors
 ///
@@ -45,7 +45,7 @@ pub fn for_each<I: Sync, T: Send>(
     items: &[I],
     work: impl Fn(&mut Inspector, usize, &I) -> Result<T> + Sync,
 ) -> Result<Vec<T>> {
-    let bar = progress_bar(title, items.len());
+    let progress = Progress::start(title, items.len());
     let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
     let outcomes = Mutex::new((0..items.len()).map(|_| None).collect::<Vec<Option<Result<T>>>>());
     let lane = || -> Result<()> {
@@ -56,7 +56,7 @@ pub fn for_each<I: Sync, T: Send>(
             let outcome = work(&mut inspector, index, item);
             stop.fetch_or(outcome.is_err(), Ordering::Relaxed);
             outcomes.lock().unwrap_or_else(std::sync::PoisonError::into_inner)[index] = Some(outcome);
-            bar.inc(1);
+            progress.step();
         }
         Ok(())
     };
@@ -69,15 +69,8 @@ pub fn for_each<I: Sync, T: Send>(
             })
         })
     })?;
-    bar.finish_and_clear();
+    progress.finish();
     let outcomes = outcomes.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     // After a failure some items were never begun; the failure itself is among the rest.
     outcomes.into_iter().flatten().collect()
-}
-
-/// A progress bar named `title` over `length` steps.
-pub(crate) fn progress_bar(title: &str, length: usize) -> ProgressBar {
-    let style = ProgressStyle::with_template("{msg:20} {bar:40} {pos}/{len}  {per_sec}  {eta} left")
-        .expect("the template is a constant that indicatif accepts");
-    ProgressBar::new(length as u64).with_style(style).with_message(title.to_owned())
 }

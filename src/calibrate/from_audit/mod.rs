@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 pub use judged::{Judged, Said};
 
 use crate::audit::{PictureEntry, Query, Range, Stored, Vouched, read_picture};
-use crate::inspect::batch;
+use crate::progress::Progress;
 use crate::{Error, Result, dataset, print};
 
 /// More than one picture in so many must not be gone: what removes pictures removes those of passed parts first.
@@ -169,7 +169,7 @@ impl Sample {
     pub fn copy(&self, pictures: &Path, judged: &Judged, folder: &Path) -> Result<(Vec<PathBuf>, FromAudit)> {
         let good = self.rejected.iter().filter_map(|drawn| judged.good(&drawn.id).map(|by| (drawn, by)));
         let good = good.collect::<Vec<_>>();
-        let bar = batch::progress_bar("stored pictures", self.passed.len() + good.len());
+        let progress = Progress::start("stored pictures", self.passed.len() + good.len());
         let (mut copied, mut gone, mut rejected_good) = (Vec::new(), self.gone, Vec::new());
         let mut redecoded = 0;
         for (drawn, by) in &good {
@@ -177,7 +177,7 @@ impl Sample {
                 copied.push(path);
                 rejected_good.push(Said { part: drawn.id.clone(), by: (*by).to_owned() });
             }
-            bar.inc(1);
+            progress.step();
         }
         let rejects_gone = (good.len() - rejected_good.len()) as u64;
         if rejects_gone * ONE_IN > good.len() as u64 {
@@ -194,9 +194,9 @@ impl Sample {
                 Some(path) => copied.push(path),
                 None => gone += 1,
             }
-            bar.inc(1);
+            progress.step();
         }
-        bar.finish_and_clear();
+        progress.finish();
         if redecoded > 0 {
             log::warn!(
                 "{redecoded} of {} are the files that were recorded, and this program's decoder reads them otherwise than the one that \

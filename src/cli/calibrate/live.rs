@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::camera::{Camera, Frame, Grab};
 use crate::config::LineConfig;
-use crate::inspect::batch;
 use crate::presence::Passing;
+use crate::progress::Progress;
 use crate::runtime::LaneView;
 use crate::{Error, Result, picture, print};
 
@@ -37,7 +37,7 @@ pub(super) fn take(config: &Path, lane: Option<&str>, class: &str, count: u64, f
     };
     new_folder(folder)?;
     let mut camera = crate::runtime::open_camera(&config.camera).map_err(|error| config.blame("camera", error))?;
-    let bar = batch::progress_bar("pictures", count as usize);
+    let progress = Progress::start("pictures", count as usize);
     let (mut taken, mut last, mut passing, mut others) = (Vec::new(), None, Passing::default(), 0);
     while (taken.len() as u64) < count {
         let frame = next(&mut *camera)?;
@@ -69,9 +69,9 @@ pub(super) fn take(config: &Path, lane: Option<&str>, class: &str, count: u64, f
                 .advise("is the disk full?")
         })?;
         taken.push(path);
-        bar.inc(1);
+        progress.step();
     }
-    bar.finish_and_clear();
+    progress.finish();
     print::line(format_args!("taken       {} into {}", print::counted(count, "picture"), folder.display()))?;
     Ok(taken)
 }

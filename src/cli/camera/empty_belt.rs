@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crate::camera::{Camera, Grab};
 use crate::config::LineConfig;
-use crate::inspect::batch;
 use crate::presence::{EmptyBelt, Gate, Learner};
+use crate::progress::Progress;
 use crate::runtime::camera_of;
 use crate::{Error, Result, print};
 
@@ -74,7 +74,7 @@ fn told(belt: &EmptyBelt, file: &std::path::Path) -> String {
 }
 
 fn learn(camera: &mut dyn Camera, frames: usize) -> Result<Learner> {
-    let bar = batch::progress_bar("frames", frames);
+    let progress = Progress::start("frames", frames);
     let (mut learner, mut settling, mut failures, mut why) = (None::<Learner>, SETTLING, 0, None);
     loop {
         match camera.grab(PATIENCE) {
@@ -84,7 +84,7 @@ fn learn(camera: &mut dyn Camera, frames: usize) -> Result<Learner> {
                 match learner.take(&frame.image)? {
                     true => {
                         failures = 0;
-                        bar.set_position(learner.frames() as u64);
+                        progress.at(learner.frames());
                     }
                     false => {
                         failures += 1;
@@ -110,6 +110,6 @@ fn learn(camera: &mut dyn Camera, frames: usize) -> Result<Learner> {
                 .advise("does the camera run, and the belt?"));
         }
     }
-    bar.finish_and_clear();
+    progress.finish();
     learner.ok_or_else(|| Error::device(format!("camera {} gave no pictures", camera.name())).advise("does it run?"))
 }
