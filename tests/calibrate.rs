@@ -95,12 +95,12 @@ fn images_of_another_product_are_refused_and_single_ones_left_out() {
     let with = std::fs::read_to_string(bench.path("one.toml")).unwrap();
     let but_for_date = |text: &str| text.lines().filter(|line| !line.starts_with("created")).collect::<String>();
     assert_eq!(but_for_date(&with), but_for_date(&without));
-    assert!(out.contains("30 of 30 parts"), "{out}");
+    assert!(out.contains("30 images of 30 parts"), "{out}");
     // Groups follow: the stray is the only image of its own, and the last of the folder.
     let (model, images, grouped) = (bench.text("bundle"), bench.text("data/red/train/good"), bench.text("group.toml"));
     let base = ["calibrate", "--model", &model, "--class", "red", "--images", &images, "--out", &grouped];
     let (code, out, err) = run(&[&base[..], &["--group", r"^(\d\d|stray)", "--few-parts"]].concat());
-    assert!(code == 0 && out.contains("30 of 3 parts"), "{out}{err}");
+    assert!(code == 0 && out.contains("30 images of 3 parts"), "{out}{err}");
     assert!(!std::fs::read_to_string(&grouped).unwrap().contains("stray"));
     stray(2);
     let (code, _, err) = calibrate(&bench, "red", "data/red/train/good", "two.toml");
@@ -145,7 +145,7 @@ fn a_confidence_that_so_few_parts_cannot_give_is_refused_with_the_number_that_ca
     assert!(code == 2 && err.contains("3 normal parts set no threshold") && err.contains("71%"), "{err}");
     let (code, out_text, err) = asked(&["--group", r"(\d)\d\.png", "--few-parts"]);
     assert!(out_text.contains("not kept    3 parts cannot set 1% false rejects, which 99 can"), "{out_text}");
-    assert!(code == 0 && out_text.contains("30 of 3 parts"), "{out_text}{err}");
+    assert!(code == 0 && out_text.contains("30 images of 3 parts"), "{out_text}{err}");
     let file = std::fs::read_to_string(&out).unwrap();
     assert!(file.contains("group = \"2\"") && file.contains("realised_frr"), "{file}");
 }
@@ -335,7 +335,7 @@ fn what_does_not_belong_is_shown_before_anything_is_written_and_left_out_for_a_r
         assert!(code == 2 && err.contains(says), "{drop}: {err}");
     }
     let (code, out, err) = asked(&bench, &["--drop", "odd.png=a <dark> bar"]);
-    assert!(code == 0 && out.contains("40 of 40 parts") && !out.contains("odd.png"), "{out}{err}");
+    assert!(code == 0 && out.contains("40 images of 40 parts") && !out.contains("odd.png"), "{out}{err}");
     let (calibration, _) = Calibration::open(&bench.path("red.toml")).unwrap();
     let dropped = &calibration.dropped[0];
     assert_eq!((dropped.file.as_str(), dropped.reason.as_str()), ("odd.png", "a <dark> bar"));
@@ -567,7 +567,10 @@ fn pictures_are_taken_with_the_line_s_own_camera() {
     let base = ["calibrate", "--model", &model, "--class", "red", "--images", &new, "--out", &out, "--config", &line];
     let live = |count: &str| run(&[&base[..], &["--live", count]].concat());
     let (code, text, err) = live("30");
-    assert!(code == 0 && text.contains("taken       30 pictures") && text.contains("30 of 30 parts"), "{text}{err}");
+    assert!(
+        code == 0 && text.contains("taken       30 pictures") && text.contains("30 images of 30 parts"),
+        "{text}{err}"
+    );
     let same = |name: &str| image::open(bench.path(name)).unwrap().to_rgb8();
     assert_eq!(same("new/00029.png"), same("normals/029.png"));
     let (code, _, err) = live("30");

@@ -34,7 +34,7 @@ impl Comparison {
         let rows = vec![
             row("created", &|c| c.created.clone()),
             row("bundle", &|c| c.bundle.short().to_string()),
-            row("images", &|c| format!("{} of {} parts", c.images.len(), c.parts())),
+            row("images", &|c| c.images_told()),
             row("threshold", &|c| format!("{:.4}", c.threshold)),
             row("set by", &|c| c.costs.map_or("a rate of false rejects".into(), |costs| costs.to_string())),
             row("asked for", &|c| match c.promise() {
@@ -65,7 +65,8 @@ impl Comparison {
                 })
             }),
             row("brightness allowed", &|c| {
-                c.picture.map_or("-".into(), |p| format!("{:.1} to {:.1}", p.brightness.0, p.brightness.1))
+                let allowed = c.picture.map(|picture| picture.allowed_brightness());
+                allowed.map_or("-".into(), |(dark, bright)| format!("{dark:.1} to {bright:.1}"))
             }),
             row("sharpness allowed", &|c| c.picture.map_or("-".into(), |p| format!("from {:.4}", p.sharpness))),
         ];

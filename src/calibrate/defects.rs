@@ -42,6 +42,14 @@ pub struct Optimum {
     pub cost_of_set: f64,
 }
 
+/// A cost per part, for people: what is small keeps its digits.
+pub fn cost(cost: f64) -> String {
+    match cost != 0.0 && cost.abs() < 1e-3 {
+        true => format!("{cost:.2e}"),
+        false => format!("{cost:.4}"),
+    }
+}
+
 /// Shares of normal and of defective parts that a threshold rejects.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Operating {

@@ -15,7 +15,7 @@ use crate::bundle::{Bundle, ScoreReference};
 use crate::digest::Digest;
 use crate::draft;
 use crate::picture::{Limits, Statistics};
-use crate::{Error, Result, regular};
+use crate::{Error, Result, print, regular};
 
 /// The newest calibration format; this program reads all up to it, and writes the oldest that can hold a calibration.
 pub const FORMAT_VERSION: u32 = 4;
@@ -240,7 +240,7 @@ impl Calibration {
         let range = self.realised_frr.map(|(low, high)| format!(" ({:.1}% to {:.1}%)", 100.0 * low, 100.0 * high));
         Some(format!(
             "{} cannot set {}% false rejects, which {} can: the highest of their scores is the threshold, {:.1}% on average{}",
-            crate::print::counted(self.parts() as u64, "part"),
+            print::counted(self.parts() as u64, "part"),
             100.0 * aim.frr,
             aim.parts_needed(),
             100.0 * promised,
@@ -353,6 +353,13 @@ impl Calibration {
             Some(groups) => groups.len(),
             None => self.images.len(),
         }
+    }
+
+    /// Its images and the parts that they show, in words.
+    pub fn images_told(&self) -> String {
+        let [images, parts] = [(self.images.len(), "image"), (self.parts(), "part")]
+            .map(|(count, noun)| print::counted(count as u64, noun));
+        format!("{images} of {parts}")
     }
 
     /// Whether a part has the same score under both: they are of the same model and have the same constants.

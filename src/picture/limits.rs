@@ -46,6 +46,11 @@ pub enum Fault {
 }
 
 impl Limits {
+    /// The mean brightness that pictures may have, of what 8 bits can say.
+    pub fn allowed_brightness(&self) -> (f32, f32) {
+        (self.brightness.0, self.brightness.1.min(255.0))
+    }
+
     /// Limits for pictures that are as these of normal parts; none without a picture. A single one of them that is not like the
     /// others may lie outside.
     pub fn fit(normals: &[Statistics]) -> Option<Self> {

@@ -5,7 +5,7 @@ pub mod what_if;
 use std::fmt::Write;
 
 use super::comparison::Comparison;
-use super::defects::{Costs, Detection, Operating, roc};
+use super::defects::{Costs, Detection, Operating, cost, roc};
 use super::threshold::INTERVAL;
 use super::what_if::WhatIf;
 use super::{Calibration, Portrait};
@@ -19,7 +19,7 @@ const STYLE: &str = "body{font:15px/1.45 system-ui,sans-serif;max-width:60rem;ma
 h1{font-size:1.5rem;margin-bottom:0}h2{font-size:1.1rem;margin-top:2rem;border-bottom:1px solid #ddd}\
 table{border-collapse:collapse}td,th{padding:.15rem .9rem .15rem 0;text-align:left;vertical-align:top}\
 td.n{text-align:right;font-variant-numeric:tabular-nums}tr.changed{background:#fef3c7}svg{width:100%;height:auto}\
-svg.square{max-width:22rem}svg text{font-size:12px}.tick{fill:#57534e}figure{margin:0 0 1rem;display:inline-block;width:49%}\
+svg.square{max-width:22rem}svg text{font-size:12px}.tick{fill:#57534e}figure{margin:0 0 1rem;padding:0 .5rem;box-sizing:border-box;display:inline-block;width:49%}\
 figure img{width:100%}figcaption{font-size:.85rem;overflow-wrap:anywhere}p.warn{background:#fee2e2;padding:.5rem}\
 .muted{color:#57534e}@media print{figure{break-inside:avoid}}";
 
@@ -67,10 +67,7 @@ impl Report<'_> {
     fn threshold(&self, page: &mut String) {
         let c = self.calibration;
         let percent = |share: f64| format!("{:.2}%", 100.0 * share);
-        let mut rows = vec![
-            ("Threshold", format!("<b>{:.4}</b>", c.threshold)),
-            ("Images", format!("{} of {} parts", c.images.len(), c.parts())),
-        ];
+        let mut rows = vec![("Threshold", format!("<b>{:.4}</b>", c.threshold)), ("Images", c.images_told())];
         match c.promise() {
             None => {
                 let (rejected, of) = c.rejected_of_own();
@@ -87,12 +84,12 @@ impl Report<'_> {
             }
         }
         rows.extend(c.audit.as_ref().map(|audit| {
-            let moment = |at: &Option<String>| at.as_deref().map_or_else(|| "-".to_owned(), escaped);
+            let moment = |at: &Option<String>, open: &str| at.as_deref().map_or_else(|| open.to_owned(), escaped);
             let told = format!(
                 "a chance sample of the parts in {} from {} to {}: {} passed, {} rejected and found good, {} rejected and found bad",
                 escaped(&audit.log),
-                moment(&audit.from),
-                moment(&audit.to),
+                moment(&audit.from, "its start"),
+                moment(&audit.to, "its end"),
                 audit.passed,
                 audit.rejected_good.len(),
                 audit.rejected_bad
@@ -109,7 +106,7 @@ impl Report<'_> {
             ("The line's rate", told)
         }));
         rows.extend(c.picture.map(|picture| {
-            let (dark, bright) = picture.brightness;
+            let (dark, bright) = picture.allowed_brightness();
             let sharp = picture.sharpness;
             let pictures = c.images.iter().filter_map(|image| image.picture).collect::<Vec<_>>();
             let seen = 100.0 * picture.would_see(0.5, &pictures);
@@ -180,13 +177,13 @@ impl Report<'_> {
             let _ = write!(
                 page,
                 "<p>With {} for a miss, {} for a false reject and {}% of the parts defective, a threshold of <b>{:.4}</b> is the \
-                 cheapest: {:.4} per part; this one costs {:.4}.</p>",
+                 cheapest: {} per part; this one costs {}.</p>",
                 costs.miss,
                 costs.false_reject,
                 100.0 * costs.defect_rate,
                 best.threshold,
-                best.cost,
-                best.cost_of_set
+                cost(best.cost),
+                cost(best.cost_of_set)
             );
         }
     }

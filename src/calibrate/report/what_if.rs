@@ -27,11 +27,15 @@ pub(super) fn section(page: &mut String, what_if: &WhatIf) {
         let _ = write!(page, "<p>{}.</p>", escaped(&remark));
     }
     let label = format!("threshold {:.3}", what_if.threshold);
-    let marks = [Mark { at: what_if.threshold, label, colour: "#b91c1c" }];
+    let then = what_if.then.iter().filter(|then| then.is_comparable && then.threshold != what_if.threshold);
+    let then =
+        then.map(|then| Mark { at: then.threshold, label: format!("then {:.3}", then.threshold), colour: "#6b7280" });
+    let marks =
+        std::iter::once(Mark { at: what_if.threshold, label, colour: "#b91c1c" }).chain(then).collect::<Vec<_>>();
     let _ = write!(
         page,
         "{}<p class=\"muted\">Scores of parts that passed then (blue) and that were rejected then (orange), under this \
-         calibration, each to its own scale.</p>",
+         calibration, each to its own scale. Thresholds of calibrations that gave the same scores then are grey.</p>",
         plot::histogram(&what_if.scores[0], &what_if.scores[1], &marks)
     );
     changed(page, what_if);

@@ -83,6 +83,10 @@ pub struct WhatIf {
     pub threshold: f32,
     /// Of which parts was asked, in words.
     pub asked: String,
+    /// When the first and the last of them with a verdict were captured, as their records say it.
+    pub span: Option<(String, String)>,
+    /// The calibrations that judged them.
+    pub then: Vec<Then>,
     /// Parts whose verdict is known: `[rejected then][rejected now]`.
     pub counts: [[u64; 2]; 2],
     /// Parts that had a verdict and of which nothing can be said: `[rejected then]`.
@@ -116,8 +120,19 @@ pub struct WhatIf {
     pub more: u64,
     /// Scores of the known parts under the calibration: `[rejected then]`.
     pub scores: [Vec<f32>; 2],
-    /// Pictures of some of the parts whose verdict changes, beside their anomaly maps.
+    /// Pictures of some of the parts whose verdict changes, beside their anomaly maps where there was a model.
     pub portraits: Vec<Portrait>,
+}
+
+/// A calibration that judged parts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Then {
+    /// Of its file.
+    pub digest: Digest,
+    /// Its threshold.
+    pub threshold: f32,
+    /// Whether its scores are those of the calibration that is asked about.
+    pub is_comparable: bool,
 }
 
 /// A part whose verdict changes.
@@ -173,7 +188,7 @@ pub fn ask(question: &Question) -> Result<WhatIf> {
     let query = Query { class: Some(class.clone()), lane, range, unvouched, ..Query::of_kind("part") };
     let mut answer = WhatIf { class, threshold, ..WhatIf::default() };
     let mut known = BTreeMap::new();
-    let (mut stored, mut judged) = (Vec::new(), BTreeSet::new());
+    let (mut stored, mut judged) = (Vec::new(), BTreeMap::new());
     query.each_part(question.log, |entry, run| {
         if entry.is_known_bad() {
             return Ok(());
@@ -182,7 +197,10 @@ pub fn ask(question: &Question) -> Result<WhatIf> {
             answer.unjudged += 1;
             return Ok(());
         };
-        judged.extend(entry.calibration);
+        judged.extend(entry.calibration.zip(entry.threshold));
+        let span = answer.span.get_or_insert_with(|| (case.time.clone(), case.time.clone()));
+        *span =
+            (case.time.clone().min(std::mem::take(&mut span.0)), case.time.clone().max(std::mem::take(&mut span.1)));
         let is_comparable = entry.bundle == Some(calibration.bundle)
             && entry.calibration.is_some_and(|calibration| same.contains(&calibration));
         if is_comparable {
@@ -204,7 +222,7 @@ pub fn ask(question: &Question) -> Result<WhatIf> {
         }
         Ok(())
     })?;
-    question.unused(&judged).iter().for_each(|why| log::warn!("{why}"));
+    question.unused(&judged.keys().copied().collect()).iter().for_each(|why| log::warn!("{why}"));
     if let Some(bundle) = question.bundle {
         let again = again(question, bundle, &stored)?;
         for (case, again) in stored.into_iter().zip(again) {
@@ -216,9 +234,9 @@ pub fn ask(question: &Question) -> Result<WhatIf> {
         None => error,
     })?;
     answer.asked = question.told();
-    if let Some(bundle) = question.bundle {
-        answer.portraits = portraits(question, bundle, &answer.changed)?;
-    }
+    let then = |(digest, threshold)| Then { digest, threshold, is_comparable: same.contains(&digest) };
+    answer.then = judged.into_iter().map(then).collect();
+    answer.portraits = portraits(question, &answer.changed)?;
     Ok(answer)
 }
 
@@ -258,16 +276,25 @@ fn again(question: &Question, bundle: &Bundle, stored: &[Case]) -> Result<Vec<Ag
     })
 }
 
-fn portraits(question: &Question, bundle: &Bundle, changed: &[Changed]) -> Result<Vec<Portrait>> {
-    let class = bundle.manifest.class_index(&question.calibration.class)?;
-    let mut inspector = Inspector::new(bundle)?;
+/// Pictures of parts whose verdict changes, beside their anomaly maps where there is a model.
+fn portraits(question: &Question, changed: &[Changed]) -> Result<Vec<Portrait>> {
+    let model = question.bundle.map(|bundle| {
+        Ok::<_, Error>((Inspector::new(bundle)?, bundle.manifest.class_index(&question.calibration.class)?))
+    });
+    let mut model = model.transpose()?;
     let mut portraits = Vec::new();
     for part in changed {
         let Some(picture) = part.picture.as_ref().filter(|_| portraits.len() < SHOWN) else { continue };
         let Some(image) = read_picture(question.pictures, picture)?.image() else { continue };
-        let map = inspector.inspect(&image, class, &question.calibration.reference)?.map;
-        let paint = Paint { full: 2.0 * question.calibration.threshold, rejected: Some(part.rejected) };
-        portraits.push(Portrait { file: part.id.clone(), score: part.score, picture: beside(&image, &map, paint) });
+        let picture = match &mut model {
+            None => image,
+            Some((inspector, class)) => {
+                let map = inspector.inspect(&image, *class, &question.calibration.reference)?.map;
+                let paint = Paint { full: 2.0 * question.calibration.threshold, rejected: Some(part.rejected) };
+                beside(&image, &map, paint)
+            }
+        };
+        portraits.push(Portrait { file: part.id.clone(), score: part.score, picture });
     }
     Ok(portraits)
 }

@@ -29,12 +29,28 @@ impl WhatIf {
         })
     }
 
+    fn span_told(&self) -> String {
+        let told = |(first, last): &(String, String)| format!(", captured {first} to {last}");
+        self.span.as_ref().map_or_else(String::new, told)
+    }
+
+    /// What judged then, and what is asked about.
+    fn then_told(&self) -> String {
+        let then = self.then.iter().map(|then| {
+            let other = if then.is_comparable { "" } else { ", of other scores" };
+            format!("{} (threshold {}{other})", then.digest.short(), then.threshold)
+        });
+        let then = then.reduce(|all, then| format!("{all}, {then}")).unwrap_or_else(|| "none".to_owned());
+        format!("judged then by calibration {then}; asked about is one with threshold {}", self.threshold)
+    }
+
     /// What the counts are made of, in sentences.
     pub fn remarks(&self) -> Vec<String> {
         let [passed, rejected] = self.untold;
         let parts = |count: u64| print::counted(count, "part");
         let mut remarks = vec![
-            format!("asked about {}", self.asked),
+            format!("asked about {}{}", self.asked, self.span_told()),
+            self.then_told(),
             format!("of {} with a verdict {}", parts(self.known() + passed + rejected), self.rates()),
             format!(
                 "{} known by recorded scores, {} by stored pictures that were scored again",

@@ -375,8 +375,10 @@ fn tell_of_costs(calibrated: &Calibrated, costs: Option<Costs>) -> Result<()> {
         );
     }
     print::line(format_args!(
-        "cheapest    a threshold of {} costs {:.4} per part, this one {:.4}",
-        best.threshold, best.cost, best.cost_of_set
+        "cheapest    a threshold of {} costs {} per part, this one {}",
+        best.threshold,
+        defects::cost(best.cost),
+        defects::cost(best.cost_of_set)
     ))
 }
 
@@ -398,11 +400,7 @@ const SHOWN: usize = 5;
 
 fn tell(calibration: &Calibration) -> Result<()> {
     print::line(format_args!("class       {}", calibration.class))?;
-    print::line(format_args!(
-        "images      {} of {}",
-        calibration.images.len(),
-        print::counted(calibration.parts() as u64, "part")
-    ))?;
+    print::line(format_args!("images      {}", calibration.images_told()))?;
     print::line(format_args!("threshold   {}", calibration.threshold))?;
     match calibration.promise() {
         None => {
