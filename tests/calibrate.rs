@@ -162,6 +162,11 @@ fn what_stands_where_a_calibration_goes_is_not_lost_unseen() {
     let (code, _, err) = calibrate(&bench, "red", images, "calibration/blue.toml");
     assert!(code == 2 && err.contains("is the calibration of 'blue'") && err.contains("not overwritten"), "{err}");
     assert_eq!(std::fs::read(bench.path("calibration/blue.toml")).unwrap(), blue);
+    // Nor is one that this program cannot read.
+    let newer = String::from_utf8(blue).unwrap().replacen("format_version = 2", "format_version = 99", 1);
+    std::fs::write(bench.path("newer.toml"), newer).unwrap();
+    let (code, _, err) = calibrate(&bench, "red", images, "newer.toml");
+    assert!(code == 2 && err.contains("is the calibration of 'blue'"), "{err}");
     let (red, key) = (bench.text("calibration/red.toml"), bench.text("quality.key"));
     assert_eq!(run(&["audit", "keygen", "--name", "example/quality", "--out", &key]).0, 0);
     let (code, _, err) = run(&["sign", &red, "--key", &key, "--by", "A. Smith", "--reason", "first"]);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::Calibration;
+use super::{Calibration, threshold};
 
 /// What stands where a rate does, of a threshold that costs set.
 const NO_RATE: &str = "no rate";
@@ -40,7 +40,7 @@ impl Comparison {
             row("asked for", &|c| match c.promise() {
                 None => NO_RATE.into(),
                 Some((aim, _)) => {
-                    let confidence = aim.confidence.map(|share| format!(", {}% confidence", 100.0 * share));
+                    let confidence = aim.confidence.map(|share| format!(", {} confidence", threshold::percent(share)));
                     format!("{}{}", percent(aim.frr), confidence.unwrap_or_default())
                 }
             }),

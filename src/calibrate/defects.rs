@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{Beta, ContinuousCDF};
 
-use super::threshold::INTERVAL;
+use super::threshold::{INTERVAL, percent};
 
 /// How many of the known defective parts a threshold finds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -101,7 +101,7 @@ pub fn roc(normal: &[f32], defective: &[f32]) -> Vec<Operating> {
 
 impl fmt::Display for Costs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "costs {}, {}, {}% defective", self.miss, self.false_reject, 100.0 * self.defect_rate)
+        write!(f, "costs {}, {}, {} defective", self.miss, self.false_reject, percent(self.defect_rate))
     }
 }
 

@@ -10,7 +10,7 @@ use super::defects::{Costs, Detection};
 use super::from_audit::FromAudit;
 use super::normals;
 use super::suitable;
-use super::threshold::Aim;
+use super::threshold::{Aim, percent};
 use crate::bundle::{Bundle, ScoreReference};
 use crate::digest::Digest;
 use crate::draft;
@@ -116,6 +116,9 @@ impl FrameSize {
     }
 }
 
+/// Fewer parts set a threshold only for who wants to try how things work: of so many, all of which pass, a line that rejects a third of its
+/// good parts is within the interval of 95%.
+pub(crate) const FEWEST_PARTS: usize = 10;
 /// Bytes of a calibration at most: a large one tells of some thousand parts.
 const LONGEST: u64 = 64 << 20;
 /// Frames whose aspect ratio differs by no more than this are alike: sizes are rounded to what a sensor can do.
@@ -165,6 +168,12 @@ fn complaint(error: &toml::de::Error, text: &str) -> String {
 }
 
 impl Calibration {
+    /// The class that the calibration in `path` names, whatever its format; `None` where there is none, or nobody can read it.
+    pub(crate) fn class_in(path: &Path) -> Option<String> {
+        let table = regular::read_text(path, LONGEST).ok()?.parse::<toml::Table>().ok()?;
+        Some(table.get("class")?.as_str()?.to_owned())
+    }
+
     /// Reads a calibration file; the digest of its bytes comes with it.
     ///
     /// # Errors
@@ -195,7 +204,7 @@ impl Calibration {
     }
 
     /// What the threshold is where it is not one that the file's own scores give: then somebody has written it by hand. Of one that costs
-    /// set, the scores tell only which rate it leads to ([`Calibration::unproven_threshold`]).
+    /// set, the scores tell only how many normal parts it rejects ([`Calibration::unproven_threshold`]).
     pub fn foreign_threshold(&self) -> Option<String> {
         let parts = self.scores_of_parts();
         let threshold = self.threshold;
@@ -203,7 +212,7 @@ impl Calibration {
             return Some(format!("the threshold {threshold} has no scores of normal parts that it could come from"));
         }
         if self.costs.is_some() {
-            return self.foreign_rate(&parts);
+            return self.foreign_count(&parts);
         }
         // A file without costs has a rate: it is not read otherwise.
         let aim = Aim { frr: self.target_frr.unwrap_or(f64::NAN), confidence: self.confidence };
@@ -234,14 +243,18 @@ impl Calibration {
         Some((Aim { frr, confidence: self.confidence }, self.promised_frr?))
     }
 
-    /// Why the rate that was asked for is not kept, in words; `None` where its parts can set it, or where none was asked for.
+    /// Why the rate that was asked for is not kept, in words, or why no line should inspect by its threshold; `None` where its parts can set
+    /// it, or where none was asked for of enough of them.
     pub fn unkept_rate(&self) -> Option<String> {
-        let (aim, promised) = self.promise().filter(|(aim, promised)| *promised > aim.frr)?;
+        let Some((aim, promised)) = self.promise().filter(|(aim, promised)| *promised > aim.frr) else {
+            let parts = print::counted(self.parts() as u64, "part");
+            return (self.parts() < FEWEST_PARTS).then(|| format!("{parts} set it, which is too few to inspect by"));
+        };
         let range = self.realised_frr.map(|(low, high)| format!(" ({:.1}% to {:.1}%)", 100.0 * low, 100.0 * high));
         Some(format!(
-            "{} cannot set {}% false rejects, which {} can: the highest of their scores is the threshold, {:.1}% on average{}",
+            "{} cannot set {} false rejects, which {} can: the highest of their scores is the threshold, {:.1}% on average{}",
             print::counted(self.parts() as u64, "part"),
-            100.0 * aim.frr,
+            percent(aim.frr),
             aim.parts_needed(),
             100.0 * promised,
             range.unwrap_or_default()
@@ -255,7 +268,7 @@ impl Calibration {
     }
 
     /// What is wrong with a threshold that costs are said to have set: how many of these scores are above it is told beside it.
-    fn foreign_rate(&self, parts: &[f32]) -> Option<String> {
+    fn foreign_count(&self, parts: &[f32]) -> Option<String> {
         // Below it, more would be found at no cost.
         if parts.iter().all(|score| *score < self.threshold) {
             return Some(format!(

@@ -21,9 +21,11 @@ use std::path::PathBuf;
 
 use image::RgbImage;
 
+pub(crate) use file::FEWEST_PARTS;
 pub use file::{Calibration, CalibrationImage, Dropped, FORMAT_VERSION, FrameSize, Unproven};
 pub use fitting::{FOLDS, Fitting};
 pub use group::Grouping;
+pub(crate) use threshold::percent;
 pub use threshold::{Aim, INTERVAL, Threshold};
 
 use crate::bundle::{Bundle, ScoreReference};

@@ -35,6 +35,11 @@ pub struct Threshold {
     pub interval: (f64, f64),
 }
 
+/// A share as somebody wrote it: without what a computer's fractions add to it.
+pub(crate) fn percent(share: f64) -> String {
+    format!("{}%", (share * 1e6).round() / 1e4)
+}
+
 impl Aim {
     /// # Errors
     ///
@@ -106,7 +111,7 @@ impl Aim {
         if holds <= n {
             return Ok(holds);
         }
-        let (needed, percent) = (self.parts_needed(), |share: f64| format!("{}%", (share * 1e6).round() / 1e4));
+        let needed = self.parts_needed();
         Err(Error::usage(format!(
             "{n} normal parts are too few for at most {} false rejects with {} confidence",
             percent(self.frr),

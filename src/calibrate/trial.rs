@@ -162,7 +162,12 @@ fn possible(plan: &Plan, parts: usize, count: usize) -> (Vec<(Fitting, Aim)>, Ve
 fn needed(plan: &Plan, fitting: Fitting, aim: Aim, parts: usize) -> String {
     let calibrates = |parts: usize, share: f64| fitting.calibrating((parts as f64 * share).round() as usize);
     let enough = |parts: &usize| calibrates(*parts, plan.share) >= aim.parts_needed();
-    let least = (parts..).find(enough).unwrap_or(parts);
+    // However small the rate is: about so many, of which rounding makes one or two more or less.
+    let wanted = aim.parts_needed().saturating_mul(if fitting == Fitting::Halved { 2 } else { 1 });
+    let about = ((wanted as f64 - 1.0) / plan.share) as usize;
+    let first = parts.max(about.min(usize::MAX / 2));
+    let most = (2.0 / plan.share).ceil() as usize + 2;
+    let least = (first..).take(most).find(enough).unwrap_or(first);
     let shares = (1..100).map(|percent| f64::from(percent) / 100.0);
     let mut fits = shares.filter(|share| calibrates(parts, *share) >= aim.parts_needed());
     let instead = match fits.next() {

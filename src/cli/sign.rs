@@ -103,9 +103,16 @@ fn none_that_waits(path: &Path) -> Result<()> {
 fn refuse_unproven(path: &Path, unproven: Option<&Unproven>) -> Result<()> {
     match unproven {
         None => Ok(()),
-        Some(unproven) => Err(Error::usage(format!("{} is not signed: {}", path.display(), unproven.told())).advise(
-            "calibrate again with another --target-frr or --confidence; if that threshold is meant, say so with --by-hand, and in --reason why",
-        )),
+        Some(unproven) => {
+            let advice = match unproven {
+                Unproven::ByHand(_) => {
+                    "calibrate again with another --target-frr or --confidence; if that threshold is meant, say so with --by-hand, and in \
+                     --reason why"
+                }
+                Unproven::FromCosts(_) => "if these costs are meant, say so with --by-hand, and in --reason why",
+            };
+            Err(Error::usage(format!("{} is not signed: {}", path.display(), unproven.told())).advise(advice))
+        }
     }
 }
 

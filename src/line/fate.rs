@@ -11,6 +11,9 @@ use crate::time::{Monotonic, StampSource};
 /// How long after its latest moment a report of an ejector or a sensor is waited for.
 const REPORT_PATIENCE: Duration = Duration::from_secs(1);
 
+/// Where a part is whose ejection is not in time any more, as its fate says it; the simulation holds such fates against where parts lie.
+pub(crate) const PAST: &str = "past the ejector";
+
 /// What an inspection came to.
 pub(super) type Outcome = Result<(Judgement, Latency), String>;
 
@@ -115,7 +118,7 @@ impl LineCore {
         if at > planned + tolerance {
             let late = at.millis_since(planned);
             self.missed_at(part, planned);
-            self.fails(part, format!("it was {late:.1} ms past the ejector when it was found bad"), at, actions);
+            self.fails(part, format!("it was {late:.1} ms {PAST} when it was found bad"), at, actions);
             return true;
         }
         let is_near = self.is_near(planned, at);

@@ -23,6 +23,7 @@ mod belt;
 mod challenge;
 mod core;
 mod fate;
+pub(crate) use fate::PAST;
 mod finding;
 mod gate;
 mod limits;

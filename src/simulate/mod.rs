@@ -66,7 +66,7 @@ pub struct Report {
     pub doubts: BTreeMap<String, u64>,
     /// Pieces that passed the ejector of a lane where parts are found in the picture.
     pub pieces: u64,
-    /// For so many of them a promise was not held, or a weaker one, and why.
+    /// For so many pieces a promise was not held, or a weaker one, and why; one may count for several reasons.
     pub weaker: BTreeMap<&'static str, u64>,
     /// What must hold and did not; the simulation ended there.
     pub violation: Option<Violation>,

@@ -3,8 +3,9 @@
 //!
 //! A flow that never saw a product still maps its features without loss, but not to a standard Gaussian about a center: nothing drew them
 //! there. So the Gaussians of its cells, mean and covariance, are measured as they are of every product, and its center is put where its
-//! latents lie. All of this has a closed form, and there is nothing left to train. What the others are judged by stays as it is, to the
-//! last bit; what can change is which product a frame is taken for, and where that would go wrong nothing is written.
+//! latents lie. All of this has a closed form, and there is nothing left to train. What the others' scores are measured from stays as
+//! it is, to the last bit; what can change is which product a frame is taken for. Where the others' images lie, in the mean, nearer to the
+//! new center than to their own, nothing is written; how single frames fare a calibration of theirs shows, which counts such images.
 
 use std::path::{Path, PathBuf};
 
@@ -182,7 +183,7 @@ fn below<D: RemoveAxis>(first: &ndarray::Array<f32, D>, second: &ndarray::Array<
     concatenate(Axis(0), &[first.view(), second.view()]).expect("both are of the same level")
 }
 
-/// Refuses a new class, the last one, that normal parts of another would be taken for.
+/// Refuses a new class, the last one, to which normal parts of another lie nearer than to their own, in the mean.
 ///
 /// This needs no images of theirs: what one class has over another is linear in the latents, so that its mean over a class's training
 /// images is what it is at their mean, and that is the mean of the class's Gaussians.
@@ -201,7 +202,7 @@ fn others_are_told(bundle: &Bundle) -> Result<()> {
         });
         if ahead.sum::<f32>() > 0.0 {
             return Err(Error::check(format!(
-                "normal parts of {name} would be taken for {product}: nothing was written"
+                "normal parts of {name} lie nearer to {product} than to {name}, in the mean: nothing was written"
             ))
             .because("in the latents of this model the two lie side by side")
             .advise(format!("if they are one product, calibrate {name} for both; else {TRAIN_AGAIN}")));

@@ -1065,7 +1065,7 @@ fn a_product_that_cannot_be_added_is_refused_and_nothing_is_written() {
         ("two", "bolt", 2, "bolt has 3 images"),
         ("two", "screw", 2, "screw"),
         ("learned", "nut2", 2, "refit --distance cells"),
-        ("two", "nut2", 1, "normal parts of nut would be taken for nut2: nothing was written"),
+        ("two", "nut2", 1, "normal parts of nut lie nearer to nut2 than to nut, in the mean: nothing was written"),
         ("two", "mixed", 1, "of mixed would be taken for another product"),
     ];
     for (from, product, code, says) in refused {

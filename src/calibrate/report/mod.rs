@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use super::comparison::Comparison;
 use super::defects::{Costs, Detection, Operating, cost, roc};
-use super::threshold::INTERVAL;
+use super::threshold::{self, INTERVAL};
 use super::what_if::WhatIf;
 use super::{Calibration, Portrait};
 use crate::page::plot::{self, Mark, Roc};
@@ -75,7 +75,7 @@ impl Report<'_> {
                 rows.push(("Set to", format!("{told}. It rejects {rejected} of the {of} normal parts")));
             }
             Some((aim, promised)) => {
-                let confidence = aim.confidence.map(|share| format!("with {}% confidence", 100.0 * share));
+                let confidence = aim.confidence.map(|share| format!("with {} confidence", threshold::percent(share)));
                 let confidence = confidence.as_deref().unwrap_or("on average");
                 rows.extend([
                     ("Asked for", format!("at most {} false rejects {confidence}", percent(aim.frr))),

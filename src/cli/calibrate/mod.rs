@@ -17,7 +17,9 @@ use crate::audit::Vouched;
 use crate::bundle::Bundle;
 use crate::calibrate::defects::{self, Costs, Detection};
 use crate::calibrate::report::Report;
-use crate::calibrate::{Aim, Calibrated, Calibration, CalibrationImage, Grouping, INTERVAL, Request, calibrate};
+use crate::calibrate::{
+    Aim, Calibrated, Calibration, CalibrationImage, FEWEST_PARTS, Grouping, INTERVAL, Request, calibrate,
+};
 use crate::dataset::{self, HoldOut};
 use crate::digest::Digest;
 use crate::inspect::Mask;
@@ -151,10 +153,10 @@ struct SetArgs {
     /// and a person says which of them were good (--judged)
     #[arg(long, value_name = "FROM..TO", requires = "audit", conflicts_with_all = ["live", "hold_out"])]
     from_audit: Option<Span>,
-    /// With --from-audit: the public key that signs the audit
-    #[arg(long, value_name = "FILE", requires = "from_audit")]
+    /// With --audit: the public key that signs it
+    #[arg(long, value_name = "FILE", requires = "audit")]
     key: Option<PathBuf>,
-    /// With --from-audit: a public key that signed it before that one did; may be given more than once
+    /// With --audit: a public key that signed it before that one did; may be given more than once
     #[arg(long, value_name = "FILE", requires = "key")]
     former_key: Vec<PathBuf>,
     /// With --from-audit: what a person says of the sample's rejected parts; made, with a line for each, where it is missing.
@@ -186,12 +188,15 @@ fn costs(text: &str) -> Result<Costs, String> {
     let numbers = text.split(',').map(str::parse).collect::<Result<Vec<f64>, _>>();
     match numbers.as_deref() {
         Ok([miss, false_reject, defect_rate])
-            if *miss >= 0.0 && *false_reject >= 0.0 && (0.0..=1.0).contains(defect_rate) =>
+            // What costs nothing, or never happens, has no threshold that is the cheapest.
+            if [miss, false_reject].iter().all(|cost| **cost > 0.0 && cost.is_finite())
+                && *defect_rate > 0.0
+                && *defect_rate < 1.0 =>
         {
             Ok(Costs { miss: *miss, false_reject: *false_reject, defect_rate: *defect_rate })
         }
         _ => {
-            Err("three numbers are wanted, such as 50,1,0.01: a miss costs 50, a false reject 1, 1% is defective"
+            Err("three numbers above 0 are wanted, the last of them below 1, such as 50,1,0.01: a miss costs 50, a false reject 1, 1% is defective"
                 .into())
         }
     }
@@ -221,17 +226,24 @@ fn set(args: SetArgs) -> Result<()> {
     }
     target::replaced_file(&args.out, Content::Calibration)?;
     target::replaced_file(&page, Content::Page)?;
-    not_of_another_product(&args.out, &args.class)?;
+    if !args.review {
+        not_of_another_product(&args.out, &args.class)?;
+    }
     let bundle = Bundle::open(&args.model)?;
     // Before pictures are taken for nothing.
     bundle.manifest.class_index(&args.class)?;
     let selection = args.hold_out.map_or(HoldOut::All, |n| HoldOut::Held(n as usize));
     let recorded = Recorded::new(args.audit, args.pictures);
-    let (mut source, mut vouched) = (None, Vouched::default());
+    let keys = Keys { key: args.key, former_key: args.former_key };
+    // Whoever may write the log could make a reject a pass.
+    let vouched = recorded.as_ref().map_or(Ok(Vouched::default()), |recorded| keys.vouched(recorded.log()))?;
+    let mut source = None;
     let images = match (args.live, &args.config, &recorded, args.from_audit) {
+        (Some(count), ..) if !args.review && !args.few_parts && (count as usize) < FEWEST_PARTS => {
+            return Err(too_few(count as usize));
+        }
         (Some(count), Some(config), ..) => live::take(config, args.lane.as_deref(), &args.class, count, &args.images)?,
         (_, _, Some(recorded), Some(span)) => {
-            vouched = Keys { key: args.key, former_key: args.former_key }.vouched(recorded.log())?;
             let judged = args.judged.unwrap_or_else(|| args.out.with_extension("judged.txt"));
             let (images, from) =
                 recorded.take(&args.class, args.lane.as_deref(), span, &vouched, &judged, &args.images)?;
@@ -263,7 +275,7 @@ fn set(args: SetArgs) -> Result<()> {
     calibrated.calibration.audit = source;
     let calibration = &calibrated.calibration;
     if !args.review && !args.few_parts {
-        enough(calibration.parts())?;
+        enough(calibration)?;
     }
     let previous = previous(&args.out, calibration);
     let portraits = calibrated.portraits(PORTRAITS)?;
@@ -304,18 +316,10 @@ fn set(args: SetArgs) -> Result<()> {
 
 /// Refuses to write over the calibration of another product: nothing could make it again but its images.
 fn not_of_another_product(path: &Path, class: &str) -> Result<()> {
-    let standing = path.is_file().then(|| Calibration::open(path).ok()).flatten();
-    match standing.filter(|(standing, _)| standing.class != class) {
-        None => Ok(()),
-        Some((standing, _)) => {
-            let what = format!(
-                "{} is the calibration of '{}': it is not overwritten with one of '{class}'",
-                path.display(),
-                standing.class
-            );
-            Err(Error::usage(what).advise("name another file to write, or move that one away"))
-        }
-    }
+    let Some(standing) = Calibration::class_in(path).filter(|standing| standing != class) else { return Ok(()) };
+    let what =
+        format!("{} is the calibration of '{standing}': it is not overwritten with one of '{class}'", path.display());
+    Err(Error::usage(what).advise("name another file to write, or move that one away"))
 }
 
 /// An approval is of the bytes that stood there before.
@@ -330,24 +334,26 @@ fn warn_of_approval(path: &Path) {
 }
 
 /// Refuses a threshold from a handful of parts.
-fn enough(parts: usize) -> Result<()> {
+fn enough(calibration: &Calibration) -> Result<()> {
+    let parts = calibration.parts();
     if parts >= FEWEST_PARTS {
         return Ok(());
     }
-    // The realised rate of the largest of n scores is below x with probability 1 - (1 - x)^n.
-    let worst = 1.0 - ((1.0 - INTERVAL) / 2.0).powf(1.0 / parts as f64);
-    Err(Error::usage(format!("{} set no threshold", print::counted(parts as u64, "normal part")))
-        .because(format!("nobody could say that the line would not reject {:.0}% of its good parts", 100.0 * worst))
-        .advise(format!(
-            "give {FEWEST_PARTS} parts at least, better a hundred; to try how things work, and not to inspect by it: --few-parts"
-        )))
+    // Of a threshold that costs set no rate is told: what its parts say of it is as much.
+    let (rejected, of) = calibration.rejected_of_own();
+    let (_, worst) = calibration.realised_frr.unwrap_or_else(|| defects::clopper_pearson(rejected, of));
+    Err(too_few(parts)
+        .because(format!("nobody could say that the line would not reject {:.0}% of its good parts", 100.0 * worst)))
+}
+
+fn too_few(parts: usize) -> Error {
+    Error::usage(format!("{} set no threshold", print::counted(parts as u64, "normal part"))).advise(format!(
+        "give {FEWEST_PARTS} parts at least, better a hundred; to try how things work, and not to inspect by it: --few-parts"
+    ))
 }
 
 /// So many of the most unusual images are in the report.
 const PORTRAITS: usize = 10;
-
-/// With fewer parts, all of which the threshold lets pass, a line that rejects a third of its good parts is within the interval of 95%.
-const FEWEST_PARTS: usize = 10;
 
 /// The calibration that stands where this one goes, if it is one of the same product, with its file's digest.
 fn previous(path: &Path, calibration: &Calibration) -> Option<(Calibration, Digest)> {

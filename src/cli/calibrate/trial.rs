@@ -6,7 +6,7 @@ use clap::{ArgGroup, ValueEnum};
 
 use crate::bundle::Bundle;
 use crate::calibrate::trial::{Plan, Trial, trial};
-use crate::calibrate::{Aim, Fitting, Grouping};
+use crate::calibrate::{Aim, Fitting, Grouping, percent};
 use crate::dataset::{self, HoldOut, ProductData};
 use crate::{Error, Result, print};
 
@@ -86,7 +86,7 @@ pub fn run(args: &TrialArgs) -> Result<()> {
     let grouping = args.group.as_deref().map(Grouping::new).transpose()?;
     let products = products(args, &bundle)?;
     let width = products.iter().map(|(class, _)| class.chars().count()).max().unwrap_or(0).max(5);
-    let (mut has_table, mut refused, mut too_few) = (false, Vec::new(), None);
+    let (mut has_table, mut refused, mut too_few) = (false, Vec::new(), 0);
     for (class, images) in &products {
         let trials = match trial(&bundle, class, images, grouping.as_ref(), &plan) {
             Ok(trials) => trials,
@@ -110,19 +110,23 @@ pub fn run(args: &TrialArgs) -> Result<()> {
         for error in &trials.refused {
             log::error!("{class}: {}", error.report());
         }
-        too_few = too_few.or(trials.refused.into_iter().next());
+        too_few += trials.refused.len() as u64;
     }
     not_tried(refused, products.len())?;
-    too_few.map_or(Ok(()), Err)
+    match too_few {
+        0 => Ok(()),
+        rates => Err(Error::usage(format!("{} could not be tried", print::counted(rates, "rate")))
+            .advise("what each takes is told above")),
+    }
 }
 
 /// Why a trial's threshold is not one for the rate that was asked for.
 fn unkept(trial: &Trial) -> Option<String> {
     (trial.promised > trial.aim.frr).then(|| {
         format!(
-            "{} calibrating parts cannot set {}% false rejects, which {} can: the highest of their scores is the threshold, {:.2}% on average",
+            "{} calibrating parts cannot set {} false rejects, which {} can: the highest of their scores is the threshold, {:.2}% on average",
             trial.calibrated,
-            100.0 * trial.aim.frr,
+            percent(trial.aim.frr),
             trial.aim.parts_needed(),
             100.0 * trial.promised
         )
@@ -204,18 +208,18 @@ fn of_one_product(data: &Path, error: Error) -> Error {
 }
 
 fn print_row(class: &str, width: usize, trial: &Trial) -> Result<()> {
-    let percent = |share: f64| format!("{:.2}%", 100.0 * share);
+    let rounded = |share: f64| format!("{:.2}%", 100.0 * share);
     let fitting = trial.fitting.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
     let asked = match trial.aim.confidence {
-        None => format!("{}%", 100.0 * trial.aim.frr),
-        Some(confidence) => format!("{}%, {}%", 100.0 * trial.aim.frr, 100.0 * confidence),
+        None => percent(trial.aim.frr),
+        Some(confidence) => format!("{}, {}", percent(trial.aim.frr), percent(confidence)),
     };
     print::line(format_args!(
         "{class:width$}  {fitting:9}  {:>10}  {:>5}  {asked:>9}  {:>8}  {:>8}  {:>6}  {:>8}",
         trial.calibrated,
         trial.tried,
-        percent(trial.promised),
-        percent(trial.realised),
+        rounded(trial.promised),
+        rounded(trial.realised),
         format!("{:.1}%", 100.0 * trial.kept),
         format!("{:.1}%", 100.0 * trial.kept_expected),
     ))

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::line::{
-    Combine, Event, Fate, Find, FreeRun, Happening, Lane, LaneRules, Length, PartRecord, Unknown, Verdict,
+    Combine, Event, Fate, Find, FreeRun, Happening, Lane, LaneRules, Length, PAST, PartRecord, Unknown, Verdict,
 };
 use crate::simulate::belt::Piece;
 use crate::simulate::lines::gate;
@@ -24,8 +24,8 @@ const PLACED_TO: Length = Length::from_nm(2 * STEP + 1_000_000);
 /// How long a part falls until the sensor in the chute sees it.
 const FALL: Duration = Duration::from_millis(60);
 
-/// Why a promise is not held for a piece, or a weaker one: what the report counts.
-///
+// Why a promise is not held for a piece, or a weaker one: what the report counts.
+
 /// It touched another that slid or turned, or is about as long as a part may be with it, and no frame shows more than that.
 const TOUCHED: &str = "touched without showing it";
 /// It lies elsewhere than where it was decided about, and no frame shows it.
@@ -96,7 +96,7 @@ impl World {
     pub(super) fn hold_lateness(&self, record: &PartRecord, lane: Lane, run: &FreeRun) -> Result<(), String> {
         let Fate::Unaccounted(why) = &record.fate else { return Ok(()) };
         let slips = record.seen.is_some_and(|seen| self.slipped(seen));
-        if !why.contains("past the ejector") || slips {
+        if !why.contains(PAST) || slips {
             return Ok(());
         }
         let rules = &self.plan.rules.lanes[lane.0];

@@ -14,8 +14,8 @@ const EXAMPLES: &str = r"Examples:
   hgad-train extend models/line1 --data parts --product nut --hold-out 5 \
     --out models/line1-nut
 
-  # Its threshold; those of the others stay as they are, but name the
-  # bundle that they were set for: set them again, too
+  # Its threshold. The others keep their scores, but a calibration names
+  # its bundle: make theirs anew, too
   hgad calibrate --model models/line1-nut --class nut \
     --images parts/nut/train/good --hold-out 5 --target-frr 0.01 \
     --out calibration/nut.toml
@@ -25,8 +25,9 @@ Exit codes: 0 done, 1 the model does not tell the product from the others,
 
 /// Add a product to a model, without training it again.
 ///
-/// The network stays as it is; what is usual of the new product is measured from its normal images. What the other
-/// products are judged by stays the same to the last bit. It needs the model and the new product's images, and neither the backbone nor
+/// The network stays as it is; what is usual of the new product is measured from its normal images. The other
+/// products keep their scores to the last bit; a frame of theirs that clearly looks like the new product is rejected as that, whatever its
+/// score, and calibrations that are made anew count such frames. It needs the model and the new product's images, and neither the backbone nor
 /// the others' images. Where the model does not tell the product from the others it says so and writes nothing: train with all then.
 /// A model that was trained on all judges the new product better (docs/methods.md has figures; hgad-train compare tells of your parts).
 /// The new bundle has a digest of its own, and says from which it came: calibrate every product again.
@@ -62,7 +63,7 @@ pub fn run(args: &ExtendArgs) -> Result<()> {
         Request { bundle: &bundle, product: &args.product, images: &data.images, normals: &normals, out: &args.out };
     let written = extend_bundle(&request)?;
     // What stands beside a bundle that was replaced tells of that one.
-    History::adopt(&args.out)?;
+    History::forget(&args.out)?;
     print::line(format_args!(
         "{}: {} learned from {}, {} held out; products {}\nbundle {}, from {}",
         args.out.display(),

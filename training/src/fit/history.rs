@@ -209,6 +209,24 @@ impl History {
         Ok(())
     }
 
+    /// Removes the history of the bundle `out`, which was replaced by one that was not trained. A draft stays: it is that of a training to
+    /// come.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be removed.
+    pub fn forget(out: &Path) -> Result<()> {
+        let place = Self::path_for(out);
+        match std::fs::remove_dir_all(&place) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::device(format!("the history {} cannot be removed", place.display()))
+                    .because(error)
+                    .advise("delete it: it is not that of the bundle"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Reads the history in `folder`; `None` when there is none.
     ///
     /// # Errors
