@@ -47,7 +47,11 @@ pub(crate) fn anew(path: &Path) -> io::Result<File> {
 /// Forces onto the disk that the file `path` has its name. The name is the folder's: without this a power cut may bring the file before it
 /// back, or none.
 pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
-    File::open(folder_of(path))?.sync_all()
+    match File::open(folder_of(path))?.sync_all() {
+        // Some network file systems know no such thing.
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(()),
+        synced => synced,
+    }
 }
 
 /// Takes drafts away from `folder` that a killed process left behind. Nobody else may be writing there.

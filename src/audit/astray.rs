@@ -2,12 +2,15 @@
 //! `sed -i`, editors and synchronising programs do. What is written goes on into the open file, wherever that is.
 
 use std::fs::File;
-use std::io::Result;
+use std::io::{Read, Result};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::{draft, print};
+
+/// Bytes that are kept between two signs of progress.
+const PIECE: u64 = 8 << 20;
 
 /// Whether `path` is the name of what was opened as `file`. A link to a file is not that file's name.
 pub(super) fn is_at(file: &File, path: &Path) -> Result<bool> {
@@ -29,7 +32,7 @@ pub(super) fn told(file: &File, path: &Path) -> Option<String> {
         Ok(true) => None,
         Ok(false) if is_nameless(file) => Some(format!(
             "{name} was removed, or another file put in its place, while the line runs: its records go on into the file that has no name any \
-             more, which the end of the run keeps as {}, and a kill or a power cut loses. Keep what is there now (cp {} FILE), end the run, \
+             more, which the end of the run keeps as {} or a name beside it, and a kill or a power cut loses. Keep what is there now (cp {} FILE), end the run, \
              and find out who did it",
             print::name(kept_as(path, 1).display()),
             descriptor(file).display(),
@@ -44,13 +47,15 @@ pub(super) fn told(file: &File, path: &Path) -> Option<String> {
 }
 
 /// What is to be said at the end of a run; a file without a name is kept under another one, that no file has.
-pub(super) fn left(file: &File, path: &Path) -> Option<String> {
+///
+/// `progress` is told now and then that it goes on: a log may have gigabytes.
+pub(super) fn left(file: &File, path: &Path, progress: &mut dyn FnMut()) -> Option<String> {
     let told = told(file, path)?;
     if !is_nameless(file) {
         return Some(told);
     }
     let name = print::name(path.display());
-    Some(match keep(file, path).map(|kept| print::name(kept.display())) {
+    Some(match keep(file, path, progress).map(|kept| print::name(kept.display())) {
         Ok(kept) => format!(
             "{name} was removed, or another file put in its place, while the line ran: all that was written is in {kept}. Move what bears the \
              name away, and give that file the name: mv {kept} {name}"
@@ -63,10 +68,12 @@ pub(super) fn left(file: &File, path: &Path) -> Option<String> {
 }
 
 /// Keeps what is in the file, which was opened to be appended to, beside what bears its name.
-fn keep(file: &File, path: &Path) -> Result<PathBuf> {
+fn keep(file: &File, path: &Path, progress: &mut dyn FnMut()) -> Result<PathBuf> {
     let mut from = File::open(descriptor(file))?;
     let (kept, mut to) = free_name(path)?;
-    std::io::copy(&mut from, &mut to)?;
+    while std::io::copy(&mut (&mut from).take(PIECE), &mut to)? > 0 {
+        progress();
+    }
     to.sync_all()?;
     draft::sync_folder(&kept)?;
     Ok(kept)

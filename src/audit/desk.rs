@@ -51,6 +51,8 @@ pub(super) struct Queue {
     pub(super) unclosed: Option<String>,
     /// What is to be said where the log's file does not bear its name any more; what is written goes on in it.
     pub(super) astray: Option<String>,
+    /// Pieces of a file without a name that are kept by now.
+    pub(super) kept: u64,
     pub(super) closing: bool,
     /// The writer's thread has ended.
     pub(super) ended: bool,
@@ -194,8 +196,8 @@ impl Desk {
         self.work.notify_one();
         let mut silent = Duration::ZERO;
         while !queue.ended && silent < patience {
-            let (before, look) = (queue.open(), LOOK.min(patience - silent));
-            let stands_still = |queue: &mut Queue| !queue.ended && queue.open() == before;
+            let (before, look) = ((queue.open(), queue.kept), LOOK.min(patience - silent));
+            let stands_still = |queue: &mut Queue| !queue.ended && (queue.open(), queue.kept) == before;
             let waited = self.settled.wait_timeout_while(queue, look, stands_still);
             let (after, waited) = waited.unwrap_or_else(PoisonError::into_inner);
             queue = after;

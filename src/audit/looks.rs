@@ -17,8 +17,10 @@ use crate::line::{PartRecord, Ticket};
 
 /// A record waits so long after its part's fate; then it is written without what is not there.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
-/// Bytes of pixels that may wait for their digest, beside one frame that may have any size.
+/// Bytes of pixels that may wait for their digest, beside a burst of frames of any size.
 const ROOM: usize = 64 << 20;
+/// So many frames: several cameras may be triggered at once.
+const BURST: usize = 16;
 /// So many frames' digests are remembered, of 32 bytes each: more than wait between a camera and its ejector.
 const REMEMBERED: usize = 4096;
 /// So long a digest that is missing is a fault.
@@ -65,7 +67,7 @@ struct State {
 
 impl State {
     fn take(&mut self, ticket: Ticket, shot: Shot, size: usize) {
-        if self.ended || (!self.jobs.is_empty() && self.bytes + size > ROOM) {
+        if self.ended || (self.jobs.len() >= BURST && self.bytes + size > ROOM) {
             self.missed = Some(Instant::now());
             return;
         }
@@ -283,12 +285,13 @@ mod tests {
         // Whoever holds the state keeps the thread from it, so that all of these frames wait.
         let mut state = looks.0.state();
         let pixels = RgbImage::new(1, 1);
-        state.take(Ticket(0), shot(pixels.clone()), 2 * ROOM);
-        assert!(state.missed.is_none(), "one of any size is taken");
+        let burst = BURST as u64;
+        (100..100 + burst).for_each(|ticket| state.take(Ticket(ticket), shot(pixels.clone()), ROOM));
+        assert!(state.missed.is_none(), "a burst of any size is taken");
         state.take(Ticket(1), shot(pixels.clone()), 3);
         assert!(state.missed.is_some() && !state.digests.contains_key(&Ticket(1)));
-        // What it really takes.
-        state.bytes = 3;
+        // What they really take.
+        state.bytes = 3 * BURST;
         drop(state);
         assert!(looks.health().is_err_and(|why| why.contains("has no digest")));
         let (remains, captured, stamp) = (Remains::default(), Monotonic::now(), StampSource::Received);

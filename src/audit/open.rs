@@ -63,8 +63,8 @@ pub trait Store: Send {
         None
     }
 
-    /// The same when nothing more comes, after what would be gone then was kept under another name.
-    fn left(&self) -> Option<String> {
+    /// The same when nothing more comes, after what would be gone then was kept under another name; `progress` is told that that goes on.
+    fn left(&self, _progress: &mut dyn FnMut()) -> Option<String> {
         None
     }
 }
@@ -313,8 +313,8 @@ impl Store for Newest {
         astray::told(&self.file, &self.path).filter(|_| self.is_regular)
     }
 
-    fn left(&self) -> Option<String> {
-        astray::left(&self.file, &self.path).filter(|_| self.is_regular)
+    fn left(&self, progress: &mut dyn FnMut()) -> Option<String> {
+        astray::left(&self.file, &self.path, progress).filter(|_| self.is_regular)
     }
 }
 
@@ -443,7 +443,16 @@ impl AuditLog {
     pub fn write(&self, body: Body) -> std::result::Result<(), Refused> {
         // What was settled before comes before.
         let tended = self.tend();
-        self.writer.write(body).and(tended)
+        self.put(body).and(tended)
+    }
+
+    /// Puts this record alone into the queue, after [`AuditLog::tend`].
+    ///
+    /// # Errors
+    ///
+    /// As [`AuditLog::write`], of this record.
+    pub fn put(&self, body: Body) -> std::result::Result<(), Refused> {
+        self.writer.write(body)
     }
 
     /// Writes down what became of a part. That waits until the digests of its frames are known and its picture, where it is kept, is on

@@ -56,7 +56,7 @@ impl Signing {
         let former = config.former_keys.iter().map(|path| Verifier::open(path)).collect::<Result<Vec<_>>>();
         let former = former.map_err(|error| error.of_key("audit.former_keys"))?;
         let copy = config.checkpoint_copy.as_ref();
-        let (kept, missing_copy) = match copy.map(|copy| Kept::read(copy)) {
+        let (kept, missing_copy) = match copy.map(|copy| Kept::copy(copy)) {
             Some(Ok(kept)) => (Some(kept), None),
             Some(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => (None, copy.cloned()),
             Some(Err(error)) => {

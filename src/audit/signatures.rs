@@ -12,7 +12,10 @@ use super::key::{Note, Verifier};
 use super::kind::Kind;
 use super::spot;
 use super::tree::Tree;
-use crate::{Error, Result};
+use crate::{Error, Result, regular};
+
+/// Bytes of a checkpoint that is kept, at most.
+const LONGEST: u64 = 1 << 20;
 
 /// What a log is held against that does not come from the log itself.
 #[derive(Debug, Clone, Default)]
@@ -40,6 +43,15 @@ impl Kept {
     /// The file cannot be read.
     pub fn read(file: &Path) -> std::io::Result<Self> {
         Ok(Kept { bytes: std::fs::read(file)?, file: Some(file.to_owned()) })
+    }
+
+    /// The same of the file that a configuration names: no pipe there is waited for.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read, or is no file.
+    pub(super) fn copy(file: &Path) -> std::io::Result<Self> {
+        Ok(Kept { bytes: regular::read(file, LONGEST)?, file: Some(file.to_owned()) })
     }
 
     /// The command that undoes in its file what means no harm; `None` where there is nothing of it.

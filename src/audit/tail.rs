@@ -121,8 +121,8 @@ impl Tail {
     }
 
     /// As [`Store::left`].
-    pub(super) fn left(&self) -> Option<String> {
-        self.store.left()
+    pub(super) fn left(&self, progress: &mut dyn FnMut()) -> Option<String> {
+        self.store.left(progress)
     }
 
     /// When the next checkpoint is due: at once for the first, and never while there is nothing new to sign.

@@ -9,6 +9,9 @@ use super::spot;
 use crate::line::PartId;
 use crate::{Error, Result, print};
 
+/// So many places of such records are named.
+const NAMED: usize = 3;
+
 /// Records that no checkpoint of their own run vouches for: whoever may write the file could have made them, and no later signature makes
 /// them better.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,14 +25,20 @@ impl Unvouched {
 
     /// Whether the record of this number is one of them.
     pub fn holds(&self, record: u64) -> bool {
-        self.0.iter().any(|records| records.contains(&record))
+        // They come in their order.
+        let next = self.0.partition_point(|records| records.end <= record);
+        self.0.get(next).is_some_and(|records| records.contains(&record))
     }
 
     /// Which they are, for people; `None` where all are vouched for that were looked at.
     pub fn told(&self) -> Option<String> {
         let known = || self.0.iter().filter(|records| records.end < u64::MAX);
         let count = known().map(|records| records.end - records.start).sum::<u64>();
-        let named = known().map(spot::records).collect::<Vec<_>>().join(", ");
+        let mut named = known().take(NAMED).map(spot::records).collect::<Vec<_>>().join(", ");
+        let more = known().count().saturating_sub(NAMED);
+        if more > 0 {
+            named.push_str(&format!(" and in {}", print::counted(more as u64, "other place")));
+        }
         (count > 0).then(|| {
             format!(
                 "{} left out that no checkpoint of the run vouches for: whoever may write the log could have made them ({named})",

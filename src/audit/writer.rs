@@ -150,7 +150,10 @@ impl Scribe {
                 break;
             }
         }
-        let left = self.tail.left();
+        let left = self.tail.left(&mut || {
+            desk.queue().kept += 1;
+            desk.settled.notify_all();
+        });
         desk.queue().astray = left;
     }
 

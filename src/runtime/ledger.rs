@@ -38,7 +38,9 @@ impl Ledger {
     ///
     /// It will not be on record, in words.
     pub(super) fn try_write(&mut self, body: Body) -> std::result::Result<(), String> {
-        let written = self.audit.write(body);
+        // What came before may be refused, and this one find room a moment later.
+        self.refused |= self.audit.tend().is_err();
+        let written = self.audit.put(body);
         self.refused |= written.is_err();
         written.map_err(|_| NO_ROOM.to_owned())
     }

@@ -13,7 +13,7 @@ use crate::audit::chain;
 use crate::audit::course::time_of;
 use crate::digest::Digest;
 use crate::draft::folder_of;
-use crate::{Result, print};
+use crate::{Result, print, regular};
 
 /// What a gzip file begins with (RFC 1952, 2.3.1).
 const GZIP: [u8; 2] = [0x1f, 0x8b];
@@ -420,7 +420,15 @@ pub(in crate::audit) fn open(path: &Path) -> Result<Box<dyn BufRead>> {
 /// The same; so much is read at once.
 fn opened(path: &Path, buffer: usize) -> Result<Box<dyn BufRead>> {
     let failed = |error| cannot_be_read(path, error);
-    let mut file = BufReader::with_capacity(buffer, File::open(path).map_err(failed)?);
+    // The log itself may be a pipe, which is read once; what was closed is none, and nobody would end one that is in its place.
+    let file = match newest_of(path) {
+        None => File::open(path).map_err(failed)?,
+        Some(_) => {
+            let no_file = || failed(std::io::Error::other("it is a pipe or a device, and no file"));
+            regular::open(path).map_err(failed)?.ok_or_else(no_file)?
+        }
+    };
+    let mut file = BufReader::with_capacity(buffer, file);
     let is_gzip = file.fill_buf().map_err(failed)?.starts_with(&GZIP);
     Ok(match is_gzip {
         true => Box::new(BufReader::with_capacity(buffer, MultiGzDecoder::new(file))),

@@ -96,6 +96,8 @@ fn falls(line: &[u8]) -> Option<u64> {
 struct Seal {
     key: Verifier,
     log: Option<Digest>,
+    /// The number of the file's first line.
+    first: u64,
 }
 
 impl Seal {
@@ -110,26 +112,33 @@ impl Seal {
         }
         let told = serde_json::from_slice::<First>(first).ok().filter(|_| falls(first) == Some(0))?;
         let log = if told.seq == 0 { told.hash } else { told.log };
-        Some(Seal { key: told.key?.parse().ok()?, log })
+        Some(Seal { key: told.key?.parse().ok()?, log, first: told.seq })
     }
 
-    /// Whether a line is a checkpoint of this log in the place that it was made for: each that is here was written before anything that
-    /// was added behind it.
-    fn is_on(&self, line: &[u8]) -> bool {
+    /// The number of a line that is a checkpoint of this log. It may be a copy of one, which anybody can add ([`Seal::reaches`]).
+    fn is_on(&self, line: &[u8]) -> Option<u64> {
         #[derive(serde::Deserialize)]
         struct Signed {
             seq: u64,
             note: String,
         }
-        let signed = serde_json::from_slice::<Signed>(line).ok();
-        signed.is_some_and(|Signed { seq, note }| {
-            let note = Note::parse(&note).filter(|note| self.key.signed(note));
-            let checkpoint = note.as_ref().and_then(Checkpoint::of);
-            checkpoint.is_some_and(|checkpoint| {
-                let is_of_log = checkpoint.log.zip(self.log).is_none_or(|(signed, log)| signed == log);
-                checkpoint.origin == self.key.name() && checkpoint.size == seq && is_of_log
-            })
-        })
+        let Signed { seq, note } = serde_json::from_slice(line).ok()?;
+        let note = Note::parse(&note).filter(|note| self.key.signed(note));
+        let checkpoint = note.as_ref().and_then(Checkpoint::of)?;
+        let is_of_log = checkpoint.log.zip(self.log).is_none_or(|(signed, log)| signed == log);
+        (checkpoint.origin == self.key.name() && checkpoint.size == seq && is_of_log).then_some(seq)
+    }
+
+    /// Whether as many lines end before `place` in `file` as there are up to the one of this number: then that one stands where it was
+    /// written, and nothing was added before it.
+    fn reaches(&self, file: &File, place: u64, seq: u64) -> std::io::Result<bool> {
+        let (mut file, mut buffer, mut lines) = (file.take(place), vec![0; 1 << 20], 0);
+        loop {
+            match file.read(&mut buffer)? {
+                0 => return Ok(seq.checked_sub(self.first).and_then(|last| last.checked_add(1)) == Some(lines)),
+                read => lines += buffer[..read].iter().filter(|byte| **byte == b'\n').count() as u64,
+            }
+        }
     }
 }
 
@@ -153,10 +162,14 @@ fn rising(file: &LogFile, seal: &Seal) -> std::io::Result<Option<u64>> {
                     later.clear();
                     before.get_or_insert_default().clone_from(&line);
                 }
-                (true, Some(before)) if seal.is_on(&line) => {
+                (true, Some(before)) => {
+                    let Some(seq) = seal.is_on(&line) else {
+                        line.clear();
+                        continue;
+                    };
                     let (last, time) = (time_of(before).unwrap_or_default(), time_of(&line).unwrap_or_default());
                     let rises = falls(before).unwrap_or_default() == 0 && time >= last.max(later.as_str());
-                    newest = Some(rises.then_some(place));
+                    newest = Some(rises.then_some((place, seq)));
                     time.clone_into(&mut later);
                 }
                 (true, _) => {}
@@ -164,7 +177,8 @@ fn rising(file: &LogFile, seal: &Seal) -> std::io::Result<Option<u64>> {
             line.clear();
         }
         if newest.is_some() || back >= length {
-            return Ok(newest.flatten());
+            let Some((place, seq)) = newest.flatten() else { return Ok(None) };
+            return Ok(seal.reaches(&File::open(&file.path)?, place, seq)?.then_some(place));
         }
         back *= 2;
     }

@@ -45,15 +45,22 @@ pub(super) struct QueryArgs {
     /// Parts that were judged by this very picture: a file that holds exactly the pixels that were scored, wherever it was kept
     #[arg(long, value_name = "FILE")]
     picture: Option<PathBuf>,
-    /// The kind of record; any for all (docs/audit.md says what each holds)
-    #[arg(long, default_value = "part", value_parser = kinds())]
-    kind: String,
+    /// The kind of record: part where nothing is said, any for all, as with --record (docs/audit.md says what each holds)
+    #[arg(long, value_parser = kinds())]
+    kind: Option<String>,
     /// What is printed: a table, the records' own lines (json), or comma-separated values
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
     /// Print so many records at most
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
+}
+
+impl QueryArgs {
+    fn kind(&self) -> &str {
+        // Who gives a record's number wants that one, whatever it is.
+        self.kind.as_deref().unwrap_or(if self.which.record.is_some() { ANY } else { Kind::Part.as_str() })
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -219,7 +226,8 @@ impl Bounds for u64 {
 
 pub(super) fn run(args: QueryArgs) -> Result<()> {
     check(&args)?;
-    let kind = (args.kind != ANY).then_some(args.kind);
+    let kind = args.kind().to_owned();
+    let kind = (kind != ANY).then_some(kind);
     let mut out = BufWriter::new(std::io::stdout().lock());
     let mut printed = |line: &str| {
         out.write_all(line.as_bytes())
@@ -297,7 +305,7 @@ fn check(args: &QueryArgs) -> Result<()> {
     {
         return Err(Error::usage("--from is after --to").advise("give the earlier moment as --from"));
     }
-    let kind = args.kind.as_str();
+    let kind = args.kind();
     let is_of_parts = [Kind::Part.as_str(), ANY].contains(&kind);
     if let Some(reason) =
         which.reason.as_ref().filter(|reason| is_of_parts && !Unknown::WORDS.contains(&reason.as_str()))
@@ -318,7 +326,7 @@ fn check(args: &QueryArgs) -> Result<()> {
     ];
     let asked = of_parts.into_iter().find(|(_, is_given)| *is_given);
     match asked.filter(|_| !is_of_parts) {
-        Some((option, _)) => Err(Error::usage(format!("{option} asks about parts, and --kind {} is none", args.kind))
+        Some((option, _)) => Err(Error::usage(format!("{option} asks about parts, and --kind {kind} is none"))
             .advise(format!("leave {option} out, or --kind"))),
         None => Ok(()),
     }

@@ -102,6 +102,7 @@ pub(super) fn run(args: &ShowArgs) -> Result<()> {
     if let Some(why) = entry.contradiction().or(doubt) {
         return Err(not_as_written(&entry, why));
     }
+    let is_part = other.is_none();
     let told = match other {
         None => story(&entry),
         Some(told) => {
@@ -113,6 +114,10 @@ pub(super) fn run(args: &ShowArgs) -> Result<()> {
         "This record fits the ones beside it; the log was not checked as a whole: that does hgad audit verify.",
     )?;
     match &args.out {
+        Some(_) if !is_part => {
+            Err(Error::usage(format!("record {} is no part: there is no picture to paint", entry.seq))
+                .advise("leave out --out; hgad audit query lists parts with the numbers of their records"))
+        }
         Some(out) => paint(args, out, &entry, picture),
         None => Ok(()),
     }
