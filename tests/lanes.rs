@@ -233,7 +233,7 @@ fn without_lanes_a_record_has_the_fields_that_it_had() {
     let fields = part.as_object().unwrap().keys().map(String::as_str).collect::<Vec<_>>().join(" ");
     assert_eq!(
         fields,
-        "seq prev kind time monotonic_ns synchronised stamp part frame origin class score threshold levels place verdict \
+        "seq prev kind time monotonic_ns synchronised stamp part frame pixels_sha256 origin class score threshold levels place verdict \
          reason detail fate fate_reason planned_ns fired_ns slack_ms latency_ms bundle calibration picture hash"
     );
     let start = &records(&line.audit())[0];

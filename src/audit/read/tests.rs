@@ -197,7 +197,8 @@ fn nothing_that_is_added_to_the_end_hides_what_a_checkpoint_signs() {
     // A checkpoint that is there can be copied, with the line before it.
     let lines = whole.lines().collect::<Vec<_>>();
     let copied = |count: usize| added(&many(old)) + &lines[lines.len() - count..].join("\n") + "\n";
-    let ends = [String::new(), added(&[old]), added(&[ahead, &now]), added(&many(old)), added(&many(ahead)), by_another];
+    let ends =
+        [String::new(), added(&[old]), added(&[ahead, &now]), added(&many(old)), added(&many(ahead)), by_another];
     for end in ends.into_iter().chain([copied(1), copied(2)]) {
         std::fs::write(&path, format!("{whole}{end}")).unwrap();
         for (from, to) in [(0, 60), (5_000, 5_010), (LINES - 50, LINES - 1), (7, LINES - 3)] {
