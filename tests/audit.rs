@@ -632,7 +632,7 @@ fn the_documented_line_with_the_synthetic_camera_is_tried_from_camera_to_proof()
         run(&[&base[..], &["--images", &images, "--target-frr", "0.3", "--out", &out, "--few-parts"]].concat())
     };
     let (code, stdout, stderr) = live("gear", "gears");
-    assert!(code == 0 && stdout.contains("6 of 6 parts"), "{stdout}{stderr}");
+    assert!(code == 0 && stdout.contains("6 images of 6 parts"), "{stdout}{stderr}");
     let (log, key) = (path("audit.jsonl"), path("line.key"));
     done(&["audit", "keygen", "--name", "example/trial", "--out", &key]);
     done(&["run", "--config", &path("line.toml")]);

@@ -249,9 +249,10 @@ fn normal_parts_from_the_audit_are_a_fair_sample_and_a_person_judges_its_rejects
     std::fs::write(&gone, [bytes, b"more".to_vec()].concat()).unwrap();
     let (code, _, err) = from_audit(&line, "once-more");
     assert!(code == 1 && err.contains("is not the one that was judged"), "{err}");
-    // Records of an older program do not say which rejects belong to the sample.
+    // The log of an older program says neither which share of the parts was drawn nor which rejects belong to it.
     let log = std::fs::read_to_string(line.log()).unwrap();
-    let older = log.replace("\"sampled\":true,", "");
+    let older = log.replace("\"sampled\":true,", "").replace(",\"sample\":1.0", "");
+    assert!(!older.contains("\"sample\":") && !older.contains("\"sampled\":"), "{older}");
     std::fs::write(line.log(), &older).unwrap();
     let (code, _, err) = from_audit(&line, "forged");
     assert!(code == 1 && err.contains("was changed"), "a log is checked before it is believed: {err}");
