@@ -185,8 +185,8 @@ pub(super) fn past(path: &Path, signing: Option<&Signing>) -> Result<Past> {
     }
     let uncopied = missing.map(|copy| {
         format!(
-            "the copy of the newest checkpoint is not there ({}), and the log has no more than its first one: the run before ended in its \
-             first moment, before it was made, or the copy was removed and the log cut off",
+            "the copy of the newest checkpoint is not there ({}), and no run of the log has more than its first one: the runs before ended \
+             in their first moment, before it was made, or the copy was removed and the log cut off",
             copy.display()
         )
     });

@@ -142,6 +142,9 @@ pub(super) struct Signatures<'t> {
     pub(super) keeps_copy: bool,
     /// Checkpoints so far.
     pub(super) count: u64,
+    /// Those of the run that was read last, and of the run that has most.
+    in_run: u64,
+    most_in_a_run: u64,
     pub(super) newest: Option<Signed>,
     /// What each key was the first to sign, in the order of the log.
     pub(super) keys: Vec<SignedBy>,
@@ -201,6 +204,8 @@ impl<'t> Signatures<'t> {
             retired: Vec::new(),
             keeps_copy: false,
             count: 0,
+            in_run: 0,
+            most_in_a_run: 0,
             newest: None,
             keys: Vec::new(),
             adopted: Vec::new(),
@@ -243,6 +248,7 @@ impl<'t> Signatures<'t> {
             self.settled = before.size();
         }
         self.keeps_copy = line.checkpoint_copy.unwrap_or_default();
+        self.in_run = 0;
         self.latest_ns = line.monotonic_ns;
         let Some(key) = key_of(line)? else {
             self.run = None;
@@ -283,9 +289,9 @@ impl<'t> Signatures<'t> {
         }
     }
 
-    /// Whether the log may be that of a line that ended before its first checkpoint was copied: it has no other one.
+    /// Whether the log may be that of a line whose runs all ended before their first checkpoint was copied: none has another one.
     pub(super) fn may_lack_copy(&self) -> bool {
-        self.absent == 0 && self.count <= 1
+        self.absent == 0 && self.most_in_a_run <= 1
     }
 
     /// Lines of the oldest checkpoint that was kept, until the log was seen to hold it.
@@ -325,6 +331,8 @@ impl<'t> Signatures<'t> {
             )));
         }
         self.count += 1;
+        self.in_run += 1;
+        self.most_in_a_run = self.most_in_a_run.max(self.in_run);
         let (label, size) = (key.label(), checkpoint.size);
         match self.keys.last_mut() {
             Some(last) if last.key == label => (last.records.end, last.checkpoints) = (size, last.checkpoints + 1),

@@ -416,10 +416,18 @@ fn a_line_that_was_killed_in_its_first_moment_starts_again_and_says_that_no_copy
             let error = line.verify(&trust).unwrap_err();
             assert!(error.advice().is_some_and(|advice| advice.contains("start it again")), "{}", error.report());
         }
+        // A second time, as where a supervisor starts it again and again.
+        line.run(1);
+        let lines = line.folder.lines();
+        let starts = lines.iter().enumerate().filter(|(_, line)| line.contains(r#""kind":"start""#));
+        let second = starts.map(|(at, _)| at).nth(1).unwrap();
+        let first = lines[second..].iter().position(|line| line.contains(r#""kind":"checkpoint""#)).unwrap();
+        line.folder.replace(&lines[..second + first + checkpoints]);
+        std::fs::remove_file(&line.copy).unwrap();
         line.run(1);
         assert!(line.copy.exists());
         let notes = line.folder.lines().iter().filter(|line| line.contains("before it was made")).count();
-        assert_eq!(notes, 1, "{:?}", line.folder.lines());
+        assert_eq!(notes, 2, "{:?}", line.folder.lines());
         line.verify(&line.trust()).unwrap();
     }
 }

@@ -57,6 +57,14 @@ impl Question<'_> {
         format!("parts of {}{lane} in {}{from}{to}", self.calibration.class, self.log.display())
     }
 
+    /// The calibration that is asked about.
+    fn calibration_told(&self) -> String {
+        let own = self.was.iter().find(|(_, was)| was == self.calibration);
+        let digest = own.map_or_else(String::new, |(digest, _)| format!("{}, ", digest.short()));
+        let foreign = self.calibration.foreign_threshold().map_or_else(String::new, |told| format!(", and {told}"));
+        format!("one ({digest}threshold {}{foreign})", self.calibration.threshold)
+    }
+
     /// Why recorded scores do not count of calibrations that are said to have been in use; the parts were judged by those of `judged`.
     fn unused(&self, judged: &BTreeSet<Digest>) -> Vec<String> {
         let others = self.was.iter().filter(|(_, was)| was != self.calibration);
@@ -83,6 +91,8 @@ pub struct WhatIf {
     pub threshold: f32,
     /// Of which parts was asked, in words.
     pub asked: String,
+    /// The calibration that is asked about, in words.
+    pub calibration: String,
     /// When the first and the last of them with a verdict were captured, as their records say it.
     pub span: Option<(String, String)>,
     /// The calibrations that judged them.
@@ -234,6 +244,7 @@ pub fn ask(question: &Question) -> Result<WhatIf> {
         None => error,
     })?;
     answer.asked = question.told();
+    answer.calibration = question.calibration_told();
     let then = |(digest, threshold)| Then { digest, threshold, is_comparable: same.contains(&digest) };
     answer.then = judged.into_iter().map(then).collect();
     answer.portraits = portraits(question, &answer.changed)?;

@@ -41,7 +41,7 @@ impl WhatIf {
             format!("{} (threshold {}{other})", then.digest.short(), then.threshold)
         });
         let then = then.reduce(|all, then| format!("{all}, {then}")).unwrap_or_else(|| "none".to_owned());
-        format!("judged then by calibration {then}; asked about is one with threshold {}", self.threshold)
+        format!("judged then by calibration {then}; asked about is {}", self.calibration)
     }
 
     /// What the counts are made of, in sentences.
