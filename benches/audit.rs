@@ -1,25 +1,31 @@
 //! What it costs to write decisions down, check them and find them again: `cargo bench --bench audit`.
 //!
-//! `HGAD_RECORDS` says how many records the log gets that is checked and searched (200,000); it is made in `HGAD_FOLDER`, or in a
-//! folder that is removed again. Ratios are of one run, beside a plain `write` of the same lines.
+//! The log is signed, and each record has the digest of its frame. `HGAD_RECORDS` says how many records the log gets that is checked and
+//! searched (200,000); it is made in `HGAD_FOLDER`, or in a folder that is removed again. Ratios are of one run, beside a plain `write`
+//! of the same lines.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hgad::audit::{AuditLog, PartContext, Query, Range, RunStart, Trust, files, verify};
+use hgad::audit::{AuditLog, PartContext, Query, Range, RunStart, Signer, Trust, files, verify};
 use hgad::camera::Frame;
-use hgad::config::{AuditConfig, RotationConfig, SyncPolicy};
+use hgad::config::{AuditConfig, RotationConfig, SigningConfig, SyncPolicy};
 use hgad::digest::Digest;
 use hgad::line::{Evidence, Fate, Judgement, Latency, PartId, PartRecord, Ticket, Verdict};
 use hgad::time::{Monotonic, StampSource};
 use image::{Rgb, RgbImage};
 
+/// The key's file, in the folder.
+const KEY: &str = "bench.key";
 const CONTEXT: PartContext = PartContext { bundle: Digest::zero() };
 /// Records that are written with a sync each.
 const SYNCED: u64 = 2_000;
+/// So many frames wait for their digests at most: beyond those that a log remembers, records would be without one.
+const AHEAD: usize = 1024;
 /// Parts a second of the line whose records are timed.
 const RATE: f64 = 200.0;
 
@@ -72,6 +78,8 @@ fn open(folder: &Path, change: impl FnOnce(&mut AuditConfig)) -> (AuditLog, Path
     };
     let mut config = AuditConfig::in_file(folder.join("audit.jsonl"));
     config.keep_records = 1 << 18;
+    let (key, former_keys) = (folder.join(KEY), Vec::new());
+    config.signing = Some(SigningConfig { key, former_keys, checkpoint_copy: None, witness: None });
     change(&mut config);
     (AuditLog::open(&config, &run).expect("the audit can be written"), config.file)
 }
@@ -79,12 +87,19 @@ fn open(folder: &Path, change: impl FnOnce(&mut AuditConfig)) -> (AuditLog, Path
 /// Writes `count` records as fast as the log takes them; gives how long it took until all were on disk.
 fn fill(log: &AuditLog, count: u64) -> Duration {
     let start = Instant::now();
+    let mut looked_at = VecDeque::new();
     for number in 0..count {
         while number - log.on_disk() > 1 << 17 {
             std::thread::sleep(Duration::from_micros(200));
             log.tend().expect("there is room");
         }
-        log.saw(Ticket(number), true, &frame(number, 8));
+        let frame = frame(number, 8);
+        log.saw(Ticket(number), true, &frame);
+        looked_at.push_back(frame);
+        // The log lets go of a frame when it has the digest.
+        while looked_at.len() > AHEAD && looked_at.pop_front_if(|frame| Arc::strong_count(frame) == 1).is_none() {
+            std::thread::sleep(Duration::from_micros(200));
+        }
         log.part(&part(number), CONTEXT).expect("there is room");
     }
     while log.on_disk() < count {
@@ -112,6 +127,7 @@ fn throughput(folder: &Path, count: u64) {
     let grouped = fill(&log, count);
     log.close().expect("all was written");
     let text = std::fs::read_to_string(&file).expect("the audit can be read");
+    assert!(!text.contains("\"pixels_sha256\":null"), "each record has its digest");
     let lines = text.split_inclusive('\n').map(str::to_owned).collect::<Vec<_>>();
     let beside = plain(folder, &lines, false);
     let rate = |count: u64, took: Duration| count as f64 / took.as_secs_f64();
@@ -191,10 +207,12 @@ fn search(folder: &Path, count: u64) {
     let files = files(&file).expect("they can be listed");
     let bytes = files.iter().map(|file| file.path.metadata().map_or(0, |found| found.len())).sum::<u64>();
     println!("  {} files, {:.1} MB, {} bytes per part", files.len(), bytes as f64 / 1e6, bytes / count);
+    let key = Signer::open(&folder.join(KEY)).expect("it was made").verifier();
+    let trust = Trust { key: Some(key), ..Trust::default() };
     forget_peak_memory();
     let before = peak_memory();
     let start = Instant::now();
-    let verified = verify(&file, &Trust::default()).expect("it is whole");
+    let verified = verify(&file, &trust).expect("it is whole");
     let rate = verified.lines as f64 / start.elapsed().as_secs_f64();
     println!("verify: {rate:.0} records/s, {:.1} s", start.elapsed().as_secs_f64());
     println!("  memory: {:.1} MB at most, {:.1} MB before", peak_memory() as f64 / 1e6, before as f64 / 1e6);
@@ -230,6 +248,7 @@ fn main() {
     let count = std::env::var("HGAD_RECORDS").ok().and_then(|count| count.parse().ok()).unwrap_or(200_000);
     let temporary = tempfile::tempdir().expect("a folder can be made");
     let folder = std::env::var_os("HGAD_FOLDER").map_or_else(|| temporary.path().to_owned(), PathBuf::from);
+    Signer::generate("bench").and_then(|key| key.write(&folder.join(KEY))).expect("a key can be made");
     throughput(&folder, 100_000);
     latency(&folder, "sync every 200 ms", SyncPolicy::Group);
     latency(&folder, "sync every record", SyncPolicy::EveryRecord);
