@@ -191,7 +191,8 @@ pub(super) fn past(path: &Path, signing: Option<&Signing>) -> Result<Past> {
         )
     });
     let last_run = reading.last_run().map(str::to_owned);
-    let Reading { link, first: unread, whole, tail, unended, deciders, picture, newest, .. } = reading;
+    let unread = reading.absent();
+    let Reading { link, whole, tail, unended, deciders, picture, newest, .. } = reading;
     Ok(Past {
         link,
         unread,

@@ -50,8 +50,8 @@ fn prove_as_it_stands(path: &Path, index: u64) -> Result<String> {
     let trust = Trust::default();
     let reading = verify::read(path, &trust)?;
     let lines = reading.link.seq();
-    if reading.first > 0 {
-        return Err(Error::usage(format!("{} are in files that are not here", spot::records(&(0..reading.first))))
+    if reading.absent() > 0 {
+        return Err(Error::usage(format!("{} are in files that are not here", spot::records(&(0..reading.absent()))))
             .advise("a proof needs all files of the log: bring them together"));
     }
     if index >= lines {

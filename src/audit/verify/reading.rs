@@ -32,8 +32,6 @@ pub(in crate::audit) struct Reading<'t> {
     pub(super) verified: Verified,
     /// What decided about parts in the newest run.
     pub(in crate::audit) deciders: Option<Deciders>,
-    /// Lines of the log in files that are not here.
-    pub(in crate::audit) first: u64,
     /// Bytes of whole lines in the last file.
     pub(in crate::audit) whole: u64,
     /// What follows the last line feed: an unfinished line.
@@ -72,20 +70,19 @@ impl<'t> Reading<'t> {
     ///
     /// A checkpoint that was kept is none, or none of a key that was given.
     pub(super) fn begin(trust: &'t Trust, continued: Option<Link>, undone: Option<Undoing>) -> Result<Self> {
-        let first = continued.as_ref().map_or(0, Link::seq);
-        let mut verified = Verified { absent: first, ..Verified::default() };
-        if first > 0 {
+        let absent = continued.as_ref().map_or(0, Link::seq);
+        let mut verified = Verified { absent, ..Verified::default() };
+        if absent > 0 {
             verified.warnings.push(format!(
                 "{} are in files that are not here: what is here continues them, and says nothing of them",
-                spot::records(&(0..first))
+                spot::records(&(0..absent))
             ));
         }
         Ok(Reading {
-            link: continued.filter(|_| first > 0).unwrap_or(Link::START),
-            signatures: Signatures::new(trust, first, undone.as_ref().map(|undone| &undone.kept))?,
+            link: continued.filter(|_| absent > 0).unwrap_or(Link::START),
+            signatures: Signatures::new(trust, absent, undone.as_ref().map(|undone| &undone.kept))?,
             verified,
             deciders: None,
-            first,
             whole: 0,
             tail: Vec::new(),
             unended: false,
@@ -329,9 +326,14 @@ impl<'t> Reading<'t> {
         signed.as_deref().or(begun.as_deref())
     }
 
+    /// Records at the log's beginning that are in files that are not here.
+    pub(in crate::audit) fn absent(&self) -> u64 {
+        self.verified.absent
+    }
+
     /// The records that were read.
     pub(super) fn read(&self) -> Range<u64> {
-        self.first..self.link.seq()
+        self.absent()..self.link.seq()
     }
 
     /// The record that must come next, on the line of the file `path` that was read: that is it, or is unfinished, or something else.

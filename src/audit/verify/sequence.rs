@@ -30,7 +30,7 @@ pub(in crate::audit) fn read_listed<'t>(
         let listed = list()?;
         let read = read_files(path, &listed, trust, None, false);
         // The newest file is a beginning too, whose log has lost what is before it, once it is another's.
-        let is_in_doubt = read.as_ref().map_or(true, |reading| reading.first > 0);
+        let is_in_doubt = read.as_ref().map_or(true, |reading| reading.absent() > 0);
         if !is_in_doubt || list()? == listed {
             return read;
         }
