@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Error, ErrorKind, Read, Result};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
 /// Opens what is at `path`; `None` where that is no regular file. A pipe is not waited for, and a device, which may have no end, is not
@@ -23,6 +23,19 @@ fn open_by(options: &mut OpenOptions, flags: i32, path: &Path) -> Result<Option<
         // A socket, or a device that this user may not open.
         Err(_) if path.metadata().is_ok_and(|found| !found.is_file()) => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+/// What is at `path` where [`open`] finds no regular file, for people.
+pub(crate) fn what_is(path: &Path) -> &'static str {
+    // A link to itself, or a name that is gone by now.
+    let Ok(kind) = path.metadata().map(|found| found.file_type()) else { return "a link that leads nowhere" };
+    match () {
+        () if kind.is_dir() => "a folder",
+        () if kind.is_fifo() => "a pipe",
+        () if kind.is_socket() => "a socket",
+        () if kind.is_file() => "a file by now",
+        () => "a device",
     }
 }
 

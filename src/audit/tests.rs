@@ -69,6 +69,7 @@ fn spans(verified: &Verified) -> Vec<(u64, u64)> {
 
 mod disks;
 mod exchanged;
+mod misplaced;
 mod rotated;
 mod signed;
 

@@ -1,5 +1,6 @@
 //! The files of a log: the one that is written, and those before it that were closed.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::ops::RangeInclusive;
@@ -13,10 +14,15 @@ use crate::audit::chain;
 use crate::audit::course::time_of;
 use crate::digest::Digest;
 use crate::draft::folder_of;
-use crate::{Result, print, regular};
+use crate::{Error, Result, print, regular};
 
 /// What a gzip file begins with (RFC 1952, 2.3.1).
 const GZIP: [u8; 2] = [0x1f, 0x8b];
+/// What the name of a compressed file ends with.
+const GZ: &str = ".gz";
+/// What the names of files end with that people pack, with a program or another. None of the names is among them under which a run, or a
+/// command that it gives, keeps something for a while (`.partial`, `.changed`).
+const PACKINGS: [&str; 8] = ["", GZ, ".zst", ".xz", ".bz2", ".lz4", ".lzma", ".zip"];
 /// What every line of an audit has.
 const SEQ: &[u8] = b"\"seq\":";
 /// Read at once.
@@ -289,18 +295,8 @@ pub(in crate::audit) fn renamed(files: &[LogFile]) -> Vec<String> {
 /// All files that bear names of the log in `path`.
 fn named(path: &Path) -> Result<Vec<LogFile>> {
     let path = &real(path);
-    let folder = folder_of(path);
-    let failed = |error| cannot_be_read(path, error);
-    let mut files = Vec::new();
-    // A device or a pipe has no files before it.
-    if path.is_file() || !path.exists() {
-        for entry in std::fs::read_dir(folder).map_err(failed)? {
-            let entry = entry.map_err(failed)?;
-            if let Some(number) = closed_number(path, &entry.file_name().to_string_lossy()) {
-                files.push(LogFile { path: entry.path(), number: Some(number) });
-            }
-        }
-    }
+    let numbered = beside(path)?.into_iter().filter_map(|(file, name)| Some((file, closed_number(path, &name)?)));
+    let mut files = numbered.map(|(path, number)| LogFile { path, number: Some(number) }).collect::<Vec<_>>();
     // A file that is being compressed is there twice: `.jsonl` sorts before `.jsonl.gz`, and is the whole one.
     files.sort_by(|a, b| (a.number, &a.path).cmp(&(b.number, &b.path)));
     files.dedup_by_key(|file| file.number);
@@ -308,6 +304,61 @@ fn named(path: &Path) -> Result<Vec<LogFile>> {
         files.push(LogFile { path: path.to_owned(), number: None });
     }
     Ok(files)
+}
+
+/// What lies in the folder of the log in `path`, each with its name. A device or a pipe has nothing beside it.
+fn beside(path: &Path) -> Result<Vec<(PathBuf, String)>> {
+    if path.exists() && !path.is_file() {
+        return Ok(Vec::new());
+    }
+    let entries = std::fs::read_dir(folder_of(path))
+        .and_then(|entries| entries.map(|entry| entry.map(|entry| (entry.path(), entry.file_name()))).collect());
+    let entries: Vec<(_, OsString)> = entries.map_err(|error| cannot_be_read(path, error))?;
+    Ok(entries.into_iter().map(|(file, name)| (file, name.to_string_lossy().into_owned())).collect())
+}
+
+/// What is to be said, and done, of files beside the log in `path` that nobody reads, though they look like closed ones of it: somebody gave
+/// their number other digits, or packed them as no run does. `None` where there are none.
+///
+/// # Errors
+///
+/// The log's folder cannot be read.
+pub(in crate::audit) fn misnamed_told(path: &Path) -> Result<Option<String>> {
+    let path = &real(path);
+    let mut told = Vec::new();
+    for (file, name) in beside(path)? {
+        if let Some((digits, packing)) = numbered(path, &name)
+            && closed_number(path, &name).is_none()
+            && file.is_file()
+        {
+            told.push(misnamed(path, &file, digits, packing));
+        }
+    }
+    told.sort_unstable();
+    Ok((!told.is_empty()).then(|| told.join("; ")))
+}
+
+fn misnamed(path: &Path, file: &Path, digits: &str, packing: &str) -> String {
+    let name = |path: &Path| print::name(path.display());
+    let looks = format!("{} looks like a closed file of this log and is not read", name(file));
+    let Some(number) = digits.parse().ok().filter(|number| *number <= LAST_NUMBER) else {
+        return format!("{looks}: no file of a log has such a number; move it away");
+    };
+    let proper = closed_name(path, number);
+    let packed = proper.with_added_extension("gz");
+    // What is no file in that place is not read either, and this one may be that which was there.
+    if let Some(other) = [&proper, &packed].into_iter().find(|other| other.is_file()) {
+        return format!(
+            "{looks}: {} has its number; move it away, and keep it if it holds something else",
+            name(other)
+        );
+    }
+    let mend = match packing {
+        "" => format!("rename it to {}", name(&proper)),
+        GZ => format!("rename it to {}", name(&packed)),
+        _ => format!("unpack it as {} (gzip alone is read)", name(&proper)),
+    };
+    format!("{looks}: if it is one, {mend}, and hgad audit verify says whether it is whole; if not, move it away")
 }
 
 /// Files that are not here between two that are, where the one does not continue the other.
@@ -365,15 +416,16 @@ pub(in crate::audit) fn missing(files: &[LogFile]) -> Vec<String> {
     gaps.filter_map(|gap| if let Gap::Files(told) = gap { Some(told) } else { None }).collect()
 }
 
-/// What is to be said to whoever continues the log, and done, of files that are missing, or of one that bears another's name; `None` where none
-/// is.
+/// What is to be said to whoever continues the log, and done, of files that are missing, or of those that bear another name than their own;
+/// `None` where there are none.
 pub(in crate::audit) fn missing_told(path: &Path) -> Result<Option<String>> {
     let files = files(path)?;
     let missing = missing(&files);
     let missing = (!missing.is_empty())
         .then(|| format!("{}: put back what is missing; hgad audit verify fails until then", missing.join("; ")));
     // Of the last closed file alone: the next one is numbered after it.
-    let told = missing.into_iter().chain(renamed(&files[files.len().saturating_sub(2)..])).collect::<Vec<_>>();
+    let renamed = renamed(&files[files.len().saturating_sub(2)..]);
+    let told = missing.into_iter().chain(renamed).chain(misnamed_told(path)?).collect::<Vec<_>>();
     Ok((!told.is_empty()).then(|| told.join("; ")))
 }
 
@@ -401,15 +453,22 @@ pub(in crate::audit) fn newest_of(closed: &Path) -> Option<PathBuf> {
     closed_number(&newest, name).map(|_| newest)
 }
 
+/// The number of a closed file of the log in `path`, by its name.
 fn closed_number(path: &Path, name: &str) -> Option<u64> {
-    let (stem, ending) = stem(path);
-    let rest = name.strip_prefix(&stem)?.strip_prefix('.')?;
-    let rest = rest.strip_suffix(".gz").unwrap_or(rest);
-    let digits = rest.strip_suffix(&ending)?.strip_suffix('.')?;
+    let (digits, _) = numbered(path, name).filter(|(_, packing)| ["", GZ].contains(packing))?;
     // With more digits it is nobody's but somebody's who wants counting on to fail. A number is written in one way, that of [`closed_name`]:
     // a second file of the number would stand before the one that was closed.
     let is_canonical = |number: &u64| format!("{number:06}") == digits;
     digits.parse().ok().filter(is_canonical).filter(|_| digits.len() <= MOST_DIGITS)
+}
+
+/// The digits of a name that looks like one of a closed file of the log in `path`, and the ending of what packed it: `000001` and `.gz`.
+fn numbered<'n>(path: &Path, name: &'n str) -> Option<(&'n str, &'n str)> {
+    let (stem, ending) = stem(path);
+    let (digits, rest) = name.strip_prefix(&stem)?.strip_prefix('.')?.split_once('.')?;
+    let packing = rest.strip_prefix(&ending)?;
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    (is_number && PACKINGS.contains(&packing)).then_some((digits, packing))
 }
 
 /// Opens a file of a log, compressed or not.
@@ -423,10 +482,7 @@ fn opened(path: &Path, buffer: usize) -> Result<Box<dyn BufRead>> {
     // The log itself may be a pipe, which is read once; what was closed is none, and nobody would end one that is in its place.
     let file = match newest_of(path) {
         None => File::open(path).map_err(failed)?,
-        Some(_) => {
-            let no_file = || failed(std::io::Error::other("it is a pipe or a device, and no file"));
-            regular::open(path).map_err(failed)?.ok_or_else(no_file)?
-        }
+        Some(_) => regular::open(path).map_err(failed)?.ok_or_else(|| no_closed_file(path))?,
     };
     let mut file = BufReader::with_capacity(buffer, file);
     let is_gzip = file.fill_buf().map_err(failed)?.starts_with(&GZIP);
@@ -434,6 +490,20 @@ fn opened(path: &Path, buffer: usize) -> Result<Box<dyn BufRead>> {
         true => Box::new(BufReader::with_capacity(buffer, MultiGzDecoder::new(file))),
         false => Box::new(file),
     })
+}
+
+/// Something else is in the place of a closed file, of whose lines nothing is known then.
+fn no_closed_file(path: &Path) -> Error {
+    let name = print::name(path.display());
+    let packed = path.with_added_extension("gz");
+    let instead = match packed.is_file() {
+        true => format!("{} beside it is of the same number, and is read then", print::name(packed.display())),
+        false => "put the closed file back under that name, compressed or not, from where closed files are carried to (an archive, a backup)"
+            .to_owned(),
+    };
+    Error::device(format!("{name} bears the name of a closed file of the log and cannot be read"))
+        .because(format!("it is {}, and what a run closes is a file: somebody put it there", regular::what_is(path)))
+        .advise(format!("find out who did, and move it away; {instead}"))
 }
 
 #[cfg(test)]

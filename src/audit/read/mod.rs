@@ -8,7 +8,8 @@ mod seek;
 
 pub use entry::{Entry, FrameEntry, LatencyEntry, PictureEntry, SeenAlarm};
 pub(super) use files::{
-    Gap, LAST_NUMBER, closed_name, missing as missing_files, missing_told, newest_of, open, real, renamed, told_of,
+    Gap, LAST_NUMBER, closed_name, misnamed_told, missing as missing_files, missing_told, newest_of, open, real,
+    renamed, told_of,
 };
 pub use files::{LogFile, Stranger, files, strangers};
 pub(super) use index::{Told, pack};
@@ -89,6 +90,7 @@ fn walk(
     told_of(&strangers(path)?)
         .into_iter()
         .chain(missing)
+        .chain(files::misnamed_told(path)?)
         .filter(|told| is_news(told))
         .for_each(|told| log::warn!("{told}"));
     let (mut files, mut has_begun) = (Procession { path, files, next: 0 }, false);

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::Verified;
 use super::broken::{EVIDENCE, doubted};
 use super::reading::Reading;
-use crate::audit::read::{Stranger, files, is_news, newest_of, renamed, strangers, told_of};
+use crate::audit::read::{Stranger, files, is_news, misnamed_told, newest_of, renamed, strangers, told_of};
 use crate::audit::signatures::Trust;
 use crate::audit::spot::{self, Spot};
 use crate::{Error, Result};
@@ -32,7 +32,7 @@ pub(super) fn concluded(path: &Path, trust: &Trust, reading: Reading) -> Result<
     Ok(verified)
 }
 
-/// What is to be said of files beside the log that bear names of it and should not, or another one's name.
+/// What is to be said of files beside the log that bear names of it and should not, or another name than their own.
 ///
 /// # Errors
 ///
@@ -53,6 +53,10 @@ fn misplaced(path: &Path) -> Result<Vec<String>> {
     let renamed = renamed(&files(path)?);
     if !renamed.is_empty() {
         warnings.push(format!("{} (the next file that is closed goes behind its number)", renamed.join("; ")));
+    }
+    if let Some(told) = misnamed_told(path)? {
+        is_news(&told);
+        warnings.push(told);
     }
     Ok(warnings)
 }

@@ -22,7 +22,7 @@ pub(super) use self::sequence::{READINGS, follows, read, read_newest};
 use self::twins::{no_twin_differs, with_twin};
 use super::checkpoint::Checkpoint;
 use super::harmless::{self, Undoing};
-use super::read::{files, open, strangers, told_of};
+use super::read::{files, misnamed_told, open, strangers, told_of};
 use super::signatures::{Kept, SignedBy, Trust};
 use super::vouched::{Samples, Unvouched};
 use crate::error::ErrorKind;
@@ -72,16 +72,15 @@ impl Verified {
 pub fn verify(path: &Path, trust: &Trust) -> Result<Verified> {
     let verified = verify_as_it_stands(path, trust).map_err(|error| with_twin(path, error));
     let verified = verified.and_then(|verified| no_twin_differs(path).map(|()| verified));
-    verified.map_err(|error| with_strangers(path, explained(path, trust, error)))
+    verified.map_err(|error| with_neighbours(path, explained(path, trust, error)))
 }
 
-/// Says of a log that is not what was written what lies beside it and bears names of it.
-fn with_strangers(path: &Path, error: Error) -> Error {
-    let told = strangers(path).ok().and_then(|strangers| told_of(&strangers));
-    match told.filter(|told| !because(&error).contains(told)) {
-        Some(told) => also(error, &told),
-        None => error,
-    }
+/// Says of a log that is not what was written what lies beside it and bears names of it, or nearly so: what is missing may be in that.
+fn with_neighbours(path: &Path, error: Error) -> Error {
+    let strangers = strangers(path).ok().and_then(|strangers| told_of(&strangers));
+    let misnamed = misnamed_told(path).ok().flatten();
+    let told = strangers.into_iter().chain(misnamed).filter(|told| !because(&error).contains(told)).collect::<Vec<_>>();
+    told.iter().fold(error, |error, told| also(error, told))
 }
 
 /// Why it is, as far as that was said.

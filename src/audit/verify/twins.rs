@@ -3,14 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use super::also;
-use crate::audit::read::{cannot_be_read, files};
+use crate::audit::read::{LogFile, cannot_be_read, files};
 use crate::audit::rotation;
 use crate::{Error, Result, print};
 
 /// A closed file that is there twice, plain and compressed, which do not hold the same: both names. Between the moment in which a run
-/// gives the compressed one its name and that in which it removes the other, both are there and hold the same.
+/// gives the compressed one its name and that in which it removes the other, both are there and hold the same. What is no file holds nothing,
+/// and is told as that by whoever reads it.
 fn different_twins(path: &Path) -> Result<Option<[PathBuf; 2]>> {
-    for file in files(path)?.into_iter().filter(|file| file.number.is_some() && !file.is_compressed()) {
+    let is_plain = |file: &LogFile| file.number.is_some() && !file.is_compressed() && file.path.is_file();
+    for file in files(path)?.into_iter().filter(is_plain) {
         let packed = file.path.with_added_extension("gz");
         if !packed.is_file() {
             continue;
