@@ -7,6 +7,8 @@ use super::escaped;
 const WIDTH: f64 = 960.0;
 const LEFT: f64 = 46.0;
 const BOTTOM: f64 = 26.0;
+/// So wide is a label on the axis, at most: `00:00:00` in a wide font of the size that the page's style gives it.
+const LABEL: f64 = 56.0;
 
 /// Layers that are stacked, the lowest first: name, colour, values.
 pub struct Layer<'n> {
@@ -63,9 +65,13 @@ impl Canvas {
             );
         }
         for (share, label) in labels {
-            let x = self.x(*share).min(WIDTH - 18.0);
+            // In the middle the last one would reach over the edge, however wide the reader's font is.
+            let (x, class) = match self.x(*share) {
+                x if x + LABEL / 2.0 > WIDTH => (WIDTH, "end"),
+                x => (x, "mid"),
+            };
             let y = self.height - 8.0;
-            let _ = write!(self.svg, "<text x=\"{x:.1}\" y=\"{y:.1}\" class=\"mid\">{}</text>", escaped(label));
+            let _ = write!(self.svg, "<text x=\"{x:.1}\" y=\"{y:.1}\" class=\"{class}\">{}</text>", escaped(label));
         }
         self
     }
@@ -207,6 +213,22 @@ fn number(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_label_of_an_axis_is_within_the_picture() {
+        let labels = [(0.0, "06:00:00"), (0.5, "06:04:00"), (1.0, "06:08:00")].map(|(at, text)| (at, text.to_owned()));
+        let drawn = bars("b", &[], &labels) + &lines("l", &[], None, &labels);
+        let ends = drawn.split("<text x=\"").skip(1).filter(|text| text.contains("06:")).map(|text| {
+            let x = text.split('"').next().unwrap().parse::<f64>().unwrap();
+            // A digit and a colon of DejaVu Sans, which is wide, have 0.64 and 0.34 of the 11 units of the style.
+            let wide = 11.0 * (6.0 * 0.64 + 2.0 * 0.34);
+            if text.contains("class=\"end\"") { (x - wide, x) } else { (x - wide / 2.0, x + wide / 2.0) }
+        });
+        let ends = ends.collect::<Vec<_>>();
+        assert_eq!(ends.len(), 6);
+        assert!(ends.iter().all(|(left, right)| *left >= 0.0 && *right <= WIDTH), "{ends:?}");
+        assert!(ends.windows(2).all(|two| two[0].1 < two[1].0 || two[0].0 > two[1].0), "{ends:?}");
+    }
 
     #[test]
     fn axes_end_at_round_numbers() {
