@@ -387,7 +387,9 @@ fn an_older_log_that_was_put_back_is_found_by_the_pictures_of_runs_that_it_does_
     assert!(code == 1 && stdout.matches("and the log has no start of it").count() == 1, "{stdout}{stderr}");
     assert!(!stdout.contains("no record names it") && !stdout.contains(first["run"].as_str().unwrap()), "{stdout}");
     assert!(stderr.contains("an older copy of it was put back") && stderr.contains("--checkpoint"), "{stderr}");
-    // The run that goes on with it says so, and writes it down, once.
+    // So does a look before the run. The run that goes on with it says so, and writes it down, once.
+    let (code, stdout, _) = run(&["check", "--config", &line.bench.text("line.toml"), "--seconds", "1"]);
+    assert!(code == 1 && stdout.contains("pictures of 1 run are there that the log has no start of"), "{stdout}");
     for is_first in [true, false] {
         let (code, _, stderr) = run(&["run", "--config", &line.bench.text("line.toml")]);
         let is_told = stderr.contains("pictures of 1 run are there that the log has no start of");

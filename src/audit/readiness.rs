@@ -1,5 +1,6 @@
 //! Whether an audit could be written: looked at without writing a record.
 
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::os::fd::AsRawFd;
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::open::FIND_PICTURES;
 use super::past::{self, Past, Signing};
 use super::pictures::First;
-use super::{pictures, read, rotation};
+use super::{pictures, read, rotation, runs};
 use crate::config::AuditConfig;
 use crate::{Error, Result};
 
@@ -37,6 +38,10 @@ pub struct Readiness {
     pub strangers: Option<String>,
     /// What is to be said of pictures that are gone, and what to do.
     pub gone: Option<(String, &'static str)>,
+    /// What is to be said of pictures of runs that the log has no start of, and what to do.
+    pub startless: Option<(String, &'static str)>,
+    /// What is to be said of a log whose first checkpoint was never copied, and what to do.
+    pub uncopied: Option<(String, &'static str)>,
     /// Whether they are on the log's disk.
     pub shares_disk: bool,
 }
@@ -50,30 +55,57 @@ pub struct Readiness {
 pub fn readiness(config: &AuditConfig) -> Result<Readiness> {
     let path = &read::real(&config.file);
     let signing = config.signing.as_ref().map(Signing::open).transpose()?;
-    let past = continued(path, signing.as_ref())?;
+    let mut past = continued(path, signing.as_ref())?;
+    let uncopied = past.uncopied.take().map(|told| (told, past::FIRST_COPY));
     let link = &past.link;
     let gone = config.pictures.as_ref().and_then(|settings| past.gone(&settings.folder));
     let gone = gone.map(|told| (told, FIND_PICTURES));
     let strangers = read::told_of(&read::strangers(path)?);
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let sync = try_out(folder)?;
-    let pictures = match &config.pictures {
-        None => 0,
+    let (pictures, runs) = match &config.pictures {
+        None => Default::default(),
         Some(settings) => {
             std::fs::create_dir_all(&settings.folder).map_err(|error| cannot_be_written(&settings.folder, error))?;
             let first = First::of(link, path.is_file() || !path.exists());
-            let kept = pictures::kept(settings).map_err(|error| cannot_be_written(&settings.folder, error))?;
+            let (kept, runs) = pictures::kept(settings).map_err(|error| cannot_be_written(&settings.folder, error))?;
             pictures::check_owner(&settings.folder, path, first, kept > 0)?;
             try_out(&settings.folder)?;
-            kept
+            (kept, runs)
         }
     };
+    let startless = startless(path, past.last_run.as_deref(), &runs);
     let (lines, unread, missing) = (link.seq(), past.unread, read::missing_told(path)?);
     let free = File::open(folder).ok().and_then(|folder| free(&folder));
     let disk = |folder: &Path| folder.metadata().ok().map(|found| found.dev());
     let shares_disk = config.pictures.as_ref().is_some_and(|settings| disk(&settings.folder) == disk(folder));
     let (unfinished, homeless) = (past.unfinished(), signing.as_ref().and_then(Signing::homeless));
-    Ok(Readiness { lines, unread, missing, unfinished, homeless, sync, free, pictures, strangers, gone, shares_disk })
+    Ok(Readiness {
+        lines,
+        unread,
+        missing,
+        unfinished,
+        homeless,
+        sync,
+        free,
+        pictures,
+        strangers,
+        gone,
+        startless,
+        uncopied,
+        shares_disk,
+    })
+}
+
+/// What a run would say of pictures of these runs that the log has no start of. It begins where that is not known either, and says so.
+fn startless(path: &Path, last: Option<&str>, runs: &BTreeSet<String>) -> Option<(String, &'static str)> {
+    if !path.is_file() {
+        return None;
+    }
+    runs::told_of_startless(path, last, &runs.iter().map(String::as_str).collect()).unwrap_or_else(|error| {
+        let told = "whether pictures are there of runs that the log does not know is not known";
+        Some((format!("{told}: {}", error.line()), "hgad audit verify says what is wrong with the log's older files"))
+    })
 }
 
 fn cannot_be_written(folder: &Path, error: std::io::Error) -> Error {

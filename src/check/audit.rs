@@ -5,7 +5,7 @@ use super::camera::View;
 use super::spread::ms;
 use crate::audit::{self, Readiness};
 use crate::config::{AuditConfig, Witness};
-use crate::print::bytes;
+use crate::print::{bytes, counted};
 
 /// What a part's record takes, in bytes.
 const RECORD: f64 = 1000.0;
@@ -21,19 +21,7 @@ pub(super) fn check(config: &AuditConfig, lanes: usize, view: Option<&View>, tel
         Err(error) => tell(Finding::failed("audit", &error)),
         Ok(ready) => {
             tell(log(config, &ready));
-            if let Some((told, advice)) = &ready.homeless {
-                tell(Finding::problem(
-                    "checkpoint",
-                    told,
-                    format!(
-                        "{advice}, before the first run: a run raises audit-fault until then, and where it ends before that the next one is \
-                     refused, until one ran without checkpoint_copy"
-                    ),
-                ));
-            }
-            if let Some((told, advice)) = &ready.gone {
-                tell(Finding::problem("pictures", told, *advice));
-            }
+            doubts(&ready).into_iter().for_each(&mut *tell);
             tell(room(config, &ready, lanes, view.and_then(View::rate)));
         }
     }
@@ -42,17 +30,34 @@ pub(super) fn check(config: &AuditConfig, lanes: usize, view: Option<&View>, tel
     }
 }
 
+/// What a run would begin with a word of: of the checkpoint's copy, and of pictures.
+fn doubts(ready: &Readiness) -> Vec<Finding> {
+    let homeless = ready.homeless.as_ref().map(|(told, advice)| {
+        let advice = format!(
+            "{advice}, before the first run: a run raises audit-fault until then, and where it ends before that the next one is refused, until \
+             one ran without checkpoint_copy"
+        );
+        Finding::problem("checkpoint", told, advice)
+    });
+    // A run starts all the same: a line that was killed in its first moment looks like that.
+    let uncopied = ready.uncopied.as_ref().map(|(told, advice)| Finding::note("checkpoint", told, *advice));
+    let of_pictures = [&ready.gone, &ready.startless].into_iter().flatten();
+    let of_pictures = of_pictures.map(|(told, advice)| Finding::problem("pictures", told, *advice));
+    homeless.into_iter().chain(uncopied).chain(of_pictures).collect()
+}
+
 /// What a run would continue.
 fn log(config: &AuditConfig, ready: &Readiness) -> Finding {
     let lines = match (ready.lines, &ready.unfinished) {
         (0, None) => "a new log".to_owned(),
-        (lines, None) if ready.unread == 0 => format!("a whole log of {lines} lines"),
+        (lines, None) if ready.unread == 0 => format!("a whole log of {}", counted(lines, "line")),
         (lines, None) => format!(
-            "a log of {lines} lines, of which those of its newest file were read, {}: they are whole (hgad audit verify reads all)",
-            lines - ready.unread
+            "a log of {}, of which its newest file was read, {}: that is whole (hgad audit verify reads all)",
+            counted(lines, "line"),
+            counted(lines - ready.unread, "line")
         ),
-        (lines, Some(told)) if ready.unread == 0 => format!("a log of {lines} whole lines, and {told}"),
-        (lines, Some(told)) => format!("a log of {lines} lines, and {told}"),
+        (lines, Some(told)) if ready.unread == 0 => format!("a log of {}, and {told}", counted(lines, "whole line")),
+        (lines, Some(told)) => format!("a log of {}, and {told}", counted(lines, "line")),
     };
     let amiss = [&ready.strangers, &ready.missing].into_iter().flatten().cloned().collect::<Vec<_>>();
     let measured = format!("{}: {lines}; on disk within {} ms", config.file.display(), ms(ready.sync));
@@ -115,8 +120,8 @@ fn room(config: &AuditConfig, ready: &Readiness, lanes: usize, rate: Option<f64>
     }
     let Some(rate) = rate else { return Finding::ok("disk", measured) };
     let days = (free - LITTLE) as f64 / (rate * lanes as f64 * RECORD * DAY);
-    let parts = if lanes == 1 { "one part".to_owned() } else { format!("{lanes} parts") };
-    measured.push_str(&format!("; full of records after {days:.0} days of {parts} per frame"));
+    let parts = counted(lanes as u64, "part");
+    measured.push_str(&format!("; full of records after {} of {parts} per frame", counted(days.round() as u64, "day")));
     match days < SOON {
         true => Finding::problem("disk", measured, "take a larger disk, or move closed files away (rotate_daily)"),
         false => Finding::ok("disk", measured),
@@ -141,45 +146,55 @@ mod tests {
             let keep_bytes = (keep > 0.0).then_some((keep * 1e9) as u64);
             PicturesConfig { keep_bytes, ..PicturesConfig::in_folder("pictures".into()) }
         });
-        let (sync, pictures) = (Duration::ZERO, 1_000_000_000);
-        let ready = Readiness {
-            lines: 0,
-            unfinished: None,
-            homeless: None,
-            sync,
-            free: Some(free),
-            strangers: None,
-            unread: 0,
-            gone: None,
-            missing: None,
-            pictures,
-            shares_disk,
-        };
+        let ready = Readiness { free: Some(free), pictures: 1_000_000_000, shares_disk, ..new_log() };
         room(&config, &ready, lanes, Some(rate))
     }
 
-    #[test]
-    fn a_log_whose_last_line_is_unfinished_is_not_called_whole() {
-        let config = AuditConfig::in_file("audit.jsonl".into());
-        let ready = |lines: u64, unfinished: Option<&str>| Readiness {
-            lines,
-            unfinished: unfinished.map(str::to_owned),
+    fn new_log() -> Readiness {
+        Readiness {
+            lines: 0,
+            unfinished: None,
             homeless: None,
             sync: Duration::ZERO,
             free: None,
             strangers: None,
             unread: 0,
             gone: None,
+            startless: None,
+            uncopied: None,
             missing: None,
             pictures: 0,
             shares_disk: false,
+        }
+    }
+
+    #[test]
+    fn a_log_whose_last_line_is_unfinished_is_not_called_whole() {
+        let config = AuditConfig::in_file("audit.jsonl".into());
+        let told = |lines: u64, unfinished: Option<&str>| {
+            log(&config, &Readiness { lines, unfinished: unfinished.map(str::to_owned), ..new_log() })
         };
-        let told = |lines: u64, unfinished: Option<&str>| log(&config, &ready(lines, unfinished));
         assert!(told(0, None).measured.contains("a new log") && told(7, None).state == State::Ok);
         assert!(told(7, None).measured.contains("a whole log of 7 lines"));
+        assert!(told(1, None).measured.contains("a whole log of 1 line;"), "{}", told(1, None).measured);
         let torn = told(7, Some("its last line is unfinished: the next run cuts its 40 bytes off"));
         assert_eq!(torn.state.as_str(), "note");
         assert!(torn.measured.contains("7 whole lines, and its last line is unfinished"), "{}", torn.measured);
+    }
+
+    #[test]
+    fn a_checkpoint_that_was_never_copied_is_a_note_and_pictures_of_unknown_runs_are_a_problem() {
+        let said = |told: &str| Some((told.to_owned(), "keep it"));
+        let ready = Readiness { uncopied: said("no copy"), startless: said("no start"), ..new_log() };
+        let told = doubts(&ready).into_iter().map(|finding| (finding.what, finding.measured, finding.state));
+        assert_eq!(
+            told.collect::<Vec<_>>(),
+            [
+                ("checkpoint".to_owned(), "no copy".to_owned(), State::Note("keep it".to_owned())),
+                ("pictures".to_owned(), "no start".to_owned(), State::Problem("keep it".to_owned())),
+            ]
+        );
+        assert_eq!(doubts(&new_log()), []);
     }
 
     #[test]

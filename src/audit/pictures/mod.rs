@@ -9,7 +9,7 @@ mod owner;
 mod retention;
 mod shelf;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -173,9 +173,10 @@ pub(super) struct Album {
     _hold: Option<Hold>,
 }
 
-/// Bytes of the pictures that lie in the folder.
-pub(super) fn kept(config: &PicturesConfig) -> std::io::Result<u64> {
-    Ok(retention::Stock::take(config)?.bytes())
+/// Bytes of the pictures that lie in the folder, and the runs that they are of.
+pub(super) fn kept(config: &PicturesConfig) -> std::io::Result<(u64, BTreeSet<String>)> {
+    let stock = retention::Stock::take(config)?;
+    Ok((stock.bytes(), stock.runs().into_iter().map(str::to_owned).collect()))
 }
 
 /// Whether a run of the log `log`, which begins so, could keep its pictures in `folder`, where there are some or not.

@@ -416,8 +416,12 @@ fn a_line_that_was_killed_in_its_first_moment_starts_again_and_says_that_no_copy
             let error = line.verify(&trust).unwrap_err();
             assert!(error.advice().is_some_and(|advice| advice.contains("start it again")), "{}", error.report());
         }
+        let config = AuditConfig { signing: Some(line.signing()), ..AuditConfig::in_file(line.folder.file()) };
+        let (told, advice) = readiness(&config).unwrap().uncopied.unwrap();
+        assert!(told.contains("before it was made") && advice.contains("as evidence"), "{told}: {advice}");
         // A second time, as where a supervisor starts it again and again.
         line.run(1);
+        assert_eq!(readiness(&config).unwrap().uncopied, None);
         let lines = line.folder.lines();
         let starts = lines.iter().enumerate().filter(|(_, line)| line.contains(r#""kind":"start""#));
         let second = starts.map(|(at, _)| at).nth(1).unwrap();
