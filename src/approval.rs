@@ -27,7 +27,7 @@ use crate::audit::{Signer, Verifier, signers};
 use crate::calibrate::Unproven;
 use crate::digest::Digest;
 use crate::draft;
-use crate::{Error, Result, regular};
+use crate::{Error, Result, regular, time};
 
 /// Bytes of an approval at most.
 const LONGEST: u64 = 1 << 20;
@@ -84,11 +84,11 @@ impl Approval {
                     .advise("give who approves and why, as in: --by 'A. Smith' --reason 'new lamp after shift 2'"));
             }
         }
-        let time = jiff::Timestamp::now();
         let lanes = lanes.iter().map(|lane| format!("lane {lane}\n")).collect::<String>();
         let (by, reason) = (by.trim(), reason.trim());
         let unproven = unproven.map_or_else(String::new, line_of);
-        let text = format!("{TITLE}\nsha256 {digest}\nby {by}\nreason {reason}\n{lanes}{unproven}time {time:.0}\n");
+        let time = time::stamp();
+        let text = format!("{TITLE}\nsha256 {digest}\nby {by}\nreason {reason}\n{lanes}{unproven}time {time}\n");
         let note = note_of(path);
         // In one step: a crash leaves the approval that stood there, or this one, and the line starts.
         draft::replace(&note, signer.sign(&text).as_bytes()).map_err(|error| {

@@ -32,6 +32,11 @@ impl fmt::Display for StampSource {
     }
 }
 
+/// Now by the clock on the wall, as files say when they were made: RFC 3339, UTC, whole seconds.
+pub fn stamp() -> String {
+    format!("{:.0}", jiff::Timestamp::now())
+}
+
 /// A moment on CLOCK_MONOTONIC, in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]
@@ -110,6 +115,12 @@ mod tests {
         assert_eq!(b.millis_since(a), 2.5);
         assert_eq!(a.millis_since(b), -2.5);
         assert_eq!(a.saturating_since(b), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_file_s_time_is_one_that_programs_read_without_parts_of_a_second() {
+        let stamp = stamp();
+        assert!(stamp.len() == "2026-01-02T03:04:05Z".len() && stamp.parse::<jiff::Timestamp>().is_ok(), "{stamp}");
     }
 
     #[test]

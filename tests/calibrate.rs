@@ -95,6 +95,8 @@ fn images_of_another_product_are_refused_and_single_ones_left_out() {
     let with = std::fs::read_to_string(bench.path("one.toml")).unwrap();
     let but_for_date = |text: &str| text.lines().filter(|line| !line.starts_with("created")).collect::<String>();
     assert_eq!(but_for_date(&with), but_for_date(&without));
+    let created = with.lines().find_map(|line| line.strip_prefix("created = ")).unwrap();
+    assert_eq!(created.len(), "\"2026-01-02T03:04:05Z\"".len(), "whole seconds: {created}");
     assert!(out.contains("30 images of 30 parts"), "{out}");
     // Groups follow: the stray is the only image of its own, and the last of the folder.
     let (model, images, grouped) = (bench.text("bundle"), bench.text("data/red/train/good"), bench.text("group.toml"));

@@ -520,6 +520,14 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_tells_parts_of_a_second_is_read_and_written_as_it_stands() {
+        let older = Calibration { created: "2026-01-02T03:04:05.123456789Z".into(), ..sample() };
+        let text = toml::to_string_pretty(&older).unwrap();
+        let read = Calibration::parse("f.toml", &text).unwrap();
+        assert_eq!(toml::to_string_pretty(&read).unwrap(), text, "its digest, and so its approval, is of these bytes");
+    }
+
+    #[test]
     fn other_formats_unknown_keys_and_odd_thresholds_are_refused() {
         let text = toml::to_string_pretty(&sample()).unwrap();
         let cases = [

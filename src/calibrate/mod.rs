@@ -33,7 +33,7 @@ use crate::digest::Digest;
 use crate::inspect::overlay::{Paint, beside};
 use crate::inspect::{Inspector, Mask, batch};
 use crate::picture::Limits;
-use crate::{Error, Result, dataset};
+use crate::{Error, Result, dataset, time};
 use defects::{Costs, Detection};
 use normals::Sample;
 
@@ -140,7 +140,7 @@ pub fn calibrate(bundle: &Bundle, request: &Request) -> Result<Calibrated> {
         format_version: Calibration::format_of(&fitted.reference, cheapest.is_some()),
         class: class.to_owned(),
         bundle: bundle.digest,
-        created: jiff::Timestamp::now().to_string(),
+        created: time::stamp(),
         written_by: concat!("hgad ", env!("CARGO_PKG_VERSION")).to_owned(),
         target_frr: by_rate.map(|_| aim.frr),
         confidence: by_rate.and(aim.confidence),

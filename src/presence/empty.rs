@@ -92,7 +92,7 @@ impl EmptyBelt {
         let file = File {
             format_version: FORMAT_VERSION,
             written_by: concat!("hgad ", env!("CARGO_PKG_VERSION")).into(),
-            created: jiff::Timestamp::now().to_string(),
+            created: crate::time::stamp(),
             width: self.picture.0,
             height: self.picture.1,
             cell: self.cell as u32,

@@ -14,10 +14,11 @@ use hgad::digest::Digest;
 use hgad::inspect::batch::for_each_image;
 use hgad::inspect::{cells, mixture, score};
 use hgad::print::counted;
+use hgad::time::stamp;
 use hgad::{Error, Result};
 use ndarray::{Array1, Array2, Array3, Axis, RemoveAxis, concatenate};
 
-use crate::export::{WRITTEN_BY, normals, now};
+use crate::export::{WRITTEN_BY, normals};
 use crate::features::ImageFile;
 
 /// From fewer images a Gaussian of hundreds of channels is little more than a guess.
@@ -68,7 +69,7 @@ pub fn extend_bundle(request: &Request) -> Result<Bundle> {
     if let Some(seen) = &mut bundle.trained_on {
         seen.extend(images.iter().map(|image| image.digest));
     }
-    bundle.manifest.created = now();
+    bundle.manifest.created = stamp();
     bundle.manifest.written_by = WRITTEN_BY.to_owned();
     tell(&mut bundle.manifest.training, old.digest, product, images);
     let Bundle { manifest, model, centers, golden, trained_on, .. } = bundle;

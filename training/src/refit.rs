@@ -4,9 +4,10 @@
 use std::path::Path;
 
 use hgad::bundle::{Arithmetic, Bundle, Distance, Draft};
+use hgad::time::stamp;
 use hgad::{Error, Result};
 
-use crate::export::{Join, WRITTEN_BY, is_joined, join, normals, now};
+use crate::export::{Join, WRITTEN_BY, is_joined, join, normals};
 use crate::split::Split;
 
 /// What to measure again.
@@ -40,7 +41,7 @@ pub fn refit_bundle(request: &Request) -> Result<Bundle> {
     normals::fit_usual(&mut bundle, &images.trained, distance, &[])?;
     bundle.centers.references = normals::fit_references(&bundle, &images.held)?;
     bundle.golden = normals::golden(&bundle, &images.held)?;
-    bundle.manifest.created = now();
+    bundle.manifest.created = stamp();
     bundle.manifest.written_by = WRITTEN_BY.to_owned();
     let from = toml::Table::from_iter([("from".to_owned(), old.digest.to_string().into())]);
     bundle.manifest.training.insert("refitted".to_owned(), from.into());

@@ -21,6 +21,7 @@ use hgad::bundle::{
     ParityBound, Precision,
 };
 use hgad::digest::Digest;
+use hgad::time::stamp;
 use hgad::{Error, Result};
 
 use crate::backbone::Backbone;
@@ -35,11 +36,6 @@ pub use level::{FeatureLevel, NetworkLevel};
 
 /// What manifests say of this program.
 pub(crate) const WRITTEN_BY: &str = concat!("hgad-train ", env!("CARGO_PKG_VERSION"));
-
-/// The time, as manifests tell it.
-pub(crate) fn now() -> String {
-    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
-}
 
 /// What goes into a bundle.
 #[derive(Debug, Clone, Copy)]
@@ -164,7 +160,7 @@ fn in_memory(request: &ExportRequest, model: Vec<u8>) -> Result<Bundle> {
     Ok(Bundle {
         manifest: Manifest {
             format_version: FORMAT_VERSION,
-            created: now(),
+            created: stamp(),
             written_by: WRITTEN_BY.to_owned(),
             classes: request.classes.to_vec(),
             precision: request.precision,

@@ -19,10 +19,11 @@ use hgad::bundle::{
 use hgad::dataset::read_rgb;
 use hgad::digest::Digest;
 use hgad::inspect::Inspector;
+use hgad::time::stamp;
 use hgad::{Error, Result};
 use ndarray::{Array1, Array2, Array3, Axis};
 
-use crate::export::{WRITTEN_BY, normals, now};
+use crate::export::{WRITTEN_BY, normals};
 use crate::features::ImageFile;
 
 pub use network::{Network, Wanted};
@@ -126,7 +127,7 @@ fn in_memory(request: &Request, model: Vec<u8>) -> Bundle {
     Bundle {
         manifest: Manifest {
             format_version: FORMAT_VERSION,
-            created: now(),
+            created: stamp(),
             written_by: WRITTEN_BY.to_owned(),
             classes: request.classes.to_vec(),
             precision: Precision::F32,

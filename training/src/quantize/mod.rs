@@ -25,12 +25,13 @@ use std::sync::Arc;
 use hgad::bundle::{Arithmetic, Bundle, Distance, Draft, ParityBound, parse_graph};
 use hgad::dataset::{TestImage, read_rgb};
 use hgad::inspect::{Inspector, preprocess};
+use hgad::time::stamp;
 use hgad::{Error, Result};
 use rayon::prelude::*;
 use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::Tensor;
 
-use crate::export::{WRITTEN_BY, normals, now};
+use crate::export::{WRITTEN_BY, normals};
 use crate::onnx;
 use crate::split::Split;
 use gauge::Gauge;
@@ -202,7 +203,7 @@ fn kept_in_floats(network: &Network, alone: &[Option<f64>], share: f64) -> HashS
 fn in_memory(float: &Bundle, model: Vec<u8>) -> Bundle {
     let mut bundle = Bundle { model, ..float.clone() };
     bundle.manifest.arithmetic = Arithmetic::Int8;
-    bundle.manifest.created = now();
+    bundle.manifest.created = stamp();
     bundle.manifest.written_by = WRITTEN_BY.to_owned();
     bundle
 }
