@@ -61,6 +61,16 @@ pub fn counted(count: u64, noun: &str) -> String {
     }
 }
 
+/// The same with its verb: `1 run is`, `2 runs are`.
+pub fn are(count: u64, noun: &str) -> String {
+    format!("{} {}", counted(count, noun), if count == 1 { "is" } else { "are" })
+}
+
+/// The same of what was: `1 run was`, `2 runs were`.
+pub fn were(count: u64, noun: &str) -> String {
+    format!("{} {}", counted(count, noun), if count == 1 { "was" } else { "were" })
+}
+
 /// A size in the unit that suits it, with three digits at least: `0 bytes`, `20.5 MB`, `1.50 GB`. Units are powers of a thousand, as those
 /// of disks and of the configuration are.
 pub fn bytes(count: u64) -> String {
@@ -103,6 +113,8 @@ mod tests {
             assert_eq!(fitted(value, 4, 10), text);
         }
         assert_eq!([0, 1, 2].map(|count| counted(count, "run")), ["0 runs", "1 run", "2 runs"]);
+        assert_eq!([0, 1, 2].map(|count| are(count, "run")), ["0 runs are", "1 run is", "2 runs are"]);
+        assert_eq!([0, 1, 2].map(|count| were(count, "run")), ["0 runs were", "1 run was", "2 runs were"]);
     }
 
     #[test]

@@ -144,7 +144,7 @@ fn a_confidence_that_so_few_parts_cannot_give_is_refused_with_the_number_that_ca
     assert!(code == 2 && err.contains("finds nothing in the name '000.png'"), "{err}");
     let (code, _, err) = asked(&["--group", r"(\d)\d\.png"]);
     // 0.025^(1/3) is 0.29.
-    assert!(code == 2 && err.contains("3 normal parts set no threshold") && err.contains("71%"), "{err}");
+    assert!(code == 2 && err.contains("3 normal parts are too few to set a threshold") && err.contains("71%"), "{err}");
     let (code, out_text, err) = asked(&["--group", r"(\d)\d\.png", "--few-parts"]);
     assert!(out_text.contains("not kept    3 parts cannot set 1% false rejects, which 99 can"), "{out_text}");
     assert!(code == 0 && out_text.contains("30 images of 3 parts"), "{out_text}{err}");
@@ -236,7 +236,7 @@ fn a_trial_counts_the_rejects_of_many_splits() {
     let (code, out, err) = run(&[&all[..], &["--target-frr", "0.2", "--classes", "blue,red"]].concat());
     let rows = out.lines().skip(1).map(|row| row.split_whitespace().next().unwrap()).collect::<Vec<_>>();
     assert!(code != 0 && rows == ["red"] && out.starts_with("class"), "{code} {out}{err}");
-    assert!(err.contains("blue is not tried: ") && err.contains("1 of 2 products are not tried (blue)"), "{err}");
+    assert!(err.contains("blue is not tried: ") && err.contains("1 of 2 products not tried (blue)"), "{err}");
     // Without a subcommand the arguments are asked for.
     let (code, _, err) = run(&["calibrate", "--class", "red"]);
     assert!(code == 2 && err.contains("--model") && err.contains("--out"), "{err}");
@@ -273,10 +273,7 @@ fn a_trial_takes_a_folder_of_normal_parts_or_a_data_set_and_needs_no_test_images
     // Images of a part are on one side.
     let (code, out, err) = tried(&["--class", "red", "--images", &good, "--group", r"(\d)\.png"]);
     assert_eq!((code, counts(&out)), (0, vec!["red 5 5".to_owned()]), "{out}{err}");
-    assert!(
-        err.contains("30 images of 'red' are 10 parts: 20 splits, each of 5 that calibrate and 5 that are tried"),
-        "{err}"
-    );
+    assert!(err.contains("30 images of 'red' are 10 parts: 20 splits, each with 5 to calibrate and 5 to try"), "{err}");
     let (code, _, err) = tried(&["--class", "red", "--images", &good, "--group", "nothing"]);
     assert!(code == 2 && err.contains("finds nothing in the name"), "{err}");
     std::fs::remove_dir_all(bench.path("data/red/test")).unwrap();
@@ -403,7 +400,7 @@ fn known_defects_tell_how_many_are_found_and_move_nothing_unless_asked() {
     let (code, _, err) = asked_for_no_rate(&bench, &[&cheapest[..], &["--confidence", "0.95"]].concat());
     assert!(code == 2 && err.contains("--confidence"), "{err}");
     let (code, out, err) = asked_for_no_rate(&bench, &cheapest);
-    assert!(code == 0 && out.contains("rejects     0 of the 41 normal parts"), "{out}{err}");
+    assert!(code == 0 && out.contains("rejects     0 of 41 normal parts"), "{out}{err}");
     let text = std::fs::read_to_string(bench.path("red.toml")).unwrap();
     assert!(text.starts_with("format_version = 4\n") && text.contains("normal_rejected = 0"), "{text}");
     assert!(

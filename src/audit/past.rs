@@ -11,7 +11,7 @@ use super::place;
 use super::signatures::{Kept, Trust};
 use super::verify::{self, Reading};
 use crate::config::SigningConfig;
-use crate::{Error, Result};
+use crate::{Error, Result, print};
 
 /// What to do where a log's copy of its newest checkpoint is not there.
 pub(super) const LOST_COPY: &str = "mount its disk; if it is lost for good, or was never made, run once without checkpoint_copy, which the \
@@ -139,7 +139,8 @@ impl Past {
             0 if !self.unended => None,
             0 => Some("its last line lacks its line feed: the next run puts that back".to_owned()),
             bytes => Some(format!(
-                "its last line is unfinished: the next run cuts its {bytes} bytes off, and writes that down (repaired)"
+                "its last line is unfinished: the next run cuts its {} off, and writes that down (repaired)",
+                print::counted(bytes as u64, "byte")
             )),
         }
     }

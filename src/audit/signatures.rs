@@ -12,6 +12,7 @@ use super::key::{Note, Verifier};
 use super::kind::Kind;
 use super::spot;
 use super::tree::Tree;
+use crate::print::counted;
 use crate::{Error, Result, regular};
 
 /// Bytes of a checkpoint that is kept, at most.
@@ -356,18 +357,23 @@ impl<'t> Signatures<'t> {
             // Which log it is stands in its first record.
             0 => Doubt::of_log(
                 format!(
-                    "it holds no whole record, and {told} is of a log of {size} records: of another one, or all of this one was removed"
+                    "it holds no whole record, and {told} is of a log of {}: of another one, or all of this one was removed",
+                    counted(size, "record")
                 ),
                 NEW_LOG,
             ),
             lines if self.trust.key.is_none() => {
-                let why =
-                    format!("it has {lines} records, and had {} with {told}, if that is as it was written", size + 1);
+                let why = format!(
+                    "it has {}, and had {} with {told}, if that is as it was written",
+                    counted(lines, "record"),
+                    size + 1
+                );
                 Doubt::of_log(format!("{why}: {UNDECIDED}"), ASK_FOR_KEY)
             }
             lines => Doubt::of_log(
                 format!(
-                    "it has {lines} records, and had {} with {told}: its end was removed, or an older backup was put in its place",
+                    "it has {}, and had {} with {told}: its end was removed, or an older backup was put in its place",
+                    counted(lines, "record"),
                     size + 1
                 ),
                 CUT,
@@ -379,8 +385,9 @@ impl<'t> Signatures<'t> {
     pub(super) fn not_compared(&self) -> Option<String> {
         let newest = self.elsewhere.iter().map(|claim| claim.checkpoint.size).max()?;
         Some(format!(
-            "a checkpoint that was kept, of {newest} records, stands in files that are not here: it says nothing of the records that are; \
-             keep a newer one too"
+            "a checkpoint that was kept, of {}, stands in files that are not here: it says nothing of the records that are; keep a newer one \
+             too",
+            counted(newest, "record")
         ))
     }
 
@@ -443,8 +450,10 @@ fn is_of_log(Claim { checkpoint, told }: &Claim, link: &Link) -> Result<(), Doub
         true => Ok(()),
         false => {
             let Checkpoint { size, origin, .. } = checkpoint;
-            let why =
-                format!("{told}, of {size} records, is of another log of {origin}: that begins with another record");
+            let why = format!(
+                "{told}, of {}, is of another log of {origin}: that begins with another record",
+                counted(*size, "record")
+            );
             Err(Doubt::of_log(why, OTHER_LOG))
         }
     }

@@ -42,10 +42,7 @@ impl Unvouched {
         (count > 0).then(|| {
             format!(
                 "{} left out that no checkpoint of the run vouches for: whoever may write the log could have made them ({named})",
-                match count {
-                    1 => "1 record is".to_owned(),
-                    _ => format!("{} are", print::counted(count, "record")),
-                }
+                print::are(count, "record")
             )
         })
     }

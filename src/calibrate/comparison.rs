@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::{Calibration, threshold};
+use crate::print;
 
 /// What stands where a rate does, of a threshold that costs set.
 const NO_RATE: &str = "no rate";
@@ -36,7 +37,11 @@ impl Comparison {
             row("bundle", &|c| c.bundle.short().to_string()),
             row("images", &|c| c.images_told()),
             row("threshold", &|c| format!("{:.4}", c.threshold)),
-            row("set by", &|c| c.costs.map_or("a rate of false rejects".into(), |costs| costs.to_string())),
+            row("set by", &|c| match (c.foreign_threshold(), c.costs) {
+                (Some(_), _) => "hand".into(),
+                (None, Some(costs)) => costs.to_string(),
+                (None, None) => "a rate of false rejects".into(),
+            }),
             row("asked for", &|c| match c.promise() {
                 None => NO_RATE.into(),
                 Some((aim, _)) => {
@@ -111,7 +116,8 @@ impl fmt::Display for Comparison {
             None => writeln!(f, "no image is part of both")?,
             Some((count, mean, largest)) => writeln!(
                 f,
-                "{count} images are part of both; their scores changed by {mean:+.3} in the mean, at most by {largest:+.3}"
+                "{} part of both; scores changed by {mean:+.3} in the mean, at most by {largest:+.3}",
+                print::are(count as u64, "image")
             )?,
         }
         match (self.rejected_by_older, self.rejected_by_newer) {

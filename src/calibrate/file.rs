@@ -248,11 +248,12 @@ impl Calibration {
     pub fn unkept_rate(&self) -> Option<String> {
         let Some((aim, promised)) = self.promise().filter(|(aim, promised)| *promised > aim.frr) else {
             let parts = print::counted(self.parts() as u64, "part");
-            return (self.parts() < FEWEST_PARTS).then(|| format!("{parts} set it, which is too few to inspect by"));
+            return (self.parts() < FEWEST_PARTS)
+                .then(|| format!("it comes from {parts}, which is too few to inspect by"));
         };
         let range = self.realised_frr.map(|(low, high)| format!(" ({:.1}% to {:.1}%)", 100.0 * low, 100.0 * high));
         Some(format!(
-            "{} cannot set {} false rejects, which {} can: the highest of their scores is the threshold, {:.1}% on average{}",
+            "{} cannot set {} false rejects, which {} can: the highest score is the threshold, {:.1}% on average{}",
             print::counted(self.parts() as u64, "part"),
             percent(aim.frr),
             aim.parts_needed(),
@@ -283,8 +284,9 @@ impl Calibration {
         let is_own = (told - rejected as f64).abs() < 1e-6;
         (!is_own).then(|| {
             format!(
-                "the threshold {} is not the one that costs gave: it rejects {rejected} of {of} normal parts, and the file says {told:.0}",
-                self.threshold
+                "the threshold {} is not the one that costs gave: it rejects {rejected} of {}, and the file says {told:.0}",
+                self.threshold,
+                print::counted(of as u64, "normal part")
             )
         })
     }
@@ -416,8 +418,9 @@ impl Calibration {
         let levels = bundle.manifest.levels.len();
         if !self.reference.fits(levels) {
             return Err(Error::usage(format!(
-                "the calibration of '{}' does not have constants for the model's {levels} levels, all finite and every deviation above 0",
-                self.class
+                "the calibration of '{}' does not have constants for the model's {}, all finite and every deviation above 0",
+                self.class,
+                print::counted(levels as u64, "level")
             ))
             .advise("calibrate again with this model"));
         }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::normals::Sample;
 use crate::bundle::{Bundle, ScoreReference};
-use crate::print::counted;
+use crate::print::{are, counted};
 use crate::{Error, Result};
 
 /// One image in so many may show another product: a slip, or an outlier of a product that resembles it.
@@ -51,7 +51,7 @@ pub(super) fn unseen(bundle: &Bundle, images: &[PathBuf], samples: Vec<Option<Sa
     if 2 * seen.len() >= images.len() && !seen.is_empty() {
         let hold_out = bundle.manifest.training.get("hold_out").and_then(toml::Value::as_integer);
         return Err(Error::usage(format!(
-            "the model was trained on {of_all}: a threshold set on them would reject too many parts"
+            "the model was trained on {of_all}: a threshold set on such would reject too many parts"
         ))
         .because(format!("it knows {}", named(&seen)))
         .advise(match hold_out {
@@ -80,13 +80,14 @@ pub(super) fn of_product(bundle: &Bundle, class: &str, samples: Vec<Sample>) -> 
     };
     let names = named(&strangers.iter().map(|sample| &sample.path).collect::<Vec<_>>());
     let what = format!("{} of {} clearly not '{class}'", strangers.len(), counted(total as u64, "image"));
+    let first = if strangers.len() == 1 { "it" } else { "the first" };
     if ONE_IN * strangers.len() > total {
         return Err(Error::usage(what)
-            .because(format!("they are {names}; the first looks like '{other}'"))
-            .advise(format!("give images of '{class}', or the class that they show")));
+            .because(format!("{names}: {first} looks like '{other}'"))
+            .advise(format!("give images of '{class}', or the class that is shown")));
     }
     log::warn!(
-        "{what} and left out: {names}; the first looks like '{other}'. Parts like these are rejected whatever the \
+        "{what} and left out: {names}; {first} looks like '{other}'. Parts like these are rejected whatever the \
          threshold is: if they are good ones, that comes on top of the false-reject rate"
     );
     Ok(samples)
@@ -99,12 +100,9 @@ pub(super) fn once(samples: Vec<Sample>) -> Vec<Sample> {
     let (samples, copies): (Vec<_>, Vec<_>) = samples.into_iter().partition(|sample| known.insert(sample.digest));
     if !copies.is_empty() {
         log::warn!(
-            "{} copies of others among the images, byte for byte, and left out: {}. One part counts once, or the rate is promised on \
-             parts that are not there",
-            match copies.len() {
-                1 => "1 is".to_owned(),
-                more => format!("{more} are"),
-            },
+            "{} left out since another one is the same, byte for byte: {}. One part counts once, or the rate is promised on parts that are \
+             not there",
+            are(copies.len() as u64, "image"),
             named(&copies.iter().map(|sample| &sample.path).collect::<Vec<_>>())
         );
     }

@@ -9,7 +9,7 @@
 use statrs::distribution::{Beta, ContinuousCDF};
 use statrs::function::beta::ln_beta;
 
-use crate::{Error, Result};
+use crate::{Error, Result, print};
 
 /// The interval of the realised rate that is told holds it with this probability.
 pub const INTERVAL: f64 = 0.95;
@@ -113,7 +113,8 @@ impl Aim {
         }
         let needed = self.parts_needed();
         Err(Error::usage(format!(
-            "{n} normal parts are too few for at most {} false rejects with {} confidence",
+            "{} too few for at most {} false rejects with {} confidence",
+            print::are(n as u64, "normal part"),
             percent(self.frr),
             percent(confidence)
         ))

@@ -105,7 +105,8 @@ pub fn trial(
     parts.iter().enumerate().for_each(|(image, part)| pool.images[*part].push(image));
     let count = (pool.images.len() as f64 * plan.share).round() as usize;
     if count < 2 || count >= pool.images.len() {
-        return Err(Error::usage(format!("{} parts of '{class}' cannot be split", pool.images.len()))
+        let parts = print::counted(pool.images.len() as u64, "part");
+        return Err(Error::usage(format!("{parts} of '{class}' cannot be split"))
             .advise("give more images of normal parts, or another share"));
     }
     let tried = pool.images.len() - count;
@@ -114,7 +115,7 @@ pub fn trial(
         return Err(refused.swap_remove(0));
     }
     log::info!(
-        "{} of '{class}' are {}: {}, each of {count} that calibrate and {tried} that are tried",
+        "{} of '{class}' are {}: {}, each with {count} to calibrate and {tried} to try",
         print::counted(parts.len() as u64, "image"),
         print::counted(pool.images.len() as u64, "part"),
         print::counted(plan.splits as u64, "split")

@@ -13,6 +13,7 @@ use crate::audit::desk::Desk as Log;
 use crate::audit::looks::{Line, PATIENCE, Settled};
 use crate::audit::record::Body;
 use crate::line::PartId;
+use crate::print::were;
 use crate::time::Monotonic;
 
 /// A picture that is not on disk after so long is a fault.
@@ -321,7 +322,7 @@ impl Removal {
             return None;
         }
         let note = self.left.take().map(|left| {
-            let text = format!("{} pictures that were to be removed could not be: {}", left.files, left.why);
+            let text = format!("{} to be removed, and could not be: {}", were(left.files as u64, "picture"), left.why);
             Body::note(Monotonic::now(), &text)
         });
         Some(note.into_iter().collect())
@@ -444,7 +445,7 @@ mod tests {
         assert_eq!(std::fs::read_dir(&day).unwrap().count(), stuck.len());
         assert!(desk.state().done >= before + 3, "{} slices", desk.state().done - before);
         assert!(
-            said.len() == 1 && format!("{said:?}").contains("2 pictures that were to be removed could not be"),
+            said.len() == 1 && format!("{said:?}").contains("2 pictures were to be removed, and could not be"),
             "{said:?}"
         );
         desk.close();

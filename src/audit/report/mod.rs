@@ -15,7 +15,7 @@ use super::kind::Kind;
 use super::query::Query;
 use super::read::{self, Entry, Range, SeenAlarm};
 use super::removed::Removed;
-use crate::Result;
+use crate::{Result, print};
 
 /// Sections of time that the trend is shown in.
 const BINS: usize = 48;
@@ -321,7 +321,9 @@ impl Facts {
             }
             kind => {
                 let device = entry.device.as_ref().map_or_else(String::new, |device| format!(" of the {device}"));
-                let records = entry.records.map_or_else(String::new, |records| format!(" ({records} records)"));
+                let records = entry
+                    .records
+                    .map_or_else(String::new, |records| format!(" ({})", print::counted(records, "record")));
                 let why = entry.room_told().unwrap_or_else(|| why(entry));
                 let colon = if why.is_empty() { "" } else { ": " };
                 self.event(entry, format!("{kind}{device}{records}{colon}{why}"));

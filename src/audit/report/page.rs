@@ -9,6 +9,7 @@ use super::{BINS, Facts, Happened, Origin, REGIONS, Shift, quantile};
 use crate::audit::read::{self, Entry};
 use crate::page::chart::{self, Layer, Line};
 use crate::page::{escaped, head, section};
+use crate::print::{are, counted, were};
 
 const GOOD: &str = "#9fb8a8";
 const BAD: &str = "#c62828";
@@ -180,10 +181,10 @@ fn gallery(facts: &Facts, pictures: &[Shown], shift: &Shift, unseen: Option<&str
         return "<p>There was none.</p>".into();
     }
     if let Some(why) = unseen {
-        return format!("<p class=\"warned\">{all} of them, and {}.</p>", escaped(why));
+        return format!("<p class=\"warned\">{}, and {}.</p>", counted(all, "part"), escaped(why));
     }
     let mut html = match pictures.len() {
-        0 => format!("<p>None of the {all} has a stored picture ([audit] pictures keeps them).</p>"),
+        0 => format!("<p>{}, and no picture of any is stored ([audit] pictures keeps them).</p>", counted(all, "part")),
         shown if (shown as u64) < all => {
             format!(
                 "<p class=\"note\">{shown} of {all}, evenly taken. The ring marks the place that is least like a normal part.</p>"
@@ -237,8 +238,8 @@ fn alarms(facts: &Facts, shift: &Shift) -> String {
     if facts.more_alarms > 0 {
         let _ = write!(
             html,
-            "<p class=\"warned\">{} more alarms were raised, and are not listed here: hgad audit query --kind alarm lists them.</p>",
-            facts.more_alarms
+            "<p class=\"warned\">{} raised than are listed here: hgad audit query --kind alarm lists all.</p>",
+            were(facts.more_alarms, "more alarm")
         );
     }
     html
@@ -294,17 +295,18 @@ fn provenance(facts: &Facts, origin: &Origin) -> String {
         let _ = write!(html, "<p class=\"warned\">{}.</p>", escaped(warning));
     }
     for (model, parts) in &facts.models {
-        let _ = write!(html, "<p class=\"note\">{parts} parts were judged by {}.</p>", escaped(model));
+        let _ = write!(html, "<p class=\"note\">{} judged by {}.</p>", were(*parts, "part"), escaped(model));
     }
     if facts.pieces > 0 {
         let _ = write!(
             html,
-            "<p class=\"note\">{} known bad pieces of challenges are not among the parts of this page.</p>",
-            facts.pieces
+            "<p class=\"note\">Challenges had {}, not among the parts of this page.</p>",
+            counted(facts.pieces, "known bad piece")
         );
     }
     if facts.untold > 0 {
-        let _ = write!(html, "<p class=\"note\">{} more events are in the log and not listed here.</p>", facts.untold);
+        let _ =
+            write!(html, "<p class=\"note\">{} in the log and not listed here.</p>", are(facts.untold, "more event"));
     }
     html
 }

@@ -102,6 +102,25 @@ fn alarm(day: u32, time: &str, name: &str, raised: bool) -> String {
 }
 
 #[test]
+fn of_one_thing_nothing_is_told_in_the_plural() {
+    let lost = r#"{"seq":3,"kind":"lost","time":"2026-11-24T07:00:00.000000Z","records":1}"#;
+    let mut one = facts(&[REJECT, lost]);
+    (one.more_alarms, one.untold, one.pieces) = (1, 1, 1);
+    one.models.insert("a model".into(), 1);
+    let page = page::page(&one, &shift(), &Origin::default(), &[], None);
+    for says in [
+        "lost (1 record)",
+        "1 more alarm was raised than",
+        "1 more event is in the log",
+        "1 part was judged by a model",
+        "1 known bad piece,",
+        "1 part, and no picture of any is stored",
+    ] {
+        assert!(page.contains(says), "{says}: {page}");
+    }
+}
+
+#[test]
 fn an_alarm_ends_with_its_run() {
     let raised = alarm(24, "07:00:00", "camera-fault", true);
     for kind in ["stop", "start"] {

@@ -111,11 +111,11 @@ impl Judged {
         file.and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()))
             .map_err(|error| Error::device(format!("{} cannot be written", path.display())).because(error))?;
         Err(Error::usage(format!(
-            "of {} in the sample nobody has said whether they were good",
+            "the sample has {} of which nobody has said whether good or bad",
             print::counted(open.len() as u64, "rejected part")
         ))
         .because("passed parts alone are censored at the threshold of then: a threshold set on them would reject more and more good parts")
-        .advise(format!("look at their pictures, write good or bad into {}, and ask again", path.display())))
+        .advise(format!("look at the pictures, write good or bad into {}, and ask again", path.display())))
     }
 }
 

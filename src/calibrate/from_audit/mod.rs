@@ -127,22 +127,22 @@ impl Sample {
         }
         if unmarked > 0 {
             return Err(Error::usage(format!(
-                "of {} nobody knows whether they belong to the sample",
-                print::counted(unmarked, "rejected part")
+                "nobody knows whether {} of the sample",
+                print::are(unmarked, "rejected part")
             ))
             .because(
-                "an older program wrote their records, and passed parts alone are censored at the threshold of then",
+                "an older program wrote such records, and passed parts alone are censored at the threshold of then",
             )
             .advise("ask for a later time, or calibrate on pictures of good parts (--images)"));
         }
         let rejects = rejects_gone + sample.rejected.len() as u64;
         if rejects_gone * ONE_IN > rejects {
             return Err(Error::usage(format!(
-                "of {} that belong to the sample {rejects_gone} have no picture",
+                "no picture is there of {rejects_gone} of {} in the sample",
                 print::counted(rejects, "rejected part")
             ))
             .because(
-                "nobody can say which of them were good, and passed parts alone are censored at the threshold of then",
+                "nobody can say whether such a part was good, and passed parts alone are censored at the threshold of then",
             )
             .advise("ask for another time"));
         }
@@ -182,10 +182,10 @@ impl Sample {
         let rejects_gone = (good.len() - rejected_good.len()) as u64;
         if rejects_gone * ONE_IN > good.len() as u64 {
             return Err(Error::usage(format!(
-                "the pictures of {rejects_gone} of {} that were good are gone",
-                print::counted(good.len() as u64, "rejected part")
+                "no picture is left of {rejects_gone} of {}",
+                print::counted(good.len() as u64, "good reject")
             ))
-            .because("without them passed parts are left, which are censored at the threshold of then")
+            .because("without these passed parts are left, which are censored at the threshold of then")
             .advise("ask for a later time; keep_rejects_days says how long the line keeps them"));
         }
         gone += rejects_gone;
@@ -199,13 +199,14 @@ impl Sample {
         progress.finish();
         if redecoded > 0 {
             log::warn!(
-                "{redecoded} of {} are the files that were recorded, and this program's decoder reads them otherwise than the one that \
-                 judged them: they count as it reads them",
+                "this program's decoder reads {redecoded} of {} otherwise than the one that judged then, though what is there is what was \
+                 recorded: what it reads counts",
                 print::counted(copied.len() as u64, "picture")
             );
         }
         if gone * ONE_IN > copied.len() as u64 + gone {
-            return Err(Error::usage(format!("{gone} of {} pictures are gone", copied.len() as u64 + gone))
+            let all = print::counted(copied.len() as u64 + gone, "picture");
+            return Err(Error::usage(format!("too many pictures are gone: {gone} of {all}"))
                 .because("retention removes passed parts' pictures first, so what is left is no fair sample any more")
                 .advise(
                     "ask for a later time; hgad audit query --kind pictures-removed tells which days were removed",

@@ -439,6 +439,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn of_one_part_nothing_is_told_in_the_plural() {
+        let one =
+            WhatIf { recorded: 1, counts: [[1, 0], [0, 0]], gone: 1, exchanged: 1, of_several: 1, ..WhatIf::default() };
+        let one = WhatIf { sample: (1, 0), unjudged: 1, untold: [1, 0], ..one };
+        let told = one.remarks().join("\n");
+        for says in
+            ["1 picture is not there", "1 picture is not what", "1 part was judged by", "1 passed part was kept"]
+        {
+            assert!(told.contains(says), "{says}: {told}");
+        }
+        assert!(
+            !told.contains("they") && told.contains("1 part had no verdict, and nobody knows what it would be"),
+            "{told}"
+        );
+    }
+
+    #[test]
     fn rates_are_of_all_parts_that_had_a_verdict_and_not_of_those_whose_pictures_are_kept() {
         // 10,000 parts, 100 of them rejected. All rejects have pictures, and a hundred of the passes.
         let sampled = WhatIf {

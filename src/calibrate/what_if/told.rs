@@ -69,36 +69,24 @@ impl WhatIf {
         if self.of_several > 0 {
             remarks.push(format!(
                 "{} judged by the worst of several frames, which alone is kept: another of them may be worse with this calibration",
-                match self.of_several {
-                    1 => "1 part was".to_owned(),
-                    several => format!("{several} parts were"),
-                }
+                print::were(self.of_several, "part")
             ));
         }
         if self.gone > 0 {
-            remarks.push(format!(
-                "{} not there any more, or cannot be read",
-                match self.gone {
-                    1 => "1 picture is".to_owned(),
-                    gone => format!("{gone} pictures are"),
-                }
-            ));
+            remarks.push(format!("{} not there any more, or cannot be read", print::are(self.gone, "picture")));
         }
         if self.exchanged > 0 {
-            remarks.push(format!("{} not the one that was written", print::counted(self.exchanged, "picture")));
+            remarks.push(format!("{} not what was written", print::are(self.exchanged, "picture")));
         }
         if self.redecoded > 0 {
             remarks.push(format!(
-                "{} the recorded one, and this program's decoder reads it otherwise: it is scored as this program reads it",
-                match self.redecoded {
-                    1 => "of 1 picture the file is".to_owned(),
-                    redecoded => format!("of {redecoded} pictures the file is"),
-                }
+                "of {} the file is the recorded one, and this program's decoder reads it otherwise: it is scored as this program reads it",
+                print::counted(self.redecoded, "picture")
             ));
         }
         if !self.is_fair() {
             remarks.push(format!(
-                "{} of {} that were kept by chance are not known: what is left says nothing of all that passed",
+                "nothing is known of {} of {} kept by chance: what is left says nothing of all that passed",
                 self.sample_gone,
                 parts(self.sample.0 + self.sample_gone)
             ));
@@ -106,16 +94,15 @@ impl WhatIf {
         if let Some((low, high)) = self.rejected_passes() {
             let (of, hits) = self.sample;
             remarks.push(format!(
-                "{of} of the passed parts were kept by chance: {hits} of these would be rejected, so {:.2}% to {:.2}% of all \
-                 that passed ({}% confidence)",
+                "{} kept by chance, and {hits} of {of} would be rejected, so {:.2}% to {:.2}% of all that passed ({}% confidence)",
+                print::were(of, "passed part"),
                 100.0 * low,
                 100.0 * high,
                 100.0 * INTERVAL
             ));
         }
         if self.unjudged > 0 {
-            remarks
-                .push(format!("{} had no verdict, and nobody knows whether they would have one", parts(self.unjudged)));
+            remarks.push(format!("{} had no verdict, and nobody knows what it would be now", parts(self.unjudged)));
         }
         remarks
     }

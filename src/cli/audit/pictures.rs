@@ -41,10 +41,10 @@ pub(super) fn verify(log: &Path, folder: &Path, unvouched: Unvouched, keys: &Key
     }
     for (run, pictures) in &inventory.elsewhere {
         print::line(format_args!(
-            "run {}: nothing of it is in {}, where {} named, and no record says that they were removed",
+            "run {}: nothing of it is in {}, where {} named, and no record tells of a removal",
             print::name(run),
             folder.display(),
-            are(*pictures, "picture")
+            print::are(*pictures, "picture")
         ))?;
     }
     tell_of_owner(log, folder, &inventory)?;
@@ -63,7 +63,7 @@ pub(super) fn verify(log: &Path, folder: &Path, unvouched: Unvouched, keys: &Key
 
 /// That the log has no start of a run of which so many pictures are there.
 fn startless(lack: Startless, run: &str, pictures: u64, folder: &Path) -> String {
-    let pictures = are(pictures, "picture");
+    let pictures = print::are(pictures, "picture");
     format!("run {}: {pictures} in {}, and {} it", print::name(run), folder.display(), lack.told())
 }
 
@@ -88,7 +88,7 @@ fn tell_of_owner(log: &Path, folder: &Path, inventory: &Inventory) -> Result<()>
         )),
         others => print::line(format_args!(
             "warning: {folder} is another log's folder: owner.txt in it names {owner}, as seen from there. {} in it that {log} does not name",
-            are(others, "picture")
+            print::are(others, "picture")
         )),
     }
 }
@@ -121,8 +121,8 @@ fn tell_of_unnamed(folder: &Path, inventory: &Inventory) -> Result<()> {
         0 => Ok(()),
         count => print::line(format_args!(
             "warning: {} there whose records are in files of the log that were not read: with all of its files in one folder, and by the \
-             name of the newest, they are checked too",
-            are(*count, "picture")
+             name of the newest, all are checked",
+            print::are(*count, "picture")
         )),
     }
 }
@@ -134,7 +134,7 @@ fn conclude(folder: &Path, inventory: &Inventory) -> Result<()> {
     let told = format!(
         "{}: {} as written ({}), {} removed as the log tells",
         folder.display(),
-        are(inventory.whole, "picture"),
+        print::are(inventory.whole, "picture"),
         print::bytes(inventory.bytes),
         inventory.removed
     );
@@ -183,9 +183,4 @@ fn of_another_state(folder: &Path, inventory: &Inventory) -> Error {
     Error::check(format!("{place}: there are pictures of runs that the log knows nothing of"))
         .because(Startless::CutOff.why())
         .advise(Startless::CutOff.advice())
-}
-
-/// `1 picture is`, `2 pictures are`.
-fn are(count: u64, noun: &str) -> String {
-    format!("{} {}", print::counted(count, noun), if count == 1 { "is" } else { "are" })
 }

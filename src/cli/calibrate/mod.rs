@@ -347,7 +347,7 @@ fn enough(calibration: &Calibration) -> Result<()> {
 }
 
 fn too_few(parts: usize) -> Error {
-    Error::usage(format!("{} set no threshold", print::counted(parts as u64, "normal part"))).advise(format!(
+    Error::usage(format!("{} too few to set a threshold", print::are(parts as u64, "normal part"))).advise(format!(
         "give {FEWEST_PARTS} parts at least, better a hundred; to try how things work, and not to inspect by it: --few-parts"
     ))
 }
@@ -412,7 +412,7 @@ fn tell(calibration: &Calibration) -> Result<()> {
         None => {
             let (rejected, of) = calibration.rejected_of_own();
             print::line("set to      what is cheapest on these images; no rate of false rejects is promised")?;
-            print::line(format_args!("rejects     {rejected} of the {of} normal parts"))?;
+            print::line(format_args!("rejects     {rejected} of {}", print::counted(of as u64, "normal part")))?;
         }
         Some((aim, promised)) => {
             let confidence = aim.confidence.map(|share| format!("with {}% confidence", 100.0 * share));

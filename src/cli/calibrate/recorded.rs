@@ -66,7 +66,7 @@ impl Recorded {
         })?;
         let images = images.iter().filter_map(|image| Some(folder.join(image.file_name()?))).collect::<Vec<_>>();
         print::line(format_args!(
-            "taken       {} of passed parts, {} of rejected ones that were good; {} were bad, {} not there",
+            "taken       {} of passed parts, {} of rejected ones that were good; {} bad, {} not there",
             print::counted(from.passed as u64, "picture"),
             from.rejected_good.len(),
             from.rejected_bad,
@@ -116,7 +116,7 @@ impl Recorded {
 pub(super) fn tell(what_if: &WhatIf) -> Result<()> {
     let [[_, caught], [released, _]] = what_if.counts;
     print::line(format_args!(
-        "last 7 days {}; of {} that are known {caught} more rejected, {released} fewer",
+        "last 7 days {}; of {} known {caught} more rejected, {released} fewer",
         what_if.rates(),
         print::counted(what_if.known(), "part"),
     ))

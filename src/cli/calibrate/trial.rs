@@ -124,8 +124,8 @@ pub fn run(args: &TrialArgs) -> Result<()> {
 fn unkept(trial: &Trial) -> Option<String> {
     (trial.promised > trial.aim.frr).then(|| {
         format!(
-            "{} calibrating parts cannot set {} false rejects, which {} can: the highest of their scores is the threshold, {:.2}% on average",
-            trial.calibrated,
+            "{} cannot set {} false rejects, which {} can: the highest score is the threshold, {:.2}% on average",
+            print::counted(trial.calibrated as u64, "calibrating part"),
             percent(trial.aim.frr),
             trial.aim.parts_needed(),
             100.0 * trial.promised
@@ -136,7 +136,7 @@ fn unkept(trial: &Trial) -> Option<String> {
 /// The error of the first of the products that could not be tried, of so many.
 fn not_tried(mut refused: Vec<(&str, Error)>, of: usize) -> Result<()> {
     let names = refused.iter().map(|(class, _)| *class).collect::<Vec<_>>().join(", ");
-    let told = format!("{} of {of} products are not tried ({names}), the first since", refused.len());
+    let told = format!("{} of {of} products not tried ({names}), the first since", refused.len());
     match refused.is_empty() {
         true => Ok(()),
         false => Err(refused.swap_remove(0).1.within(&told)),

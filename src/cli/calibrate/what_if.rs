@@ -88,8 +88,8 @@ pub fn run(args: &WhatIfArgs) -> Result<()> {
     }
     match answer.exchanged {
         0 => Ok(()),
-        exchanged => Err(Error::check(format!("{} not what was written", print::counted(exchanged, "picture")))
-            .advise("keep them as evidence; hgad audit verify says whether the log is whole")),
+        exchanged => Err(Error::check(format!("{} not what was written", print::are(exchanged, "picture")))
+            .advise("keep log and pictures as evidence; hgad audit verify says whether the log is whole")),
     }
 }
 
@@ -99,7 +99,7 @@ fn list(answer: &WhatIf, most: usize) -> Result<()> {
         return print::line(match answer.untold.iter().sum::<u64>() {
             0 => format!("no verdict changes, of {known}"),
             untold => format!(
-                "no verdict changes of those that are known, {known}; of {} more nobody knows",
+                "no verdict changes of what is known, {known}; of {} more nobody knows",
                 print::counted(untold, "part")
             ),
         });
