@@ -180,7 +180,12 @@ fn show_says_why_and_paints_what_the_model_saw() {
 
     let start = records(Path::new(&line.log())).remove(0);
     let id = format!("{}/{}", start["run"].as_str().unwrap(), rejected["part"]);
-    assert_eq!(line.judged("show", &[&id, "--out", &out]).1, stdout);
+    assert_eq!(line.judged("show", &[&id, "--out", &out]).1, stdout, "its own picture is painted anew");
+    // By the same name query finds it.
+    let found = line.query(&["--part", &id]);
+    assert!(found.len() == 1 && found[0]["seq"] == rejected["seq"], "{found:?}");
+    let (code, _, stderr) = run(&["audit", "query", &line.log(), "--part", &id, "--run", "another"]);
+    assert!(code == 2 && stderr.contains("leave --run out"), "{stderr}");
     // The words need neither a model nor a picture, and a record that is no part has words of its own.
     let show = |more: &[&str]| run(&[&["audit", "show", &line.log()], more].concat());
     let passed = line.parts().into_iter().find(|part| is(part, "pass")).unwrap()["seq"].to_string();

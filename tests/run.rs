@@ -182,6 +182,12 @@ fn a_signed_audit_is_checked_by_key_and_copy_and_proves_its_records() {
 
     let seq = line.parts()[0]["seq"].to_string();
     assert_eq!(run(&["audit", "prove", &audit, "--record", &seq, "--out", &proof]).0, 0);
+    let (start, number) = (line.query(&["--kind", "start"]).remove(0), line.parts()[0]["part"].to_string());
+    let part = format!("{}/{number}", start["run"].as_str().unwrap());
+    let (code, by_part, stderr) = run(&["audit", "prove", &audit, "--part", &part]);
+    assert!(code == 0 && by_part == std::fs::read_to_string(&proof).unwrap(), "{stderr}");
+    let (code, _, stderr) = run(&["audit", "prove", &audit, "--part", "another/0"]);
+    assert!(code == 2 && stderr.contains("no run 'another'"), "{stderr}");
     let (code, stdout, stderr) = run(&["audit", "check", &proof, "--key", &public]);
     assert_eq!(code, 0, "{stderr}");
     assert_eq!(stdout.lines().nth(1), std::fs::read_to_string(&audit).unwrap().lines().nth(seq.parse().unwrap()));

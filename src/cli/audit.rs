@@ -2,6 +2,7 @@
 
 mod again;
 mod keys;
+mod named;
 mod pictures;
 mod query;
 mod replay;
@@ -15,6 +16,7 @@ use clap::Subcommand;
 
 pub(super) use self::again::pictures_folder;
 pub(super) use self::keys::Keys;
+use self::named::PartName;
 pub(super) use self::query::{Moment, Span};
 use super::target;
 use crate::audit::harmless::{Undone, undo_text};
@@ -85,13 +87,18 @@ struct KeygenArgs {
 /// The proof holds the record, the way from it to the root of the audit's Merkle tree, and the signed checkpoint (C2SP
 /// tlog-proof). `hgad audit check` checks it, and so does any tool that knows the format.
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = "Examples:\n  hgad audit prove audit.jsonl --record 4711 --out part.tlog-proof")]
+#[command(
+    after_long_help = "Examples:\n  hgad audit prove audit.jsonl --record 4711 --out part.tlog-proof\n\n  # A part by the name of its run and its number in it\n  hgad audit prove audit.jsonl --part 20261124T162231.137055Z/12 \\\n    --out part.tlog-proof"
+)]
 struct ProveArgs {
     /// The audit file
     file: PathBuf,
-    /// The record: the field `seq` of its line, counted from 0
-    #[arg(long, value_name = "N")]
-    record: u64,
+    /// The record with this number (the field seq)
+    #[arg(long, value_name = "N", required_unless_present = "part")]
+    record: Option<u64>,
+    /// The record of this part
+    #[arg(long, value_name = "RUN/PART", conflicts_with = "record")]
+    part: Option<PartName>,
     /// Where to write the proof; without it, the proof is printed
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -224,7 +231,12 @@ fn keygen(args: &KeygenArgs) -> Result<()> {
 }
 
 fn prove(args: &ProveArgs) -> Result<()> {
-    let proof = audit::prove(&args.file, args.record)?;
+    let record = match &args.part {
+        Some(part) => part.record(&args.file)?,
+        // clap asks for one of the two.
+        None => args.record.unwrap_or_default(),
+    };
+    let proof = audit::prove(&args.file, record)?;
     let Some(out) = &args.out else { return print::line(proof.trim_end()) };
     target::folder_for(out)?;
     let file = std::fs::OpenOptions::new().write(true).create_new(true).open(out);
@@ -234,7 +246,7 @@ fn prove(args: &ProveArgs) -> Result<()> {
             .because(error)
             .advise("name a file that is not there yet")
     })?;
-    print::line(format_args!("record {} is proved in {}", args.record, out.display()))
+    print::line(format_args!("record {record} is proved in {}", out.display()))
 }
 
 fn check(args: &CheckArgs) -> Result<()> {

@@ -15,13 +15,26 @@ fn mended(mut error: Error, command: &Command, arguments: impl Iterator<Item = S
         return error;
     }
     let Some(ContextValue::String(typed)) = error.get(ContextKind::InvalidArg).cloned() else { return error };
-    let name = typed.strip_prefix("--").and_then(|typed| typed.split('=').next());
-    if let Some(meant) = name.and_then(|name| nearest(name, asked(command, arguments))) {
+    let Some(name) = typed.strip_prefix("--").and_then(|typed| typed.split('=').next()) else { return error };
+    let command = asked(command, arguments);
+    if let Some(meant) = nearest(name, command).or_else(|| of_record(name, command)) {
         error.insert(ContextKind::SuggestedArg, ContextValue::String(format!("--{meant}")));
         // That it may be a value is no better guess.
         error.remove(ContextKind::Suggested);
+    } else if OF_RECORDS.contains(&name) && command.get_positionals().any(|value| value.get_id() == "id") {
+        let tip = "a record or part is named without an option, behind the file: 4711, or RUN/PART";
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
     }
     error
+}
+
+/// What people write for the option that names a record or a part.
+const OF_RECORDS: [&str; 5] = ["id", "record", "part", "seq", "number"];
+
+/// The option that names a record, for whoever calls it otherwise.
+fn of_record(name: &str, command: &Command) -> Option<&'static str> {
+    let has_record = command.get_opts().any(|option| option.get_long() == Some("record"));
+    (has_record && OF_RECORDS.contains(&name)).then_some("record")
 }
 
 /// The command that the arguments ask for.
@@ -58,6 +71,15 @@ mod tests {
         assert!(key.contains("a similar argument exists: '--key'") && !key.contains("as a value"), "{key}");
         assert!(told(&["audit", "verify", "audit.jsonl", "--kye=line.pub"]).contains("'--key'"));
         assert!(told(&["audit", "report", "audit.jsonl", "--uot", "p.html"]).contains("'--out'"));
+        // A record has one name, whatever it is called.
+        for command in ["query", "replay", "prove"] {
+            let told = told(&["audit", command, "audit.jsonl", "--id", "4711"]);
+            assert!(told.contains("'--record'") && !told.contains("as a value"), "{command}: {told}");
+        }
+        for typed in ["--id", "--record=4711", "--part"] {
+            let told = told(&["audit", "show", "audit.jsonl", typed]);
+            assert!(told.contains("without an option") && !told.contains("as a value"), "{typed}: {told}");
+        }
         // Of another command's options none is named, and what clap finds stays.
         assert!(!told(&["audit", "query", "audit.jsonl", "--kye", "line.pub"]).contains("'--key'"));
         assert!(told(&["audit", "query", "audit.jsonl", "--verdcit", "reject"]).contains("'--verdict'"));

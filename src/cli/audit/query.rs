@@ -13,6 +13,7 @@ use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
+use super::named::{PartName, Parts};
 use crate::audit::{self, Entry, Kind, Query, Range, Unvouched};
 use crate::line::Unknown;
 use crate::{Error, Result, print};
@@ -24,6 +25,9 @@ const EXAMPLES: &str = r"Examples:
 
   # Parts that came close to the threshold, for a table calculation
   hgad audit query audit.jsonl --class cap --score 2.5..2.9 --format csv
+
+  # One part, as it stands in the log
+  hgad audit query audit.jsonl --part 20261124T162231.137055Z/12 --format json
 
   # Which part was this? For pictures that somebody kept elsewhere
   hgad audit query audit.jsonl --picture frame.png
@@ -104,9 +108,9 @@ pub(super) struct Which {
     /// Parts with a score in this range, ends included: 2.5..2.9, 2.5.. (2.5 and more), ..1 (1 and less)
     #[arg(long, value_name = "FROM..TO")]
     score: Option<Between<f32>>,
-    /// Parts with this number, or from one to another: 17, 100..200
-    #[arg(long, value_name = "N")]
-    part: Option<Between<u64>>,
+    /// Parts with this number in their run, or from one to another: 17, 100..200; or one part, RUN/PART
+    #[arg(long, value_name = "N|RUN/PART")]
+    part: Option<Parts>,
     /// The record with this number (the field seq), or those from one to another: 4711, 100..200
     #[arg(long, value_name = "N")]
     record: Option<Between<u64>>,
@@ -116,13 +120,27 @@ pub(super) struct Which {
 }
 
 impl Which {
-    pub(super) fn query(self, kind: Option<String>) -> Query {
-        Query {
+    /// # Errors
+    ///
+    /// It asks for a part of one run and for another run.
+    pub(super) fn query(self, kind: Option<String>) -> Result<Query> {
+        let (parts, run) = match self.part {
+            Some(Parts::One(PartName { run, number })) => (Some(number..=number), Some(run)),
+            Some(Parts::Numbers(numbers)) => (Some(numbers.0), None),
+            None => (None, None),
+        };
+        if let (Some(asked), Some(of)) = (&self.run, &run)
+            && asked != of
+        {
+            return Err(Error::usage(format!("--part is of the run {of}, and --run {asked} is another"))
+                .advise("leave --run out: RUN/PART says it"));
+        }
+        Ok(Query {
             range: Range { from: self.from.map(|moment| moment.0), to: self.to.map(|moment| moment.0) },
             kind,
-            run: self.run,
+            run: self.run.or(run),
             records: self.record.map(|records| records.0),
-            parts: self.part.map(|parts| parts.0),
+            parts,
             lane: self.lane,
             class: self.class,
             verdict: self.verdict,
@@ -131,7 +149,7 @@ impl Which {
             scores: self.score.map(|scores| scores.0),
             pixels: Vec::new(),
             unvouched: Unvouched::default(),
-        }
+        })
     }
 }
 
@@ -176,7 +194,7 @@ impl FromStr for Span {
 
 /// `A..B`, where either may be left out, or one value, unless nobody can mean just that.
 #[derive(Debug, Clone)]
-struct Between<T>(RangeInclusive<T>);
+pub(super) struct Between<T>(pub(super) RangeInclusive<T>);
 
 impl<T: FromStr + Copy + PartialOrd + Bounds> FromStr for Between<T> {
     type Err = String;
@@ -199,7 +217,7 @@ impl<T: FromStr + Copy + PartialOrd + Bounds> FromStr for Between<T> {
 }
 
 /// What a range without an end goes to.
-trait Bounds {
+pub(super) trait Bounds {
     const LEAST: Self;
     const MOST: Self;
 
@@ -241,7 +259,7 @@ pub(super) fn run(args: QueryArgs) -> Result<()> {
     let (mut found, most, mut is_more) = (0, args.limit.unwrap_or(u64::MAX), false);
     let mut row = String::new();
     let pixels = args.picture.as_deref().map(audit::pixels_of).transpose()?.unwrap_or_default();
-    let query = Query { pixels, ..args.which.query(kind) };
+    let query = Query { pixels, ..args.which.query(kind)? };
     let looked_through = query.each(&args.file, |line, entry, run| {
         if found == most {
             is_more = true;

@@ -72,7 +72,7 @@ pub(super) fn run(args: ReplayArgs) -> Result<()> {
     let mut again = Again::open(&args.sources)?;
     let folder = pictures_folder(args.pictures.as_deref(), &args.file);
     let mut rows = BTreeMap::<String, Row>::new();
-    let query = args.which.query(Some(Kind::Part.as_str().into()));
+    let query = args.which.query(Some(Kind::Part.as_str().into()))?;
     query.check_run(&args.file)?;
     let removed = Removed::of(&args.file, &folder, &query)?;
     let mut refusal = None;
@@ -191,21 +191,14 @@ fn conclude(rows: &BTreeMap<String, Row>, refusal: Option<Error>, tolerance: f32
     }
     let (gone, refused, redecoded) = (sum(|row| row.gone), sum(|row| row.refused), sum(|row| row.redecoded));
     if judged > 0 && gone + refused > 0 {
-        log::warn!(
-            "{} judged again, and nothing can be said of {gone} whose pictures are gone and of {refused} that another model or calibration \
-             judged",
-            match judged {
-                1 => "1 part was".to_owned(),
-                more => format!("{more} parts were"),
-            }
-        );
+        let untold = [(gone, "whose picture is gone"), (refused, "that another model or calibration judged")];
+        let untold = untold.iter().filter(|(count, _)| *count > 0).map(|(count, why)| format!("{count} {why}"));
+        let untold = untold.collect::<Vec<_>>().join(" and of ");
+        log::warn!("{} judged again, and nothing can be said of {untold}", print::were(judged, "part"));
     }
     let otherwise = format!(
-        "{}, and this program's decoder reads them otherwise",
-        match redecoded {
-            1 => "1 picture is the file that was recorded".to_owned(),
-            more => format!("{more} pictures are the files that were recorded"),
-        }
+        "this program's decoder reads {} otherwise than the one that judged then, though what is there is what was recorded",
+        print::counted(redecoded, "picture")
     );
     if judged > 0 && redecoded > 0 {
         log::warn!("{otherwise}: nothing is compared");

@@ -2,13 +2,13 @@
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use jiff::Timestamp;
 
 use super::again::{Again, Sources, pictures_folder};
+use super::named::{Id, PartName};
 use super::query::told;
-use crate::audit::{self, Entry, Kind, PictureEntry, Query, Stored, read_picture};
+use crate::audit::{self, Entry, Kind, PictureEntry, Stored, read_picture};
 use crate::cli::target::{self, Content};
 use crate::inspect::overlay::{Paint, beside};
 use crate::{Error, Result, print};
@@ -36,7 +36,7 @@ const EXAMPLES: &str = r"Examples:
 pub(super) struct ShowArgs {
     /// The audit file
     pub(super) file: PathBuf,
-    /// The part: the field seq of its record, or RUN/PART
+    /// The part: the number of its record (the field seq), or RUN/PART
     id: Id,
     /// The bundle that judged; it is asked for with --out
     #[arg(long, value_name = "BUNDLE", requires = "out")]
@@ -59,27 +59,6 @@ fn png(text: &str) -> std::result::Result<PathBuf, String> {
     is_png.then_some(path).ok_or_else(|| "a PNG file is written: name one that ends with .png".into())
 }
 
-/// Names a part.
-#[derive(Debug, Clone)]
-enum Id {
-    Record(u64),
-    Part(String, u64),
-}
-
-impl FromStr for Id {
-    type Err = String;
-
-    fn from_str(text: &str) -> std::result::Result<Self, String> {
-        let id = match text.rsplit_once('/') {
-            Some((run, part)) => part.parse().ok().map(|part| Id::Part(run.to_owned(), part)),
-            None => text.parse().ok().map(Id::Record),
-        };
-        id.ok_or_else(|| {
-            "give the number of a record, such as 4711, or RUN/PART, such as 20261124T162231.137055Z/12".into()
-        })
-    }
-}
-
 /// Refuses to write among the pictures that the audit tells of.
 fn not_a_stored_picture(out: &Path, pictures: &Path) -> Result<()> {
     match (out.canonicalize(), pictures.canonicalize()) {
@@ -95,8 +74,7 @@ pub(super) fn run(args: &ShowArgs) -> Result<()> {
     args.out.as_ref().map_or(Ok(()), |out| target::file(out, Content::Picture))?;
     let Search { found, later: picture, doubt, other, passed, .. } = find(args)?;
     let Some(entry) = found else {
-        let run = if let Id::Part(run, _) = &args.id { Some(run.clone()) } else { None };
-        Query { run, ..Query::default() }.check_run(&args.file)?;
+        args.id.of_run().check_run(&args.file)?;
         return Err(no_such_part(&args.file, &args.id, &passed));
     };
     if let Some(why) = entry.contradiction().or(doubt) {
@@ -189,15 +167,17 @@ fn not_as_written(entry: &Entry, why: String) -> Error {
 fn no_such_part(file: &Path, id: &Id, passed: &Passed) -> Error {
     let file = file.display();
     let what = match (id, passed) {
-        (Id::Part(run, part), Passed { parts: Some(parts), .. }) => {
+        (Id::Part(PartName { run, number }), Passed { parts: Some(parts), .. }) => {
             format!(
-                "the run {} has no part {part} in {file}: its parts are {} to {}",
+                "the run {} has no part {number} in {file}: its parts are {} to {}",
                 print::name(run),
                 parts.start(),
                 parts.end()
             )
         }
-        (Id::Part(run, part), _) => format!("the run {} has no part {part} in {file}, and no other", print::name(run)),
+        (Id::Part(PartName { run, number }), _) => {
+            format!("the run {} has no part {number} in {file}, and no other", print::name(run))
+        }
         (Id::Record(seq), Passed { records: Some(records), .. }) => {
             format!("{file} has no record {seq}: those that are here are {} to {}", records.start(), records.end())
         }
@@ -283,16 +263,14 @@ impl Search {
 /// The part's record, and what others say of it.
 fn find(args: &ShowArgs) -> Result<Search> {
     let mut search = Search::default();
-    let run = if let Id::Part(run, _) = &args.id { Some(run.clone()) } else { None };
-    let query = Query { run, ..Query::default() };
-    query.each(&args.file, |line, entry, _| Ok(search.look(&args.id, line, entry)))?;
+    args.id.of_run().each(&args.file, |line, entry, _| Ok(search.look(&args.id, line, entry)))?;
     Ok(search)
 }
 
 fn is_it(id: &Id, entry: &Entry) -> bool {
     match id {
         Id::Record(seq) => entry.seq == *seq,
-        Id::Part(_, part) => entry.kind() == Some(Kind::Part) && entry.part == Some(*part),
+        Id::Part(part) => entry.kind() == Some(Kind::Part) && entry.part == Some(part.number),
     }
 }
 
