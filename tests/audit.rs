@@ -181,6 +181,13 @@ fn show_says_why_and_paints_what_the_model_saw() {
     let start = records(Path::new(&line.log())).remove(0);
     let id = format!("{}/{}", start["run"].as_str().unwrap(), rejected["part"]);
     assert_eq!(line.judged("show", &[&id, "--out", &out]).1, stdout, "its own picture is painted anew");
+    // What somebody else made is not.
+    let theirs = line.bench.text("theirs.png");
+    image::RgbImage::new(4, 4).save(&theirs).unwrap();
+    let before = std::fs::read(&theirs).unwrap();
+    let (code, _, stderr) = line.judged("show", &[&id, "--out", &theirs]);
+    assert!(code == 2 && stderr.contains("no picture that hgad painted: it is not overwritten"), "{stderr}");
+    assert_eq!(std::fs::read(&theirs).unwrap(), before);
     // By the same name query finds it.
     let found = line.query(&["--part", &id]);
     assert!(found.len() == 1 && found[0]["seq"] == rejected["seq"], "{found:?}");

@@ -4,7 +4,10 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::path::Path;
 
+use image::RgbImage;
+
 use crate::draft::{self, folder_of};
+use crate::page::GENERATOR;
 use crate::{Error, Result};
 
 /// Makes sure that `path` can become a folder with files in it; makes the folder.
@@ -33,38 +36,41 @@ pub fn folder_for(path: &Path) -> Result<()> {
 /// What a command writes: what stands in its place must be of the same kind, or a slip of the hand loses what cannot be made again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Content {
-    /// A page for people.
+    /// A page for people that this program wrote.
     Page,
     /// Figures for programs.
     Json,
     /// A calibration.
     Calibration,
-    /// A picture.
+    /// A picture that this program painted.
     Picture,
 }
 
 impl Content {
     fn name(self) -> &'static str {
         match self {
-            Content::Page => "page",
+            Content::Page => "page of hgad",
             Content::Json => "JSON file",
             Content::Calibration => "calibration",
-            Content::Picture => "picture",
+            Content::Picture => "picture that hgad painted",
         }
     }
 
     /// Whether `text`, with which a file begins, is of this kind.
     fn begins(self, text: &[u8]) -> bool {
         match self {
-            Content::Page => text.get(..9).is_some_and(|start| start.eq_ignore_ascii_case(b"<!doctype")),
+            Content::Page => {
+                let is_marked = text.starts_with(b"<!doctype html>") && holds(text, GENERATOR.as_bytes());
+                is_marked || OLDER_PAGES.iter().any(|start| text.starts_with(start.as_bytes()))
+            }
             // Every line of an audit is JSON too.
             Content::Json => text.trim_ascii_start().starts_with(b"{") && !text.starts_with(b"{\"seq\":"),
             Content::Calibration => {
                 // Above the first table: what is set in one is something else.
                 let top = text.windows(2).position(|two| two == b"\n[").map_or(text, |end| &text[..end]);
-                top.starts_with(b"format_version") && top.windows(10).any(|word| word == b"\nthreshold")
+                top.starts_with(b"format_version") && holds(top, b"\nthreshold")
             }
-            Content::Picture => image::guess_format(text).is_ok(),
+            Content::Picture => text.starts_with(b"\x89PNG") && holds(text, PAINTED),
         }
     }
 
@@ -83,6 +89,18 @@ impl Content {
         let what = format!("{} is there and no {}: it is not overwritten", path.display(), self.name());
         Err(Error::usage(what).advise("name another file to write, or move that one away"))
     }
+}
+
+/// How pages began before they named the program.
+const OLDER_PAGES: [&str; 2] = [
+    "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>",
+    "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"><title>",
+];
+/// What stands near the beginning of a picture of [`picture`]: a text of PNG, under one of its known keywords.
+const PAINTED: &[u8] = b"tEXtSoftware\0hgad";
+
+fn holds(text: &[u8], word: &[u8]) -> bool {
+    text.windows(word.len()).any(|part| part == word)
 }
 
 /// What a power cut leaves of a file that was just written.
@@ -126,19 +144,41 @@ pub fn replaced_file(path: &Path, content: Content) -> Result<()> {
     }
 }
 
+/// Writes a picture as a PNG file that says what painted it, in a place that [`file`] has found writable.
+///
+/// # Errors
+///
+/// It cannot be written any more.
+pub fn picture(path: &Path, image: &RgbImage) -> Result<()> {
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, image.width(), image.height());
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.set_depth(png::BitDepth::Eight);
+    let encoded = encoder.add_text_chunk("Software".to_owned(), "hgad".to_owned()).and_then(|()| {
+        let mut writer = encoder.write_header()?;
+        writer.write_image_data(image.as_raw())?;
+        writer.finish()
+    });
+    encoded.map_err(|error| {
+        Error::device(format!("the picture for {} cannot be encoded", path.display())).because(error)
+    })?;
+    write(path, &bytes)
+}
+
 /// Writes a file that [`file`] has found writable: all of it, or what stood there stays.
 ///
 /// # Errors
 ///
 /// It cannot be written any more.
-pub fn write(path: &Path, text: &str) -> Result<()> {
+pub fn write(path: &Path, content: impl AsRef<[u8]>) -> Result<()> {
+    let content = content.as_ref();
     let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let written = match real.symlink_metadata() {
         // A pipe or a device; or a link to nothing, which is not to become a file.
-        Ok(found) if !found.is_file() => std::fs::write(&real, text),
+        Ok(found) if !found.is_file() => std::fs::write(&real, content),
         // Where no other file can take its place, the one that is there can be written all the same.
-        Ok(found) => draft::swap(&real, text.as_bytes(), found.permissions()).or_else(|_| std::fs::write(&real, text)),
-        Err(_) => draft::replace(&real, text.as_bytes()),
+        Ok(found) => draft::swap(&real, content, found.permissions()).or_else(|_| std::fs::write(&real, content)),
+        Err(_) => draft::replace(&real, content),
     };
     written.map_err(|error| failed(path, error))
 }
@@ -174,17 +214,24 @@ mod tests {
     fn only_what_is_of_the_same_kind_is_overwritten() {
         let root = tempfile::tempdir().unwrap();
         let at = |name: &str| root.path().join(name);
-        let files: [(&str, &[u8], Option<Content>); 10] = [
+        let own = format!("<!doctype html><html>{GENERATOR}");
+        picture(&at("painted.png"), &RgbImage::new(3, 2)).unwrap();
+        let painted = std::fs::read(at("painted.png")).unwrap();
+        assert_eq!(image::load_from_memory(&painted).unwrap().to_rgb8(), RgbImage::new(3, 2));
+        let files: [(&str, &[u8], Option<Content>); 13] = [
             ("audit.jsonl", b"{\"seq\":0,\"prev\":\"00\"}\n", None),
             ("audit.000001.jsonl.gz", &[0x1f, 0x8b, 8, 4], None),
             ("line.key", b"PRIVATE+KEY+line-3+0", None),
             ("line.toml", b"format_version = 1\n[line]\nname = \"a\"\n", None),
             ("manifest.toml", b"format_version = 3\n\n[input]\n", None),
-            ("page.html", b"<!DOCTYPE html><html>", Some(Content::Page)),
+            ("page.html", own.as_bytes(), Some(Content::Page)),
+            ("older.html", OLDER_PAGES[0].as_bytes(), Some(Content::Page)),
+            ("theirs.html", b"<!DOCTYPE html><html>", None),
             ("summary.json", b"{ \"parts\": 1 }", Some(Content::Json)),
             ("cap.toml", b"format_version = 4\nclass = \"cap\"\nthreshold = 2.5\n", Some(Content::Calibration)),
             ("none.toml", b"format_version = 1\n\n[free_run]\nthreshold = 2.5\n", None),
-            ("map.png", b"\x89PNG\r\n\x1a\n", Some(Content::Picture)),
+            ("map.png", &painted, Some(Content::Picture)),
+            ("photograph.png", b"\x89PNG\r\n\x1a\n", None),
         ];
         for (name, bytes, kind) in files {
             std::fs::write(at(name), bytes).unwrap();

@@ -14,10 +14,13 @@ use image::{ImageFormat, RgbImage, imageops};
 /// The style of a page that begins with [`head`].
 const STYLE: &str = include_str!("page.css");
 
+/// What the head of each page says of the program, so that it knows its own: a page of somebody else is not written over.
+pub const GENERATOR: &str = "<meta name=\"generator\" content=\"hgad\">";
+
 /// How a page begins, up to the end of its header. `title` is what the window is called; all three are HTML already.
 pub fn head(title: &str, heading: &str, below: &str) -> String {
     format!(
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>\
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">{GENERATOR}<title>{title}</title>\
          <meta name=\"viewport\" content=\"width=device-width\"><style>{STYLE}</style></head><body>\
          <header><h1>{heading}</h1><p>{below}</p></header>"
     )

@@ -10,7 +10,8 @@ use super::threshold::{self, INTERVAL};
 use super::what_if::WhatIf;
 use super::{Calibration, Portrait};
 use crate::page::plot::{self, Mark, Roc};
-use crate::page::{escaped, photograph};
+use crate::page::{GENERATOR, escaped, photograph};
+use crate::print::counted;
 
 /// Pictures are no wider than this: image and overlay beside each other.
 const PICTURE_WIDTH: u32 = 520;
@@ -72,7 +73,10 @@ impl Report<'_> {
             None => {
                 let (rejected, of) = c.rejected_of_own();
                 let told = "what is cheapest on these images; no rate of false rejects is promised";
-                rows.push(("Set to", format!("{told}. It rejects {rejected} of the {of} normal parts")));
+                rows.push((
+                    "Set to",
+                    format!("{told}. It rejects {rejected} of {}", counted(of as u64, "normal part")),
+                ));
             }
             Some((aim, promised)) => {
                 let confidence = aim.confidence.map(|share| format!("with {} confidence", threshold::percent(share)));
@@ -165,7 +169,7 @@ impl Report<'_> {
         let Detection { images, detected, rate: (low, high) } = Detection::new(self.defective, c.threshold);
         let _ = write!(
             page,
-            "<h2>Known defects</h2><p>{detected} of {images} are found: {:.1}%; {:.1}% to {:.1}% with {}% confidence, if defects to \
+            "<h2>Known defects</h2><p>Found: {detected} of {images}, {:.1}%; {:.1}% to {:.1}% with {}% confidence, if defects to \
              come are like these.</p>{}",
             100.0 * detected as f64 / images as f64,
             100.0 * low,
@@ -226,7 +230,7 @@ impl Report<'_> {
 fn head(title: &str, calibration: &Calibration) -> String {
     let title = escaped(title);
     format!(
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">{GENERATOR}<meta name=\"viewport\" content=\"width=device-width\">\
          <title>{title}</title><style>{STYLE}</style><h1>{title}</h1>\
          <p class=\"muted\">{} &middot; {} &middot; model {}</p>",
         escaped(&calibration.created),

@@ -45,7 +45,7 @@ pub(super) struct ReportArgs {
     gallery: usize,
     #[command(flatten)]
     keys: Keys,
-    /// The HTML file to write
+    /// The HTML file to write; a page of hgad that stands there is replaced, and no other file
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 }
@@ -114,8 +114,8 @@ pub(super) fn run(args: &ReportArgs) -> Result<()> {
     match page.suspect {
         0 => Ok(()),
         suspect => Err(Error::check(format!(
-            "{} not what was written, or gone though nobody removed it: the page says of which records",
-            print::counted(suspect as u64, "picture")
+            "{} not what was written, or gone though no record says so: the page says of which records",
+            print::are(suspect as u64, "picture")
         ))),
     }
 }
@@ -127,8 +127,8 @@ fn check(args: &ReportArgs) -> Result<Checked> {
     });
     let lines = print::counted(verified.lines, "line");
     let told = match verified.unsigned.is_empty() {
-        true => format!("The log was checked: its {lines} are those that were written.{signed}"),
-        false => format!("The log was checked: its {lines} are one chain.{signed}"),
+        true => format!("The log was checked: it is what was written, {lines}.{signed}"),
+        false => format!("The log was checked: it is one chain of {lines}.{signed}"),
     };
     Ok(Checked { told, warnings: verified.warnings })
 }

@@ -47,12 +47,12 @@ pub(super) struct ShowArgs {
     /// The pictures' folder ([audit] pictures); without it, pictures beside the audit file
     #[arg(long, value_name = "DIR")]
     pictures: Option<PathBuf>,
-    /// The picture to write, a PNG file
+    /// The picture to write, a PNG file; one that an earlier call wrote is replaced, and no other file
     #[arg(long, value_name = "FILE", value_parser = png)]
     out: Option<PathBuf>,
 }
 
-/// A name that ends with .png: what has another ending is hardly a picture that an earlier call wrote.
+/// A name that ends with .png, as what is written is.
 fn png(text: &str) -> std::result::Result<PathBuf, String> {
     let path = PathBuf::from(text);
     let is_png = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("png"));
@@ -129,7 +129,7 @@ fn paint(args: &ShowArgs, out: &Path, entry: &Entry, picture: Option<PictureEntr
         }
     };
     if entry.calibration.is_none() {
-        image.save(out).map_err(|error| unwritten(out, error))?;
+        target::picture(out, &image)?;
         return print::line(format_args!("it was not judged: the picture alone is in {}", out.display()));
     }
     let (Some(model), false) = (&args.model, args.calibration.is_empty()) else {
@@ -140,7 +140,7 @@ fn paint(args: &ShowArgs, out: &Path, entry: &Entry, picture: Option<PictureEntr
     let (inspection, _) = Again::open(&sources)?.judge(entry, &image)?;
     let rejected = entry.verdict.as_deref().map(|verdict| verdict != "pass");
     let paint = Paint { full: 2.0 * entry.threshold.unwrap_or(inspection.score / 2.0), rejected };
-    beside(&image, &inspection.map, paint).save(out).map_err(|error| unwritten(out, error))?;
+    target::picture(out, &beside(&image, &inspection.map, paint))?;
     let again = match entry.score == Some(inspection.score) {
         true => "the score comes out the same, bit for bit".to_owned(),
         false => format!("the score comes out as {} on this machine", inspection.score),
@@ -148,12 +148,6 @@ fn paint(args: &ShowArgs, out: &Path, entry: &Entry, picture: Option<PictureEntr
     let hatched = inspection.map.iter().any(|value| value.is_nan());
     let ignored = if hatched { "; what is hatched was ignored" } else { "" };
     print::line(format_args!("judged again, {again}; picture and map are in {}{ignored}", out.display()))
-}
-
-fn unwritten(path: &Path, error: image::ImageError) -> Error {
-    Error::device(format!("picture {} cannot be written", path.display()))
-        .because(error)
-        .advise("name a file that ends with .png, in a folder that you may write")
 }
 
 /// Nothing of what such a record says is told as a fact.
