@@ -182,8 +182,9 @@ fn a_signed_audit_is_checked_by_key_and_copy_and_proves_its_records() {
 
     let seq = line.parts()[0]["seq"].to_string();
     assert_eq!(run(&["audit", "prove", &audit, "--record", &seq, "--out", &proof]).0, 0);
-    let (start, number) = (line.query(&["--kind", "start"]).remove(0), line.parts()[0]["part"].to_string());
-    let part = format!("{}/{number}", start["run"].as_str().unwrap());
+    let text = std::fs::read_to_string(&audit).unwrap();
+    let start = serde_json::from_str::<serde_json::Value>(text.lines().next().unwrap()).unwrap();
+    let part = format!("{}/{}", start["run"].as_str().unwrap(), line.parts()[0]["part"]);
     let (code, by_part, stderr) = run(&["audit", "prove", &audit, "--part", &part]);
     assert!(code == 0 && by_part == std::fs::read_to_string(&proof).unwrap(), "{stderr}");
     let (code, _, stderr) = run(&["audit", "prove", &audit, "--part", "another/0"]);
