@@ -275,13 +275,14 @@ fn a_folder_of_pictures_is_one_log_s_and_may_be_moved_with_it() {
     let _ = std::fs::remove_file(&days);
     std::os::unix::fs::symlink(&victim, &new).unwrap();
     assert!(std::process::Command::new("mkfifo").arg(&days).status().unwrap().success());
-    run("line-2.jsonl", "carried/pictures").unwrap();
-    // The thread that replaces it is not waited for by a run that keeps no picture.
+    // The thread that replaces it looks for what is old as long as the run goes on.
+    let log = AuditLog::open(&config("line-2.jsonl", "carried/pictures"), &run_start()).unwrap();
     let until = std::time::Instant::now() + Duration::from_secs(20);
     while !days.symlink_metadata().unwrap().is_file() {
         assert!(std::time::Instant::now() < until, "it is replaced");
         std::thread::sleep(Duration::from_millis(5));
     }
+    log.close().unwrap();
     assert_eq!(std::fs::read_to_string(&victim).unwrap(), "precious");
 }
 
