@@ -7,9 +7,9 @@ use super::chain::Link;
 use super::checkpoint::{Checkpoint, Made};
 use super::copier::Copier;
 use super::key::Signer;
-use super::open::Store;
 use super::record::Body;
 use super::rotation::{Rotation, today};
+use super::store::Store;
 use crate::time::Monotonic;
 
 /// How often what is written is signed.
