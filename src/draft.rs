@@ -4,11 +4,19 @@
 
 use std::fs::{File, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// How the names of drafts begin that [`replace`] writes. A kill leaves one behind: [`sweep`] takes it away.
+use tempfile::NamedTempFile;
+
+use crate::digest::Digest;
+use crate::regular;
+
+/// How the names of drafts begin that [`replace`] writes. A kill leaves one behind: [`sweep`] and [`sweep_of`] take it away.
 pub const DRAFT: &str = ".hgad-draft-";
+/// So many letters and digits at the end of a draft's name are drawn.
+const DRAWN: usize = 6;
 
 /// Puts `bytes` in the place of the file `path`, which others may read, in one step that also a power cut leaves whole: once this returns,
 /// the file and its name are on the disk.
@@ -22,12 +30,28 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// The same, with these permissions.
 pub(crate) fn swap(path: &Path, bytes: &[u8], permissions: Permissions) -> io::Result<()> {
-    let folder = folder_of(path);
-    let mut file = tempfile::Builder::new().prefix(DRAFT).permissions(permissions).tempfile_in(folder)?;
+    let mut file = draft_of(path, permissions)?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
     sync_folder(path)
+}
+
+/// A draft of the file `path`, which nobody sweeps away while this process holds it.
+pub(crate) fn draft_of(path: &Path, permissions: Permissions) -> io::Result<NamedTempFile> {
+    let prefix = prefix(path);
+    let mut draft = tempfile::Builder::new();
+    let draft = draft.prefix(&prefix).rand_bytes(DRAWN).permissions(permissions).tempfile_in(folder_of(path))?;
+    // Where the file system has no locks, nothing is swept either.
+    let _ = draft.as_file().try_lock();
+    Ok(draft)
+}
+
+/// How the names of drafts of this very file begin: other files of the folder have their own. (A digest, since a name may be as long as names
+/// can be.)
+fn prefix(path: &Path) -> String {
+    let name = Digest::of(path.file_name().unwrap_or_default().as_bytes()).to_string();
+    format!("{DRAFT}{}-", &name[..16])
 }
 
 /// Makes the file `path` anew, for what is appended to it, under a name that anybody can guess. What stands there, whatever it is, goes.
@@ -67,6 +91,30 @@ pub fn sweep(folder: &Path) {
     }
 }
 
+/// Takes away drafts of the file `path` that killed processes left behind, in a folder that others may write too: of regular files of this
+/// user alone, with a name as a draft of that file has, and none that a process holds, on whichever machine.
+pub(crate) fn sweep_of(path: &Path) {
+    let prefix = prefix(path);
+    for entry in std::fs::read_dir(folder_of(path)).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let drawn = name.to_str().and_then(|name| name.strip_prefix(&prefix));
+        let is_draft =
+            drawn.is_some_and(|drawn| drawn.len() == DRAWN && drawn.bytes().all(|c| c.is_ascii_alphanumeric()));
+        if is_draft && let Err(error) = remove_left(&entry.path()) {
+            log::warn!("the leftover {} cannot be removed: {error}", entry.path().display());
+        }
+    }
+}
+
+/// Removes a draft that is this user's and that nobody holds. One that is held from now on, by who made it a moment ago, cannot take its
+/// file's place, of which that process tells.
+fn remove_left(draft: &Path) -> io::Result<()> {
+    let Some(file) = regular::open_own(File::options().write(true), draft)? else { return Ok(()) };
+    // SAFETY: no preconditions.
+    let is_own = file.metadata()?.uid() == unsafe { libc::geteuid() };
+    if is_own && file.try_lock().is_ok() { std::fs::remove_file(draft) } else { Ok(()) }
+}
+
 /// The folder in which a file lies, or will.
 pub(crate) fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
@@ -102,6 +150,44 @@ mod tests {
         let names = std::fs::read_dir(root.path()).unwrap().map(|entry| entry.unwrap().file_name());
         assert_eq!(names.collect::<Vec<_>>(), ["file"]);
         assert!(replace(&at("none/file"), b"three").is_err());
+    }
+
+    #[test]
+    fn what_is_swept_of_a_file_are_its_own_drafts_that_nobody_writes() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |name: &str| root.path().join(name);
+        let open_to_read = || Permissions::from_mode(0o644);
+        let leave = |name: &str| {
+            let (file, path) = draft_of(&at(name), open_to_read()).unwrap().keep().unwrap();
+            drop(file);
+            path
+        };
+        let like = |path: &Path, ending: &str| PathBuf::from(format!("{}{ending}", path.display()));
+        let lefts = [leave("copy"), leave("copy")];
+        let held = draft_of(&at("copy"), open_to_read()).unwrap();
+        let (longer, link, folder, pipe) = (like(&lefts[0], "x"), leave("copy"), leave("copy"), leave("copy"));
+        let others = [leave("copy-2"), at(".hgad-draft-AbCd12"), longer, at("victim")];
+        others[1..].iter().for_each(|path| std::fs::write(path, "a stranger's").unwrap());
+        [&link, &folder, &pipe].into_iter().for_each(|path| std::fs::remove_file(path).unwrap());
+        std::os::unix::fs::symlink("victim", &link).unwrap();
+        std::fs::create_dir(&folder).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let foreign = leave("copy");
+        let is_foreign = std::os::unix::fs::chown(&foreign, Some(54321), None).is_ok();
+        sweep_of(&at("copy"));
+        assert!(lefts.iter().all(|left| !left.exists()));
+        for path in others.iter().chain([&link, &folder, &pipe]).map(PathBuf::as_path).chain([held.path()]) {
+            assert!(path.symlink_metadata().is_ok(), "{}", path.display());
+        }
+        assert_eq!(foreign.exists(), is_foreign);
+        held.persist(at("copy")).unwrap();
+        // Who was killed holds nothing.
+        let long = "n".repeat(255);
+        let left = leave(&long);
+        replace(&at(&long), b"new").unwrap();
+        assert!(left.exists());
+        sweep_of(&at(&long));
+        assert!(!left.exists() && at(&long).exists() && at("copy").exists());
     }
 
     #[test]

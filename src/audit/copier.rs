@@ -151,6 +151,7 @@ pub(super) fn close(copiers: &[Copier], patience: Duration) -> std::result::Resu
 }
 
 fn work(desk: &Desk) {
+    let mut is_tidy = false;
     let mut state = desk.state();
     loop {
         let Some(note) = state.waiting.clone() else {
@@ -162,6 +163,10 @@ fn work(desk: &Desk) {
         };
         state.copying_since = Some(Instant::now());
         drop(state);
+        // Now, since a place that hangs is told of from here on.
+        if !std::mem::replace(&mut is_tidy, true) {
+            desk.place.tidy();
+        }
         let copied = desk.place.put(&note);
         state = desk.state();
         let failed = state.tried(&note, copied);
@@ -183,6 +188,7 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
+    use crate::draft;
 
     const AT_ONCE: Duration = Duration::from_millis(20);
     const LONG: Duration = Duration::from_secs(600);
@@ -196,6 +202,25 @@ mod tests {
         close(&[copier], LONG).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "note 99\n");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing else is left");
+    }
+
+    #[test]
+    fn what_a_killed_run_left_beside_the_copy_is_taken_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("copy");
+        let permissions = || std::os::unix::fs::PermissionsExt::from_mode(0o644);
+        drop(draft::draft_of(&path, permissions()).unwrap().keep().unwrap());
+        let (_held, another) = (draft::draft_of(&path, permissions()).unwrap(), folder.path().join("line-4"));
+        std::fs::write(&another, "another line's copy").unwrap();
+        let copier = Copier::start(Place::File(path.clone())).unwrap();
+        copier.copy("note\n".into());
+        close(&[copier], LONG).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "note\n");
+        assert_eq!(
+            std::fs::read_dir(folder.path()).unwrap().count(),
+            3,
+            "the copy, another's, and what somebody writes"
+        );
     }
 
     #[test]

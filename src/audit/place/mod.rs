@@ -26,6 +26,14 @@ pub(super) enum Place {
 }
 
 impl Place {
+    /// Takes away what killed runs left there.
+    pub(super) fn tidy(&self) {
+        match self {
+            Place::File(path) => draft::sweep_of(path),
+            Place::Witness(_) => {}
+        }
+    }
+
     /// Puts `note` there, and waits until it is taken.
     pub(super) fn put(&self, note: &str) -> Result<()> {
         match self {
