@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use super::background;
 use super::pictures::Pictured;
 use super::record::{Body, PartContext};
+use super::seen::Seen;
 use crate::Result;
-use crate::camera::Shot;
 use crate::digest::Digest;
 use crate::line::{PartRecord, Ticket};
 
@@ -53,7 +53,7 @@ pub(super) enum Line {
 #[derive(Debug, Default)]
 struct State {
     /// Frames without their digest so far; the first of them may be in the thread's hands.
-    jobs: VecDeque<(Ticket, Shot)>,
+    jobs: VecDeque<(Ticket, Seen)>,
     /// Bytes of their pixels.
     bytes: usize,
     /// `None` for those that wait.
@@ -66,13 +66,13 @@ struct State {
 }
 
 impl State {
-    fn take(&mut self, ticket: Ticket, shot: Shot, size: usize) {
+    fn take(&mut self, ticket: Ticket, frame: Seen, size: usize) {
         if self.ended || (self.jobs.len() >= BURST && self.bytes + size > ROOM) {
             self.missed = Some(Instant::now());
             return;
         }
         self.bytes += size;
-        self.jobs.push_back((ticket, shot));
+        self.jobs.push_back((ticket, frame));
         self.digests.insert(ticket, None);
         // Tickets rise with time.
         while self.digests.len() > REMEMBERED {
@@ -127,15 +127,15 @@ impl Shared {
     fn work(&self) {
         let mut state = self.state();
         while !state.closing {
-            let Some((ticket, shot)) = state.jobs.front().cloned() else {
+            let Some((ticket, frame)) = state.jobs.front().cloned() else {
                 state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
             };
             drop(state);
-            let digest = shot.image().map(|image| Digest::of(image.as_raw()));
+            let digest = frame.pixels_sha256();
             state = self.state();
             state.jobs.pop_front();
-            state.bytes -= size(&shot);
+            state.bytes -= size(&frame);
             if let Some(known) = state.digests.get_mut(&ticket) {
                 *known = digest;
             }
@@ -145,8 +145,8 @@ impl Shared {
 }
 
 /// Bytes of the pixels; 0 where there are none.
-fn size(shot: &Shot) -> usize {
-    shot.image().map_or(0, |image| image.as_raw().len())
+fn size(frame: &Seen) -> usize {
+    frame.shot().image().map_or(0, |image| image.as_raw().len())
 }
 
 /// Tells that the thread has ended, also when it panicked.
@@ -177,10 +177,10 @@ impl Looks {
     }
 
     /// A frame came, of a part that is still open.
-    pub(super) fn saw(&self, ticket: Ticket, shot: &Shot) {
-        let size = size(shot);
+    pub(super) fn saw(&self, ticket: Ticket, frame: &Seen) {
+        let size = size(frame);
         if size > 0 {
-            self.0.state().take(ticket, shot.clone(), size);
+            self.0.state().take(ticket, frame.clone(), size);
             self.0.work.notify_one();
         }
     }
@@ -236,13 +236,14 @@ mod tests {
 
     use super::*;
     use crate::audit::tests::settled;
-    use crate::camera::{BrokenFrame, Flaw, Frame, Remains};
+    use crate::camera::{BrokenFrame, Flaw, Frame, Remains, Shot};
     use crate::line::{Length, View};
     use crate::time::{Monotonic, StampSource};
 
-    fn shot(image: RgbImage) -> Shot {
+    fn shot(image: RgbImage) -> Seen {
         let (captured, stamp, origin) = (Monotonic::now(), StampSource::Received, String::new());
-        Shot::Whole(Arc::new(Frame { number: 0, captured, stamp, origin, product: None, image, original: None }))
+        let frame = Frame { number: 0, captured, stamp, origin, product: None, image, original: None };
+        Seen::new(Shot::Whole(Arc::new(frame)))
     }
 
     fn part(number: u64, views: &[u64]) -> Line {
@@ -297,7 +298,7 @@ mod tests {
         let (remains, captured, stamp) = (Remains::default(), Monotonic::now(), StampSource::Received);
         let (origin, why) = (String::new(), String::new());
         let broken = BrokenFrame { number: 2, captured, stamp, origin, flaw: Flaw::Damaged, why, remains };
-        looks.saw(Ticket(2), &Shot::Broken(Arc::new(broken)));
+        looks.saw(Ticket(2), &Seen::new(Shot::Broken(Arc::new(broken))));
         looks.put([part(1, &[]), part(2, &[])]);
         assert!(looks.flush().iter().all(|body| record(body)["pixels_sha256"].is_null()));
     }

@@ -33,6 +33,7 @@ mod removed;
 mod report;
 mod rotation;
 mod runs;
+mod seen;
 mod signatures;
 mod spot;
 mod store;

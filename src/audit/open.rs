@@ -15,6 +15,7 @@ use super::pictures::{Album, First, Shelf};
 use super::place::Place;
 use super::record::{Body, PartContext, RunStart, Setting};
 use super::rotation::Rotation;
+use super::seen::Seen;
 use super::tail::{Notary, Tail};
 use super::writer::Writer;
 use super::{read, runs};
@@ -186,12 +187,12 @@ impl AuditLog {
     /// A frame whose digest is written down, and whose picture may have to be kept: it was inspected, lost its place to another, or cannot
     /// be judged. `is_open` says whether its part has no fate yet. One of which there is nothing is none.
     pub fn saw(&self, ticket: Ticket, is_open: bool, shot: impl Into<Shot>) {
-        let shot = shot.into();
+        let frame = Seen::new(shot.into());
         if is_open {
-            self.looks.saw(ticket, &shot);
+            self.looks.saw(ticket, &frame);
         }
-        if let Some(album) = self.album.as_ref().filter(|_| shot.size() > 0) {
-            album.saw(ticket, is_open, shot);
+        if let Some(album) = self.album.as_ref().filter(|_| frame.shot().size() > 0) {
+            album.saw(ticket, is_open, frame);
         }
     }
 

@@ -360,7 +360,7 @@ fn work(desk: &Desk, mut shelf: Shelf, log: &Log) {
             Next::Look => continue,
             Next::End => return,
         };
-        let stored = shelf.store(part, claim.why, &held.shot);
+        let stored = shelf.store(part, claim.why, &held.frame);
         drop(held);
         let mut state = desk.state();
         state.failure = stored.as_ref().err().map(|error| error.line());

@@ -24,8 +24,8 @@ pub(super) use self::retention::{is_grave, rank};
 pub(super) use self::shelf::Shelf;
 use super::desk::Desk as Log;
 use super::looks::{Line, Settled};
+use super::seen::Seen;
 use crate::Result;
-use crate::camera::Shot;
 use crate::config::PicturesConfig;
 use crate::digest::Digest;
 use crate::line::{PartId, PartRecord, Ticket, Verdict};
@@ -111,7 +111,7 @@ impl Pictured {
 /// A frame that takes of the room.
 #[derive(Debug)]
 struct Held {
-    shot: Shot,
+    frame: Seen,
     taken: Arc<AtomicUsize>,
     size: usize,
 }
@@ -213,25 +213,25 @@ impl Album {
     }
 
     /// Takes room for a frame. Pictures that only an alarm would keep make way, the oldest first.
-    fn hold(&self, front: &mut Front, shot: Shot) -> Option<Held> {
-        let size = shot.size();
+    fn hold(&self, front: &mut Front, frame: Seen) -> Option<Held> {
+        let size = frame.shot().size();
         while self.taken.load(Ordering::Relaxed) + size > ROOM && front.before.pop_front().is_some() {}
         let before = self.taken.fetch_add(size, Ordering::Relaxed);
-        let held = Held { shot, taken: self.taken.clone(), size };
+        let held = Held { frame, taken: self.taken.clone(), size };
         (before + size <= ROOM).then_some(held)
     }
 
     /// The frame of a part came, which is still open or not.
-    pub(super) fn saw(&self, ticket: Ticket, is_open: bool, shot: Shot) {
+    pub(super) fn saw(&self, ticket: Ticket, is_open: bool, frame: Seen) {
         let mut front = self.front();
         if is_open {
-            let held = self.hold(&mut front, shot);
+            let held = self.hold(&mut front, frame);
             front.seen.insert(ticket, held);
             return;
         }
         let Some(place) = front.awaited.iter().position(|(awaited, _)| *awaited == ticket) else { return };
         if let Some((_, part)) = front.awaited.remove(place) {
-            let held = self.hold(&mut front, shot);
+            let held = self.hold(&mut front, frame);
             self.desk.put(Job::later(part, self.claim(part, Why::Unknown), held));
         }
     }

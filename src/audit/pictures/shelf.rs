@@ -13,7 +13,7 @@ use super::retention::{Batch, Left, Stock};
 use super::{Kept, Why};
 use crate::audit::is_synchronised;
 use crate::audit::record::wall_time;
-use crate::camera::Shot;
+use crate::audit::seen::Seen;
 use crate::config::PicturesConfig;
 use crate::digest::Digest;
 use crate::line::PartId;
@@ -73,7 +73,8 @@ impl Shelf {
     /// # Errors
     ///
     /// The file cannot be written.
-    pub(super) fn store(&mut self, part: PartId, why: Why, shot: &Shot) -> Result<Kept> {
+    pub(super) fn store(&mut self, part: PartId, why: Why, frame: &Seen) -> Result<Kept> {
+        let shot = frame.shot();
         let encoded;
         let (bytes, ending) = match (shot.original(), shot.image()) {
             (Some(original), _) => (original.bytes.as_slice(), original.ending.as_str()),
@@ -88,8 +89,7 @@ impl Shelf {
         let failed = |error| Error::device(format!("picture {file} cannot be written")).because(error);
         self.write(&day, &self.folder.join(&file), bytes).map_err(failed)?;
         self.stock.add(why, &day, &self.run, bytes.len() as u64);
-        let pixels_sha256 = shot.image().map(|image| Digest::of(image.as_raw()));
-        Ok(Kept { sha256: Digest::of(bytes), pixels_sha256, file })
+        Ok(Kept { sha256: Digest::of(bytes), pixels_sha256: frame.pixels_sha256(), file })
     }
 
     fn write(&mut self, day: &str, path: &Path, bytes: &[u8]) -> std::io::Result<()> {

@@ -2,6 +2,7 @@ use image::{Rgb, RgbImage};
 use serde_json::Value;
 
 use super::*;
+use crate::audit::looks::Looks;
 use crate::audit::tests::{Folder, run_start, settled};
 use crate::audit::{AuditLog, Body, Entry, PartContext};
 use crate::camera::{Frame, Original};
@@ -81,6 +82,24 @@ fn rejects_and_parts_without_verdict_keep_their_pictures_as_they_came() {
     assert!(pictures[2].1.is_null());
     assert_eq!(pictures[3].1["missing"], "there was none");
     assert_eq!(stop["pictures"], serde_json::json!({ "kept": 2, "missing": 1 }));
+}
+
+#[test]
+fn the_digest_of_a_kept_picture_s_pixels_is_computed_once() {
+    let folder = Folder::new();
+    let config = PicturesConfig::in_folder(folder.path("pictures"));
+    std::fs::write(folder.file(), "").unwrap();
+    let mut shelf = Shelf::open(&config, &folder.file(), First::New, "run").unwrap();
+    let (known, looks) = (Seen::known((&frame(0, None)).into(), Digest::of("known")), Looks::start().unwrap());
+    looks.saw(Ticket(0), &known);
+    let mut record = settled(0);
+    record.ticket = Some(Ticket(0));
+    let settled = Settled::new(&record, PartContext { bundle: Digest::zero() });
+    looks.put([Line::Part(Box::new(settled), None)]);
+    let written = serde_json::from_str::<Value>(&looks.flush()[0].0).unwrap();
+    assert_eq!(written["pixels_sha256"], Digest::of("known").to_string());
+    let kept = shelf.store(PartId(0), Why::Reject, &known).unwrap();
+    assert_eq!(kept.pixels_sha256, Some(Digest::of("known")));
 }
 
 #[test]
@@ -401,7 +420,7 @@ fn no_picture_is_removed_before_the_log_that_tells_of_it_is_on_disk() {
     let settle = |number: u64| {
         let mut record = settled(number);
         (record.ticket, record.verdict) = (Some(Ticket(number)), Verdict::Reject);
-        album.saw(Ticket(number), true, (&frame(number, None)).into());
+        album.saw(Ticket(number), true, Seen::new((&frame(number, None)).into()));
         album.settle(Settled::new(&record, PartContext { bundle: Digest::zero() }));
     };
     settle(0);
