@@ -283,6 +283,65 @@ fn a_killed_run_leaves_an_audit_that_the_next_run_continues() {
     assert!(code == 0 && stdout.contains("interrupted"), "{stdout} {stderr}");
 }
 
+/// Whether a line that runs is heard; no alarm of that name stands.
+fn is_heard(config: &str) -> bool {
+    let (code, _, stderr) = run(&["acknowledge", "--config", config, "--alarm", "audit-fault", "--by", "Anna"]);
+    match stderr.contains("no line can be asked") {
+        true => false,
+        false => {
+            assert_eq!(code, 1, "{stderr}");
+            true
+        }
+    }
+}
+
+#[test]
+fn no_second_run_begins_beside_a_line_whose_log_was_removed_or_exchanged() {
+    for is_removed in [true, false] {
+        let line = Line::with_frames(4);
+        let config = line.config("rate = 20\nrepeat = \"forever\"", NO_OUTPUT);
+        let mut child = line.start(&config);
+        let second = || run(&["run", "--config", &config, "--max-parts", "3"]);
+        let (code, _, stderr) = second();
+        assert!(code == 3 && stderr.contains("another run holds its lock"), "{stderr}");
+        match is_removed {
+            true => std::fs::remove_file(line.audit()).unwrap(),
+            // As sed -i, editors and synchronising programs do.
+            false => {
+                std::fs::copy(line.audit(), line.bench.path("copy")).unwrap();
+                std::fs::rename(line.bench.path("copy"), line.audit()).unwrap();
+            }
+        }
+        let found = std::fs::read(line.audit()).ok();
+        let (code, _, stderr) = second();
+        assert!(code == 3 && stderr.contains("whose file is not there any more"), "{stderr}");
+        assert!(stderr.contains("audit.jsonl.socket") && stderr.contains("end that line"), "{stderr}");
+        let (code, stdout, stderr) = run(&["check", "--config", &config, "--seconds", "0.1"]);
+        assert!(code == 1 && stdout.contains("whose file is not there any more"), "{stdout} {stderr}");
+        assert_eq!(std::fs::read(line.audit()).ok(), found, "nothing is begun, and nothing written");
+        assert!(child.try_wait().unwrap().is_none());
+        // What a killed line leaves of its socket refuses nobody.
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(line.bench.path("audit.jsonl.socket").exists());
+        let (code, _, stderr) = second();
+        assert_eq!(code, 0, "{stderr}");
+    }
+}
+
+#[test]
+fn a_line_whose_log_is_behind_a_link_is_asked_by_the_link() {
+    let line = Line::with_frames(4);
+    std::fs::create_dir(line.bench.path("disk")).unwrap();
+    std::os::unix::fs::symlink("disk/audit.jsonl", line.audit()).unwrap();
+    let config = line.config("rate = 20\nrepeat = \"forever\"", NO_OUTPUT);
+    assert!(!is_heard(&config));
+    let mut child = line.start(&config);
+    assert!(is_heard(&config));
+    terminate(&child);
+    assert!(child.wait().unwrap().success());
+}
+
 #[test]
 fn a_changed_line_is_named_and_no_run_continues_it() {
     let line = Line::with_frames(4);

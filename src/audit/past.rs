@@ -7,11 +7,11 @@ use super::chain::Link;
 use super::deciders::Deciders;
 use super::interruption::Interruption;
 use super::key::{Signer, Verifier};
-use super::place;
 use super::signatures::{Kept, Trust};
 use super::verify::{self, Reading};
+use super::{place, read};
 use crate::config::SigningConfig;
-use crate::{Error, Result, print};
+use crate::{Error, Result, print, regular};
 
 /// What to do where a log's copy of its newest checkpoint is not there.
 pub(super) const LOST_COPY: &str = "mount its disk; if it is lost for good, or was never made, run once without checkpoint_copy, which the \
@@ -37,6 +37,12 @@ pub(super) fn lock(file: &File, path: &Path) -> Result<()> {
             Ok(())
         }
     }
+}
+
+/// Whether a run holds the file of this name. One that this user may not open is held by nobody, as far as is known.
+pub(crate) fn is_held(path: &Path) -> bool {
+    let file = regular::open_own(File::options().append(true), &read::real(path));
+    file.ok().flatten().is_some_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
 }
 
 /// What a log is continued with.

@@ -6,6 +6,7 @@ use super::spread::ms;
 use crate::audit::{self, Readiness};
 use crate::config::{AuditConfig, Witness};
 use crate::print::{bytes, counted};
+use crate::runtime::control;
 
 /// What a part's record takes, in bytes.
 const RECORD: f64 = 1000.0;
@@ -17,7 +18,7 @@ const DAY: f64 = 86_400.0;
 
 /// Checks the audit of a line whose frames are a part of each of so many lanes at most.
 pub(super) fn check(config: &AuditConfig, lanes: usize, view: Option<&View>, tell: &mut impl FnMut(Finding)) {
-    match audit::readiness(config) {
+    match control::refuse_beside_another(&config.file).and_then(|()| audit::readiness(config)) {
         Err(error) => tell(Finding::failed("audit", &error)),
         Ok(ready) => {
             tell(log(config, &ready));

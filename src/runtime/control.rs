@@ -4,7 +4,7 @@
 //! line of JSON, and is answered with lines of JSON until what was asked for is over, or until who asked is gone: nobody would
 //! know then that the line still takes parts for known bad ones.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ use super::conductor::Message;
 use super::stage::{Stage, outcome};
 use super::standing::Acknowledgement;
 use crate::line::{Challenge, ChallengeNews};
-use crate::{Error, Result};
+use crate::{Error, Result, audit};
 
 /// How often the end of the run is looked for.
 const GLANCE: Duration = Duration::from_millis(50);
@@ -158,10 +158,44 @@ impl Answer {
 }
 
 /// Where a line that writes this audit listens.
-pub(crate) fn socket(audit: &Path) -> PathBuf {
-    let mut name = audit.as_os_str().to_owned();
-    name.push(".socket");
-    name.into()
+fn socket(audit: &Path) -> PathBuf {
+    audit::real(audit).with_added_extension("socket")
+}
+
+/// Whether a line listens at `socket`; what a killed one left behind says nothing.
+///
+/// # Errors
+///
+/// This user may not ask.
+fn is_heard(socket: &Path) -> std::io::Result<bool> {
+    match UnixStream::connect(socket) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Err(error),
+        Err(_) => Ok(false),
+    }
+}
+
+/// Refuses a second run beside a line that writes `audit` and whose file was moved, removed or exchanged meanwhile: the lock that keeps second
+/// runs away is on that file. To be asked before the audit is opened, which itself refuses a run where the lock is where it should be.
+///
+/// # Errors
+///
+/// Such a line lives, or nobody knows whether it does.
+pub(crate) fn refuse_beside_another(audit: &Path) -> Result<()> {
+    let socket = socket(audit);
+    match is_heard(&socket) {
+        Ok(false) => Ok(()),
+        Ok(true) if audit::is_held(audit) => Ok(()),
+        Ok(true) => Err(Error::device(format!("a line runs that writes {}, whose file is not there any more", audit.display()))
+            .because(format!("it answers at {}, and no run holds a file of that name: it was moved, removed or exchanged", socket.display()))
+            .advise(
+                "end that line (SIGTERM): it says where its file is and how to give it its name back; do so before the next run, and find out \
+                 who took the name away",
+            )),
+        Err(error) => Err(Error::device(format!("whether a line runs that writes {} is not known", audit.display()))
+            .because(format!("{} cannot be asked: {error}", socket.display()))
+            .advise("run as the user whose file that is; or remove it, if no line runs")),
+    }
 }
 
 /// Asks the line that writes this audit, and hands on what it answers until it has no more to say.
@@ -189,7 +223,7 @@ pub(crate) fn ask(audit: &Path, request: &Request, mut answered: impl FnMut(Answ
             return Ok(());
         }
     }
-    Err(ended(std::io::Error::from(std::io::ErrorKind::UnexpectedEof)))
+    Err(ended(ErrorKind::UnexpectedEof.into()))
 }
 
 /// The thread that listens.
@@ -227,7 +261,10 @@ impl Control {
                 .because(error)
                 .advise("it runs all the same; for `hgad challenge` and `hgad acknowledge` give [audit] file a shorter path on a local disk")
         };
-        // What a killed run left behind: this run holds the audit's lock, so nobody listens there.
+        if is_heard(&path).map_err(failed)? {
+            return Err(failed(ErrorKind::AddrInUse.into()));
+        }
+        // What a killed run left behind.
         let _ = std::fs::remove_file(&path);
         let listener = UnixListener::bind(&path).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;

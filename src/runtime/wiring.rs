@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use super::control;
 use super::inspection::LaneCalibrations;
 use super::{LaneView, Measure, ModelInspector, Pace, Sensors, Signals, Wiring};
 use crate::approval::Approval;
@@ -34,6 +35,7 @@ impl Wiring {
     /// A bundle or calibration that is not right, golden frames that come out different, a device that is not there,
     /// an audit that cannot be continued.
     pub fn open(config: &LineConfig) -> Result<Self> {
+        control::refuse_beside_another(&config.audit.file)?;
         let Judges { inspector, bundle, approvals } = Judges::open(config)?;
         let views = LaneView::each_of(config)?;
         let start = RunStart {

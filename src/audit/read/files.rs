@@ -269,7 +269,7 @@ impl Beginning {
 
 /// The file itself that a link names, or will name once it is made: a log's files lie beside that, on its disk. What is no link, or one
 /// to something that is no file, stays as it is.
-pub(in crate::audit) fn real(path: &Path) -> PathBuf {
+pub(crate) fn real(path: &Path) -> PathBuf {
     let mut real = path.to_owned();
     for _ in 0..MOST_LINKS {
         let Ok(to) = std::fs::read_link(&real) else { break };

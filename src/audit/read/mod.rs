@@ -7,9 +7,10 @@ mod line;
 mod seek;
 
 pub use entry::{Entry, FrameEntry, LatencyEntry, PictureEntry, SeenAlarm};
+pub(crate) use files::real;
 pub(super) use files::{
-    Gap, LAST_NUMBER, closed_name, misnamed_told, missing as missing_files, missing_told, newest_of, open, real,
-    renamed, told_of,
+    Gap, LAST_NUMBER, closed_name, misnamed_told, missing as missing_files, missing_told, newest_of, open, renamed,
+    told_of,
 };
 pub use files::{LogFile, Stranger, files, strangers};
 pub(super) use index::{Told, pack};
