@@ -168,6 +168,28 @@ fn a_run_tells_of_pictures_that_are_gone_and_writes_that_down() {
 }
 
 #[test]
+fn a_run_that_fails_behind_its_start_says_so_in_the_log() {
+    let line = Line::new("");
+    // The folder is the log's and holds no picture; what has to be added to this file finds no room.
+    std::fs::create_dir(line.bench.path("pictures")).unwrap();
+    let owner = line.bench.path("pictures/owner.txt");
+    std::fs::write(&owner, format!("../audit.jsonl\n{}", "kept for a reason\n".repeat(20_000))).unwrap();
+    let script = "trap '' XFSZ; ulimit -f 64; exec \"$0\" run --config \"$1\"";
+    let mut limited = std::process::Command::new("sh");
+    limited.args(["-c", script, env!("CARGO_BIN_EXE_hgad"), &line.bench.text("line.toml")]);
+    let output = limited.output().unwrap();
+    let stderr = common::stderr(&output);
+    assert!(output.status.code() == Some(3) && stderr.contains("pictures cannot be kept in"), "{stderr}");
+    let written = records(Path::new(&line.log()));
+    let (first, last) = (&written[0], written.last().unwrap());
+    assert!(first["kind"] == "start" && last["kind"] == "stop", "{written:?}");
+    let reason = last["reason"].as_str().unwrap();
+    assert!(reason.starts_with("the line could not start: pictures cannot be kept in"), "{reason}");
+    line.run();
+    assert!(records(Path::new(&line.log())).iter().all(|record| record["kind"] != "interrupted"));
+}
+
+#[test]
 fn show_says_why_and_paints_what_the_model_saw() {
     let line = Line::after_a_run("");
     let rejected = line.parts().into_iter().find(|part| is(part, "reject")).unwrap();

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use common::terminal::{Terminal, assert_one_message_per_reject};
@@ -340,6 +340,39 @@ fn a_line_whose_log_is_behind_a_link_is_asked_by_the_link() {
     assert!(is_heard(&config));
     terminate(&child);
     assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn a_line_that_gets_no_thread_has_no_start_on_record_or_says_why_it_stopped() {
+    const STACK: u64 = 1 << 30;
+    let line = Line::with_frames(2);
+    let config = line.config("rate = 20", NO_OUTPUT);
+    let (mut threads, mut told) = (0, 0);
+    loop {
+        let before = line.records().len();
+        // Room for so many threads and for all else; little of it is ever touched.
+        let kilobytes = (threads * STACK + STACK / 8 * 7) >> 10;
+        let script = format!("ulimit -v {kilobytes}; exec \"$0\" run --config \"$1\"");
+        let mut limited = Command::new("sh");
+        limited.args(["-c", &script, env!("CARGO_BIN_EXE_hgad"), &config]);
+        let output = limited.env("RUST_MIN_STACK", STACK.to_string()).env("MALLOC_ARENA_MAX", "1").output().unwrap();
+        let (stderr, records) = (common::stderr(&output), line.records());
+        if output.status.success() {
+            break;
+        }
+        let count = |kind: &str| records.iter().filter(|record| record["kind"] == kind).count();
+        assert_eq!(count("start"), count("stop"), "{threads} threads: {stderr}");
+        if records.len() > before {
+            let reason = records.last().unwrap()["reason"].as_str().unwrap_or_default();
+            assert!(reason.starts_with("the line could not start: the system gives no thread"), "{reason}: {stderr}");
+            assert!(output.status.code() == Some(3) && stderr.contains("the system gives no thread"), "{stderr}");
+            told += 1;
+        }
+        threads += 1;
+        assert!(threads < 40, "it never starts: {stderr}");
+    }
+    assert!(told >= 2, "of {threads} tries {told} came to a start");
+    assert!(line.records().iter().all(|record| record["kind"] != "interrupted"));
 }
 
 #[test]

@@ -73,17 +73,8 @@ impl AuditLog {
         let of_pictures = |error: Error| error.of_key("audit.pictures");
         let gone = config.pictures.as_ref().and_then(|pictures| past.gone(&pictures.folder));
         let shelf = config.pictures.as_ref().map(|pictures| Shelf::open(pictures, path, first, &name));
-        let mut shelf = shelf.transpose().map_err(of_pictures)?;
-        let places = config.signing.as_ref();
-        let setting = Setting {
-            deciders: Deciders::of(run, signing.as_ref().map(|signing| signing.signer.verifier().to_string())),
-            run: name.clone(),
-            checkpoint_copy: places.is_some_and(|places| places.checkpoint_copy.is_some()),
-            witness: places.and_then(|places| places.witness.as_ref()).map(ToString::to_string),
-            sample: config.pictures.as_ref().map(|pictures| pictures.sample),
-        };
-        let mut file = found.take()?;
-        let startless = match (&shelf, file.is_regular) {
+        let shelf = shelf.transpose().map_err(of_pictures)?;
+        let startless = match (&shelf, found.is_regular) {
             // A log that the run can go on with is not refused for what it warns of.
             (Some(shelf), true) => runs::told_of_startless(path, past.last_run.as_deref(), &shelf.runs())
                 .unwrap_or_else(|error| {
@@ -95,32 +86,46 @@ impl AuditLog {
                 }),
             _ => None,
         };
-        let uncopied = past.uncopied.take().map(|told| (told, past::FIRST_COPY));
-        let doubts = [gone.map(|told| (told, FIND_PICTURES)), startless, uncopied];
-        let doubts = doubts.into_iter().flatten().collect::<Vec<_>>();
-        let end = file.begin(past, started, run, &setting, &doubts)?;
-        if let (Some(shelf), Some(log), true) = (&mut shelf, end.link.log(), file.is_regular) {
-            shelf.belongs_to(log).map_err(of_pictures)?;
-        }
+        let places = config.signing.as_ref();
+        let setting = Setting {
+            deciders: Deciders::of(run, signing.as_ref().map(|signing| signing.signer.verifier().to_string())),
+            run: name.clone(),
+            checkpoint_copy: places.is_some_and(|places| places.checkpoint_copy.is_some()),
+            witness: places.and_then(|places| places.witness.as_ref()).map(ToString::to_string),
+            sample: config.pictures.as_ref().map(|pictures| pictures.sample),
+        };
+        // All that may be refused comes before the run's start, which would have no stop.
         let copiers = places.map(places_of).unwrap_or_default().into_iter().map(Copier::start);
         let copiers = copiers.collect::<Result<Vec<_>>>()?;
-        let notary = signing.map(|Signing { signer, .. }| Notary { signer, copiers: copiers.clone() });
-        let rotation = match file.is_regular && config.rotation.is_on() {
-            true => Some(Rotation::new(path, config.rotation, &read::files(path)?, setting)),
-            false => None,
-        };
-        let tail = Tail::new(Box::new(file), end, notary, rotation);
-        let writer = Writer::start(tail, config.sync, config.keep_records, PATIENCE)?;
+        let mut writer = Writer::start(config.sync, config.keep_records, PATIENCE)?;
         let album = config
             .pictures
             .as_ref()
             .zip(shelf)
             .map(|(pictures, shelf)| Album::start(shelf, pictures, &name, writer.desk()));
         let album = album.transpose()?;
-        let (path, when_full) = (path.clone(), config.when_full);
-        let copy = places.and_then(|places| places.checkpoint_copy.clone());
         let looks = Looks::start()?;
-        Ok(AuditLog { path, run: name, writer, copiers, copy, looks, album, when_full, clock: Mutex::default() })
+        let files = read::files(path)?;
+        let mut file = found.take()?;
+        let is_regular = file.is_regular;
+        let uncopied = past.uncopied.take().map(|told| (told, past::FIRST_COPY));
+        let doubts = [gone.map(|told| (told, FIND_PICTURES)), startless, uncopied];
+        let doubts = doubts.into_iter().flatten().collect::<Vec<_>>();
+        let end = file.begin(past, started, run, &setting, &doubts)?;
+        let first_line = end.link.log().filter(|_| is_regular);
+        let notary = signing.map(|Signing { signer, .. }| Notary { signer, copiers: copiers.clone() });
+        let rotation = match is_regular && config.rotation.is_on() {
+            true => Some(Rotation::new(path, config.rotation, &files, setting)),
+            false => None,
+        };
+        writer.begin(Tail::new(Box::new(file), end, notary, rotation));
+        let (path, when_full, clock) = (path.clone(), config.when_full, Mutex::default());
+        let copy = places.and_then(|places| places.checkpoint_copy.clone());
+        let mut log = AuditLog { path, run: name, writer, copiers, copy, looks, album, when_full, clock };
+        match log.album.as_mut().zip(first_line).map_or(Ok(()), |(album, log)| album.belongs_to(log)) {
+            Ok(()) => Ok(log),
+            Err(error) => Err(log.never_began(of_pictures(error))),
+        }
     }
 
     /// The file.
@@ -234,6 +239,17 @@ impl AuditLog {
         self.writer.write(Body::stop(at, reason, counters, pictures)).and(written)
     }
 
+    /// Writes down that the run ended before its first part, since `why`; gives that back.
+    pub fn never_began(self, why: Error) -> Error {
+        let reason = format!("the line could not start: {}", why.line());
+        // What finds no room is told of when the log is closed.
+        let _ = self.stop(Monotonic::now(), &reason, &Counters::default());
+        if let Err(error) = self.close() {
+            log::error!("{}", error.report());
+        }
+        why
+    }
+
     fn write_all(&self, bodies: Vec<Body>) -> std::result::Result<(), Refused> {
         let mut result = Ok(());
         for body in bodies {
@@ -260,7 +276,7 @@ impl AuditLog {
     /// # Errors
     ///
     /// Records could not be written, and are lost now, or were lost before; or the last checkpoint could not be copied.
-    pub fn close(self) -> Result<()> {
+    pub fn close(mut self) -> Result<()> {
         // What finds no room is counted by the writer.
         let _ = self.write_all(self.looks.flush());
         let written = self.writer.close();

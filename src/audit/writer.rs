@@ -4,6 +4,7 @@
 //! are kept and tried again; when the queue is full, what comes on top is refused, and whoever wanted it written is told.
 
 use std::collections::VecDeque;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -31,11 +32,17 @@ pub(super) struct Unwritten {
 pub(super) struct Writer {
     desk: Arc<Desk>,
     patience: Duration,
+    /// Where the thread waits for what it writes to.
+    awaited: Option<SyncSender<Tail>>,
 }
 
 impl Writer {
-    /// Starts the thread. A record that is not on disk after `patience` is a fault.
-    pub(super) fn start(tail: Tail, sync: SyncPolicy, room: usize, patience: Duration) -> Result<Self> {
+    /// Starts the thread, which writes from [`Writer::begin`] on. A record that is not on disk after `patience` is a fault.
+    ///
+    /// # Errors
+    ///
+    /// The system gives no thread.
+    pub(super) fn start(sync: SyncPolicy, room: usize, patience: Duration) -> Result<Self> {
         let desk = Arc::new(Desk::new(room));
         let ends = Ends(desk.clone());
         // A burst must not find the queue full of records that only wait.
@@ -43,10 +50,25 @@ impl Writer {
             SyncPolicy::EveryRecord => 1,
             SyncPolicy::Group => (room / 2).max(1),
         };
-        let scribe = Scribe { tail, group, batch: VecDeque::new(), written: 0, pressure: Pressure::default() };
-        let thread = std::thread::Builder::new().name("audit".into()).spawn(move || scribe.work(&ends.0));
+        let (awaited, handed) = sync_channel(1);
+        let thread = std::thread::Builder::new().name("audit".into()).spawn(move || {
+            let desk = &ends.0;
+            // A run that was refused has nothing to write to.
+            if let Ok(tail) = handed.recv() {
+                let pressure = Pressure::default();
+                Scribe { tail, group, batch: VecDeque::new(), written: 0, pressure }.work(desk);
+            }
+        });
         thread.map_err(|error| Error::device("the system gives no thread for the audit").because(error))?;
-        Ok(Writer { desk, patience })
+        Ok(Writer { desk, patience, awaited: Some(awaited) })
+    }
+
+    /// Writes behind `tail` what was given, and what comes.
+    pub(super) fn begin(&mut self, tail: Tail) {
+        if let Some(awaited) = self.awaited.take() {
+            // A thread that died is told of by the desk.
+            let _ = awaited.send(tail);
+        }
     }
 
     pub(super) fn write(&self, body: Body) -> std::result::Result<(), Refused> {
@@ -70,8 +92,13 @@ impl Writer {
         self.desk.health(self.patience)
     }
 
-    pub(super) fn close(self) -> std::result::Result<(), Unwritten> {
-        self.desk.close(self.patience);
+    /// Writes all that was given, and ends.
+    ///
+    /// # Errors
+    ///
+    /// What could not be written.
+    pub(super) fn close(&mut self) -> std::result::Result<(), Unwritten> {
+        self.end();
         let queue = self.desk.queue();
         match (queue.open() + queue.refused, &queue.failure) {
             (0, None) => queue.astray.clone().map_or(Ok(()), |why| Err(Unwritten { records: 0, why })),
@@ -82,6 +109,11 @@ impl Writer {
             (records, None) => Err(Unwritten { records, why: with(&silence(self.patience), &queue.astray) }),
         }
     }
+
+    fn end(&mut self) {
+        self.awaited = None;
+        self.desk.close(self.patience);
+    }
 }
 
 fn with(why: &str, astray: &Option<String>) -> String {
@@ -90,7 +122,7 @@ fn with(why: &str, astray: &Option<String>) -> String {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.desk.close(self.patience);
+        self.end();
     }
 }
 

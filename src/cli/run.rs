@@ -57,7 +57,11 @@ pub fn run(args: RunArgs) -> Result<()> {
     // Until all is open a signal ends the program at once: loading the model may take long on a small board, and a disk or a
     // device may hang.
     let opened = Wiring::open(&config)?;
-    let wiring = Wiring { max_parts: args.max_parts, stop: stop_on_signals()?, ..opened };
+    let stop = match stop_on_signals() {
+        Ok(stop) => stop,
+        Err(error) => return Err(opened.audit.never_began(error)),
+    };
+    let wiring = Wiring { max_parts: args.max_parts, stop, ..opened };
     log::info!("line '{}' is armed; {}", config.name, inspected(&config));
     let summary = runtime::run(wiring)?;
     let printed = print::line(&summary);

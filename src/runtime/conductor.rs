@@ -6,26 +6,25 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
+use super::Wiring;
 use super::condition::Condition;
 use super::control::{Asked, Control};
-use super::grabbing::{Grabbing, Lately, gate_condition};
-use super::inspection::{Waiting, judge};
+use super::inspection::Waiting;
 use super::journal::Journal;
 use super::ledger::Ledger;
 use super::observer::{Finished, Gallery, Picture};
-use super::sensing::{self, Sensor};
+use super::sensing::Sensor;
 use super::signals::Beacons;
 use super::slot::{Choice, Slot};
-use super::stage::{Stage, outcome};
+use super::stage::Stage;
 use super::standing::{Acknowledgement, Standing};
 use super::summary::{Ending, Summary, Tally};
-use super::{Wiring, realtime};
+use super::threads::{Ejecting, Threads, Workers};
 use crate::Result;
 use crate::audit::{Body, PartContext};
-use crate::camera::{BrokenFrame, Counted, Shot};
+use crate::camera::{BrokenFrame, Shot};
 use crate::health::Health;
 use crate::line::{Action, Alarm, ChallengeNews, Device, Event, Happening, LineCore, PartRecord, Ticket};
-use crate::outputs::firing::{self, Firing};
 use crate::time::Monotonic;
 
 /// Messages that may wait for the core.
@@ -69,87 +68,47 @@ pub(super) enum Message {
 ///
 /// # Errors
 ///
-/// The audit cannot be written, or the system gives no thread.
+/// The audit cannot be written, or the system gives no thread, which the audit says.
 pub fn run(wiring: Wiring) -> Result<Summary> {
     let started = Monotonic::now();
-    let (sender, messages) = sync_channel(ROOM);
-    if wiring.realtime {
-        realtime::lock_memory_or_say();
-    }
-    let prepare = if wiring.realtime { realtime::schedule_first_or_say } else { || {} };
-    let ejectors = wiring.outputs.into_iter().zip(wiring.rules.each_lane());
-    let ejectors = ejectors.map(|(output, (lane, rules))| {
-        let firing = Firing::start(output, rules.ejector.gap, prepare, firing_reports(sender.clone()))?;
-        Ok(Ejecting { firing, condition: Condition::of(Device::Output(wiring.rules.own(lane))) })
-    });
-    let ejectors = ejectors.collect::<Result<Vec<_>>>()?;
-    let beacons =
-        Beacons::start(wiring.signals, if wiring.realtime { realtime::schedule_first_or_say } else { || {} })?;
-    let gallery = wiring.observer.map(|observer| Gallery::open(observer, wiring.pace)).transpose()?;
-    let (grab_stop, control_stop) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-    let camera_health = Arc::new(Health::default());
-    let slot = Arc::new(Slot::new(wiring.pace, wiring.views.len()));
-    let sensors = sensing::start(wiring.sensors, &wiring.rules, &sender, &grab_stop)?;
-    let control = Control::start(wiring.audit.path(), &sender, &control_stop);
-    let (frames, parts) = match wiring.rules.finds_frames() {
-        true => (wiring.max_parts.map(|parts| parts.div_ceil(wiring.views.len() as u64)), None),
+    let Wiring { rules, views, camera, inspector, outputs, sensors, signals, audit, pace, observer, realtime, .. } =
+        wiring;
+    let (frames, parts) = match rules.finds_frames() {
+        true => (wiring.max_parts.map(|parts| parts.div_ceil(views.len() as u64)), None),
         false => (None, wiring.max_parts),
     };
-
-    let lanes = wiring.rules.each_lane().map(|(lane, _)| wiring.rules.own(lane)).collect::<Vec<_>>();
-    let gates = lanes.iter().map(|lane| gate_condition(*lane)).collect();
-    let inspection = {
-        let (inspector, slot, sender) = (wiring.inspector, slot.clone(), sender.clone());
-        Stage::start("inspection", move || {
-            let ended = outcome(|| judge(inspector, &lanes, &slot, &sender));
-            slot.close();
-            // Nobody listens any more when the run was cut short.
-            let _ = sender.send(Message::InspectionDone(ended));
-        })?
+    let workers = Workers { views, camera, inspector, outputs, sensors, signals, observer, pace, frames, realtime };
+    let (sender, messages) = sync_channel(ROOM);
+    let threads = match Threads::start(workers, &rules, audit.path(), sender) {
+        Ok(threads) => threads,
+        Err(error) => return Err(audit.never_began(error)),
     };
-    let camera = Counted::new(wiring.camera);
-    let camera_counts = camera.reader();
-    let camera = {
-        let (camera, views, left) = (Box::new(camera), wiring.views, frames);
-        let (slot, stop, health) = (slot.clone(), grab_stop.clone(), camera_health.clone());
-        Stage::start("camera", move || {
-            let (messages, stop, health) = (&sender, &*stop, &*health);
-            let mut grabbing =
-                Grabbing { camera, views, slot: &slot, messages, stop, health, left, gates, lately: Lately::default() };
-            let ended = outcome(|| grabbing.work());
-            slot.close();
-            let _ = sender.send(Message::CameraDone(ended));
-            // Closing the device may hang, and nobody waits for that.
-            drop(grabbing);
-        })?
-    };
-
     let mut conductor = Conductor {
-        core: LineCore::new(wiring.rules),
+        core: LineCore::new(rules),
         context: wiring.context,
-        ejectors,
-        beacons: Some(beacons),
-        sensors,
+        ejectors: threads.ejectors,
+        beacons: Some(threads.beacons),
+        sensors: threads.sensors,
         parts,
-        control,
-        control_stop,
+        control: threads.control,
+        control_stop: threads.control_stop,
         challenger: None,
         standing: Standing::default(),
-        audit: Ledger::new(wiring.audit),
-        gallery,
-        tally: Tally::of(camera_counts),
+        audit: Ledger::new(audit),
+        gallery: threads.gallery,
+        tally: Tally::of(threads.camera_counts),
         journal: Journal::new(wiring.journal),
         pictures: BTreeMap::new(),
         stop: wiring.stop,
-        grab_stop,
+        grab_stop: threads.grab_stop,
         ending: None,
         halt_at: None,
         settled: None,
-        slot,
-        camera,
-        camera_health,
+        slot: threads.slot,
+        camera: threads.camera,
+        camera_health: threads.camera_health,
         camera_condition: Condition::of(Device::Camera),
-        inspection,
+        inspection: threads.inspection,
         actions: Vec::new(),
         outcomes: VecDeque::new(),
     };
@@ -157,21 +116,6 @@ pub fn run(wiring: Wiring) -> Result<Summary> {
     // Threads that still want to say something must not wait for somebody who no longer listens.
     drop(messages);
     conductor.finish(started)
-}
-
-/// Never waits: whoever holds the ejector on must come back to release it, also when nobody takes the reports. A part whose
-/// report finds no room gets its fate by the rule that no report means not rejected.
-fn firing_reports(sender: SyncSender<Message>) -> impl FnMut(firing::Outcome) + Send + 'static {
-    move |(part, result)| {
-        let what = Happening::Fired(part, result);
-        let _ = sender.try_send(Message::Event(Event { at: Monotonic::now(), what }));
-    }
-}
-
-/// A lane's ejector.
-struct Ejecting {
-    firing: Firing,
-    condition: Condition,
 }
 
 struct Conductor {

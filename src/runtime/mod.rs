@@ -26,6 +26,7 @@ mod slot;
 mod stage;
 mod standing;
 mod summary;
+mod threads;
 mod wiring;
 
 use std::sync::Arc;

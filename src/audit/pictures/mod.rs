@@ -170,7 +170,7 @@ pub(super) struct Album {
     front: Mutex<Front>,
     desk: Arc<Desk>,
     /// Dropped with the run, also where a disk that hangs keeps the thread.
-    _hold: Option<Hold>,
+    hold: Option<Hold>,
 }
 
 /// Bytes of the pictures that lie in the folder, and the runs that they are of.
@@ -204,7 +204,16 @@ impl Album {
         let desk = Desk::start(shelf, log)?;
         let (front, taken) = (Mutex::default(), Arc::default());
         let (sample, around) = (config.sample, config.around);
-        Ok(Album { run: run.to_owned(), sample, around, taken, front, desk, _hold: hold })
+        Ok(Album { run: run.to_owned(), sample, around, taken, front, desk, hold })
+    }
+
+    /// The log's first line, which has this hash, is on disk.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be written down.
+    pub(super) fn belongs_to(&mut self, log: Digest) -> Result<()> {
+        self.hold.as_mut().map_or(Ok(()), |hold| hold.name(log))
     }
 
     /// It is whole after every statement, also when a thread panicked while it held it.

@@ -48,15 +48,6 @@ impl Shelf {
         Ok(Shelf { folder, run: run.to_owned(), stock, hold: Some(hold), day: None })
     }
 
-    /// The log's first line, which has this hash, is on disk.
-    ///
-    /// # Errors
-    ///
-    /// It cannot be written down.
-    pub(in crate::audit) fn belongs_to(&mut self, log: Digest) -> Result<()> {
-        self.hold.as_mut().map_or(Ok(()), |hold| hold.name(log))
-    }
-
     /// The runs of which pictures are there.
     pub(in crate::audit) fn runs(&self) -> BTreeSet<&str> {
         self.stock.runs()

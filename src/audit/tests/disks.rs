@@ -56,7 +56,9 @@ impl Disk {
     }
 
     fn writer(&self, sync: SyncPolicy, patience: Duration) -> Writer {
-        Writer::start(self.tail(None), sync, KEPT, patience).unwrap()
+        let mut writer = Writer::start(sync, KEPT, patience).unwrap();
+        writer.begin(self.tail(None));
+        writer
     }
 
     fn tail(&self, notary: Option<Notary>) -> Tail {
@@ -229,7 +231,7 @@ fn a_file_that_could_not_be_closed_and_need_not_be_any_more_fails_no_longer() {
 #[test]
 fn a_full_disk_is_a_fault_and_nothing_is_lost_when_there_is_room_again() {
     let disk = Disk::new(|state| state.room = 1_000);
-    let writer = disk.writer(SyncPolicy::Group, EVER);
+    let mut writer = disk.writer(SyncPolicy::Group, EVER);
     (0..50).for_each(|number| writer.write(part(number)).unwrap());
     wait_until(&writer, |health| matches!(health, Err(why) if why.contains("No space left")));
     disk.change(|state| state.room = usize::MAX);
@@ -242,7 +244,7 @@ fn a_full_disk_is_a_fault_and_nothing_is_lost_when_there_is_room_again() {
 #[test]
 fn what_a_full_disk_took_is_whole_and_what_it_did_not_is_counted() {
     let disk = Disk::new(|state| state.room = 10_000);
-    let writer = disk.writer(SyncPolicy::EveryRecord, EVER);
+    let mut writer = disk.writer(SyncPolicy::EveryRecord, EVER);
     (0..50).for_each(|number| writer.write(part(number)).unwrap());
     wait_until(&writer, |health| matches!(health, Err(why) if why.contains("No space left")));
     let written = 50 + fill(&writer);
@@ -260,7 +262,7 @@ fn what_a_full_disk_took_is_whole_and_what_it_did_not_is_counted() {
 #[test]
 fn a_disk_that_hangs_is_a_fault_and_what_finds_no_room_is_refused_and_chained() {
     let disk = Disk::new(|state| state.hangs = true);
-    let writer = disk.writer(SyncPolicy::Group, AT_ONCE);
+    let mut writer = disk.writer(SyncPolicy::Group, AT_ONCE);
     assert_eq!(writer.health(), Ok(()));
     writer.write(part(0)).unwrap();
     disk.wait_for(|state| state.appends > 0);
@@ -285,7 +287,7 @@ fn a_disk_that_hangs_is_a_fault_and_what_finds_no_room_is_refused_and_chained() 
 #[test]
 fn a_disk_that_hangs_for_ever_does_not_keep_the_program() {
     let disk = Disk::new(|state| state.hangs = true);
-    let writer = disk.writer(SyncPolicy::Group, AT_ONCE);
+    let mut writer = disk.writer(SyncPolicy::Group, AT_ONCE);
     (0..3).for_each(|number| writer.write(part(number)).unwrap());
     let unwritten = writer.close().expect_err("nothing was written");
     assert_eq!(unwritten.records, 3);
@@ -299,7 +301,7 @@ fn a_disk_that_hangs_for_ever_does_not_keep_the_program() {
 #[test]
 fn a_writer_that_panics_is_a_fault_and_refuses() {
     let disk = Disk::new(|state| state.panics = true);
-    let writer = disk.writer(SyncPolicy::Group, EVER);
+    let mut writer = disk.writer(SyncPolicy::Group, EVER);
     writer.write(part(0)).unwrap();
     wait_until(&writer, |health| matches!(health, Err(why) if why == "the writer panicked"));
     assert_eq!(writer.write(part(1)), Err(Refused));
@@ -311,7 +313,7 @@ fn a_writer_that_panics_is_a_fault_and_refuses() {
 fn what_a_failed_sync_dropped_is_written_again() {
     for sync in [SyncPolicy::Group, SyncPolicy::EveryRecord] {
         let disk = Disk::new(|_| {});
-        let writer = disk.writer(sync, EVER);
+        let mut writer = disk.writer(sync, EVER);
         writer.write(part(0)).unwrap();
         disk.wait_for(|state| !state.safe.is_empty());
         disk.change(|state| state.failing_syncs = 1);
@@ -329,7 +331,7 @@ fn what_a_failed_sync_dropped_is_written_again() {
 #[test]
 fn a_last_sync_that_fails_is_an_error() {
     let disk = Disk::new(|state| state.failing_syncs = usize::MAX);
-    let writer = disk.writer(SyncPolicy::Group, EVER);
+    let mut writer = disk.writer(SyncPolicy::Group, EVER);
     writer.write(part(0)).unwrap();
     disk.wait_for(|state| !state.cached.is_empty());
     let unwritten = writer.close().expect_err("nothing is on disk for certain");
