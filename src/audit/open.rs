@@ -45,6 +45,7 @@ pub struct AuditLog {
     album: Option<Album>,
     when_full: FullPolicy,
     clock: Mutex<Clock>,
+    is_closed: bool,
 }
 
 impl AuditLog {
@@ -121,7 +122,8 @@ impl AuditLog {
         writer.begin(Tail::new(Box::new(file), end, notary, rotation));
         let (path, when_full, clock) = (path.clone(), config.when_full, Mutex::default());
         let copy = places.and_then(|places| places.checkpoint_copy.clone());
-        let mut log = AuditLog { path, run: name, writer, copiers, copy, looks, album, when_full, clock };
+        let is_closed = false;
+        let mut log = AuditLog { path, run: name, writer, copiers, copy, looks, album, when_full, clock, is_closed };
         match log.album.as_mut().zip(first_line).map_or(Ok(()), |(album, log)| album.belongs_to(log)) {
             Ok(()) => Ok(log),
             Err(error) => Err(log.never_began(of_pictures(error))),
@@ -233,8 +235,7 @@ impl AuditLog {
     ///
     /// As [`AuditLog::write`].
     pub fn stop(&self, at: Monotonic, reason: &str, counters: &Counters) -> std::result::Result<(), Refused> {
-        self.looks.put(self.album.as_ref().map_or_else(Vec::new, |album| album.flush(PATIENCE)));
-        let written = self.write_all(self.looks.flush());
+        let written = self.settle();
         let pictures = self.album.as_ref().map(Album::tally);
         self.writer.write(Body::stop(at, reason, counters, pictures)).and(written)
     }
@@ -248,6 +249,12 @@ impl AuditLog {
             log::error!("{}", error.report());
         }
         why
+    }
+
+    /// Writes down the parts that wait, each no longer than it would have waited.
+    fn settle(&self) -> std::result::Result<(), Refused> {
+        self.looks.put(self.album.as_ref().map_or_else(Vec::new, |album| album.flush(PATIENCE)));
+        self.write_all(self.looks.flush())
     }
 
     fn write_all(&self, bodies: Vec<Body>) -> std::result::Result<(), Refused> {
@@ -277,8 +284,16 @@ impl AuditLog {
     ///
     /// Records could not be written, and are lost now, or were lost before; or the last checkpoint could not be copied.
     pub fn close(mut self) -> Result<()> {
+        self.end()
+    }
+
+    /// As [`AuditLog::close`]; a second call does nothing.
+    fn end(&mut self) -> Result<()> {
+        if std::mem::replace(&mut self.is_closed, true) {
+            return Ok(());
+        }
         // What finds no room is counted by the writer.
-        let _ = self.write_all(self.looks.flush());
+        let _ = self.settle();
         let written = self.writer.close();
         // Whatever became of the records: the last checkpoint is for those who want to know how the log ended.
         let copied = copier::close(&self.copiers, PATIENCE);
@@ -308,6 +323,15 @@ impl AuditLog {
                 ),
             }
         })
+    }
+}
+
+impl Drop for AuditLog {
+    /// However a run ends, by a panic too: what waits for a digest or a picture is written down.
+    fn drop(&mut self) {
+        if let Err(error) = self.end() {
+            log::error!("{}", error.report());
+        }
     }
 }
 

@@ -234,6 +234,8 @@ impl Desk {
 
     pub(super) fn flush(&self, patience: Duration) -> Vec<Line> {
         let mut state = self.state();
+        // What did not get to the disk when it was waited for is not waited for again.
+        let patience = if state.leaving { Duration::ZERO } else { patience };
         loop {
             let before = state.done;
             let waits = |state: &mut State| !state.ended && state.done == before && state.is_busy();
