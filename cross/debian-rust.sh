@@ -2,19 +2,25 @@
 # Puts a Rust compiler with the standard library of a board into a folder, for machines whose toolchain has no such library
 # and that have no rustup to ask: Debian's newest backported one. Nothing is installed.
 #
-#   debian-rust.sh FOLDER          then: RUSTC=FOLDER/rustc cross/build.sh aarch64
+#   debian-rust.sh FOLDER [aarch64|armv7]          then: RUSTC=FOLDER/rustc cross/build.sh aarch64
 #
 # A second call finds it there and does nothing. It takes about 630 MB.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-[ $# -eq 1 ] || { sed -n '2,/^set /{s/^# \{0,1\}//p}' "$0"; exit 2; }
+# Of 32-bit ARM the backports have no compiler that is new enough.
+case ${2:-aarch64} in
+    aarch64) board=arm64 system=trixie suites="trixie trixie-backports" ;;
+    armv7) board=armhf system=forky suites=forky ;;
+    *) set -- ;;
+esac
+[ $# -ge 1 ] || { sed -n '2,/^set /{s/^# \{0,1\}//p}' "$0"; exit 2; }
 mkdir -p "$1"
 folder=$(cd "$1" && pwd)
 [ ! -e "$folder/complete" ] || exit 0
 . "$here/private-apt.sh"
 
-host=$(dpkg --print-architecture) board=arm64
-private_apt "$folder/apt" "trixie trixie-backports" "$host" "$board"
+host=$(dpkg --print-architecture)
+private_apt "$folder/apt" "$suites" "$host" "$board"
 
 # The newest version that there is for both.
 versions() { apt-cache madison "$1" | awk '{print $3}' | sort -u; }
@@ -29,7 +35,7 @@ mkdir -p "$folder/packages" "$folder/root"
 cd "$folder/packages"
 # shellcheck disable=SC2046
 apt-get download -qq "rustc:$host=$version" "$std:$host=$version" "libstd-rust-dev:$host=$version" \
-    "libstd-rust-dev:$board=$version" $(dependencies "$llvm:$host/trixie" | sed "s/:$host\$//; s/\$/:$host/")
+    "libstd-rust-dev:$board=$version" $(dependencies "$llvm:$host/$system" | sed "s/:$host\$//; s/\$/:$host/")
 for package in *.deb; do dpkg -x "$package" "$folder/root"; done
 cd "$folder"
 rm -rf packages
