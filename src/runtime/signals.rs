@@ -58,22 +58,46 @@ impl Beacons {
 
     /// The belt has to stop, and stays so: the output keeps that level when the program ends.
     pub(super) fn stop_line(&mut self) {
-        self.is_stopped = true;
-        self.hold(Device::StopOutput, true);
+        self.change(|beacons| beacons.is_stopped = true);
     }
 
+    /// An alarm begins or is over. The belt stands for as long as parts could go by unseen, and may run again by itself.
     pub(super) fn alarm(&mut self, alarm: Alarm, is_raised: bool) {
-        if is_raised {
-            self.raised.insert(alarm);
-        } else {
-            self.raised.remove(&alarm);
-        }
+        self.change(|beacons| {
+            if is_raised {
+                beacons.raised.insert(alarm);
+            } else {
+                beacons.raised.remove(&alarm);
+            }
+        });
         self.hold(Device::AlarmOutput, !self.raised.is_empty());
     }
 
-    /// The conductor lives. The heart stands while parts could go by unseen or bad ones undone: when the line is stopped, or a
-    /// device that sees, measures, ejects or writes down has failed.
-    pub(super) fn beat(&self) {
+    /// Holds the belt, or lets it go, where that is new.
+    fn change(&mut self, change: impl FnOnce(&mut Self)) {
+        let must_stand = |beacons: &Self| beacons.is_stopped || beacons.is_blind();
+        let stood = must_stand(self);
+        change(self);
+        let stands = must_stand(self);
+        if stands == stood {
+            return;
+        }
+        self.hold(Device::StopOutput, stands);
+        match stands {
+            // Why the line stops for good has been said.
+            true if self.is_stopped => {}
+            // One that fails is there again by itself. One that is not believed proves itself only while the belt moves.
+            true if self.raised.contains(&Alarm::Faulty(Device::Encoder)) => log::warn!(
+                "the line is not inspected, and the belt must stand until that is over: clear it between camera and ejector; an encoder \
+                 that slipped is believed again when the belt was moved by a part's length"
+            ),
+            true => log::warn!("the line is not inspected, and the belt must stand until that is over"),
+            false => log::info!("the line is inspected again: the belt may run"),
+        }
+    }
+
+    /// Whether parts could go by unseen or bad ones undone, since something that sees, measures, ejects or writes down has failed.
+    fn is_blind(&self) -> bool {
         let is_blinding = |alarm: &Alarm| match alarm {
             Alarm::Faulty(device) => matches!(
                 device,
@@ -86,9 +110,13 @@ impl Beacons {
             ),
             _ => false,
         };
-        let is_well = !self.is_stopped && !self.raised.iter().any(is_blinding);
+        self.raised.iter().any(is_blinding)
+    }
+
+    /// The conductor lives. The heart stands while the belt must.
+    pub(super) fn beat(&self) {
         if let Some((heartbeat, _)) = &self.heartbeat {
-            heartbeat.beat(is_well);
+            heartbeat.beat(!self.is_stopped && !self.is_blind());
         }
     }
 

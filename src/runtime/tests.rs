@@ -128,9 +128,21 @@ impl Inspect for ScriptedInspector {
 #[derive(Default)]
 struct Calls {
     activated: usize,
-    released: usize,
-    is_active: bool,
+    /// The levels that it had, one after the other.
+    levels: Vec<bool>,
     mood: Mood,
+}
+
+impl Calls {
+    fn is_active(&self) -> bool {
+        self.levels.last() == Some(&true)
+    }
+
+    fn level(&mut self, active: bool) {
+        if self.levels.last() != Some(&active) {
+            self.levels.push(active);
+        }
+    }
 }
 
 /// What an output does when it is activated.
@@ -144,7 +156,7 @@ enum Mood {
     Hangs,
 }
 
-struct ScriptedOutput(Arc<Mutex<Calls>>);
+struct ScriptedOutput(Role, Arc<Mutex<Calls>>);
 
 impl Output for ScriptedOutput {
     fn name(&self) -> &str {
@@ -152,20 +164,20 @@ impl Output for ScriptedOutput {
     }
 
     fn role(&self) -> Role {
-        Role::Reject
+        self.0
     }
 
     fn activate(&mut self, _: &Occasion) -> Result<()> {
-        let mood = self.0.lock().unwrap().mood;
+        let mood = self.1.lock().unwrap().mood;
         match mood {
             Mood::Acts => {}
             Mood::Fails => return Err(Error::device("the ejector is gone")),
             Mood::Panics => panic!("a bug in an output"),
             Mood::Hangs => std::thread::sleep(Duration::from_secs(3600)),
         }
-        let mut calls = self.0.lock().unwrap();
+        let mut calls = self.1.lock().unwrap();
         calls.activated += 1;
-        calls.is_active = true;
+        calls.level(true);
         Ok(())
     }
 
@@ -174,9 +186,7 @@ impl Output for ScriptedOutput {
     }
 
     fn release(&mut self) -> Result<()> {
-        let mut calls = self.0.lock().unwrap();
-        calls.released += 1;
-        calls.is_active = false;
+        self.1.lock().unwrap().level(false);
         Ok(())
     }
 }
@@ -225,7 +235,7 @@ impl Bench {
             views: vec![LaneView { region: None, gate: None, class: "washer".into() }],
             camera: Box::new(ScriptedCamera { script, number: 0, interval: ms(5) }),
             inspector: Box::new(ScriptedInspector::default()),
-            outputs: vec![Box::new(ScriptedOutput(self.calls.clone()))],
+            outputs: vec![Box::new(ScriptedOutput(Role::Reject, self.calls.clone()))],
             sensors: Sensors::default(),
             signals: Signals::default(),
             audit: open_audit(&AuditConfig::in_file(self.audit_file())),
@@ -246,7 +256,7 @@ impl Bench {
     /// Runs, and checks what must hold at the end of any run.
     fn finish(&self, wiring: Wiring) -> Summary {
         let summary = run(wiring).unwrap();
-        assert!(!self.calls.lock().unwrap().is_active, "the output is released at the end");
+        assert!(!self.calls.lock().unwrap().is_active(), "the output is released at the end");
         let verified = audit::verify(&self.audit_file(), &audit::Trust::default()).unwrap();
         assert!(verified.warnings.is_empty(), "{:?}", verified.warnings);
         assert_eq!(verified.parts, summary.counters.parts);
@@ -391,6 +401,41 @@ fn nothing_until(file: PathBuf, kind: &'static str) -> Box<dyn FnMut(u64) -> Res
     })
 }
 
+/// Nothing comes until that holds, or for so long that it never will.
+fn nothing_while(mut lasts: impl FnMut() -> bool + Send + 'static) -> Box<dyn FnMut(u64) -> Result<Grab> + Send> {
+    Box::new(move |_| {
+        let end = Monotonic::now() + Duration::from_secs(30);
+        while lasts() && Monotonic::now() < end {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(Grab::Timeout)
+    })
+}
+
+#[test]
+fn the_belt_stands_while_the_camera_is_gone_and_runs_again_by_itself() {
+    let bench = Bench::new();
+    let stop_line = Arc::new(Mutex::new(Calls::default()));
+    let is_active = |active: bool| {
+        let stop_line = stop_line.clone();
+        move || stop_line.lock().unwrap().is_active() == active
+    };
+    let script = vec![
+        frame(part::GOOD),
+        nothing_while(is_active(true)),
+        failure(),
+        nothing_while(is_active(false)),
+        frame(part::GOOD),
+        nothing_while(is_active(true)),
+    ];
+    let mut wiring = bench.wiring(script);
+    wiring.signals.stop_line = Some(Box::new(ScriptedOutput(Role::StopLine, stop_line.clone())));
+    let summary = bench.finish(wiring);
+    assert_eq!(summary.alarms.get(&Alarm::Faulty(Device::Camera)), Some(&1));
+    let levels = &stop_line.lock().unwrap().levels;
+    assert_eq!(*levels, [false, true, false, true], "armed, blind, inspected again, ended");
+}
+
 #[test]
 fn a_camera_that_fails_comes_back_by_itself() {
     let bench = Bench::new();
@@ -521,5 +566,5 @@ fn an_audit_that_hangs_stops_the_line_and_does_not_keep_it() {
     assert!(error.report().contains("neither taken what was written nor failed"), "{}", error.report());
     let seen = bench.seen.lock().unwrap().len();
     assert!((4096..FRAMES).contains(&seen), "the line stopped after {seen} parts");
-    assert!(!bench.calls.lock().unwrap().is_active);
+    assert!(!bench.calls.lock().unwrap().is_active());
 }

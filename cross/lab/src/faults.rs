@@ -105,6 +105,7 @@ fn pass_through(line: &Line, trouble: Trouble) -> Result<Seen, Failure> {
         recorded,
         lamp(&edges, began, ending)?,
         heartbeat(&edges, began, noticed, ending)?,
+        stop_line(&edges, began, noticed, ending)?,
         safe(&parts)?,
         line.verify()?,
     ];
@@ -164,6 +165,20 @@ fn heartbeat(edges: &Edges, began: Monotonic, noticed: Monotonic, ending: Monoto
         "the heartbeat changed {late:.1} ms after the fault was noticed, and stood for {length:.1} ms"
     );
     Ok(format!("heartbeat stood from {:.0} ms on, for {length:.0} ms", last.at.millis_since(began)))
+}
+
+/// How long the stop-line output held the belt: from soon after the fault was noticed until the line was inspected again. (This belt goes on.)
+fn stop_line(edges: &Edges, began: Monotonic, noticed: Monotonic, ending: Monotonic) -> Result<String, Failure> {
+    let edges = edges.of(STOP_LINE, began)?;
+    let held = edges.iter().find(|edge| edge.up && edge.at < ending);
+    let free = edges.iter().rfind(|edge| !edge.up && edge.at < ending);
+    let (Some(up), Some(down)) = (held, free) else { return Err(format!("the stop-line output: {edges:?}").into()) };
+    let (late, length) = (up.at.millis_since(noticed), down.at.millis_since(up.at));
+    hold!(
+        late < MISSED_MS && length > 0.0,
+        "the belt was held {late:.1} ms after the fault was noticed, for {length:.1} ms"
+    );
+    Ok(format!("belt held from {:.0} ms on, for {length:.0} ms", up.at.millis_since(began)))
 }
 
 /// Whether no bad part passed, and no part that nobody had judged; what became of them.
