@@ -24,6 +24,8 @@ const LEAD: Duration = Duration::from_millis(5);
 /// What was seen.
 pub(super) struct View {
     frames: Vec<Frame>,
+    /// Whether a device captured them.
+    is_live: bool,
     /// From one frame to the next.
     intervals: Spread,
     /// From the stamp to when this program had the frame.
@@ -72,7 +74,8 @@ fn look(camera: Box<dyn Camera>, time: Duration) -> Result<(View, CameraCounts)>
         }
     }
     let intervals = stamps.windows(2).map(|pair| pair[1].saturating_since(pair[0])).collect();
-    Ok((View { frames, intervals, delivery: delivery.into_iter().collect() }, camera.reader().read()))
+    let view = View { frames, is_live: camera.is_live(), intervals, delivery: delivery.into_iter().collect() };
+    Ok((view, camera.reader().read()))
 }
 
 fn judged(config: &CameraConfig, view: &View, counts: &CameraCounts, time: Duration) -> Finding {
@@ -128,6 +131,7 @@ pub(super) fn inspect(
     tell: &mut impl FnMut(Finding),
 ) {
     let Some(mut inspector) = inspector else { return };
+    inspector.expect(view.is_live);
     let mut found = Inspected::default();
     for (k, lane) in config.lanes.iter().enumerate() {
         let key = lane.gate.as_ref().map_or_else(|| lane.key("width"), |gate| gate.section.clone());

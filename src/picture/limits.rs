@@ -41,7 +41,7 @@ pub enum Fault {
     Overexposed(f32, f32),
     /// Its sharpness, and the least that is allowed.
     OutOfFocus(f32, f32),
-    /// It is the same picture as the one before, bit for bit.
+    /// It came before, bit for bit.
     Frozen,
 }
 
@@ -121,7 +121,7 @@ impl Fault {
             Fault::TooDark(..) => "the picture is too dark",
             Fault::TooBright(..) | Fault::Overexposed(..) => "the picture is too bright",
             Fault::OutOfFocus(..) => "the picture is out of focus",
-            Fault::Frozen => "the picture is the same as the one before, bit for bit",
+            Fault::Frozen => "the picture came before, bit for bit",
         }
     }
 
@@ -133,7 +133,9 @@ impl Fault {
                 "look at the lamp, at light from elsewhere, and the camera's exposure and gain"
             }
             Fault::OutOfFocus(..) => "clean the lens; look at the focus, and whether the camera or the belt moved",
-            Fault::Frozen => "the camera sends no new pictures: look at its cable, and switch it off and on",
+            Fault::Frozen => {
+                "the camera sends no new pictures: look at its cable, and switch it off and on (files are replayed by a camera of kind \"folder\")"
+            }
         }
     }
 }

@@ -1,6 +1,5 @@
 //! The camera's thread.
 
-use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,6 +10,7 @@ use super::LaneView;
 use super::condition::Condition;
 use super::conductor::Message;
 use super::inspection::Waiting;
+use super::lately::Lately;
 use super::slot::{Slot, Turn};
 use super::summary::Ending;
 use crate::camera::{BrokenFrame, Camera, Frame, Grab};
@@ -47,24 +47,6 @@ pub(super) struct Grabbing<'a> {
     pub(super) gates: Vec<Condition>,
     /// The last pictures, where gates are looked at.
     pub(super) lately: Lately,
-}
-
-/// The last pictures, each as all of its pixels in one number. As many as a driver has buffers: it may give old ones in turn.
-#[derive(Debug, Default)]
-pub(super) struct Lately(VecDeque<u64>);
-
-impl Lately {
-    const KEPT: usize = 32;
-
-    /// Whether that picture came lately; it has now.
-    fn came(&mut self, print: u64) -> bool {
-        let came = self.0.contains(&print);
-        if self.0.len() == Self::KEPT {
-            self.0.pop_front();
-        }
-        self.0.push_back(print);
-        came
-    }
 }
 
 /// How a gate is told of, as a device of the lane.
@@ -247,18 +229,4 @@ fn grab(camera: &mut dyn Camera) -> Result<Grab> {
 fn counted(next: &mut u64) -> Ticket {
     *next += 1;
     Ticket(*next - 1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_driver_that_gives_old_buffers_in_turn_is_found_out() {
-        let mut lately = Lately::default();
-        assert!((0..100).all(|print| !lately.came(print)), "a live camera");
-        let rings = [1, 2, 4, 8, 32]
-            .map(|ring| (0..100u64).filter(|k| Lately::came(&mut lately, 1000 * ring + k % ring)).count());
-        assert_eq!(rings, [99, 98, 96, 92, 68]);
-    }
 }

@@ -7,6 +7,7 @@ use std::sync::mpsc::SyncSender;
 
 use super::condition::Condition;
 use super::conductor::Message;
+use super::lately::Lately;
 use super::observer::Picture;
 use super::slot::Slot;
 use crate::audit::in_lane;
@@ -53,6 +54,8 @@ pub struct ModelInspector {
     classes: Vec<String>,
     lanes: Vec<LaneInspector>,
     changes: Vec<drift::Alarm>,
+    /// Whether pictures come from a live camera, which never sends one twice.
+    is_live: bool,
 }
 
 /// What a lane's parts are judged by. Each lane has its light and its place before the lens, and is followed for itself.
@@ -60,8 +63,10 @@ struct LaneInspector {
     /// The lane's name, on a belt with lanes.
     name: Option<String>,
     products: BTreeMap<String, Product>,
-    /// What the last picture was like, and all of its pixels in one number.
-    last: Option<(Statistics, u64)>,
+    /// What the last picture was like.
+    last: Option<Statistics>,
+    /// Which pictures came.
+    lately: Lately,
 }
 
 /// A lane's calibrations: one per product.
@@ -109,7 +114,14 @@ impl ModelInspector {
             found.logdet,
             found.score
         );
-        Ok(ModelInspector { inspector, classes: bundle.manifest.classes.clone(), lanes, changes: Vec::new() })
+        let classes = bundle.manifest.classes.clone();
+        Ok(ModelInspector { inspector, classes, lanes, changes: Vec::new(), is_live: false })
+    }
+
+    /// Whether pictures will come from a live camera ([`Camera::is_live`](crate::camera::Camera::is_live)); else they are files or drawings.
+    pub fn expect(&mut self, is_live: bool) {
+        self.is_live = is_live;
+        self.lanes.iter_mut().for_each(|lane| lane.lately = Lately::of(is_live));
     }
 
     /// From how many of a calibration's parts the test for drift begins, for each class that is followed; named as in
@@ -176,21 +188,25 @@ impl LaneInspector {
                 products.insert(class, Product { index, calibration, digest, is_own, drift });
             }
         }
-        Ok(LaneInspector { name, products, last: None })
+        Ok(LaneInspector { name, products, last: None, lately: Lately::of(false) })
     }
 }
 
 impl Inspect for ModelInspector {
     fn fault(&mut self, frame: &Frame, lane: Lane, class: &str) -> Option<picture::Fault> {
         let lane = &mut self.lanes[lane.0];
-        let calibration = &lane.products.get(class)?.calibration;
-        let limits = calibration.picture?;
-        let statistics = Statistics::of(&frame.image, calibration.reference.mask.as_ref());
-        let pixels = picture::fingerprint(&frame.image);
-        let before = lane.last.replace((statistics, pixels));
-        // A live camera's noise never comes twice.
-        let frozen = before.is_some_and(|(_, before)| before == pixels);
-        limits.fault(&statistics).or(frozen.then_some(picture::Fault::Frozen))
+        let came = lane.lately.came(picture::fingerprint(&frame.image));
+        let frozen = came.then_some(picture::Fault::Frozen);
+        let calibration = lane.products.get(class).map(|product| &product.calibration);
+        let known =
+            calibration.and_then(|calibration| Some((calibration.picture?, calibration.reference.mask.as_ref())));
+        let Some((limits, mask)) = known else {
+            // A camera that sends old pictures is at fault whatever is known of new ones.
+            return frozen.filter(|_| self.is_live);
+        };
+        let statistics = Statistics::of(&frame.image, mask);
+        lane.last = Some(statistics);
+        limits.fault(&statistics).or(frozen)
     }
 
     fn drift(&mut self) -> Vec<drift::Alarm> {
@@ -217,8 +233,8 @@ impl Inspect for ModelInspector {
             evidence: Evidence { levels: inspection.levels.clone(), place: score::place(&inspection.map) },
         };
         if let (false, Some(drift)) = (judgement.rejects, &mut product.drift) {
-            let picture = lane.last.as_ref().map(|(statistics, _)| statistics);
-            self.changes.extend(drift.accepted(&named(frame, lane.name.as_deref()), judgement.score, picture));
+            let name = named(frame, lane.name.as_deref());
+            self.changes.extend(drift.accepted(&name, judgement.score, lane.last.as_ref()));
         }
         Ok(Judged { judgement, inspection })
     }

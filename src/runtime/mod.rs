@@ -17,6 +17,7 @@ mod grabbing;
 mod histogram;
 mod inspection;
 mod journal;
+mod lately;
 mod ledger;
 mod observer;
 pub(crate) mod realtime;

@@ -8,8 +8,9 @@ use std::sync::mpsc::SyncSender;
 use super::condition::Condition;
 use super::conductor::Message;
 use super::control::Control;
-use super::grabbing::{Grabbing, Lately, gate_condition};
+use super::grabbing::{Grabbing, gate_condition};
 use super::inspection::{Waiting, judge};
+use super::lately::Lately;
 use super::observer::Gallery;
 use super::sensing::{self, Sensor};
 use super::signals::Beacons;
@@ -105,7 +106,7 @@ impl Threads {
             let (slot, stop, health) = (slot.clone(), grab_stop.clone(), camera_health.clone());
             Stage::start("camera", move || {
                 let (messages, stop, health) = (&messages, &*stop, &*health);
-                let (slot, lately) = (&*slot, Lately::default());
+                let (slot, lately) = (&*slot, Lately::of(true));
                 let mut grabbing = Grabbing { camera, views, slot, messages, stop, health, left, gates, lately };
                 let ended = outcome(|| grabbing.work());
                 slot.close();

@@ -36,7 +36,7 @@ impl Wiring {
     /// an audit that cannot be continued.
     pub fn open(config: &LineConfig) -> Result<Self> {
         control::refuse_beside_another(&config.audit.file)?;
-        let Judges { inspector, bundle, approvals } = Judges::open(config)?;
+        let Judges { mut inspector, bundle, approvals } = Judges::open(config)?;
         let views = LaneView::each_of(config)?;
         let start = RunStart {
             line: config.name.clone(),
@@ -49,6 +49,7 @@ impl Wiring {
             drift: inspector.drift_begins(),
         };
         let camera = camera_of(config)?;
+        inspector.expect(camera.is_live());
         let outputs =
             config.lanes.iter().map(|lane| open_output(config, &lane.key("output"), &lane.output, Role::Reject));
         let outputs = outputs.collect::<Result<Vec<_>>>()?;

@@ -21,8 +21,10 @@ type Failure = Box<dyn std::error::Error>;
 
 /// How many parts pass in each of these checks (`--parts`).
 pub static PARTS: AtomicUsize = AtomicUsize::new(30);
-/// Good parts come in so many shades: a camera's picture never comes twice.
+/// Good parts come in so many shades.
 pub const SHADES: usize = 12;
+/// And each of these in so many contrasts: a live camera's picture is never one of the last 32.
+const CONTRASTS: [i64; 3] = [128, 127, 129];
 /// How long a part is before the eye.
 const DARK: Duration = Duration::from_millis(60);
 const PULSE_MS: u32 = 100;
@@ -48,6 +50,7 @@ pub enum Truth {
 pub struct Picture {
     pattern: i64,
     brightness: i64,
+    contrast: i64,
     square: bool,
     border: bool,
 }
@@ -71,9 +74,10 @@ impl Truth {
 }
 
 impl Picture {
-    /// Of a good part; two that follow each other are never the same.
+    /// Of a good part.
     pub fn good(part: usize) -> Self {
-        Picture { pattern: 4, brightness: 98 + 2 * (part % SHADES) as i64, square: false, border: false }
+        let (brightness, contrast) = (98 + 2 * (part % SHADES) as i64, CONTRASTS[part / SHADES % CONTRASTS.len()]);
+        Picture { pattern: 4, brightness, contrast, square: false, border: false }
     }
 
     /// Of a good part in a shade that no part on the belt has.
@@ -98,6 +102,7 @@ impl Picture {
         let controls = [
             (Control::TestPattern, self.pattern),
             (Control::Brightness, self.brightness),
+            (Control::Contrast, self.contrast),
             (Control::ShowSquare, self.square.into()),
             (Control::ShowBorder, self.border.into()),
         ];

@@ -16,6 +16,8 @@ pub const MULTI_PLANAR: &str = "/dev/video1";
 pub enum Control {
     /// 0 to 255.
     Brightness = 0x0098_0900,
+    /// 0 to 255; 128 is the pattern as it is.
+    Contrast = 0x0098_0901,
     /// 1: 100% colour bars, 4: squares in full colours, 10: checkers.
     TestPattern = 0x00f0_f000,
     /// 2: no text in the picture.
