@@ -21,7 +21,7 @@ use image::{Rgb, RgbImage};
 
 /// The key's file, in the folder.
 const KEY: &str = "bench.key";
-const CONTEXT: PartContext = PartContext { bundle: Digest::zero() };
+const CONTEXT: PartContext = PartContext { bundle: Digest::zero(), dry_run: false };
 /// Records that are written with a sync each.
 const SYNCED: u64 = 2_000;
 /// So many frames wait for their digests at most: beyond those that a log remembers, records would be without one.
@@ -68,6 +68,7 @@ fn frame(number: u64, rows: u32) -> Arc<Frame> {
 fn open(folder: &Path, change: impl FnOnce(&mut AuditConfig)) -> (AuditLog, PathBuf) {
     let run = RunStart {
         line: "bench".into(),
+        dry_run: false,
         config: None,
         camera: "bench".into(),
         output: "none".into(),

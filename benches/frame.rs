@@ -71,6 +71,7 @@ impl Line {
         let calibrations = [("product".to_owned(), bundle.digest)].into();
         let start = RunStart {
             line: "bench".into(),
+            dry_run: false,
             config: None,
             camera: "bench".into(),
             output: "none".into(),
@@ -114,7 +115,7 @@ impl Line {
 
     /// A decision, from the line's core to its place in the file's chain; forced onto the disk every 200 ms, as in a run.
     fn audit(&mut self) {
-        let context = PartContext { bundle: self.bundle.digest };
+        let context = PartContext { bundle: self.bundle.digest, dry_run: false };
         self.log.part(black_box(&self.record), context).expect("the disk keeps up");
         let before = self.length;
         while self.length == before {

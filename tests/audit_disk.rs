@@ -38,6 +38,7 @@ fn kills() -> usize {
 fn run_start() -> RunStart {
     RunStart {
         line: "bench".into(),
+        dry_run: false,
         config: None,
         camera: "none".into(),
         output: "none".into(),
@@ -107,7 +108,7 @@ fn a_child_writes_until_it_is_killed() {
         if config.pictures.is_some() {
             log.saw(Ticket(number), true, &frame(number));
         }
-        log.part(&part(number), PartContext { bundle: Digest::zero() }).unwrap();
+        log.part(&part(number), PartContext { bundle: Digest::zero(), dry_run: false }).unwrap();
         // One write a line, so that the other side never reads a part of one.
         let told = format!("\nON DISK {}\n", log.on_disk());
         // SAFETY: the buffer is as long as is said; a pipe that nobody reads ends the child, which is what it is for.

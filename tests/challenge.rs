@@ -22,6 +22,10 @@ struct Line {
 
 impl Line {
     fn start() -> Self {
+        Line::start_with(&[])
+    }
+
+    fn start_with(options: &[&str]) -> Self {
         let bench = Bench::new();
         let pipe = bench.path("belt");
         let name = std::ffi::CString::new(bench.text("belt")).unwrap();
@@ -36,7 +40,8 @@ impl Line {
         );
         std::fs::write(bench.path("line.toml"), text).unwrap();
         let config = bench.text("line.toml");
-        let child = hgad(&["run", "--config", &config]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let run = [&["run", "--config", &config], options].concat();
+        let child = hgad(&run).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let belt = File::options().write(true).open(&pipe).unwrap();
         let mut line = Line { bench, config, child, belt, sent: 0 };
         line.send(false);
@@ -112,6 +117,15 @@ fn known_bad_pieces_are_rejected_and_who_sent_them_is_on_record() {
     let pieces = pieces.map(|part| (part["part"].clone(), part["fate"].clone())).collect::<Vec<_>>();
     assert_eq!(pieces, [1, 2, 3].map(|part| (Value::from(part), Value::from("rejected"))), "and no other part");
     assert_eq!(ended["caught"], serde_json::json!([1, 2, 3]));
+}
+
+#[test]
+fn a_dry_run_takes_no_challenge() {
+    let line = Line::start_with(&["--dry-run"]);
+    let (code, _, stderr) = run(&["challenge", "--config", &line.config, "--parts", "2", "--by", "Bob"]);
+    assert!(code == 3 && stderr.contains("no piece would be ejected"), "{stderr}");
+    let records = records(&line.bench.path("audit.jsonl"));
+    assert!(of_kind(&records, "challenge-begun").is_empty(), "{records:?}");
 }
 
 #[test]

@@ -589,6 +589,36 @@ fn calibrate_for(line: &Line, digest: hgad::digest::Digest) {
 }
 
 #[test]
+fn a_dry_run_awaits_no_confirmation_and_nobody_takes_its_records_for_real_ones() {
+    let line = Line::with_frames(6);
+    let config = line.config("rate = 20", "kind = \"gpio\"\nchip = \"no-such-chip\"\nline = \"REJECT\"");
+    // A sensor that is not there, and would have stopped the line at the first reject.
+    let confirm =
+        "[confirm]\nkind = \"modbus\"\nserver = \"127.0.0.1:1\"\ncoil = 0\nuntil_ms = 200\nmissing = \"stop-line\"\n";
+    line.edit_config("[audit]", &format!("{confirm}[audit]"));
+    let (code, _, stderr) = run(&["run", "--config", &config, "--dry-run"]);
+    assert_eq!(code, 0, "{stderr}");
+    let (records, parts) = (line.records(), line.parts());
+    assert!(records[0]["kind"] == "start" && records[0]["dry_run"] == true, "{}", records[0]);
+    assert!(parts.len() == 6 && parts.iter().any(|part| part["fate"] == "rejected"), "{parts:?}");
+    assert!(parts.iter().all(|part| part["dry_run"] == true), "{parts:?}");
+    assert!(!records.iter().any(|record| record["alarm"] == "unconfirmed-reject"), "{records:?}");
+
+    let audit = line.audit().display().to_string();
+    let (_, table, _) = run(&["audit", "query", &audit, "--fate", "rejected"]);
+    assert!(table.lines().skip(1).all(|row| row.contains("a dry run")) && table.lines().count() > 1, "{table}");
+    let (_, csv, _) = run(&["audit", "query", &audit, "--format", "csv"]);
+    assert!(csv.lines().skip(1).all(|row| row.ends_with(",true")), "{csv}");
+    let (code, told, _) = line.verify();
+    assert!(code == 0 && told.contains("6 of 6 part records are of dry runs"), "{told}");
+    let page = line.bench.text("shift.html");
+    let (code, _, stderr) = run(&["audit", "report", &audit, "--out", &page]);
+    assert_eq!(code, 0, "{stderr}");
+    let page = std::fs::read_to_string(page).unwrap();
+    assert!(page.contains("6 of these 6 parts are of a dry run") && page.contains("dry run "), "the page");
+}
+
+#[test]
 fn a_file_that_is_no_audit_does_not_verify() {
     let line = Line { bench: Bench::new() };
     File::create(line.audit()).unwrap().write_all(b"{\"hello\": \"world\"}\n").unwrap();

@@ -158,6 +158,9 @@ pub(super) struct Envelope {
     /// The part that a `part` record is of.
     #[serde(default)]
     pub(super) part: Option<u64>,
+    /// Whether a `part` record is of a run that drove no output.
+    #[serde(default)]
+    pub(super) dry_run: Option<bool>,
     /// The file of the picture that a record names.
     #[serde(default, deserialize_with = "file_of")]
     pub(super) picture: Option<String>,

@@ -253,7 +253,7 @@ mod tests {
         let mut record = settled(number);
         record.ticket = Some(Ticket(number));
         record.views = views.iter().map(view).collect();
-        Line::Part(Box::new(Settled::new(&record, PartContext { bundle: Digest::zero() })), None)
+        Line::Part(Box::new(Settled::new(&record, PartContext { bundle: Digest::zero(), dry_run: false })), None)
     }
 
     fn record(body: &Body) -> serde_json::Value {

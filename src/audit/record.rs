@@ -28,6 +28,8 @@ pub struct Body(pub(super) String);
 pub struct RunStart {
     /// The line's name.
     pub line: String,
+    /// Whether no output is driven, whatever fates the records tell of.
+    pub dry_run: bool,
     /// SHA-256 of the configuration, where there is a file.
     pub config: Option<Digest>,
     /// Where frames come from, in words.
@@ -63,6 +65,8 @@ pub(super) struct Setting {
 pub struct PartContext {
     /// The bundle that judged.
     pub bundle: Digest,
+    /// Whether no output is driven: what the record calls rejected went on with the belt.
+    pub dry_run: bool,
 }
 
 /// The wall time of a moment, as RFC 3339 in UTC with microseconds.
@@ -104,6 +108,8 @@ impl Body {
             program: &'static str,
             boot: String,
             line: &'a str,
+            #[serde(skip_serializing_if = "std::ops::Not::not")]
+            dry_run: bool,
             camera: &'a str,
             output: &'a str,
             #[serde(flatten)]
@@ -128,6 +134,7 @@ impl Body {
             program: concat!("hgad ", env!("CARGO_PKG_VERSION")),
             boot: boot.trim().to_owned(),
             line: &run.line,
+            dry_run: run.dry_run,
             camera: &run.camera,
             output: &run.output,
             deciders,
@@ -458,6 +465,8 @@ impl Body {
             confirmed_ns: Option<u64>,
             #[serde(skip_serializing_if = "std::ops::Not::not")]
             challenge: bool,
+            #[serde(skip_serializing_if = "std::ops::Not::not")]
+            dry_run: bool,
             slack_ms: f64,
             latency_ms: Option<Stages>,
             #[serde(skip_serializing_if = "Option::is_none")]
@@ -530,6 +539,7 @@ impl Body {
             fired_ns: record.fired.map(Monotonic::as_nanos),
             confirmed_ns: record.confirmed.map(Monotonic::as_nanos),
             challenge: record.challenge,
+            dry_run: context.dry_run,
             slack_ms: to_microseconds(record.slack_ms),
             latency_ms: record.latency.map(|latency| Stages {
                 wait: millis(latency.wait),

@@ -15,6 +15,7 @@ pub(super) fn run_start() -> RunStart {
     let calibrations = BTreeMap::from([("washer".to_owned(), Digest::of("calibration"))]);
     RunStart {
         line: "line 3".into(),
+        dry_run: false,
         config: None,
         camera: "folder parts".into(),
         output: "none".into(),
@@ -59,7 +60,7 @@ pub(super) fn settled(number: u64) -> PartRecord {
 }
 
 fn part(number: u64) -> Body {
-    Body::part(&settled(number), PartContext { bundle: Digest::zero() }, None, |_| None)
+    Body::part(&settled(number), PartContext { bundle: Digest::zero(), dry_run: false }, None, |_| None)
 }
 
 /// Where records begin, and before which they end, that nobody signed in time.

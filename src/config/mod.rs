@@ -61,6 +61,8 @@ pub struct LineConfig {
     pub devices: Devices,
     /// Where decisions are written down.
     pub audit: AuditConfig,
+    /// Whether no output is driven, in a run that only watches.
+    pub dry_run: bool,
     /// Where every section begins, and where every key has its value: `line` at `:3:1`, `line.model` at `:6:9`.
     places: BTreeMap<String, String>,
 }
@@ -265,9 +267,11 @@ impl LineConfig {
         typed::read(path, text).map_err(|complaint| complaint.at(path, text))
     }
 
-    /// Takes away every output, for a run that only watches.
+    /// Takes away every output, for a run that only watches, and what sees ejected parts: none will be.
     pub fn leave_outputs_alone(&mut self) {
-        self.lanes.iter_mut().for_each(|lane| lane.output = OutputConfig::None);
+        self.dry_run = true;
+        self.lanes.iter_mut().for_each(|lane| (lane.output, lane.confirm) = (OutputConfig::None, None));
+        self.rules.lanes.iter_mut().for_each(|lane| lane.confirm = None);
         (self.devices.stop_line, self.devices.alarm, self.devices.heartbeat) = (None, None, None);
     }
 

@@ -71,6 +71,7 @@ pub(super) fn read(path: &Path, text: &str) -> Checked<LineConfig> {
         lanes,
         devices,
         audit: audit.validate(&document)?,
+        dry_run: false,
         places,
     })
 }

@@ -82,6 +82,7 @@ pub fn run(request: &Request, stop: Arc<AtomicBool>) -> Result<Report> {
     let audit = AuditConfig::in_file(request.out.join(AUDIT));
     let start = RunStart {
         line: "synthetic conveyor".into(),
+        dry_run: false,
         config: None,
         camera: format!("synthetic, seed {}", request.seed),
         output: "none".into(),
@@ -99,7 +100,7 @@ pub fn run(request: &Request, stop: Arc<AtomicBool>) -> Result<Report> {
         sensors: Sensors::default(),
         signals: Signals::default(),
         audit: AuditLog::open(&audit, &start)?,
-        context: PartContext { bundle: bundle.digest },
+        context: PartContext { bundle: bundle.digest, dry_run: false },
         // The rendered belt can wait: every part is inspected, however slow the machine is.
         pace: Pace::EveryFrame,
         max_parts: None,

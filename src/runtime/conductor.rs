@@ -239,7 +239,9 @@ impl Conductor {
                 }
             }
             Message::Asked(Asked { challenge, news }) => {
-                if let Err(why) = self.audit.has_room() {
+                let dry = "this is a dry run: no output is driven, and no piece would be ejected";
+                let refused = if self.context.dry_run { Err(dry.to_owned()) } else { self.audit.has_room() };
+                if let Err(why) = refused {
                     // Who went away misses it.
                     let _ = news.try_send(ChallengeNews::Refused(challenge, why));
                     return;

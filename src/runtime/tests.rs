@@ -194,6 +194,7 @@ impl Output for ScriptedOutput {
 fn open_audit(config: &AuditConfig) -> AuditLog {
     let start = RunStart {
         line: "bench".into(),
+        dry_run: false,
         config: None,
         camera: "scripted".into(),
         output: "scripted".into(),
@@ -239,7 +240,7 @@ impl Bench {
             sensors: Sensors::default(),
             signals: Signals::default(),
             audit: open_audit(&AuditConfig::in_file(self.audit_file())),
-            context: PartContext { bundle: Digest::zero() },
+            context: PartContext { bundle: Digest::zero(), dry_run: false },
             pace: Pace::EveryFrame,
             max_parts: None,
             stop: self.stop.clone(),

@@ -40,6 +40,7 @@ impl Wiring {
         let views = LaneView::each_of(config)?;
         let start = RunStart {
             line: config.name.clone(),
+            dry_run: config.dry_run,
             config: Some(config.digest),
             camera: camera_in_words(&config.camera, &views),
             output: outputs_in_words(&config.lanes),
@@ -64,7 +65,7 @@ impl Wiring {
             signals,
             audit: AuditLog::open(&config.audit, &start)
                 .map_err(|error| config.blame(audit_key(&config.audit), error))?,
-            context: PartContext { bundle },
+            context: PartContext { bundle, dry_run: config.dry_run },
             pace: Pace::NewestWins,
             max_parts: None,
             stop: Arc::new(AtomicBool::new(false)),

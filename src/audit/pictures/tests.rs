@@ -44,7 +44,7 @@ impl Bench {
         if let Some(frame) = frame {
             self.log.saw(Ticket(number), true, frame);
         }
-        self.log.part(&record, PartContext { bundle: Digest::zero() }).unwrap();
+        self.log.part(&record, PartContext { bundle: Digest::zero(), dry_run: false }).unwrap();
     }
 
     /// Ends the run; gives what is said of each part's picture, in the order of the records, and the last record.
@@ -126,7 +126,7 @@ fn the_digest_of_a_kept_picture_s_pixels_is_computed_once() {
     looks.saw(Ticket(0), &known);
     let mut record = settled(0);
     record.ticket = Some(Ticket(0));
-    let settled = Settled::new(&record, PartContext { bundle: Digest::zero() });
+    let settled = Settled::new(&record, PartContext { bundle: Digest::zero(), dry_run: false });
     looks.put([Line::Part(Box::new(settled), None)]);
     let written = serde_json::from_str::<Value>(&looks.flush()[0].0).unwrap();
     assert_eq!(written["pixels_sha256"], Digest::of("known").to_string());
@@ -453,7 +453,7 @@ fn no_picture_is_removed_before_the_log_that_tells_of_it_is_on_disk() {
         let mut record = settled(number);
         (record.ticket, record.verdict) = (Some(Ticket(number)), Verdict::Reject);
         album.saw(Ticket(number), true, Seen::new((&frame(number, None)).into()));
-        album.settle(Settled::new(&record, PartContext { bundle: Digest::zero() }));
+        album.settle(Settled::new(&record, PartContext { bundle: Digest::zero(), dry_run: false }));
     };
     settle(0);
     wait_for(&album, 1);

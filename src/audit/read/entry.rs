@@ -51,6 +51,9 @@ pub struct Entry {
     pub calibration: Option<Digest>,
     pub picture: Option<PictureEntry>,
     pub challenge: Option<bool>,
+    /// Also of a start.
+    #[serde(default, deserialize_with = "fitting")]
+    pub dry_run: Option<bool>,
     // Events.
     pub device: Option<String>,
     pub alarm: Option<String>,
@@ -103,6 +106,11 @@ impl Entry {
     /// Whether the part was a known bad piece of a challenge: it says nothing of what the process makes.
     pub fn is_known_bad(&self) -> bool {
         self.challenge == Some(true)
+    }
+
+    /// Whether it is of a run that drove no output: what is called rejected went on with the belt.
+    pub fn is_of_dry_run(&self) -> bool {
+        self.dry_run == Some(true)
     }
 
     /// Digests of all pixels that the record names.

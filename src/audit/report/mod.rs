@@ -118,6 +118,8 @@ struct Bad {
 struct Facts {
     lines: BTreeMap<String, u64>,
     parts: u64,
+    /// Those of them that are of dry runs: nothing was ejected.
+    dry: u64,
     /// Known bad pieces of challenges, which count as no parts.
     pieces: u64,
     classes: BTreeMap<String, ClassCount>,
@@ -307,7 +309,8 @@ impl Facts {
                 self.run_over(entry);
                 *self.lines.entry(entry.line.clone().unwrap_or_default()).or_default() += 1;
                 let program = entry.program.as_deref().unwrap_or("hgad");
-                self.event(entry, format!("run {} began ({program})", run.unwrap_or("-")));
+                let kind = if entry.is_of_dry_run() { "dry run" } else { "run" };
+                self.event(entry, format!("{kind} {} began ({program})", run.unwrap_or("-")));
             }
             "stop" => {
                 self.run_over(entry);
@@ -412,6 +415,7 @@ impl Facts {
 
     fn part(&mut self, entry: &Entry, run: Option<&str>, shift: &Shift) {
         self.parts += 1;
+        self.dry += u64::from(entry.is_of_dry_run());
         let class = entry.class.as_deref().unwrap_or_default();
         let class = entry.lane.as_ref().map_or_else(|| class.to_owned(), |lane| format!("{class}, lane {lane}"));
         let class = self.classes.entry(class).or_default();

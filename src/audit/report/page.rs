@@ -23,6 +23,14 @@ pub(super) fn page(facts: &Facts, shift: &Shift, origin: &Origin, pictures: &[Sh
     let mut html = head(&format!("{title}, {when}"), &title, &below);
     html.push_str(&accusation(pictures));
     html.push_str(&tiles(facts, shift));
+    if facts.dry > 0 {
+        let _ = write!(
+            html,
+            "<p class=\"note\"><b>{} of these {} parts are of a dry run: no output was driven.</b> What is called rejected of them went on \
+             with the belt.</p>",
+            facts.dry, facts.parts
+        );
+    }
     if facts.parts > 0 {
         section(&mut html, "Parts over time", &trend(facts, shift));
         section(&mut html, "Why parts were bad", &pareto(facts));

@@ -35,6 +35,8 @@ pub struct Verified {
     pub lines: u64,
     /// Records of parts.
     pub parts: u64,
+    /// Those of them that are of dry runs: no output was driven.
+    pub dry: u64,
     /// Starts of the program.
     pub runs: u64,
     /// Records that found no room when they had to be written, by the `lost` records that stand for them.

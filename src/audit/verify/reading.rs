@@ -18,7 +18,7 @@ use crate::audit::kind::Kind;
 use crate::audit::read::{LogFile, Told, cannot_be_read, next_line};
 use crate::audit::signatures::{Signatures, Trust};
 use crate::audit::spot::{self, Spot};
-use crate::{Error, Result};
+use crate::{Error, Result, print};
 
 /// What every record begins with.
 const RECORD: &[u8] = b"{\"seq\":";
@@ -253,6 +253,7 @@ impl<'t> Reading<'t> {
         match envelope.kind {
             Some(Kind::Part) => {
                 self.verified.parts += 1;
+                self.verified.dry += u64::from(envelope.dry_run == Some(true));
                 envelope.part.into_iter().for_each(|part| self.newest.part(part));
             }
             Some(Kind::Start) => self.start(self.last(path), envelope.format_version)?,
@@ -310,6 +311,10 @@ impl<'t> Reading<'t> {
         let (verified, signatures) = (&mut self.verified, &self.signatures);
         verified.warnings.extend(signatures.not_compared());
         verified.warnings.extend(self.falls.told());
+        verified.warnings.extend((verified.dry > 0).then(|| {
+            let parts = print::counted(verified.parts, "part record");
+            format!("{} of {parts} are of dry runs: no output was driven, whatever fates they tell of", verified.dry)
+        }));
         verified.checkpoints = signatures.count;
         verified.keys = signatures.keys.clone();
         verified.signed = signatures.newest.as_ref().map(|newest| newest.checkpoint.clone());

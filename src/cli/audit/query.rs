@@ -412,7 +412,8 @@ fn table_row(line: &[u8], entry: &Entry) -> String {
     }
     let why = [&entry.reason, &entry.detail, &entry.fate_reason];
     let piece = entry.is_known_bad().then_some("a known bad piece");
-    let why = why.iter().filter_map(|why| why.as_deref()).chain(piece).collect::<Vec<_>>().join(", ");
+    let dry = entry.is_of_dry_run().then_some("a dry run: no output was driven");
+    let why = why.iter().filter_map(|why| why.as_deref()).chain(piece).chain(dry).collect::<Vec<_>>().join(", ");
     let _ = write!(
         row,
         "{part:<9}  {:<12}  {:<7}  {:>9}  {:>9}  {:<11}  {why}",
@@ -426,7 +427,7 @@ fn table_row(line: &[u8], entry: &Entry) -> String {
 }
 
 const CSV: &str = "record,kind,time,run,part,lane,frame,origin,class,verdict,score,threshold,reason,detail,fate,fate_reason,\
-                   place_x,place_y,slack_ms,latency_ms,picture\n";
+                   place_x,place_y,slack_ms,latency_ms,picture,dry_run\n";
 
 fn csv_row(row: &mut String, line: &[u8], entry: &Entry, run: Option<&str>) {
     let changed = matches!(entry.kind(), Some(Kind::Changed | Kind::UnnamedChange)).then(|| told(line, entry));
@@ -456,6 +457,7 @@ fn csv_row(row: &mut String, line: &[u8], entry: &Entry, run: Option<&str>) {
         number(entry.slack_ms),
         number(entry.latency_ms.map(|latency| latency.total)),
         text(entry.picture.as_ref().and_then(|picture| picture.file.as_deref())),
+        text(entry.is_of_dry_run().then_some("true")),
     ];
     row.push_str(&fields.join(","));
 }
