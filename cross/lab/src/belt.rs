@@ -17,6 +17,9 @@ use crate::{Check, Outcome, hold};
 
 pub const CHECKS: &[Check] = &[("belt of parts", idle), ("belt beside busy programs", busy)];
 
+/// What of them goes with a quick look.
+pub const QUICK: &[Check] = &[("belt of parts", few)];
+
 type Failure = Box<dyn std::error::Error>;
 
 /// How many parts pass in each of these checks (`--parts`).
@@ -25,6 +28,8 @@ pub static PARTS: AtomicUsize = AtomicUsize::new(30);
 pub const SHADES: usize = 12;
 /// And each of these in so many contrasts: a live camera's picture is never one of the last 32.
 const CONTRASTS: [i64; 3] = [128, 127, 129];
+/// And so many in the quick one: two of them are bad.
+const FEW: usize = 10;
 /// How long a part is before the eye.
 const DARK: Duration = Duration::from_millis(60);
 const PULSE_MS: u32 = 100;
@@ -208,18 +213,22 @@ impl std::fmt::Display for Spread {
 }
 
 fn idle() -> Outcome {
-    passing("belt", 2, 0.2)
+    passing("belt", PARTS.load(Ordering::Relaxed), 2, 0.2)
+}
+
+fn few() -> Outcome {
+    passing("belt", FEW, 2, 0.2)
 }
 
 fn busy() -> Outcome {
     let mut busy = Command::new("sh");
     busy.args(["-c", "while :; do :; done"]);
     let _busy = [Process::start(&mut busy)?, Process::start(&mut busy)?];
-    passing("busy-belt", 5, 0.5)
+    passing("busy-belt", PARTS.load(Ordering::Relaxed), 5, 0.5)
 }
 
-/// Parts pass, so many pictures' time apart; of the good ones no more than the share `unknown` may have got no verdict in time.
-fn passing(name: &str, apart: u32, unknown: f64) -> Outcome {
+/// So many parts pass, so many pictures' time apart; of the good ones no more than the share `unknown` may have got no verdict in time.
+fn passing(name: &str, parts: usize, apart: u32, unknown: f64) -> Outcome {
     let setting = Setting {
         output: EJECTOR,
         pulse_ms: PULSE_MS,
@@ -230,7 +239,7 @@ fn passing(name: &str, apart: u32, unknown: f64) -> Outcome {
     let run = line.start()?;
     let armed = Monotonic::now();
     let mut belt = Belt::new((apart * line.pace).max(Duration::from_secs(1)))?;
-    for part in 0..PARTS.load(Ordering::Relaxed) {
+    for part in 0..parts {
         belt.feed(Truth::of(part))?;
     }
     belt.clear(&line);

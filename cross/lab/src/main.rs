@@ -81,9 +81,9 @@ fn all() -> Vec<Check> {
     [drivers(), [belt::CHECKS, rejects::CHECKS, faults::CHECKS].concat()].concat()
 }
 
-/// The drivers, and the whole program with what a change breaks most easily.
+/// The drivers, and the whole program: a belt of a few parts, and the faults that a change breaks most easily.
 fn quick() -> Vec<Check> {
-    [&drivers()[..], faults::QUICK].concat()
+    [&drivers()[..], belt::QUICK, faults::QUICK].concat()
 }
 
 /// Runs the checks whose names contain one of the words, or all of them.
