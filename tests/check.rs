@@ -112,11 +112,14 @@ fn frames_of_another_program_are_measured_too() {
         frame.width(),
         frame.height()
     );
-    let config = config(&bench, &camera, &format!("[output]\nkind = \"none\"\n{AUDIT}"));
+    let limits = "[limits]\nin_a_row = 5\nexceeded = \"stop-line\"\n";
+    let config = config(&bench, &camera, &format!("[output]\nkind = \"none\"\n{limits}{AUDIT}"));
     let (_, table, stderr) = run(&["check", "--config", &config, "--seconds", "0.6"]);
     let (state, camera) = row(&table, "camera");
     assert!(["ok", "note"].contains(&state.as_str()) && camera.contains("pipe /bin/sh"), "{table}{stderr}");
     assert_eq!(row(&table, "ejector").0, "note", "{table}");
+    let (state, stop) = row(&table, "stop line");
+    assert!(state == "note" && stop.contains("nothing stops the belt, and limits.exceeded asks for it"), "{table}");
 }
 
 #[test]

@@ -31,6 +31,13 @@ pub(super) fn outputs(config: &LineConfig, fire: bool, tell: &mut impl FnMut(Fin
     ];
     let first = config.rules.lanes[0].ejector;
     let signals = signals.map(|(what, key, setting, role)| (what.to_owned(), key.to_owned(), setting, role, first));
+    if let (false, asked @ [_, ..]) = (config.can_stop_belt(), config.stops_asked_for().as_slice()) {
+        tell(Finding::note(
+            "stop line",
+            format!("nothing stops the belt, and {} asks for it", asked.join(", ")),
+            "this program would end, and the belt go on: wire [stop_line] or [heartbeat]",
+        ));
+    }
     for (what, key, setting, role, ejector) in ejectors.chain(signals) {
         let (what, key) = (what.as_str(), key.as_str());
         let Some(setting) = setting else { continue };

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::complaint::Complaint;
+use super::complaint::{self, Complaint};
 use super::typed::{Checked, Document, at_most, milliseconds, positive, typed};
 use super::{Devices, EncoderSetting, HeartbeatSetting, InputConfig, OutputConfig};
 use crate::inputs::Edges;
@@ -73,8 +73,19 @@ impl Document<'_> {
         Ok(Some((confirm.validate()?, self.input("confirm", Edges::Active)?)))
     }
 
+    /// An output with a level that lasts.
     fn signal(&mut self, section: &str, rules: &Rules) -> Checked<Option<OutputConfig>> {
-        self.has(section).then(|| self.output(section, rules.lanes[0].ejector.tolerance)).transpose()
+        let Some(place) = self.place(section) else { return Ok(None) };
+        let output = self.output(section, rules.lanes[0].ejector.tolerance)?;
+        match &output {
+            OutputConfig::Serial(serial) if serial.release.is_none() => {
+                let what = format!(
+                    "[{section}] has no release: the device would hear when it begins, and never that it is over"
+                );
+                Err(Complaint::new(place, what, format!("say what is sent then: {}", complaint::example("release"))))
+            }
+            _ => Ok(Some(output)),
+        }
     }
 
     fn heartbeat(&mut self, rules: &Rules) -> Checked<Option<HeartbeatSetting>> {

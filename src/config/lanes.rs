@@ -195,9 +195,9 @@ impl Document<'_> {
     }
 }
 
-/// Lanes are told apart by their names, and no two drive one ejector; a camera is triggered by parts, or runs freely.
+/// Lanes are told apart by their names; a camera is triggered by parts, or runs freely.
 fn apart(lanes: &[((LaneRules, LaneConfig), Range<usize>)]) -> Checked<()> {
-    let (mut names, mut outputs) = (BTreeSet::new(), BTreeSet::new());
+    let mut names = BTreeSet::new();
     let has_eye = |rules: &LaneRules| rules.find != Find::EveryFrame;
     let some_have_eyes = lanes.iter().any(|((rules, _), _)| has_eye(rules));
     for ((rules, config), place) in lanes {
@@ -205,11 +205,6 @@ fn apart(lanes: &[((LaneRules, LaneConfig), Range<usize>)]) -> Checked<()> {
         let name = config.name.as_deref().unwrap_or_default();
         if !names.insert(name) {
             return complaint(format!("two lanes are called '{name}'"), "records tell lanes by their names");
-        }
-        let output = config.output.to_string();
-        if config.output != OutputConfig::None && !outputs.insert(output.clone()) {
-            let what = format!("two lanes have the output {output}");
-            return complaint(what, "a bad part in one would eject the good one beside it: each lane needs its own");
         }
         if some_have_eyes && !has_eye(rules) {
             let what = format!("the lane '{name}' has no photo-eye, and others have one or find parts in the picture");

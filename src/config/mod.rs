@@ -10,6 +10,7 @@ mod complaint;
 mod devices;
 mod free_run;
 mod lanes;
+mod shared;
 mod typed;
 mod witness;
 
@@ -27,7 +28,7 @@ use crate::camera::{pipe, v4l2};
 use crate::digest::Digest;
 use crate::inputs;
 use crate::inputs::encoder;
-use crate::line::{Length, Rules};
+use crate::line::{Consequence, Length, Rules};
 use crate::outputs::{Template, gpio, modbus};
 use crate::{Error, Result};
 
@@ -264,7 +265,29 @@ impl LineConfig {
     ///
     /// As [`LineConfig::open`].
     pub fn parse(path: &Path, text: &str) -> Result<Self> {
-        typed::read(path, text).map_err(|complaint| complaint.at(path, text))
+        let config = typed::read(path, text).map_err(|complaint| complaint.at(path, text))?;
+        shared::check(&config)?;
+        Ok(config)
+    }
+
+    /// Whether something stops the belt: a relay, or who watches the heartbeat.
+    pub fn can_stop_belt(&self) -> bool {
+        let heartbeat = self.devices.heartbeat.as_ref().map(|heartbeat| &heartbeat.output);
+        [self.devices.stop_line.as_ref(), heartbeat].into_iter().flatten().any(|output| *output != OutputConfig::None)
+    }
+
+    /// The keys by which a line that has to stop is asked for.
+    pub fn stops_asked_for(&self) -> Vec<String> {
+        let rules = &self.rules;
+        let common =
+            [("line.late", rules.late), ("bin.full", rules.bin_full), ("limits.exceeded", rules.limits.exceeded)];
+        let common = common.map(|(key, follows)| (key.to_owned(), Some(follows)));
+        let missing =
+            self.lanes.iter().zip(&rules.lanes).map(|(lane, rules)| {
+                (lane.key("confirm.missing"), rules.confirm.as_ref().map(|confirm| confirm.missing))
+            });
+        let asked = common.into_iter().chain(missing);
+        asked.filter_map(|(key, follows)| (follows == Some(Consequence::StopLine)).then_some(key)).collect()
     }
 
     /// Takes away every output, for a run that only watches, and what sees ejected parts: none will be.

@@ -61,6 +61,21 @@ fn with_belt() -> String {
 }
 
 #[test]
+fn a_signal_over_a_serial_port_says_when_it_is_over() {
+    let signal = |section: &str| {
+        let port = "kind = \"serial\"\nport = \"/dev/ttyS7\"\nmessage = \"STOP;\"\nbaud = 115200\n";
+        format!("{WHOLE}[{section}]\n{port}")
+    };
+    for section in ["stop_line", "alarm"] {
+        let told = parse(&signal(section)).unwrap_err().report();
+        let place = WHOLE.lines().count() + 1;
+        assert!(told.contains(&format!("line.toml:{place}:1: [{section}] has no release")), "{told}");
+        assert!(parse(&format!("{}release = \"GO;\"\n", signal(section))).is_ok());
+    }
+    assert!(parse(&signal("heartbeat")).is_ok(), "its messages stay out when the line stops");
+}
+
+#[test]
 fn a_line_with_everything_along_the_belt_is_read() {
     let config = parse(&with_belt()).unwrap();
     let rules = config.rules;

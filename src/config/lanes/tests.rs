@@ -117,7 +117,7 @@ fn what_cannot_be_is_told_with_its_place() {
     let left_output = "[lane.output]\nkind = \"gpio\"\nchip = \"gpiochip0\"\nline = \"LEFT\"\n";
     for (from, to, told) in [
         ("name = \"right\"", "name = \"left\"", "two lanes are called 'left'"),
-        ("line = \"RIGHT\"", "line = \"LEFT\"", "two lanes have the output gpio gpiochip0 LEFT"),
+        ("line = \"RIGHT\"", "line = \"LEFT\"", "line LEFT of gpiochip0 is what [lane.1.output] has already"),
         ("width = 320", "width = 1", "width is 1 pixels"),
         ("width = 320\n", "", "x, y, width and height belong together"),
         ("width = 0.5", "width = 0.6", "width is 0.6, from 0.5 on: that is not within the picture"),
