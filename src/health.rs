@@ -8,14 +8,19 @@ use crate::time::Monotonic;
 
 /// How long a call into a driver may take. Those that wait for something wait for much less.
 pub const PATIENCE: Duration = Duration::from_secs(3);
+/// How long an inspection may take: a large network needs seconds on a small board, and parts that it is too late for are rejected.
+const INSPECTION_PATIENCE: Duration = Duration::from_secs(10);
 /// A look counts for so long at most. Whoever looks does so every few milliseconds: what is longer, the whole program stood still
 /// (SIGSTOP, a starved machine), and the driver's thread with it.
 pub(crate) const LOOK: Duration = Duration::from_secs(1);
 
 /// A device's health, told by its thread and read by whoever wants to know.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Health {
     told: Mutex<Told>,
+    patience: Duration,
+    /// What is said of a call that does not come back for so long.
+    hangs: &'static str,
     /// When the call into the driver began that the thread makes now, in nanoseconds; 0 between calls.
     calling_since: AtomicU64,
 }
@@ -48,7 +53,26 @@ impl Silence {
     }
 }
 
+impl Default for Health {
+    /// Of a device behind a driver.
+    fn default() -> Self {
+        Health::new(PATIENCE, "its driver has not come back for 3 s")
+    }
+}
+
 impl Health {
+    fn new(patience: Duration, hangs: &'static str) -> Self {
+        Health { told: Mutex::default(), patience, hangs, calling_since: AtomicU64::new(0) }
+    }
+
+    /// Of what judges parts.
+    pub(crate) fn of_inspection() -> Self {
+        Health::new(
+            INSPECTION_PATIENCE,
+            "it has not come back for 10 s: look at the machine's memory and temperature, and start the program again if it does not",
+        )
+    }
+
     /// Makes a call into the driver, which may never come back.
     pub fn watch<T>(&self, call: impl FnOnce() -> T) -> T {
         /// A call that panics has come back too.
@@ -83,8 +107,8 @@ impl Health {
     pub fn look(&self, now: Monotonic) -> Result<(), String> {
         let call = self.calling_since.load(Ordering::Relaxed);
         let mut told = self.told();
-        if call != 0 && told.silence.look(Monotonic::from_nanos(call), now) >= PATIENCE {
-            return Err(format!("its driver has not come back for {} s", PATIENCE.as_secs()));
+        if call != 0 && told.silence.look(Monotonic::from_nanos(call), now) >= self.patience {
+            return Err(self.hangs.to_owned());
         }
         let unseen = told.unseen.take();
         told.failure.clone().or(unseen).map_or(Ok(()), Err)

@@ -139,6 +139,8 @@ pub enum Device {
     Audit,
     /// The pictures themselves: light, focus, or a camera that sends the same one for ever.
     Picture(Option<Lane>),
+    /// What judges parts.
+    Inspection,
 }
 
 impl Device {
@@ -173,6 +175,7 @@ impl fmt::Display for Device {
             Device::AlarmOutput => "alarm-output",
             Device::Audit => "audit",
             Device::Picture(_) => "picture",
+            Device::Inspection => "inspection",
         })
     }
 }

@@ -109,6 +109,8 @@ pub fn run(wiring: Wiring) -> Result<Summary> {
         camera_health: threads.camera_health,
         camera_condition: Condition::of(Device::Camera),
         inspection: threads.inspection,
+        inspection_health: threads.inspection_health,
+        inspection_condition: Condition::of(Device::Inspection),
         actions: Vec::new(),
         outcomes: VecDeque::new(),
     };
@@ -152,6 +154,8 @@ struct Conductor {
     camera_health: Arc<Health>,
     camera_condition: Condition,
     inspection: Stage,
+    inspection_health: Arc<Health>,
+    inspection_condition: Condition,
     actions: Vec<Action>,
     /// What followed from actions at once, for the core to know.
     outcomes: VecDeque<Happening>,
@@ -192,12 +196,13 @@ impl Conductor {
     /// Threads that hang in a driver, or are dead, cannot say so themselves.
     fn look_after_devices(&mut self, now: Monotonic) {
         let camera = self.camera_condition.follow(self.camera_health.look(now));
+        let inspection = self.inspection_condition.follow(self.inspection_health.look(now));
         let outputs = self.ejectors.iter_mut();
         let outputs = outputs.filter_map(|ejector| ejector.condition.follow(ejector.firing.health(now)));
         let outputs = outputs.collect::<Vec<_>>();
         let sensors = self.sensors.iter_mut().filter_map(|sensor| sensor.news(now)).collect::<Vec<_>>();
         let beacons = self.beacons.as_mut().map(|beacons| beacons.news(now)).unwrap_or_default();
-        let devices = camera.into_iter().chain(outputs).chain(sensors).chain(beacons);
+        let devices = camera.into_iter().chain(inspection).chain(outputs).chain(sensors).chain(beacons);
         for what in devices.chain(self.audit.news()).collect::<Vec<_>>() {
             self.handle(Event { at: now, what });
         }

@@ -16,6 +16,7 @@ use crate::calibrate::Calibration;
 use crate::camera::Frame;
 use crate::digest::Digest;
 use crate::drift::{self, Drift};
+use crate::health::Health;
 use crate::inspect::{Inspection, Inspector, score};
 use crate::line::{Device, Event, Evidence, Happening, Judgement, Lane, Latency};
 use crate::picture::{self, Statistics};
@@ -252,9 +253,10 @@ pub(super) struct Waiting {
     pub(super) frame: Frame,
 }
 
-/// Judges frames until the slot is closed. `lanes` are as devices of theirs are told: `None` for a belt without lanes.
+/// Judges frames until the slot is closed. `health` tells of an inspection that does not come back. `lanes` are as devices of theirs are told: `None` for a belt without lanes.
 pub(super) fn judge(
     mut inspector: Box<dyn Inspect>,
+    health: &Health,
     lanes: &[Option<Lane>],
     slot: &Slot<Waiting>,
     messages: &SyncSender<Message>,
@@ -263,13 +265,14 @@ pub(super) fn judge(
     while let Some((ticket, lane, Waiting { class, frame })) = slot.take() {
         let begun = Monotonic::now();
         let mut fault = None;
-        let result = catch_unwind(AssertUnwindSafe(|| {
+        let judged = || {
             fault = inspector.fault(&frame, lane, &class);
             match fault {
                 Some(fault) => Err(Error::device(fault.to_string())),
                 None => inspector.inspect(&frame, lane, &class),
             }
-        }));
+        };
+        let result = health.watch(|| catch_unwind(AssertUnwindSafe(judged)));
         let at = Monotonic::now();
         let health = fault.map_or(Ok(()), |fault| Err(format!("{}: {}", fault.kind(), fault.advice())));
         let changes = inspector.drift().into_iter().map(|change| Happening::Drift(change.to_string()));

@@ -96,7 +96,7 @@ impl Beacons {
         }
     }
 
-    /// Whether parts could go by unseen or bad ones undone, since something that sees, measures, ejects or writes down has failed.
+    /// Whether parts could go by unseen or bad ones undone, since something that sees, measures, judges, ejects or writes down has failed.
     fn is_blind(&self) -> bool {
         let is_blinding = |alarm: &Alarm| match alarm {
             Alarm::Faulty(device) => matches!(
@@ -106,6 +106,7 @@ impl Beacons {
                     | Device::Gate(_)
                     | Device::Encoder
                     | Device::Output(_)
+                    | Device::Inspection
                     | Device::Audit
             ),
             _ => false,

@@ -44,7 +44,7 @@ impl Camera for ScriptedCamera {
         std::thread::sleep(self.interval);
         let mut step = self.script.remove(0);
         let grabbed = step(self.number);
-        if grabbed.is_ok() {
+        if matches!(grabbed, Ok(Grab::Frame(_) | Grab::Broken(_))) {
             self.number += 1;
         }
         grabbed
@@ -58,6 +58,8 @@ mod part {
     pub const FAULT: u8 = 2;
     pub const PANIC: u8 = 3;
     pub const SLOW: u8 = 4;
+    /// Its inspection does not come back before a fault is on record.
+    pub const HANGS: u8 = 5;
 }
 
 fn frame(kind: u8) -> Box<dyn FnMut(u64) -> Result<Grab> + Send> {
@@ -104,6 +106,8 @@ fn driver_panic() -> Box<dyn FnMut(u64) -> Result<Grab> + Send> {
 struct ScriptedInspector {
     /// Becomes true when the first inspection begins.
     begun: Arc<AtomicBool>,
+    /// The audit.
+    log: PathBuf,
 }
 
 impl Inspect for ScriptedInspector {
@@ -114,6 +118,7 @@ impl Inspect for ScriptedInspector {
             part::FAULT => return Err(Error::device("the network failed")),
             part::PANIC => panic!("a bug in an operator"),
             part::SLOW => std::thread::sleep(Duration::from_millis(400)),
+            part::HANGS => wait_for(&self.log, "fault"),
             _ => {}
         }
         let score = f32::from(kind);
@@ -235,7 +240,7 @@ impl Bench {
             rules: Rules { quiet: ms(50), ..Rules::timed(ms(300), ms(20), ms(2000)) },
             views: vec![LaneView { region: None, gate: None, class: "washer".into() }],
             camera: Box::new(ScriptedCamera { script, number: 0, interval: ms(5) }),
-            inspector: Box::new(ScriptedInspector::default()),
+            inspector: Box::new(ScriptedInspector { log: self.audit_file(), ..ScriptedInspector::default() }),
             outputs: vec![Box::new(ScriptedOutput(Role::Reject, self.calls.clone()))],
             sensors: Sensors::default(),
             signals: Signals::default(),
@@ -314,7 +319,7 @@ fn an_inspection_that_is_too_slow_is_a_reject_and_frames_behind_it_are_skipped()
     let bench = Bench::new();
     let mut wiring = bench.wiring((0..10).map(|_| frame(part::GOOD)).collect());
     let begun = Arc::new(AtomicBool::new(false));
-    wiring.inspector = Box::new(ScriptedInspector { begun: begun.clone() });
+    wiring.inspector = Box::new(ScriptedInspector { begun: begun.clone(), ..ScriptedInspector::default() });
     let behind = frame_once(begun);
     let script = std::iter::once(frame(part::SLOW)).chain([behind]).chain((0..9).map(|_| frame(part::GOOD)));
     wiring.camera =
@@ -349,7 +354,7 @@ fn what_nobody_could_judge_keeps_what_picture_there_is() {
     let log = bench.folder.path().join("kept.jsonl");
     let pictures = PicturesConfig::in_folder(bench.folder.path().join("pictures"));
     wiring.audit = open_audit(&AuditConfig { pictures: Some(pictures), ..AuditConfig::in_file(log.clone()) });
-    wiring.inspector = Box::new(ScriptedInspector { begun: begun.clone() });
+    wiring.inspector = Box::new(ScriptedInspector { begun: begun.clone(), ..ScriptedInspector::default() });
     let behind = frame_once(begun);
     let until_told = nothing_until(log.clone(), "picture");
     let script = [frame(part::SLOW), behind, frame(part::GOOD), broken(), frame(part::GOOD), until_told];
@@ -460,6 +465,32 @@ fn a_driver_that_does_not_come_back_is_a_fault_until_it_does() {
     assert!(seen[0]["why"].as_str().unwrap().contains("not come back"), "{seen:?}");
     assert_eq!((&seen[1]["kind"], &seen[1]["device"]), (&"recovery".into(), &"camera".into()));
     assert_eq!(summary.alarms.get(&Alarm::Faulty(Device::Camera)), Some(&1));
+}
+
+#[test]
+fn an_inspection_that_does_not_come_back_is_a_fault_and_the_belt_stands_until_it_does() {
+    let bench = Bench::new();
+    let stop_line = Arc::new(Mutex::new(Calls::default()));
+    // A camera that shows nothing meanwhile, and does not hang itself.
+    let (log, levels) = (bench.audit_file(), stop_line.clone());
+    let shows_nothing = move |_: u64| -> Result<Grab> {
+        let is_over = || !events(&log, &["recovery"]).is_empty() && !levels.lock().unwrap().is_active();
+        let end = Monotonic::now() + Duration::from_secs(1);
+        while !is_over() && Monotonic::now() < end {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(Grab::Timeout)
+    };
+    let nothing = (0..60).map(|_| Box::new(shows_nothing.clone()) as Box<dyn FnMut(u64) -> Result<Grab> + Send>);
+    let script = std::iter::once(frame(part::HANGS)).chain(nothing).chain([frame(part::GOOD)]);
+    let mut wiring = bench.wiring(script.collect());
+    wiring.signals.stop_line = Some(Box::new(ScriptedOutput(Role::StopLine, stop_line.clone())));
+    bench.finish(wiring);
+    let seen = events(&bench.audit_file(), &["fault", "recovery"]);
+    let seen = seen.iter().map(|event| (event["kind"].as_str().unwrap(), event["device"].as_str().unwrap()));
+    assert_eq!(seen.collect::<Vec<_>>(), [("fault", "inspection"), ("recovery", "inspection")]);
+    assert_eq!(stop_line.lock().unwrap().levels, [false, true, false, true], "armed, blind, inspected again, ended");
+    assert_eq!(bench.fates(), [(Verdict::Unknown(Unknown::Late), Fate::Rejected), (Verdict::Pass, Fate::Passed)]);
 }
 
 #[test]

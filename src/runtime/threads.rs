@@ -58,6 +58,7 @@ pub(super) struct Threads {
     pub(super) grab_stop: Arc<AtomicBool>,
     pub(super) slot: Arc<Slot<Waiting>>,
     pub(super) inspection: Stage,
+    pub(super) inspection_health: Arc<Health>,
     pub(super) camera: Stage,
     pub(super) camera_counts: CountsReader,
     pub(super) camera_health: Arc<Health>,
@@ -90,10 +91,12 @@ impl Threads {
         let sensors = sensing::start(workers.sensors, rules, &messages, &grab_stop)?;
         let lanes = rules.each_lane().map(|(lane, _)| rules.own(lane)).collect::<Vec<_>>();
         let gates = lanes.iter().map(|lane| gate_condition(*lane)).collect();
+        let inspection_health = Arc::new(Health::of_inspection());
         let inspection = {
             let (inspector, slot, messages) = (workers.inspector, slot.clone(), messages.clone());
+            let health = inspection_health.clone();
             Stage::start("inspection", move || {
-                let ended = outcome(|| judge(inspector, &lanes, &slot, &messages));
+                let ended = outcome(|| judge(inspector, &health, &lanes, &slot, &messages));
                 slot.close();
                 // Nobody listens any more when the run was cut short.
                 let _ = messages.send(Message::InspectionDone(ended));
@@ -124,6 +127,7 @@ impl Threads {
             grab_stop,
             slot,
             inspection,
+            inspection_health,
             camera,
             camera_counts,
             camera_health,
