@@ -120,6 +120,8 @@ fn frames_of_another_program_are_measured_too() {
     assert_eq!(row(&table, "ejector").0, "note", "{table}");
     let (state, stop) = row(&table, "stop line");
     assert!(state == "note" && stop.contains("nothing stops the belt, and limits.exceeded asks for it"), "{table}");
+    let (state, silence) = row(&table, "silence");
+    assert!(state == "note" && silence.contains("after 5000.0 ms") && silence.contains("timeout_ms = 0"), "{table}");
 }
 
 #[test]

@@ -18,6 +18,10 @@ const PATIENCE: Duration = Duration::from_millis(100);
 const INSPECTED: usize = 20;
 /// A camera may be slower than it was asked to be by so much.
 const TOLERATED: f64 = 0.9;
+/// A camera that owes so many frames is silent.
+const OWED: u32 = 10;
+/// What is shorter may be a machine that was busy, or a driver that starts.
+const LEAST_SILENCE: Duration = Duration::from_millis(250);
 /// So long before the ejector must be told to act a verdict is wanted.
 const LEAD: Duration = Duration::from_millis(5);
 
@@ -49,6 +53,7 @@ pub(super) fn watch(config: &LineConfig, time: Duration, tell: &mut impl FnMut(F
         }
         Ok((view, counts)) => {
             tell(judged(&config.camera, &view, &counts, time));
+            silence(config, &view).into_iter().for_each(&mut *tell);
             (!view.frames.is_empty()).then_some(view)
         }
     }
@@ -111,6 +116,32 @@ fn judged(config: &CameraConfig, view: &View, counts: &CameraCounts, time: Durat
         _ if counts.lost > 0 => Finding::note("camera", measured, "the machine was too busy to fetch every frame"),
         _ => Finding::ok("camera", measured),
     }
+}
+
+/// Whether a camera that goes silent is noticed much later than the frames that it owes.
+fn silence(config: &LineConfig, view: &View) -> Option<Finding> {
+    let noticed = match &config.camera {
+        CameraConfig::V4l2(settings) => settings.silence,
+        CameraConfig::Pipe(settings) => settings.silence,
+        CameraConfig::Folder(_) | CameraConfig::Synthetic(_) => return None,
+    };
+    let interval = view.intervals.quantile(0.5);
+    let enough = (interval * OWED).max(LEAST_SILENCE);
+    if interval.is_zero() || noticed <= enough {
+        return None;
+    }
+    let frames = noticed.as_nanos() / interval.as_nanos().max(1);
+    let measured = format!("it is noticed after {} ms (timeout_ms), when the camera owes {frames} frames", ms(noticed));
+    let freely = format!("timeout_ms = {:.0} would do", enough.as_secs_f64() * 1e3);
+    let is_triggered = config.rules.lanes.iter().any(|lane| lane.find == Find::EveryFrame);
+    let advice = match is_triggered {
+        true => format!(
+            "parts go by unseen until then: {freely} for a camera that runs freely. One that parts trigger needs timeout_ms = 0: a belt that \
+             pauses looks like a camera that is stuck, and [stop_line] or a heartbeat would hold it for good"
+        ),
+        false => format!("parts go by unseen until then: {freely}"),
+    };
+    Some(Finding::note("silence", measured, advice))
 }
 
 /// Frames per second that the configuration asks for.

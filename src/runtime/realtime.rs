@@ -45,14 +45,16 @@ pub(crate) fn schedule_first() -> Result<(), String> {
 pub(super) fn lock_memory_or_say() {
     match lock_memory() {
         Ok(()) => log::info!("memory is locked"),
-        Err(why) => log::info!("memory is {why} (allow it with LimitMEMLOCK=infinity)"),
+        Err(why) => log::warn!("memory is {why} (allow it with LimitMEMLOCK=infinity)"),
     }
 }
 
-/// As [`schedule_first`], told by the log.
+/// As [`schedule_first`], told by the log under the thread's name.
 pub(super) fn schedule_first_or_say() {
+    let thread = std::thread::current();
+    let name = thread.name().unwrap_or_default();
     match schedule_first() {
-        Ok(()) => log::info!("the ejector's thread has real-time priority {PRIORITY}"),
-        Err(why) => log::info!("the ejector's thread has {why} (allow it with LimitRTPRIO={PRIORITY})"),
+        Ok(()) => log::info!("the {name} thread has real-time priority {PRIORITY}"),
+        Err(why) => log::warn!("the {name} thread has {why} (allow it with LimitRTPRIO={PRIORITY})"),
     }
 }
