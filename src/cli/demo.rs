@@ -49,7 +49,7 @@ pub fn run(args: DemoArgs) -> Result<()> {
     let request = Request { parts: args.parts, seed: args.seed, rate, out: args.out };
     let report = demo::run(&request, stop_on_signals()?)?;
     if let Some(path) = &args.json {
-        target::write(path, &format!("{:#}\n", report.to_json()))?;
+        target::write(path, format!("{:#}\n", report.to_json()))?;
     }
     print::line(report)
 }

@@ -68,7 +68,7 @@ pub fn run(args: RunArgs) -> Result<()> {
     if let Some(error) = hurried(&config, &summary) {
         log::warn!("{}", error.report());
     }
-    let written = args.json.as_deref().map(|path| target::write(path, &format!("{:#}\n", summary.to_json())));
+    let written = args.json.as_deref().map(|path| target::write(path, format!("{:#}\n", summary.to_json())));
     // What the machine is like comes before what became of the summary.
     summary.check()?;
     written.unwrap_or(Ok(())).and(printed)

@@ -324,7 +324,7 @@ impl Removal {
             return None;
         }
         let note = self.left.take().map(|left| {
-            let text = format!("{} to be removed, and could not be: {}", were(left.files as u64, "picture"), left.why);
+            let text = format!("{} to be removed, and could not be: {}", were(left.files, "picture"), left.why);
             Body::note(Monotonic::now(), &text)
         });
         Some(note.into_iter().collect())

@@ -294,7 +294,7 @@ fn set(args: SetArgs) -> Result<()> {
         what_if: what_if.as_ref(),
     };
     // What is to be looked at comes first.
-    target::write(&page, &report.html())?;
+    target::write(&page, report.html())?;
     if !args.review {
         calibration.write(&args.out)?;
         warn_of_approval(&args.out);

@@ -83,7 +83,7 @@ pub fn run(args: &WhatIfArgs) -> Result<()> {
     print::line(&answer)?;
     list(&answer, args.list)?;
     if let Some(out) = &args.out {
-        target::write(out, &report::what_if::page(&calibration, &answer))?;
+        target::write(out, report::what_if::page(&calibration, &answer))?;
         print::line(format_args!("the page is {}", out.display()))?;
     }
     match answer.exchanged {
