@@ -46,6 +46,7 @@ fn part(number: u64) -> PartRecord {
         stamp: StampSource::EndOfFrame,
         planned: captured + ms(350),
         judgement: Some(Judgement { score, threshold: 7.5, rejects, calibration: Digest::of("calibration"), evidence }),
+        picture_fault: None,
         latency: Some(Latency { wait: ms(1), preprocess: ms(2), network: ms(13), score: ms(4), total: ms(20) }),
         views: Vec::new(),
         verdict: if rejects { Verdict::Reject } else { Verdict::Pass },

@@ -148,6 +148,7 @@ fn record(calibration: Digest) -> PartRecord {
         stamp: StampSource::EndOfFrame,
         planned: captured + travel,
         judgement: Some(Judgement { score: 7.654_321, threshold: 3.456_789, rejects: true, calibration, evidence }),
+        picture_fault: None,
         latency: Some(Latency { wait: ms(1), preprocess: ms(2), network: ms(13), score: ms(4), total: ms(20) }),
         views: Vec::new(),
         verdict: Verdict::Reject,

@@ -62,6 +62,7 @@ fn part(number: u64) -> PartRecord {
         stamp: StampSource::Received,
         planned: Monotonic::now(),
         judgement: None,
+        picture_fault: None,
         latency: None,
         views: Vec::new(),
         verdict: Verdict::Pass,

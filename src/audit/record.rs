@@ -16,7 +16,10 @@ use super::kind::Kind;
 use super::pictures::{Pictured, Tally};
 use crate::approval::Approval;
 use crate::digest::Digest;
-use crate::line::{Alarm, Challenge, ChallengeNews, Counters, Device, Fate, PartId, PartRecord, Ticket, Verdict};
+use crate::line::{
+    Alarm, Challenge, ChallengeNews, Counters, Device, Fate, PartId, PartRecord, PictureFault, Ticket, Verdict,
+};
+use crate::picture::Statistics;
 use crate::time::{Monotonic, StampSource};
 
 /// A record that waits for its place in the chain.
@@ -473,6 +476,8 @@ impl Body {
             frames: Option<Vec<Shown<'a>>>,
             bundle: Digest,
             calibration: Option<Digest>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            picture_fault: Option<Refused>,
             picture: Option<&'a Pictured>,
         }
         #[derive(Serialize)]
@@ -484,6 +489,8 @@ impl Body {
             score: Option<f32>,
             #[serde(skip_serializing_if = "Option::is_none")]
             detail: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            picture_fault: Option<Refused>,
         }
         #[derive(Serialize)]
         struct Stages {
@@ -506,7 +513,8 @@ impl Body {
                 monotonic_ns: view.captured.as_nanos(),
                 offset_mm: to_microseconds(view.offset.as_mm()),
                 score: outcome.and_then(|outcome| outcome.as_ref().ok().copied()),
-                detail: outcome.map_or(Some(UNJUDGED), |outcome| outcome.as_ref().err().map(String::as_str)),
+                detail: outcome.map_or(Some(UNJUDGED), |outcome| Some(outcome.as_ref().err()?.why.as_str())),
+                picture_fault: outcome.and_then(|outcome| outcome.as_ref().err()?.picture.map(Refused::of)),
             }
         });
         let frames = (!record.views.is_empty()).then(|| frames.collect());
@@ -551,8 +559,24 @@ impl Body {
             frames,
             bundle: context.bundle,
             calibration: judgement.map(|judgement| judgement.calibration),
+            picture_fault: record.picture_fault.map(Refused::of),
             picture,
         })
+    }
+}
+
+/// What decided that a picture is none to judge a part by.
+#[derive(Serialize)]
+struct Refused {
+    fault: &'static str,
+    calibration: Option<Digest>,
+    #[serde(flatten)]
+    statistics: Statistics,
+}
+
+impl Refused {
+    fn of(PictureFault { fault, statistics, calibration }: PictureFault) -> Self {
+        Refused { fault: fault.as_str(), calibration, statistics }
     }
 }
 

@@ -48,6 +48,7 @@ pub(super) fn settled(number: u64) -> PartRecord {
             calibration: Digest::zero(),
             evidence,
         }),
+        picture_fault: None,
         latency: Some(Latency::default()),
         views: Vec::new(),
         verdict: Verdict::Reject,

@@ -6,7 +6,7 @@ use super::Finding;
 use super::spread::{Spread, ms};
 use crate::camera::{Camera, CameraCounts, Counted, Frame, Grab};
 use crate::config::{CameraConfig, LaneConfig, LineConfig};
-use crate::line::{Drive, Find, Lane, LaneRules, Rules};
+use crate::line::{Drive, Find, Lane, LaneRules, PictureFault, Rules};
 use crate::print::counted;
 use crate::runtime::{Inspect, LaneView, ModelInspector, camera_of};
 use crate::time::Monotonic;
@@ -246,7 +246,7 @@ fn inspect_lane(
         let fault = frames.iter().find_map(|frame| inspector.fault(frame, lane, &class(frame)));
         let unknown = frames.iter().map(class).find(|class| !inspector.knows_pictures(lane, class));
         tell(match (fault, unknown) {
-            (Some(fault), _) => Finding::problem(&what, fault.to_string(), fault.advice()),
+            (Some(PictureFault { fault, .. }), _) => Finding::problem(&what, fault.to_string(), fault.advice()),
             (None, Some(class)) => Finding::note(
                 &what,
                 format!("the calibration of '{class}' does not tell how pictures are to be"),

@@ -309,6 +309,7 @@ impl NewPart {
             stamp: self.stamp,
             planned: self.captured,
             judgement: None,
+            picture_fault: None,
             latency: None,
             views: Vec::new(),
             verdict: super::Verdict::Unknown(super::Unknown::Stopped),

@@ -5,7 +5,9 @@ use std::time::Duration;
 use super::alarms::Alarm;
 use super::core::LineCore;
 use super::open::{OpenPart, Wait};
-use super::{Action, Fate, Judgement, Lane, LaneRules, Latency, PartId, SkippedPolicy, Ticket, Unknown, Verdict};
+use super::{
+    Action, Fate, Judgement, Lane, LaneRules, Latency, PartId, SkippedPolicy, Ticket, Uninspected, Unknown, Verdict,
+};
 use crate::time::{Monotonic, StampSource};
 
 /// How long after its latest moment a report of an ejector or a sensor is waited for.
@@ -15,14 +17,14 @@ const REPORT_PATIENCE: Duration = Duration::from_secs(1);
 pub(crate) const PAST: &str = "past the ejector";
 
 /// What an inspection came to.
-pub(super) type Outcome = Result<(Judgement, Latency), String>;
+pub(super) type Outcome = Result<(Judgement, Latency), Uninspected>;
 
 impl LineCore {
     pub(super) fn skipped(&mut self, ticket: Ticket, at: Monotonic, actions: &mut Vec<Action>) {
         if let Some(part) = self.viewed(ticket) {
             // Where the core chooses among a part's frames, none gives way to a newer one.
-            let why = "so many pictures of its lane waited that the oldest was given up: the inspection is too slow"
-                .to_owned();
+            let why =
+                "so many pictures of its lane waited that the oldest was given up: the inspection is too slow".into();
             return self.view_inspected(part, ticket, Err(why), at, actions);
         }
         for part in self.waiting_for(ticket) {
@@ -36,9 +38,12 @@ impl LineCore {
         }
         // Also of parts that were given up on: the record says what came too late to count. A part that is closed already has
         // its record.
-        if let Ok((judgement, latency)) = &outcome {
-            for record in self.open.records().filter(|record| record.ticket == Some(ticket)) {
-                (record.judgement, record.latency) = (Some(judgement.clone()), Some(*latency));
+        for record in self.open.records().filter(|record| record.ticket == Some(ticket)) {
+            match &outcome {
+                Ok((judgement, latency)) => {
+                    (record.judgement, record.latency) = (Some(judgement.clone()), Some(*latency));
+                }
+                Err(Uninspected { picture, .. }) => record.picture_fault = *picture,
             }
         }
         for part in self.waiting_for(ticket) {
@@ -53,7 +58,9 @@ impl LineCore {
                     self.close(part, Fate::Passed, at, actions);
                 }
                 Ok(_) => self.without_verdict(part, Unknown::Late, at, actions),
-                Err(why) => self.without_verdict(part, Unknown::Faulted(why.clone()), at, actions),
+                Err(Uninspected { why, .. }) => {
+                    self.without_verdict(part, Unknown::Faulted(why.clone()), at, actions);
+                }
             }
         }
     }

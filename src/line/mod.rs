@@ -41,7 +41,9 @@ pub use self::core::LineCore;
 pub use alarms::Alarm;
 pub use belt::{Drive, Length};
 pub use challenge::{Challenge, ChallengeNews, Outcome};
-pub use record::{Counters, Evidence, Fate, Judgement, Latency, PartRecord, Unknown, Verdict, View};
+pub use record::{
+    Counters, Evidence, Fate, Judgement, Latency, PartRecord, PictureFault, Uninspected, Unknown, Verdict, View,
+};
 pub use rules::{
     Combine, Confirm, Consequence, Ejector, Find, FreeRun, LaneRules, Limits, PhotoEye, Rules, Share, SkippedPolicy,
 };
@@ -205,7 +207,7 @@ pub enum Happening {
     /// A newer frame took the place of this one before it was inspected.
     Skipped(Ticket),
     /// An inspection ended, or failed for the reason given.
-    Inspected(Ticket, Result<(Judgement, Latency), String>),
+    Inspected(Ticket, Result<(Judgement, Latency), Uninspected>),
     /// The ejector acted on the part at that moment, or failed to: once for each [`Order`].
     Fired(PartId, Result<Monotonic, String>),
     /// The sensor in the lane's chute saw something fall at [`Event::at`].

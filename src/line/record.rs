@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{Length, PartId, Ticket};
 use crate::digest::Digest;
+use crate::picture::{Fault, Statistics};
 use crate::time::{Monotonic, StampSource};
 
 /// What the inspection found.
@@ -29,6 +30,38 @@ pub struct Evidence {
     pub levels: Vec<f32>,
     /// Where the part is most unlike a normal one: columns and rows of the frame, each from 0 to 1.
     pub place: Option<(f32, f32)>,
+}
+
+/// Why an inspection came to nothing.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Uninspected {
+    /// The failure, in words.
+    pub why: String,
+    /// Where the picture was refused before it was judged: what decided that.
+    pub picture: Option<PictureFault>,
+}
+
+/// What decided that a picture is none to judge a part by; enough to compute that again from the picture.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PictureFault {
+    /// What is wrong with it.
+    pub fault: Fault,
+    /// What it was like.
+    pub statistics: Statistics,
+    /// The calibration whose limits and mask these were held against; `None` where no limits were known.
+    pub calibration: Option<Digest>,
+}
+
+impl From<String> for Uninspected {
+    fn from(why: String) -> Self {
+        Uninspected { why, picture: None }
+    }
+}
+
+impl From<&str> for Uninspected {
+    fn from(why: &str) -> Self {
+        why.to_owned().into()
+    }
 }
 
 /// Where a part's time went between its capture and its verdict.
@@ -150,7 +183,7 @@ pub struct View {
     /// How far beyond the middle of the gate the part was; negative before it.
     pub offset: Length,
     /// Its score, or why there is none; `None` while its inspection has not ended.
-    pub outcome: Option<Result<f32, String>>,
+    pub outcome: Option<Result<f32, Uninspected>>,
 }
 
 /// What is known of a part when its fate is settled.
@@ -179,6 +212,8 @@ pub struct PartRecord {
     pub planned: Monotonic,
     /// What the inspection found, even when that came too late to count.
     pub judgement: Option<Judgement>,
+    /// Why the picture of its `ticket` was refused before it was judged, even when that came too late to count.
+    pub picture_fault: Option<PictureFault>,
     /// Where the time went.
     pub latency: Option<Latency>,
     /// The frames that it was inspected in, where it is found in the picture.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::digest::Digest;
+use crate::picture::{Fault, Statistics};
 use crate::time::StampSource;
 
 /// 150 ms from the camera to the ejector.
@@ -117,6 +118,30 @@ fn a_part_passes_only_by_a_verdict_that_left_time_to_arm_the_ejector() {
         core.handle(Event { at: Monotonic::from_nanos(verdict_ms * 1_000_000), what }, &mut actions);
         let fires = actions.iter().any(|action| matches!(action, Action::Fire(_)));
         assert_eq!((fires, core.is_idle()), (!passes, passes), "at {verdict_ms} ms: {actions:?}");
+    }
+}
+
+#[test]
+fn what_refused_a_picture_is_on_record_also_where_it_came_too_late() {
+    let statistics = Statistics { brightness: 9.0, saturated: 0.0, sharpness: 0.1, red: 0.3, blue: 0.3 };
+    let dark = PictureFault { fault: Fault::TooDark(9.0, 20.0), statistics, calibration: Some(Digest::zero()) };
+    for (verdict_ms, reason) in [(1100, "faulted"), (1146, "late")] {
+        let mut bench = Bench::new(rules());
+        bench.frame(0, 1000);
+        let mut told = bench.tell(verdict_ms - 1, Happening::Tick);
+        let outcome = Err(Uninspected { why: dark.fault.to_string(), picture: Some(dark) });
+        told.extend(bench.tell(verdict_ms, Happening::Inspected(Ticket(0), outcome)));
+        told.extend(bench.tell(1150, Happening::Fired(PartId(0), Ok(at_ms(1150)))));
+        let record = told.iter().find_map(|action| match action {
+            Action::Record(record) => Some(record),
+            _ => None,
+        });
+        let record = record.unwrap_or_else(|| panic!("{told:?}"));
+        let why = match &record.verdict {
+            Verdict::Unknown(why) => why.as_str(),
+            _ => "",
+        };
+        assert_eq!((why, record.picture_fault), (reason, Some(dark)));
     }
 }
 

@@ -85,6 +85,10 @@ impl LineCore {
             }
             Err(_) => false,
         };
+        // It is told of the frame that the record shows alone; each frame has its own beside it.
+        if is_shown || record.ticket == Some(ticket) {
+            record.picture_fault = outcome.as_ref().err().and_then(|uninspected| uninspected.picture);
+        }
         let shown = record.ticket;
         match (is_shown, shown) {
             // One that waits for its inspection still may be the worst.
@@ -181,8 +185,8 @@ fn uninspected(record: &PartRecord) -> Unknown {
     if record.awaits_views() {
         return Unknown::Late;
     }
-    let failed = record.views.iter().rev().find_map(|view| view.outcome.as_ref()?.as_ref().err().cloned());
-    failed.map_or(Unknown::Lost, Unknown::Faulted)
+    let failed = record.views.iter().rev().find_map(|view| view.outcome.as_ref()?.as_ref().err());
+    failed.map_or(Unknown::Lost, |uninspected| Unknown::Faulted(uninspected.why.clone()))
 }
 
 /// What its frames come to together: the evidence is that of the worst.

@@ -115,6 +115,17 @@ impl Spread {
 }
 
 impl Fault {
+    /// The fault as one word, which records have.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Fault::TooDark(..) => "too-dark",
+            Fault::TooBright(..) => "too-bright",
+            Fault::Overexposed(..) => "overexposed",
+            Fault::OutOfFocus(..) => "out-of-focus",
+            Fault::Frozen => "frozen",
+        }
+    }
+
     /// What is wrong, without the numbers, which are others with every picture.
     pub fn kind(&self) -> &'static str {
         match self {

@@ -363,7 +363,7 @@ impl Conductor {
                 }
             }
             Choice::Gone => {
-                let why = "its frame was gone before it could be inspected".to_owned();
+                let why = "its frame was gone before it could be inspected".into();
                 self.outcomes.push_back(Happening::Inspected(ticket, Err(why)));
             }
         }

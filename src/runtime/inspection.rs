@@ -18,7 +18,7 @@ use crate::digest::Digest;
 use crate::drift::{self, Drift};
 use crate::health::Health;
 use crate::inspect::{Inspection, Inspector, score};
-use crate::line::{Device, Event, Evidence, Happening, Judgement, Lane, Latency};
+use crate::line::{Device, Event, Evidence, Happening, Judgement, Lane, Latency, PictureFault, Uninspected};
 use crate::picture::{self, Statistics};
 use crate::time::Monotonic;
 use crate::{Error, Result, panic_text};
@@ -26,7 +26,7 @@ use crate::{Error, Result, panic_text};
 /// What judges a frame.
 pub trait Inspect: Send {
     /// What is wrong with a lane's picture of a product `class`, whatever the part is like. It is asked before the part is judged.
-    fn fault(&mut self, _frame: &Frame, _lane: Lane, _class: &str) -> Option<picture::Fault> {
+    fn fault(&mut self, _frame: &Frame, _lane: Lane, _class: &str) -> Option<PictureFault> {
         None
     }
 
@@ -194,20 +194,23 @@ impl LaneInspector {
 }
 
 impl Inspect for ModelInspector {
-    fn fault(&mut self, frame: &Frame, lane: Lane, class: &str) -> Option<picture::Fault> {
+    fn fault(&mut self, frame: &Frame, lane: Lane, class: &str) -> Option<PictureFault> {
         let lane = &mut self.lanes[lane.0];
         let came = lane.lately.came(picture::fingerprint(&frame.image));
         let frozen = came.then_some(picture::Fault::Frozen);
-        let calibration = lane.products.get(class).map(|product| &product.calibration);
-        let known =
-            calibration.and_then(|calibration| Some((calibration.picture?, calibration.reference.mask.as_ref())));
-        let Some((limits, mask)) = known else {
+        let product = lane.products.get(class);
+        let known = product.and_then(|Product { calibration, digest, .. }| {
+            Some((calibration.picture?, calibration.reference.mask.as_ref(), *digest))
+        });
+        let Some((limits, mask, digest)) = known else {
             // A camera that sends old pictures is at fault whatever is known of new ones.
-            return frozen.filter(|_| self.is_live);
+            let fault = frozen.filter(|_| self.is_live)?;
+            return Some(PictureFault { fault, statistics: Statistics::of(&frame.image, None), calibration: None });
         };
         let statistics = Statistics::of(&frame.image, mask);
         lane.last = Some(statistics);
-        limits.fault(&statistics).or(frozen)
+        let fault = limits.fault(&statistics).or(frozen)?;
+        Some(PictureFault { fault, statistics, calibration: Some(digest) })
     }
 
     fn drift(&mut self) -> Vec<drift::Alarm> {
@@ -268,13 +271,14 @@ pub(super) fn judge(
         let judged = || {
             fault = inspector.fault(&frame, lane, &class);
             match fault {
-                Some(fault) => Err(Error::device(fault.to_string())),
+                Some(PictureFault { fault, .. }) => Err(Error::device(fault.to_string())),
                 None => inspector.inspect(&frame, lane, &class),
             }
         };
         let result = health.watch(|| catch_unwind(AssertUnwindSafe(judged)));
         let at = Monotonic::now();
-        let health = fault.map_or(Ok(()), |fault| Err(format!("{}: {}", fault.kind(), fault.advice())));
+        let health =
+            fault.map_or(Ok(()), |PictureFault { fault, .. }| Err(format!("{}: {}", fault.kind(), fault.advice())));
         let changes = inspector.drift().into_iter().map(|change| Happening::Drift(change.to_string()));
         for what in pictures[lane.0].follow(health).into_iter().chain(changes) {
             if messages.send(Message::Event(Event { at, what })).is_err() {
@@ -286,8 +290,8 @@ pub(super) fn judge(
                 let latency = latency(&frame, begun, at, &judged.inspection);
                 (Ok((judged.judgement, latency)), Some(judged.inspection))
             }
-            Ok(Err(error)) => (Err(error.line()), None),
-            Err(panic) => (Err(format!("the inspection panicked: {}", panic_text(&*panic))), None),
+            Ok(Err(error)) => (Err(Uninspected { why: error.line(), picture: fault }), None),
+            Err(panic) => (Err(format!("the inspection panicked: {}", panic_text(&*panic)).into()), None),
         };
         let event = Event { at, what: Happening::Inspected(ticket, outcome) };
         let picture = Box::new(Picture { frame: Arc::new(frame), inspection });

@@ -97,6 +97,7 @@ mod tests {
                 calibration: Digest::zero(),
                 evidence: Evidence::default(),
             }),
+            picture_fault: None,
             latency: None,
             views: Vec::new(),
             verdict: Verdict::Reject,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer};
 use crate::audit::chain;
 use crate::audit::kind::Kind;
 use crate::digest::Digest;
+use crate::picture::Statistics;
 use crate::print;
 
 /// What readers look at. A kind of record has some of the fields; what a newer program added is left out.
@@ -49,6 +50,8 @@ pub struct Entry {
     pub frames: Option<Vec<FrameEntry>>,
     pub bundle: Option<Digest>,
     pub calibration: Option<Digest>,
+    /// `None` too in logs of before this was written.
+    pub picture_fault: Option<PictureFaultEntry>,
     pub picture: Option<PictureEntry>,
     pub challenge: Option<bool>,
     /// Also of a start.
@@ -190,6 +193,11 @@ impl Entry {
         }
     }
 
+    /// The calibration that decided about the part: it judged the part's picture, or refused it.
+    pub fn deciding_calibration(&self) -> Option<Digest> {
+        self.calibration.or(self.picture_fault.as_ref().and_then(|fault| fault.calibration))
+    }
+
     /// How a part's verdict, score and threshold contradict each other; `None` where they do not.
     pub fn contradiction(&self) -> Option<String> {
         let (verdict, threshold) = (self.verdict.as_deref()?, self.threshold?);
@@ -243,6 +251,27 @@ pub struct LatencyEntry {
     pub network: f64,
     pub score: f64,
     pub total: f64,
+}
+
+/// What decided that a part's picture is none to judge it by.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[allow(missing_docs, reason = "the fields are those of docs/audit.md")]
+pub struct PictureFaultEntry {
+    pub fault: String,
+    pub calibration: Option<Digest>,
+    pub brightness: f32,
+    pub saturated: f32,
+    pub sharpness: f32,
+    pub red: f32,
+    pub blue: f32,
+}
+
+impl PictureFaultEntry {
+    /// What the picture was like.
+    pub fn statistics(&self) -> Statistics {
+        let PictureFaultEntry { brightness, saturated, sharpness, red, blue, .. } = *self;
+        Statistics { brightness, saturated, sharpness, red, blue }
+    }
 }
 
 /// What a record says of a part's picture.

@@ -6,7 +6,7 @@ mod index;
 mod line;
 mod seek;
 
-pub use entry::{Entry, FrameEntry, LatencyEntry, PictureEntry, SeenAlarm};
+pub use entry::{Entry, FrameEntry, LatencyEntry, PictureEntry, PictureFaultEntry, SeenAlarm};
 pub(crate) use files::real;
 pub(super) use files::{
     Gap, LAST_NUMBER, closed_name, misnamed_told, missing as missing_files, missing_told, newest_of, open, renamed,

@@ -459,8 +459,13 @@ impl Facts {
             self.least_slack = entry.slack_ms.map(|slack| self.least_slack.map_or(slack, |least| least.min(slack)));
         }
         if let Some(bundle) = entry.bundle {
-            let calibration = entry.calibration.map_or_else(|| "-".into(), |calibration| calibration.short());
-            *self.models.entry(format!("bundle {}, calibration {calibration}", bundle.short())).or_default() += 1;
+            let by = match entry.deciding_calibration() {
+                Some(calibration) => {
+                    format!("judged by bundle {}, calibration {}", bundle.short(), calibration.short())
+                }
+                None => format!("not judged; bundle {} was in use", bundle.short()),
+            };
+            *self.models.entry(by).or_default() += 1;
         }
         if entry.verdict.as_deref() != Some("pass") {
             self.remember(entry, run);

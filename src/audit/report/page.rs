@@ -302,8 +302,8 @@ fn provenance(facts: &Facts, origin: &Origin) -> String {
     for warning in origin.checked.iter().flat_map(|checked| &checked.warnings) {
         let _ = write!(html, "<p class=\"warned\">{}.</p>", escaped(warning));
     }
-    for (model, parts) in &facts.models {
-        let _ = write!(html, "<p class=\"note\">{} judged by {}.</p>", were(*parts, "part"), escaped(model));
+    for (by, parts) in &facts.models {
+        let _ = write!(html, "<p class=\"note\">{} {}.</p>", were(*parts, "part"), escaped(by));
     }
     if facts.pieces > 0 {
         let _ = write!(

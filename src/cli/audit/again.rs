@@ -10,15 +10,19 @@ use crate::bundle::Bundle;
 use crate::calibrate::Calibration;
 use crate::digest::Digest;
 use crate::inspect::{Inspection, Inspector};
+use crate::picture::{Fault, Statistics};
 use crate::{Error, Result};
 
 /// What judged, loaded again.
 pub(super) struct Again {
     bundle: Digest,
     inspector: Inspector,
-    /// By the digests of their files: the calibration and its class's index.
-    calibrations: BTreeMap<Digest, (Calibration, usize)>,
+    /// By the digests of their files.
+    calibrations: BTreeMap<Digest, Known>,
 }
+
+/// A calibration and its class's index.
+type Known = (Calibration, usize);
 
 /// Where they are.
 #[derive(Debug, Clone, clap::Args)]
@@ -63,15 +67,27 @@ impl Again {
                 .because(format!("by bundle {}, and this is bundle {}", named(entry.bundle), self.bundle.short()))
                 .advise("give the bundle that was in use then (--model)"));
         }
-        match entry.calibration.filter(|calibration| self.calibrations.contains_key(calibration)) {
+        match entry.deciding_calibration().filter(|calibration| self.calibrations.contains_key(calibration)) {
             Some(_) => Ok(()),
             None => Err(Error::usage(format!("record {} was judged by another calibration", entry.seq))
-                .because(format!("by the one whose SHA-256 begins with {}", named(entry.calibration)))
+                .because(format!("by the one whose SHA-256 begins with {}", named(entry.deciding_calibration())))
                 .advise(format!(
                     "give the calibration of '{}' that was in use then; --calibration may be given more than once",
                     entry.class.as_deref().unwrap_or_default()
                 ))),
         }
+    }
+
+    /// Looks at `image` as it was before the part of `entry` was to be judged: what it is like, and what is wrong with that.
+    ///
+    /// # Errors
+    ///
+    /// As [`Again::is_of`].
+    pub(super) fn look(&self, entry: &Entry, image: &RgbImage) -> Result<(Statistics, Option<Fault>)> {
+        self.is_of(entry)?;
+        let (calibration, _) = named(&self.calibrations, entry)?;
+        let statistics = Statistics::of(image, calibration.reference.mask.as_ref());
+        Ok((statistics, calibration.picture.and_then(|limits| limits.fault(&statistics))))
     }
 
     /// Judges `image` as the part of `entry`: the inspection, and whether it is rejected.
@@ -81,13 +97,17 @@ impl Again {
     /// As [`Again::is_of`], or the network fails.
     pub(super) fn judge(&mut self, entry: &Entry, image: &RgbImage) -> Result<(Inspection, bool)> {
         self.is_of(entry)?;
-        let Some((calibration, class)) = entry.calibration.and_then(|digest| self.calibrations.get(&digest)) else {
-            return Err(Error::usage(format!("record {} names no calibration", entry.seq)));
-        };
+        let (calibration, class) = named(&self.calibrations, entry)?;
         let inspection = self.inspector.inspect(image, *class, &calibration.reference)?;
         let rejects = calibration.rejects(inspection.score);
         Ok((inspection, rejects))
     }
+}
+
+/// The calibration that decided about the part of `entry`.
+fn named<'a>(known: &'a BTreeMap<Digest, Known>, entry: &Entry) -> Result<&'a Known> {
+    let decided = entry.deciding_calibration().and_then(|digest| known.get(&digest));
+    decided.ok_or_else(|| Error::usage(format!("record {} names no calibration", entry.seq)))
 }
 
 /// The pictures' folder: the one that was given, or `pictures` beside the log.

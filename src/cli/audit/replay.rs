@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use super::again::{Again, Sources, pictures_folder};
 use super::query::Which;
-use crate::audit::{Entry, Kind, PictureEntry, Removed, Stored, read_picture};
+use crate::audit::{Entry, Kind, PictureEntry, PictureFaultEntry, Removed, Stored, read_picture};
+use crate::picture::{Fault, Statistics};
 use crate::{Error, Result, print};
 
 const EXAMPLES: &str = r"Examples:
@@ -26,7 +27,9 @@ const EXAMPLES: &str = r"Examples:
 /// What is printed counts, for each class: same, parts with the same verdict and the same score, bit for bit; within, those whose score
 /// differs by no more than --tolerance; differ, those whose score differs by more, or whose verdict is another; changed, pictures that are
 /// not what was written, or not there though no record says that they were removed; redecoded, pictures that are what was written, and
-/// that this program's decoder reads otherwise (nothing is compared); gone, pictures that were removed, are somewhere else, or never could
+/// that this program's decoder reads otherwise (nothing is compared); faulty, pictures that were refused before they were judged (too dark, too
+/// bright, out of focus), whose numbers and whose fault come out the same again; unjudged, pictures of parts that were never judged and
+/// whose records tell no numbers to compute again; gone, pictures that were removed, are somewhere else, or never could
 /// be read; refused, parts that another model or calibration judged. The largest difference is that of the scores that were compared.
 /// The exit code is 1 where differ or changed is not 0.
 #[derive(Debug, clap::Args)]
@@ -64,8 +67,31 @@ struct Row {
     largest: f32,
     changed: u64,
     redecoded: u64,
+    /// Refused before they were judged, then and now, by the same numbers.
+    faulty: u64,
+    unjudged: u64,
     gone: u64,
     refused: u64,
+}
+
+/// What can be computed again of a part with a stored picture.
+enum Decided {
+    /// Its score.
+    Judged,
+    /// That its picture was refused before it was judged, by what was written down of the picture.
+    Refused(PictureFaultEntry),
+    /// Nothing: it has no verdict for another reason, or an older program wrote too little of it.
+    Otherwise,
+}
+
+impl Decided {
+    fn of(part: &Entry) -> Self {
+        match &part.picture_fault {
+            _ if part.is_picture_judged() => Decided::Judged,
+            Some(fault) if fault.calibration.is_some() => Decided::Refused(fault.clone()),
+            _ => Decided::Otherwise,
+        }
+    }
 }
 
 pub(super) fn run(args: ReplayArgs) -> Result<()> {
@@ -78,6 +104,12 @@ pub(super) fn run(args: ReplayArgs) -> Result<()> {
     let mut refusal = None;
     let mut judged = |entry: &Entry, picture: &PictureEntry| -> Result<()> {
         let row = rows.entry(entry.class.clone().unwrap_or_default()).or_default();
+        let decided = Decided::of(entry);
+        if let Decided::Otherwise = decided {
+            log::debug!("record {}: its picture was not judged", entry.seq);
+            row.unjudged += 1;
+            return Ok(());
+        }
         if let Err(error) = again.is_of(entry) {
             row.refused += 1;
             refusal.get_or_insert(error);
@@ -107,16 +139,50 @@ pub(super) fn run(args: ReplayArgs) -> Result<()> {
                 return print::line(format_args!("record {}: {why}", entry.seq));
             }
         };
+        if let Decided::Refused(then) = decided {
+            let (statistics, fault) = again.look(entry, &image)?;
+            return compare_fault(row, entry.seq, &then, statistics, fault);
+        }
         let (inspection, rejects) = again.judge(entry, &image)?;
         compare(row, entry, inspection.score, rejects, args.tolerance)
     };
     query.each_part(&args.file, |part, _| match &part.picture {
         // What was never kept cannot be gone.
-        Some(picture) if part.is_picture_judged() && picture.file.is_some() => judged(part, picture),
+        Some(picture) if picture.file.is_some() => judged(part, picture),
         _ => Ok(()),
     })?;
     table(&rows)?;
     conclude(&rows, refusal, args.tolerance)
+}
+
+/// Holds against the record what a picture that was refused is like now. The numbers are sums of whole numbers, so they are the same on
+/// every machine.
+fn compare_fault(
+    row: &mut Row,
+    seq: u64,
+    then: &PictureFaultEntry,
+    statistics: Statistics,
+    fault: Option<Fault>,
+) -> Result<()> {
+    // The picture alone does not tell that the one before was the same; that it has no other fault it does.
+    let is_frozen = then.fault == Fault::Frozen.as_str();
+    let expected = (!is_frozen).then_some(then.fault.as_str());
+    if statistics == then.statistics() && fault.map(|fault| fault.as_str()) == expected {
+        *if is_frozen { &mut row.unjudged } else { &mut row.faulty } += 1;
+        return Ok(());
+    }
+    (row.differ, row.unlike) = (row.differ + 1, row.unlike + 1);
+    let now = fault.map_or_else(|| "no fault".to_owned(), |fault| fault.to_string());
+    print::line(format_args!(
+        "record {seq}: refused as {} then ({}), {now} now ({})",
+        then.fault,
+        numbers(&then.statistics()),
+        numbers(&statistics)
+    ))
+}
+
+fn numbers(Statistics { brightness, saturated, sharpness, red, blue }: &Statistics) -> String {
+    format!("brightness {brightness}, saturated {saturated}, sharpness {sharpness}, red {red}, blue {blue}")
 }
 
 fn compare(row: &mut Row, entry: &Entry, score: f32, rejects: bool, tolerance: f32) -> Result<()> {
@@ -159,11 +225,12 @@ fn compare(row: &mut Row, entry: &Entry, score: f32, rejects: bool, tolerance: f
 
 fn table(rows: &BTreeMap<String, Row>) -> Result<()> {
     let width = rows.keys().map(|class| class.chars().count()).max().unwrap_or(0).max(5);
-    let head = ["same", "within", "differ", "changed", "redecoded", "gone", "refused"];
+    let head = ["same", "within", "differ", "changed", "redecoded", "faulty", "unjudged", "gone", "refused"];
     let head = head.map(|word| format!("{word:>10}")).join("");
     print::line(format_args!("{:width$}{head}  largest difference", "class"))?;
     for (class, row) in rows {
-        let counts = [row.same, row.within, row.differ, row.changed, row.redecoded, row.gone, row.refused];
+        let Row { same, within, differ, changed, redecoded, faulty, unjudged, gone, refused, .. } = *row;
+        let counts = [same, within, differ, changed, redecoded, faulty, unjudged, gone, refused];
         let counts = counts.map(|count| format!("{count:>10}")).join("");
         print::line(format_args!("{class:width$}{counts}  {:.3e}", row.largest))?;
     }
@@ -173,7 +240,8 @@ fn table(rows: &BTreeMap<String, Row>) -> Result<()> {
 fn conclude(rows: &BTreeMap<String, Row>, refusal: Option<Error>, tolerance: f32) -> Result<()> {
     let sum = |count: fn(&Row) -> u64| rows.values().map(count).sum::<u64>();
     let unlike = sum(|row| row.unlike);
-    let (differ, changed, judged) = (sum(|row| row.differ), sum(|row| row.changed), sum(|row| row.same + row.within));
+    let (differ, changed) = (sum(|row| row.differ), sum(|row| row.changed));
+    let judged = sum(|row| row.same + row.within + row.faulty);
     if differ + changed > 0 {
         return Err(Error::check(format!(
             "{} came out different, {} changed or missing",
@@ -190,8 +258,13 @@ fn conclude(rows: &BTreeMap<String, Row>, refusal: Option<Error>, tolerance: f32
         }));
     }
     let (gone, refused, redecoded) = (sum(|row| row.gone), sum(|row| row.refused), sum(|row| row.redecoded));
-    if judged > 0 && gone + refused > 0 {
-        let untold = [(gone, "whose picture is gone"), (refused, "that another model or calibration judged")];
+    let unjudged = sum(|row| row.unjudged);
+    if judged > 0 && gone + refused + unjudged > 0 {
+        let untold = [
+            (gone, "whose picture is gone"),
+            (refused, "that another model or calibration judged"),
+            (unjudged, "not judged then, of which the record tells no more than why"),
+        ];
         let untold = untold.iter().filter(|(count, _)| *count > 0).map(|(count, why)| format!("{count} {why}"));
         let untold = untold.collect::<Vec<_>>().join(" and of ");
         log::warn!("{} judged again, and nothing can be said of {untold}", print::were(judged, "part"));
@@ -208,6 +281,12 @@ fn conclude(rows: &BTreeMap<String, Row>, refusal: Option<Error>, tolerance: f32
         (0, None) if redecoded > 0 => Err(Error::usage("no stored picture can be compared")
             .because(otherwise)
             .advise("replay them with the program that judged them, which the log's start names (program_sha256)")),
+        (0, None) if unjudged > 0 => Err(Error::usage("no stored picture was judged")
+            .because(format!(
+                "{} kept without a verdict, of which the record tells why",
+                print::were(unjudged, "picture")
+            ))
+            .advise("hgad audit query --verdict unknown lists the records; other options say which parts")),
         (0, None) => Err(Error::usage("there is no picture to judge again")
             .advise("[audit] pictures keeps them; --pictures names their folder, and other options say which parts")),
         _ => Ok(()),

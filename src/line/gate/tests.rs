@@ -2,6 +2,7 @@ use super::super::tests::{Bench, at_ms, fates, fires, raised, rules as timed, st
 use super::super::*;
 use super::*;
 use crate::digest::Digest;
+use crate::picture::{Fault, Statistics};
 
 /// 1 mm in 1 ms through a gate of 200 mm, whose middle is 300 mm before the ejector; a part's own picture is 100 mm long.
 const GATE: f64 = 200.0;
@@ -253,6 +254,30 @@ fn a_part_of_which_one_frame_tells_nothing_does_not_pass() {
         gate.take(1190, told);
         gate.frames(1180..1240);
         assert_eq!(gate.words(), [word]);
+    }
+}
+
+#[test]
+fn a_part_tells_what_its_shown_picture_was_refused_for_and_each_frame_its_own() {
+    let statistics = Statistics { brightness: 9.0, saturated: 0.0, sharpness: 0.1, red: 0.3, blue: 0.3 };
+    let dark = PictureFault { fault: Fault::TooDark(9.0, 20.0), statistics, calibration: Some(Digest::zero()) };
+    for all_dark in [true, false] {
+        let mut gate = Gate::new(&[PART]);
+        gate.frames(900..1180);
+        let chosen = std::mem::take(&mut gate.chosen);
+        let refused = if all_dark { chosen.len() } else { 1 };
+        for (_, ticket) in &chosen[..refused] {
+            let outcome = Err(Uninspected { why: "too dark".into(), picture: Some(dark) });
+            let told = gate.bench.tell(1180, Happening::Inspected(*ticket, outcome));
+            gate.take(1180, told);
+        }
+        chosen[refused..].iter().for_each(|(_, ticket)| gate.judge(*ticket, 1190, 0.5));
+        gate.frames(1180..1240);
+        assert_eq!(gate.words(), ["faulted"]);
+        let record = &gate.records()[0];
+        assert_eq!(record.picture_fault, all_dark.then_some(dark), "of the frame that the record shows");
+        let first = record.views[0].outcome.clone().unwrap().unwrap_err();
+        assert_eq!(first.picture, Some(dark));
     }
 }
 
