@@ -70,6 +70,7 @@ fn spans(verified: &Verified) -> Vec<(u64, u64)> {
 }
 
 mod disks;
+mod edited;
 mod exchanged;
 mod misplaced;
 mod rotated;

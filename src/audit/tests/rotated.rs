@@ -54,7 +54,7 @@ impl Rotated {
         }
     }
 
-    fn trust(&self) -> Trust {
+    pub(super) fn trust(&self) -> Trust {
         Trust {
             key: Some(Verifier::open(&self.folder.path("line.key.pub")).unwrap()),
             former: Vec::new(),
