@@ -11,10 +11,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hgad::audit::{
-    AuditLog, Kind, PartContext, Query, Removed, RunStart, Stored, Trust, Verified, files, read_picture, verify,
+    AuditLog, Kept, Kind, PartContext, Query, Removed, RunStart, Signer, Stored, Trust, Verified, Verifier, files,
+    read_picture, verify,
 };
 use hgad::camera::Frame;
-use hgad::config::{AuditConfig, PicturesConfig, RotationConfig, SyncPolicy};
+use hgad::config::{AuditConfig, PicturesConfig, RotationConfig, SigningConfig, SyncPolicy};
 use hgad::digest::Digest;
 use hgad::line::{Fate, PartId, PartRecord, Ticket, Verdict};
 use hgad::time::{Monotonic, StampSource};
@@ -27,8 +28,134 @@ const CHILD: &str = "HGAD_AUDIT_CHILD";
 /// Names a file: while it is there, the shim fails.
 const SICK: &str = "HGAD_SICK";
 
-/// Set, a child keeps the pictures of all its parts, in the folder `pictures`, of which there is room for a few.
-const PICTURES: &str = "HGAD_PICTURES";
+/// Says in words how a child keeps its log: see [`Mode`].
+const MODE: &str = "HGAD_AUDIT_MODE";
+
+/// How a log is kept.
+#[derive(Debug, Clone, Copy, Default)]
+struct Mode {
+    /// Records are forced onto the disk in groups, as by default; else each at once.
+    grouped: bool,
+    /// By the key `key`, with a copy of each checkpoint in the file `copy`, as on another machine's disk: that loses no power.
+    signed: bool,
+    /// The pictures of all parts are kept, in the folder `pictures`, of which there is room for a few.
+    pictures: bool,
+}
+
+impl Mode {
+    /// How one of many runs on each of the two of [`Log::both`] keeps it: what a log is, it stays, and how it is forced onto the disk changes.
+    fn of_run(number: usize, log: usize) -> Self {
+        let is_rich = log == 1;
+        Mode { grouped: (number / 2).is_multiple_of(2), signed: is_rich, pictures: is_rich }
+    }
+
+    fn words(self) -> String {
+        let words = [("grouped", self.grouped), ("signed", self.signed), ("pictures", self.pictures)];
+        words.iter().filter(|(_, is)| *is).map(|(word, _)| *word).collect::<Vec<_>>().join(" ")
+    }
+
+    fn read(words: &str) -> Self {
+        let is = |word: &str| words.split(' ').any(|given| given == word);
+        Mode { grouped: is("grouped"), signed: is("signed"), pictures: is("pictures") }
+    }
+
+    fn config(self, folder: &Path) -> AuditConfig {
+        AuditConfig {
+            sync: if self.grouped { SyncPolicy::Group } else { SyncPolicy::EveryRecord },
+            rotation: RotationConfig { bytes: Some(20_000), daily: false },
+            signing: self.signed.then(|| SigningConfig {
+                key: folder.join("key"),
+                former_keys: Vec::new(),
+                checkpoint_copy: Some(folder.join("copy")),
+                witness: None,
+            }),
+            pictures: self.pictures.then(|| PicturesConfig {
+                sample: 1.0,
+                keep_bytes: Some(2_000),
+                ..PicturesConfig::in_folder(folder.join("pictures"))
+            }),
+            ..AuditConfig::in_file(folder.join("audit.jsonl"))
+        }
+    }
+
+    /// How long a run of this kind goes on at most before its end: a group is written every 200 ms.
+    fn patience(self, random: &mut ChaCha8Rng) -> Duration {
+        Duration::from_micros(random.random_range(0..if self.grouped { 500_000 } else { 30_000 }))
+    }
+}
+
+/// A log that many runs write, each of which comes to a bad end.
+struct Log {
+    folder: tempfile::TempDir,
+    /// Records that are on the disk for certain.
+    promised: u64,
+    /// The same of each way to force them there: grouped, and each at once.
+    by_way: [u64; 2],
+}
+
+impl Log {
+    /// A plain log, and a signed one with pictures.
+    fn both() -> [Log; 2] {
+        [(); 2].map(|()| {
+            let folder = tempfile::tempdir().unwrap();
+            Signer::generate("bench/line-1").unwrap().write(&folder.path().join("key")).unwrap();
+            Log { folder, promised: 0, by_way: [0, 0] }
+        })
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder.path().join("audit.jsonl")
+    }
+
+    /// A run said that so many records were on disk when its end came.
+    fn promise(&mut self, on_disk: u64, mode: Mode) {
+        self.promised += on_disk;
+        self.by_way[usize::from(mode.grouped)] += on_disk;
+    }
+
+    /// All that was promised is there, as it was written and, of a signed log, as it was signed.
+    fn check(&mut self, mode: Mode, what: &str) {
+        let file = self.file();
+        check(&file, &trust(self.folder.path(), mode));
+        let found = given(&file);
+        let promised = self.promised;
+        assert!(found >= promised, "{what} ({}): {found} records are there, {promised} were promised", mode.words());
+        carry_away(&file);
+        self.promised = given(&file);
+    }
+
+    /// The test tried something: in each way records came onto the disk, and of a signed log some are signed.
+    fn is_tried(&self, mode: Mode) {
+        assert!(self.by_way.iter().all(|records| *records > 0), "{:?}", self.by_way);
+        let verified = check(&self.file(), &trust(self.folder.path(), mode));
+        assert_eq!(verified.signed.is_some(), mode.signed, "{verified:?}");
+        assert_eq!(given_of(&self.file(), &["pictures-removed"]) > 0, mode.pictures);
+    }
+}
+
+/// What somebody knows who has the public key and the copy of the newest checkpoint.
+fn trust(folder: &Path, mode: Mode) -> Trust {
+    if !mode.signed {
+        return Trust::default();
+    }
+    let key = Some(Verifier::open(&folder.join("key.pub")).unwrap());
+    Trust { key, former: Vec::new(), kept: Kept::read(&folder.join("copy")).into_iter().collect() }
+}
+
+/// How many records are there that a run was given, other than those that it makes itself.
+fn given(log: &Path) -> u64 {
+    given_of(log, &["part", "picture", "pictures-removed"])
+}
+
+fn given_of(log: &Path, kinds: &[&str]) -> u64 {
+    let mut count = 0;
+    let counted = Query::default().each(log, |_, entry, _| {
+        count += u64::from(kinds.contains(&entry.kind.as_str()));
+        Ok(true)
+    });
+    counted.unwrap();
+    count
+}
 
 /// How often a writer is killed; more often by hand.
 fn kills() -> usize {
@@ -91,16 +218,7 @@ fn frame(number: u64) -> Arc<Frame> {
 #[test]
 fn a_child_writes_until_it_is_killed() {
     let Some(folder) = std::env::var_os(CHILD) else { return };
-    let config = AuditConfig {
-        sync: if std::env::var_os("HGAD_GROUP").is_some() { SyncPolicy::Group } else { SyncPolicy::EveryRecord },
-        rotation: RotationConfig { bytes: Some(20_000), daily: false },
-        pictures: std::env::var_os(PICTURES).map(|_| PicturesConfig {
-            sample: 1.0,
-            keep_bytes: Some(2_000),
-            ..PicturesConfig::in_folder(Path::new(&folder).join("pictures"))
-        }),
-        ..AuditConfig::in_file(Path::new(&folder).join("audit.jsonl"))
-    };
+    let config = Mode::read(&std::env::var(MODE).unwrap_or_default()).config(Path::new(&folder));
     let log = AuditLog::open(&config, &run_start()).unwrap();
     if let Some(sick) = std::env::var_os(SICK) {
         std::fs::write(sick, "").unwrap();
@@ -124,31 +242,22 @@ fn a_child_writes_until_it_is_killed() {
 /// A writer that can be killed.
 struct Writer {
     child: Child,
+    /// What it says on standard error.
+    told: PathBuf,
 }
 
 impl Writer {
-    fn start(folder: &Path, shim: Option<&Shim>) -> Self {
-        Self::on_a_sick_disk(folder, shim, None)
-    }
-
-    /// One that keeps pictures, and removes them at once.
-    fn with_pictures(folder: &Path, shim: &Shim) -> Self {
-        let mut command = Self::command(folder);
-        command.env(PICTURES, "");
-        shim.watch(&mut command, folder);
-        Writer { child: command.spawn().unwrap() }
-    }
-
-    fn command(folder: &Path) -> Command {
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "a_child_writes_until_it_is_killed", "--nocapture", "--test-threads=1"]);
-        command.env(CHILD, folder).stdout(Stdio::piped()).stderr(Stdio::null());
-        command
+    fn start(folder: &Path, mode: Mode, shim: Option<&Shim>) -> Self {
+        Self::on_a_sick_disk(folder, mode, shim, None)
     }
 
     /// With `sick`, a seed, half of the steps in the folder fail once the log is open.
-    fn on_a_sick_disk(folder: &Path, shim: Option<&Shim>, sick: Option<usize>) -> Self {
-        let mut command = Self::command(folder);
+    fn on_a_sick_disk(folder: &Path, mode: Mode, shim: Option<&Shim>, sick: Option<usize>) -> Self {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "a_child_writes_until_it_is_killed", "--nocapture", "--test-threads=1"]);
+        let told = folder.join("told");
+        let stderr = std::fs::File::create(&told).unwrap();
+        command.env(CHILD, folder).env(MODE, mode.words()).stdout(Stdio::piped()).stderr(stderr);
         if let Some(shim) = shim {
             shim.watch(&mut command, folder);
             if let Some(sick) = sick {
@@ -156,7 +265,7 @@ impl Writer {
                 command.env(SICK, &shim.sick).env("HGAD_FAILS", sick.to_string());
             }
         }
-        Writer { child: command.spawn().unwrap() }
+        Writer { child: command.spawn().unwrap(), told }
     }
 
     /// Kills it after `patience`, once it has written at all; gives how many records it said were on disk.
@@ -165,7 +274,8 @@ impl Writer {
         let mut line = String::new();
         while !line.starts_with("ON DISK") {
             line.clear();
-            assert_ne!(out.read_line(&mut line).unwrap(), 0, "the child ended by itself");
+            let is_there = out.read_line(&mut line).unwrap() > 0;
+            assert!(is_there, "the child ended by itself: {}", std::fs::read_to_string(&self.told).unwrap());
         }
         let reading = std::thread::spawn(move || {
             let mut rest = line;
@@ -183,8 +293,8 @@ impl Writer {
 }
 
 /// What stands in the log; an unfinished last line is what the next run repairs.
-fn check(log: &Path) -> Verified {
-    match verify(log, &Trust::default()) {
+fn check(log: &Path, trust: &Trust) -> Verified {
+    match verify(log, trust) {
         Ok(verified) => verified,
         Err(error) => {
             assert!(error.to_string().contains("is cut off"), "{}\n{:?}", error.report(), files(log).unwrap());
@@ -197,26 +307,23 @@ fn check(log: &Path) -> Verified {
                 std::fs::copy(&file.path, copy.path().join(file.path.file_name().unwrap())).unwrap();
             }
             std::fs::write(copy.path().join(newest.file_name().unwrap()), &text[..whole]).unwrap();
-            verify(&copy.path().join("audit.jsonl"), &Trust::default()).unwrap()
+            verify(&copy.path().join("audit.jsonl"), trust).unwrap()
         }
     }
 }
 
 #[test]
 fn a_writer_that_is_killed_at_any_moment_loses_nothing_that_was_on_disk() {
-    let folder = tempfile::tempdir().unwrap();
-    let log = folder.path().join("audit.jsonl");
+    let mut logs = Log::both();
     let mut random = ChaCha8Rng::seed_from_u64(11);
-    let mut promised = 0;
     for kill in 0..kills() {
-        let writer = Writer::start(folder.path(), None);
-        let on_disk = writer.kill_after(Duration::from_micros(random.random_range(0..30_000)));
-        promised += on_disk;
-        let found = check(&log).parts;
-        assert!(found >= promised, "kill {kill}: {found} parts are there, {promised} were promised");
-        promised = found;
-        carry_away(&log, &mut promised);
+        let mode = Mode::of_run(kill, kill % 2);
+        let log = &mut logs[kill % 2];
+        let writer = Writer::start(log.folder.path(), mode, None);
+        log.promise(writer.kill_after(mode.patience(&mut random)), mode);
+        log.check(mode, &format!("kill {kill}"));
     }
+    (0..2).for_each(|log| logs[log].is_tried(Mode::of_run(0, log)));
 }
 
 #[test]
@@ -244,15 +351,14 @@ fn a_run_that_finds_no_room_leaves_the_unfinished_line_of_the_one_before() {
 }
 
 /// A log of thousands of runs is read again and again: its older files go. The newest one stays, which has a number of its own
-/// when the end came while the file was closed.
-fn carry_away(log: &Path, promised: &mut u64) {
+/// when the end came while the file was closed, and the one before it, whose last line is a signed log's newest checkpoint.
+fn carry_away(log: &Path) {
     let mut older = files(log).unwrap();
-    older.pop();
+    older.truncate(older.len().saturating_sub(2));
     if older.len() > 6 {
         // One that was just compressed when the end came is there twice, and told of once.
         let twice = older.iter().flat_map(|file| [file.path.clone(), file.path.with_added_extension("gz")]);
         twice.for_each(|path| std::fs::remove_file(path).unwrap_or_default());
-        *promised = check(log).parts;
     }
 }
 
@@ -391,6 +497,12 @@ impl Shim {
 }
 
 impl Shim {
+    /// One for each of the logs, which sees what is forced onto the disk of it alone.
+    fn of(logs: &[Log; 2]) -> Option<[Shim; 2]> {
+        let [plain, rich] = logs.each_ref().map(|log| Shim::new(log.folder.path()));
+        Some([plain?, rich?])
+    }
+
     /// Lets it see what the command forces onto the disk.
     fn watch(&self, command: &mut Command, folder: &Path) {
         command.env("LD_PRELOAD", &self.library).env("HGAD_SYNCED", &self.notes);
@@ -455,22 +567,19 @@ fn lose_power(folder: &Path, notes: &Path, random: &mut ChaCha8Rng) {
 
 #[test]
 fn a_power_cut_loses_nothing_that_was_on_disk() {
-    let folder = tempfile::tempdir().unwrap();
-    let Some(shim) = Shim::new(folder.path()) else { return };
-    let log = folder.path().join("audit.jsonl");
+    let mut logs = Log::both();
+    let Some(shims) = Shim::of(&logs) else { return };
     let mut random = ChaCha8Rng::seed_from_u64(12);
-    let mut promised = 0;
     for cut in 0..kills() {
-        let writer = Writer::start(folder.path(), Some(&shim));
-        let on_disk = writer.kill_after(Duration::from_micros(random.random_range(0..30_000)));
-        promised += on_disk;
-        lose_names(folder.path(), &shim.names, &mut random);
-        lose_power(folder.path(), &shim.notes, &mut random);
-        let found = check(&log).parts;
-        assert!(found >= promised, "power cut {cut}: {found} parts are there, {promised} were promised");
-        promised = found;
-        carry_away(&log, &mut promised);
+        let (mode, shim) = (Mode::of_run(cut, cut % 2), &shims[cut % 2]);
+        let log = &mut logs[cut % 2];
+        let writer = Writer::start(log.folder.path(), mode, Some(shim));
+        log.promise(writer.kill_after(mode.patience(&mut random)), mode);
+        lose_names(log.folder.path(), &shim.names, &mut random);
+        lose_power(log.folder.path(), &shim.notes, &mut random);
+        log.check(mode, &format!("power cut {cut}"));
     }
+    (0..2).for_each(|log| logs[log].is_tried(Mode::of_run(0, log)));
 }
 
 /// Of what the log says, some is lost; what was removed is gone, as on a file system that brings that to the disk at once.
@@ -482,11 +591,12 @@ fn whatever_moment_the_power_goes_the_log_tells_who_removed_a_picture() {
     let mut random = ChaCha8Rng::seed_from_u64(14);
     let (mut gone, mut there) = (0, 0);
     for cut in 0..kills() {
-        let writer = Writer::with_pictures(folder.path(), &shim);
+        let mode = Mode { grouped: cut % 2 == 0, pictures: true, signed: false };
+        let writer = Writer::start(folder.path(), mode, Some(&shim));
         writer.kill_after(Duration::from_micros(random.random_range(0..300_000)));
         lose_names(folder.path(), &shim.names, &mut random);
         lose_power(folder.path(), &shim.notes, &mut random);
-        check(&log);
+        check(&log, &Trust::default());
         let removed = Removed::of(&log, &pictures, &Query::default()).unwrap();
         Query::of_kind(Kind::Part.as_str())
             .each_part(&log, |part, run| {
@@ -515,24 +625,22 @@ fn whatever_moment_the_power_goes_the_log_tells_who_removed_a_picture() {
 /// the machine loses its power too.
 #[test]
 fn a_file_that_is_closed_on_a_sick_disk_loses_nothing_that_was_on_disk() {
-    let folder = tempfile::tempdir().unwrap();
-    let Some(shim) = Shim::new(folder.path()) else { return };
-    let log = folder.path().join("audit.jsonl");
+    let mut logs = Log::both();
+    let Some(shims) = Shim::of(&logs) else { return };
     let mut random = ChaCha8Rng::seed_from_u64(13);
-    let mut promised = 0;
     for kill in 0..kills() {
-        let writer = Writer::on_a_sick_disk(folder.path(), Some(&shim), Some(kill));
-        let on_disk = writer.kill_after(Duration::from_micros(random.random_range(0..1_500_000)));
-        promised += on_disk;
-        if kill % 2 == 0 {
-            lose_names(folder.path(), &shim.names, &mut random);
-            lose_power(folder.path(), &shim.notes, &mut random);
+        let (mode, shim) = (Mode::of_run(kill, kill % 2), &shims[kill % 2]);
+        let log = &mut logs[kill % 2];
+        let writer = Writer::on_a_sick_disk(log.folder.path(), mode, Some(shim), Some(kill));
+        log.promise(writer.kill_after(Duration::from_micros(random.random_range(0..1_500_000))), mode);
+        // Each log and each way to force it onto the disk comes to both ends.
+        if (kill / 4).is_multiple_of(2) {
+            lose_names(log.folder.path(), &shim.names, &mut random);
+            lose_power(log.folder.path(), &shim.notes, &mut random);
         }
-        let found = check(&log).parts;
-        assert!(found >= promised, "kill {kill}: {found} parts are there, {promised} were promised");
-        promised = found;
-        carry_away(&log, &mut promised);
+        log.check(mode, &format!("kill {kill}"));
     }
+    (0..2).for_each(|log| logs[log].is_tried(Mode::of_run(0, log)));
 }
 
 /// A file system on which a line keeps its audit.
