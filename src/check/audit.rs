@@ -23,6 +23,7 @@ pub(super) fn check(config: &AuditConfig, lanes: usize, view: Option<&View>, tel
         Ok(ready) => {
             tell(log(config, &ready));
             doubts(&ready).into_iter().for_each(&mut *tell);
+            lacks(config).into_iter().for_each(&mut *tell);
             tell(room(config, &ready, lanes, view.and_then(View::rate)));
         }
     }
@@ -45,6 +46,27 @@ fn doubts(ready: &Readiness) -> Vec<Finding> {
     let of_pictures = [&ready.gone, &ready.startless].into_iter().flatten();
     let of_pictures = of_pictures.map(|(told, advice)| Finding::problem("pictures", told, *advice));
     homeless.into_iter().chain(uncopied).chain(of_pictures).collect()
+}
+
+/// What nobody will be able to show of the line's decisions, since the configuration does not ask for it.
+fn lacks(config: &AuditConfig) -> Vec<Finding> {
+    let unsigned = config.signing.is_none().then(|| {
+        Finding::note(
+            "signing",
+            "nobody signs the audit: whoever may write its file can write all of it anew, and nothing would show that",
+            "make a key for the line, hgad audit keygen --name factory.example/line-3 --out line-3.key, and name it in [audit]: key = \
+             \"line-3.key\"",
+        )
+    });
+    let pictureless = config.pictures.is_none().then(|| {
+        Finding::note(
+            "pictures",
+            "no picture is kept: nobody can show later what a rejected part looked like, nor compute its score again",
+            "keep those of rejected parts, and of a share of all for the next calibration, in [audit]: pictures = \"pictures\", sample = \
+             0.01, keep_gb = 20",
+        )
+    });
+    unsigned.into_iter().chain(pictureless).collect()
 }
 
 /// What a run would continue.
@@ -135,7 +157,7 @@ mod tests {
 
     use super::*;
     use crate::check::State;
-    use crate::config::PicturesConfig;
+    use crate::config::{PicturesConfig, SigningConfig};
 
     fn found(free: u64, keep_gb: Option<f64>, lanes: usize, rate: f64) -> Finding {
         found_beside(free, keep_gb, lanes, rate, false)
@@ -196,6 +218,21 @@ mod tests {
             ]
         );
         assert_eq!(doubts(&new_log()), []);
+    }
+
+    #[test]
+    fn what_a_line_without_key_or_pictures_cannot_prove_is_a_note_and_says_what_to_do() {
+        let bare = AuditConfig::in_file("audit.jsonl".into());
+        let found = lacks(&bare);
+        let told = found.iter().map(|found| (found.what.as_str(), found.state.as_str())).collect::<Vec<_>>();
+        assert_eq!(told, [("signing", "note"), ("pictures", "note")]);
+        let advice = |place: usize| found[place].state.advice().unwrap().to_owned();
+        assert!(advice(0).contains("hgad audit keygen --name") && advice(1).contains("pictures = \"pictures\""));
+        let signing =
+            SigningConfig { key: "line.key".into(), former_keys: Vec::new(), checkpoint_copy: None, witness: None };
+        let pictures = PicturesConfig::in_folder("pictures".into());
+        let whole = AuditConfig { signing: Some(signing), pictures: Some(pictures), ..bare };
+        assert!(lacks(&whole).is_empty(), "{:?}", lacks(&whole));
     }
 
     #[test]

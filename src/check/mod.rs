@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use crate::Error;
 use crate::config::LineConfig;
+use crate::line::Limits;
 
 /// How to check.
 #[derive(Debug, Clone, Copy)]
@@ -103,6 +104,32 @@ pub fn check(config: &LineConfig, plan: Plan, mut tell: impl FnMut(Finding)) {
     }
     devices::outputs(config, plan.fire, &mut tell);
     devices::inputs(config, plan.watch, &mut tell);
+    unlimited(&config.rules.limits).into_iter().for_each(&mut tell);
     audit::check(&config.audit, config.lanes.len(), view.as_ref(), &mut tell);
     machine::check(&mut tell);
+}
+
+/// Of a line that goes on whatever share of its parts it rejects: where the camera was pushed or the lens smeared, nearly every part is
+/// rejected, and the test for drift looks at accepted ones.
+fn unlimited(limits: &Limits) -> Option<Finding> {
+    let is_limited = limits.in_a_row.is_some() || limits.share.is_some();
+    (!is_limited).then(|| {
+        Finding::note(
+            "limits",
+            "no alarm is raised however many parts in a row, or of all, do not pass, as after the camera was pushed or its lens smeared",
+            "set one, as below [limits]: in_a_row = 5, or share = 0.2 with last = 100",
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_without_limits_is_noted_and_one_with_any_is_not() {
+        let told = unlimited(&Limits::default()).unwrap();
+        assert!(told.state.as_str() == "note" && told.state.advice().unwrap().contains("in_a_row = 5"), "{told:?}");
+        assert_eq!(unlimited(&Limits { in_a_row: Some(5), ..Limits::default() }), None);
+    }
 }
