@@ -37,6 +37,13 @@ pub fn stamp() -> String {
     format!("{:.0}", jiff::Timestamp::now())
 }
 
+/// A moment in a picture's name, such as `20261124-162231`: UTC, whole seconds; `time` is RFC 3339. What is none is the same for all, so
+/// that pictures of nobody knows when count as of one time.
+pub fn in_name(time: &str) -> String {
+    let time = time.parse::<jiff::Timestamp>().unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    time.strftime("%Y%m%d-%H%M%S").to_string()
+}
+
 /// A moment on CLOCK_MONOTONIC, in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]

@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::path::Path;
+
 use common::{Bench, normal_part, run};
 use hgad::bundle::{Bundle, Draft};
 use hgad::calibrate::Calibration;
@@ -575,8 +577,20 @@ fn pictures_are_taken_with_the_line_s_own_camera() {
         code == 0 && text.contains("taken       30 pictures") && text.contains("30 images of 30 parts"),
         "{text}{err}"
     );
-    let same = |name: &str| image::open(bench.path(name)).unwrap().to_rgb8();
-    assert_eq!(same("new/00029.png"), same("normals/029.png"));
+    let mut taken =
+        std::fs::read_dir(bench.path("new")).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+    taken.sort();
+    let same = |path: &Path| image::open(path).unwrap().to_rgb8();
+    assert_eq!(same(&taken[29]), same(&bench.path("normals/029.png")));
+    // So pictures of one minute count as one part where that is asked for; the minute may have turned meanwhile.
+    let named = regex::Regex::new(r"^20\d{6}-\d{6}-000\d\d\.png$").unwrap();
+    assert!(taken.iter().all(|path| named.is_match(path.file_name().unwrap().to_str().unwrap())), "{taken:?}");
+    let grouped = ["--group", r"\d{8}-\d{4}", "--few-parts", "--out", &bench.text("minutes.toml")].map(str::to_owned);
+    let grouped = grouped.iter().map(String::as_str).collect::<Vec<_>>();
+    let again = ["calibrate", "--model", &model, "--class", "red", "--images", &new, "--target-frr", "0.6"];
+    let (_, text, err) = run(&[&again[..], &grouped].concat());
+    let of = ["30 images of 1 part", "30 images of 2 parts"];
+    assert!(of.iter().any(|of| text.contains(of)) || err.contains("1 part"), "{text}{err}");
     let (code, _, err) = live("30");
     assert!(code == 2 && err.contains("holds files already"), "{err}");
     std::fs::remove_dir_all(bench.path("new")).unwrap();

@@ -16,7 +16,7 @@ pub use judged::{Judged, Said};
 
 use crate::audit::{PictureEntry, Query, Range, Stored, Vouched, read_picture};
 use crate::progress::Progress;
-use crate::{Error, Result, dataset, print};
+use crate::{Error, Result, dataset, print, time};
 
 /// More than one picture in so many must not be gone: what removes pictures removes those of passed parts first.
 pub(super) const ONE_IN: u64 = 20;
@@ -52,6 +52,8 @@ pub struct FromAudit {
 pub struct Drawn {
     /// `RUN/PART`.
     pub id: String,
+    /// When it was captured, RFC 3339.
+    time: String,
     picture: PictureEntry,
 }
 
@@ -108,7 +110,8 @@ impl Sample {
             of_means += u64::from(part.is_score_of_several() && sampled == Some(true));
             match (sampled, drawn.1.run(), part.part) {
                 (Some(true), Some(run), Some(number)) => {
-                    drawn.0.push(Drawn { id: format!("{run}/{number}"), picture: drawn.1.clone() });
+                    let (id, time) = (format!("{run}/{number}"), part.time.clone());
+                    drawn.0.push(Drawn { id, time, picture: drawn.1.clone() });
                 }
                 (Some(true), ..) if part.verdict.as_deref() == Some("reject") => rejects_gone += 1,
                 (Some(true), ..) => sample.gone += 1,
@@ -159,7 +162,8 @@ impl Sample {
         Ok(sample)
     }
 
-    /// Copies the pictures of passed parts, and of the rejected ones that were good, into `folder`; a picture that lacks what
+    /// Copies the pictures of passed parts, and of the rejected ones that were good, into `folder`, under names that begin with the time of
+    /// the capture ([`time::in_name`]), and have the run and the part; a picture that lacks what
     /// image files have (MJPG frames may) becomes a PNG file of the same pixels. Gives the files, and what the calibration says of
     /// them.
     ///
@@ -250,7 +254,7 @@ fn copy(pictures: &Path, drawn: &Drawn, folder: &Path, redecoded: &mut usize) ->
     let bytes = dataset::read_bytes(&from)?;
     let is_image_file = dataset::decode_rgb(&from, &bytes).is_ok_and(|plain| plain == image);
     let ending = if is_image_file { from.extension().and_then(|e| e.to_str()).unwrap_or("png") } else { "png" };
-    let to = folder.join(format!("{}.{ending}", drawn.id.replace('/', "-")));
+    let to = folder.join(format!("{}-{}.{ending}", time::in_name(&drawn.time), drawn.id.replace('/', "-")));
     let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
         Error::device(format!("picture {} cannot be written", to.display())).because(error).advise("is the disk full?")
     };

@@ -8,7 +8,7 @@ use crate::config::LineConfig;
 use crate::presence::Passing;
 use crate::progress::Progress;
 use crate::runtime::LaneView;
-use crate::{Error, Result, picture, print};
+use crate::{Error, Result, audit, picture, print, time};
 
 /// How long one grab may take.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -17,7 +17,8 @@ const MOST_OTHERS: usize = 100;
 /// So many grabs in a row without a picture, and the camera is given up.
 const MOST_FAILURES: usize = 20;
 
-/// Takes `count` pictures of parts of `class` with the camera of the line's configuration into the new folder `folder`, as PNG files; of a
+/// Takes `count` pictures of parts of `class` with the camera of the line's configuration into the new folder `folder`, as PNG files whose
+/// names begin with the time of the capture ([`time::in_name`]); of a
 /// belt with lanes, what that lane sees; where parts are found in the picture, each part once, as a run would inspect it. What the camera
 /// says is another product (the synthetic one does) is left out.
 ///
@@ -56,13 +57,13 @@ pub(super) fn take(config: &Path, lane: Option<&str>, class: &str, count: u64, f
             (None, Some(region)) => region.of(&frame).map(Some),
             (None, None) => Ok(Some(frame)),
         };
-        let Some(Frame { image, .. }) = picture.map_err(Error::usage)? else { continue };
+        let Some(Frame { image, captured, .. }) = picture.map_err(Error::usage)? else { continue };
         // A picture that comes twice is no second part.
         let print = picture::fingerprint(&image);
         if last.replace(print) == Some(print) {
             continue;
         }
-        let path = folder.join(format!("{:05}.png", taken.len()));
+        let path = folder.join(format!("{}-{:05}.png", time::in_name(&audit::wall_time(captured)), taken.len()));
         image.save(&path).map_err(|error| {
             Error::device(format!("picture {} cannot be written", path.display()))
                 .because(error)
