@@ -368,6 +368,16 @@ fn what_does_not_belong_is_shown_before_anything_is_written_and_left_out_for_a_r
 }
 
 #[test]
+fn an_image_that_stands_apart_is_named_without_a_review_too() {
+    let bench = with_an_odd_one();
+    let (code, _, err) = asked(&bench, &[]);
+    assert!(code == 0 && err.contains("1 image stands apart from the rest") && err.contains("odd.png"), "{err}");
+    assert!(err.contains("--drop NAME=REASON"), "{err}");
+    let (code, _, err) = asked(&bench, &["--drop", "odd.png=a dark bar"]);
+    assert!(code == 0 && !err.contains("apart from the rest"), "{err}");
+}
+
+#[test]
 fn known_defects_tell_how_many_are_found_and_move_nothing_unless_asked() {
     let bench = with_an_odd_one();
     let (_, _, err) = asked(&bench, &[]);

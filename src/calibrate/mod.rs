@@ -160,6 +160,8 @@ pub fn calibrate(bundle: &Bundle, request: &Request) -> Result<Calibrated> {
         dropped,
     };
     warn_of_odd_pictures(&calibration);
+    let scored = samples.iter().zip(&fitted.scores).map(|(sample, (_, score))| (&sample.path, *score));
+    suitable::none_stands_apart(&of_parts, &scored.collect::<Vec<_>>());
     Ok(Calibrated { calibration, defective, parts: of_parts, inspector, samples })
 }
 
