@@ -378,6 +378,20 @@ fn an_image_that_stands_apart_is_named_without_a_review_too() {
 }
 
 #[test]
+fn what_would_be_noticed_is_told_of_each_disturbance_and_of_none() {
+    let bench = Bench::new();
+    let (model, calibration, data) = (bench.text("bundle"), bench.text("calibration"), bench.text("data"));
+    let base = ["disturb", "--model", &model, "--calibration", &calibration, "--data", &data, "--classes", "red"];
+    let (code, out, err) =
+        run(&[&base[..], &["--before", "10", "--most", "60", "--parts", "200", "--orders", "7"]].concat());
+    assert_eq!(code, 0, "{out}{err}");
+    let disturbed = out.lines().filter(|line| line.contains("first fault of the camera: ")).collect::<Vec<_>>();
+    assert!(disturbed.len() >= 4 && disturbed.iter().all(|line| line.contains("5 in a row not passed: ")), "{out}");
+    assert!(out.contains(" of 7 random orders of the undisturbed pictures"), "{out}");
+    assert!(out.contains("in 200 undisturbed parts, drawn from these pictures"), "{out}");
+}
+
+#[test]
 fn known_defects_tell_how_many_are_found_and_move_nothing_unless_asked() {
     let bench = with_an_odd_one();
     let (_, _, err) = asked(&bench, &[]);

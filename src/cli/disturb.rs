@@ -4,15 +4,17 @@ use std::path::PathBuf;
 
 use super::calibrations;
 use crate::bundle::Bundle;
-use crate::disturb::{Disturbance, Faults, Noticed, false_alarms, faults, notice};
+use crate::disturb::{Disturbance, Faults, IN_A_ROW, Noticed, false_alarms, faults, notice, unseen_alarms};
 use crate::{Error, Result, dataset, print};
 
 /// Show what a line would notice of a dim lamp, a lost focus, a moved camera, a smeared lens
 ///
 /// Takes pictures of good parts that are not the calibration's (DATA/NAME/test/good). First it counts how many of them
 /// count as a fault of the camera: as they are, with half and twice the light, and blurred. Then it shows the line parts
-/// whose pictures are disturbed more and more, and counts how many it takes to an alarm. Last, it shows undisturbed ones and
-/// counts false alarms.
+/// whose pictures are disturbed more and more, and counts how many it takes to an alarm of drift, to the first fault of the camera, and
+/// until five in a row had not passed ([limits] in_a_row = 5). Then it shows the undisturbed ones, each once in many random orders, to the
+/// test for drift as the line begins it, with the calibration itself. Last, it draws parts, and as many as the calibration has, from these
+/// pictures alone, over and over, and counts false alarms.
 #[derive(Debug, clap::Args)]
 #[command(
     after_long_help = "Examples:\n  hgad disturb --model models/line3 --calibration calibration \\\n    --data DATA --classes cap"
@@ -43,6 +45,9 @@ pub struct DisturbArgs {
     /// How often that is done
     #[arg(long, value_name = "N", default_value_t = 1)]
     runs: u64,
+    /// Random orders in which each undisturbed picture is shown once
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    orders: u64,
     /// Where chance starts
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
@@ -66,9 +71,17 @@ pub fn run(args: &DisturbArgs) -> Result<()> {
         for disturbance in Disturbance::ALL {
             print_noticed(notice(&bundle, &calibration, &good, disturbance, args.before, args.most, args.seed)?)?;
         }
+        let found = unseen_alarms(&bundle, &calibration, &good, args.orders, args.seed)?;
+        print::line(format_args!(
+            "  drift in {found} of {} of the undisturbed pictures, each shown once after the calibration's",
+            print::counted(args.orders, "random order")
+        ))?;
         let alarms = false_alarms(&bundle, &calibration, &good, args.parts, args.runs)?;
         let shown = args.parts as u64 * args.runs;
-        print::line(format_args!("  {} in {shown} undisturbed parts", print::counted(alarms as u64, "false alarm")))?;
+        print::line(format_args!(
+            "  {} in {shown} undisturbed parts, drawn from these pictures as the test's beginning is",
+            print::counted(alarms as u64, "false alarm")
+        ))?;
     }
     Ok(())
 }
@@ -87,10 +100,12 @@ fn print_noticed(noticed: Noticed) -> Result<()> {
         Some((after, quantity)) => format!("alarm after {after:>3} parts, by the {quantity}"),
         None => "no alarm".to_owned(),
     };
-    let fault = noticed.fault.map_or_else(|| "none".to_owned(), |number| format!("part {number}"));
+    let at = |part: Option<usize>| part.map_or_else(|| "none".to_owned(), |number| format!("part {number}"));
     print::line(format_args!(
-        "  {:26}  {alarm:44}  rejected before {:>3}  first fault of the camera: {fault}",
+        "  {:26}  {alarm:44}  rejected before {:>3}  first fault of the camera: {:8}  {IN_A_ROW} in a row not passed: {}",
         noticed.disturbance.name(),
-        noticed.rejected
+        noticed.rejected,
+        at(noticed.fault),
+        at(noticed.in_a_row)
     ))
 }

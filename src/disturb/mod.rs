@@ -22,6 +22,9 @@ use crate::picture::Statistics;
 /// A part as the line sees it.
 type Seen = (f32, Option<Statistics>);
 
+/// So many parts in a row that did not pass are told of, as with `[limits] in_a_row = 5`.
+pub const IN_A_ROW: usize = 5;
+
 /// What was noticed of one disturbance.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Noticed {
@@ -29,8 +32,10 @@ pub struct Noticed {
     pub disturbance: Disturbance,
     /// The drift's alarm: after how many disturbed parts, and of which number.
     pub alarm: Option<(usize, Quantity)>,
-    /// The first picture that counts as a fault of the camera.
+    /// The first picture that counts as a fault of the camera, whatever came before.
     pub fault: Option<usize>,
+    /// The part at which [`IN_A_ROW`] in a row had not passed, whether their scores or their pictures were refused.
+    pub in_a_row: Option<usize>,
     /// How many parts of those before the alarm were rejected by their scores.
     pub rejected: usize,
 }
@@ -110,11 +115,20 @@ pub fn notice(
         Ok((inspection.score, Some(Statistics::of(&image, calibration.reference.mask.as_ref()))))
     })?;
     let refused = |picture: &Option<Statistics>| calibration.picture.zip(*picture).and_then(|(l, p)| l.fault(&p));
-    let mut noticed = Noticed { disturbance, alarm: None, fault: None, rejected: 0 };
+    let is_refused = seen.iter().map(|(_, picture)| refused(picture).is_some()).collect::<Vec<_>>();
+    let passes = seen.iter().zip(&is_refused).map(|((score, _), refused)| !refused && !calibration.rejects(*score));
+    let mut noticed = Noticed {
+        disturbance,
+        alarm: None,
+        fault: is_refused.iter().position(|refused| *refused).map(|index| index + 1),
+        in_a_row: row_of_failures(passes),
+        rejected: 0,
+    };
     for (index, (score, picture)) in seen.iter().enumerate() {
-        if refused(picture).is_some() {
-            noticed.fault = noticed.fault.or(Some(index + 1));
-        } else if calibration.rejects(*score) {
+        if is_refused[index] {
+            continue;
+        }
+        if calibration.rejects(*score) {
             noticed.rejected += 1;
         } else if let Some(alarm) = drift.accepted(&index.to_string(), *score, picture.as_ref()).first() {
             noticed.alarm = Some((index + 1, alarm.quantity));
@@ -122,6 +136,42 @@ pub fn notice(
         }
     }
     Ok(noticed)
+}
+
+/// The part, counted from 1, at which so many in a row had not passed.
+fn row_of_failures(passes: impl Iterator<Item = bool>) -> Option<usize> {
+    let mut row = 0;
+    let ends = passes.map(|passes| {
+        row = if passes { 0 } else { row + 1 };
+        row == IN_A_ROW
+    });
+    ends.collect::<Vec<_>>().iter().position(|ends| *ends).map(|index| index + 1)
+}
+
+/// In how many of `orders` random orders the test for drift claims some among the undisturbed pictures of `images`, each of which is shown
+/// once, when it begins with the calibration itself. They are of other parts than the calibration's, and may be of another day.
+///
+/// # Errors
+///
+/// As [`notice`].
+pub fn unseen_alarms(
+    bundle: &Bundle,
+    calibration: &Calibration,
+    images: &[PathBuf],
+    orders: u64,
+    seed: u64,
+) -> Result<u64> {
+    let mut unseen = see(bundle, calibration, images)?;
+    let limits = calibration.picture;
+    let is_fault = |picture: &Option<Statistics>| limits.zip(*picture).is_some_and(|(l, p)| l.fault(&p).is_some());
+    unseen.retain(|(score, picture)| !calibration.rejects(*score) && !is_fault(picture));
+    let alarms = |order: u64| {
+        let mut shown = unseen.clone();
+        shown.shuffle(&mut ChaCha8Rng::seed_from_u64(seed + order));
+        let mut drift = Drift::new(calibration);
+        shown.iter().any(|(score, picture)| !drift.accepted("", *score, picture.as_ref()).is_empty())
+    };
+    Ok((0..orders).filter(|order| alarms(*order)).count() as u64)
 }
 
 /// How often drift was claimed where there is none, in `runs` runs of `parts` parts each: these, and as many parts as the
@@ -157,4 +207,17 @@ fn see(bundle: &Bundle, calibration: &Calibration, images: &[PathBuf]) -> Result
         let inspection = inspector.inspect(&image, class, &calibration.reference)?;
         Ok((inspection.score, Some(Statistics::of(&image, calibration.reference.mask.as_ref()))))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn five_in_a_row_are_five_and_one_that_passes_begins_anew() {
+        let of = |passes: &[bool]| row_of_failures(passes.iter().copied());
+        assert_eq!(of(&[false; 4]), None);
+        assert_eq!(of(&[true, false, false, false, false, false, false]), Some(6));
+        assert_eq!(of(&[false, false, false, false, true, false, false, false, false]), None);
+    }
 }
