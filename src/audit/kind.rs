@@ -52,6 +52,8 @@ kinds! {
     Changed = "changed",
     /// Nobody gave a name and a reason for that.
     UnnamedChange = "unnamed-change",
+    /// What accepted parts look like has changed.
+    Drift = "drift",
     /// A test for drift began.
     DriftBegun = "drift-begun",
     /// The clock on the wall was set.

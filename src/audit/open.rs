@@ -1,5 +1,6 @@
 //! An audit that a run writes: opened, given records, and closed.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -21,7 +22,7 @@ use super::writer::Writer;
 use super::{read, runs};
 use crate::camera::Shot;
 use crate::config::{AuditConfig, FullPolicy, SigningConfig};
-use crate::line::{Counters, PartRecord, Ticket};
+use crate::line::{Counters, PartId, PartRecord, Ticket};
 use crate::time::Monotonic;
 use crate::{Error, Result};
 
@@ -207,6 +208,21 @@ impl AuditLog {
     pub fn forget(&self, ticket: Ticket) {
         if let Some(album) = &self.album {
             album.forget(ticket);
+        }
+    }
+
+    /// Of these parts that passed, and of no others, the pictures are held in memory until they are asked for or others are named; as long as
+    /// there is room.
+    pub fn hold(&self, parts: BTreeSet<PartId>) {
+        if let Some(album) = &self.album {
+            album.hold_back(parts);
+        }
+    }
+
+    /// The picture of a part that passed, or will, and whose picture is held, is kept.
+    pub fn keep(&self, part: PartId) {
+        if let Some(album) = &self.album {
+            album.keep(part);
         }
     }
 

@@ -16,6 +16,7 @@ use super::kind::Kind;
 use super::pictures::{Pictured, Tally};
 use crate::approval::Approval;
 use crate::digest::Digest;
+use crate::drift;
 use crate::line::{
     Alarm, Challenge, ChallengeNews, Counters, Device, Fate, PartId, PartRecord, PictureFault, Ticket, Verdict,
 };
@@ -359,6 +360,41 @@ impl Body {
             why: &'a str,
         }
         Self::event(Kind::UnnamedChange, at, Unnamed { change, why })
+    }
+
+    /// What accepted parts of a class, in a lane, look like has changed, as `why` says for people; these parts show it.
+    pub fn drift(
+        at: Monotonic,
+        class: &str,
+        lane: Option<&str>,
+        change: &drift::Alarm,
+        named: &[(PartId, f32)],
+        why: &str,
+    ) -> Self {
+        #[derive(Serialize)]
+        struct Changed<'a> {
+            class: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            lane: Option<&'a str>,
+            quantity: String,
+            rises: bool,
+            median: f32,
+            normal: f32,
+            named: Vec<Named>,
+            why: &'a str,
+        }
+        #[derive(Serialize)]
+        struct Named {
+            part: u64,
+            value: f32,
+        }
+        let named = named.iter().map(|(part, value)| Named { part: part.0, value: *value }).collect();
+        let drift::Alarm { quantity, rises, normal, recent: median, .. } = *change;
+        Self::event(
+            Kind::Drift,
+            at,
+            Changed { class, lane, quantity: quantity.to_string(), rises, median, normal, named, why },
+        )
     }
 
     /// The test for drift of a class begins with so many parts of its calibration; `restarted`: a run before had followed drift.

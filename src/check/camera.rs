@@ -6,7 +6,7 @@ use super::Finding;
 use super::spread::{Spread, ms};
 use crate::camera::{Camera, CameraCounts, Counted, Frame, Grab};
 use crate::config::{CameraConfig, LaneConfig, LineConfig};
-use crate::line::{Drive, Find, Lane, LaneRules, PictureFault, Rules};
+use crate::line::{Drive, Find, Lane, LaneRules, PictureFault, Rules, Ticket};
 use crate::print::counted;
 use crate::runtime::{Inspect, LaneView, ModelInspector, camera_of};
 use crate::time::Monotonic;
@@ -256,9 +256,9 @@ fn inspect_lane(
         });
     }
     let mut found = Inspected { frames: frames.len() as u64, ..Inspected::default() };
-    for frame in frames {
+    for (number, frame) in (0..).zip(frames) {
         let begun = Monotonic::now();
-        let judged = inspector.inspect(frame, lane, &class(frame));
+        let judged = inspector.inspect(Ticket(number), frame, lane, &class(frame));
         found.times.push(Monotonic::now().saturating_since(begun));
         match (judged, &config.gate) {
             (Ok(judged), _) => found.rejects += u64::from(judged.judgement.rejects),

@@ -17,6 +17,7 @@ use crate::bundle::Bundle;
 use crate::calibrate::Calibration;
 use crate::drift::{Drift, Quantity};
 use crate::inspect::batch;
+use crate::line::Ticket;
 use crate::picture::Statistics;
 
 /// A part as the line sees it.
@@ -106,7 +107,7 @@ pub fn notice(
     for number in 0..before {
         let Some((score, picture)) = undisturbed.choose(&mut random) else { break };
         if !calibration.rejects(*score) {
-            drift.accepted(&number.to_string(), *score, picture.as_ref());
+            drift.accepted(Ticket(number as u64), *score, picture.as_ref());
         }
     }
     let seen = batch::for_each_image(bundle, disturbance.name(), &shown, |inspector, index, _, image| {
@@ -130,7 +131,7 @@ pub fn notice(
         }
         if calibration.rejects(*score) {
             noticed.rejected += 1;
-        } else if let Some(alarm) = drift.accepted(&index.to_string(), *score, picture.as_ref()).first() {
+        } else if let Some(alarm) = drift.accepted(Ticket(index as u64), *score, picture.as_ref()).first() {
             noticed.alarm = Some((index + 1, alarm.quantity));
             break;
         }
@@ -195,7 +196,7 @@ pub fn false_alarms(
         let normal = (0..calibration.images.len()).map(|_| draw()).collect::<Vec<_>>();
         let mut drift = Drift::from_parts(&normal, seed);
         let alarms =
-            (0..parts).map(|_| draw()).map(|(score, picture)| drift.accepted("", score, picture.as_ref()).len());
+            (0..parts).map(|_| draw()).map(|(score, picture)| drift.accepted(Ticket(0), score, picture.as_ref()).len());
         alarms.sum::<usize>()
     };
     Ok(if pool.is_empty() { 0 } else { (0..runs).map(run).sum() })

@@ -22,16 +22,17 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::calibrate::{Calibration, CalibrationImage};
+use crate::line::{PartId, Ticket};
 use crate::picture::Statistics;
 use bag::Bag;
 use jumper::Jumper;
 
 /// Without drift, a false alarm comes after so many accepted parts on average, or later: a month of four parts a second.
 pub const PARTS_PER_FALSE_ALARM: f64 = 1e7;
-/// The last parts, of which an alarm names those that show it best.
+/// The last parts, of which an alarm names some that show it best.
 const RECENT: usize = 64;
-/// So many are named.
-const NAMED: usize = 5;
+/// So many are named. Of these, and of no more, pictures have to be held back until it is known whether there is an alarm.
+pub const NAMED: usize = 5;
 
 /// A number that is followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,22 +119,23 @@ pub struct Alarm {
     pub recent: f32,
     /// How many these are.
     pub count: usize,
-    /// The parts among them that show it best, by name, with their numbers.
-    pub parts: Vec<(String, f32)>,
+    /// Some parts among them that show it best, the best first, by their frames, with their numbers.
+    pub parts: Vec<(Ticket, f32)>,
 }
 
-impl fmt::Display for Alarm {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let parts = self.parts.iter().map(|(name, value)| format!("{name} ({value:.3})")).collect::<Vec<_>>();
-        write!(
-            f,
-            "the {} of accepted parts {}: its median is {:.3} over the last {}, and was {:.3} at the calibration; see {}: {}",
+impl Alarm {
+    /// For people: what has changed in the parts `of` a product and lane, by which parts that is seen, and what to do.
+    pub fn told(&self, of: &str, parts: &[(PartId, f32)]) -> String {
+        let parts = parts.iter().map(|(part, value)| format!("part {part} ({value:.3})"));
+        let see =
+            parts.reduce(|all, part| format!("{all}, {part}")).map_or_else(String::new, |all| format!("; see {all}"));
+        format!(
+            "the {} of accepted parts of {of} {}: its median is {:.3} over the last {}, and was {:.3} at the calibration{see}: {}",
             self.quantity,
             if self.rises { "rises" } else { "falls" },
             self.recent,
             self.count,
             self.normal,
-            parts.join(", "),
             self.quantity.advice(self.rises)
         )
     }
@@ -157,15 +159,23 @@ struct Stream {
     normal: f32,
     bag: Bag,
     jumper: Jumper,
-    recent: VecDeque<Recent>,
+    /// The numbers of the last parts.
+    recent: VecDeque<f32>,
+    /// Parts among them that would show an alarm best, the best first; [`NAMED`] at most.
+    examples: Vec<Example>,
+    /// So many parts were seen.
+    seen: usize,
     alarmed: bool,
 }
 
+/// A part that an alarm would name.
 #[derive(Debug, Clone)]
-struct Recent {
-    name: String,
+struct Example {
+    ticket: Ticket,
     value: f32,
     p: f64,
+    /// How many parts of the stream came before.
+    number: usize,
 }
 
 impl Drift {
@@ -189,8 +199,8 @@ impl Drift {
             let mut bag = Bag::default();
             values.iter().for_each(|value| bag.put(quantity.scale(*value)));
             let normal = median(values)?;
-            let (jumper, recent) = (Jumper::default(), VecDeque::with_capacity(RECENT));
-            Some(Stream { quantity, normal, bag, jumper, recent, alarmed: false })
+            let (jumper, recent, examples) = (Jumper::default(), VecDeque::with_capacity(RECENT), Vec::new());
+            Some(Stream { quantity, normal, bag, jumper, recent, examples, seen: 0, alarmed: false })
         };
         let streams = Quantity::ALL.into_iter().filter_map(stream).collect::<Vec<_>>();
         // The mean of the streams' capitals is t on average, too, and is as large as is asked for when one of them is so many
@@ -209,17 +219,21 @@ impl Drift {
         self.parts
     }
 
-    /// Takes note of an accepted part, which is called `name`. Each number raises an alarm once.
-    pub fn accepted(&mut self, name: &str, score: f32, picture: Option<&Statistics>) -> Vec<Alarm> {
+    /// The parts that would be named if the number that has changed most by now raised an alarm: [`NAMED`] at most.
+    pub fn examples(&self) -> impl Iterator<Item = Ticket> {
+        let streams = self.streams.iter().filter(|stream| !stream.alarmed);
+        let first = streams.max_by(|a, b| a.jumper.capital().total_cmp(&b.jumper.capital()));
+        first.into_iter().flat_map(|stream| &stream.examples).map(|example| example.ticket)
+    }
+
+    /// Takes note of an accepted part, which was seen in this frame. Each number raises an alarm once.
+    pub fn accepted(&mut self, ticket: Ticket, score: f32, picture: Option<&Statistics>) -> Vec<Alarm> {
         let mut alarms = Vec::new();
         for stream in self.streams.iter_mut().filter(|stream| !stream.alarmed) {
             let Some(value) = stream.quantity.of(score, picture).filter(|value| value.is_finite()) else { continue };
             let p = stream.bag.rank(stream.quantity.scale(value), self.random.random());
             stream.jumper.bet(p);
-            if stream.recent.len() == RECENT {
-                stream.recent.pop_front();
-            }
-            stream.recent.push_back(Recent { name: name.to_owned(), value, p });
+            stream.remember(ticket, value, p);
             if stream.jumper.capital() >= self.enough {
                 stream.alarmed = true;
                 alarms.push(stream.alarm());
@@ -230,17 +244,28 @@ impl Drift {
 }
 
 impl Stream {
-    fn alarm(&self) -> Alarm {
+    /// An example that others displaced does not come back when these have become old: its picture is gone by then.
+    fn remember(&mut self, ticket: Ticket, value: f32, p: f64) {
+        if self.recent.len() == RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(value);
+        self.examples.retain(|example| example.number + RECENT > self.seen);
+        self.examples.push(Example { ticket, value, p, number: self.seen });
         let rises = self.jumper.favours_small();
-        let mut parts = self.recent.iter().collect::<Vec<_>>();
-        parts.sort_by(|a, b| if rises { a.p.total_cmp(&b.p) } else { b.p.total_cmp(&a.p) });
+        self.examples.sort_by(|a, b| if rises { a.p.total_cmp(&b.p) } else { b.p.total_cmp(&a.p) });
+        self.examples.truncate(NAMED);
+        self.seen += 1;
+    }
+
+    fn alarm(&self) -> Alarm {
         Alarm {
             quantity: self.quantity,
-            rises,
+            rises: self.jumper.favours_small(),
             normal: self.normal,
-            recent: median(self.recent.iter().map(|part| part.value).collect()).unwrap_or(f32::NAN),
+            recent: median(self.recent.iter().copied().collect()).unwrap_or(f32::NAN),
             count: self.recent.len(),
-            parts: parts.into_iter().take(NAMED).map(|part| (part.name.clone(), part.value)).collect(),
+            parts: self.examples.iter().map(|example| (example.ticket, example.value)).collect(),
         }
     }
 }
@@ -279,7 +304,7 @@ mod tests {
         (1..=most).find_map(|number| {
             let mut part = part(random);
             change(number, &mut part);
-            let alarm = drift.accepted(&format!("frame {number}"), part.0, part.1.as_ref()).into_iter().next();
+            let alarm = drift.accepted(Ticket(number as u64), part.0, part.1.as_ref()).into_iter().next();
             alarm.map(|alarm| (number, alarm))
         })
     }
@@ -298,10 +323,11 @@ mod tests {
         assert_eq!(alarm(&mut drift, &mut random, 1000, |_, _| {}), None);
         let (after, found) = alarm(&mut drift, &mut random, 1000, |_, part| part.0 += 0.5).unwrap();
         assert!(after < 100, "{after}");
-        assert!(found.quantity == Quantity::Score && found.rises && found.parts.len() == NAMED, "{found}");
-        assert!(found.recent > found.normal && found.parts.iter().all(|(_, value)| *value > 1.0), "{found}");
-        let says = found.to_string();
-        assert!(says.contains("score of accepted parts rises") && says.contains("see frame "), "{says}");
+        assert!(found.quantity == Quantity::Score && found.rises && found.parts.len() == NAMED, "{found:?}");
+        assert!(found.recent > found.normal && found.parts.iter().all(|(_, value)| *value > 1.0), "{found:?}");
+        let says = found.told("lid, lane left", &[(PartId(83), 1.25), (PartId(7), 1.5)]);
+        let begins = "the score of accepted parts of lid, lane left rises: its median is ";
+        assert!(says.starts_with(begins) && says.contains("; see part 83 (1.250), part 7 (1.500): look at"), "{says}");
         assert_eq!(alarm(&mut drift, &mut random, 1000, |_, part| part.0 += 0.5), None, "it is told once");
     }
 
@@ -312,13 +338,36 @@ mod tests {
             part.1.as_mut().unwrap().brightness *= 0.999f32.powi(number as i32);
         };
         let (after, found) = alarm(&mut drift, &mut random, 1000, dim).unwrap();
-        assert!(found.quantity == Quantity::Brightness && !found.rises && after < 60, "{after}: {found}");
+        assert!(found.quantity == Quantity::Brightness && !found.rises && after < 60, "{after}: {found:?}");
     }
 
     #[test]
     fn numbers_that_are_none_are_left_out() {
         let (mut drift, _) = drift(10, 1);
-        assert_eq!(drift.accepted("frame 0", f32::NAN, None), []);
-        assert_eq!(Drift::from_parts(&[], 0).accepted("frame 0", 1.0, None), []);
+        assert_eq!(drift.accepted(Ticket(0), f32::NAN, None), []);
+        assert_eq!(Drift::from_parts(&[], 0).accepted(Ticket(0), 1.0, None), []);
+    }
+
+    #[test]
+    fn an_alarm_names_parts_that_were_examples_ever_since_they_came_and_few_are() {
+        let (mut drift, mut random) = drift(100, 1);
+        let mut held = BTreeSet::new();
+        for number in 0..1000 {
+            let mut part = part(&mut random);
+            part.1.as_mut().unwrap().brightness -= if number < 300 { 0.0 } else { 0.8 };
+            let found = drift.accepted(Ticket(number), part.0, part.1.as_ref());
+            if let Some(found) = found.first() {
+                // The last one comes with the alarm itself.
+                held.insert(Ticket(number));
+                assert!(found.parts.len() == NAMED && found.parts.iter().all(|(ticket, _)| held.contains(ticket)));
+                assert!(found.parts.iter().all(|(ticket, value)| ticket.0 >= 300 && *value < 100.2), "{found:?}");
+                return;
+            }
+            let examples = drift.examples().collect::<BTreeSet<_>>();
+            assert!(examples.len() <= NAMED && examples.iter().all(|ticket| ticket.0 + RECENT as u64 > number));
+            held.retain(|ticket| examples.contains(ticket));
+            held.extend(examples.into_iter().filter(|ticket| ticket.0 == number));
+        }
+        panic!("no alarm");
     }
 }

@@ -96,9 +96,7 @@ impl LineCore {
             Happening::Recovered(device) => self.recovered(device, at),
             Happening::Drift(why) => {
                 // It stands until the run ends: only a person can say what is normal now.
-                if !self.alarms.begins(Alarm::Drift, why.clone(), actions) {
-                    actions.push(Action::Note(why));
-                }
+                self.alarms.begins(Alarm::Drift, why, actions);
             }
             Happening::AuditLost => {
                 actions.push(Action::StopLine("decisions can no longer be written down".into()));
@@ -123,7 +121,13 @@ impl LineCore {
 
     /// Whether the fate of a part of this frame is not settled yet.
     pub fn is_open(&self, ticket: Ticket) -> bool {
-        self.open.iter().any(|(_, open)| open.record.ticket == Some(ticket)) || self.viewed(ticket).is_some()
+        self.part_of(ticket).is_some()
+    }
+
+    /// The part of this frame whose fate is not settled yet.
+    pub fn part_of(&self, ticket: Ticket) -> Option<PartId> {
+        let found = self.open.iter().find(|(_, open)| open.record.ticket == Some(ticket));
+        found.map(|(part, _)| part).or_else(|| self.viewed(ticket))
     }
 
     /// Whether the fate of every part is settled.

@@ -1,6 +1,6 @@
 //! The run itself: events in, actions carried out, until the last part has its fate.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::Wiring;
 use super::condition::Condition;
 use super::control::{Asked, Control};
-use super::inspection::Waiting;
+use super::inspection::{Change, Waiting};
 use super::journal::Journal;
 use super::ledger::Ledger;
 use super::observer::{Finished, Gallery, Picture};
@@ -24,7 +24,7 @@ use crate::Result;
 use crate::audit::{Body, PartContext};
 use crate::camera::{BrokenFrame, Shot};
 use crate::health::Health;
-use crate::line::{Action, Alarm, ChallengeNews, Device, Event, Happening, LineCore, PartRecord, Ticket};
+use crate::line::{Action, Alarm, ChallengeNews, Device, Event, Happening, LineCore, PartId, PartRecord, Ticket};
 use crate::time::Monotonic;
 
 /// Messages that may wait for the core.
@@ -45,6 +45,10 @@ pub(super) enum Message {
         event: Event,
         picture: Box<Picture>,
     },
+    /// Of these frames the parts are remembered, with their pictures: what accepted parts look like may be found to have changed.
+    Examples(BTreeSet<Ticket>),
+    /// It has changed, as was found at that moment.
+    Drift(Monotonic, Box<Change>),
     /// A frame that no part can be judged by.
     Broken {
         ticket: Ticket,
@@ -231,6 +235,8 @@ impl Conductor {
                 }
                 self.handle(event);
             }
+            Message::Examples(tickets) => self.audit.examples(tickets),
+            Message::Drift(at, change) => self.drifted(at, &change),
             Message::Broken { ticket, event, frame } => {
                 // It is open before the core has heard of it: what it may come to at once is settled with its picture.
                 self.audit.saw(ticket, true, Shot::Broken(frame));
@@ -388,6 +394,24 @@ impl Conductor {
         let note = who.note.as_ref().map_or_else(String::new, |note| format!(": {note}"));
         log::info!("{} acknowledges {names}{note}", who.by);
         Ok(alarms)
+    }
+
+    /// Names the parts that show a change, writes it down, and keeps their pictures.
+    fn drifted(&mut self, at: Monotonic, change: &Change) {
+        let Change { class, lane, what } = change;
+        let mut named = Vec::<(PartId, f32)>::new();
+        for (ticket, value) in &what.parts {
+            // A part that had its fate before its verdict came is no example; one may be seen in several frames.
+            let part = self.core.part_of(*ticket).or_else(|| self.audit.example(*ticket));
+            let part = part.filter(|part| named.iter().all(|(other, _)| other != part));
+            named.extend(part.map(|part| (part, *value)));
+        }
+        let of = lane.as_ref().map_or_else(|| class.clone(), |lane| format!("{class}, lane {lane}"));
+        let why = what.told(&of, &named);
+        log::warn!("{why}");
+        self.audit.write(Body::drift(at, class, lane.as_deref(), what, &named, &why));
+        self.audit.keep(named.into_iter().map(|(part, _)| part));
+        self.handle(Event { at, what: Happening::Drift(why) });
     }
 
     fn challenge(&mut self, news: &ChallengeNews, at: Monotonic) {

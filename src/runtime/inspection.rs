@@ -18,7 +18,7 @@ use crate::digest::Digest;
 use crate::drift::{self, Drift};
 use crate::health::Health;
 use crate::inspect::{Inspection, Inspector, score};
-use crate::line::{Device, Event, Evidence, Happening, Judgement, Lane, Latency, PictureFault, Uninspected};
+use crate::line::{Device, Event, Evidence, Happening, Judgement, Lane, Latency, PictureFault, Ticket, Uninspected};
 use crate::picture::{self, Statistics};
 use crate::time::Monotonic;
 use crate::{Error, Result, panic_text};
@@ -31,12 +31,29 @@ pub trait Inspect: Send {
     }
 
     /// Judges `frame`, which a lane saw, as product `class`. An error, and a panic, is a fault of this part alone.
-    fn inspect(&mut self, frame: &Frame, lane: Lane, class: &str) -> Result<Judged>;
+    /// `ticket` names the frame in what is told of it later.
+    fn inspect(&mut self, ticket: Ticket, frame: &Frame, lane: Lane, class: &str) -> Result<Judged>;
 
     /// What has changed in what was judged to be good, each change once.
-    fn drift(&mut self) -> Vec<drift::Alarm> {
+    fn drift(&mut self) -> Vec<Change> {
         Vec::new()
     }
+
+    /// The frames by which changes would be shown that may be found later, a few of each class and lane.
+    fn examples(&self) -> BTreeSet<Ticket> {
+        BTreeSet::new()
+    }
+}
+
+/// What has changed in accepted parts.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// The product.
+    pub class: String,
+    /// The lane's name, on a belt with lanes.
+    pub lane: Option<String>,
+    /// Of what, and which parts show it.
+    pub what: drift::Alarm,
 }
 
 /// What was found.
@@ -54,7 +71,7 @@ pub struct ModelInspector {
     /// All classes that the bundle knows.
     classes: Vec<String>,
     lanes: Vec<LaneInspector>,
-    changes: Vec<drift::Alarm>,
+    changes: Vec<Change>,
     /// Whether pictures come from a live camera, which never sends one twice.
     is_live: bool,
 }
@@ -213,11 +230,16 @@ impl Inspect for ModelInspector {
         Some(PictureFault { fault, statistics, calibration: Some(digest) })
     }
 
-    fn drift(&mut self) -> Vec<drift::Alarm> {
+    fn drift(&mut self) -> Vec<Change> {
         std::mem::take(&mut self.changes)
     }
 
-    fn inspect(&mut self, frame: &Frame, lane: Lane, class: &str) -> Result<Judged> {
+    fn examples(&self) -> BTreeSet<Ticket> {
+        let products = self.lanes.iter().flat_map(|lane| lane.products.values());
+        products.filter_map(|product| product.drift.as_ref()).flat_map(Drift::examples).collect()
+    }
+
+    fn inspect(&mut self, ticket: Ticket, frame: &Frame, lane: Lane, class: &str) -> Result<Judged> {
         let lane = &mut self.lanes[lane.0];
         let known = lane.products.keys().cloned().collect::<Vec<_>>();
         let product = lane.products.get_mut(class).ok_or_else(|| {
@@ -237,17 +259,12 @@ impl Inspect for ModelInspector {
             evidence: Evidence { levels: inspection.levels.clone(), place: score::place(&inspection.map) },
         };
         if let (false, Some(drift)) = (judgement.rejects, &mut product.drift) {
-            let name = named(frame, lane.name.as_deref());
-            self.changes.extend(drift.accepted(&name, judgement.score, lane.last.as_ref()));
+            let changes = drift.accepted(ticket, judgement.score, lane.last.as_ref()).into_iter();
+            let change = |what| Change { class: class.to_owned(), lane: lane.name.clone(), what };
+            self.changes.extend(changes.map(change));
         }
         Ok(Judged { judgement, inspection })
     }
-}
-
-/// A frame, for people.
-fn named(frame: &Frame, lane: Option<&str>) -> String {
-    let lane = lane.map_or_else(String::new, |lane| format!(", lane {lane}"));
-    format!("frame {} of {}{lane}", frame.number, frame.origin)
 }
 
 /// A frame on its way to the inspection.
@@ -265,6 +282,7 @@ pub(super) fn judge(
     messages: &SyncSender<Message>,
 ) {
     let mut pictures = lanes.iter().map(|lane| Condition::of(Device::Picture(*lane))).collect::<Vec<_>>();
+    let mut examples = BTreeSet::new();
     while let Some((ticket, lane, Waiting { class, frame })) = slot.take() {
         let begun = Monotonic::now();
         let mut fault = None;
@@ -272,19 +290,26 @@ pub(super) fn judge(
             fault = inspector.fault(&frame, lane, &class);
             match fault {
                 Some(PictureFault { fault, .. }) => Err(Error::device(fault.to_string())),
-                None => inspector.inspect(&frame, lane, &class),
+                None => inspector.inspect(ticket, &frame, lane, &class),
             }
         };
         let result = health.watch(|| catch_unwind(AssertUnwindSafe(judged)));
         let at = Monotonic::now();
         let health =
             fault.map_or(Ok(()), |PictureFault { fault, .. }| Err(format!("{}: {}", fault.kind(), fault.advice())));
-        let changes = inspector.drift().into_iter().map(|change| Happening::Drift(change.to_string()));
-        for what in pictures[lane.0].follow(health).into_iter().chain(changes) {
-            if messages.send(Message::Event(Event { at, what })).is_err() {
-                return;
-            }
+        if let Some(what) = pictures[lane.0].follow(health)
+            && messages.send(Message::Event(Event { at, what })).is_err()
+        {
+            return;
         }
+        let changes = inspector.drift();
+        // What a change names is held back until the change itself has been told.
+        let mut newest = inspector.examples();
+        newest.extend(changes.iter().flat_map(|change| &change.what.parts).map(|(ticket, _)| *ticket));
+        if newest != examples && messages.send(Message::Examples(newest.clone())).is_err() {
+            return;
+        }
+        examples = newest;
         let (outcome, inspection) = match result {
             Ok(Ok(judged)) => {
                 let latency = latency(&frame, begun, at, &judged.inspection);
@@ -295,8 +320,13 @@ pub(super) fn judge(
         };
         let event = Event { at, what: Happening::Inspected(ticket, outcome) };
         let picture = Box::new(Picture { frame: Arc::new(frame), inspection });
-        if messages.send(Message::Inspected { ticket, event, picture }).is_err() {
-            return;
+        let told = std::iter::once(Message::Inspected { ticket, event, picture });
+        // After its own part, whose picture may be one of those that show it.
+        let told = told.chain(changes.into_iter().map(|change| Message::Drift(at, Box::new(change))));
+        for message in told {
+            if messages.send(message).is_err() {
+                return;
+            }
         }
     }
 }

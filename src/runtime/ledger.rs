@@ -1,12 +1,13 @@
 //! The audit as the conductor sees it: it takes records, and has to be looked after.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::condition::Condition;
 use crate::Result;
 use crate::audit::{AuditLog, Body, PartContext};
 use crate::camera::Shot;
-use crate::line::{Alarm, Counters, Device, Happening, PartRecord, Ticket};
+use crate::line::{Alarm, Counters, Device, Happening, PartId, PartRecord, Ticket};
 use crate::time::Monotonic;
 
 /// What is said to somebody who asks for something that has to be on record.
@@ -20,11 +21,16 @@ pub(super) struct Ledger {
     refused: bool,
     /// Whether the core knows that.
     told: bool,
+    /// Frames by which a change in accepted parts would be shown.
+    examples: BTreeSet<Ticket>,
+    /// Their parts, as far as these have their fates.
+    settled: BTreeMap<Ticket, PartId>,
 }
 
 impl Ledger {
     pub(super) fn new(audit: AuditLog) -> Self {
-        Ledger { audit, condition: Condition::of(Device::Audit), refused: false, told: false }
+        let (condition, examples, settled) = (Condition::of(Device::Audit), BTreeSet::new(), BTreeMap::new());
+        Ledger { audit, condition, refused: false, told: false, examples, settled }
     }
 
     pub(super) fn write(&mut self, body: Body) {
@@ -64,7 +70,35 @@ impl Ledger {
         self.audit.forget(ticket);
     }
 
+    /// The parts of these frames are remembered, with their pictures, and those of no others any more.
+    pub(super) fn examples(&mut self, tickets: BTreeSet<Ticket>) {
+        self.settled.retain(|ticket, _| tickets.contains(ticket));
+        self.examples = tickets;
+        self.hold_examples();
+    }
+
+    /// The part of such a frame, once it has its fate.
+    pub(super) fn example(&self, ticket: Ticket) -> Option<PartId> {
+        self.settled.get(&ticket).copied()
+    }
+
+    /// The pictures of these parts are kept: a change is shown by them.
+    pub(super) fn keep(&self, parts: impl Iterator<Item = PartId>) {
+        parts.for_each(|part| self.audit.keep(part));
+    }
+
+    fn hold_examples(&self) {
+        self.audit.hold(self.settled.values().copied().collect());
+    }
+
     pub(super) fn part(&mut self, record: &PartRecord, context: PartContext) {
+        let tickets = record.ticket.into_iter().chain(record.views.iter().map(|view| view.ticket));
+        let examples = tickets.filter(|ticket| self.examples.contains(ticket)).map(|ticket| (ticket, record.part));
+        let before = self.settled.len();
+        self.settled.extend(examples);
+        if self.settled.len() > before {
+            self.hold_examples();
+        }
         self.refused |= self.audit.part(record, context).is_err();
     }
 

@@ -34,7 +34,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 pub use conductor::run;
-pub use inspection::{Inspect, Judged, ModelInspector};
+pub use inspection::{Change, Inspect, Judged, ModelInspector};
 pub use observer::{Finished, Observer, Picture};
 pub use signals::Signals;
 pub use summary::{Ending, Percentiles, Summary};

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -12,9 +12,10 @@ use crate::audit::{self, RunStart};
 use crate::camera::{BrokenFrame, Flaw, Frame, Grab, Original, Remains};
 use crate::config::{AuditConfig, PicturesConfig};
 use crate::digest::Digest;
+use crate::drift;
 use crate::health;
 use crate::inspect::{Inspection, Timings};
-use crate::line::{Alarm, Consequence, Device, Evidence, Fate, Judgement, Length, Unknown, Verdict};
+use crate::line::{Alarm, Consequence, Device, Evidence, Fate, Judgement, Length, Ticket, Unknown, Verdict};
 use crate::outputs::{Occasion, Role};
 use crate::time::{Monotonic, StampSource};
 use crate::{Error, Result};
@@ -111,7 +112,7 @@ struct ScriptedInspector {
 }
 
 impl Inspect for ScriptedInspector {
-    fn inspect(&mut self, frame: &Frame, _lane: Lane, _class: &str) -> Result<Judged> {
+    fn inspect(&mut self, _ticket: Ticket, frame: &Frame, _lane: Lane, _class: &str) -> Result<Judged> {
         self.begun.store(true, Ordering::Relaxed);
         let kind = frame.image.get_pixel(0, 0).0[0];
         match kind {
@@ -383,6 +384,59 @@ fn what_nobody_could_judge_keeps_what_picture_there_is() {
     }
     let unreadable = events(&log, &["part"]).into_iter().find(|part| part["reason"] == "broken").unwrap();
     assert!(unreadable["picture"]["pixels_sha256"].is_null(), "{unreadable}");
+}
+
+/// Finds that accepted parts have changed when it has judged so many.
+struct Drifting {
+    inspector: ScriptedInspector,
+    accepted: Vec<Ticket>,
+    after: usize,
+}
+
+impl Inspect for Drifting {
+    fn inspect(&mut self, ticket: Ticket, frame: &Frame, lane: Lane, class: &str) -> Result<Judged> {
+        self.accepted.push(ticket);
+        self.inspector.inspect(ticket, frame, lane, class)
+    }
+
+    fn drift(&mut self) -> Vec<Change> {
+        let parts = [self.accepted[0], *self.accepted.last().unwrap()].map(|ticket| (ticket, 1.5)).to_vec();
+        let (quantity, rises, normal, recent, count) = (drift::Quantity::Score, true, 0.5, 1.5, 64);
+        let what = drift::Alarm { quantity, rises, normal, recent, count, parts };
+        let change = Change { class: "washer".into(), lane: Some("left".into()), what };
+        Vec::from_iter((self.accepted.len() == self.after).then_some(change))
+    }
+
+    fn examples(&self) -> BTreeSet<Ticket> {
+        self.accepted.first().copied().into_iter().collect()
+    }
+}
+
+#[test]
+fn a_change_names_parts_that_the_audit_knows_and_their_pictures_are_kept() {
+    let bench = Bench::new();
+    let mut wiring = bench.wiring(Vec::new());
+    let pictures = PicturesConfig::in_folder(bench.folder.path().join("pictures"));
+    let log = bench.folder.path().join("drift.jsonl");
+    wiring.audit = open_audit(&AuditConfig { pictures: Some(pictures), ..AuditConfig::in_file(log.clone()) });
+    let inspector = ScriptedInspector::default();
+    wiring.inspector = Box::new(Drifting { inspector, accepted: Vec::new(), after: 8 });
+    // The first part has long had its fate when the change is found.
+    wiring.rules.lanes[0].ejector.distance = Length::at_one_metre_per_second(Duration::from_millis(40));
+    let script = (0..9).map(|_| frame(part::GOOD)).collect();
+    // Frames have the camera's numbers, parts the run's.
+    wiring.camera = Box::new(ScriptedCamera { script, number: 1000, interval: Duration::from_millis(30) });
+    run(wiring).unwrap();
+    let drift = events(&log, &["drift"]).remove(0);
+    assert_eq!(drift["named"], serde_json::json!([{ "part": 0, "value": 1.5 }, { "part": 7, "value": 1.5 }]));
+    let says = "the score of accepted parts of washer, lane left rises";
+    let why = drift["why"].as_str().unwrap();
+    assert!(why.starts_with(says) && why.contains("see part 0 (1.500), part 7 (1.500)"), "{why}");
+    let alarm = events(&log, &["alarm"]).remove(0);
+    assert_eq!((&alarm["alarm"], &alarm["why"]), (&"drift".into(), &drift["why"]));
+    let told = events(&log, &["part", "picture"]);
+    let kept = told.iter().filter(|record| record["picture"]["file"].is_string()).map(|record| record["part"].as_u64());
+    assert_eq!(kept.collect::<BTreeSet<_>>(), BTreeSet::from([Some(0), Some(7)]), "{told:?}");
 }
 
 fn events(file: &Path, kinds: &[&str]) -> Vec<serde_json::Value> {

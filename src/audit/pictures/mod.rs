@@ -30,7 +30,7 @@ use crate::config::PicturesConfig;
 use crate::digest::Digest;
 use crate::line::{PartId, PartRecord, Ticket, Verdict};
 
-/// Bytes of pictures that may lie in memory: those of open parts, those that wait, and those before an alarm.
+/// Bytes of pictures that may lie in memory: those of open parts, those that wait, and those of passed parts that an alarm may keep.
 const ROOM: usize = 128 << 20;
 /// So many parts that were settled before their frame came are remembered.
 const AWAITED: usize = 256;
@@ -47,7 +47,7 @@ pub enum Why {
     Reject,
     /// The part has no verdict.
     Unknown,
-    /// The part passed just before or after an alarm.
+    /// The part passed just before or after an alarm, or shows a change that one is about.
     Around,
     /// The part passed, and is of the share that is kept.
     Sample,
@@ -122,13 +122,28 @@ impl Drop for Held {
     }
 }
 
+/// A part that passed, and whose picture may be kept yet.
+#[derive(Debug)]
+struct Passed {
+    part: PartId,
+    held: Held,
+    /// How many passed up to it.
+    number: usize,
+}
+
 /// What is known of pictures before their parts' fates.
 #[derive(Debug, Default)]
 struct Front {
     /// The frames of open parts; `None` for one that found no room.
     seen: BTreeMap<Ticket, Option<Held>>,
-    /// The last parts that passed and whose pictures are not kept.
-    before: VecDeque<(PartId, Held)>,
+    /// Parts that passed and whose pictures are not kept, the oldest first: the last ones, and those that are held back.
+    before: VecDeque<Passed>,
+    /// So many such parts there were.
+    passed: usize,
+    /// Parts whose pictures are held back however many passed since.
+    held_back: BTreeSet<PartId>,
+    /// Parts without a fate whose pictures will be kept.
+    named: BTreeSet<PartId>,
     /// So many more parts after an alarm keep their pictures.
     after: usize,
     /// Parts that were settled before their frame came.
@@ -137,10 +152,21 @@ struct Front {
 
 impl Front {
     fn keep_before(&mut self, part: PartId, held: Held, around: usize) {
-        self.before.push_back((part, held));
-        while self.before.len() > around {
-            self.before.pop_front();
-        }
+        self.passed += 1;
+        self.before.push_back(Passed { part, held, number: self.passed });
+        self.trim(around);
+    }
+
+    /// Lets go of what is neither held back nor of the last `around` parts.
+    fn trim(&mut self, around: usize) {
+        let (held_back, passed) = (&self.held_back, self.passed);
+        self.before.retain(|part| part.number + around > passed || held_back.contains(&part.part));
+    }
+
+    /// Takes what is there of the last `around` parts.
+    fn take_last(&mut self, around: usize) -> VecDeque<Passed> {
+        let first = self.before.partition_point(|part| part.number + around <= self.passed);
+        self.before.split_off(first)
     }
 
     fn await_frame(&mut self, record: &PartRecord) {
@@ -256,11 +282,12 @@ impl Album {
         let mut front = self.front();
         let seen = record.ticket.and_then(|ticket| front.seen.remove(&ticket));
         let is_after = front.after > 0;
+        let is_named = front.named.remove(&record.part);
         front.after = front.after.saturating_sub(1);
         let why = match &record.verdict {
             Verdict::Reject => Some(Why::Reject),
             Verdict::Unknown(_) => Some(Why::Unknown),
-            Verdict::Pass if is_after => Some(Why::Around),
+            Verdict::Pass if is_after || is_named => Some(Why::Around),
             Verdict::Pass => self.is_sample(record.part).then_some(Why::Sample),
         };
         let claim = why.map(|why| self.claim(record.part, why));
@@ -284,8 +311,25 @@ impl Album {
     pub(super) fn alarmed(&self) {
         let mut front = self.front();
         front.after = self.around;
-        for (part, held) in std::mem::take(&mut front.before) {
+        for Passed { part, held, .. } in front.take_last(self.around) {
             self.desk.put(Job::later(part, self.claim(part, Why::Around), Some(held)));
+        }
+    }
+
+    /// The pictures of these parts, and of no others, are held back once the parts have passed.
+    pub(super) fn hold_back(&self, parts: BTreeSet<PartId>) {
+        let mut front = self.front();
+        front.held_back = parts;
+        front.trim(self.around);
+    }
+
+    /// The picture of a part is kept that is held, or will be: the part has no fate yet.
+    pub(super) fn keep(&self, part: PartId) {
+        let mut front = self.front();
+        match front.before.iter().position(|held| held.part == part).and_then(|place| front.before.remove(place)) {
+            Some(Passed { held, .. }) => self.desk.put(Job::later(part, self.claim(part, Why::Around), Some(held))),
+            // One that has its fate was kept, or found no room.
+            None => drop((!front.held_back.contains(&part)).then(|| front.named.insert(part))),
         }
     }
 

@@ -204,6 +204,32 @@ fn pictures_around_an_alarm_are_kept() {
 }
 
 #[test]
+fn pictures_that_are_held_back_are_kept_however_many_parts_passed_since() {
+    let bench = Bench::new(|pictures| pictures.around = 1);
+    bench.log.hold(BTreeSet::from([PartId(0), PartId(1)]));
+    (0..50).for_each(|number| bench.part(number, Verdict::Pass, Some(&frame(number, None))));
+    // Another takes the place of one, which is let go.
+    bench.log.hold(BTreeSet::from([PartId(1), PartId(50)]));
+    bench.log.saw(Ticket(50), true, &frame(50, None));
+    [0, 1, 50].into_iter().for_each(|part| bench.log.keep(PartId(part)));
+    bench.log.alarmed();
+    (50..53).for_each(|number| bench.part(number, Verdict::Pass, Some(&frame(number, None))));
+    let (_, pictures, _) = bench.close();
+    let kept = pictures.iter().filter(|(_, picture)| picture["file"].is_string()).map(|(part, _)| *part);
+    assert_eq!(kept.collect::<BTreeSet<_>>(), BTreeSet::from([1, 49, 50]), "{pictures:?}");
+}
+
+#[test]
+fn a_part_that_will_pass_keeps_its_picture_where_it_is_named_before() {
+    let bench = Bench::new(|_| {});
+    bench.log.keep(PartId(1));
+    (0..3).for_each(|number| bench.part(number, Verdict::Pass, Some(&frame(number, None))));
+    let (_, pictures, _) = bench.close();
+    let why = pictures.iter().map(|(_, picture)| picture["why"].as_str()).collect::<Vec<_>>();
+    assert_eq!(why, [None, Some("around"), None]);
+}
+
+#[test]
 fn a_frame_that_comes_after_its_part_s_fate_has_a_record_of_its_own() {
     let bench = Bench::new(|_| {});
     bench.part(7, Verdict::Unknown(Unknown::Late), None);
@@ -239,6 +265,8 @@ fn passes_that_only_an_alarm_would_keep_make_way_for_others() {
     (0..3).for_each(|number| bench.part(number, Verdict::Pass, Some(&large)));
     let mut small = frame(3, None);
     Arc::get_mut(&mut small).unwrap().original = Some(Original { bytes: vec![0; 3_000], ending: "jpg".into() });
+    // What is held back makes way as well.
+    bench.log.hold(BTreeSet::from([PartId(0)]));
     bench.part(3, Verdict::Reject, Some(&small));
     bench.log.alarmed();
     let (_, pictures, stop) = bench.close();

@@ -334,8 +334,8 @@ fn check(args: &QueryArgs) -> Result<()> {
     // Some other kinds have fields of these names too.
     let has = |kinds: &[Kind]| kinds.iter().any(|other| other.as_str() == kind);
     let of_parts = [
-        ("--lane", which.lane.is_some() && !has(&[Kind::ChallengeBegun, Kind::Challenge])),
-        ("--class", which.class.is_some() && !has(&[Kind::DriftBegun])),
+        ("--lane", which.lane.is_some() && !has(&[Kind::ChallengeBegun, Kind::Challenge, Kind::Drift])),
+        ("--class", which.class.is_some() && !has(&[Kind::Drift, Kind::DriftBegun])),
         ("--verdict", which.verdict.is_some()),
         ("--reason", which.reason.is_some() && !has(&[Kind::Stop, Kind::Changed])),
         ("--fate", which.fate.is_some()),
@@ -366,6 +366,7 @@ const ROW: usize = 200;
 /// What a record that is no part holds, in words where there are some, in its own ones else.
 pub(super) fn told(line: &[u8], entry: &Entry) -> String {
     let in_words = entry.challenge_told().or_else(|| entry.acknowledgement_told()).or_else(|| entry.room_told());
+    let in_words = in_words.or_else(|| entry.why.clone().filter(|_| entry.kind() == Some(Kind::Drift)));
     in_words.unwrap_or_else(|| {
         let fields = serde_json::from_slice::<serde_json::Map<_, _>>(line).unwrap_or_default();
         // What a change has none of, before or now, is said too.
@@ -524,5 +525,7 @@ mod tests {
         assert!(row.contains("\"what signing key, from a+1, to none\""), "{row}");
         let start = br#"{"seq":0,"kind":"start","time":"2026-11-24T06:00:00.000000Z","key":null,"run":"r"}"#;
         assert_eq!(told(start, &entry(start)), "run r", "of others what is absent is no news");
+        let drift = br#"{"seq":4,"kind":"drift","time":"2026-11-24T06:00:00.000000Z","class":"cap","named":[{"part":7,"value":1}],"why":"the score rises; see part 7"}"#;
+        assert_eq!(told(drift, &entry(drift)), "the score rises; see part 7", "its own words say all of it");
     }
 }
