@@ -98,6 +98,23 @@ pub struct Entry {
     pub missed: Option<Vec<serde_json::Value>>,
     #[serde(default, deserialize_with = "fitting")]
     pub absent: Option<u64>,
+    // What decides is another.
+    #[serde(default, deserialize_with = "fitting")]
+    pub what: Option<String>,
+    #[serde(default, deserialize_with = "fitting")]
+    pub from: Option<String>,
+    #[serde(default, deserialize_with = "fitting")]
+    pub to: Option<String>,
+    // Drift: a change, or that the test for it began.
+    #[serde(default, deserialize_with = "fitting")]
+    pub named: Option<Vec<NamedPart>>,
+    #[serde(default, deserialize_with = "fitting")]
+    pub parts: Option<u64>,
+    #[serde(default, deserialize_with = "fitting")]
+    pub restarted: Option<bool>,
+    // The clock on the wall was set.
+    #[serde(default, deserialize_with = "fitting")]
+    pub by_ms: Option<f64>,
 }
 
 impl Entry {
@@ -175,6 +192,30 @@ impl Entry {
         Some(format!("{by} acknowledges {seen}{remark}"))
     }
 
+    /// What the record of a change of what decides says, for people.
+    pub fn change_told(&self) -> Option<String> {
+        let short = |told: &Option<String>| match told {
+            Some(told) => told.parse::<Digest>().map_or_else(|_| told.clone(), |digest| digest.short()),
+            None => "none".to_owned(),
+        };
+        let (what, by) = (self.what.as_deref()?, self.by.as_deref());
+        let reason = self.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
+        let who = match (self.kind()?, by) {
+            (Kind::Changed, Some(by)) => format!("; by {by}{reason}"),
+            (Kind::Changed, None) => "; no name and no reason are on record".to_owned(),
+            (Kind::UnnamedChange, _) => self.why.as_ref().map_or_else(String::new, |why| format!("; {why}")),
+            _ => return None,
+        };
+        Some(format!("another {what} ({}, and it was {}){who}", short(&self.to), short(&self.from)))
+    }
+
+    /// What the record of a clock that was set says, for people.
+    pub fn step_told(&self) -> Option<String> {
+        let by = self.by_ms?;
+        let direction = if by < 0.0 { "back" } else { "forward" };
+        Some(format!("the clock was set {direction} by {:.3} s", by.abs() / 1e3))
+    }
+
     /// What the record of a challenge says, for people.
     pub fn challenge_told(&self) -> Option<String> {
         let (by, pieces) = (self.by.as_deref()?, self.pieces?);
@@ -240,6 +281,14 @@ pub struct FrameEntry {
 pub struct SeenAlarm {
     pub alarm: String,
     pub raised_ns: u64,
+}
+
+/// A part that shows what has changed, with its number of that.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[allow(missing_docs, reason = "the fields are those of docs/audit.md")]
+pub struct NamedPart {
+    pub part: u64,
+    pub value: f32,
 }
 
 /// Where a part's time went, in milliseconds.

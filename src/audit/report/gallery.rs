@@ -45,7 +45,8 @@ impl Gallery {
         (0..count).map(|i| self.show(all[i * all.len() / count], removed)).collect()
     }
 
-    fn show<'b>(&self, bad: &'b Bad, removed: &Removed) -> Result<Shown<'b>> {
+    /// A part with its picture, or why there is none.
+    pub(super) fn show<'b>(&self, bad: &'b Bad, removed: &Removed) -> Result<Shown<'b>> {
         let Some(picture) = &bad.entry.picture else {
             return Ok(Shown { bad, picture: Err("it was not kept".to_owned()), is_suspect: false });
         };

@@ -1,19 +1,21 @@
 //! What a shift was like: gathered from the log in one pass, written as one page that needs nothing else.
 
 mod gallery;
+mod listing;
+mod named;
 mod page;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 pub use self::gallery::Gallery;
+use self::listing::{Challenges, Drifted, Happened, Listing};
 use super::kind::Kind;
 use super::query::Query;
-use super::read::{self, Entry, Range, SeenAlarm};
+use super::read::{self, Entry, Range};
 use super::removed::Removed;
 use crate::{Result, print};
 
@@ -21,8 +23,6 @@ use crate::{Result, print};
 const BINS: usize = 48;
 /// Bad parts that are remembered, at least, where there are more.
 const REMEMBERED: u64 = 1024;
-/// Events of a kind that are listed one by one.
-const LISTED: usize = 200;
 
 /// A shift that is to be told of.
 #[derive(Debug, Clone)]
@@ -84,28 +84,6 @@ struct ClassCount {
     unaccounted: u64,
 }
 
-/// Something that happened at a time.
-#[derive(Debug, Clone)]
-struct Happened {
-    time: String,
-    what: String,
-    /// When it was over; `None` when it was not, or is a moment.
-    over: Option<String>,
-    /// Of an alarm that a person has seen: who first, and after how long.
-    acknowledged: Option<String>,
-    /// So often it happened.
-    times: u64,
-}
-
-/// An alarm that is raised.
-#[derive(Debug, Clone)]
-enum Raised {
-    /// It has this place in the list.
-    Listed(usize),
-    /// The list was full by then: it is told of all the same if it is never over.
-    More(Happened),
-}
-
 /// A rejected part, or one without a verdict, whose picture may be shown.
 #[derive(Debug, Clone)]
 struct Bad {
@@ -135,14 +113,17 @@ struct Facts {
     latency: Vec<f32>,
     lateness: Vec<f32>,
     least_slack: Option<f64>,
-    /// Those that stood when the shift began, and those that were raised in it, as far as they are listed.
-    alarms: Vec<Happened>,
-    /// How many more were raised.
-    more_alarms: u64,
-    /// Alarms that are raised, by name.
-    raised: BTreeMap<String, Raised>,
-    events: Vec<Happened>,
-    untold: u64,
+    /// Those that stood when the shift began, and those that were raised in it, by name.
+    alarms: Listing<Happened>,
+    /// Names of alarms that are raised.
+    raised: BTreeSet<String>,
+    challenges: Challenges,
+    /// What changed in parts that were accepted, and where the tests for it began anew.
+    drift: Listing<Drifted>,
+    /// Another program, configuration, model, calibration or key.
+    changes: Listing<Happened>,
+    /// All others, by kind and device.
+    events: Listing<Happened>,
     /// Some of the parts that did not pass, evenly taken.
     bad: Vec<Bad>,
     /// So many there were.
@@ -160,27 +141,31 @@ pub fn report(path: &Path, shift: &Shift, origin: &Origin, gallery: &Gallery) ->
     let mut facts = Facts { bins: vec![Bin::default(); BINS], window, ..Facts::default() };
     let range = Range { from: Some(shift.from), to: Some(shift.to) };
     let query = Query { range, ..Query::default() };
-    for (name, happened) in standing(path, shift)? {
-        facts.raise(name, happened);
-    }
+    let before = before(path, shift)?;
+    before.drift.listed().for_each(|drifted| facts.drift.change(drifted.clone()));
+    before.alarms.into_iter().for_each(|(name, alarm)| facts.raise(name, alarm));
     let records = query.each(path, |_, entry, run| {
-        facts.add(entry, run, shift);
+        facts.add(entry, run.or(before.run.as_deref()), shift);
         Ok(true)
     })?;
-    facts.end();
-    let pictures = gallery.pictures(&facts.bad, &Removed::of(path, &gallery.folder, &query)?)?;
-    let suspect = pictures.iter().filter(|shown| shown.is_suspect).count();
+    facts.challenges.given_up();
+    let removed = Removed::of(path, &gallery.folder, &query)?;
+    let pictures = gallery.pictures(&facts.bad, &removed)?;
+    let named = named::parts(path, &facts.drift)?;
+    let named = named.iter().map(|part| gallery.show(part, &removed)).collect::<Result<Vec<_>>>()?;
+    let suspect = pictures.iter().chain(&named).filter(|shown| shown.is_suspect).count();
     let is_unseen = suspect == 0 && !gallery.folder.is_dir() && !pictures.is_empty();
     let shown = if is_unseen { &[] } else { pictures.as_slice() };
     let unseen = is_unseen
         .then(|| format!("the pictures' folder {} is not there: no picture is shown", gallery.folder.display()));
-    Ok(ShiftPage { html: page::page(&facts, shift, origin, shown, unseen.as_deref()), records, suspect, unseen })
+    let html = page::page(&facts, shift, origin, &page::Pictures { shown, named: &named, unseen: unseen.as_deref() });
+    Ok(ShiftPage { html, records, suspect, unseen })
 }
 
-/// The alarms that stood whenever the log came to the shift, by name: in the order of the log, since a clock that was set back gives an
-/// alarm a later time than what follows it. Alarms are a run's: the log is read back to the start of the run that was going on then, in
-/// strides that grow, since nobody knows how far that is.
-fn standing(path: &Path, shift: &Shift) -> Result<BTreeMap<String, Happened>> {
+/// What stood whenever the log came to the shift: in the order of the log, since a clock that was set back gives an alarm a later time than
+/// what follows it. Alarms are a run's: the log is read back to the start of the run that was going on then, in strides that grow, since
+/// nobody knows how far that is.
+fn before(path: &Path, shift: &Shift) -> Result<Before> {
     let begun = read::span(path)?.map(|(least, _)| least);
     let last = last_entry(path, shift)?;
     let mut hours = 24;
@@ -195,7 +180,7 @@ fn standing(path: &Path, shift: &Shift) -> Result<BTreeMap<String, Happened>> {
             })?,
         }
         if search.is_whole || begun.as_ref().is_none_or(|begun| from.is_none_or(|from| read::text(from) <= *begun)) {
-            return Ok(if last.is_some() { search.standing } else { search.raised });
+            return Ok(if last.is_some() { search.before } else { search.going_on });
         }
         hours *= 4;
     }
@@ -217,13 +202,24 @@ fn last_entry(path: &Path, shift: &Shift) -> Result<Option<u64>> {
 /// So far the times of records that follow each other may fall without a clock that was set back: a part's is that of its capture.
 const DISORDER: SignedDuration = SignedDuration::from_mins(1);
 
-/// Follows alarms line by line.
+/// What a run that goes on leaves to those who look later.
+#[derive(Debug, Clone, Default)]
+struct Before {
+    /// The run's name, where its start was read.
+    run: Option<String>,
+    /// Alarms that are raised, by name.
+    alarms: BTreeMap<String, Happened>,
+    /// Changes in accepted parts, which stand as long as the run.
+    drift: Listing<Drifted>,
+}
+
+/// Follows runs line by line.
 #[derive(Debug, Default)]
 struct Search {
-    /// Those that are raised at this place of the log.
-    raised: BTreeMap<String, Happened>,
-    /// Those that were when the log came to the shift.
-    standing: BTreeMap<String, Happened>,
+    /// At this place of the log.
+    going_on: Before,
+    /// When the log came to the shift.
+    before: Before,
     /// Whether the line before is of the shift.
     is_inside: bool,
     /// Whether a line was.
@@ -239,9 +235,14 @@ impl Search {
         let is_inside = is_of_shift(&entry.time);
         if is_inside && !self.is_inside {
             // One that was raised in the shift is told of as that.
-            let earlier = self.raised.iter().filter(|(_, alarm)| !is_of_shift(&alarm.time) && precedes(alarm, entry));
-            let earlier = earlier.map(|(name, alarm)| (name.clone(), alarm.clone())).collect::<Vec<_>>();
-            self.standing.extend(earlier);
+            let is_earlier = |happened: &Happened| !is_of_shift(&happened.time) && precedes(happened, entry);
+            let alarms = self.going_on.alarms.iter().filter(|(_, alarm)| is_earlier(alarm));
+            self.before.alarms.extend(alarms.map(|(name, alarm)| (name.clone(), alarm.clone())));
+            let drift = self.going_on.drift.listed().filter(|drifted| is_earlier(&drifted.happened));
+            drift.for_each(|drifted| self.before.drift.change(drifted.clone()));
+            if !self.is_entered {
+                self.before.run.clone_from(&self.going_on.run);
+            }
             if entry.seq >= last {
                 return false;
             }
@@ -252,21 +253,24 @@ impl Search {
     }
 
     fn take(&mut self, entry: &Entry) {
+        let Before { run, alarms, drift } = &mut self.going_on;
         match entry.kind() {
             Some(Kind::Start | Kind::Stop) => {
                 self.is_whole |= !self.is_entered;
-                self.raised.clear();
+                self.going_on = Before { run: entry.run.clone(), ..Before::default() };
             }
             Some(Kind::Alarm) => {
                 let name = entry.alarm.clone().unwrap_or_default();
+                drift.alarm(entry);
                 match entry.raised {
-                    Some(true) => drop(self.raised.insert(name, Happened::alarm(entry))),
-                    _ => drop(self.raised.remove(&name)),
+                    Some(true) => drop(alarms.insert(name, Happened::alarm(entry))),
+                    _ => drop(alarms.remove(&name)),
                 }
             }
+            Some(Kind::Drift) => drift.change(Drifted::of(entry, run.as_deref())),
             Some(Kind::Acknowledgement) => {
                 for seen in entry.acknowledged() {
-                    self.raised.get_mut(&seen.alarm).into_iter().for_each(|alarm| alarm.seen(entry, seen));
+                    alarms.get_mut(&seen.alarm).into_iter().for_each(|alarm| alarm.seen(entry, seen));
                 }
             }
             _ => {}
@@ -282,24 +286,8 @@ fn precedes(alarm: &Happened, entry: &Entry) -> bool {
     }
 }
 
-impl Happened {
-    fn alarm(entry: &Entry) -> Self {
-        let (name, why) = (entry.alarm.as_deref().unwrap_or_default(), entry.why.as_deref().unwrap_or_default());
-        Happened { time: entry.time.clone(), what: format!("{name}: {why}"), over: None, acknowledged: None, times: 1 }
-    }
-
-    /// Somebody acknowledges the alarm.
-    fn seen(&mut self, entry: &Entry, seen: &SeenAlarm) {
-        let after = Duration::from_nanos(entry.monotonic_ns.saturating_sub(seen.raised_ns)).as_secs_f64();
-        let by = entry.by.as_deref().unwrap_or("somebody");
-        let remark = entry.remark.as_ref().map_or_else(String::new, |remark| format!(": {remark}"));
-        self.acknowledged.get_or_insert_with(|| format!("acknowledged by {by} after {after:.1} s{remark}"));
-    }
-}
-
 impl Facts {
     fn add(&mut self, entry: &Entry, run: Option<&str>, shift: &Shift) {
-        let why = |entry: &Entry| entry.why.clone().or(entry.text.clone()).unwrap_or_default();
         match entry.kind.as_str() {
             "part" if entry.is_known_bad() => self.pieces += 1,
             "part" => self.part(entry, run, shift),
@@ -318,91 +306,74 @@ impl Facts {
             }
             "acknowledgement" => self.acknowledged(entry),
             "checkpoint" => {}
-            kind if kind.starts_with("challenge") => {
-                let told = entry.challenge_told().unwrap_or_default();
-                self.event(entry, format!("{kind}: {told}"));
+            "challenge-begun" => self.challenges.begun(entry),
+            "challenge" => self.challenges.ended(entry),
+            "drift" => self.drift.change(Drifted::of(entry, run)),
+            "drift-begun" => self.drift.add(&entry.kind, Drifted::begun(entry)),
+            "changed" | "unnamed-change" => {
+                let what = format!("{}: {}", entry.kind, entry.change_told().unwrap_or_default());
+                self.changes.add(&entry.kind, Happened::now(entry, what));
             }
             kind => {
                 let device = entry.device.as_ref().map_or_else(String::new, |device| format!(" of the {device}"));
                 let records = entry
                     .records
                     .map_or_else(String::new, |records| format!(" ({})", print::counted(records, "record")));
-                let why = entry.room_told().unwrap_or_else(|| why(entry));
-                let colon = if why.is_empty() { "" } else { ": " };
-                self.event(entry, format!("{kind}{device}{records}{colon}{why}"));
+                let why = entry
+                    .room_told()
+                    .or_else(|| entry.step_told())
+                    .or_else(|| entry.why.clone())
+                    .or_else(|| entry.text.clone());
+                let why = why.map_or_else(String::new, |why| format!(": {why}"));
+                self.event(entry, format!("{kind}{device}{records}{why}"));
             }
         }
     }
 
     /// Something happened; what happens again and again with nothing else in between is told once, with how often and until when.
     fn event(&mut self, entry: &Entry, what: String) {
-        if let Some(last) = self.events.last_mut().filter(|last| self.untold == 0 && is_alike(&last.what, &what)) {
-            (last.times, last.over) = (last.times + 1, Some(entry.time.clone()));
-            return;
-        }
-        match self.events.len() < LISTED {
-            true => {
-                self.events.push(Happened { time: entry.time.clone(), what, over: None, acknowledged: None, times: 1 })
-            }
-            false => self.untold += 1,
+        let sort = format!("{} {}", entry.kind, entry.device.as_deref().unwrap_or_default());
+        let last = self.events.newest().filter(|last| is_alike(&last.what, &what));
+        match last {
+            Some(last) => (last.times, last.over) = (last.times + 1, Some(entry.time.clone())),
+            None => self.events.add(&sort, Happened::now(entry, what)),
         }
     }
 
     fn alarm(&mut self, entry: &Entry) {
         let name = entry.alarm.clone().unwrap_or_default();
         match entry.raised {
-            Some(true) => self.raise(name, Happened::alarm(entry)),
+            Some(true) => {
+                self.drift.alarm(entry);
+                self.raise(name, Happened::alarm(entry));
+            }
             _ => self.over(&name, &entry.time),
         }
     }
 
     fn acknowledged(&mut self, entry: &Entry) {
-        for seen in entry.acknowledged() {
-            match self.raised.get_mut(&seen.alarm) {
-                Some(Raised::Listed(place)) => self.alarms[*place].seen(entry, seen),
-                Some(Raised::More(alarm)) => alarm.seen(entry, seen),
-                None => {}
-            }
+        for seen in entry.acknowledged().iter().filter(|seen| self.raised.contains(&seen.alarm)) {
+            self.alarms.latest(&seen.alarm).into_iter().for_each(|alarm| alarm.seen(entry, seen));
         }
         self.event(entry, format!("acknowledgement: {}", entry.acknowledgement_told().unwrap_or_default()));
     }
 
     fn raise(&mut self, name: String, happened: Happened) {
-        let raised = match self.alarms.len() < LISTED {
-            true => {
-                self.alarms.push(happened);
-                Raised::Listed(self.alarms.len() - 1)
-            }
-            false => {
-                self.more_alarms += 1;
-                Raised::More(happened)
-            }
-        };
-        self.raised.insert(name, raised);
+        self.alarms.add(&name, happened);
+        self.raised.insert(name);
     }
 
     fn over(&mut self, name: &str, time: &str) {
-        if let Some(Raised::Listed(place)) = self.raised.remove(name)
-            && let Some(alarm) = self.alarms.get_mut(place)
-        {
-            alarm.over = Some(time.to_owned());
+        if self.raised.remove(name) {
+            self.alarms.latest(name).into_iter().for_each(|alarm| alarm.over = Some(time.to_owned()));
         }
     }
 
-    /// A run ended, or another began: its alarms are no more.
+    /// A run ended, or another began: its alarms are no more, and no piece of a challenge comes.
     fn run_over(&mut self, entry: &Entry) {
-        let names = self.raised.keys().cloned().collect::<Vec<_>>();
+        let names = self.raised.iter().cloned().collect::<Vec<_>>();
         names.iter().for_each(|name| self.over(name, &entry.time));
-    }
-
-    /// The shift is over: whatever is still raised is listed.
-    fn end(&mut self) {
-        for raised in std::mem::take(&mut self.raised).into_values() {
-            if let Raised::More(happened) = raised {
-                self.more_alarms -= 1;
-                self.alarms.push(happened);
-            }
-        }
+        self.challenges.given_up();
     }
 
     /// A picture that was stored after its part's record was written.

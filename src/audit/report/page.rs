@@ -5,17 +5,29 @@ use std::fmt::Write;
 use jiff::Timestamp;
 
 use super::gallery::Shown;
-use super::{BINS, Facts, Happened, Origin, REGIONS, Shift, quantile};
+use super::listing::{Drifted, ENDS, Happened, Listing, Row, Trial};
+use super::{BINS, Facts, Origin, REGIONS, Shift, quantile};
 use crate::audit::read::{self, Entry};
 use crate::page::chart::{self, Layer, Line};
 use crate::page::{escaped, head, section};
-use crate::print::{are, counted, were};
+use crate::print::{counted, were};
 
 const GOOD: &str = "#9fb8a8";
 const BAD: &str = "#c62828";
 const UNKNOWN: &str = "#e0a100";
 
-pub(super) fn page(facts: &Facts, shift: &Shift, origin: &Origin, pictures: &[Shown], unseen: Option<&str>) -> String {
+/// What was found of the pictures that a page shows.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Pictures<'p> {
+    /// Of parts that did not pass.
+    pub(super) shown: &'p [Shown<'p>],
+    /// Of the parts that changes are shown by.
+    pub(super) named: &'p [Shown<'p>],
+    /// Why none can be looked at.
+    pub(super) unseen: Option<&'p str>,
+}
+
+pub(super) fn page(facts: &Facts, shift: &Shift, origin: &Origin, pictures: &Pictures) -> String {
     let lines = facts.lines.keys().map(|line| escaped(line)).collect::<Vec<_>>().join(", ");
     let title = if lines.is_empty() { "Shift report".to_owned() } else { format!("Shift report: {lines}") };
     let when = format!("{} to {}", day_and_time(shift.from, shift), day_and_time(shift.to, shift));
@@ -36,8 +48,15 @@ pub(super) fn page(facts: &Facts, shift: &Shift, origin: &Origin, pictures: &[Sh
         section(&mut html, "Why parts were bad", &pareto(facts));
         section(&mut html, "By product", &classes(facts));
     }
-    section(&mut html, "Rejected parts and parts without a verdict", &gallery(facts, pictures, shift, unseen));
-    section(&mut html, "Alarms", &alarms(facts, shift));
+    section(&mut html, "Rejected parts and parts without a verdict", &gallery(facts, pictures, shift));
+    section(&mut html, "Alarms", &happenings(&facts.alarms, shift, "No alarm was raised, and none stood from before."));
+    section(&mut html, "Challenge tests", &challenges(&facts.challenges.list, shift));
+    section(&mut html, "Drift", &drift(&facts.drift, shift, pictures));
+    section(
+        &mut html,
+        "Changes of program, configuration, model, calibration and key",
+        &happenings(&facts.changes, shift, "There were none."),
+    );
     section(&mut html, "Other events", &happenings(&facts.events, shift, "There were none."));
     section(&mut html, "How fast", &speed(facts));
     section(&mut html, "Where this comes from", &provenance(facts, origin));
@@ -45,8 +64,9 @@ pub(super) fn page(facts: &Facts, shift: &Shift, origin: &Origin, pictures: &[Sh
 }
 
 /// Above everything else: what the page shows of these parts is not what was scored.
-fn accusation(pictures: &[Shown]) -> String {
-    let suspect = pictures.iter().filter(|shown| shown.is_suspect);
+fn accusation(pictures: &Pictures) -> String {
+    let all = || pictures.shown.iter().chain(pictures.named);
+    let suspect = all().filter(|shown| shown.is_suspect);
     let records = suspect.map(|shown| shown.bad.entry.seq.to_string()).collect::<Vec<_>>();
     match records.as_slice() {
         [] => String::new(),
@@ -54,7 +74,7 @@ fn accusation(pictures: &[Shown]) -> String {
             "<p class=\"accused\"><b>Pictures are not those that were written, or are gone though nobody removed them:</b> {} of {} that \
              were looked at. Records {}.</p>",
             records.len(),
-            pictures.len(),
+            all().count(),
             records.join(", ")
         ),
     }
@@ -67,9 +87,6 @@ fn tiles(facts: &Facts, shift: &Shift) -> String {
         parts => format!("{:.2}%", count as f64 / parts as f64 * 100.0),
     };
     let (bad, unknown, missed) = (sum(|c| c.bad), sum(|c| c.unknown), sum(|c| c.unaccounted));
-    let tile = |class: &str, count: u64, name: &str, note: String| {
-        format!("<div class=\"tile {class}\"><b>{count}</b><span>{name}</span><small>{note}</small></div>")
-    };
     [
         "<div class=\"tiles\">".to_owned(),
         tile("", facts.parts, "parts", String::new()),
@@ -77,18 +94,30 @@ fn tiles(facts: &Facts, shift: &Shift) -> String {
         tile(if bad > 0 { "bad" } else { "" }, bad, "bad", share(bad)),
         tile(if unknown > 0 { "warn" } else { "" }, unknown, "without a verdict", share(unknown)),
         tile(if missed > 0 { "bad" } else { "" }, missed, "unaccounted for", "bad, and not known to be ejected".into()),
-        tile(
-            if facts.alarms.is_empty() { "" } else { "warn" },
-            facts.alarms.len() as u64 + facts.more_alarms,
-            "alarms",
-            {
-                let before = facts.alarms.iter().filter(|alarm| is_before(alarm, shift)).count();
-                if before > 0 { format!("{before} of them from before") } else { String::new() }
-            },
-        ),
+        tile(if facts.alarms.count() == 0 { "" } else { "warn" }, facts.alarms.count(), "alarms", {
+            let before = facts.alarms.listed().filter(|alarm| is_before(alarm, shift)).count();
+            if before > 0 { format!("{before} of them from before") } else { String::new() }
+        }),
+        challenged(facts),
         "</div>".to_owned(),
     ]
     .concat()
+}
+
+/// The tile of the challenges, where there were any.
+fn challenged(facts: &Facts) -> String {
+    let (all, failed) = (facts.challenges.list.count(), facts.challenges.failed());
+    let class = if failed > 0 { "bad" } else { "" };
+    match all {
+        0 => String::new(),
+        _ => {
+            tile(class, all, "challenge tests", if failed > 0 { format!("{failed} not passed") } else { String::new() })
+        }
+    }
+}
+
+fn tile(class: &str, count: u64, name: &str, note: String) -> String {
+    format!("<div class=\"tile {class}\"><b>{count}</b><span>{name}</span><small>{note}</small></div>")
 }
 
 fn trend(facts: &Facts, shift: &Shift) -> String {
@@ -183,7 +212,8 @@ fn classes(facts: &Facts) -> String {
     html
 }
 
-fn gallery(facts: &Facts, pictures: &[Shown], shift: &Shift, unseen: Option<&str>) -> String {
+fn gallery(facts: &Facts, pictures: &Pictures, shift: &Shift) -> String {
+    let Pictures { shown: pictures, unseen, .. } = *pictures;
     let all = facts.all_bad;
     if all == 0 {
         return "<p>There was none.</p>".into();
@@ -205,21 +235,22 @@ fn gallery(facts: &Facts, pictures: &[Shown], shift: &Shift, unseen: Option<&str
         let _ = write!(
             html,
             "<figure>{}<figcaption>{}</figcaption></figure>",
-            framed(shown),
+            framed(shown, ""),
             caption(&shown.bad.entry, shift)
         );
     }
     html + "</div>"
 }
 
-fn framed(shown: &Shown) -> String {
+/// `class` says how its frame looks.
+fn framed(shown: &Shown, class: &str) -> String {
     match &shown.picture {
         Err(why) => format!("<p class=\"missing\">{}</p>", escaped(why)),
         Ok(jpeg) => {
             let ring = shown.bad.entry.place.map_or_else(String::new, |[x, y]| {
                 format!("<i style=\"left:{:.1}%;top:{:.1}%\"></i>", x * 100.0, y * 100.0)
             });
-            format!("<div class=\"framed\"><img alt=\"\" src=\"data:image/jpeg;base64,{jpeg}\">{ring}</div>")
+            format!("<div class=\"framed {class}\"><img alt=\"\" src=\"data:image/jpeg;base64,{jpeg}\">{ring}</div>")
         }
     }
 }
@@ -241,39 +272,97 @@ fn caption(entry: &Entry, shift: &Shift) -> String {
     )
 }
 
-fn alarms(facts: &Facts, shift: &Shift) -> String {
-    let mut html = happenings(&facts.alarms, shift, "No alarm was raised, and none stood from before.");
-    if facts.more_alarms > 0 {
-        let _ = write!(
-            html,
-            "<p class=\"warned\">{} raised than are listed here: hgad audit query --kind alarm lists all.</p>",
-            were(facts.more_alarms, "more alarm")
-        );
-    }
-    html
-}
-
 /// Whether it was there when the shift began.
 fn is_before(happened: &Happened, shift: &Shift) -> bool {
     happened.time < read::text(shift.from)
 }
 
-fn happenings(list: &[Happened], shift: &Shift, none: &str) -> String {
-    if list.is_empty() {
-        return format!("<p>{none}</p>");
-    }
-    let mut html = String::from("<table class=\"events\">");
-    for happened in list {
-        let until = happened.over.as_ref().map_or_else(String::new, |over| format!(" to {}", local(over, shift)));
-        let from = match is_before(happened, shift) {
-            true => format!("since {}", local_day(&happened.time, shift)),
-            false => local(&happened.time, shift),
-        };
+fn happenings(list: &Listing<Happened>, shift: &Shift, none: &str) -> String {
+    let row = |happened: &Happened| {
         let seen = happened.acknowledged.as_ref().map_or_else(String::new, |seen| format!("<br>{}", escaped(seen)));
         let times = if happened.times > 1 { format!("{} times: ", happened.times) } else { String::new() };
-        let _ = write!(html, "<tr><td>{from}{until}<td>{times}{}{seen}</tr>", escaped(&happened.what));
+        format!("<td>{}<td>{times}{}{seen}", when(happened, shift), escaped(&happened.what))
+    };
+    table(list, "", row).unwrap_or_else(|| format!("<p>{none}</p>"))
+}
+
+/// A table of what is listed, below `head`; `None` where that is nothing.
+fn table<T>(list: &Listing<T>, head: &str, row: impl Fn(&T) -> String) -> Option<String> {
+    let rows = list.rows();
+    let between = rows.iter().any(|row| matches!(row, Row::Between(..)));
+    let told = rows.iter().map(|each| match each {
+        Row::Listed(item) => format!("<tr>{}</tr>", row(item)),
+        Row::Between(sort, count) => {
+            format!("<tr class=\"more\"><td>...<td colspan=\"9\">{count} more: {}</tr>", escaped(sort.trim_end()))
+        }
+    });
+    let told = told.collect::<String>();
+    let note = match between {
+        true => format!(
+            "<p class=\"note\">Of what came again and again the first {ENDS} and the last {ENDS} are listed; hgad audit query --kind any \
+             lists all.</p>"
+        ),
+        false => String::new(),
+    };
+    (!rows.is_empty()).then(|| format!("<table class=\"events\">{head}{told}</table>{note}"))
+}
+
+/// When it happened, and until when.
+fn when(happened: &Happened, shift: &Shift) -> String {
+    let until = happened.over.as_ref().map_or_else(String::new, |over| format!(" to {}", local(over, shift)));
+    match is_before(happened, shift) {
+        true => format!("since {}{until}", local_day(&happened.time, shift)),
+        false => format!("{}{until}", local(&happened.time, shift)),
     }
-    html + "</table>"
+}
+
+fn challenges(list: &Listing<Trial>, shift: &Shift) -> String {
+    let head = "<tr><th>when<th>by<th>lane<th>sent<th>caught<th>missed<th>not seen<th>result</tr>";
+    let row = |trial: &Trial| {
+        let time = |time: &Option<String>| time.as_ref().map(|time| local(time, shift));
+        let when = match (time(&trial.begun), time(&trial.ended)) {
+            (Some(begun), Some(ended)) => format!("{begun} to {ended}"),
+            (Some(begun), None) => format!("{begun} on"),
+            (None, ended) => format!("until {}", ended.unwrap_or_default()),
+        };
+        let (by, lane) = (escaped(&trial.by), trial.lane.as_deref().map_or_else(|| "any".to_owned(), escaped));
+        let sent = format!("<td>{when}<td>{by}<td>{lane}<td>{}", trial.pieces);
+        let Some(outcome) = &trial.outcome else {
+            return format!("{sent}<td><td><td><td class=\"failed\">no result: the run, or this time, ended before");
+        };
+        let result = if outcome.is_passed { "<td>passed" } else { "<td class=\"failed\"><b>NOT PASSED</b>" };
+        let missed = outcome.missed.iter().map(|missed| format!("<br>{}", escaped(missed))).collect::<String>();
+        format!("{sent}<td>{}<td>{}<td>{}{result}{missed}", outcome.caught, outcome.missed.len(), outcome.absent)
+    };
+    table(list, head, row).unwrap_or_else(|| "<p>No known bad pieces were sent.</p>".to_owned())
+}
+
+fn drift(list: &Listing<Drifted>, shift: &Shift, pictures: &Pictures) -> String {
+    let row = |drifted: &Drifted| {
+        let told = format!("<td>{}<td>{}", when(&drifted.happened, shift), escaped(&drifted.happened.what));
+        if drifted.parts.is_empty() {
+            return told;
+        }
+        let shown = |part: &u64| {
+            let is_it = |shown: &&Shown| shown.bad.run == drifted.run && shown.bad.entry.part == Some(*part);
+            named_part(*part, drifted, pictures.named.iter().find(is_it), shift)
+        };
+        let parts = drifted.parts.iter().map(shown).collect::<String>();
+        format!("{told}<div class=\"gallery\">{parts}</div>")
+    };
+    let none = || "<p>No change in accepted parts was found, and no test for it began.</p>".to_owned();
+    table(list, "", row).unwrap_or_else(none)
+}
+
+/// A part that a change is shown by.
+fn named_part(part: u64, drifted: &Drifted, shown: Option<&Shown>, shift: &Shift) -> String {
+    // As hgad audit show names it.
+    let name = drifted.run.as_ref().map_or_else(|| format!("part {part}"), |run| format!("{run}/{part}"));
+    let (picture, captured) = match shown {
+        Some(shown) => (framed(shown, "accepted"), local(&shown.bad.entry.time, shift)),
+        None => ("<p class=\"missing\">its record is not in these files</p>".to_owned(), String::new()),
+    };
+    format!("<figure>{picture}<figcaption><b>{captured}</b> {}</figcaption></figure>", escaped(&name))
 }
 
 fn speed(facts: &Facts) -> String {
@@ -311,10 +400,6 @@ fn provenance(facts: &Facts, origin: &Origin) -> String {
             "<p class=\"note\">Challenges had {}, not among the parts of this page.</p>",
             counted(facts.pieces, "known bad piece")
         );
-    }
-    if facts.untold > 0 {
-        let _ =
-            write!(html, "<p class=\"note\">{} in the log and not listed here.</p>", are(facts.untold, "more event"));
     }
     html
 }

@@ -1,4 +1,8 @@
+use image::{Rgb, RgbImage};
+
+use super::page::Pictures;
 use super::*;
+use crate::digest::Digest;
 
 fn entry(json: &str) -> Entry {
     serde_json::from_str(json).unwrap()
@@ -39,8 +43,8 @@ fn an_alarm_has_a_beginning_and_an_end() {
     let raised = r#"{"seq":1,"kind":"alarm","time":"2026-11-24T07:00:00.000000Z","alarm":"camera-fault","raised":true,"why":"unplugged"}"#;
     let over = r#"{"seq":2,"kind":"alarm","time":"2026-11-24T07:10:00.000000Z","alarm":"camera-fault","raised":false}"#;
     let facts = facts(&[raised, over, raised]);
-    assert_eq!(facts.alarms[0].over.as_deref(), Some("2026-11-24T07:10:00.000000Z"));
-    assert_eq!((facts.alarms.len(), &facts.alarms[1].over), (2, &None));
+    let over = facts.alarms.listed().map(|alarm| alarm.over.as_deref()).collect::<Vec<_>>();
+    assert_eq!(over, [Some("2026-11-24T07:10:00.000000Z"), None]);
 }
 
 #[test]
@@ -49,7 +53,7 @@ fn removed_pictures_and_the_room_on_the_disk_are_told_in_numbers() {
         "bytes":3400000,"until":"2026-11-23","last":"r/2026-11-23/00000012-sample.png"}"#;
     let low =
         r#"{"seq":2,"kind":"disk-pressure","time":"2026-11-24T07:10:00.000000Z","low":true,"free_bytes":250000000}"#;
-    let told = facts(&[removed, low]).events.into_iter().map(|event| event.what).collect::<Vec<_>>();
+    let told = facts(&[removed, low]).events.listed().map(|event| event.what.clone()).collect::<Vec<_>>();
     assert_eq!(
         told,
         [
@@ -69,9 +73,9 @@ fn what_happens_again_and_again_is_told_once_with_how_often() {
     let note = r#"{"seq":1,"kind":"note","time":"2026-11-24T07:00:03.000000Z","text":"x"}"#.to_owned();
     let lines = [dark(0), dark(1), dark(2), note, dark(4)];
     let facts = facts(&lines.each_ref().map(String::as_str));
-    let times = facts.events.iter().map(|event| event.times).collect::<Vec<_>>();
+    let times = facts.events.listed().map(|event| event.times).collect::<Vec<_>>();
     assert_eq!(times, [3, 1, 1]);
-    let page = page::page(&facts, &shift(), &Origin::default(), &[], None);
+    let page = page::page(&facts, &shift(), &Origin::default(), &Pictures::default());
     assert!(page.contains("07:00:00 to 07:00:02<td>3 times: fault of the picture: too dark: 0 of 255"), "{page}");
 }
 
@@ -105,13 +109,11 @@ fn alarm(day: u32, time: &str, name: &str, raised: bool) -> String {
 fn of_one_thing_nothing_is_told_in_the_plural() {
     let lost = r#"{"seq":3,"kind":"lost","time":"2026-11-24T07:00:00.000000Z","records":1}"#;
     let mut one = facts(&[REJECT, lost]);
-    (one.more_alarms, one.untold, one.pieces) = (1, 1, 1);
+    one.pieces = 1;
     one.models.insert("a model".into(), 1);
-    let page = page::page(&one, &shift(), &Origin::default(), &[], None);
+    let page = page::page(&one, &shift(), &Origin::default(), &Pictures::default());
     for says in [
         "lost (1 record)",
-        "1 more alarm was raised than",
-        "1 more event is in the log",
         "1 part was judged by a model",
         "1 known bad piece,",
         "1 part, and no picture of any is stored",
@@ -126,25 +128,122 @@ fn an_alarm_ends_with_its_run() {
     for kind in ["stop", "start"] {
         let end = format!(r#"{{"seq":2,"kind":"{kind}","time":"2026-11-24T08:00:00.000000Z"}}"#);
         let facts = facts(&[&raised, &end]);
-        assert_eq!(facts.alarms[0].over.as_deref(), Some("2026-11-24T08:00:00.000000Z"));
+        let over = facts.alarms.listed().next().unwrap().over.as_deref();
+        assert_eq!(over, Some("2026-11-24T08:00:00.000000Z"));
     }
 }
 
 #[test]
-fn alarms_that_are_not_listed_are_counted_and_one_that_stands_is_listed_whatever_their_number() {
-    let mut lines = Vec::new();
-    for number in 0..300 {
-        let name = format!("lane-{number}-output-fault");
-        lines.push(alarm(24, "07:00:00", &name, true));
-        // The last but one is never over.
-        lines.extend((number != 298).then(|| alarm(24, "07:00:01", &name, false)));
-    }
+fn what_matters_is_on_the_page_whatever_else_comes_again_and_again() {
+    let event = |number: usize, kind: &str, rest: &str| {
+        let (minute, second) = (number / 60, number % 60);
+        format!(r#"{{"seq":1,"kind":"{kind}","time":"2026-11-24T07:{minute:02}:{second:02}.000000Z",{rest}}}"#)
+    };
+    let camera = |number, raised| {
+        let rest = format!(r#""alarm":"camera-fault","raised":{raised},"why":"flap {number}""#);
+        [
+            event(number, if raised { "fault" } else { "recovery" }, r#""device":"camera","why":"unplugged""#),
+            event(number, "alarm", &rest),
+        ]
+    };
+    let mut lines = (0..900).flat_map(|number| camera(number, number % 2 == 0)).collect::<Vec<_>>();
+    let [a, b] = ["a", "b"].map(|digit| digit.repeat(64));
+    lines.splice(
+        1000..1000,
+        [
+            event(500, "challenge-begun", r#""by":"Smith <1>","pieces":5,"lane":"left","within_s":600"#),
+            event(
+                510,
+                "challenge",
+                r#""by":"Smith <1>","pieces":5,"lane":"left","passed":false,"caught":[1],"missed":[{"part":2,"why":"verdict pass"}],"absent":3"#,
+            ),
+            event(511, "changed", &format!(r#""what":"calibration of cap","from":"{a}","to":"{b}","by":"Jones","reason":"new lamp""#)),
+            event(512, "unnamed-change", &format!(r#""what":"model","from":null,"to":"{b}","why":"nobody signed""#)),
+            event(513, "alarm", r#""alarm":"drift","raised":true,"why":"the brightness falls""#),
+            event(514, "drift-begun", r#""class":"cap","parts":36,"restarted":true,"why":"anew""#),
+            event(515, "clock-step", r#""by_ms":-3600000.0"#),
+            event(516, "alarm", r#""alarm":"bin-full","raised":true,"why":"empty it""#),
+        ],
+    );
+    lines.push(event(900, "challenge-begun", r#""by":"Miller","pieces":2,"within_s":600"#));
     let mut facts = facts(&lines.iter().map(String::as_str).collect::<Vec<_>>());
-    facts.end();
-    assert_eq!((facts.alarms.len(), facts.more_alarms), (LISTED + 1, 99));
-    let page = page::page(&facts, &shift(), &Origin::default(), &[], None);
-    assert!(page.contains("99 more alarms were raised") && page.contains("<b>300</b><span>alarms"), "{page}");
-    assert!(page.contains("lane-298-output-fault: because"));
+    facts.challenges.given_up();
+    let page = page::page(&facts, &shift(), &Origin::default(), &Pictures::default());
+    for says in [
+        "<b>452</b><span>alarms",
+        "<b>2</b><span>challenge tests</span><small>1 not passed",
+        "07:00:00 to 07:00:01<td>camera-fault: flap 0<",
+        ">430 more: camera-fault<",
+        "07:14:58 to 07:14:59<td>camera-fault: flap 898<",
+        ">430 more: fault camera<",
+        "<td>07:08:20 to 07:08:30<td>Smith &lt;1&gt;<td>left<td>5<td>1<td>1<td>3<td class=\"failed\"><b>NOT PASSED</b><br>part 2: verdict pass<",
+        "<td>07:15:00 on<td>Miller<td>any<td>2<td><td><td><td class=\"failed\">no result",
+        "another calibration of cap (bbbbbbbb, and it was aaaaaaaa); by Jones: new lamp",
+        "another model (bbbbbbbb, and it was none); nobody signed",
+        "<h2>Drift</h2><table class=\"events\"><tr><td>07:08:33<td>the brightness falls</tr>",
+        "the test of cap began anew, from 36 parts of its calibration",
+        "the clock was set back by 3600.000 s",
+        "<td>07:08:36<td>bin-full: empty it<",
+    ] {
+        assert!(page.contains(says), "{says}\n{page}");
+    }
+    assert!(page.matches("<tr>").count() < 150, "a flood makes no long page: {}", page.matches("<tr>").count());
+}
+
+#[test]
+fn the_parts_that_show_a_change_are_shown_with_their_pictures_wherever_their_records_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let (log, pictures) = (folder.path().join("audit.jsonl"), folder.path().join("pictures"));
+    std::fs::create_dir_all(pictures.join("r")).unwrap();
+    let image = RgbImage::from_fn(40, 30, |x, y| Rgb([x as u8, y as u8, 7]));
+    image.save(pictures.join("r/a.png")).unwrap();
+    let file = Digest::of(&std::fs::read(pictures.join("r/a.png")).unwrap());
+    let pixels = Digest::of(image.as_raw());
+    let kept = format!(
+        r#""picture":{{"why":"around","sampled":false,"file":"r/a.png","sha256":"{file}","pixels_sha256":"{pixels}"}}"#
+    );
+    let at = |day: u32, time: &str, kind: &str, rest: &str| {
+        format!("{{\"kind\":\"{kind}\",\"time\":\"2026-11-{day}T{time}.000000Z\",{rest}}}")
+    };
+    let part = |day, time, number: u32, rest: &str| {
+        at(
+            day,
+            time,
+            "part",
+            &format!(r#""part":{number},"class":"cap","score":1.0,"threshold":2.0,"verdict":"pass"{rest}"#),
+        )
+    };
+    let named = r#""class":"cap","why":"the score rises","named":[{"part":8,"value":1.5},{"part":3,"value":1.25},{"part":4,"value":1.0}]"#;
+    let lines = [
+        // Another run, whose parts have the same numbers.
+        at(22, "05:00:00", "start", r#""run":"other""#),
+        part(22, "05:00:01", 3, &format!(",{kept}")),
+        at(22, "06:00:00", "stop", r#""reason":"end""#),
+        at(22, "07:00:00", "start", r#""run":"<mine>""#),
+        part(22, "07:00:01", 3, ""),
+        part(24, "06:59:58", 4, ""),
+        at(24, "07:00:00", "drift", named),
+        at(24, "07:00:00", "alarm", r#""alarm":"drift","raised":true,"why":"the score rises""#),
+        at(24, "07:00:00", "picture", &format!(r#""part":3,{kept}"#)),
+        part(24, "06:59:59", 8, &format!(",{kept}")),
+    ];
+    let number = |(seq, line): (usize, &String)| line.replacen('{', &format!("{{\"seq\":{seq},"), 1) + "\n";
+    std::fs::write(&log, lines.iter().enumerate().map(number).collect::<String>()).unwrap();
+    let gallery = Gallery { folder: pictures.clone(), most: 0 };
+    let page = report(&log, &shift(), &Origin::default(), &gallery).unwrap();
+    let section = page.html.split_once("<h2>Drift</h2>").unwrap().1.split_once("</section>").unwrap().0;
+    assert_eq!(section.matches("the score rises").count(), 1, "the alarm says nothing new: {section}");
+    let places = ["&lt;mine&gt;/8", "&lt;mine&gt;/3", "&lt;mine&gt;/4"].map(|name| section.find(name).expect(name));
+    assert!(places.is_sorted(), "the best one first");
+    assert_eq!(section.matches("data:image/jpeg").count(), 2, "{section}");
+    assert!(section.contains("it was not kept") && page.suspect == 0);
+    // A day later it still stands, and is told with its day.
+    let next = Shift { from: shift().to, to: "2026-11-25T06:00:00Z".parse().unwrap(), ..shift() };
+    std::fs::write(pictures.join("r/a.png"), "exchanged").unwrap();
+    let page = report(&log, &next, &Origin::default(), &gallery).unwrap();
+    assert!(page.html.contains("<td>since 2026-11-24 07:00<td>the score rises"), "{}", page.html);
+    assert_eq!(page.suspect, 2, "what is shown of a change is checked as well");
+    assert!(page.html.contains("2 of 3 that were looked at"));
 }
 
 #[test]
@@ -210,7 +309,7 @@ fn the_page_says_what_was_gathered_and_lets_no_name_become_markup() {
     let mut facts = facts(&[REJECT, LOST]);
     facts.lines.insert("line <3>".into(), 1);
     let origin = Origin { log: "audit.jsonl".into(), checked: None };
-    let page = page::page(&facts, &shift(), &origin, &[], None);
+    let page = page::page(&facts, &shift(), &origin, &Pictures::default());
     for says in [
         "Shift report: line &lt;3&gt;",
         "2026-11-24 06:00 to 2026-11-24 14:00",
@@ -223,7 +322,7 @@ fn the_page_says_what_was_gathered_and_lets_no_name_become_markup() {
     assert!(!page.contains("a<b") && !page.contains("src=\"http"), "it needs nothing from elsewhere");
     assert_eq!(page.matches("<section>").count(), page.matches("</section>").count());
     let empty = Facts { bins: vec![Bin::default(); BINS], ..Facts::default() };
-    assert!(page::page(&empty, &shift(), &origin, &[], None).contains("No alarm was raised"));
+    assert!(page::page(&empty, &shift(), &origin, &Pictures::default()).contains("No alarm was raised"));
 }
 
 #[test]
@@ -231,7 +330,8 @@ fn a_page_with_exchanged_pictures_says_so_above_everything_else() {
     let facts = facts(&[REJECT, LOST]);
     let shown = |is_suspect| gallery::Shown { bad: &facts.bad[0], picture: Err("why".into()), is_suspect };
     let accuses = |pictures: &[gallery::Shown]| {
-        let html = page::page(&facts, &shift(), &Origin::default(), pictures, None);
+        let pictures = Pictures { shown: pictures, ..Pictures::default() };
+        let html = page::page(&facts, &shift(), &Origin::default(), &pictures);
         html.find("1 of 2 that were looked at. Records 1.").is_some_and(|at| at < html.find("class=\"tiles\"").unwrap())
     };
     assert!(accuses(&[shown(true), shown(false)]) && !accuses(&[shown(false), shown(false)]));

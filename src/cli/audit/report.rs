@@ -23,8 +23,8 @@ const EXAMPLES: &str = r"Examples:
 
 /// Write what a shift was like as one page (exit code 1 if pictures in it were exchanged)
 ///
-/// Counts, why parts were bad and where on the part, the trend over time, pictures of rejected parts, alarms and faults, and how
-/// fast verdicts were. The page is one HTML file that needs nothing else; it can be sent, kept and printed. With --key the log is
+/// Counts, why parts were bad and where on the part, the trend over time, pictures of rejected parts, alarms, challenge tests,
+/// drift, changes and faults, and how fast verdicts were. The page is one HTML file that needs nothing else; it can be sent, kept and printed. With --key the log is
 /// checked first, and the page says so.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
