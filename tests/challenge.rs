@@ -35,7 +35,8 @@ impl Line {
             "format_version = 1\n[line]\nname = \"bench\"\nclass = \"red\"\nmodel = \"bundle\"\n\
              calibration = \"calibration/red.toml\"\ntravel_ms = 3000\npulse_ms = 20\ntolerance_ms = 3000\n\
              [camera]\nkind = \"pipe\"\ncommand = [\"/bin/cat\", \"{}\"]\nformat = \"PNM\"\nwidth = 64\nheight = 64\n\
-             timeout_ms = 0\n[output]\nkind = \"none\"\n[audit]\nfile = \"audit.jsonl\"\n",
+             timeout_ms = 0\n[output]\nkind = \"none\"\n[audit]\nfile = \"audit.jsonl\"\n\
+             pictures = \"pictures\"\naround = 1\n",
             pipe.display()
         );
         std::fs::write(bench.path("line.toml"), text).unwrap();
@@ -117,6 +118,9 @@ fn known_bad_pieces_are_rejected_and_who_sent_them_is_on_record() {
     let pieces = pieces.map(|part| (part["part"].clone(), part["fate"].clone())).collect::<Vec<_>>();
     assert_eq!(pieces, [1, 2, 3].map(|part| (Value::from(part), Value::from("rejected"))), "and no other part");
     assert_eq!(ended["caught"], serde_json::json!([1, 2, 3]));
+    let around =
+        records.iter().filter(|record| record["picture"]["why"] == "around").map(|record| record["part"].as_u64());
+    assert_eq!(around.collect::<Vec<_>>(), [Some(0), Some(4)], "no alarm was raised");
 }
 
 #[test]

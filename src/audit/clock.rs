@@ -33,7 +33,7 @@ impl Clock {
     }
 
     /// In milliseconds.
-    fn step(&mut self, ahead_ns: i128) -> Option<f64> {
+    pub(super) fn step(&mut self, ahead_ns: i128) -> Option<f64> {
         let before = self.ahead_ns.replace(ahead_ns)?;
         let step = (ahead_ns - before) as f64 / 1e6;
         (step.abs() >= STEP_MS).then_some(step)

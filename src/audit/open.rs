@@ -226,10 +226,10 @@ impl AuditLog {
         }
     }
 
-    /// An alarm was raised: the pictures around it are kept.
-    pub fn alarmed(&self) {
+    /// Something happened around which pictures are kept: an alarm was raised, a challenge is over.
+    pub fn keep_around(&self) {
         if let Some(album) = &self.album {
-            album.alarmed();
+            album.keep_around();
         }
     }
 
@@ -242,6 +242,9 @@ impl AuditLog {
         self.looks.put(self.album.as_ref().map_or_else(Vec::new, Album::finished));
         let finished = self.looks.finished();
         let step = self.clock.lock().unwrap_or_else(PoisonError::into_inner).look();
+        if step.is_some() {
+            self.keep_around();
+        }
         self.write_all(finished.into_iter().chain(step).collect())
     }
 
@@ -355,4 +358,36 @@ impl Drop for AuditLog {
 fn places_of(config: &SigningConfig) -> Vec<Place> {
     let file = config.checkpoint_copy.clone().map(Place::File);
     file.into_iter().chain(config.witness.clone().map(Place::Witness)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::audit::tests::{Folder, frame, run_start, settled};
+    use crate::config::PicturesConfig;
+    use crate::digest::Digest;
+    use crate::line::Verdict;
+
+    #[test]
+    fn pictures_around_a_clock_that_was_set_are_kept() {
+        let folder = Folder::new();
+        let pictures = PicturesConfig { around: 1, ..PicturesConfig::in_folder(folder.path("pictures")) };
+        let config = AuditConfig { pictures: Some(pictures), ..AuditConfig::in_file(folder.file()) };
+        let log = AuditLog::open(&config, &run_start()).unwrap();
+        let passes = |number: u64, log: &AuditLog| {
+            let record = PartRecord { ticket: Some(Ticket(number)), verdict: Verdict::Pass, ..settled(number) };
+            log.saw(Ticket(number), true, &Arc::new(frame(number)));
+            log.part(&record, PartContext { bundle: Digest::zero(), dry_run: false }).unwrap();
+        };
+        (0..3).for_each(|number| passes(number, &log));
+        // By so much the clock on the wall was ahead, or so it seems now.
+        log.clock.lock().unwrap().step(0);
+        (3..6).for_each(|number| passes(number, &log));
+        log.stop(Monotonic::now(), "end", &Counters::default()).unwrap();
+        log.close().unwrap();
+        let kept = folder.lines().iter().filter(|line| line.contains("-around.png")).count();
+        assert_eq!(kept, 2, "{:?}", folder.lines());
+    }
 }

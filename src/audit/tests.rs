@@ -2,10 +2,13 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
 
+use image::{Rgb, RgbImage};
+
 use super::chain::Link;
 use super::tree::Tree;
 use super::*;
 use crate::approval::Approval;
+use crate::camera::Frame;
 use crate::config::{AuditConfig, PicturesConfig, SyncPolicy};
 use crate::digest::Digest;
 use crate::line::{Counters, Evidence, Fate, Judgement, Latency, PartId, PartRecord, Verdict};
@@ -24,6 +27,13 @@ pub(super) fn run_start() -> RunStart {
         drift: Default::default(),
         calibrations,
     }
+}
+
+/// A small picture that no other number has.
+pub(super) fn frame(number: u64) -> Frame {
+    let image = RgbImage::from_fn(20, 10, |x, y| Rgb([x as u8, y as u8, number as u8]));
+    let (captured, stamp, origin) = (Monotonic::now(), StampSource::Received, "camera".into());
+    Frame { number, captured, stamp, origin, product: None, image, original: None }
 }
 
 /// A part whose fate is settled.

@@ -424,6 +424,9 @@ impl Conductor {
             ChallengeNews::Refused(..) | ChallengeNews::Piece(..) => {}
         }
         Body::challenge(at, news).into_iter().for_each(|body| self.audit.write(body));
+        if matches!(news, ChallengeNews::Ended(..)) {
+            self.audit.keep_around();
+        }
         if let Some(challenger) = &self.challenger {
             // Who went away, or does not read, misses it; the audit has it.
             let _ = challenger.try_send(news.clone());

@@ -105,7 +105,12 @@ impl Ledger {
     /// An alarm was raised.
     pub(super) fn alarm(&mut self, at: Monotonic, alarm: Alarm, why: &str) {
         self.write(Body::alarm(at, alarm, Some(why)));
-        self.audit.alarmed();
+        self.audit.keep_around();
+    }
+
+    /// Something happened around which pictures are kept.
+    pub(super) fn keep_around(&self) {
+        self.audit.keep_around();
     }
 
     /// The run ends.

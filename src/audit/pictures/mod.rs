@@ -47,7 +47,8 @@ pub enum Why {
     Reject,
     /// The part has no verdict.
     Unknown,
-    /// The part passed just before or after an alarm, or shows a change that one is about.
+    /// The part passed just before or after an alarm, a challenge's end or a step of the clock; shows a change that an alarm is about; or
+    /// is a known bad piece.
     Around,
     /// The part passed, and is of the share that is kept.
     Sample,
@@ -287,7 +288,8 @@ impl Album {
         let why = match &record.verdict {
             Verdict::Reject => Some(Why::Reject),
             Verdict::Unknown(_) => Some(Why::Unknown),
-            Verdict::Pass if is_after || is_named => Some(Why::Around),
+            // A known bad piece that passes is what a challenge is for.
+            Verdict::Pass if is_after || is_named || record.challenge => Some(Why::Around),
             Verdict::Pass => self.is_sample(record.part).then_some(Why::Sample),
         };
         let claim = why.map(|why| self.claim(record.part, why));
@@ -307,8 +309,8 @@ impl Album {
         self.desk.put(Job::of(settled, picture));
     }
 
-    /// An alarm was raised: the pictures around it are kept.
-    pub(super) fn alarmed(&self) {
+    /// Something happened around which pictures are kept.
+    pub(super) fn keep_around(&self) {
         let mut front = self.front();
         front.after = self.around;
         for Passed { part, held, .. } in front.take_last(self.around) {

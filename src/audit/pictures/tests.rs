@@ -8,7 +8,7 @@ use crate::audit::{AuditLog, Body, Entry, PartContext};
 use crate::camera::{Frame, Original};
 use crate::config::{AuditConfig, RotationConfig};
 use crate::line::{Counters, Unknown};
-use crate::time::{Monotonic, StampSource};
+use crate::time::Monotonic;
 
 struct Bench {
     folder: Folder,
@@ -16,15 +16,8 @@ struct Bench {
 }
 
 fn frame(number: u64, original: Option<&[u8]>) -> Arc<Frame> {
-    Arc::new(Frame {
-        number,
-        captured: Monotonic::now(),
-        stamp: StampSource::Received,
-        origin: "camera".into(),
-        product: None,
-        image: RgbImage::from_fn(20, 10, |x, y| Rgb([x as u8, y as u8, number as u8])),
-        original: original.map(|bytes| Original { bytes: bytes.to_vec(), ending: "jpg".into() }),
-    })
+    let original = original.map(|bytes| Original { bytes: bytes.to_vec(), ending: "jpg".into() });
+    Arc::new(Frame { original, ..crate::audit::tests::frame(number) })
 }
 
 impl Bench {
@@ -191,7 +184,7 @@ fn of_rejected_parts_too_it_is_said_whether_they_are_of_the_share() {
 fn pictures_around_an_alarm_are_kept() {
     let bench = Bench::new(|pictures| pictures.around = 2);
     (0..5).for_each(|number| bench.part(number, Verdict::Pass, Some(&frame(number, None))));
-    bench.log.alarmed();
+    bench.log.keep_around();
     (5..10).for_each(|number| bench.part(number, Verdict::Pass, Some(&frame(number, None))));
     let (folder, pictures, _) = bench.close();
     let mut kept = pictures.iter().filter(|(_, picture)| !picture.is_null()).collect::<Vec<_>>();
@@ -204,6 +197,17 @@ fn pictures_around_an_alarm_are_kept() {
 }
 
 #[test]
+fn a_known_bad_piece_that_passes_keeps_its_picture() {
+    let bench = Bench::new(|_| {});
+    let mut record = settled(0);
+    (record.ticket, record.verdict, record.challenge) = (Some(Ticket(0)), Verdict::Pass, true);
+    bench.log.saw(Ticket(0), true, &frame(0, None));
+    bench.log.part(&record, PartContext { bundle: Digest::zero(), dry_run: false }).unwrap();
+    let (_, pictures, _) = bench.close();
+    assert!(pictures[0].1["file"].as_str().unwrap().ends_with("/00000000-around.png"), "{pictures:?}");
+}
+
+#[test]
 fn pictures_that_are_held_back_are_kept_however_many_parts_passed_since() {
     let bench = Bench::new(|pictures| pictures.around = 1);
     bench.log.hold(BTreeSet::from([PartId(0), PartId(1)]));
@@ -212,7 +216,7 @@ fn pictures_that_are_held_back_are_kept_however_many_parts_passed_since() {
     bench.log.hold(BTreeSet::from([PartId(1), PartId(50)]));
     bench.log.saw(Ticket(50), true, &frame(50, None));
     [0, 1, 50].into_iter().for_each(|part| bench.log.keep(PartId(part)));
-    bench.log.alarmed();
+    bench.log.keep_around();
     (50..53).for_each(|number| bench.part(number, Verdict::Pass, Some(&frame(number, None))));
     let (_, pictures, _) = bench.close();
     let kept = pictures.iter().filter(|(_, picture)| picture["file"].is_string()).map(|(part, _)| *part);
@@ -268,7 +272,7 @@ fn passes_that_only_an_alarm_would_keep_make_way_for_others() {
     // What is held back makes way as well.
     bench.log.hold(BTreeSet::from([PartId(0)]));
     bench.part(3, Verdict::Reject, Some(&small));
-    bench.log.alarmed();
+    bench.log.keep_around();
     let (_, pictures, stop) = bench.close();
     let kept = |part| pictures.iter().any(|(of, picture)| *of == part && picture["file"].is_string());
     assert_eq!([0, 1, 2, 3].map(kept), [false, true, true, true], "the oldest makes way");
