@@ -33,7 +33,7 @@ of a part's frames the last one alone counts|src/line/views.rs|s/is_first \|\| i
 a part that is doubted is judged as if it were not|src/line/views.rs|s/open\.followed\(\)\.doubt\.clone\(\)/open.followed().doubt.clone().filter(|_| false)/
 a part of too few judged frames passes|src/line/views.rs|s/\(false, false, _\) => self\.without_verdict\(part, why, at, actions\),/(false, false, _) => { drop(why); self.close(part, Fate::Passed, at, actions); }/
 of parts that touch each piece of the longest part's length is hit in its front alone|src/line/views.rs|s/let step = rules\.shortest\.max\(reach\)\.max\(Length::from_nm\(least\.as_nm\(\) \/ 2\)\)/let step = rules.longest/
-what is longer than a part is one part|src/line/gate.rs|s/if track\.hi - track\.lo > frame\.rules\.longest/if false/
+what is longer than a part is one part|src/line/gate.rs|s/if track\.is_too_long\(seen, &frame\.rules\)/if false/
 a part that no frame showed whole passes|src/line/views.rs|s/let why = uninspected\(&open\.record\);\n                self\.reject_stretch\(part, why, at, actions\);/self.close(part, Fate::Passed, at, actions);/
 what was decided about is rejected once more|src/line/gate/track.rs|s/let \(Some\(Decided \{ lo, hi, ejected \}\), Some\(_\)\) = \(self\.decided, self\.doubt\) else/let Some(Decided { lo, hi, ejected }) = self.decided else/
 a part that comes while another is in view is not followed|src/line/gate.rs|s/let track = self\.enter\(frame, seen, doubt\);\n            procession\.tracks\.push\(track\);/if procession.tracks.is_empty() { procession.tracks.push(self.enter(frame, seen, doubt)); }/

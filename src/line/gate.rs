@@ -347,8 +347,9 @@ impl LineCore {
         actions.extend(unclaimed.filter_map(|(_, seen)| seen.span.view).map(Action::Forget));
         let mut is_followed = false;
         for (track, link) in procession.tracks.iter_mut().zip(links) {
-            let view = link.and_then(|k| seen[k].span.view);
-            if track.hi - track.lo > frame.rules.longest {
+            let seen = link.map(|k| &seen[k]);
+            let view = seen.and_then(|seen| seen.span.view);
+            if track.is_too_long(seen, &frame.rules) {
                 // Also when its edges, which are seen to so much only, lie nearer to each other in a later frame.
                 track.is_several = true;
                 self.doubt(track, "it is longer than a part: parts that touch, or something else");

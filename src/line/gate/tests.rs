@@ -788,6 +788,25 @@ mod encoder {
         assert!(at.abs_diff(due) <= 2, "{at}, due at {due}");
     }
 
+    /// A belt that stops between two counts is taken to have gone on for one more: its frame shows edges elsewhere, by less than the window.
+    #[test]
+    fn what_one_frame_showed_to_be_a_part_is_not_longer_where_the_belt_stops_while_it_leaves() {
+        let leaving = |parts: &[(f64, f64)]| {
+            let mut gate = with_encoder(parts);
+            let belt = runs(&mut gate, 10_000..10_350, 900.0);
+            let chosen = gate.chosen.len();
+            gate.judged(10_350, &vec![0.1; chosen]);
+            moves(&mut gate, 10_350, belt);
+            gate.frame_of(10_355, belt);
+            runs(&mut gate, 12_000..12_350, belt);
+            gate.words()
+        };
+        assert_eq!(leaving(&[(1000.0, 79.5)]), ["pass"], "it was decided, and is the same one");
+        assert_eq!(leaving(&[(1000.0, 70.0)]), ["pass"]);
+        // What each frame shows to be longer is excused by nothing.
+        assert_eq!(leaving(&[(1000.0, 70.0), (1070.0, 11.0)]), ["unfollowed"]);
+    }
+
     #[test]
     fn a_belt_that_goes_back_makes_no_second_part_of_one() {
         let mut gate = with_encoder(&[PART]);

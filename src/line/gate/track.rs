@@ -248,6 +248,13 @@ impl Track {
         }
     }
 
+    /// Whether it is longer than a part, by what one frame shows of it, or by edges that different frames showed: those are known to the window
+    /// only, since the belt may have been elsewhere by so much in one of them. No part passes that no single frame showed all of.
+    pub(super) fn is_too_long(&self, seen: Option<&Seen>, rules: &FreeRun) -> bool {
+        let shown = seen.map_or(Length::default(), |seen| seen.hi - seen.lo);
+        shown > rules.longest || self.hi - self.lo > rules.longest + rules.window
+    }
+
     pub(super) fn is_whole(&self) -> bool {
         self.now.lead.is_some() && self.now.trail.is_some()
     }
