@@ -14,7 +14,7 @@ use super::complaint::Complaint;
 use super::typed::{Checked, Document, EjectorTyped, LineTyped, OneOrMore, not_empty, typed};
 use super::{CameraConfig, GateConfig, InputConfig, OutputConfig};
 use crate::camera::Region;
-use crate::line::{Drive, Find, FreeRun, LaneRules, PhotoEye};
+use crate::line::{Drive, Ejector, Find, FreeRun, LaneRules, PhotoEye};
 
 /// What a lane's parts are seen, judged and ejected by.
 #[derive(Debug, Clone, PartialEq)]
@@ -108,12 +108,14 @@ impl Document<'_> {
         let ejector = common.line.ejector().validate(common.belt)?;
         let (confirm, sensor) = self.confirm()?.unzip();
         let (find, gate) = common.find(None, None, None);
+        let output = self.output("output", ejector.tolerance)?;
+        let ejector = acting_by(&output, ejector);
         let config = LaneConfig {
             name: None,
             region: None,
             class: not_empty("class", &common.line.class)?,
             calibrations: Vec::new(),
-            output: self.output("output", ejector.tolerance)?,
+            output,
             photo_eye: None,
             gate,
             confirm: sensor,
@@ -177,6 +179,7 @@ impl Document<'_> {
                 return Err(Complaint::new(place, what, "write [lane.output] below it, with kind = \"none\" for none"));
             }
         };
+        let ejector = acting_by(&output, ejector);
         let class = own.class.as_ref().unwrap_or(&common.line.class);
         let region = region([&own.x, &own.y, &own.width, &own.height], common.camera)?;
         let (find, gate) = common.find(own_eye, own_gate, region);
@@ -193,6 +196,11 @@ impl Document<'_> {
         };
         Ok((LaneRules { name: Some(name.into()), find, ejector, confirm }, config))
     }
+}
+
+/// An ejector that is told by messages has one for each part, also where pulses overlap.
+fn acting_by(output: &OutputConfig, ejector: Ejector) -> Ejector {
+    Ejector { pulses_merge: !matches!(output, OutputConfig::Serial(_)), ..ejector }
 }
 
 /// Lanes are told apart by their names; a camera is triggered by parts, or runs freely.

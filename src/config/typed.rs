@@ -350,6 +350,7 @@ impl EjectorTyped {
             dwell: pulse,
             gap: spare("gap_ms", &self.gap_ms)?,
             tolerance,
+            pulses_merge: true,
             most_per_second: most,
         })
     }

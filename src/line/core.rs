@@ -1,6 +1,5 @@
 //! The core itself: open parts, what they wait for, and what ends the wait.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::alarms::{Alarm, Alarms};
@@ -47,14 +46,14 @@ pub(super) struct LaneState {
     /// What travels through its gate.
     pub(super) procession: Procession,
     pub(super) watch: Watch,
-    /// When its ejector was told to act, of late.
-    pub(super) orders: VecDeque<Monotonic>,
+    /// When its ejector is told to act, of late, in the order of time.
+    pub(super) orders: Vec<Monotonic>,
 }
 
 impl LaneState {
     fn new(limits: Limits) -> Self {
         let (shelf, eye, procession) = (Shelf::default(), Eye::default(), Procession::default());
-        LaneState { newest: None, shelf, eye, procession, watch: Watch::new(limits), orders: VecDeque::new() }
+        LaneState { newest: None, shelf, eye, procession, watch: Watch::new(limits), orders: Vec::new() }
     }
 }
 

@@ -6,7 +6,8 @@ use super::alarms::Alarm;
 use super::core::LineCore;
 use super::open::{OpenPart, Wait};
 use super::{
-    Action, Fate, Judgement, Lane, LaneRules, Latency, PartId, SkippedPolicy, Ticket, Uninspected, Unknown, Verdict,
+    Action, Ejector, Fate, Judgement, Lane, LaneRules, Latency, PartId, SkippedPolicy, Ticket, Uninspected, Unknown,
+    Verdict,
 };
 use crate::time::{Monotonic, StampSource};
 
@@ -18,6 +19,21 @@ pub(crate) const PAST: &str = "past the ejector";
 
 /// What an inspection came to.
 pub(super) type Outcome = Result<(Judgement, Latency), Uninspected>;
+
+/// Adds an order to those of late, unless the ejector would act more often than it can. One that merges with the pulse before, or closes the
+/// gap between two, is no further act: refused, it would let a bad part go by an ejector that is open.
+fn has_room(orders: &mut Vec<Monotonic>, planned: Monotonic, ejector: &Ejector, most: u32) -> bool {
+    orders.retain(|order| planned.saturating_since(*order) < Duration::from_secs(1));
+    let place = orders.partition_point(|order| *order <= planned);
+    orders.insert(place, planned);
+    let reach = if ejector.pulses_merge { ejector.dwell + ejector.gap } else { Duration::ZERO };
+    let is_another = |pair: &&[Monotonic]| pair[1].saturating_since(pair[0]) >= reach;
+    let has_room = orders.windows(2).filter(is_another).count() < most as usize;
+    if !has_room {
+        orders.remove(place);
+    }
+    has_room
+}
 
 impl LineCore {
     pub(super) fn skipped(&mut self, ticket: Ticket, at: Monotonic, actions: &mut Vec<Action>) {
@@ -142,14 +158,11 @@ impl LineCore {
         if open.pulses().unreported.contains(&planned) {
             return;
         }
-        if let Some(most) = ejector.most_per_second {
-            let orders = &mut self.lanes[lane.0].orders;
-            orders.retain(|order| planned.saturating_since(*order) < Duration::from_secs(1));
-            if orders.len() >= most as usize {
-                let why = format!("the ejector acts at most {most} times in a second");
-                return self.fails(part, why, at, actions);
-            }
-            orders.push_back(planned);
+        if let Some(most) = ejector.most_per_second
+            && !has_room(&mut self.lanes[lane.0].orders, planned, &ejector, most)
+        {
+            let why = format!("the ejector acts at most {most} times in a second");
+            return self.fails(part, why, at, actions);
         }
         let latest = planned + ejector.tolerance;
         let Some(pulses) = self.open.pulses(part) else { return };

@@ -39,6 +39,7 @@ impl Rules {
             dwell,
             gap: Duration::ZERO,
             tolerance,
+            pulses_merge: true,
             most_per_second: None,
         };
         Rules {
@@ -165,6 +166,8 @@ pub struct Ejector {
     pub gap: Duration,
     /// An activation that has not taken effect this long after its moment has missed its part.
     pub tolerance: Duration,
+    /// Whether pulses that overlap, or lie closer than that, are one act: not where each part is told to a device by a message of its own.
+    pub pulses_merge: bool,
     /// It can act so many times in a second.
     pub most_per_second: Option<u32>,
 }

@@ -386,11 +386,41 @@ mod ejector {
         let rules = Rules { late: Consequence::StopLine, ..rules() };
         let mut bench = Bench::new(with(rules, |lane| lane.ejector.most_per_second = Some(2)));
         for k in 0..3 {
-            bench.frame(k, 1000 + 10 * k);
+            bench.frame(k, 1000 + 40 * k);
         }
-        assert_eq!(fires(&bench.judged(0, 1050, true)).len() + fires(&bench.judged(1, 1050, true)).len(), 2);
-        let third = bench.judged(2, 1050, true);
+        assert_eq!(fires(&bench.judged(0, 1090, true)).len() + fires(&bench.judged(1, 1090, true)).len(), 2);
+        let third = bench.judged(2, 1090, true);
         assert_eq!((fates(&third), stops(&third)), (vec!["unaccounted"], true));
+    }
+
+    /// The pulses of 30 ms, at the moments given in the order in which their parts are found bad, that an ejector makes which can act twice in
+    /// a second.
+    fn made_of(moments: &[u64], change: impl Fn(&mut Ejector)) -> Vec<u64> {
+        let mut bench = Bench::new(with(rules(), |lane| {
+            lane.ejector.most_per_second = Some(2);
+            change(&mut lane.ejector);
+        }));
+        let mut in_time = moments.to_vec();
+        in_time.sort_unstable();
+        for (frame, ms) in in_time.iter().enumerate() {
+            bench.frame(frame as u64, *ms);
+        }
+        let frame = |ms: &u64| in_time.iter().position(|other| other == ms).unwrap() as u64;
+        let judged = moments.iter().flat_map(|ms| bench.judged(frame(ms), 1090, true)).collect::<Vec<_>>();
+        fires(&judged).into_iter().map(|(_, at)| at - 150).collect()
+    }
+
+    #[test]
+    fn a_pulse_that_merges_with_another_is_no_further_act() {
+        let unchanged = |_: &mut Ejector| {};
+        assert_eq!(made_of(&[1000, 1029, 1058, 1087], unchanged), [1000, 1029, 1058, 1087], "one long pulse");
+        assert_eq!(made_of(&[1000, 1030, 1060], unchanged), [1000, 1030], "each begins when the one before has ended");
+        let with_gap = |ejector: &mut Ejector| ejector.gap = Duration::from_millis(11);
+        assert_eq!(made_of(&[1000, 1040, 1080], with_gap), [1000, 1040, 1080]);
+        assert_eq!(made_of(&[1000, 1050, 1087], unchanged), [1000, 1050]);
+        assert_eq!(made_of(&[1000, 1050, 1025, 1087], unchanged).len(), 4, "the third makes one of the first two");
+        let by_message = |ejector: &mut Ejector| ejector.pulses_merge = false;
+        assert_eq!(made_of(&[1000, 1010, 1020], by_message), [1000, 1010]);
     }
 
     fn confirming() -> Rules {

@@ -49,6 +49,7 @@ pub fn drawn(seed: u64) -> (Rules, u64) {
         dwell,
         gap: ms(&mut random, 0.0, 20.0),
         tolerance: dwell / 2,
+        pulses_merge: true,
         most_per_second: random.random_bool(0.2).then(|| random.random_range(5..20)),
     };
     let confirm = random.random_bool(0.4).then(|| Confirm {

@@ -64,6 +64,8 @@ fn lanes_are_read_and_take_from_the_line_what_they_do_not_say() {
     assert_eq!((left.ejector.distance, left.ejector.delay), (ms(400), Duration::ZERO));
     assert_eq!((right.ejector.distance, right.ejector.delay), (ms(500), Duration::from_millis(4)));
     assert_eq!(left.ejector.dwell, right.ejector.dwell);
+    let by_message = parse(WHOLE).unwrap().rules.lanes.remove(0);
+    assert_eq!([left, right, &by_message].map(|lane| lane.ejector.pulses_merge), [true, true, false]);
     assert_eq!(right.confirm.map(|confirm| confirm.until), Some(Duration::from_millis(90)));
     assert!(config.rules.finds_frames());
 }
