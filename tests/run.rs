@@ -375,6 +375,39 @@ fn a_line_that_gets_no_thread_has_no_start_on_record_or_says_why_it_stopped() {
     assert!(line.records().iter().all(|record| record["kind"] != "interrupted"));
 }
 
+/// A killed line lets go of lamp and belt: the next one says that bad parts may lie behind the ejector.
+#[test]
+fn parts_that_were_on_the_belt_of_a_killed_run_raise_an_alarm_and_stop_the_line_where_it_shall() {
+    for stops in [false, true] {
+        let line = Line::with_frames(4);
+        let config = line.config("rate = 20\nrepeat = \"forever\"", NO_OUTPUT);
+        if stops {
+            line.edit_config("pulse_ms = 20", "pulse_ms = 20\nlate = \"stop-line\"");
+        }
+        // Six of its parts are between camera and ejector at any time.
+        let mut child = line.start(&config);
+        child.kill().unwrap();
+        child.wait().unwrap();
+
+        line.edit_config("repeat = \"forever\"", "repeat = 1");
+        let before = line.records().len();
+        let (code, _, stderr) = line.run(&config);
+        let next = line.records().split_off(before);
+        let of_kind = |kind: &str| next.iter().find(|record| record["kind"] == kind).unwrap();
+        assert_eq!(of_kind("alarm")["alarm"], "missed-reject", "{stderr}");
+        for told in [of_kind("alarm")["why"].as_str().unwrap(), &stderr] {
+            assert!(told.contains("nobody knows whether they were rejected; look at what lay between"), "{told}");
+        }
+        let stopped = of_kind("stop")["reason"].as_str().unwrap().contains("the run before ended without a word");
+        assert_eq!((code, stopped), (i32::from(stops), stops), "{stderr}");
+        // It is told once.
+        line.edit_config("repeat = 1", "repeat = 2");
+        let before = line.records().len();
+        assert_eq!(line.run(&config).0, 0);
+        assert!(line.records()[before..].iter().all(|record| record["alarm"] != "missed-reject"));
+    }
+}
+
 #[test]
 fn a_changed_line_is_named_and_no_run_continues_it() {
     let line = Line::with_frames(4);

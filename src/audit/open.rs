@@ -9,6 +9,7 @@ use super::clock::Clock;
 use super::copier::{self, Copier};
 use super::deciders::Deciders;
 use super::desk::Refused;
+use super::interruption::Interruption;
 use super::looks::{Line, Looks, Settled};
 use super::newest::Found;
 use super::past::{self, Signing};
@@ -47,6 +48,7 @@ pub struct AuditLog {
     when_full: FullPolicy,
     clock: Mutex<Clock>,
     is_closed: bool,
+    interruption: Option<String>,
 }
 
 impl AuditLog {
@@ -113,6 +115,7 @@ impl AuditLog {
         let uncopied = past.uncopied.take().map(|told| (told, past::FIRST_COPY));
         let doubts = [gone.map(|told| (told, FIND_PICTURES)), startless, uncopied];
         let doubts = doubts.into_iter().flatten().collect::<Vec<_>>();
+        let interruption = past.interrupted.as_ref().map(Interruption::told);
         let end = file.begin(past, started, run, &setting, &doubts)?;
         let first_line = end.link.log().filter(|_| is_regular);
         let notary = signing.map(|Signing { signer, .. }| Notary { signer, copiers: copiers.clone() });
@@ -124,11 +127,28 @@ impl AuditLog {
         let (path, when_full, clock) = (path.clone(), config.when_full, Mutex::default());
         let copy = places.and_then(|places| places.checkpoint_copy.clone());
         let is_closed = false;
-        let mut log = AuditLog { path, run: name, writer, copiers, copy, looks, album, when_full, clock, is_closed };
+        let mut log = AuditLog {
+            path,
+            run: name,
+            writer,
+            copiers,
+            copy,
+            looks,
+            album,
+            when_full,
+            clock,
+            is_closed,
+            interruption,
+        };
         match log.album.as_mut().zip(first_line).map_or(Ok(()), |(album, log)| album.belongs_to(log)) {
             Ok(()) => Ok(log),
             Err(error) => Err(log.never_began(of_pictures(error))),
         }
+    }
+
+    /// What is to be told of the run before, if it ended without a word: the program was killed, or the machine lost power.
+    pub fn interruption(&self) -> Option<&str> {
+        self.interruption.as_deref()
     }
 
     /// The file.

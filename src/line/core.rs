@@ -97,6 +97,10 @@ impl LineCore {
                 // It stands until the run ends: only a person can say what is normal now.
                 self.alarms.begins(Alarm::Drift, why, actions);
             }
+            Happening::Interrupted(why) => {
+                self.alarms.happened(Alarm::MissedReject, why.clone(), at, actions);
+                self.follow(self.rules.late, why, actions);
+            }
             Happening::AuditLost => {
                 actions.push(Action::StopLine("decisions can no longer be written down".into()));
             }

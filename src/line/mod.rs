@@ -220,6 +220,8 @@ pub enum Happening {
     Recovered(Device),
     /// What is seen has changed, as the text says.
     Drift(String),
+    /// The run before ended without a word, and nobody knows what became of the parts that were on the belt then, as the text says.
+    Interrupted(String),
     /// The decisions can no longer be written down, and no more of them can be kept.
     AuditLost,
     /// A person announces known bad pieces: the next parts that are found.

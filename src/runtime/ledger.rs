@@ -17,6 +17,8 @@ const NO_ROOM: &str =
 pub(super) struct Ledger {
     audit: AuditLog,
     condition: Condition,
+    /// What is to be told of the run before, if it ended without a word.
+    interruption: Option<String>,
     /// Whether a record was ever refused.
     refused: bool,
     /// Whether the core knows that.
@@ -30,7 +32,8 @@ pub(super) struct Ledger {
 impl Ledger {
     pub(super) fn new(audit: AuditLog) -> Self {
         let (condition, examples, settled) = (Condition::of(Device::Audit), BTreeSet::new(), BTreeMap::new());
-        Ledger { audit, condition, refused: false, told: false, examples, settled }
+        let interruption = audit.interruption().map(str::to_owned);
+        Ledger { audit, condition, interruption, refused: false, told: false, examples, settled }
     }
 
     pub(super) fn write(&mut self, body: Body) {
@@ -124,7 +127,8 @@ impl Ledger {
         let change = self.condition.follow(self.audit.health());
         let lost = (self.refused && !self.told && self.audit.stops_line()).then_some(Happening::AuditLost);
         self.told = self.refused;
-        change.into_iter().chain(lost)
+        let interrupted = self.interruption.take().map(Happening::Interrupted);
+        interrupted.into_iter().chain(change).chain(lost)
     }
 
     pub(super) fn path(&self) -> &Path {
