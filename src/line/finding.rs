@@ -37,6 +37,8 @@ struct Shelved {
 pub(super) struct Eye {
     /// Where the belt was when the part before came.
     newest: Option<Length>,
+    /// Where the belt was at the edge before, of that part or of a hole in it.
+    edge: Option<Length>,
     /// Where the belt was when it became dark, while it is.
     dark_since: Option<Length>,
     /// Since when it seems to be dark over more of the belt than a part is long.
@@ -51,7 +53,7 @@ impl Eye {
     }
 
     pub(super) fn forget_place(&mut self) {
-        (self.newest, self.dark_since, self.seems_blocked) = (None, None, None);
+        (self.newest, self.edge, self.dark_since, self.seems_blocked) = (None, None, None, None);
     }
 }
 
@@ -185,11 +187,14 @@ impl LineCore {
         at: Monotonic,
         actions: &mut Vec<Action>,
     ) -> bool {
-        let Some(newest) = self.lanes[lane.0].eye.newest else { return false };
+        let eye = &mut self.lanes[lane.0].eye;
+        let edge = eye.edge.replace(place);
+        let Some(newest) = eye.newest else { return false };
         if place - newest >= pitch {
             return false;
         }
-        let moved = place - newest > Length::from_nm(pitch.as_nm() / STANDSTILL);
+        // Not from where the part came: an encoder that stopped to count a little behind that would make all that follow holes in it.
+        let moved = place - edge.unwrap_or(newest) > Length::from_nm(pitch.as_nm() / STANDSTILL);
         match &self.belt {
             Belt::Constant(_) => true,
             Belt::Measured(track) if moved || track.is_reversed() => true,

@@ -361,6 +361,18 @@ mod eye {
             assert_eq!(bench.frame(9, 2160), [Action::Inspect(Ticket(9))], "it moves again, and is believed again");
         }
 
+        /// What comes next may be a hole in the part; two of them do not lie in one place.
+        #[test]
+        fn an_encoder_that_stops_to_count_behind_an_edge_hides_no_further_parts() {
+            let mut bench = bench();
+            bench.tell(1211, Happening::Eye(None, true));
+            moves(&mut bench, 1220, 1225, 220);
+            assert_eq!(raised(&bench.tell(1300, Happening::Eye(None, true))), []);
+            let found = bench.tell(1400, Happening::Eye(None, true));
+            assert!(raised(&found).contains(&Alarm::Faulty(Device::Encoder)), "{found:?}");
+            assert_eq!(fates(&found), ["unaccounted"; 3], "nobody knows where the parts are");
+        }
+
         #[test]
         fn an_encoder_that_is_gone_leaves_no_part_to_chance() {
             let mut bench = bench();
