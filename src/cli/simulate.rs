@@ -27,16 +27,18 @@ const EXAMPLES: &str = r"Examples:
 ///
 /// The line core and the ejector's schedule are those of `hgad run`; belt, camera, network and sensors are simulated, years in
 /// minutes. After every event it is checked that no bad or unknown part was passed in silence, that every part has one record,
-/// that a part on record as rejected was hit, by its own lane's ejector, and that no output stays on; where parts are found in the picture,
-/// also that each piece that lies still on the belt begins exactly one record, and that a piece lay where a reject came too late. Pieces for
-/// which this cannot be held are counted (`weaker`). The first breach ends the simulation with its seed
-/// and the shortest list of events that shows it (exit code 1).
+/// that a part on record as rejected was hit, by its own lane's ejector, that no output stays on for more than 10 ms longer than it was told to,
+/// and that the line stops for what it is to stop for. Each piece on the belt is followed, too: no bad one passes its ejector in silence, or by
+/// a frame that does not show it; each that is seen begins exactly one record, and no record begins where none came; a piece lay
+/// where a reject came too late. Pieces for which this cannot be held are counted (`weaker`). The first breach ends the simulation with its seed
+/// and the shortest list of events that shows it, or, where only the belt shows it, with the last events (exit code 1).
 ///
 /// Faults: lost, broken and doubtful frames, a lost camera, failed, slow and hung inspections, an ejector that fails, is late or
 /// does not report, an encoder that slips, jitters or is gone, a blocked photo-eye, a blind chute sensor, a full bin, a busy
 /// machine, a killed process, a belt that stops and starts; where parts are found in the picture, also such that touch, slide by up to 0.7 of the
 /// longest one's length, against their neighbours at most, or turn (up to 0.4 longer or shorter along the belt), each once in the first 0.6 of the
-/// gate, and segments that are missed or none.
+/// gate, and segments that are missed or none. There is no step of the clock: a line goes by the machine's monotonic clock, which nobody sets;
+/// a camera's stamp that cannot be right is the doubtful frame, and the wall clock dates the audit's records alone, which note its steps.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct SimulateArgs {
@@ -159,7 +161,7 @@ fn told(report: &Report, took: Duration) -> String {
     if report.pieces > 0 {
         let weaker = report.weaker.iter().map(|(why, count)| (*why, *count));
         let weaker = Some(list(&mut { weaker })).filter(|weaker| !weaker.is_empty()).unwrap_or_else(|| "none".into());
-        text.push_str(&format!("weaker    of {} pieces found in pictures: {weaker}\n", report.pieces));
+        text.push_str(&format!("weaker    of {} pieces: {weaker}\n", report.pieces));
     }
     text.push_str(&format!(
         "line      {} stops, {} starts, {} parts on the belt when the process was killed\n",

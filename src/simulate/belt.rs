@@ -200,6 +200,13 @@ impl TrueBelt {
         passing
     }
 
+    /// The parts of a lane of which the leading edge lies between two places.
+    pub(super) fn between(&self, lane: Lane, from: Length, to: Length) -> impl Iterator<Item = &Piece> {
+        let pieces = &self.lanes[lane.0].pieces;
+        let first = pieces.partition_point(|piece| piece.lead < from);
+        pieces.iter().skip(first).take_while(move |piece| piece.lead <= to)
+    }
+
     /// A part lies elsewhere on the belt from now on, or is of another length along it, as far as its neighbours let it and the last station is
     /// still to come; gives what came of it.
     pub(super) fn shift(&mut self, piece: &Piece, lead: Length, length: Length, place: Length) -> Option<Piece> {

@@ -64,7 +64,7 @@ pub struct Report {
     pub faults: BTreeMap<&'static str, u64>,
     /// Why parts that were found in the picture were not followed, and how many records say so.
     pub doubts: BTreeMap<String, u64>,
-    /// Pieces that passed the ejector of a lane where parts are found in the picture.
+    /// Pieces that passed an ejector.
     pub pieces: u64,
     /// For so many pieces a promise was not held, or a weaker one, and why; one may count for several reasons.
     pub weaker: BTreeMap<&'static str, u64>,

@@ -71,6 +71,7 @@ type Held = Result<(), String>;
 pub(super) enum Heard {
     /// The sensor in that lane's chute saw something fall.
     Confirmed(Lane),
+    Interrupted,
     Halt,
     Other,
 }
@@ -107,6 +108,7 @@ impl Promises {
                 self.fired.entry(*part).or_default().extend(result.as_ref().ok());
             }
             Happening::Confirmed(lane) => return Heard::Confirmed(*lane),
+            Happening::Interrupted(_) => return Heard::Interrupted,
             Happening::Halt => return Heard::Halt,
             _ => {}
         }
@@ -117,10 +119,16 @@ impl Promises {
     pub(super) fn look(&mut self, heard: Heard, actions: &[Action]) -> Held {
         let stops = actions.iter().any(|action| matches!(action, Action::StopLine(_)));
         let must_stop = self.rules.late == Consequence::StopLine && heard != Heard::Halt;
+        if heard == Heard::Interrupted && (!actions.iter().any(tells_of_missed) || must_stop && !stops) {
+            return Err("the run before ended without a word, and nothing follows".into());
+        }
         for action in actions {
             match action {
                 Action::RaiseAlarm(alarm, _) if !self.alarms.insert(*alarm) => {
                     return Err(format!("alarm {alarm} is raised twice"));
+                }
+                Action::RaiseAlarm(alarm, _) if self.stops_for(*alarm) && !stops => {
+                    return Err(format!("alarm {alarm} is raised, and the line does not stop"));
                 }
                 Action::ClearAlarm(alarm) if !self.alarms.remove(alarm) => {
                     return Err(format!("alarm {alarm} ends, and was not raised"));
@@ -133,11 +141,32 @@ impl Promises {
                     if is_missed(record) && must_stop && !stops {
                         return Err(format!("part {} was missed, and the line does not stop", record.part));
                     }
+                    if self.stops_for_unseen(record) && heard != Heard::Halt && !stops {
+                        let part = record.part;
+                        return Err(format!("no sensor saw part {part} in the chute, and the line does not stop"));
+                    }
                 }
                 _ => {}
             }
         }
         Ok(())
+    }
+
+    /// Whether the line stops with that alarm.
+    fn stops_for(&self, alarm: Alarm) -> bool {
+        let consequence = match alarm {
+            Alarm::BinFull => self.rules.bin_full,
+            Alarm::ManyRejects => self.rules.limits.exceeded,
+            _ => Consequence::Count,
+        };
+        consequence == Consequence::StopLine
+    }
+
+    /// Whether the line stops because the sensor in the chute did not see this part.
+    fn stops_for_unseen(&self, record: &PartRecord) -> bool {
+        let lane = self.rules.lanes.iter().find(|lane| lane.name == record.lane);
+        let missing = lane.and_then(|lane| lane.confirm).map(|confirm| confirm.missing);
+        missing == Some(Consequence::StopLine) && matches!(&record.fate, Fate::Unaccounted(why) if why.contains(UNSEEN))
     }
 
     fn ordered(&mut self, order: &Order) -> Held {
@@ -314,12 +343,19 @@ impl Promises {
     }
 }
 
+fn tells_of_missed(action: &Action) -> bool {
+    matches!(action, Action::RaiseAlarm(Alarm::MissedReject, _))
+}
+
+/// What the fate says of a part that the sensor did not see.
+const UNSEEN: &str = "sensor in the chute";
+
 /// Whether a part that should have been ejected was not, other than by a policy that only counts, or a silent sensor.
 fn is_missed(record: &PartRecord) -> bool {
     let Fate::Unaccounted(why) = &record.fate else { return false };
     let is_counted =
         matches!(record.verdict, Verdict::Unknown(Unknown::Skipped | Unknown::Lost)) && why.contains("only counted");
-    !is_counted && !why.contains("sensor in the chute")
+    !is_counted && !why.contains(UNSEEN)
 }
 
 #[cfg(test)]

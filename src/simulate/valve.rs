@@ -18,8 +18,10 @@ pub(super) struct Valve {
     schedule: Schedule,
     /// Where the belt was when it began and ended to blow; the last one may still.
     blown: VecDeque<(Length, Option<Length>)>,
-    /// When the pulse that lasts must be over at the latest.
-    pub(super) off_by: Option<Monotonic>,
+    /// When it is told to act again.
+    due: Vec<Monotonic>,
+    /// When the pulse that lasts must be over, unless it becomes one with the next.
+    off_by: Option<Monotonic>,
     /// While its driver fails.
     pub(super) is_lost: bool,
 }
@@ -30,10 +32,11 @@ pub(super) type Outcome = (PartId, Result<Monotonic, String>);
 impl Valve {
     pub(super) fn new(ejector: Ejector) -> Self {
         let schedule = Schedule::new(ejector.gap);
-        Valve { ejector, schedule, blown: VecDeque::new(), off_by: None, is_lost: false }
+        Valve { ejector, schedule, blown: VecDeque::new(), due: Vec::new(), off_by: None, is_lost: false }
     }
 
     pub(super) fn order(&mut self, order: Order) {
+        self.due.push(order.at);
         self.schedule.add(order);
     }
 
@@ -44,6 +47,7 @@ impl Valve {
     /// Drops all orders and closes.
     pub(super) fn set_safe(&mut self, place: Length) {
         self.schedule = Schedule::new(self.ejector.gap);
+        self.due.clear();
         self.close(place);
     }
 
@@ -54,7 +58,13 @@ impl Valve {
         place: impl Fn(Monotonic) -> Length,
         trouble: &mut Trouble,
     ) -> Option<Outcome> {
-        match self.schedule.take(now)? {
+        let step = self.schedule.take(now)?;
+        if let Step::Void(order) | Step::Activate(order) = &step
+            && let Some(done) = self.due.iter().position(|at| *at == order.at)
+        {
+            self.due.swap_remove(done);
+        }
+        match step {
             Step::Void(order) => Some((order.part, Err("the order was too old".into()))),
             Step::Release => {
                 self.close(place(now + self.ejector.delay));
@@ -77,7 +87,7 @@ impl Valve {
             false => now + trouble.millis(0.0, 0.5),
         };
         self.schedule.hold(fired + order.pulse);
-        let off_by = Some(fired + order.pulse + self.ejector.gap);
+        let off_by = Some(fired + order.pulse);
         if self.off_by.is_some() {
             // It blows already, and goes on for this part.
             self.off_by = self.off_by.max(off_by);
@@ -112,6 +122,8 @@ impl Valve {
 
     /// How far beyond what was ordered it is still open at `now`.
     pub(super) fn overdue(&self, now: Monotonic) -> Duration {
-        self.off_by.map_or(Duration::ZERO, |off_by| now.saturating_since(off_by))
+        let Some(off_by) = self.off_by else { return Duration::ZERO };
+        let joined = self.due.iter().copied().filter(|at| *at < off_by + self.ejector.gap).max();
+        now.saturating_since(off_by.max(joined.unwrap_or_default()))
     }
 }

@@ -101,6 +101,14 @@ pub(super) struct World {
     frame: u64,
     /// When the newest frame was captured.
     last_exposed: Monotonic,
+    /// When a camera counted its frames anew last.
+    counted_anew: Monotonic,
+    /// When the first and the newest frame were captured that the core was told of.
+    frames_told: Option<(Monotonic, Monotonic)>,
+    /// When each lane's photo-eye saw a piece last.
+    last_dark: Vec<Monotonic>,
+    /// Whether the core before was killed with parts on the belt.
+    is_interrupted: bool,
     pictures: Pictures,
     /// Distance that the encoder did not count.
     uncounted: Length,
@@ -139,6 +147,8 @@ impl World {
         let begins = Monotonic::from_nanos(1_000_000_000_000);
         let lane = |lane: &LaneRules| {
             let pitch = match lane.find {
+                // A coarse encoder may say that they are closer than they are.
+                Find::PhotoEye(eye) if plan.rules.drive == Drive::Encoder => eye.pitch + Length::from_nm(2 * STEP),
                 Find::PhotoEye(eye) => eye.pitch,
                 Find::EveryFrame => Length::from_nm(plan.speed as i64 / 10),
                 Find::FreeRun(run) => run.longest,
@@ -175,6 +185,10 @@ impl World {
             spells: Vec::new(),
             frame: 0,
             last_exposed: Monotonic::default(),
+            counted_anew: Monotonic::default(),
+            frames_told: None,
+            last_dark: vec![Monotonic::default(); lanes.len()],
+            is_interrupted: false,
             pictures: Pictures::default(),
             uncounted: Length::default(),
             truths: BTreeMap::new(),
@@ -293,7 +307,9 @@ impl World {
             What::Count(at, place) => self.tell(Event { at, what: Happening::Moved(place) }),
             What::Passes(piece) => self.passes(*piece),
             What::Kill => {
-                self.report.interrupted += self.open_parts();
+                let open = self.open_parts();
+                self.report.interrupted += open;
+                self.is_interrupted = open > 0;
                 self.end_life(Duration::from_secs(5));
                 Ok(())
             }
@@ -336,6 +352,10 @@ impl World {
             Happening::Showed(sighting, _) => Some((sighting.captured, sighting.lane)),
             _ => None,
         };
+        if let Happening::Captured(sighting) | Happening::Broken(sighting, _) = &event.what {
+            let (first, newest) = self.frames_told.unwrap_or((sighting.captured, sighting.captured));
+            self.frames_told = Some((first, newest.max(sighting.captured)));
+        }
         let heard = self.promises.hear(&event);
         let mut actions = std::mem::take(&mut self.actions);
         self.core.handle(event, &mut actions);
@@ -394,11 +414,16 @@ impl World {
                         self.hold_lateness(&record, lane, &run)?;
                         return self.settle(*record, lane, &run);
                     }
-                    (None, Some(seen)) => self.by_edge.get(&(seen, lane)).copied(),
+                    (None, Some(seen)) => {
+                        let number = self.by_edge.remove(&(seen, lane));
+                        Some(number.ok_or_else(|| format!("part {} begins where no piece came", record.part))?)
+                    }
                     (None, None) => by_frame,
                 };
-                if let Some(truth) = number.and_then(|number| self.truths.get_mut(&number)) {
-                    truth.fate = Some(record.fate);
+                if let Some(truth) = number.and_then(|number| self.truths.get_mut(&number))
+                    && truth.fate.replace(record.fate).is_some()
+                {
+                    return Err(format!("part {} is of a piece that has a record", record.part));
                 }
                 return number.map_or(Ok(()), |number| self.hold_against_truth(number));
             }
@@ -420,7 +445,9 @@ impl World {
     fn next_stretch(&mut self) -> Result<(), String> {
         let stretch = self.belt.go_on(&mut self.trouble, false);
         let old = stretch.begins - Duration::from_secs(600);
-        self.spells.retain(|(_, _, until)| *until > old);
+        // What came just behind a spell is asked about as late as that.
+        self.spells.retain(|(_, _, until)| *until > old - Duration::from_secs(600));
+        self.hold_records(old)?;
         self.truths.retain(|_, truth| truth.seen > old);
         self.by_edge = self.by_edge.split_off(&(old, Lane::default()));
         self.touched.retain(|number| self.truths.contains_key(number));
@@ -474,6 +501,7 @@ impl World {
         self.tell(Event { at: self.now, what: Happening::Halt })?;
         self.promises.ended(self.core.is_idle())?;
         self.records.forget_old(self.now - TOLD)?;
+        self.hold_records(self.now - TOLD)?;
         self.end_life(Duration::from_secs(10));
         Ok(())
     }
@@ -495,8 +523,11 @@ impl World {
         self.network = Network::new(give_way(&self.plan.rules.lanes));
         self.valves = self.plan.rules.lanes.iter().map(|lane| Valve::new(lane.ejector)).collect();
         self.heard.iter_mut().for_each(VecDeque::clear);
-        self.truths.clear();
-        self.by_edge.clear();
+        // Edges are told late; what comes from now on, this core is told of.
+        let (now, life) = (self.now, self.life);
+        self.truths.retain(|_, truth| truth.life == life && truth.seen >= now);
+        self.by_edge = self.by_edge.split_off(&(now - TOLD, Lane::default()));
+        self.frames_told = None;
         let place = self.place();
         for gate in &mut self.in_gate {
             // Frames that show them are on their way still; in those that follow they are gone.
@@ -519,6 +550,10 @@ impl World {
         self.belt.clear(self.now);
         self.is_armed = true;
         self.tell_place()?;
+        if std::mem::take(&mut self.is_interrupted) {
+            self.tell(Event { at: self.now, what: Happening::Interrupted("it was killed".into()) })?;
+        }
+        self.tell_blocked_eyes();
         self.tell_what_fails()
     }
 

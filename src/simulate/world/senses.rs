@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::line::{Drive, Event, FreeRun, Happening, Lane, Length, Showing, Sighting, Span};
+use crate::line::{Drive, Event, Find, FreeRun, Happening, Lane, Length, PhotoEye, Showing, Sighting, Span};
 use crate::simulate::belt::{Piece, Stretch};
 use crate::simulate::lines::gate;
 use crate::simulate::trouble::Spell;
@@ -11,13 +11,15 @@ use crate::time::{Monotonic, StampSource};
 
 use super::due::What;
 use super::slides::visible;
-use super::truth::Truth;
+use super::truth::{Truth, Unseen};
 use super::{STEP, World, free_run, half, has_own_eye};
 
 /// A camera that runs freely gives a frame every so often.
 const FRAME: Duration = Duration::from_millis(20);
 /// A camera that shows parts on their way gives a frame whenever the belt has moved by about so much of the longest part.
 const FRAMES_PER_PART: i64 = 4;
+/// What keeps an eye dark and is no piece.
+const NO_PIECE: u64 = u64::MAX;
 /// A bad part shows that it is in such a share of its frames.
 const SHOWS: f64 = 0.7;
 /// Edges are seen to so many millimetres.
@@ -68,9 +70,10 @@ impl World {
 
     /// What the lane's photo-eye, if it has one, sees of the parts that come.
     pub(super) fn edges(&mut self, lane: Lane) {
+        let mut dark = Vec::new();
         for (at, piece) in self.belt.passing(lane, 0) {
             if free_run(&self.plan.rules.lanes[lane.0]).is_some() {
-                self.truths.insert(piece.number, Truth { seen: at, ..Truth::default() });
+                self.truths.insert(piece.number, Truth { seen: at, since: at, life: self.life, ..Truth::default() });
                 self.lain.insert((lane, piece.number), (at, piece.clone()));
                 self.in_gate[lane.0].push(piece);
                 continue;
@@ -78,47 +81,106 @@ impl World {
             if self.plan.rules.finds_frames() {
                 continue;
             }
-            let Some(ends) = self.belt.now.when(piece.lead + piece.length) else {
-                // Its end comes in a later stretch, in which only that matters; told at the end of this one.
-                self.edge(at, self.belt.now.ends, &piece);
-                continue;
-            };
+            // Where its end comes in a later stretch, only that matters: told at the end of this one.
+            let ends = self.belt.now.when(piece.lead + piece.length).unwrap_or(self.belt.now.ends);
             self.edge(at, ends, &piece);
+            dark.push((at, ends));
+        }
+        self.begin_blocked(lane, &dark);
+    }
+
+    /// Whose eye sees a lane: its own, or that of all.
+    fn owner(&self, lane: Lane) -> Option<Lane> {
+        has_own_eye(&self.plan.rules.lanes[lane.0]).then_some(lane)
+    }
+
+    /// Whether the lane is the first one that its eye sees: that eye tells of a row once.
+    fn tells(&self, lane: Lane) -> bool {
+        let mut in_row = self.plan.rules.each_lane().filter(|(_, rules)| !has_own_eye(rules));
+        self.owner(lane).is_some() || in_row.next().is_some_and(|(first, _)| first == lane)
+    }
+
+    /// The spells in which something blocks the lane's eye: an eye of all lanes is blocked for all of them.
+    fn blocked(&self, lane: Lane) -> impl Iterator<Item = (Monotonic, Monotonic)> {
+        let owner = self.owner(lane);
+        let befalls = move |from: Monotonic| owner.is_none_or(|lane| self.befallen(from) == lane);
+        let blocked = self.spells.iter().filter(move |(spell, from, _)| *spell == Spell::EyeBlocked && befalls(*from));
+        blocked.map(|(_, from, until)| (*from, *until))
+    }
+
+    /// What comes before the lane's eye and stays there is no piece; the eye tells of it unless a piece keeps it dark then.
+    fn begin_blocked(&mut self, lane: Lane, dark: &[(Monotonic, Monotonic)]) {
+        let is_eye = matches!(self.plan.rules.lanes[lane.0].find, Find::PhotoEye(_));
+        let Stretch { begins, ends, .. } = self.belt.now;
+        let begun = |(from, _): &(Monotonic, Monotonic)| {
+            begins <= *from && *from < ends && !dark.iter().any(|(dark, light)| dark <= from && from < light)
+        };
+        for (from, until) in self.blocked(lane).filter(begun).filter(|_| is_eye).collect::<Vec<_>>() {
+            let light = dark.iter().filter(|(dark, light)| *dark < until && until < *light).map(|(_, light)| *light);
+            let until = light.max().unwrap_or(until);
+            self.tell_blocked(lane, from, until);
         }
     }
 
-    fn edge(&mut self, dark: Monotonic, light: Monotonic, piece: &Piece) {
-        // An eye of all lanes is blocked for all of them.
-        let owner = has_own_eye(&self.plan.rules.lanes[piece.lane.0]).then_some(piece.lane);
-        let befalls = |from: Monotonic| owner.is_none_or(|lane| self.befallen(from) == lane);
-        let blocked_at = |at: Monotonic| {
-            let blocked = |(spell, from, until): &(Spell, Monotonic, Monotonic)| {
-                let is_it = *spell == Spell::EyeBlocked && befalls(*from) && *from <= at && at < *until;
-                is_it.then_some(*until)
-            };
-            self.spells.iter().find_map(blocked)
-        };
-        if blocked_at(dark).is_some() {
-            return;
+    /// As in a run, a new core is told of an eye that is dark when it begins.
+    pub(super) fn tell_blocked_eyes(&mut self) {
+        for lane in (0..self.valves.len()).map(Lane) {
+            let is_eye = matches!(self.plan.rules.lanes[lane.0].find, Find::PhotoEye(_));
+            let blocked = self.blocked(lane).find(|(from, until)| is_eye && *from <= self.now && self.now < *until);
+            if let Some((_, until)) = blocked {
+                self.tell_blocked(lane, self.now, until);
+            }
         }
-        let light = blocked_at(light).unwrap_or(light);
-        self.truths.insert(piece.number, Truth { seen: dark, ..Truth::default() });
-        self.by_edge.insert((dark, piece.lane), piece.number);
-        let first_in_row = self.plan.rules.each_lane().find(|(_, lane)| !has_own_eye(lane)).map(|(lane, _)| lane);
-        if owner.is_none() && first_in_row != Some(piece.lane) {
-            // The eye of all lanes sees a row once.
-            return;
+    }
+
+    fn tell_blocked(&mut self, lane: Lane, from: Monotonic, until: Monotonic) {
+        self.by_edge.insert((from, lane), NO_PIECE);
+        if self.tells(lane) {
+            self.tell_edges(lane, from, until);
         }
+    }
+
+    fn tell_edges(&mut self, lane: Lane, dark: Monotonic, light: Monotonic) {
+        let owner = self.owner(lane);
         for (at, is_dark) in [(dark, true), (light, false)] {
             let told = at + self.trouble.millis(0.1, 10.0);
             self.tell_at(told, Event { at, what: Happening::Eye(owner, is_dark) });
         }
     }
 
-    /// The camera sees the parts that come before it: each frame shows one of a lane at most.
+    fn edge(&mut self, dark: Monotonic, light: Monotonic, piece: &Piece) {
+        let lane = piece.lane;
+        let blocked_at = |at: Monotonic| self.blocked(lane).find(|(from, until)| *from <= at && at < *until);
+        let hidden = blocked_at(dark).map(|(from, until)| Unseen::Hidden(from, until));
+        let light = blocked_at(light).map_or(light, |(_, until)| until);
+        let since = std::mem::replace(&mut self.last_dark[lane.0], dark);
+        let (life, is_told) = (self.life, hidden.is_none());
+        let truth = Truth { seen: dark, life, since, is_told, unseen: hidden, ..Truth::default() };
+        self.truths.insert(piece.number, truth);
+        if hidden.is_none() {
+            self.by_edge.insert((dark, lane), piece.number);
+            if self.tells(lane) {
+                self.tell_edges(lane, dark, light);
+            }
+        }
+    }
+
+    /// What a frame shows of the pieces that its lane's photo-eye told of, one of them by its number, and whether any is bad: all that are
+    /// where a part's frame may show it, as well as that is known.
+    fn in_view(&self, lane: Lane, eye: PhotoEye, captured: Monotonic) -> Option<(u64, bool)> {
+        let belt = match captured < self.belt.now.begins {
+            true => self.belt.position(captured)?,
+            false => self.belt.now.position(captured),
+        };
+        let (margin, at_camera) = (Length::from_nm(2 * STEP + 2_000_000), belt - eye.to_camera);
+        let in_view = self.belt.between(lane, at_camera - eye.window - margin, at_camera + margin);
+        in_view.map(|piece| (piece.number, piece.is_bad)).reduce(|(first, bad), (_, other)| (first, bad || other))
+    }
+
+    /// The camera sees the parts that come before it.
     pub(super) fn expose(&mut self) {
         let is_triggered = self.plan.rules.finds_frames();
-        let mut frames = BTreeMap::<Monotonic, Vec<Option<Piece>>>::new();
+        let mut frames = BTreeMap::<Monotonic, Vec<Option<(u64, bool)>>>::new();
         // Of a frame that shows parts on their way it is looked up what lies in the gate.
         frames.extend(self.exposures().into_iter().map(|captured| (captured, Vec::new())));
         for lane in (0..self.valves.len()).map(Lane) {
@@ -129,14 +191,17 @@ impl World {
                 let first = at.as_nanos().div_ceil(FRAME.as_nanos() as u64);
                 let time = |number: u64| Monotonic::from_nanos(number * FRAME.as_nanos() as u64);
                 let exposed = match is_triggered {
-                    true => vec![(at, true)],
-                    false => (first - 1..=first + 1).map(|number| (time(number), number >= first)).collect(),
+                    true => vec![at],
+                    false => (first - 1..=first + 1).map(time).collect(),
                 };
-                for (captured, shows) in exposed.into_iter().filter(|(captured, _)| *captured > self.last_exposed) {
+                for captured in exposed.into_iter().filter(|captured| *captured > self.last_exposed) {
+                    let shown = match self.plan.rules.lanes[lane.0].find {
+                        Find::PhotoEye(eye) => self.in_view(lane, eye, captured),
+                        Find::EveryFrame | Find::FreeRun(_) => Some((piece.number, piece.is_bad)),
+                    };
                     let views = frames.entry(captured).or_default();
                     views.resize(self.valves.len(), None);
-                    let view = &mut views[lane.0];
-                    *view = view.take().or(shows.then(|| piece.clone()));
+                    views[lane.0] = shown;
                 }
             }
         }
@@ -239,16 +304,18 @@ impl World {
         Showing { length, cell, spans }
     }
 
-    fn frame(&mut self, captured: Monotonic, views: &[Option<Piece>]) {
+    fn frame(&mut self, captured: Monotonic, views: &[Option<(u64, bool)>]) {
         if self.is(Spell::CameraLost, captured) {
-            return;
+            return self.note_frames(captured, views, Some(Unseen::CameraLost));
         }
         self.frame += 1;
         if self.trouble.strikes("lost frame") {
-            return;
+            return self.note_frames(captured, views, Some(Unseen::FrameLost));
         }
+        self.note_frames(captured, views, None);
         if self.trouble.strikes("camera counts anew") {
             self.frame = 0;
+            self.counted_anew = captured;
         }
         let stamp = match self.trouble.strikes("doubtful stamp") {
             true => StampSource::Doubtful,
@@ -257,13 +324,7 @@ impl World {
         let told = captured + self.trouble.millis(1.0, 15.0);
         let is_broken = self.trouble.strikes("broken frame");
         for lane in (0..self.valves.len()).map(Lane) {
-            let piece = views.get(lane.0).and_then(Option::as_ref);
-            let ticket = self.pictures.add(lane, piece.map(|piece| (piece.number, piece.is_bad)));
-            if let Some(piece) = piece
-                && self.plan.rules.finds_frames()
-            {
-                self.truths.insert(piece.number, Truth { seen: captured, ..Truth::default() });
-            }
+            let ticket = self.pictures.add(lane, views.get(lane.0).copied().flatten());
             let (origin, class) = (String::new(), String::new());
             let sighting = Sighting { ticket, lane, frame: self.frame, captured, stamp, origin, class };
             let run = free_run(&self.plan.rules.lanes[lane.0]);
@@ -275,6 +336,14 @@ impl World {
                 (false, None) => Happening::Captured(sighting),
             };
             self.tell_at(told, Event { at: told, what });
+        }
+    }
+
+    /// Where each frame is a part, the pieces of a frame are known by it.
+    fn note_frames(&mut self, captured: Monotonic, views: &[Option<(u64, bool)>], unseen: Option<Unseen>) {
+        for (number, _) in views.iter().flatten().filter(|_| self.plan.rules.finds_frames()) {
+            let (seen, since, life, is_told) = (captured, captured, self.life, unseen.is_none());
+            self.truths.insert(*number, Truth { seen, since, life, is_told, unseen, ..Truth::default() });
         }
     }
 }

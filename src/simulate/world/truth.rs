@@ -19,6 +19,11 @@ use super::{STEP, World, free_run, half, to_camera};
 const UNFORESEEN: Duration = Duration::from_millis(40);
 /// What an ejector did is known so long after it at the latest: reports get lost, and are waited for.
 const REPORTED: Duration = Duration::from_secs(3);
+/// What becomes of a part whose place nobody knows is known so much later.
+const UNLOCATED: Duration = Duration::from_secs(11);
+/// An eye that is dark over more of the belt than a part is long is found to be blocked when the belt went so much farther: it is coarse, and
+/// edges are told late.
+const FOUND_BLOCKED: Duration = Duration::from_millis(100);
 /// Where a part lies that is past the ejector is known so well: edges are seen to so much, and an encoder is coarse.
 const PLACED_TO: Length = Length::from_nm(2 * STEP + 1_000_000);
 /// How long a part falls until the sensor in the chute sees it.
@@ -36,12 +41,37 @@ const SLIPPED: &str = "on a belt that slipped";
 /// records may begin then.
 pub(super) const DISTURBED: &str = "in view when it was not clear which record is whose";
 
+/// It came while something else kept its photo-eye dark: it has no record, and an alarm tells of it once that is dark over more of the belt than
+/// a part is long.
+const HIDDEN: &str = "behind what blocked the photo-eye for a while";
+/// Its frame was lost, and no count tells of it: the camera counted anew, or the run had seen none before.
+const UNCOUNTED: &str = "in a lost frame that was not counted";
+
 /// What truly became of a part, and what is on record.
 #[derive(Default)]
 pub(super) struct Truth {
     pub(super) seen: Monotonic,
+    /// The core that is told of it.
+    pub(super) life: u64,
+    /// When the piece before it was: where the encoder misses some of the belt between them, they seem to be one.
+    pub(super) since: Monotonic,
+    /// Whether the core is told of it, by an edge or a frame of its own: then it has a record.
+    pub(super) is_told: bool,
+    /// Why no part can be told from it, if so.
+    pub(super) unseen: Option<Unseen>,
     pub(super) was_blown: Option<bool>,
     pub(super) fate: Option<Fate>,
+}
+
+/// Why the core cannot know that a piece is there.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Unseen {
+    /// The photo-eye was dark from then on until then.
+    Hidden(Monotonic, Monotonic),
+    /// Its frame was lost: the next one says so by its number.
+    FrameLost,
+    /// The camera was gone.
+    CameraLost,
 }
 
 /// How far a belt has still to go when a part's leading edge is before the first station, until the middle of the part is where
@@ -166,17 +196,22 @@ impl World {
             self.tell_at(at, Event { at, what: Happening::Confirmed(piece.lane) });
         }
         let slips = self.truths.get(&piece.number).is_some_and(|truth| self.slipped(truth.seen));
-        if run.is_some() {
-            self.report.pieces += 1;
-            let weaker = if slips { Some(SLIPPED) } else { weaker };
-            weaker.into_iter().for_each(|why| self.exempt(why, 1));
-        }
+        self.report.pieces += 1;
+        let unseen = self.truths.get(&piece.number).and_then(|truth| truth.unseen);
+        let weaker = match unseen {
+            _ if slips => Some(SLIPPED),
+            Some(Unseen::Hidden(..)) => Some(HIDDEN),
+            _ => weaker,
+        };
+        weaker.into_iter().for_each(|why| self.exempt(why, 1));
         if let Some(truth) = self.truths.get_mut(&piece.number) {
             truth.was_blown = Some(was_blown);
         }
         let number = piece.number;
-        if run.is_some() && !was_blown {
-            self.push(self.now + REPORTED, What::Missed(Box::new(piece)));
+        if !was_blown {
+            // Of a part whose place nobody knows the verdict is waited for.
+            let known = if run.is_some() { REPORTED } else { REPORTED + UNLOCATED };
+            self.push(self.now + known, What::Missed(Box::new(piece)));
         }
         self.hold_against_truth(number)
     }
@@ -190,10 +225,13 @@ impl World {
     /// A bad piece that goes on was found good in all frames that counted, or an alarm stood while it was on the belt; so was the part that
     /// it is with those that lie against it. One that is to be rejected does not go on, whether it is bad or not, but for what an alarm told
     /// of.
-    pub(super) fn told_of(&self, piece: &Piece) -> Result<(), String> {
+    pub(super) fn told_of(&mut self, piece: &Piece) -> Result<(), String> {
         let Some(truth) = self.truths.get(&piece.number).filter(|_| self.is_armed) else { return Ok(()) };
-        if self.slipped(truth.seen) {
+        if self.slipped(truth.since) {
             return Ok(());
+        }
+        if free_run(&self.plan.rules.lanes[piece.lane.0]).is_none() {
+            return self.told_of_by_itself(piece);
         }
         if self.is_to_be_rejected(piece.number) {
             let what = if self.too_long.contains(&piece.number) {
@@ -213,6 +251,47 @@ impl World {
         match !is_to_go || truth.fate == Some(Fate::Passed) || is_alarmed {
             true => Ok(()),
             false => Err(format!("bad piece {} passed the ejector, and nobody was told", piece.number)),
+        }
+    }
+
+    /// The same where each piece is told by a photo-eye, or by its frame. What a frame shows is plain there: a bad piece is never found good.
+    fn told_of_by_itself(&mut self, piece: &Piece) -> Result<(), String> {
+        let Some(truth) = self.truths.get(&piece.number).filter(|_| piece.is_bad) else { return Ok(()) };
+        if truth.fate == Some(Fate::Passed) {
+            return Err(format!("bad piece {} was passed by a frame that does not show it", piece.number));
+        }
+        if self.promises.is_alarmed() || self.alarmed >= truth.seen {
+            return Ok(());
+        }
+        let seen = truth.seen;
+        match truth.unseen {
+            Some(Unseen::Hidden(from, until)) if !self.shows_blocked(piece, from, until) => {}
+            Some(Unseen::FrameLost) if self.frames_told.is_none_or(|(first, _)| first > seen) => {
+                self.exempt(UNCOUNTED, 1)
+            }
+            Some(Unseen::FrameLost) if self.frames_told.is_some_and(|(_, newest)| newest < seen) => {
+                self.push(self.now + REPORTED, What::Missed(Box::new(piece.clone())));
+            }
+            Some(Unseen::FrameLost) if self.counted_anew >= seen => self.exempt(UNCOUNTED, 1),
+            _ => return Err(format!("bad piece {} passed the ejector, and nobody was told", piece.number)),
+        }
+        Ok(())
+    }
+
+    /// Whether an eye that was dark for so long shows that no part is before it.
+    fn shows_blocked(&self, piece: &Piece, from: Monotonic, until: Monotonic) -> bool {
+        let Find::PhotoEye(eye) = self.plan.rules.lanes[piece.lane.0].find else { return false };
+        let way = self.belt.position(until.min(self.now)).zip(self.belt.position(from));
+        let spare = Length::from_nm((self.plan.speed as f64 * FOUND_BLOCKED.as_secs_f64()) as i64 + 2 * STEP);
+        way.is_some_and(|(there, here)| there - here > eye.longest + spare)
+    }
+
+    /// What the core was told of for so long has a record.
+    pub(super) fn hold_records(&self, told: Monotonic) -> Result<(), String> {
+        let is_due = |truth: &Truth| truth.is_told && truth.fate.is_none() && truth.seen < told;
+        match self.truths.iter().find(|(_, truth)| is_due(truth) && !self.slipped(truth.since)) {
+            Some((number, Truth { seen, .. })) => Err(format!("piece {number} was seen at {seen}, and has no record")),
+            None => Ok(()),
         }
     }
 
