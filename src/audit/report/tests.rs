@@ -197,7 +197,7 @@ fn the_parts_that_show_a_change_are_shown_with_their_pictures_wherever_their_rec
     std::fs::create_dir_all(pictures.join("r")).unwrap();
     let image = RgbImage::from_fn(40, 30, |x, y| Rgb([x as u8, y as u8, 7]));
     image.save(pictures.join("r/a.png")).unwrap();
-    let file = Digest::of(&std::fs::read(pictures.join("r/a.png")).unwrap());
+    let file = Digest::of(std::fs::read(pictures.join("r/a.png")).unwrap());
     let pixels = Digest::of(image.as_raw());
     let kept = format!(
         r#""picture":{{"why":"around","sampled":false,"file":"r/a.png","sha256":"{file}","pixels_sha256":"{pixels}"}}"#

@@ -176,7 +176,7 @@ impl Archive {
             for number in 0..10 {
                 log.saw(Ticket(number), true, &frame(number));
                 let record = PartRecord { ticket: Some(Ticket(number)), ..settled(number) };
-                log.part(&record, PartContext { bundle: Digest::zero() }).unwrap();
+                log.part(&record, PartContext { bundle: Digest::zero(), dry_run: false }).unwrap();
                 // One after the other, so that files are closed where they are long enough.
                 while log.on_disk() <= number {
                     log.tend().unwrap();
