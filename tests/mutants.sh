@@ -9,7 +9,8 @@ cd "$(dirname "$0")/.."
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}/mutants
-sources=(src/line src/simulate src/time.rs src/digest.rs src/outputs/schedule.rs)
+sources=(src/line src/simulate src/time.rs src/digest.rs src/outputs/schedule.rs
+  src/picture/limits.rs src/picture/statistics.rs)
 
 mkdir -p "$copy/src/outputs"
 cp Cargo.lock "$copy"
@@ -24,6 +25,12 @@ mod digest;
 mod line;
 mod outputs {
     pub(crate) mod schedule;
+}
+mod picture {
+    mod limits;
+    mod statistics;
+    pub use limits::{Fault, Limits};
+    pub use statistics::Statistics;
 }
 mod simulate;
 mod time;
