@@ -110,7 +110,7 @@ fn of_one_thing_nothing_is_told_in_the_plural() {
     let lost = r#"{"seq":3,"kind":"lost","time":"2026-11-24T07:00:00.000000Z","records":1}"#;
     let mut one = facts(&[REJECT, lost]);
     one.pieces = 1;
-    one.models.insert("a model".into(), 1);
+    one.models.insert("judged by a model".into(), 1);
     let page = page::page(&one, &shift(), &Origin::default(), &Pictures::default());
     for says in [
         "lost (1 record)",
