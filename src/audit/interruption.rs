@@ -43,12 +43,17 @@ pub(super) struct Following {
     next: Option<u64>,
     /// Parts before that one whose records did not come.
     missing: BTreeSet<u64>,
+    /// The run before, where that had no end and this one is a dry run, which tells nobody at the line of it.
+    before: Option<Box<Following>>,
 }
 
 impl Following {
     /// A run begins on this line.
-    pub(super) fn start(&mut self, line: u64) {
-        *self = Following { line: Some(line), next: Some(0), ..Following::default() };
+    pub(super) fn start(&mut self, line: u64, is_dry: bool) {
+        let mut last = std::mem::take(self);
+        let untold = last.before.take().or_else(|| last.line.map(|_| Box::new(last)));
+        *self =
+            Following { line: Some(line), next: Some(0), before: untold.filter(|_| is_dry), ..Following::default() };
     }
 
     /// The file begins in the midst of a run, on this line.
@@ -71,7 +76,7 @@ impl Following {
 
     /// The run ended in good order.
     pub(super) fn stop(&mut self) {
-        *self = Following::default();
+        *self = self.before.take().map_or_else(Following::default, |before| *before);
     }
 
     /// What is known of the run, if it has no end.
@@ -87,7 +92,7 @@ mod tests {
 
     fn followed(parts: &[u64]) -> Following {
         let mut following = Following::default();
-        following.start(7);
+        following.start(7, false);
         parts.iter().for_each(|part| following.part(*part));
         following.record("then");
         following
@@ -101,6 +106,24 @@ mod tests {
         let mut ended = followed(&[0, 2]);
         ended.stop();
         assert_eq!(ended.interruption(), None);
+    }
+
+    #[test]
+    fn a_dry_run_leaves_it_to_the_next_one_to_tell_of_the_run_before() {
+        let mut following = followed(&[0, 2]);
+        let untold = followed(&[0, 2]).interruption();
+        following.start(20, true);
+        following.stop();
+        assert_eq!(following.interruption(), untold);
+        let mut following = followed(&[0, 2]);
+        following.start(20, true);
+        following.start(30, true);
+        following.stop();
+        assert_eq!(following.interruption(), untold);
+        let mut following = followed(&[0, 2]);
+        following.start(20, false);
+        following.stop();
+        assert_eq!(following.interruption(), None);
     }
 
     #[test]

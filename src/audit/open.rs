@@ -279,11 +279,15 @@ impl AuditLog {
         self.writer.write(Body::stop(at, reason, counters, pictures)).and(written)
     }
 
-    /// Writes down that the run ended before its first part, since `why`; gives that back.
+    /// Writes down that the run ended before its first part, since `why`; gives that back. Where the run before ended without a word this one
+    /// has no end either: nobody was told yet, and the next one has to.
     pub fn never_began(self, why: Error) -> Error {
         let reason = format!("the line could not start: {}", why.line());
         // What finds no room is told of when the log is closed.
-        let _ = self.stop(Monotonic::now(), &reason, &Counters::default());
+        let _ = match self.interruption {
+            Some(_) => self.write(Body::note(Monotonic::now(), &reason)),
+            None => self.stop(Monotonic::now(), &reason, &Counters::default()),
+        };
         if let Err(error) = self.close() {
             log::error!("{}", error.report());
         }

@@ -7,6 +7,7 @@ use image::{Rgb, RgbImage};
 use super::chain::Link;
 use super::tree::Tree;
 use super::*;
+use crate::Error;
 use crate::approval::Approval;
 use crate::camera::Frame;
 use crate::config::{AuditConfig, PicturesConfig, SyncPolicy};
@@ -520,4 +521,26 @@ fn an_empty_or_absent_file_does_not_verify() {
     assert_eq!(verify(&folder.file(), &Trust::default()).unwrap_err().kind().exit_code(), 3);
     std::fs::write(folder.file(), "").unwrap();
     assert!(verify(&folder.file(), &Trust::default()).unwrap_err().to_string().contains("holds no record"));
+}
+
+#[test]
+fn what_a_run_without_an_end_left_is_told_until_a_line_was_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = AuditConfig::in_file(folder.path().join("audit.jsonl"));
+    let open = |dry_run: bool| AuditLog::open(&config, &RunStart { dry_run, ..run_start() }).unwrap();
+    let stop = |log: AuditLog| {
+        log.stop(Monotonic::now(), "end", &Counters::default()).unwrap();
+        log.close().unwrap();
+    };
+    drop(open(false));
+    let failed = open(false);
+    assert!(failed.interruption().is_some());
+    failed.never_began(Error::device("no thread"));
+    let dry = open(true);
+    assert!(dry.interruption().is_some());
+    stop(dry);
+    let line = open(false);
+    assert!(line.interruption().is_some());
+    stop(line);
+    assert_eq!(open(false).interruption(), None);
 }

@@ -38,7 +38,7 @@ pub struct RunArgs {
     /// End after so many parts
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     max_parts: Option<u64>,
-    /// Drive no output: rejects, stops and alarms are only written down, in records that say so (dry_run)
+    /// Drive no output: rejects, stops and alarms are only written down; the run's start and the records of its parts say so (dry_run)
     #[arg(long)]
     dry_run: bool,
     /// Write the summary as JSON

@@ -193,8 +193,12 @@ impl LineCore {
         if place - newest >= pitch {
             return false;
         }
-        // Not from where the part came: an encoder that stopped to count a little behind that would make all that follow holes in it.
-        let moved = place - edge.unwrap_or(newest) > Length::from_nm(pitch.as_nm() / STANDSTILL);
+        // A hole does not begin where its part does. Behind that, teeth may lie near each other, but no two edges in one place: an encoder
+        // that stopped to count there would make all that follow holes.
+        let moved = match edge {
+            Some(edge) if edge != newest => place > edge,
+            _ => place - newest > Length::from_nm(pitch.as_nm() / STANDSTILL),
+        };
         match &self.belt {
             Belt::Constant(_) => true,
             Belt::Measured(track) if moved || track.is_reversed() => true,

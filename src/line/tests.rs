@@ -374,6 +374,18 @@ mod eye {
         }
 
         #[test]
+        fn teeth_that_lie_near_each_other_are_one_part() {
+            let mut bench = bench();
+            bench.tell(1211, Happening::Eye(None, true));
+            moves(&mut bench, 1220, 1226, 220);
+            assert_eq!(raised(&bench.tell(1226, Happening::Eye(None, true))), []);
+            // 2 mm on, of 30 that are the least from part to part.
+            moves(&mut bench, 1227, 1228, 227);
+            let found = bench.tell(1228, Happening::Eye(None, true));
+            assert!(raised(&found).is_empty() && fates(&found).is_empty(), "{found:?}");
+        }
+
+        #[test]
         fn an_encoder_that_is_gone_leaves_no_part_to_chance() {
             let mut bench = bench();
             let gone = bench.tell(1220, Happening::Fault(Device::Encoder, "unplugged".into()));

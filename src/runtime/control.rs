@@ -262,7 +262,9 @@ impl Control {
                 .advise("it runs all the same; for `hgad challenge` and `hgad acknowledge` give [audit] file a shorter path on a local disk")
         };
         if is_heard(&path).map_err(failed)? {
-            return Err(failed(ErrorKind::AddrInUse.into()));
+            return Err(Error::device(format!("the line cannot listen at {}", path.display()))
+                .because("another line is heard there")
+                .advise("it runs all the same, and hgad challenge and hgad acknowledge reach the other one: end that one first"));
         }
         // What a killed run left behind.
         let _ = std::fs::remove_file(&path);

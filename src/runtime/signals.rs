@@ -96,7 +96,8 @@ impl Beacons {
         }
     }
 
-    /// Whether parts could go by unseen or bad ones undone, since something that sees, measures, judges, ejects or writes down has failed.
+    /// Whether parts could go by unseen or bad ones undone, since something that sees, measures, judges or ejects has failed. What the audit's
+    /// troubles are to do is said by `when_full`: a picture, a digest or a witness that is late stops no belt.
     fn is_blind(&self) -> bool {
         let is_blinding = |alarm: &Alarm| match alarm {
             Alarm::Faulty(device) => matches!(
@@ -107,7 +108,6 @@ impl Beacons {
                     | Device::Encoder
                     | Device::Output(_)
                     | Device::Inspection
-                    | Device::Audit
             ),
             _ => false,
         };

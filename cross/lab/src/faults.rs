@@ -104,8 +104,10 @@ fn pass_through(line: &Line, trouble: Trouble) -> Result<Seen, Failure> {
         format!("the fault lasts {:.1} s", over.millis_since(began) / 1e3),
         recorded,
         lamp(&edges, began, ending)?,
-        heartbeat(&edges, began, noticed, ending)?,
-        stop_line(&edges, began, noticed, ending)?,
+        match trouble.device {
+            "audit" => goes_on(&edges, began, ending)?,
+            _ => [heartbeat(&edges, began, noticed, ending)?, stop_line(&edges, began, noticed, ending)?].join("; "),
+        },
         safe(&parts)?,
         line.verify()?,
     ];
@@ -165,6 +167,17 @@ fn heartbeat(edges: &Edges, began: Monotonic, noticed: Monotonic, ending: Monoto
         "the heartbeat changed {late:.1} ms after the fault was noticed, and stood for {length:.1} ms"
     );
     Ok(format!("heartbeat stood from {:.0} ms on, for {length:.0} ms", last.at.millis_since(began)))
+}
+
+/// What is kept in memory stops no belt.
+fn goes_on(edges: &Edges, began: Monotonic, ending: Monotonic) -> Result<String, Failure> {
+    let held = edges.of(STOP_LINE, began)?.into_iter().find(|edge| edge.up && edge.at < ending);
+    hold!(held.is_none(), "the stop-line output: {held:?}");
+    let beats = edges.of(HEARTBEAT, began)?;
+    let gaps = beats.windows(2).filter(|pair| pair[1].at < ending).map(|pair| pair[1].at.millis_since(pair[0].at));
+    let longest = gaps.fold(0.0, f64::max);
+    hold!(!beats.is_empty() && longest < MISSED_MS, "the heartbeat stood for {longest:.0} ms");
+    Ok(format!("the belt goes on; heartbeat's changes {longest:.0} ms apart at most"))
 }
 
 /// How long the stop-line output held the belt: from soon after the fault was noticed until the line was inspected again. (This belt goes on.)

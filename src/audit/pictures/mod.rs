@@ -284,7 +284,9 @@ impl Album {
         let seen = record.ticket.and_then(|ticket| front.seen.remove(&ticket));
         let is_after = front.after > 0;
         let is_named = front.named.remove(&record.part);
-        front.after = front.after.saturating_sub(1);
+        if record.verdict == Verdict::Pass {
+            front.after = front.after.saturating_sub(1);
+        }
         let why = match &record.verdict {
             Verdict::Reject => Some(Why::Reject),
             Verdict::Unknown(_) => Some(Why::Unknown),

@@ -12,6 +12,7 @@ use super::cannot_be_read;
 use super::line::next_line;
 use crate::audit::chain;
 use crate::audit::course::time_of;
+use crate::audit::past::is_held;
 use crate::digest::Digest;
 use crate::draft::folder_of;
 use crate::{Error, Result, print, regular};
@@ -330,6 +331,8 @@ pub(in crate::audit) fn misnamed_told(path: &Path) -> Result<Option<String>> {
         if let Some((digits, packing)) = numbered(path, &name)
             && closed_number(path, &name).is_none()
             && file.is_file()
+            // Another line may write its own log there.
+            && !is_held(&file)
         {
             told.push(misnamed(path, &file, digits, packing));
         }

@@ -431,6 +431,13 @@ impl Facts {
         }
         if let Some(bundle) = entry.bundle {
             let by = match entry.deciding_calibration() {
+                Some(calibration) if entry.calibration.is_none() => {
+                    format!(
+                        "refused by their pictures, by calibration {}; bundle {} was in use",
+                        calibration.short(),
+                        bundle.short()
+                    )
+                }
                 Some(calibration) => {
                     format!("judged by bundle {}, calibration {}", bundle.short(), calibration.short())
                 }

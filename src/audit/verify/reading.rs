@@ -256,7 +256,7 @@ impl<'t> Reading<'t> {
                 self.verified.dry += u64::from(envelope.dry_run == Some(true));
                 envelope.part.into_iter().for_each(|part| self.newest.part(part));
             }
-            Some(Kind::Start) => self.start(self.last(path), envelope.format_version)?,
+            Some(Kind::Start) => self.start(self.last(path), envelope)?,
             Some(Kind::Continued) => {
                 known_version(&self.last(path), envelope.format_version)?;
                 self.newest.go_on(self.line);
@@ -276,10 +276,10 @@ impl<'t> Reading<'t> {
         Ok(())
     }
 
-    fn start(&mut self, spot: Spot, version: Option<u32>) -> Result<()> {
-        known_version(&spot, version)?;
+    fn start(&mut self, spot: Spot, envelope: &Envelope) -> Result<()> {
+        known_version(&spot, envelope.format_version)?;
         self.verified.runs += 1;
-        self.newest.start(spot.line);
+        self.newest.start(spot.line, envelope.dry_run == Some(true));
         if let Some(before) = self.running.replace(spot) {
             self.verified.warnings.push(format!(
                 "the run that began with {before} has no stop record: it was killed, or its end was removed"

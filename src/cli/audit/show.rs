@@ -47,7 +47,7 @@ pub(super) struct ShowArgs {
     /// The pictures' folder ([audit] pictures); without it, pictures beside the audit file
     #[arg(long, value_name = "DIR")]
     pictures: Option<PathBuf>,
-    /// The picture to write, a PNG file; one that an earlier call wrote is replaced, and no other file
+    /// The picture to write, a PNG file; one that `show` of this version wrote is replaced, and no other file
     #[arg(long, value_name = "FILE", value_parser = png)]
     out: Option<PathBuf>,
 }
