@@ -1,7 +1,9 @@
 //! Thousands of random edits: whether each one is found, and the right record named.
 
+use std::io::Read;
 use std::path::Path;
 
+use flate2::read::MultiGzDecoder;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -73,6 +75,7 @@ fn random_edits_of_a_log_of_compressed_files_with_pictures_are_found_and_their_r
     }
     // What a disk does to a compressed file, or somebody who does not unpack it.
     log.restore();
+    let mut found = 0;
     for damage in 0..300 {
         let closed = log.rotated.closed();
         let path = &closed[random.random_range(0..closed.len())];
@@ -80,11 +83,22 @@ fn random_edits_of_a_log_of_compressed_files_with_pictures_are_found_and_their_r
         let mut damaged = bytes.clone();
         let place = random.random_range(0..bytes.len());
         damaged[place] ^= 1 << random.random_range(0..8);
-        std::fs::write(path, damaged).unwrap();
-        assert!(log.rotated.verify().is_err(), "damage {damage} of byte {place} of {} was not found", path.display());
+        std::fs::write(path, &damaged).unwrap();
+        let is_found = log.rotated.verify().is_err();
+        // Some bits of a gzip file are there to fill a byte, or for a time and a system that nobody reads.
+        let is_harmless = unpacked(&damaged) == unpacked(&bytes);
+        assert!(is_found || is_harmless, "damage {damage} of byte {place} of {} was not found", path.display());
+        found += u32::from(is_found);
         std::fs::write(path, bytes).unwrap();
     }
+    assert!(found > 250, "{found} of 300");
     log.rotated.verify().unwrap();
+}
+
+/// All members of a gzip file; `None` where it is none.
+fn unpacked(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut text = Vec::new();
+    MultiGzDecoder::new(bytes).read_to_end(&mut text).ok().map(|_| text)
 }
 
 /// Who may write the files and has no key makes a whole new chain, tree and index, as good as the program's.
