@@ -27,9 +27,9 @@ fn what_must_hold_does_whatever_goes_wrong() {
     ];
     let unmet = doubts.iter().filter(|doubt| !all.doubts.keys().any(|met| met.contains(**doubt))).collect::<Vec<_>>();
     assert!(unmet.is_empty(), "the simulation meets every doubt: {unmet:?}, {:?}", all.doubts);
-    // For most of them all is promised, although every reason not to is met.
+    // For most of them all is promised, although nearly every reason not to is met.
     let weaker = all.weaker.values().sum::<u64>();
-    assert!(all.weaker.len() >= 5 && weaker * 5 < all.pieces, "{:?} of {}", all.weaker, all.pieces);
+    assert!(all.weaker.len() >= 4 && weaker * 5 < all.pieces, "{:?} of {}", all.weaker, all.pieces);
 }
 
 #[test]

@@ -101,6 +101,8 @@ pub(super) struct World {
     frame: u64,
     /// When the newest frame was captured.
     last_exposed: Monotonic,
+    /// When frames are captured that the belt's next stretch shows.
+    to_expose: BTreeSet<Monotonic>,
     /// When a camera counted its frames anew last.
     counted_anew: Monotonic,
     /// When the first and the newest frame were captured that the core was told of.
@@ -110,8 +112,10 @@ pub(super) struct World {
     /// Whether the core before was killed with parts on the belt.
     is_interrupted: bool,
     pictures: Pictures,
-    /// Distance that the encoder did not count.
+    /// Distance that the encoder did not count, up to the end of the stretch.
     uncounted: Length,
+    /// What it counted so far.
+    counted: Length,
     truths: BTreeMap<u64, Truth>,
     /// By the photo-eye's stamp.
     by_edge: BTreeMap<(Monotonic, Lane), u64>,
@@ -185,12 +189,14 @@ impl World {
             spells: Vec::new(),
             frame: 0,
             last_exposed: Monotonic::default(),
+            to_expose: BTreeSet::new(),
             counted_anew: Monotonic::default(),
             frames_told: None,
             last_dark: vec![Monotonic::default(); lanes.len()],
             is_interrupted: false,
             pictures: Pictures::default(),
             uncounted: Length::default(),
+            counted: Length::default(),
             truths: BTreeMap::new(),
             by_edge: BTreeMap::new(),
             in_gate: vec![Vec::new(); lanes.len()],
@@ -304,7 +310,10 @@ impl World {
         }
         match due.what {
             What::Tell(event) => self.tell(*event),
-            What::Count(at, place) => self.tell(Event { at, what: Happening::Moved(place) }),
+            What::Count(at, place) => {
+                self.counted = place;
+                self.tell(Event { at, what: Happening::Moved(place) })
+            }
             What::Passes(piece) => self.passes(*piece),
             What::Kill => {
                 let open = self.open_parts();
@@ -450,12 +459,7 @@ impl World {
         self.hold_records(old)?;
         self.truths.retain(|_, truth| truth.seen > old);
         self.by_edge = self.by_edge.split_off(&(old, Lane::default()));
-        self.touched.retain(|number| self.truths.contains_key(number));
-        self.too_long.retain(|number| self.truths.contains_key(number));
-        self.said_bad.retain(|number| self.truths.contains_key(number));
-        self.looks.retain(|number, _| self.truths.contains_key(number));
-        self.slid.retain(|number, _| self.truths.contains_key(number));
-        self.changed.retain(|number| self.truths.contains_key(number));
+        self.forget_pieces();
         self.pictures.forget_old();
         self.lain.retain(|_, (since, _)| *since > old);
         self.mirages.retain(|(since, ..)| *since > old);
@@ -494,6 +498,18 @@ impl World {
         }
         self.belt.forget();
         Ok(())
+    }
+
+    /// What is known of pieces that nobody asks about any more. Of the others it stays when a new core begins: what frames show until the
+    /// stretch ends was noted when it began.
+    fn forget_pieces(&mut self) {
+        let truths = &self.truths;
+        self.touched.retain(|number| truths.contains_key(number));
+        self.too_long.retain(|number| truths.contains_key(number));
+        self.said_bad.retain(|number| truths.contains_key(number));
+        self.looks.retain(|number, _| truths.contains_key(number));
+        self.slid.retain(|number, _| truths.contains_key(number));
+        self.changed.retain(|number| truths.contains_key(number));
     }
 
     /// The core ends in good order.
@@ -538,15 +554,9 @@ impl World {
             }
         }
         self.lain.retain(|_, (_, piece)| piece.lead > place);
-        self.mirages.clear();
+        self.forget_pieces();
         // Where the belt was before, an encoder does not tell.
         self.records.begin_again(if self.plan.rules.drive == Drive::Encoder { self.now } else { Monotonic::default() });
-        self.touched.clear();
-        self.too_long.clear();
-        self.said_bad.clear();
-        self.looks.clear();
-        self.slid.clear();
-        self.changed.clear();
         self.belt.clear(self.now);
         self.is_armed = true;
         self.tell_place()?;
@@ -562,7 +572,7 @@ impl World {
         if self.plan.rules.drive != Drive::Encoder {
             return Ok(());
         }
-        let what = Happening::Moved(self.place() - self.uncounted);
+        let what = Happening::Moved(self.counted);
         self.tell(Event { at: self.now, what })
     }
 

@@ -118,8 +118,10 @@ impl Records {
         }
     }
 
-    /// Forgets the pieces before the first that is not long gone.
+    /// Forgets the pieces before the first that is not long gone: that one, or one that is in a frame on its way.
     pub(super) fn forget_before(&mut self, first: u64) {
+        let coming = self.coming.values().flat_map(|frame| frame.spans.iter().flatten()).min();
+        let first = coming.map_or(first, |coming| first.min(*coming));
         self.shown = self.shown.split_off(&first);
         self.unbounded = self.unbounded.split_off(&first);
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::line::{Drive, Event, Find, FreeRun, Happening, Lane, Length, PhotoEye, Showing, Sighting, Span};
+use crate::line::{Drive, Event, Find, FreeRun, Happening, Lane, LaneRules, Length, PhotoEye, Showing, Sighting, Span};
 use crate::simulate::belt::{Piece, Stretch};
 use crate::simulate::lines::gate;
 use crate::simulate::trouble::Spell;
@@ -122,13 +122,15 @@ impl World {
         }
     }
 
-    /// As in a run, a new core is told of an eye that is dark when it begins.
+    /// As in a run, a new core is told of an eye that is dark when it begins; and of one that is blocked before the stretch ends, of which
+    /// the core before was to hear.
     pub(super) fn tell_blocked_eyes(&mut self) {
+        let (now, ends) = (self.now, self.belt.now.ends);
         for lane in (0..self.valves.len()).map(Lane) {
             let is_eye = matches!(self.plan.rules.lanes[lane.0].find, Find::PhotoEye(_));
-            let blocked = self.blocked(lane).find(|(from, until)| is_eye && *from <= self.now && self.now < *until);
-            if let Some((_, until)) = blocked {
-                self.tell_blocked(lane, self.now, until);
+            let blocked = self.blocked(lane).filter(|(from, until)| is_eye && *from < ends && now < *until);
+            for (from, until) in blocked.collect::<Vec<_>>() {
+                self.tell_blocked(lane, from.max(now), until);
             }
         }
     }
@@ -179,36 +181,48 @@ impl World {
 
     /// The camera sees the parts that come before it.
     pub(super) fn expose(&mut self) {
-        let is_triggered = self.plan.rules.finds_frames();
-        let mut frames = BTreeMap::<Monotonic, Vec<Option<(u64, bool)>>>::new();
-        // Of a frame that shows parts on their way it is looked up what lies in the gate.
-        frames.extend(self.exposures().into_iter().map(|captured| (captured, Vec::new())));
-        for lane in (0..self.valves.len()).map(Lane) {
-            if free_run(&self.plan.rules.lanes[lane.0]).is_some() {
-                continue;
-            }
-            for (at, piece) in self.belt.passing(lane, 1) {
-                let first = at.as_nanos().div_ceil(FRAME.as_nanos() as u64);
-                let time = |number: u64| Monotonic::from_nanos(number * FRAME.as_nanos() as u64);
-                let exposed = match is_triggered {
-                    true => vec![at],
-                    false => (first - 1..=first + 1).map(time).collect(),
-                };
-                for captured in exposed.into_iter().filter(|captured| *captured > self.last_exposed) {
-                    let shown = match self.plan.rules.lanes[lane.0].find {
-                        Find::PhotoEye(eye) => self.in_view(lane, eye, captured),
-                        Find::EveryFrame | Find::FreeRun(_) => Some((piece.number, piece.is_bad)),
-                    };
-                    let views = frames.entry(captured).or_default();
-                    views.resize(self.valves.len(), None);
-                    views[lane.0] = shown;
-                }
+        let lanes = self.plan.rules.lanes.clone();
+        let mut triggered = BTreeMap::new();
+        for (lane, rules) in lanes.iter().enumerate() {
+            match rules.find {
+                Find::EveryFrame => triggered.extend(self.triggered(Lane(lane))),
+                Find::PhotoEye(_) => self.look_out(Lane(lane)),
+                Find::FreeRun(_) => {}
             }
         }
-        for (captured, views) in frames {
+        self.to_expose.extend(self.exposures());
+        self.to_expose.extend(triggered.keys().map(|(captured, _)| *captured));
+        let later = self.to_expose.split_off(&(self.belt.now.ends + Duration::from_nanos(1)));
+        for captured in std::mem::replace(&mut self.to_expose, later) {
+            if captured <= self.last_exposed {
+                continue;
+            }
             self.last_exposed = captured;
             self.slide(captured);
+            // A frame that is taken for one lane shows what lies before the camera in all of them.
+            let view = |(lane, rules): (usize, &LaneRules)| match rules.find {
+                Find::EveryFrame => triggered.get(&(captured, Lane(lane))).copied(),
+                Find::PhotoEye(eye) => self.in_view(Lane(lane), eye, captured),
+                // It is looked up what lies in the gate.
+                Find::FreeRun(_) => None,
+            };
+            let views = lanes.iter().enumerate().map(view).collect::<Vec<_>>();
             self.frame(captured, &views);
+        }
+    }
+
+    /// The frames that are triggered by the pieces of a lane, and those.
+    fn triggered(&mut self, lane: Lane) -> impl Iterator<Item = ((Monotonic, Lane), (u64, bool))> + use<> {
+        let passing = self.belt.passing(lane, 1).into_iter();
+        passing.map(move |(at, piece)| ((at, lane), (piece.number, piece.is_bad)))
+    }
+
+    /// Of a camera that runs freely, the frames are taken in which a piece of the lane may be that an eye told of.
+    fn look_out(&mut self, lane: Lane) {
+        for (at, _) in self.belt.passing(lane, 1) {
+            let first = at.as_nanos().div_ceil(FRAME.as_nanos() as u64);
+            let times = (first - 1..=first + 1).map(|number| Monotonic::from_nanos(number * FRAME.as_nanos() as u64));
+            self.to_expose.extend(times);
         }
     }
 
