@@ -39,7 +39,7 @@ fn main() {
     let belt_time = std::time::Duration::from_secs(5 * 3600);
     for seed in 1..=60 {
         let (rules, speed) = simulate::drawn(seed);
-        let report = simulate::run(&simulate::Plan { rules, speed, belt_time, seed, with_faults: true });
+        let report = simulate::run(&simulate::Plan { belt_time, ..simulate::Plan::new(rules, speed, seed) });
         if let Some(violation) = report.violation {
             println!("{violation}");
             std::process::exit(1);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::config::LineConfig;
 use crate::line::{Drive, Rules};
 use crate::progress::Progress;
-use crate::simulate::{self, Plan, Report};
+use crate::simulate::{self, Pace, Plan, Report};
 use crate::{Error, Result, print};
 
 const EXAMPLES: &str = r"Examples:
@@ -19,6 +19,11 @@ const EXAMPLES: &str = r"Examples:
   # A hundred lines drawn from seeds 1 to 100, half of them with lanes, ten
   # hours of each
   hgad simulate --seed 1 --seeds 100 --hours 10
+
+  # Whether this line keeps up with 240 parts a minute on a board that takes 90
+  # to 140 ms for a frame: parts that were `late` or `skipped` say that it does not
+  hgad simulate --config line3.toml --hours 10 --no-faults \
+    --parts-per-minute 240 --inspection-ms 90..140
 
   # With nothing going wrong
   hgad simulate --config line3.toml --hours 100 --no-faults";
@@ -57,12 +62,32 @@ pub struct SimulateArgs {
     /// How fast the belt of a line with an encoder moves, in mm/s
     #[arg(long, value_name = "MM_PER_S", default_value_t = 200.0, value_parser = hours)]
     speed: f64,
+    /// How many parts of each lane come in a minute of full speed, on average; without
+    /// it, as many as the distances of parts allow, and down to a tenth of that
+    #[arg(long, value_name = "N", value_parser = hours)]
+    parts_per_minute: Option<f64>,
+    /// How long the inspection of a frame takes, in milliseconds: from A to B, all alike
+    /// likely (`hgad check` measures it), but for those that go wrong
+    #[arg(long, value_name = "A..B", default_value = "10..60", value_parser = range)]
+    inspection_ms: Range,
     /// Nothing goes wrong
     #[arg(long)]
     no_faults: bool,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
+}
+
+/// From so many milliseconds to so many.
+#[derive(Debug, Clone, Copy)]
+struct Range(f64, f64);
+
+fn range(text: &str) -> std::result::Result<Range, String> {
+    let (least, most) = text.split_once("..").unwrap_or((text, text));
+    match (hours(least)?, hours(most)?) {
+        (least, most) if least <= most => Ok(Range(least, most)),
+        _ => Err("give the shorter time first, as in 20..45".into()),
+    }
 }
 
 fn hours(text: &str) -> std::result::Result<f64, String> {
@@ -74,6 +99,9 @@ fn hours(text: &str) -> std::result::Result<f64, String> {
 
 pub fn run(args: SimulateArgs) -> Result<()> {
     let rules = args.config.as_deref().map(LineConfig::open).transpose()?.map(|config| config.rules);
+    if let Some(parts) = args.parts_per_minute {
+        has_room(&args, rules.as_ref(), parts)?;
+    }
     let begun = Instant::now();
     let report = all(&args, rules.as_ref());
     let took = begun.elapsed();
@@ -86,6 +114,20 @@ pub fn run(args: SimulateArgs) -> Result<()> {
         Some(violation) => Err(Error::check("a promise is broken")
             .because(violation.to_string())
             .advise("the same --seed shows it again")),
+    }
+}
+
+/// Refuses more parts than fit on the belt.
+fn has_room(args: &SimulateArgs, rules: Option<&Rules>, parts: f64) -> Result<()> {
+    let most = (0..args.seeds).map(|k| simulate::most_per_minute(&plan(args, rules, args.seed.wrapping_add(k))));
+    let most = most.fold(f64::INFINITY, f64::min);
+    match parts <= most {
+        true => Ok(()),
+        false => Err(Error::usage(format!("--parts-per-minute {parts} are too many"))
+            .because(format!(
+                "at the belt's speed and the least distance of parts, {most:.0} a minute is all there is room for"
+            ))
+            .advise("give fewer, a faster belt, or a shorter pitch_mm or longest_mm")),
     }
 }
 
@@ -132,7 +174,9 @@ fn plan(args: &SimulateArgs, rules: Option<&Rules>, seed: u64) -> Plan {
         },
     };
     let belt_time = Duration::from_secs_f64(args.hours * 3600.0);
-    Plan { rules, speed, belt_time, seed, with_faults: !args.no_faults }
+    let Range(least, most) = args.inspection_ms;
+    let pace = Pace { inspection_ms: (least, most), parts_per_minute: args.parts_per_minute };
+    Plan { rules, speed, belt_time, seed, with_faults: !args.no_faults, pace }
 }
 
 fn told(report: &Report, took: Duration) -> String {

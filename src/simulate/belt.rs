@@ -11,6 +11,26 @@ use super::trouble::Trouble;
 /// So many stretches of time are remembered.
 const PAST: usize = 64;
 
+/// The pitch of parts, at least: so many times what their lane needs.
+const LEAST: f64 = 1.02;
+/// And at most, for this share of them.
+const CLOSE: f64 = 1.5;
+const CROWDED: f64 = 0.1;
+/// And for the others, where nobody says how many come.
+pub(super) const SPREAD: f64 = 20.0;
+
+/// How many times that parts are apart on average where they come as close as can be.
+pub(super) fn closest_average() -> f64 {
+    CROWDED * (LEAST + CLOSE) / 2.0 + (1.0 - CROWDED) * LEAST
+}
+
+/// Up to how many times the least pitch parts are to be apart, that they are so many times apart on average; `None` where they would have to be
+/// closer than they can.
+pub(super) fn spread(average: f64) -> Option<f64> {
+    let others = (average - CROWDED * (LEAST + CLOSE) / 2.0) / (1.0 - CROWDED);
+    Some(2.0 * others - LEAST).filter(|most| *most > LEAST)
+}
+
 /// A part on the belt.
 #[derive(Debug, Clone)]
 pub(super) struct Piece {
@@ -74,6 +94,8 @@ pub(super) struct TrueBelt {
 pub(super) struct LanePlan {
     /// Two parts are at least so far apart.
     pub(super) pitch: Length,
+    /// Mostly they are farther apart, up to so many times that.
+    pub(super) spread: f64,
     /// Whether one may lie against the other all the same.
     pub(super) may_touch: bool,
     /// How far behind the first one each station lies.
@@ -84,6 +106,7 @@ pub(super) struct LanePlan {
 struct TrueLane {
     /// Two parts are at least so far apart.
     pitch: Length,
+    spread: f64,
     /// Whether one may lie against the other all the same.
     may_touch: bool,
     pieces: VecDeque<Piece>,
@@ -106,8 +129,9 @@ impl TrueBelt {
             true => Length::default(),
             false => Length::from_nm((i128::from(begins.as_nanos()) * i128::from(speed) / 1_000_000_000) as i64),
         };
-        let lane = |LanePlan { pitch, may_touch, stations }: &LanePlan| TrueLane {
+        let lane = |LanePlan { pitch, spread, may_touch, stations }: &LanePlan| TrueLane {
             pitch: *pitch,
+            spread: *spread,
             may_touch: *may_touch,
             pieces: VecDeque::new(),
             last_lead: from,
@@ -159,12 +183,12 @@ impl TrueBelt {
             let Some(first) = row.first() else { continue };
             while self.lanes[first.0].last_lead <= end {
                 let (last, pitch) = (self.lanes[first.0].last_lead, self.lanes[first.0].pitch.as_nm() as f64);
-                // Mostly far apart, now and then as close as can be.
-                let most = if trouble.chance(0.1) { 1.5 } else { 20.0 };
+                // Now and then as close as can be.
+                let most = if trouble.chance(CROWDED) { CLOSE } else { self.lanes[first.0].spread };
                 let against = self.lanes[first.0].pieces.back().filter(|_| self.lanes[first.0].may_touch);
                 let against =
                     against.map(|piece| piece.lead + piece.length).filter(|_| trouble.strikes("touching parts"));
-                let apart = Length::from_nm((pitch * trouble.number(1.02, most)) as i64);
+                let apart = Length::from_nm((pitch * trouble.number(LEAST, most)) as i64);
                 let lead = against.unwrap_or(last + apart);
                 let length = Length::from_nm((pitch * trouble.number(0.2, 0.9)) as i64);
                 row.iter().for_each(|lane| self.lay_piece(*lane, lead, length, trouble));

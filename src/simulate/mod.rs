@@ -27,6 +27,7 @@ use std::time::Duration;
 
 pub use lines::drawn;
 pub use promises::Violation;
+pub use world::most_per_minute;
 
 use crate::line::{Counters, Rules};
 
@@ -43,6 +44,32 @@ pub struct Plan {
     pub seed: u64,
     /// Whether anything goes wrong.
     pub with_faults: bool,
+    /// How fast all of it goes.
+    pub pace: Pace,
+}
+
+impl Plan {
+    /// Ten hours with all faults, at the usual pace.
+    pub fn new(rules: Rules, speed: u64, seed: u64) -> Self {
+        let belt_time = Duration::from_secs(10 * 3600);
+        Plan { rules, speed, belt_time, seed, with_faults: true, pace: Pace::default() }
+    }
+}
+
+/// How fast parts come, and how long an inspection of theirs takes.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// So many milliseconds at least and at most for a frame of all lanes, where nothing is wrong.
+    pub inspection_ms: (f64, f64),
+    /// So many parts of a lane come in a minute of full speed, on average; `None`: as the distances of parts allow, from as close as can be to
+    /// twenty times as far.
+    pub parts_per_minute: Option<f64>,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Pace { inspection_ms: (10.0, 60.0), parts_per_minute: None }
+    }
 }
 
 /// What a simulation came to.

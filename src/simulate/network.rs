@@ -25,13 +25,15 @@ pub(super) struct Network {
     gives_way: Vec<bool>,
     /// A lane's share of a frame takes its share of the time.
     lanes: usize,
+    /// How long a frame of all lanes takes, at least and at most.
+    takes_ms: (f64, f64),
 }
 
 impl Network {
-    pub(super) fn new(gives_way: Vec<bool>) -> Self {
+    pub(super) fn new(gives_way: Vec<bool>, takes_ms: (f64, f64)) -> Self {
         let lanes = gives_way.len();
         let (busy_until, waits, served) = (Monotonic::default(), VecDeque::new(), vec![0; lanes]);
-        Network { busy_until, waits, served, turns: 0, gives_way, lanes }
+        Network { busy_until, waits, served, turns: 0, gives_way, lanes, takes_ms }
     }
 
     /// Nobody needs the frame any more.
@@ -92,7 +94,7 @@ impl Network {
         self.served[lane.0] = self.turns;
         let took = match trouble.strikes("slow inspection") {
             true => trouble.millis(200.0, 2500.0),
-            false => trouble.millis(10.0, 60.0) / self.lanes as u32,
+            false => trouble.millis(self.takes_ms.0, self.takes_ms.1) / self.lanes as u32,
         };
         self.busy_until = now + took;
         if trouble.strikes("hung inspection") {

@@ -1,8 +1,9 @@
 use super::*;
+use crate::line::Drive;
 
 fn simulate(seed: u64, hours: u64, with_faults: bool) -> Report {
     let (rules, speed) = drawn(seed);
-    run(&Plan { rules, speed, belt_time: Duration::from_secs(3600 * hours), seed, with_faults })
+    run(&Plan { belt_time: Duration::from_secs(3600 * hours), with_faults, ..Plan::new(rules, speed, seed) })
 }
 
 #[test]
@@ -50,4 +51,25 @@ fn without_faults_nothing_is_unaccounted() {
 fn the_same_seed_gives_the_same_run() {
     let (one, other) = (simulate(5, 1, true), simulate(5, 1, true));
     assert_eq!((one.events, one.counters, one.faults), (other.events, other.counters, other.faults));
+}
+
+#[test]
+fn as_many_parts_come_as_are_asked_for_and_what_is_inspected_too_slowly_shows() {
+    let is_plain = |(rules, _): &(Rules, u64)| rules.lanes.len() == 1 && matches!(rules.drive, Drive::Constant(_));
+    let (rules, speed) = (0..).map(drawn).find(is_plain).unwrap();
+    let an_hour = Plan { belt_time: Duration::from_secs(3600), with_faults: false, ..Plan::new(rules, speed, 1) };
+    let at = |parts_per_minute: f64, inspection_ms: (f64, f64)| {
+        let pace = Pace { inspection_ms, parts_per_minute: Some(parts_per_minute) };
+        let report = run(&Plan { pace, ..an_hour.clone() });
+        assert!(report.violation.is_none(), "{}", report.violation.unwrap());
+        report
+    };
+    let parts = 0.5 * most_per_minute(&an_hour).min(240.0);
+    let fast = at(parts, (10.0, 20.0));
+    let of_all = fast.pieces as f64 / (60.0 * parts);
+    assert!((0.9..1.1).contains(&of_all), "{} pieces an hour at {parts} a minute", fast.pieces);
+    let slow = at(parts, (90_000.0 / parts, 100_000.0 / parts));
+    let named = |report: &Report| report.counters.named().into_iter().collect::<BTreeMap<_, _>>();
+    let unjudged = |report: &Report| named(report)["late"] + named(report)["skipped"];
+    assert!(unjudged(&fast) * 20 < fast.pieces && unjudged(&slow) * 4 > slow.pieces, "{:?}", named(&slow));
 }

@@ -22,7 +22,7 @@ use self::pictures::Pictures;
 use self::records::Records;
 use self::slides::Looks;
 use self::truth::{DISTURBED, Truth};
-use super::belt::{LanePlan, Piece, TrueBelt};
+use super::belt::{LanePlan, Piece, SPREAD, TrueBelt, closest_average, spread};
 use super::lines::gate;
 use super::network::Network;
 use super::promises::{Promises, Violation};
@@ -71,6 +71,37 @@ fn free_run(lane: &LaneRules) -> Option<FreeRun> {
 
 fn half(length: Length) -> Length {
     Length::from_nm(length.as_nm() / 2)
+}
+
+/// How far a lane's parts come apart, on average, if that is said.
+fn average(plan: &Plan) -> Option<Length> {
+    plan.pace.parts_per_minute.map(|parts| Length::from_nm((plan.speed as f64 * 60.0 / parts) as i64))
+}
+
+/// How close a lane's parts come.
+fn pitch(plan: &Plan, lane: &LaneRules) -> Length {
+    match lane.find {
+        // A coarse encoder may say that they are closer than they are.
+        Find::PhotoEye(eye) if plan.rules.drive == Drive::Encoder => eye.pitch + Length::from_nm(2 * STEP),
+        Find::PhotoEye(eye) => eye.pitch,
+        Find::EveryFrame => average(plan).map_or(Length::from_nm(plan.speed as i64 / 10), half),
+        Find::FreeRun(run) => run.longest,
+    }
+}
+
+/// Up to how many times that they come apart.
+fn spread_of(plan: &Plan, lane: &LaneRules) -> f64 {
+    let times = average(plan).map(|average| average.as_nm() as f64 / pitch(plan, lane).as_nm() as f64);
+    times.map_or(SPREAD, |times| spread(times).unwrap_or_default())
+}
+
+/// How many parts of each lane can come in a minute of full speed, on average, before there are too many for one of them.
+pub fn most_per_minute(plan: &Plan) -> f64 {
+    let closest = |lane: &LaneRules| match lane.find {
+        Find::EveryFrame => 0.0,
+        Find::PhotoEye(_) | Find::FreeRun(_) => pitch(plan, lane).as_nm() as f64 * closest_average(),
+    };
+    plan.speed as f64 * 60.0 / plan.rules.lanes.iter().map(closest).fold(0.0, f64::max)
 }
 
 /// Whether a newer frame of each lane takes the place of one that waits.
@@ -150,20 +181,14 @@ impl World {
     pub(super) fn new(plan: &Plan) -> Self {
         let begins = Monotonic::from_nanos(1_000_000_000_000);
         let lane = |lane: &LaneRules| {
-            let pitch = match lane.find {
-                // A coarse encoder may say that they are closer than they are.
-                Find::PhotoEye(eye) if plan.rules.drive == Drive::Encoder => eye.pitch + Length::from_nm(2 * STEP),
-                Find::PhotoEye(eye) => eye.pitch,
-                Find::EveryFrame => Length::from_nm(plan.speed as i64 / 10),
-                Find::FreeRun(run) => run.longest,
-            };
+            let (pitch, spread) = (pitch(plan, lane), spread_of(plan, lane));
             // The last station is where every part has passed the ejector.
             let last = match lane.find {
                 Find::FreeRun(run) => half(gate(&run)) + half(run.longest),
                 Find::EveryFrame | Find::PhotoEye(_) => to_camera(lane),
             };
             let stations = vec![Length::default(), to_camera(lane), last + lane.ejector.distance];
-            LanePlan { pitch, may_touch: free_run(lane).is_some(), stations }
+            LanePlan { pitch, spread, may_touch: free_run(lane).is_some(), stations }
         };
         let lanes = plan.rules.lanes.iter().map(lane).collect::<Vec<_>>();
         // What triggers for all lanes at once sees rows of parts.
@@ -179,7 +204,7 @@ impl World {
             now: begins,
             belt: TrueBelt::new(begins, plan.speed, is_measured, &lanes, rows),
             valves: plan.rules.lanes.iter().map(|lane| Valve::new(lane.ejector)).collect(),
-            network: Network::new(give_way(&plan.rules.lanes)),
+            network: Network::new(give_way(&plan.rules.lanes), plan.pace.inspection_ms),
             core,
             promises: Promises::new(&plan.rules),
             life: 0,
@@ -536,7 +561,7 @@ impl World {
         self.report.counters.add(self.core.counters());
         self.core = LineCore::new(self.plan.rules.clone());
         self.promises = Promises::new(&self.plan.rules);
-        self.network = Network::new(give_way(&self.plan.rules.lanes));
+        self.network = Network::new(give_way(&self.plan.rules.lanes), self.plan.pace.inspection_ms);
         self.valves = self.plan.rules.lanes.iter().map(|lane| Valve::new(lane.ejector)).collect();
         self.heard.iter_mut().for_each(VecDeque::clear);
         // Edges are told late; what comes from now on, this core is told of.
@@ -593,7 +618,7 @@ mod tests {
         let seconds = Duration::from_secs;
         let (rules, speed) = super::super::drawn(0);
         let mut world =
-            World::remembering(&Plan { rules, speed, belt_time: seconds(600), seed: 0, with_faults: false });
+            World::remembering(&Plan { belt_time: seconds(600), with_faults: false, ..Plan::new(rules, speed, 0) });
         let (from, until) = (world.now + seconds(2), world.now + seconds(30));
         world.spells.push((Spell::CameraLost, from, until));
         world.begin_spell(Spell::CameraLost, from, until);
@@ -608,7 +633,7 @@ mod tests {
     #[test]
     fn of_a_promise_that_only_the_belt_shows_broken_it_is_told_what_the_core_heard_last() {
         let (rules, speed) = super::super::drawn(0);
-        let plan = Plan { rules, speed, belt_time: Duration::from_secs(600), seed: 0, with_faults: false };
+        let plan = Plan { belt_time: Duration::from_secs(600), with_faults: false, ..Plan::new(rules, speed, 0) };
         let unheard = World::remembering(&plan).violation("a part went by".into());
         assert!(!unheard.are_enough && unheard.to_string().contains("told of nothing since it began"), "{unheard}");
 
