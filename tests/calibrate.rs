@@ -142,6 +142,11 @@ fn a_confidence_that_so_few_parts_cannot_give_is_refused_with_the_number_that_ca
     // Tens of images: three parts.
     let (code, _, err) = asked(&["--target-frr", "0.1", "--confidence", "0.95", "--group", r"(\d)\d\.png"]);
     assert!(code == 2 && err.contains("3 normal parts are too few"), "{err}");
+    let (code, _, err) = asked(&[]);
+    assert!(code == 2 && err.contains("30 normal parts are too few to promise 1%"), "{err}");
+    assert!(err.contains("give 99 parts, or ask for a rate that 30 can keep (--target-frr 0.033)"), "{err}");
+    let (code, out_text, err) = asked(&["--target-frr", "0.033"]);
+    assert!(code == 0 && !out_text.contains("not kept"), "{out_text}{err}");
     let (code, _, err) = asked(&["--group", "part-"]);
     assert!(code == 2 && err.contains("finds nothing in the name '000.png'"), "{err}");
     let (code, _, err) = asked(&["--group", r"(\d)\d\.png"]);
@@ -595,7 +600,11 @@ fn pictures_are_taken_with_the_line_s_own_camera() {
     let (model, new, out, line) =
         (bench.text("bundle"), bench.text("new"), bench.text("red.toml"), bench.text("line.toml"));
     let base = ["calibrate", "--model", &model, "--class", "red", "--images", &new, "--out", &out, "--config", &line];
-    let live = |count: &str| run(&[&base[..], &["--live", count]].concat());
+    let (code, _, err) = run(&[&base[..], &["--live", "30"]].concat());
+    let advice = "give 99 parts, or ask for a rate that 30 can keep (--target-frr 0.033)";
+    assert!(code == 2 && err.contains("too few to promise 1%") && err.contains(advice), "{err}");
+    assert!(!bench.path("new").exists(), "no picture is taken for nothing");
+    let live = |count: &str| run(&[&base[..], &["--target-frr", "0.033", "--live", count]].concat());
     let (code, text, err) = live("30");
     assert!(
         code == 0 && text.contains("taken       30 pictures") && text.contains("30 images of 30 parts"),

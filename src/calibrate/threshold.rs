@@ -100,6 +100,15 @@ impl Aim {
         }
     }
 
+    /// The least rate that so many parts can keep, rounded up to a thousandth.
+    pub fn least_rate(&self, parts: usize) -> f64 {
+        let least = match self.confidence {
+            None => 1.0 / (parts + 1) as f64,
+            Some(confidence) => 1.0 - (1.0 - confidence).powf(1.0 / parts.max(1) as f64),
+        };
+        (1000.0 * least).ceil() / 1000.0
+    }
+
     fn confident_rank(&self, n: usize, confidence: f64) -> Result<usize> {
         let keeps = |rank: usize| realised(n, rank).cdf(self.frr) >= confidence;
         // The higher the rank, the lower the rate: the first that keeps it is searched for.

@@ -18,7 +18,7 @@ use crate::bundle::Bundle;
 use crate::calibrate::defects::{self, Costs, Detection};
 use crate::calibrate::report::Report;
 use crate::calibrate::{
-    Aim, Calibrated, Calibration, CalibrationImage, FEWEST_PARTS, Grouping, INTERVAL, Request, calibrate,
+    Aim, Calibrated, Calibration, CalibrationImage, FEWEST_PARTS, Grouping, INTERVAL, Request, calibrate, percent,
 };
 use crate::dataset::{self, HoldOut};
 use crate::digest::Digest;
@@ -163,7 +163,8 @@ struct SetArgs {
     /// Without it, the file beside --out that ends in .judged.txt
     #[arg(long, value_name = "FILE", requires = "from_audit")]
     judged: Option<PathBuf>,
-    /// Set a threshold on fewer than ten parts, to try how things work: nothing can be said of the rate that it leads to
+    /// Set a threshold though there are too few parts for the rate that is asked for: the highest score, and the rate is not kept. On fewer
+    /// than ten, that is to try how things work, and not to inspect by
     #[arg(long)]
     few_parts: bool,
     /// Where to write the calibration; the report, an HTML page, is written beside it. A calibration of another product that stands
@@ -238,9 +239,14 @@ fn set(args: SetArgs) -> Result<()> {
     // Whoever may write the log could make a reject a pass.
     let vouched = recorded.as_ref().map_or(Ok(Vouched::default()), |recorded| keys.vouched(recorded.log()))?;
     let mut source = None;
+    let aim = Aim { frr: args.target_frr, confidence: args.confidence };
+    aim.check()?;
+    // What costs set keeps no rate.
+    let needed = if args.set_cheapest { FEWEST_PARTS } else { aim.parts_needed().max(FEWEST_PARTS) };
+    let is_strict = !args.review && !args.few_parts;
     let images = match (args.live, &args.config, &recorded, args.from_audit) {
-        (Some(count), ..) if !args.review && !args.few_parts && (count as usize) < FEWEST_PARTS => {
-            return Err(too_few(count as usize));
+        (Some(count), ..) if is_strict && (count as usize) < needed => {
+            return Err(too_few(count as usize, &aim));
         }
         (Some(count), Some(config), ..) => live::take(config, args.lane.as_deref(), &args.class, count, &args.images)?,
         (_, _, Some(recorded), Some(span)) => {
@@ -260,7 +266,6 @@ fn set(args: SetArgs) -> Result<()> {
         return Err(Error::usage(format!("{} has too few images to hold any out", args.images.display())));
     }
     let defective = args.bad.as_deref().map_or(Ok(Vec::new()), dataset::images)?;
-    let aim = Aim { frr: args.target_frr, confidence: args.confidence };
     let grouping = args.group.as_deref().map(Grouping::new).transpose()?;
     let mask = args.mask.as_deref().map(Mask::open).transpose()?;
     let request = Request {
@@ -274,8 +279,8 @@ fn set(args: SetArgs) -> Result<()> {
     let mut calibrated = calibrate(&bundle, &request)?;
     calibrated.calibration.audit = source;
     let calibration = &calibrated.calibration;
-    if !args.review && !args.few_parts {
-        enough(calibration)?;
+    if is_strict && calibration.parts() < needed {
+        return Err(too_few(calibration.parts(), &aim).because(worst(calibration)));
     }
     let previous = previous(&args.out, calibration);
     let portraits = calibrated.portraits(PORTRAITS)?;
@@ -333,22 +338,26 @@ fn warn_of_approval(path: &Path) {
     }
 }
 
-/// Refuses a threshold from a handful of parts.
-fn enough(calibration: &Calibration) -> Result<()> {
-    let parts = calibration.parts();
-    if parts >= FEWEST_PARTS {
-        return Ok(());
-    }
+/// What a line that inspects by it may come to.
+fn worst(calibration: &Calibration) -> String {
     // Of a threshold that costs set no rate is told: what its parts say of it is as much.
     let (rejected, of) = calibration.rejected_of_own();
     let (_, worst) = calibration.realised_frr.unwrap_or_else(|| defects::clopper_pearson(rejected, of));
-    Err(too_few(parts)
-        .because(format!("nobody could say that the line would not reject {:.0}% of its good parts", 100.0 * worst)))
+    format!("nobody could say that the line would not reject {:.0}% of its good parts", 100.0 * worst)
 }
 
-fn too_few(parts: usize) -> Error {
-    Error::usage(format!("{} too few to set a threshold", print::are(parts as u64, "normal part"))).advise(format!(
-        "give {FEWEST_PARTS} parts at least, better a hundred; to try how things work, and not to inspect by it: --few-parts"
+/// So many parts cannot promise the rate, or set no threshold at all.
+fn too_few(parts: usize, aim: &Aim) -> Error {
+    let are = print::are(parts as u64, "normal part");
+    if parts < FEWEST_PARTS {
+        return Error::usage(format!("{are} too few to set a threshold")).advise(format!(
+            "give {FEWEST_PARTS} parts at least, better a hundred; to try how things work, and not to inspect by it: --few-parts"
+        ));
+    }
+    Error::usage(format!("{are} too few to promise {} false rejects", percent(aim.frr))).advise(format!(
+        "give {} parts, or ask for a rate that {parts} can keep (--target-frr {:.3}); --few-parts takes the highest score without a promise",
+        aim.parts_needed(),
+        aim.least_rate(parts)
     ))
 }
 
