@@ -237,14 +237,18 @@ pub fn fits(before: Option<&[u8]>, line: &[u8]) -> Result<(), String> {
         _ => "its hash does not fit its content".to_owned(),
     })?;
     let before = before.map(Envelope::open);
-    let follows = |before: Envelope| before.hash == envelope.prev && before.seq.checked_add(1) == Some(envelope.seq);
-    match before.is_none_or(|before| before.is_ok_and(follows)) {
+    match before.is_none_or(|before| before.is_ok_and(|before| envelope.follows(&before))) {
         true => Ok(()),
         false => Err("it does not continue the record before it".to_owned()),
     }
 }
 
 impl Envelope {
+    /// Whether it is the record right behind the one `before`.
+    pub(super) fn follows(&self, before: &Envelope) -> bool {
+        before.hash == self.prev && before.seq.checked_add(1) == Some(self.seq)
+    }
+
     /// What a `continued` record continues; `None` for other lines, and for one whose peaks are none.
     pub(super) fn continues(&self) -> Option<Link> {
         let peaks = self.peaks.as_ref().filter(|_| self.kind == Some(Kind::Continued))?;

@@ -328,11 +328,12 @@ fn every_change_is_found_and_named() {
     folder.run(5);
     let lines = folder.lines();
     type Edit = fn(&mut Vec<String>);
-    let cases: [(Edit, &str); 9] = [
+    let cases: [(Edit, &str); 10] = [
         (|l| l[2] = l[2].replace("\"reject\"", "\"pass\""), "record 2 (line 3 of audit.jsonl) was changed"),
         (|l| drop(l.remove(2)), "record 2 is missing before record 3 (line 3 of audit.jsonl)"),
         (|l| drop(l.drain(2..4)), "records 2 to 3 are missing before record 4 (line 3 of audit.jsonl)"),
-        (|l| drop(l.remove(0)), "record 0 is missing before record 1 (line 1 of audit.jsonl)"),
+        (|l| drop(l.remove(0)), "record 1 (line 1 of audit.jsonl, of kind part) begins no file, and the lines before"),
+        (|l| l[0] = l[2].clone(), "of kind part) was put in the place of the file's first line: record 0, or one"),
         (|l| l.swap(2, 4), "record 2 must be on line 3 of audit.jsonl, and is on line 5"),
         (|l| l.insert(3, l[2].clone()), "record 2 (line 4 of audit.jsonl) is out of order: record 3 must come here"),
         (|l| l[3] = "{}".into(), "record 3 (line 4 of audit.jsonl) is not an audit line: it is too short"),

@@ -217,7 +217,7 @@ fn told_apart(path: &Path) -> Result<(Vec<LogFile>, Vec<Stranger>)> {
 enum Beginning {
     /// A line of an audit, its number, and its hash.
     Line { seq: u64, hash: Option<Digest> },
-    /// What was one, perhaps.
+    /// What was one, perhaps: it was changed, or the line behind it does not follow it, so that one of both was put there.
     Likely,
     /// Something else.
     Other,
@@ -225,22 +225,39 @@ enum Beginning {
 
 impl Beginning {
     fn of(path: &Path) -> Self {
-        let mut line = Vec::new();
+        let (mut line, mut behind) = (Vec::new(), Vec::new());
         if !path.is_file() {
             return Beginning::Other;
         }
-        let read = opened(path, GLANCE).map(|file| file.take(BUFFER as u64).read_until(b'\n', &mut line));
+        let read = opened(path, GLANCE).map(|file| {
+            let mut file = file.take(BUFFER as u64);
+            let first = file.read_until(b'\n', &mut line);
+            first.and_then(|_| file.read_until(b'\n', &mut behind))
+        });
         if !matches!(read, Ok(Ok(_))) {
             return Beginning::Likely;
         }
-        #[derive(serde::Deserialize)]
-        struct Numbered {
-            #[serde(deserialize_with = "chain::number")]
-            seq: u64,
-            hash: Option<Digest>,
-        }
-        if let Ok(Numbered { seq, hash }) = serde_json::from_slice(&line) {
-            return Beginning::Line { seq, hash };
+/// What tells a line's place in its log.
+#[derive(serde::Deserialize)]
+struct Numbered {
+    #[serde(deserialize_with = "chain::number")]
+    seq: u64,
+    prev: Option<Digest>,
+    hash: Option<Digest>,
+}
+
+impl Numbered {
+    fn follows(&self, before: &Numbered) -> bool {
+        before.seq.checked_add(1) == Some(self.seq) && (before.hash.is_none() || before.hash == self.prev)
+    }
+}
+
+        if let Ok(first) = serde_json::from_slice::<Numbered>(&line) {
+            let behind = serde_json::from_slice::<Numbered>(&behind);
+            return match behind.is_ok_and(|behind| !behind.follows(&first)) {
+                true => Beginning::Likely,
+                false => Beginning::Line { seq: first.seq, hash: first.hash },
+            };
         }
         // Also in an encoding of two bytes a character, which an editor may have made of it.
         line.retain(|byte| *byte != 0);

@@ -270,6 +270,95 @@ fn of_a_closed_file_whose_end_is_gone_no_file_is_missed() {
 }
 
 #[test]
+fn of_a_file_whose_first_line_is_gone_or_another_no_file_is_missed_and_no_other_is_a_stranger() {
+    let mut log = Rotated::new(4_000);
+    log.run(40);
+    // So that the newest file has more than a few lines.
+    log.config.rotation.bytes = None;
+    log.run(5);
+    let (newest, closed) = (log.folder.file(), log.closed());
+    let lines = log.folder.lines();
+    let of = |file: &Path| read::lines(read::open(file).unwrap()).map(|line| String::from_utf8(line.unwrap()).unwrap());
+    let number = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["seq"].as_u64().unwrap();
+    let first = number(&lines[0]);
+    assert!(closed.len() > 3 && lines.len() > 3 && lines[0].contains("\"kind\":\"continued\""), "{lines:?}");
+    let (start, older) = (of(&closed[0]).next().unwrap(), of(&closed[2]).collect::<Vec<_>>());
+    let ahead = resealed(&lines[0].replacen(&format!("\"seq\":{first}"), "\"seq\":9999", 1));
+    let unknown = resealed(&lines[0].replacen("\"continued\"", "\"renewed\"", 1));
+    let replaced = "was put in the place of the file's first line: ";
+    let put_first = |line: &str| [&[line.to_owned()], &lines[1..]].concat();
+    for (what, edited, says) in [
+        ("the one behind it", put_first(&lines[1]), replaced),
+        ("one from below", put_first(&lines[3]), replaced),
+        ("an older one", put_first(&older[1]), replaced),
+        ("the beginning of an older file", put_first(&older[0]), replaced),
+        ("the start", put_first(&start), replaced),
+        ("one with another number", put_first(&ahead), replaced),
+        ("one of a kind that is none", put_first(&unknown), replaced),
+        ("gone", lines[1..].to_vec(), "begins no file, and the lines before it were removed: "),
+    ] {
+        log.folder.replace(&edited);
+        let error = log.verify().unwrap_err();
+        let report = error.report();
+        let found = format!("record {} (line 1 of {}, of kind ", number(&edited[0]), newest.display());
+        let must = format!("record {first}, which continues {}, must be there", closed.last().unwrap().display());
+        let as_written = format!("records 0 to {} are as they were written", first - 1);
+        assert!(error.to_string().starts_with(&found), "{what}: {report}");
+        assert!(
+            [says, &must, &as_written, "try: put the file back"].iter().all(|says| report.contains(*says)),
+            "{report}"
+        );
+        for misleading in ["missing", "is no part of it", "move them away", "archive"] {
+            assert!(!report.contains(misleading), "{what}: {report}");
+        }
+        // A run is refused, and warns of no stranger.
+        let refused = AuditLog::open(&log.config, &run_start()).unwrap_err();
+        assert_eq!((refused.kind().exit_code(), read::strangers(&newest).unwrap()), (3, Vec::new()), "{what}");
+        if edited[0] == older[0] || edited[0] == start {
+            // A file may begin so: of it alone no more is known than that the next line does not follow.
+            log.folder.replace(&lines);
+            continue;
+        }
+        assert!(refused.report().contains(&must), "{what}: {}", refused.report());
+        // Where the older files were carried away it is as plain that this begins none.
+        let alone = log.folder.path("alone");
+        std::fs::create_dir_all(&alone).unwrap();
+        std::fs::copy(&newest, alone.join("audit.jsonl")).unwrap();
+        let alone = verify(&alone.join("audit.jsonl"), &Trust::default());
+        let told = alone.map_or_else(|error| error.report(), |verified| panic!("{what}: {verified:?}"));
+        assert!(!told.contains(" missing"), "{what}: {told}");
+        log.folder.replace(&lines);
+    }
+    // The same of a file that was closed, whose first line is newer than the newest file's.
+    let text = [&lines[2]].into_iter().chain(&older[1..]).map(|line| format!("{line}\n")).collect::<String>();
+    std::fs::remove_file(&closed[2]).unwrap();
+    let plain = closed[2].with_extension("");
+    std::fs::write(&plain, text).unwrap();
+    let report = log.verify().unwrap_err().report();
+    let must = format!("record {}, which continues {}, must be there", number(&older[0]), closed[1].display());
+    assert!(report.contains(replaced) && report.contains(&must) && !report.contains("no part of it"), "{report}");
+}
+
+/// A line whose hash fits what was made of it.
+fn resealed(line: &str) -> String {
+    let (content, _) = line.rsplit_once(",\"hash\":").unwrap();
+    format!("{content},\"hash\":\"{}\"}}", Digest::of(content))
+}
+
+/// The chain says that one of two was replaced: neither is said to be as it was written.
+#[test]
+fn of_two_records_that_do_not_follow_each_other_neither_is_believed() {
+    let log = Rotated::new(1 << 20);
+    log.run(5);
+    let mut lines = log.folder.lines();
+    lines[3] = resealed(&lines[3].replacen("washer", "nut", 1));
+    log.folder.replace(&lines);
+    let report = log.verify().unwrap_err().report();
+    let says = ["record 4 (line 5 of ", "does not follow record 3: one of them", "records 0 to 2 are as they were"];
+    assert!(says.iter().all(|says| report.contains(says)), "{report}");
+}
+
+#[test]
 fn a_newest_file_that_nobody_has_signed_yet_is_told_as_that_and_believed_no_more() {
     let mut log = Rotated::new(4_000);
     log.run(20);

@@ -29,7 +29,10 @@ pub(super) fn broken_at(spot: &Spot, broken: Break, before: Range<u64>, rest: &m
         }
         Break::Foreign(why) => format!("{spot} is not an audit line: {why}"),
         Break::Previous if *record == 0 => format!("{spot} follows another record, and is the first: it was replaced"),
-        Break::Previous => format!("{spot} does not follow record {}: one of them was replaced", record - 1),
+        Break::Previous => {
+            let what = format!("{spot} does not follow record {}: one of them was replaced", record - 1);
+            return as_written_before(Error::check(what), before.start..record - 1).advise(EVIDENCE);
+        }
         Break::Sequence { found, expected } if found < expected => {
             format!("record {found} ({place}) is out of order: record {expected} must come here")
         }

@@ -1,8 +1,9 @@
 //! Whether a log is what was written, line by line.
 //!
-//! [`sequence`] says which files are read, [`Reading`] follows their lines, [`conclusion`] what is to be said of all of them, and [`broken`] of
-//! what is wrong with one.
+//! [`sequence`] says which files are read, [`Reading`] follows their lines, [`conclusion`] what is to be said of all of them, [`broken`] of
+//! what is wrong with one, and [`beginning`] of a file that does not begin as one.
 
+mod beginning;
 mod broken;
 mod conclusion;
 mod reading;

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::Verified;
+use super::beginning::Beginning;
 use super::broken::{EVIDENCE, broken_at, doubted, gap, if_damaged, unreadable};
 use super::sequence::opened;
 use crate::audit::FORMAT_VERSION;
@@ -171,17 +172,29 @@ impl<'t> Reading<'t> {
         rest: &mut impl BufRead,
     ) -> Result<Envelope> {
         let path = files[place].path.as_path();
-        let broken = match Envelope::open(content) {
-            Err(broken) => broken_at(&self.here(path), broken, self.read(), rest),
-            Ok(envelope) => match self.link.check(&envelope) {
-                Ok(()) => return Ok(envelope),
-                Err(Break::Sequence { found, expected }) if found > expected && self.line == 1 && place > 0 => {
-                    gap(expected..found, self.read(), (files, place), &envelope)
-                }
-                Err(broken) => broken_at(&self.here(path), broken, self.read(), rest),
-            },
-        };
-        Err(if_damaged(path, &self.read(), broken))
+        let opened = Envelope::open(content).map_err(|broken| broken_at(&self.here(path), broken, self.read(), rest));
+        let continues = opened.and_then(|envelope| self.continues(&envelope, (files, place), rest).map(|()| envelope));
+        continues.map_err(|error| if_damaged(path, &self.read(), error))
+    }
+
+    /// Whether a record is the one that must come here.
+    fn continues(
+        &self,
+        envelope: &Envelope,
+        (files, place): (&[LogFile], usize),
+        rest: &mut impl BufRead,
+    ) -> Result<()> {
+        let (here, is_first) = (self.here(&files[place].path), self.line == 1);
+        if is_first {
+            let before = place.checked_sub(1).map(|before| &files[before]);
+            Beginning { here: here.clone(), first: envelope, before }.holds(&self.link, self.read(), rest)?;
+        }
+        self.link.check(envelope).map_err(|broken| match broken {
+            Break::Sequence { found, expected } if found > expected && is_first && place > 0 => {
+                gap(expected..found, self.read(), (files, place), envelope)
+            }
+            broken => broken_at(&here, broken, self.read(), rest),
+        })
     }
 
     /// Holds what a record says of the log, of its tree, or as a checkpoint, against the lines before it.
