@@ -10,9 +10,9 @@ use flate2::bufread::MultiGzDecoder;
 
 use super::cannot_be_read;
 use super::line::next_line;
-use crate::audit::chain;
+use super::misnamed::misnamed_told;
+use crate::audit::chain::{self, Envelope};
 use crate::audit::course::time_of;
-use crate::audit::past::is_held;
 use crate::digest::Digest;
 use crate::draft::folder_of;
 use crate::{Error, Result, print, regular};
@@ -20,7 +20,7 @@ use crate::{Error, Result, print, regular};
 /// What a gzip file begins with (RFC 1952, 2.3.1).
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 /// What the name of a compressed file ends with.
-const GZ: &str = ".gz";
+pub(super) const GZ: &str = ".gz";
 /// What the names of files end with that people pack, with a program or another. None of the names is among them under which a run, or a
 /// command that it gives, keeps something for a while (`.partial`, `.changed`).
 const PACKINGS: [&str; 8] = ["", GZ, ".zst", ".xz", ".bz2", ".lz4", ".lzma", ".zip"];
@@ -66,6 +66,16 @@ impl LogFile {
         }
         let told = serde_json::from_slice::<Continued>(&self.first_line().ok()?).ok()?;
         closed_number(&self.newest()?, &told.file)
+    }
+
+    /// Which log it is of: the hash of that log's first line, which its own first line has or says; `None` where that says none, or is not
+    /// as it was written.
+    pub(super) fn log(&self) -> Option<Digest> {
+        let first = Envelope::open(self.first_line().ok()?.strip_suffix(b"\n")?).ok()?;
+        match first.seq {
+            0 => Some(first.hash),
+            _ => first.continues()?.log(),
+        }
     }
 
     /// Whether its first line says that the file `before` was closed when it began.
@@ -223,20 +233,6 @@ enum Beginning {
     Other,
 }
 
-impl Beginning {
-    fn of(path: &Path) -> Self {
-        let (mut line, mut behind) = (Vec::new(), Vec::new());
-        if !path.is_file() {
-            return Beginning::Other;
-        }
-        let read = opened(path, GLANCE).map(|file| {
-            let mut file = file.take(BUFFER as u64);
-            let first = file.read_until(b'\n', &mut line);
-            first.and_then(|_| file.read_until(b'\n', &mut behind))
-        });
-        if !matches!(read, Ok(Ok(_))) {
-            return Beginning::Likely;
-        }
 /// What tells a line's place in its log.
 #[derive(serde::Deserialize)]
 struct Numbered {
@@ -252,6 +248,20 @@ impl Numbered {
     }
 }
 
+impl Beginning {
+    fn of(path: &Path) -> Self {
+        let (mut line, mut behind) = (Vec::new(), Vec::new());
+        if !path.is_file() {
+            return Beginning::Other;
+        }
+        let read = opened(path, GLANCE).map(|file| {
+            let mut file = file.take(BUFFER as u64);
+            let first = file.read_until(b'\n', &mut line);
+            first.and_then(|_| file.read_until(b'\n', &mut behind))
+        });
+        if !matches!(read, Ok(Ok(_))) {
+            return Beginning::Likely;
+        }
         if let Ok(first) = serde_json::from_slice::<Numbered>(&line) {
             let behind = serde_json::from_slice::<Numbered>(&behind);
             return match behind.is_ok_and(|behind| !behind.follows(&first)) {
@@ -311,7 +321,7 @@ pub(in crate::audit) fn renamed(files: &[LogFile]) -> Vec<String> {
 }
 
 /// All files that bear names of the log in `path`.
-fn named(path: &Path) -> Result<Vec<LogFile>> {
+pub(super) fn named(path: &Path) -> Result<Vec<LogFile>> {
     let path = &real(path);
     let numbered = beside(path)?.into_iter().filter_map(|(file, name)| Some((file, closed_number(path, &name)?)));
     let mut files = numbered.map(|(path, number)| LogFile { path, number: Some(number) }).collect::<Vec<_>>();
@@ -325,7 +335,7 @@ fn named(path: &Path) -> Result<Vec<LogFile>> {
 }
 
 /// What lies in the folder of the log in `path`, each with its name. A device or a pipe has nothing beside it.
-fn beside(path: &Path) -> Result<Vec<(PathBuf, String)>> {
+pub(super) fn beside(path: &Path) -> Result<Vec<(PathBuf, String)>> {
     if path.exists() && !path.is_file() {
         return Ok(Vec::new());
     }
@@ -333,52 +343,6 @@ fn beside(path: &Path) -> Result<Vec<(PathBuf, String)>> {
         .and_then(|entries| entries.map(|entry| entry.map(|entry| (entry.path(), entry.file_name()))).collect());
     let entries: Vec<(_, OsString)> = entries.map_err(|error| cannot_be_read(path, error))?;
     Ok(entries.into_iter().map(|(file, name)| (file, name.to_string_lossy().into_owned())).collect())
-}
-
-/// What is to be said, and done, of files beside the log in `path` that nobody reads, though they look like closed ones of it: somebody gave
-/// their number other digits, or packed them as no run does. `None` where there are none.
-///
-/// # Errors
-///
-/// The log's folder cannot be read.
-pub(in crate::audit) fn misnamed_told(path: &Path) -> Result<Option<String>> {
-    let path = &real(path);
-    let mut told = Vec::new();
-    for (file, name) in beside(path)? {
-        if let Some((digits, packing)) = numbered(path, &name)
-            && closed_number(path, &name).is_none()
-            && file.is_file()
-            // Another line may write its own log there.
-            && !is_held(&file)
-        {
-            told.push(misnamed(path, &file, digits, packing));
-        }
-    }
-    told.sort_unstable();
-    Ok((!told.is_empty()).then(|| told.join("; ")))
-}
-
-fn misnamed(path: &Path, file: &Path, digits: &str, packing: &str) -> String {
-    let name = |path: &Path| print::name(path.display());
-    let looks = format!("{} looks like a closed file of this log and is not read", name(file));
-    let Some(number) = digits.parse().ok().filter(|number| *number <= LAST_NUMBER) else {
-        return format!("{looks}: no file of a log has such a number; move it away");
-    };
-    let proper = closed_name(path, number);
-    let packed = proper.with_added_extension("gz");
-    // What is no file in that place is not read either, and this one may be that which was there.
-    if let Some(other) = [&proper, &packed].into_iter().find(|other| other.is_file()) {
-        return format!(
-            "{looks}: {} has its number; move it away, and keep it if it holds something else",
-            name(other)
-        );
-    }
-    let mend = match packing {
-        "" => format!("rename it to {}", name(&proper)),
-        GZ => format!("rename it to {}", name(&packed)),
-        _ => format!("unpack it as {} (gzip alone is read)", name(&proper)),
-    };
-    format!("{looks}: if it is one, {mend}, and hgad audit verify says whether it is whole; if not, move it away")
 }
 
 /// Files that are not here between two that are, where the one does not continue the other.
@@ -474,7 +438,7 @@ pub(in crate::audit) fn newest_of(closed: &Path) -> Option<PathBuf> {
 }
 
 /// The number of a closed file of the log in `path`, by its name.
-fn closed_number(path: &Path, name: &str) -> Option<u64> {
+pub(super) fn closed_number(path: &Path, name: &str) -> Option<u64> {
     let (digits, _) = numbered(path, name).filter(|(_, packing)| ["", GZ].contains(packing))?;
     // With more digits it is nobody's but somebody's who wants counting on to fail. A number is written in one way, that of [`closed_name`]:
     // a second file of the number would stand before the one that was closed.
@@ -483,7 +447,7 @@ fn closed_number(path: &Path, name: &str) -> Option<u64> {
 }
 
 /// The digits of a name that looks like one of a closed file of the log in `path`, and the ending of what packed it: `000001` and `.gz`.
-fn numbered<'n>(path: &Path, name: &'n str) -> Option<(&'n str, &'n str)> {
+pub(super) fn numbered<'n>(path: &Path, name: &'n str) -> Option<(&'n str, &'n str)> {
     let (stem, ending) = stem(path);
     let (digits, rest) = name.strip_prefix(&stem)?.strip_prefix('.')?.split_once('.')?;
     let packing = rest.strip_prefix(&ending)?;

@@ -4,17 +4,18 @@ mod entry;
 mod files;
 mod index;
 mod line;
+mod misnamed;
 mod seek;
 
 pub use entry::{Entry, FrameEntry, LatencyEntry, PictureEntry, PictureFaultEntry, SeenAlarm};
 pub(crate) use files::real;
 pub(super) use files::{
-    Gap, LAST_NUMBER, closed_name, misnamed_told, missing as missing_files, missing_told, newest_of, open, renamed,
-    told_of,
+    Gap, LAST_NUMBER, closed_name, missing as missing_files, missing_told, newest_of, open, renamed, told_of,
 };
 pub use files::{LogFile, Stranger, files, strangers};
 pub(super) use index::{Told, pack};
 pub(super) use line::{lines, next_line};
+pub(super) use misnamed::misnamed_told;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -91,7 +92,7 @@ fn walk(
     told_of(&strangers(path)?)
         .into_iter()
         .chain(missing)
-        .chain(files::misnamed_told(path)?)
+        .chain(misnamed_told(path)?)
         .filter(|told| is_news(told))
         .for_each(|told| log::warn!("{told}"));
     let (mut files, mut has_begun) = (Procession { path, files, next: 0 }, false);

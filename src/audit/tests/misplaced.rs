@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::rotated::Rotated;
 use super::*;
+use crate::audit::read;
 
 /// Puts something that is no regular file there.
 fn put(kind: &str, path: &Path) {
@@ -107,4 +108,47 @@ fn what_looks_like_a_closed_file_and_is_not_read_is_named_with_what_to_do() {
         std::fs::rename(at(wrong), file).unwrap();
         assert!(log.verify().unwrap().warnings.is_empty());
     }
+}
+
+#[test]
+fn another_line_s_log_is_no_misnamed_file_of_this_one_and_a_misnamed_file_of_this_one_is() {
+    let log = Rotated::new(4_000);
+    let beside = log.folder.path("audit.2.jsonl");
+    let own = AuditConfig { file: beside.clone(), signing: None, ..log.config.clone() };
+    let told = || readiness(&log.config).unwrap().missing;
+    let run = |parts: u64| {
+        let run = AuditLog::open(&own, &run_start()).unwrap();
+        (0..parts).for_each(|number| run.write(part(number)).unwrap());
+        run.stop(Monotonic::now(), "end", &Counters::default()).unwrap();
+        assert_eq!(told(), None, "while it is held");
+        run.close().unwrap();
+    };
+    // Nobody has begun this log yet: the other one is none of it.
+    run(1);
+    assert_eq!(told(), None);
+    log.run(20);
+    let closed = log.closed();
+    assert_eq!((log.verify().unwrap().warnings, told()), (Vec::new(), None));
+    // The other one goes on in a second file, which says whose it is.
+    run(20);
+    assert!(std::fs::read_to_string(&beside).unwrap().contains("\"kind\":\"continued\""));
+    assert_eq!((log.verify().unwrap().warnings, told()), (Vec::new(), None));
+    // The same name for a file of this log, the first or a later one, and for what nobody knows any more.
+    let unpacked = |file: &Path| {
+        let mut text = Vec::new();
+        std::io::Read::read_to_end(&mut read::open(file).unwrap(), &mut text).unwrap();
+        text
+    };
+    let changed = String::from_utf8(unpacked(&beside)).unwrap().replacen("continued", "contained", 1);
+    for text in [unpacked(&closed[0]), unpacked(&closed[1]), changed.into(), Vec::new()] {
+        std::fs::write(&beside, text).unwrap();
+        let says = format!("{} looks like a closed file of this log and is not read", beside.display());
+        assert!(told().is_some_and(|told| told.starts_with(&says)), "{:?}", told());
+    }
+    // One that is about to begin there holds the file before anything is in it.
+    let file = std::fs::File::options().append(true).open(&beside).unwrap();
+    file.try_lock().unwrap();
+    assert_eq!(told(), None);
+    drop(file);
+    assert!(told().is_some());
 }
