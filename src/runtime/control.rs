@@ -435,3 +435,31 @@ fn user(stream: &UnixStream) -> std::io::Result<u32> {
         unsafe { libc::getsockopt(stream.as_raw_fd(), libc::SOL_SOCKET, libc::SO_PEERCRED, place, &mut length) };
     if result == 0 { Ok(peer.uid) } else { Err(std::io::Error::last_os_error()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_another_line_is_heard_a_second_one_leaves_it_the_socket_and_says_whom_commands_reach() {
+        let folder = tempfile::tempdir().unwrap();
+        let audit = folder.path().join("audit.jsonl");
+        std::fs::write(&audit, "").unwrap();
+        let (messages, _received) = sync_channel(1);
+        let stop = Arc::new(AtomicBool::new(false));
+        let listen = || Control::listen(&audit, &messages, &stop);
+        let first = listen().unwrap().unwrap();
+        let report = listen().err().expect("another one is heard there").report();
+        for says in ["cannot listen at", "another line is heard there", "reach the other one: end that one first"] {
+            assert!(report.contains(says), "{report}");
+        }
+        assert!(!report.contains("shorter path"), "{report}");
+        assert!(is_heard(&socket(&audit)).unwrap(), "the first one is asked still");
+        stop.store(true, Ordering::Relaxed);
+        first.leave();
+        // What a killed line leaves is nobody's.
+        drop(UnixListener::bind(socket(&audit)).unwrap());
+        assert!(socket(&audit).exists());
+        listen().unwrap().unwrap().leave();
+    }
+}

@@ -197,6 +197,24 @@ fn pictures_around_an_alarm_are_kept() {
 }
 
 #[test]
+fn after_an_event_passed_parts_alone_count_whatever_comes_in_between() {
+    let bench = Bench::new(|pictures| pictures.around = 2);
+    bench.log.keep_around();
+    let part = |number: u64, verdict| bench.part(number, verdict, Some(&frame(number, None)));
+    part(0, Verdict::Reject);
+    part(1, Verdict::Pass);
+    part(2, Verdict::Unknown(Unknown::Late));
+    part(3, Verdict::Reject);
+    part(4, Verdict::Pass);
+    part(5, Verdict::Pass);
+    let (_, mut pictures, _) = bench.close();
+    pictures.sort_by_key(|(part, _)| *part);
+    let why = pictures.iter().map(|(_, picture)| picture["why"].as_str()).collect::<Vec<_>>();
+    let [reject, around, unknown] = ["reject", "around", "unknown"].map(Some);
+    assert_eq!(why, [reject, around, unknown, reject, around, None]);
+}
+
+#[test]
 fn a_known_bad_piece_that_passes_keeps_its_picture() {
     let bench = Bench::new(|_| {});
     let mut record = settled(0);

@@ -326,6 +326,39 @@ fn the_page_says_what_was_gathered_and_lets_no_name_become_markup() {
 }
 
 #[test]
+fn the_page_says_what_judged_parts_and_what_refused_their_pictures() {
+    let part = |number: u64, rest: &str| {
+        format!(
+            r#"{{"seq":{number},"kind":"part","time":"2026-11-24T06:05:00.000000Z","part":{number},"class":"a","verdict":"unknown",
+            "fate":"rejected","bundle":"{}"{rest}}}"#,
+            "b".repeat(64)
+        )
+    };
+    let refused = |number, calibration: &str| {
+        let numbers = r#""brightness":3.0,"saturated":0.0,"sharpness":1.0,"red":0.3,"blue":0.3"#;
+        part(number, &format!(r#","picture_fault":{{"fault":"too-dark","calibration":{calibration},{numbers}}}"#))
+    };
+    let (judged, limits) = ("a".repeat(64), format!("\"{}\"", "c".repeat(64)));
+    let lines = [
+        refused(0, &limits),
+        refused(1, &limits),
+        part(2, &format!(r#","calibration":"{judged}","score":1.0,"threshold":2.0"#)),
+        refused(3, "null"),
+    ];
+    let facts = facts(&lines.each_ref().map(String::as_str));
+    let page = page::page(&facts, &shift(), &Origin::default(), &Pictures::default());
+    let (bundle, limits, judged) = ("b".repeat(8), "c".repeat(8), "a".repeat(8));
+    for says in [
+        format!("2 parts were refused by their pictures, by calibration {limits}"),
+        format!("1 part was judged by bundle {bundle}"),
+        format!(", calibration {judged}"),
+        format!("1 part was not judged; bundle {bundle}"),
+    ] {
+        assert!(page.contains(&says), "{says}: {page}");
+    }
+}
+
+#[test]
 fn a_page_with_exchanged_pictures_says_so_above_everything_else() {
     let facts = facts(&[REJECT, LOST]);
     let shown = |is_suspect| gallery::Shown { bad: &facts.bad[0], picture: Err("why".into()), is_suspect };

@@ -55,6 +55,10 @@ fn random_edits_of_a_log_of_compressed_files_with_pictures_are_found_and_their_r
     let log = Archive::new();
     let lines = log.lines();
     let whole = text(&lines);
+    // What is found is an edit's doing, and not that of who packed the files anew.
+    log.write(&lines, |path| pack_by_hand(&path));
+    let unedited = log.rotated.verify().unwrap();
+    assert_eq!((unedited.lines, unedited.warnings), (lines.len() as u64, Vec::new()));
     let mut random = ChaCha8Rng::seed_from_u64(17);
     let mut edits = 0;
     while edits < 500 {
@@ -103,6 +107,8 @@ fn random_forgeries_with_a_new_chain_are_found_and_the_records_named_among_which
     let log = Archive::new();
     let lines = log.lines();
     assert_eq!(resealed(&lines), lines, "the forger's chain is as good as ours");
+    log.write(&lines, |path| compress_one(&path).unwrap());
+    log.rotated.verify().expect("what was not forged is believed, packed anew");
     let mut random = ChaCha8Rng::seed_from_u64(19);
     let (mut forgeries, mut in_a_range) = (0, 0);
     while forgeries < 500 {
