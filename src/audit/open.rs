@@ -12,7 +12,7 @@ use super::desk::Refused;
 use super::interruption::Interruption;
 use super::looks::{Line, Looks, Settled};
 use super::newest::Found;
-use super::past::{self, Signing};
+use super::past::{self, Past, Signing};
 use super::pictures::{Album, First, Shelf};
 use super::place::Place;
 use super::record::{Body, PartContext, RunStart, Setting};
@@ -23,6 +23,7 @@ use super::writer::Writer;
 use super::{read, runs};
 use crate::camera::Shot;
 use crate::config::{AuditConfig, FullPolicy, SigningConfig};
+use crate::digest::Digest;
 use crate::line::{Counters, PartId, PartRecord, Ticket};
 use crate::time::Monotonic;
 use crate::{Error, Result};
@@ -62,87 +63,46 @@ impl AuditLog {
     pub fn open(config: &AuditConfig, run: &RunStart) -> Result<Self> {
         let path = &read::real(&config.file);
         log::info!("opening the audit {}", path.display());
-        read::told_of(&read::strangers(path)?).iter().for_each(|told| log::warn!("{told}"));
-        if let Some(missing) = read::missing_told(path)? {
-            log::warn!("{missing}");
-        }
+        tell_of_files(path)?;
         let signing = config.signing.as_ref().map(Signing::open).transpose()?;
-        let (found, mut past) = Found::at(path, signing.as_ref())?;
+        let (found, past) = Found::at(path, signing.as_ref())?;
         if let Some((told, advice)) = signing.as_ref().and_then(Signing::homeless) {
             log::warn!("{told}; {advice}");
         }
         let started = Monotonic::now();
         let name = runs::name(started);
-        let first = First::of(&past.link, found.is_regular);
-        let of_pictures = |error: Error| error.of_key("audit.pictures");
         let gone = config.pictures.as_ref().and_then(|pictures| past.gone(&pictures.folder));
-        let shelf = config.pictures.as_ref().map(|pictures| Shelf::open(pictures, path, first, &name));
-        let shelf = shelf.transpose().map_err(of_pictures)?;
-        let startless = match (&shelf, found.is_regular) {
-            // A log that the run can go on with is not refused for what it warns of.
-            (Some(shelf), true) => runs::told_of_startless(path, past.last_run.as_deref(), &shelf.runs())
-                .unwrap_or_else(|error| {
-                    log::warn!(
-                        "whether pictures are there of runs that the log does not know is not known: {}",
-                        error.line()
-                    );
-                    None
-                }),
-            _ => None,
-        };
-        let places = config.signing.as_ref();
-        let setting = Setting {
-            deciders: Deciders::of(run, signing.as_ref().map(|signing| signing.signer.verifier().to_string())),
-            run: name.clone(),
-            checkpoint_copy: places.is_some_and(|places| places.checkpoint_copy.is_some()),
-            witness: places.and_then(|places| places.witness.as_ref()).map(ToString::to_string),
-            sample: config.pictures.as_ref().map(|pictures| pictures.sample),
-        };
+        let shelf = shelf(config, path, First::of(&past.link, found.is_regular), &name)?;
+        let startless = shelf.as_ref().filter(|_| found.is_regular).and_then(|shelf| startless(path, &past, shelf));
+        let uncopied = past.uncopied.clone().map(|told| (told, past::FIRST_COPY));
+        let doubts = [gone.map(|told| (told, FIND_PICTURES)), startless, uncopied];
+        let doubts = doubts.into_iter().flatten().collect::<Vec<_>>();
+        let setting = setting(config, run, signing.as_ref(), &name);
+        let interruption = past.interrupted.as_ref().map(Interruption::told);
         // All that may be refused comes before the run's start, which would have no stop.
-        let copiers = places.map(places_of).unwrap_or_default().into_iter().map(Copier::start);
-        let copiers = copiers.collect::<Result<Vec<_>>>()?;
-        let mut writer = Writer::start(config.sync, config.keep_records, PATIENCE)?;
-        let album = config
-            .pictures
-            .as_ref()
-            .zip(shelf)
-            .map(|(pictures, shelf)| Album::start(shelf, pictures, &name, writer.desk()));
-        let album = album.transpose()?;
-        let looks = Looks::start()?;
+        let mut threads = Threads::start(config, shelf, &name)?;
         let files = read::files(path)?;
         let mut file = found.take()?;
         let is_regular = file.is_regular;
-        let uncopied = past.uncopied.take().map(|told| (told, past::FIRST_COPY));
-        let doubts = [gone.map(|told| (told, FIND_PICTURES)), startless, uncopied];
-        let doubts = doubts.into_iter().flatten().collect::<Vec<_>>();
-        let interruption = past.interrupted.as_ref().map(Interruption::told);
         let end = file.begin(past, started, run, &setting, &doubts)?;
         let first_line = end.link.log().filter(|_| is_regular);
-        let notary = signing.map(|Signing { signer, .. }| Notary { signer, copiers: copiers.clone() });
-        let rotation = match is_regular && config.rotation.is_on() {
-            true => Some(Rotation::new(path, config.rotation, &files, setting)),
-            false => None,
-        };
-        writer.begin(Tail::new(Box::new(file), end, notary, rotation));
-        let (path, when_full, clock) = (path.clone(), config.when_full, Mutex::default());
-        let copy = places.and_then(|places| places.checkpoint_copy.clone());
+        let notary = signing.map(|Signing { signer, .. }| Notary { signer, copiers: threads.copiers.clone() });
+        let rotates = is_regular && config.rotation.is_on();
+        let rotation = rotates.then(|| Rotation::new(path, config.rotation, &files, setting));
+        threads.writer.begin(Tail::new(Box::new(file), end, notary, rotation));
+        let Threads { writer, copiers, looks, album } = threads;
+        let (path, run, when_full, clock) = (path.clone(), name, config.when_full, Mutex::default());
+        let copy = config.signing.as_ref().and_then(|places| places.checkpoint_copy.clone());
         let is_closed = false;
-        let mut log = AuditLog {
-            path,
-            run: name,
-            writer,
-            copiers,
-            copy,
-            looks,
-            album,
-            when_full,
-            clock,
-            is_closed,
-            interruption,
-        };
-        match log.album.as_mut().zip(first_line).map_or(Ok(()), |(album, log)| album.belongs_to(log)) {
-            Ok(()) => Ok(log),
-            Err(error) => Err(log.never_began(of_pictures(error))),
+        AuditLog { path, run, writer, copiers, copy, looks, album, when_full, clock, is_closed, interruption }
+            .owns_pictures(first_line)
+    }
+
+    /// The pictures' folder is this log's from now on: of that which begins with the line of the hash `first_line`.
+    fn owns_pictures(mut self, first_line: Option<Digest>) -> Result<Self> {
+        match self.album.as_mut().zip(first_line).map_or(Ok(()), |(album, log)| album.belongs_to(log)) {
+            Ok(()) => Ok(self),
+            Err(error) => Err(self.never_began(of_pictures(error))),
         }
     }
 
@@ -378,6 +338,64 @@ impl Drop for AuditLog {
     }
 }
 
+/// The threads of an audit.
+struct Threads {
+    writer: Writer,
+    copiers: Vec<Copier>,
+    looks: Looks,
+    album: Option<Album>,
+}
+
+impl Threads {
+    /// `shelf`: where the pictures of the run `name` go.
+    fn start(config: &AuditConfig, shelf: Option<Shelf>, name: &str) -> Result<Self> {
+        let copiers = config.signing.as_ref().map(places_of).unwrap_or_default().into_iter().map(Copier::start);
+        let copiers = copiers.collect::<Result<Vec<_>>>()?;
+        let writer = Writer::start(config.sync, config.keep_records, PATIENCE)?;
+        let album = config.pictures.as_ref().zip(shelf);
+        let album = album.map(|(pictures, shelf)| Album::start(shelf, pictures, name, writer.desk())).transpose()?;
+        Ok(Threads { writer, copiers, looks: Looks::start()?, album })
+    }
+}
+
+/// Says of the log's files what is amiss and keeps no run from going on.
+fn tell_of_files(path: &Path) -> Result<()> {
+    read::told_of(&read::strangers(path)?).iter().for_each(|told| log::warn!("{told}"));
+    read::missing_told(path)?.iter().for_each(|told| log::warn!("{told}"));
+    Ok(())
+}
+
+fn of_pictures(error: Error) -> Error {
+    error.of_key("audit.pictures")
+}
+
+/// Where the run's pictures go.
+fn shelf(config: &AuditConfig, path: &Path, first: First, name: &str) -> Result<Option<Shelf>> {
+    let shelf = config.pictures.as_ref().map(|pictures| Shelf::open(pictures, path, first, name));
+    shelf.transpose().map_err(of_pictures)
+}
+
+/// What is to be said of pictures of runs that the log does not know, and done.
+fn startless(path: &Path, past: &Past, shelf: &Shelf) -> Option<(String, &'static str)> {
+    // A log that the run can go on with is not refused for what it warns of.
+    runs::told_of_startless(path, past.last_run.as_deref(), &shelf.runs()).unwrap_or_else(|error| {
+        log::warn!("whether pictures are there of runs that the log does not know is not known: {}", error.line());
+        None
+    })
+}
+
+/// What a run's start says of what decides about its parts, and of the log itself.
+fn setting(config: &AuditConfig, run: &RunStart, signing: Option<&Signing>, name: &str) -> Setting {
+    let places = config.signing.as_ref();
+    Setting {
+        deciders: Deciders::of(run, signing.map(|signing| signing.signer.verifier().to_string())),
+        run: name.to_owned(),
+        checkpoint_copy: places.is_some_and(|places| places.checkpoint_copy.is_some()),
+        witness: places.and_then(|places| places.witness.as_ref()).map(ToString::to_string),
+        sample: config.pictures.as_ref().map(|pictures| pictures.sample),
+    }
+}
+
 /// Where checkpoints are kept.
 fn places_of(config: &SigningConfig) -> Vec<Place> {
     let file = config.checkpoint_copy.clone().map(Place::File);
@@ -391,7 +409,6 @@ mod tests {
     use super::*;
     use crate::audit::tests::{Folder, frame, run_start, settled};
     use crate::config::PicturesConfig;
-    use crate::digest::Digest;
     use crate::line::Verdict;
 
     #[test]
