@@ -1,8 +1,8 @@
 //! What it costs to write decisions down, check them and find them again: `cargo bench --bench audit`.
 //!
 //! The log is signed, and each record has the digest of its frame. `HGAD_RECORDS` says how many records the log gets that is checked and
-//! searched (200,000); it is made in `HGAD_FOLDER`, or in a folder that is removed again. Ratios are of one run, beside a plain `write`
-//! of the same lines.
+//! searched (200,000). It is made in the folder `HGAD_FOLDER`, which must be there, and kept with its key (`bench.key.pub`), so that the commands can
+//! be measured on it; or in a folder that is removed again. Ratios are of one run, beside a plain `write` of the same lines.
 
 use std::collections::VecDeque;
 use std::fs::File;
