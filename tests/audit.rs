@@ -265,6 +265,7 @@ fn show_says_why_and_paints_what_the_model_saw() {
     assert_eq!(code, 0, "{stdout}{stderr}");
     let says = format!("is bad: its score {} is above the threshold {}", rejected["score"], rejected["threshold"]);
     assert!(stdout.contains(&says) && stdout.contains("the same, bit for bit"), "{stdout}");
+    assert!(stdout.starts_with(&format!("record {}: part {} (", rejected["seq"], rejected["part"])), "{stdout}");
     assert_eq!(image::open(&out).unwrap().to_rgb8().dimensions(), (128, 64), "the picture, and the same under its map");
 
     let start = records(Path::new(&line.log())).remove(0);

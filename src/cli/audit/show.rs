@@ -274,7 +274,8 @@ fn story(entry: &Entry) -> String {
     let time = entry.time.parse::<Timestamp>().map_or_else(|_| entry.time.clone(), |time| format!("{time:.3}"));
     let lane = entry.lane.as_ref().map_or_else(String::new, |lane| format!(" of lane {lane}"));
     let (part, class) = (entry.part.unwrap_or_default(), word(&entry.class));
-    let mut text = format!("part {part}{lane} ({class}), captured {time}, ");
+    // Who asks for a part by its number alone, and so for another record, is to see it.
+    let mut text = format!("record {}: part {part}{lane} ({class}), captured {time}, ", entry.seq);
     text.push_str(&match (entry.verdict.as_deref(), entry.score, entry.threshold) {
         (Some("reject"), Some(score), Some(threshold)) => {
             format!("is bad: its score {score} is above the threshold {threshold}")
