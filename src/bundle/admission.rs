@@ -167,9 +167,10 @@ fn admit_tensor(tensor: &TensorProto) -> Result<(), String> {
         tensor.double_data.len(),
         tensor.uint64_data.len(),
     ];
-    match elements {
+    // More than an address can count, on a 32-bit board, is more than it has.
+    match elements.and_then(|elements| usize::try_from(elements).ok()) {
         // One byte is the smallest element; a tensor that claims more elements than it has bytes would be read past its end.
-        Some(elements) if elements as usize <= held.into_iter().max().unwrap_or(0) => Ok(()),
+        Some(elements) if elements <= held.into_iter().max().unwrap_or(0) => Ok(()),
         _ => Err(format!("its shape {:?} asks for more values than it has", tensor.dims)),
     }
 }
@@ -212,6 +213,8 @@ mod tests {
             Case { node: node("Conv", "pads", &[1 << 40, 0]), tensors: vec![], says: Some("pads = 1099511627776") },
             Case { node: node("Conv", "strides", &[0, 1]), tensors: vec![], says: Some("strides = 0") },
             Case { node: ok(), tensors: vec![tensor(&[1 << 40, 1 << 40], 4)], says: Some("more values") },
+            // Whose product is 0 in 32 bits.
+            Case { node: ok(), tensors: vec![tensor(&[1 << 16, 1 << 16], 4)], says: Some("more values") },
             Case { node: ok(), tensors: vec![tensor(&[-1], 4)], says: Some("more values") },
         ];
         for case in cases {
