@@ -33,6 +33,10 @@ bench *args:
 dist:
     cargo build --profile dist --bin hgad
 
+# The binary that is given away: it starts on Debian 11 and newer (aarch64, armv7 or x86_64).
+release architecture:
+    cross/release.sh build {{architecture}}
+
 # Make the demo's model and calibrations again (docs/demo-model.md), in out/demo-model.
 demo-model:
     cargo build --release --workspace
