@@ -2,12 +2,12 @@
 """How a frame's time grows with the products, centers, blocks and pixels of its model.
 
     cargo build --release
-    python3 benches/sizes.py --data DIR --backbone FILE [--taps NAME,NAME]
+    python3 benches/sizes.py --data DIR --backbone FILE [--taps NAME,NAME] [--only centers]
 
 DIR holds products in MVTec AD's layout. Each row's model is trained for one epoch on a few of their pictures, which makes it no good
-and as fast as any; products beyond those of DIR are the same ones under other names. All rows of a table take turns, in
-`--rounds` rounds; the figures are ms of the processor for a frame of 640 x 480, from its pixels to its score, in the median over the
-rounds, and the bundle's size.
+and as fast as any; products beyond those of DIR are the same ones under other names. A product has two centers at least: with one
+there would be none beside it, which the trainer learns. All rows of a table take turns, in `--rounds` rounds; the figures are ms of the
+processor for a frame of 640 x 480, from its pixels to its score, in the median over the rounds, and the bundle's size.
 """
 
 import argparse
@@ -75,12 +75,13 @@ def main():
     parser.add_argument("--data", type=Path, required=True, metavar="DIR")
     parser.add_argument("--backbone", type=Path, required=True, metavar="FILE")
     parser.add_argument("--taps", metavar="NAME,NAME")
+    parser.add_argument("--only", choices=[key for key, _, _ in TABLES], help="this table alone [default: all of them]")
     parser.add_argument("--programs", type=Path, default=Path("target/release"), metavar="DIR", help="hgad and hgad-train")
     parser.add_argument("--rounds", type=int, default=5, metavar="N")
     parser.add_argument("--frames", type=int, default=20, metavar="N", help="frames of a round, 10 at least")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        for key, values, distances in TABLES:
+        for key, values, distances in (table for table in TABLES if args.only in (None, table[0])):
             for distance in distances:
                 bundles = {value: trained(args, Path(folder), distance, **{key: value}) for value in values}
                 times = {value: [] for value in values}

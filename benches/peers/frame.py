@@ -2,11 +2,11 @@
 """Holds a whole frame, from the camera's pixels to its verdict, against onnxruntime, OpenVINO and anomalib, in one run.
 
     python3 -m venv out/peers
-    out/peers/bin/pip install onnxruntime==1.32.0 openvino==2026.4.1 onnx==1.23.2 numpy opencv-python-headless
+    out/peers/bin/pip install -r benches/peers/requirements.txt
     cargo build --release --bin hgad
     out/peers/bin/python benches/peers/frame.py --model BUNDLE [--model BUNDLE] [--threads 1,2] [--rounds 7]
 
-    out/peers/bin/pip install anomalib==2.7.0       # some gigabytes; adds the last rows
+    out/peers/bin/pip install anomalib==2.7.0       # some gigabytes, not pinned; adds the last rows
     out/peers/bin/python benches/peers/frame.py --model BUNDLE --anomalib
 
 What each one does with a frame of 640 x 480 that is in memory, RGB, 8 bits:
@@ -14,7 +14,8 @@ What each one does with a frame of 640 x 480 that is in memory, RGB, 8 bits:
 - `hgad`: resizes it (antialiased), runs the network, measures distances, makes the map and the score. That is `hgad bench`.
 - `onnxruntime`, `openvino`: the same ONNX, from pixels to the network's outputs: their distances and scores are *not* counted.
   onnxruntime gets what OpenCV resizes; OpenVINO does all of it in one graph of its own (PrePostProcessor). A bundle whose weights are
-  stored in 8 bits is given to both with its weights as floats, which they compute faster; one that computes in 8 bits as it is.
+  stored in 8 bits is given to both with its weights as floats, and once more as the file is (`, file as it is`); one that
+  computes in 8 bits as it is.
 - anomalib's PaDiM (ResNet18, 100 features) and EfficientAD-S at 256 pixels, exported by anomalib and run by its own OpenVINO
   inferencer. They are not trained, which changes no time.
 
@@ -30,6 +31,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from pathlib import Path
 
 import cv2
@@ -168,14 +170,19 @@ class Hgad:
 def contestants(args, threads, pixels, folder):
     """Name and contestant of every row; the rows of one model begin with hgad."""
     for bundle in args.model:
+        name = Path(bundle).name
         model = onnx.load(f"{bundle}/model.onnx")
         shape = [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim]
-        whole = 'arithmetic = "int8"' in Path(f"{bundle}/manifest.toml").read_text()
-        path = f"{folder}/{Path(bundle).name}.onnx"
-        onnx.save(model if whole else in_floats(model), path)
-        yield f"{Path(bundle).name}: hgad", Hgad(args.hgad, bundle, threads)
-        yield f"{Path(bundle).name}: onnxruntime", Onnxruntime(path, (shape[3], shape[2]), threads, pixels)
-        yield f"{Path(bundle).name}: openvino", OpenVino(path, threads, pixels)
+        manifest = tomllib.loads(Path(f"{bundle}/manifest.toml").read_text())
+        files = {"": f"{bundle}/model.onnx"}
+        if manifest.get("arithmetic") != "int8" and manifest["precision"] == "weights-int8":
+            path = f"{folder}/{name}.onnx"
+            onnx.save(in_floats(model), path)
+            files = {"": path, ", file as it is": f"{bundle}/model.onnx"}
+        yield f"{name}: hgad", Hgad(args.hgad, bundle, threads)
+        for which, path in files.items():
+            yield f"{name}: onnxruntime{which}", Onnxruntime(path, (shape[3], shape[2]), threads, pixels)
+            yield f"{name}: openvino{which}", OpenVino(path, threads, pixels)
     if args.anomalib:
         yield "anomalib PaDiM, ResNet18", Anomalib("padim", folder, threads, pixels)
         yield "anomalib EfficientAD-S", Anomalib("efficientad", folder, threads, pixels)
@@ -203,14 +210,14 @@ def main():
 
 def table(threads, args, times):
     print(f"\n{threads} thread{'s' * (threads > 1)}, {args.rounds} rounds of {args.frames} frames in turns; ratios to hgad's own above")
-    print(f"{'':<34} {'ms':>8} {'ratio':>7} {'cpu ms':>8} {'ratio':>7}")
+    print(f"{'':<40} {'ms':>8} {'ratio':>7} {'cpu ms':>8} {'ratio':>7}")
     own = None
     for name, rounds in times.items():
         walls, used = zip(*rounds)
         if name.endswith(": hgad"):
             own = rounds
         ratio = [statistics.median(a[i] / b[i] for a, b in zip(rounds, own)) for i in range(2)]
-        print(f"{name:<34} {statistics.median(walls):>8.2f} {ratio[0]:>7.2f} {statistics.median(used):>8.2f} {ratio[1]:>7.2f}", flush=True)
+        print(f"{name:<40} {statistics.median(walls):>8.2f} {ratio[0]:>7.2f} {statistics.median(used):>8.2f} {ratio[1]:>7.2f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Holds the convolution kernels (kernels/) against onnxruntime, layer by layer, on one thread.
 
-    python3 -m venv out/peers && out/peers/bin/pip install onnxruntime==1.32.0 onnx==1.23.2 numpy
+    python3 -m venv out/peers && out/peers/bin/pip install -r benches/peers/requirements.txt
     out/peers/bin/python benches/peers/layers.py [TIER]
 
 onnxruntime runs MobileNetV2's features at 256 pixels as one network, with its profiler on: so its layers pass images to each other
