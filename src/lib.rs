@@ -29,6 +29,7 @@ mod error;
 pub mod evaluate;
 pub mod gpio;
 mod health;
+mod heap;
 pub mod inputs;
 pub mod inspect;
 mod jpeg;

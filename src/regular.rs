@@ -51,7 +51,9 @@ pub(crate) fn read(path: &Path, most: u64) -> Result<Vec<u8>> {
         None if path.metadata()?.is_dir() => return Err(Error::from_raw_os_error(libc::EISDIR)),
         None => return Err(refused("it is a pipe or a device, and no file".to_owned())),
     };
+    // As long as it says that it is: a vector that grows while it is read takes up to twice as much.
     let mut bytes = Vec::new();
+    bytes.try_reserve_exact((file.metadata()?.len().min(most) as usize).saturating_add(1))?;
     file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
     match bytes.len() as u64 > most {
         true => Err(refused(format!("it has more than {most} bytes, as no such file has"))),

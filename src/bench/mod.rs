@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use crate::bundle::Bundle;
 use crate::camera::pixels::{Layout, PixelFormat};
+use crate::heap::Starting;
 use crate::inspect::{Inspection, Inspector, Layer, Timings};
 use crate::{Error, Result, panic_text};
 use allocation::Allocations;
@@ -154,6 +155,7 @@ pub fn measure(bundle: &Bundle, picture: &RgbImage, plan: &Plan) -> Result<Repor
 }
 
 fn start(bundle: &Bundle, camera: &RgbImage) -> Result<(Inspector, Start)> {
+    let _starting = Starting::begin();
     let begun = Instant::now();
     let mut inspector = Inspector::new(bundle)?;
     let loaded = Instant::now();

@@ -1,6 +1,6 @@
 //! The Gaussians of a level's cells, as `centers.safetensors` holds them.
 
-use ndarray::{Array4, Axis, Ix4, concatenate};
+use ndarray::{ArcArray, Array4, ArrayBase, Axis, Data, Ix4, concatenate};
 
 use super::centers::{all_above_zero, fixed};
 use super::manifest::{Level, Manifest};
@@ -19,7 +19,8 @@ pub struct CellGaussians {
     /// What a row's codes are multiples of `(Y, h, w, D)`, above 0.
     pub scale: Array4<f32>,
     /// The codes of the triangle's columns, one after the other `(Y, h, w, D (D + 1) / 2)`: column j has rows j to D - 1.
-    pub weights: Array4<i8>,
+    /// Nine tenths of a bundle: those of one that was read are the file's own bytes, and no copy of them.
+    pub weights: ArcArray<i8, Ix4>,
 }
 
 impl CellGaussians {
@@ -28,7 +29,7 @@ impl CellGaussians {
         CellGaussians {
             mean: Array4::zeros((classes, h, w, channels)),
             scale: Array4::zeros((classes, h, w, channels)),
-            weights: Array4::zeros((classes, h, w, triangle(channels))),
+            weights: ArcArray::zeros((classes, h, w, triangle(channels))),
         }
     }
 
@@ -42,7 +43,7 @@ impl CellGaussians {
         CellGaussians {
             mean: of(|class| &class.mean),
             scale: of(|class| &class.scale),
-            weights: concatenate(Axis(0), &weights).expect("classes have the level's grid in common"),
+            weights: concatenate(Axis(0), &weights).expect("classes have the level's grid in common").into_shared(),
         }
     }
 
@@ -63,9 +64,9 @@ impl CellGaussians {
         let shape = |values| [manifest.classes.len(), level.height, level.width, values];
         let name = |part: &str| format!("cells.{part}.{l}");
         let gaussians = CellGaussians {
-            mean: fixed::<f32, Ix4>(reader.f32(&name("mean"), &shape(level.channels))?),
-            scale: fixed::<f32, Ix4>(reader.f32(&name("scale"), &shape(level.channels))?),
-            weights: fixed::<i8, Ix4>(reader.i8(&name("weights"), &shape(triangle(level.channels)))?),
+            mean: fixed::<_, Ix4>(reader.f32(&name("mean"), &shape(level.channels))?),
+            scale: fixed::<_, Ix4>(reader.f32(&name("scale"), &shape(level.channels))?),
+            weights: fixed::<_, Ix4>(reader.i8(&name("weights"), &shape(triangle(level.channels)))?),
         };
         // With a scale of 0 nothing would be far from what is usual.
         match all_above_zero(&gaussians.scale) {
@@ -99,7 +100,7 @@ impl<'a> ClassGaussians<'a> {
     }
 }
 
-fn slice<T>(values: &Array4<T>) -> &[T] {
+fn slice<S: Data>(values: &ArrayBase<S, Ix4>) -> &[S::Elem] {
     values.as_slice().expect("tensors are read and joined in rows")
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ndarray::{Array1, Array2, Array3, Ix1, Ix2, Ix3};
+use ndarray::{Array1, Array2, Array3, ArrayBase, Dimension, Ix1, Ix2, Ix3, IxDyn, RawData};
 use serde::{Deserialize, Serialize};
 
 use super::cells::CellGaussians;
@@ -71,11 +71,6 @@ impl ScoreReference {
         ScoreReference { mean, deviation, mask: None }
     }
 
-    /// Those of one level by itself, for the whole picture.
-    pub(crate) fn of_level(&self, level: usize) -> Self {
-        ScoreReference::new(vec![self.mean[level]], vec![self.deviation[level]])
-    }
-
     /// Whether it has constants for `levels` levels, and a frame can be measured by them.
     pub fn fits(&self, levels: usize) -> bool {
         let finite = self.mean.iter().all(|mean| mean.is_finite());
@@ -94,7 +89,7 @@ impl Centers {
         }
     }
 
-    pub(super) fn parse(manifest: &Manifest, bytes: &[u8]) -> Result<Self> {
+    pub(super) fn parse(manifest: &Manifest, bytes: Vec<u8>) -> Result<Self> {
         let reader = Reader::new("centers.safetensors", bytes)?;
         let classes = manifest.classes.len();
         let levels = manifest
@@ -105,10 +100,10 @@ impl Centers {
                 let (y, d) = (classes, level.channels);
                 let m = reader.shape(&format!("psi_in.{l}"))?.get(1).copied().unwrap_or(0).max(1);
                 Ok(LevelCenters {
-                    mu: fixed::<f32, Ix2>(reader.f32(&format!("mu.{l}"), &[y, d])?),
-                    dmu: fixed::<f32, Ix3>(reader.f32(&format!("dmu.{l}"), &[y, m - 1, d])?),
-                    psi: fixed::<f32, Ix1>(reader.f32(&format!("psi.{l}"), &[y])?),
-                    psi_in: fixed::<f32, Ix2>(reader.f32(&format!("psi_in.{l}"), &[y, m])?),
+                    mu: fixed::<_, Ix2>(reader.f32(&format!("mu.{l}"), &[y, d])?),
+                    dmu: fixed::<_, Ix3>(reader.f32(&format!("dmu.{l}"), &[y, m - 1, d])?),
+                    psi: fixed::<_, Ix1>(reader.f32(&format!("psi.{l}"), &[y])?),
+                    psi_in: fixed::<_, Ix2>(reader.f32(&format!("psi_in.{l}"), &[y, m])?),
                 })
             })
             .collect::<Result<Vec<_>>>()?;
@@ -119,8 +114,8 @@ impl Centers {
             .map(|(l, level)| {
                 let shape = [classes, level.height, level.width];
                 Ok(DistanceProfile {
-                    mean: fixed::<f32, Ix3>(reader.f32(&format!("distance.mean.{l}"), &shape)?),
-                    deviation: fixed::<f32, Ix3>(reader.f32(&format!("distance.deviation.{l}"), &shape)?),
+                    mean: fixed::<_, Ix3>(reader.f32(&format!("distance.mean.{l}"), &shape)?),
+                    deviation: fixed::<_, Ix3>(reader.f32(&format!("distance.deviation.{l}"), &shape)?),
                 })
             })
             .collect::<Result<Vec<_>>>()?;
@@ -135,8 +130,8 @@ impl Centers {
                 )
             }
         };
-        let mean = fixed::<f32, Ix2>(reader.f32("reference.mean", &[classes, levels.len()])?);
-        let deviation = fixed::<f32, Ix2>(reader.f32("reference.deviation", &[classes, levels.len()])?);
+        let mean = fixed::<_, Ix2>(reader.f32("reference.mean", &[classes, levels.len()])?);
+        let deviation = fixed::<_, Ix2>(reader.f32("reference.deviation", &[classes, levels.len()])?);
         let references =
             (0..classes).map(|y| ScoreReference::new(mean.row(y).to_vec(), deviation.row(y).to_vec())).collect();
         let centers = Centers { levels, cells, profiles, references };
@@ -176,7 +171,7 @@ impl Centers {
     }
 }
 
-pub(super) fn fixed<T, D: ndarray::Dimension>(array: ndarray::ArrayD<T>) -> ndarray::Array<T, D> {
+pub(super) fn fixed<S: RawData, D: Dimension>(array: ArrayBase<S, IxDyn>) -> ArrayBase<S, D> {
     array.into_dimensionality().expect("the reader checked the shape")
 }
 

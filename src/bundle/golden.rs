@@ -30,7 +30,7 @@ pub struct GoldenFrame {
 }
 
 impl Golden {
-    pub(super) fn parse(manifest: &Manifest, bytes: &[u8]) -> Result<Self> {
+    pub(super) fn parse(manifest: &Manifest, bytes: Vec<u8>) -> Result<Self> {
         let reader = Reader::new("golden.safetensors", bytes)?;
         let (width, height) = (manifest.input.width, manifest.input.height);
         let mut frames = Vec::new();

@@ -99,8 +99,8 @@ impl Bundle {
             Ok(bytes)
         };
         let model = verified(MODEL)?;
-        let centers = Centers::parse(&manifest, &verified(CENTERS)?)?;
-        let golden = Golden::parse(&manifest, &verified(GOLDEN)?)?;
+        let centers = Centers::parse(&manifest, verified(CENTERS)?)?;
+        let golden = Golden::parse(&manifest, verified(GOLDEN)?)?;
         let trained_on = match manifest.files.contains_key(TRAINED_ON) {
             true => Some(trained_on::parse(origin, TRAINED_ON, &verified(TRAINED_ON)?)?),
             false => None,

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::heatmaps::Heatmaps;
 use crate::bundle::{Bundle, ScoreReference};
 use crate::calibrate::Calibration;
+use crate::heap::Starting;
 use crate::inspect::overlay::{Paint, beside};
 use crate::inspect::{Inspection, Inspector};
 use crate::{Error, Result, dataset, print};
@@ -103,6 +104,7 @@ pub fn run(args: ScoreArgs) -> Result<()> {
 
 impl Judge {
     fn new(args: &ScoreArgs) -> Result<Self> {
+        let _starting = Starting::begin();
         let bundle = Bundle::open(&args.model)?;
         let class = bundle.manifest.class_index(&args.class)?;
         let calibration =

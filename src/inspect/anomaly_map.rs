@@ -1,11 +1,20 @@
 //! From per-level maps on the feature grids to one anomaly map at the input's size.
 
+use ndarray::linalg::general_mat_mul;
 use ndarray::{Array1, Array2, Axis, Zip, concatenate, s};
 
 use crate::bundle::{InputSize, ScoreReference};
 
 /// The Gaussian's standard deviation is this share of the input's width and height: the authors' 4 pixels at 256.
 const BLUR: f64 = 4.0 / 256.0;
+
+/// Working memory of a [`MapComposer`], which every map is composed in.
+pub(crate) struct Canvas {
+    /// Each level's map `(h, w)`, in standard deviations.
+    standardised: Vec<Array2<f32>>,
+    /// The levels' maps with the input's columns, one below the other `(sum of h, W)`.
+    stacked: Array2<f32>,
+}
 
 /// Brings the levels' maps to the input's size and joins them.
 ///
@@ -16,6 +25,8 @@ pub(crate) struct MapComposer {
     rows: Array2<f32>,
     /// Per level `(w, W)`: its columns to the input's columns.
     columns: Vec<Array2<f32>>,
+    /// Per level `h`.
+    heights: Vec<usize>,
 }
 
 impl MapComposer {
@@ -27,7 +38,16 @@ impl MapComposer {
         let columns = grids.iter().map(|(_, w)| blur_columns.dot(&bilinear(size.width, *w)).reversed_axes()).collect();
         let rows = rows.iter().map(|matrix| matrix.view()).collect::<Vec<_>>();
         let rows = concatenate(Axis(1), &rows).expect("every level's matrix has the input's height");
-        MapComposer { rows, columns }
+        MapComposer { rows, columns, heights: grids.iter().map(|(h, _)| *h).collect() }
+    }
+
+    /// What it composes maps in.
+    pub(crate) fn canvas(&self) -> Canvas {
+        let heights = self.heights.iter().zip(&self.columns);
+        Canvas {
+            standardised: heights.map(|(h, columns)| Array2::zeros((*h, columns.nrows()))).collect(),
+            stacked: Array2::zeros((self.rows.ncols(), self.columns[0].ncols())),
+        }
     }
 
     /// The anomaly map `(H, W)`: the mean over levels of `(v - mean) / deviation`, in standard deviations of normal parts
@@ -40,25 +60,28 @@ impl MapComposer {
         levels: &[Array2<f32>],
         reference: &ScoreReference,
         counts: Option<&[Array2<bool>]>,
+        canvas: &mut Canvas,
     ) -> Array2<f32> {
-        let mut stacked = Array2::zeros((self.rows.ncols(), self.columns[0].ncols()));
+        let Canvas { standardised, stacked } = canvas;
         let constants = reference.mean.iter().zip(&reference.deviation);
+        let each = standardised.iter_mut().zip(levels).zip(&self.columns).zip(constants);
         let mut row = 0;
-        for (l, ((map, columns), (mean, deviation))) in levels.iter().zip(&self.columns).zip(constants).enumerate() {
+        for (l, (((standardised, map), columns), (mean, deviation))) in each.enumerate() {
             let share = 1.0 / (deviation * levels.len() as f32);
-            let mut standardised = map.mapv(|value| (value - mean) * share);
+            Zip::from(&mut *standardised).and(map).for_each(|value, distance| *value = (distance - mean) * share);
             if let Some(counts) = counts {
                 // What is ignored is as usual as can be, or it would reach over the edge of the ignored area when it is smoothed.
-                Zip::from(&mut standardised).and(&counts[l]).for_each(|value, counts| {
+                Zip::from(&mut *standardised).and(&counts[l]).for_each(|value, counts| {
                     if !counts {
                         *value = 0.0;
                     }
                 });
             }
-            stacked.slice_mut(s![row..row + map.nrows(), ..]).assign(&standardised.dot(columns));
+            let mut rows = stacked.slice_mut(s![row..row + map.nrows(), ..]);
+            general_mat_mul(1.0, standardised, columns, 0.0, &mut rows);
             row += map.nrows();
         }
-        self.rows.dot(&stacked)
+        self.rows.dot(stacked)
     }
 }
 
@@ -119,7 +142,8 @@ mod tests {
             map
         };
         let reference = ScoreReference::new(vec![1.0; 2], vec![2.0; 2]);
-        let map = composer.compose(&[level(8, 16, (2, 12)), level(4, 8, (1, 6))], &reference, None);
+        let levels = [level(8, 16, (2, 12)), level(4, 8, (1, 6))];
+        let map = composer.compose(&levels, &reference, None, &mut composer.canvas());
         assert_eq!(map.dim(), (32, 64));
         let (peak, _) = map.indexed_iter().max_by(|a, b| a.1.total_cmp(b.1)).unwrap();
         assert!((8..16).contains(&peak.0) && (48..56).contains(&peak.1), "{peak:?}");
@@ -133,11 +157,15 @@ mod tests {
         let mut level = Array2::from_elem((8, 16), 1.0);
         level[[4, 7]] = 1000.0;
         let reference = ScoreReference::new(vec![1.0], vec![1.0]);
-        let seen = |counts: Option<&[Array2<bool>]>| composer.compose(&[level.clone()], &reference, counts)[[18, 33]];
-        let right_of = |first: usize| seen(Some(&[mask((32, 64), |x, _| x >= first).on((8, 16))]));
-        assert!(seen(None) > 10.0 && right_of(32) == 0.0, "{} {}", seen(None), right_of(32));
+        // One canvas for all: what was composed in it before leaves no trace.
+        let mut canvas = composer.canvas();
+        let mut seen = |counts: Option<&[Array2<bool>]>| {
+            composer.compose(&[level.clone()], &reference, counts, &mut canvas)[[18, 33]]
+        };
+        let right_of = |first: usize| [mask((32, 64), |x, _| x >= first).on((8, 16))];
+        let (whole, beyond, edge) = (seen(None), seen(Some(&right_of(32))), seen(Some(&right_of(31))));
         // What lies on the edge is looked at.
-        assert!(right_of(31) > 10.0);
+        assert!(whole > 10.0 && beyond == 0.0 && edge > 10.0, "{whole} {beyond} {edge}");
     }
 
     #[test]
@@ -146,7 +174,7 @@ mod tests {
         let reference = ScoreReference::new(vec![1.0, -1.0], vec![0.5, 2.0]);
         // 2 deviations on the first level and 1 on the second: 1.5 in the mean.
         let levels = [Array2::from_elem((4, 4), 2.0), Array2::from_elem((2, 2), 1.0)];
-        let map = composer.compose(&levels, &reference, None);
+        let map = composer.compose(&levels, &reference, None, &mut composer.canvas());
         assert!(map.iter().all(|value| (value - 1.5).abs() < 1e-5), "{map}");
     }
 }

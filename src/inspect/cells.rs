@@ -25,17 +25,34 @@ const NO_VARIANCE: f64 = 1e-6;
 /// How far every position `(h, w)` lies from what is usual at its cell for class `class`, per channel: Mahalanobis's distance
 /// over the square root of D, about 1 for what is usual. `z` is `(D, h, w)`.
 pub fn distance(z: ArrayView3<f32>, gaussians: &CellGaussians, class: usize) -> Array2<f32> {
-    let (d, h, w) = z.dim();
+    let (_, h, w) = z.dim();
+    let mut map = Array2::zeros((h, w));
+    measure(z, gaussians, class, &mut Vec::new(), &mut map);
+    map
+}
+
+/// [`distance`], in `map`; `room` is working memory.
+pub(super) fn measure(
+    z: ArrayView3<f32>,
+    gaussians: &CellGaussians,
+    class: usize,
+    room: &mut Vec<f32>,
+    map: &mut Array2<f32>,
+) {
+    let (d, _, w) = z.dim();
     let of_cells = z.permuted_axes([1, 2, 0]);
     let of_class = gaussians.of_class(class);
-    let (mut centred, mut whitened) = (vec![0f32; d], vec![0f32; d]);
+    room.resize(room.len().max(2 * d), 0.0);
+    let (centred, whitened) = room[..2 * d].split_at_mut(d);
     let mut square = |cell: usize, z: ArrayView1<f32>| -> f32 {
         let (mean, scale, weights) = of_class.at(cell);
         centred.iter_mut().zip(z).zip(mean).for_each(|((centred, z), mean)| *centred = z - mean);
-        multiply_triangle(weights, &centred, &mut whitened).expect("the bundle's triangles have the level's channels");
+        multiply_triangle(weights, centred, whitened).expect("the bundle's triangles have the level's channels");
         whitened.iter().zip(scale).map(|(sum, scale)| (sum * scale).powi(2)).sum()
     };
-    Array2::from_shape_fn((h, w), |(y, x)| (square(y * w + x, of_cells.slice(s![y, x, ..])) / d as f32).sqrt())
+    for ((y, x), distance) in map.indexed_iter_mut() {
+        *distance = (square(y * w + x, of_cells.slice(s![y, x, ..])) / d as f32).sqrt();
+    }
 }
 
 /// What is usual at every cell of one level for one class, from the latents `(D, h, w)` of its normal images, of which there

@@ -136,16 +136,14 @@ impl Mask {
         self.0.dim() == (size.height, size.width) && self.0.iter().any(|is_looked_at| *is_looked_at)
     }
 
-    /// Takes what is ignored out of a map, where it is no number from now on, and gives the values elsewhere.
-    pub(super) fn apply(&self, map: &mut Array2<f32>) -> Vec<f32> {
-        let mut counted = Vec::with_capacity(map.len());
+    /// Takes what is ignored out of a map, where it is no number from now on, and adds the values elsewhere to `counted`.
+    pub(super) fn apply(&self, map: &mut Array2<f32>, counted: &mut Vec<f32>) {
         for (value, is_looked_at) in map.iter_mut().zip(&self.0) {
             match is_looked_at {
                 true => counted.push(*value),
                 false => *value = f32::NAN,
             }
         }
-        counted
     }
 }
 
@@ -259,7 +257,8 @@ pub(crate) mod tests {
     fn what_is_ignored_is_no_number() {
         let mask = mask((4, 8), |x, _| x >= 4);
         let mut map = Array2::from_shape_fn((4, 8), |(_, x)| 8.0 - x as f32);
-        let counted = mask.apply(&mut map);
+        let mut counted = Vec::new();
+        mask.apply(&mut map, &mut counted);
         assert!(counted.len() == 16 && counted.iter().all(|value| *value <= 4.0));
         assert!(map[[1, 0]].is_nan() && map[[1, 7]] == 1.0);
     }

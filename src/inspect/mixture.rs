@@ -1,6 +1,7 @@
 //! Distances of latents from the learned centers of the hierarchical mixture.
 
-use ndarray::{Array2, ArrayView1, ArrayView2, ArrayView3, Axis, Zip, concatenate};
+use ndarray::linalg::general_mat_mul;
+use ndarray::{Array2, ArrayView1, ArrayView2, ArrayView3, ArrayViewMut2, Axis, Zip, concatenate};
 
 use crate::bundle::LevelCenters;
 
@@ -14,48 +15,128 @@ use crate::bundle::LevelCenters;
 ///
 /// `z` is `(D, h, w)`.
 pub fn distance(z: ArrayView3<f32>, centers: &LevelCenters, class: usize) -> Array2<f32> {
-    let (d, h, w) = z.dim();
-    let z = z.to_shape((d, h * w)).expect("a grid's rows follow one another");
-    let main = centers.mu.row(class);
-    let offsets = centers.dmu.index_axis(Axis(0), class);
-    let means = concatenate![Axis(0), main.insert_axis(Axis(0)), &offsets + &main];
-    // By the binomial formula: one matrix product instead of a pass over the latents for each center.
-    let mut densities = means.dot(&z);
-    let weights = log_softmax(centers.psi_in.row(class));
-    for ((mut density, mean), weight) in densities.outer_iter_mut().zip(means.outer_iter()).zip(weights) {
-        density += weight - 0.5 * mean.dot(&mean);
-    }
-    let norms = z.map_axis(Axis(0), |z| z.fold(0.0, |sum, value| sum + value * value));
-    let distance = Zip::from(densities.columns()).and(&norms).map_collect(|densities, norm| {
-        let square = -2.0 / d as f32 * (log_sum_exp(densities) - 0.5 * norm);
-        // The weights sum to 1, so it is below 0 by rounding alone. What is not a number must stay so: `max` would make it
-        // 0, as normal as can be.
-        if square < 0.0 { 0.0 } else { square.sqrt() }
-    });
-    distance.into_shape_with_order((h, w)).expect("one distance for each position")
+    let (_, h, w) = z.dim();
+    let mut map = Array2::zeros((h, w));
+    ClassMixture::new(centers, class).distance(z, &mut Products::default(), &mut map);
+    map
 }
 
 /// How likely each class is: the mean over positions of `log p(y|z)`, with `p(y|z) = softmax_y(-|z - mu_y|^2 / 2)`. `z` is
 /// `(D, h, w)`. All positions count, or those that `counts` `(h, w)` names.
 pub fn class_evidence(z: ArrayView3<f32>, centers: &LevelCenters, counts: Option<&Array2<bool>>) -> Vec<f32> {
-    let (d, h, w) = z.dim();
-    let z = z.to_shape((d, h * w)).expect("a grid's rows follow one another");
-    // `|z|^2` is the same for all classes and falls out of the softmax.
-    let mut logits = centers.mu.dot(&z);
-    for (mut logits, mu) in logits.outer_iter_mut().zip(centers.mu.outer_iter()) {
-        logits -= 0.5 * mu.dot(&mu);
+    let mut evidence = vec![0.0; centers.mu.nrows()];
+    MainCenters::new(centers).evidence(z, counts, &mut Products::default(), &mut evidence);
+    evidence
+}
+
+/// One class's centers, ready to measure distances from: see [`distance`].
+pub(super) struct ClassMixture {
+    /// `mu_i`, `(M, D)`.
+    means: Array2<f32>,
+    /// `c_i - |mu_i|^2 / 2`, `(M)`.
+    constants: Vec<f32>,
+}
+
+/// The classes' main centers, ready to weigh classes by: see [`class_evidence`].
+pub(super) struct MainCenters {
+    /// `mu_y`, `(Y, D)`.
+    mu: Array2<f32>,
+    /// `|mu_y|^2 / 2`, `(Y)`.
+    halves: Vec<f32>,
+}
+
+/// Working memory for one level after the other.
+#[derive(Default)]
+pub(super) struct Products {
+    /// Centers times latents.
+    values: Vec<f32>,
+    /// One value for each position.
+    sums: Vec<f32>,
+}
+
+impl ClassMixture {
+    pub(super) fn new(centers: &LevelCenters, class: usize) -> Self {
+        let main = centers.mu.row(class);
+        let offsets = centers.dmu.index_axis(Axis(0), class);
+        let means = concatenate![Axis(0), main.insert_axis(Axis(0)), &offsets + &main];
+        let weights = log_softmax(centers.psi_in.row(class));
+        let constants = means.outer_iter().zip(weights).map(|(mean, weight)| weight - 0.5 * mean.dot(&mean)).collect();
+        ClassMixture { means, constants }
     }
-    let totals = logits.map_axis(Axis(0), log_sum_exp);
-    let Some(counts) = counts else {
-        return logits.outer_iter().map(|logits| (&logits - &totals).mean().unwrap_or(f32::NAN)).collect();
-    };
-    let mean = |logits: ArrayView1<f32>| {
-        let values = logits.iter().zip(&totals).zip(counts).filter(|(_, counts)| **counts);
-        let (sum, count) =
-            values.fold((0.0, 0.0), |(sum, count), ((logit, total), _)| (sum + logit - total, count + 1.0));
-        sum / count
-    };
-    logits.outer_iter().map(mean).collect()
+
+    /// [`distance`], in `map`.
+    pub(super) fn distance(&self, z: ArrayView3<f32>, room: &mut Products, map: &mut Array2<f32>) {
+        let (d, h, w) = z.dim();
+        let z = z.to_shape((d, h * w)).expect("a grid's rows follow one another");
+        // By the binomial formula: one matrix product instead of a pass over the latents for each center.
+        let (mut densities, norms) = room.multiply(&self.means, z.view());
+        for (mut density, constant) in densities.outer_iter_mut().zip(&self.constants) {
+            density += *constant;
+        }
+        norms.fill(0.0);
+        for row in z.outer_iter() {
+            norms.iter_mut().zip(row).for_each(|(norm, value)| *norm += value * value);
+        }
+        for ((distance, densities), norm) in map.iter_mut().zip(densities.columns()).zip(norms) {
+            let square = -2.0 / d as f32 * (log_sum_exp(densities) - 0.5 * *norm);
+            // The weights sum to 1, so it is below 0 by rounding alone. What is not a number must stay so: `max` would make it
+            // 0, as normal as can be.
+            *distance = if square < 0.0 { 0.0 } else { square.sqrt() };
+        }
+    }
+}
+
+impl MainCenters {
+    pub(super) fn new(centers: &LevelCenters) -> Self {
+        MainCenters { mu: centers.mu.clone(), halves: centers.mu.outer_iter().map(|mu| 0.5 * mu.dot(&mu)).collect() }
+    }
+
+    /// [`class_evidence`], in `evidence`, which has a place for each class.
+    pub(super) fn evidence(
+        &self,
+        z: ArrayView3<f32>,
+        counts: Option<&Array2<bool>>,
+        room: &mut Products,
+        evidence: &mut [f32],
+    ) {
+        let (d, h, w) = z.dim();
+        let z = z.to_shape((d, h * w)).expect("a grid's rows follow one another");
+        // `|z|^2` is the same for all classes and falls out of the softmax.
+        let (mut logits, totals) = room.multiply(&self.mu, z.view());
+        for (mut logits, half) in logits.outer_iter_mut().zip(&self.halves) {
+            logits -= *half;
+        }
+        totals.iter_mut().zip(logits.columns()).for_each(|(total, logits)| *total = log_sum_exp(logits));
+        for (evidence, mut logits) in evidence.iter_mut().zip(logits.outer_iter_mut()) {
+            *evidence = match counts {
+                Some(counts) => mean_where(logits.view(), totals, counts),
+                None => {
+                    logits -= &ArrayView1::from(&*totals);
+                    logits.mean().unwrap_or(f32::NAN)
+                }
+            };
+        }
+    }
+}
+
+impl Products {
+    /// `matrix` `(n, D)` times `z` `(D, P)`, and a place for each position.
+    fn multiply(&mut self, matrix: &Array2<f32>, z: ArrayView2<f32>) -> (ArrayViewMut2<'_, f32>, &mut [f32]) {
+        let (n, positions) = (matrix.nrows(), z.ncols());
+        self.values.resize(self.values.len().max(n * positions), 0.0);
+        self.sums.resize(self.sums.len().max(positions), 0.0);
+        let values = &mut self.values[..n * positions];
+        let mut product = ArrayViewMut2::from_shape((n, positions), values).expect("as many values as it has elements");
+        general_mat_mul(1.0, matrix, &z, 0.0, &mut product);
+        (product, &mut self.sums[..positions])
+    }
+}
+
+/// The mean of `logit - total` over the positions that count.
+fn mean_where(logits: ArrayView1<f32>, totals: &[f32], counts: &Array2<bool>) -> f32 {
+    let values = logits.into_iter().zip(totals).zip(counts).filter(|(_, counts)| **counts);
+    let (sum, count) = values.fold((0.0, 0.0), |(sum, count), ((logit, total), _)| (sum + logit - total, count + 1.0));
+    sum / count
 }
 
 /// In how many standard deviations `distance` exceeds what is usual at each position; both `(h, w)`.

@@ -13,26 +13,24 @@ pub mod overlay;
 mod parity;
 pub mod preprocess;
 pub mod score;
+mod scorer;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use image::RgbImage;
-use ndarray::{Array2, Array3, Axis};
+use ndarray::{Array2, Array3};
 
 use crate::Result;
-use crate::bundle::{Bundle, Centers, Distance, InputSize, LevelCenters, Manifest, ScoreReference};
-use anomaly_map::MapComposer;
+use crate::bundle::{Bundle, Centers, Manifest, ScoreReference};
 pub use anomaly_map::{bilinear, gaussian};
 pub use mask::Mask;
 #[cfg(test)]
 pub(crate) use mask::tests;
 pub use network::Layer;
 use network::Network;
-
-/// Nats per position by which another class must be likelier before a frame counts as showing it. Variants of one product,
-/// which the model can hardly tell apart, stay far below.
-const CLEARLY: f32 = 1.0;
+use preprocess::Preparer;
+use scorer::{Room, Scorer};
 
 /// What the network says of one frame: per level, latents and log-determinants.
 #[derive(Debug, Clone)]
@@ -41,6 +39,17 @@ pub struct Latents {
     pub z: Vec<Array3<f32>>,
     /// `(h, w)` of every level, the sum over channels (not divided by D).
     pub logdet: Vec<Array2<f32>>,
+}
+
+impl Latents {
+    /// A place for those of the manifest's levels.
+    fn zeros(manifest: &Manifest) -> Self {
+        let levels = &manifest.levels;
+        Latents {
+            z: levels.iter().map(|level| Array3::zeros((level.channels, level.height, level.width))).collect(),
+            logdet: levels.iter().map(|level| Array2::zeros((level.height, level.width))).collect(),
+        }
+    }
 }
 
 /// How long each stage of one inspection took.
@@ -70,21 +79,17 @@ pub struct Inspection {
     pub timings: Timings,
 }
 
-/// A bundle that is loaded and ready to inspect frames.
+/// A bundle that is loaded and ready to inspect frames. A frame's stages write where those of the last one did: what is left of a frame
+/// is its [`Inspection`].
 pub struct Inspector {
-    size: InputSize,
-    /// `(h, w)` of every level.
-    grids: Vec<(usize, usize)>,
+    preparer: Preparer,
+    network: Network,
+    /// Of the last frame.
+    latents: Latents,
+    scorer: Scorer,
+    room: Room,
     /// The last mask that was used, and where every level counts by it. Lanes whose masks differ lay theirs once a frame.
     laid: Option<(Mask, Arc<[Array2<bool>]>)>,
-    network: Network,
-    centers: Centers,
-    distance: Distance,
-    composer: MapComposer,
-    /// The first so many levels make the anomaly map.
-    mapped: usize,
-    /// The level that is the score, where the network gives one itself.
-    score_level: Option<usize>,
 }
 
 impl Inspector {
@@ -113,20 +118,14 @@ impl Inspector {
     }
 
     fn load(manifest: &Manifest, model: &[u8], centers: &Centers, threads: usize) -> Result<Self> {
-        // A score that the network itself gives comes last, and says nothing of places unless there is nothing else.
-        let score_level = manifest.score_level();
-        let mapped = score_level.unwrap_or(manifest.levels.len()).max(1);
-        let grids = manifest.levels.iter().map(|level| (level.height, level.width)).collect::<Vec<_>>();
+        let scorer = Scorer::new(manifest, centers);
         Ok(Inspector {
-            size: manifest.input,
+            preparer: Preparer::new(manifest.input),
             network: Network::load(manifest, model, threads)?,
-            centers: centers.clone(),
-            distance: centers.distance(manifest.distance),
-            composer: MapComposer::new(manifest.input, &grids[..mapped]),
-            grids,
+            latents: Latents::zeros(manifest),
+            room: scorer.room(),
+            scorer,
             laid: None,
-            mapped,
-            score_level,
         })
     }
 
@@ -136,8 +135,8 @@ impl Inspector {
     ///
     /// The frame has no pixels, or the network fails or gives values that are not finite.
     pub fn latents(&mut self, image: &RgbImage) -> Result<Latents> {
-        let image = preprocess::resize(image, self.size)?;
-        self.network.run(preprocess::to_tensor(&image))
+        self.look(image)?;
+        Ok(self.latents.clone())
     }
 
     /// Runs the network on one frame of any size `frames` times and tells how long each of its operators takes.
@@ -146,8 +145,8 @@ impl Inspector {
     ///
     /// As [`Inspector::latents`].
     pub fn profile(&mut self, image: &RgbImage, frames: usize) -> Result<Vec<Layer>> {
-        let image = preprocess::resize(image, self.size)?;
-        self.network.profile(&preprocess::to_tensor(&image), frames)
+        self.preparer.prepare(image, self.network.input()?)?;
+        self.network.profile(frames)
     }
 
     /// How far one frame lies from what is usual of class `class` at every position, `(h, w)` per level: from the mixture's
@@ -157,8 +156,8 @@ impl Inspector {
     ///
     /// As [`Inspector::latents`].
     pub fn distances(&mut self, image: &RgbImage, class: usize) -> Result<Vec<Array2<f32>>> {
-        let latents = self.latents(image)?;
-        Ok(self.distances_of(&latents, class))
+        self.look(image)?;
+        Ok(self.scorer.distances(&self.latents, class, &mut self.room).to_vec())
     }
 
     /// The same in standard deviations from what is usual at each position: what [`score::fit_reference`] is fitted from.
@@ -167,8 +166,8 @@ impl Inspector {
     ///
     /// As [`Inspector::latents`].
     pub fn level_maps(&mut self, image: &RgbImage, class: usize) -> Result<Vec<Array2<f32>>> {
-        let latents = self.latents(image)?;
-        Ok(self.level_maps_of(&latents, class))
+        self.look(image)?;
+        Ok(self.scorer.level_maps(&self.latents, class, &mut self.room).to_vec())
     }
 
     /// The same, and the other class that the frame clearly shows where it is looked at, if it does.
@@ -182,9 +181,9 @@ impl Inspector {
         class: usize,
         mask: Option<&Mask>,
     ) -> Result<(Vec<Array2<f32>>, Option<usize>)> {
-        let latents = self.latents(image)?;
+        let maps = self.level_maps(image, class)?;
         let counts = mask.map(|mask| self.lay(mask));
-        Ok((self.level_maps_of(&latents, class), self.resembles(&latents, class, counts.as_deref())))
+        Ok((maps, self.scorer.resembles(&self.latents, class, counts.as_deref(), &mut self.room)))
     }
 
     /// Scores one frame of any size as class `class` (an index into the manifest's classes) against `reference`.
@@ -194,102 +193,40 @@ impl Inspector {
     /// As [`Inspector::latents`].
     pub fn inspect(&mut self, image: &RgbImage, class: usize, reference: &ScoreReference) -> Result<Inspection> {
         let start = Instant::now();
-        let input = preprocess::to_tensor(&preprocess::resize(image, self.size)?);
+        self.preparer.prepare(image, self.network.input()?)?;
         let preprocessed = Instant::now();
-        let latents = self.network.run(input)?;
+        self.network.run(&mut self.latents)?;
         let run = Instant::now();
-        let maps = self.level_maps_of(&latents, class);
         let counts = reference.mask.as_ref().map(|mask| self.lay(mask));
-        let counts = counts.as_deref();
-        let levels = score::levels(&maps, reference, counts);
-        let (score, map) = self.scored(&maps, reference, counts);
-        let resembles = self.resembles(&latents, class, counts);
+        let (counts, room) = (counts.as_deref(), &mut self.room);
+        self.scorer.level_maps(&self.latents, class, room);
+        let (score, levels, map) = self.scorer.score(reference, counts, room);
+        let resembles = self.scorer.resembles(&self.latents, class, counts, room);
         let timings = Timings { preprocess: preprocessed - start, network: run - preprocessed, score: run.elapsed() };
         Ok(Inspection { score, levels, resembles, map, timings })
     }
 
     /// The score and the anomaly map `(H, W)` of a frame whose level maps are known: calibration has them already.
     pub fn score_maps(&self, levels: &[Array2<f32>], reference: &ScoreReference) -> (f32, Array2<f32>) {
-        let counts = reference.mask.as_ref().map(|mask| self.counts(mask));
-        self.scored(levels, reference, counts.as_deref())
+        let counts = reference.mask.as_ref().map(|mask| self.scorer.counts(mask));
+        self.scorer.paint(levels, reference, counts.as_deref(), &mut self.scorer.painting())
     }
 
-    /// The same where it is known which positions of every level count.
-    fn scored(
-        &self,
-        levels: &[Array2<f32>],
-        reference: &ScoreReference,
-        counts: Option<&[Array2<bool>]>,
-    ) -> (f32, Array2<f32>) {
-        let mut map = self.composer.compose(&levels[..self.mapped], reference, counts);
-        let counted = match &reference.mask {
-            Some(mask) => mask.apply(&mut map),
-            None => map.iter().copied().collect(),
-        };
-        let score = match self.score_level {
-            Some(level) => {
-                let counts = counts.map(|counts| &counts[level..=level]);
-                score::levels(&levels[level..=level], &reference.of_level(level), counts)[0]
-            }
-            None => score::score(counted, self.distance),
-        };
-        (score, map)
+    /// Leaves the frame's latents in `self.latents`.
+    fn look(&mut self, image: &RgbImage) -> Result<()> {
+        self.preparer.prepare(image, self.network.input()?)?;
+        self.network.run(&mut self.latents)
     }
 
-    /// Which positions of every level count by a mask.
-    fn counts(&self, mask: &Mask) -> Arc<[Array2<bool>]> {
-        self.grids.iter().map(|grid| mask.on(*grid)).collect()
-    }
-
-    /// The same, found anew only when the mask is another one.
+    /// Which positions of every level count by a mask, found anew only when the mask is another one.
     fn lay(&mut self, mask: &Mask) -> Arc<[Array2<bool>]> {
         if let Some((of, counts)) = &self.laid
             && of == mask
         {
             return Arc::clone(counts);
         }
-        let counts = self.counts(mask);
+        let counts = self.scorer.counts(mask);
         self.laid = Some((mask.clone(), Arc::clone(&counts)));
         counts
-    }
-
-    /// The likeliest class, if it is another one and clearly likelier. Evidence that is no number is evidence of nothing,
-    /// and the score is none either then.
-    fn resembles(&self, latents: &Latents, class: usize, counts: Option<&[Array2<bool>]>) -> Option<usize> {
-        let levels = latents.z.iter().zip(&self.centers.levels).enumerate();
-        let evidence = |(l, (z, centers)): (usize, (&Array3<f32>, &LevelCenters))| {
-            mixture::class_evidence(z.view(), centers, counts.map(|counts| &counts[l]))
-        };
-        let levels = levels.map(evidence).collect::<Vec<_>>();
-        let mean = |y: usize| levels.iter().map(|evidence| evidence[y]).sum::<f32>() / levels.len() as f32;
-        let classes = 0..self.centers.references.len();
-        let likeliest = classes.max_by(|a, b| mean(*a).total_cmp(&mean(*b)))?;
-        (likeliest != class && mean(likeliest) - mean(class) > CLEARLY).then_some(likeliest)
-    }
-
-    fn distances_of(&self, latents: &Latents, class: usize) -> Vec<Array2<f32>> {
-        match &self.centers.cells {
-            Some(gaussians) => {
-                let levels = latents.z.iter().zip(gaussians.iter());
-                levels.map(|(z, gaussians)| cells::distance(z.view(), gaussians, class)).collect()
-            }
-            None if self.distance == Distance::Map => {
-                latents.z.iter().map(|map| map.index_axis(Axis(0), 0).to_owned()).collect()
-            }
-            None => {
-                let levels = latents.z.iter().zip(&self.centers.levels);
-                levels.map(|(z, centers)| mixture::distance(z.view(), centers, class)).collect()
-            }
-        }
-    }
-
-    fn level_maps_of(&self, latents: &Latents, class: usize) -> Vec<Array2<f32>> {
-        let mut maps = self.distances_of(latents, class);
-        for (map, profile) in maps.iter_mut().zip(&self.centers.profiles) {
-            let (mean, deviation) =
-                (profile.mean.index_axis(Axis(0), class), profile.deviation.index_axis(Axis(0), class));
-            mixture::standardise(map, mean, deviation);
-        }
-        maps
     }
 }

@@ -35,8 +35,9 @@ const LEAST_DEVIATION: f32 = 0.5;
 const NO_DEVIATION: f32 = 1e-6;
 
 /// The score of an anomaly map's values, of which there is one at least: the mean of their highest 1%, of 5% where
-/// distances are measured from the cells' Gaussians, or the highest where the network gives the map itself.
-pub(super) fn score(mut values: Vec<f32>, distance: Distance) -> f32 {
+/// distances are measured from the cells' Gaussians, or the highest where the network gives the map itself. They are put in another
+/// order.
+pub(super) fn score(values: &mut [f32], distance: Distance) -> f32 {
     let count = ((values.len() as f64 * top_share(distance)).round() as usize).clamp(1, values.len());
     values.select_nth_unstable_by(count - 1, |a, b| b.total_cmp(a));
     (values[..count].iter().map(|value| f64::from(*value)).sum::<f64>() / count as f64) as f32
@@ -45,11 +46,13 @@ pub(super) fn score(mut values: Vec<f32>, distance: Distance) -> f32 {
 /// The highest value of every level's map `(h, w)` where it counts, in standard deviations of normal parts on this line. `counts[l]`
 /// says where that is; without, everywhere.
 pub(super) fn levels(maps: &[Array2<f32>], reference: &ScoreReference, counts: Option<&[Array2<bool>]>) -> Vec<f32> {
-    let constants = reference.mean.iter().zip(&reference.deviation);
-    let highest =
-        |l: usize, map: &Array2<f32>| counted(map, counts.map(|counts| &counts[l])).fold(f32::NEG_INFINITY, f32::max);
-    let levels = maps.iter().zip(constants).enumerate();
-    levels.map(|(l, (map, (mean, deviation)))| (highest(l, map) - mean) / deviation).collect()
+    maps.iter().enumerate().map(|(l, map)| level(map, l, reference, counts)).collect()
+}
+
+/// The same of level `l` alone.
+pub(super) fn level(map: &Array2<f32>, l: usize, reference: &ScoreReference, counts: Option<&[Array2<bool>]>) -> f32 {
+    let highest = counted(map, counts.map(|counts| &counts[l])).fold(f32::NEG_INFINITY, f32::max);
+    (highest - reference.mean[l]) / reference.deviation[l]
 }
 
 /// Where an anomaly map has its maximum: the middle of that pixel, in shares of the map's columns and rows. `None` for a map
@@ -122,6 +125,7 @@ mod tests {
     #[test]
     fn the_score_is_the_mean_of_the_highest_values() {
         let values = (0..400).map(|value| value as f32).collect::<Vec<_>>();
+        let score = |mut values: Vec<f32>, distance| score(&mut values, distance);
         assert_eq!(score(values.clone(), Distance::Centers), (396.0 + 397.0 + 398.0 + 399.0) / 4.0);
         assert_eq!(score(values.clone(), Distance::Cells), (380..400).sum::<i32>() as f32 / 20.0);
         assert_eq!(score(values.clone(), Distance::Map), 399.0);

@@ -19,6 +19,7 @@ use crate::camera::{Camera, Frame};
 use crate::config::{AuditConfig, CameraConfig, EncoderSetting, InputConfig, LaneConfig, LineConfig, OutputConfig};
 use crate::digest::Digest;
 use crate::draft::is_same;
+use crate::heap::Starting;
 use crate::inputs::{self, Input, encoder};
 use crate::line::Lane;
 use crate::outputs::{self, Output, Role};
@@ -159,6 +160,8 @@ impl Judges {
     ///
     /// One of them is not right, or not for this line; golden frames come out different.
     pub(crate) fn open(config: &LineConfig) -> Result<Self> {
+        // Ends behind the bundle, whose network and golden frames have served then.
+        let _starting = Starting::begin();
         let named = |key: &'static str| move |error| config.blame(key, error);
         let bundle = Bundle::open(&config.model).map_err(named("line.model"))?;
         let common = open_calibrations(&bundle, &config.calibrations).map_err(named("line.calibration"))?;

@@ -126,12 +126,14 @@ fn centers() -> LevelCenters {
     LevelCenters { mu, dmu: Array3::zeros((2, 1, 3)), psi: Array1::zeros(2), psi_in: Array2::zeros((2, 2)) }
 }
 
-fn ints(name: &str, ints: &[i64]) -> pb::AttributeProto {
+/// An attribute.
+pub fn ints(name: &str, ints: &[i64]) -> pb::AttributeProto {
     let r#type = pb::attribute_proto::AttributeType::Ints as i32;
     pb::AttributeProto { name: name.into(), r#type, ints: ints.to_vec(), ..Default::default() }
 }
 
-fn node(op: &str, input: &[&str], output: &str, attribute: Vec<pb::AttributeProto>) -> pb::NodeProto {
+/// A node, named as its output.
+pub fn node(op: &str, input: &[&str], output: &str, attribute: Vec<pb::AttributeProto>) -> pb::NodeProto {
     pb::NodeProto {
         op_type: op.into(),
         name: output.into(),
@@ -142,12 +144,46 @@ fn node(op: &str, input: &[&str], output: &str, attribute: Vec<pb::AttributeProt
     }
 }
 
-fn scalar(name: &str, value: f32) -> pb::TensorProto {
+/// A constant of one value.
+pub fn scalar(name: &str, value: f32) -> pb::TensorProto {
     pb::TensorProto {
         name: name.into(),
         dims: vec![1],
         data_type: pb::tensor_proto::DataType::Float as i32,
         raw_data: value.to_le_bytes().to_vec(),
+        ..Default::default()
+    }
+}
+
+/// The axis of channels, as a constant.
+pub fn axes() -> pb::TensorProto {
+    pb::TensorProto {
+        name: "axes".into(),
+        dims: vec![1],
+        data_type: pb::tensor_proto::DataType::Int64 as i32,
+        raw_data: 1i64.to_le_bytes().to_vec(),
+        ..Default::default()
+    }
+}
+
+/// An input or output of floats.
+pub fn value(name: &str, shape: [usize; 4]) -> pb::ValueInfoProto {
+    pb::ValueInfoProto {
+        name: name.into(),
+        r#type: Some(pb::TypeProto {
+            value: Some(pb::type_proto::Value::TensorType(pb::type_proto::Tensor {
+                elem_type: pb::tensor_proto::DataType::Float as i32,
+                shape: Some(pb::TensorShapeProto {
+                    dim: shape
+                        .map(|dim| pb::tensor_shape_proto::Dimension {
+                            value: Some(pb::tensor_shape_proto::dimension::Value::DimValue(dim as i64)),
+                            ..Default::default()
+                        })
+                        .to_vec(),
+                }),
+            })),
+            ..Default::default()
+        }),
         ..Default::default()
     }
 }
@@ -185,31 +221,6 @@ pub fn slow_onnx(rounds: usize) -> pb::ModelProto {
 
 /// `z.0 = (AveragePool_8(image) - 128) / 8`, `logdet.0 = 0`.
 pub fn onnx() -> pb::ModelProto {
-    let axes = pb::TensorProto {
-        name: "axes".into(),
-        dims: vec![1],
-        data_type: pb::tensor_proto::DataType::Int64 as i32,
-        raw_data: 1i64.to_le_bytes().to_vec(),
-        ..Default::default()
-    };
-    let value = |name: &str, shape: [usize; 4]| pb::ValueInfoProto {
-        name: name.into(),
-        r#type: Some(pb::TypeProto {
-            value: Some(pb::type_proto::Value::TensorType(pb::type_proto::Tensor {
-                elem_type: pb::tensor_proto::DataType::Float as i32,
-                shape: Some(pb::TensorShapeProto {
-                    dim: shape
-                        .map(|dim| pb::tensor_shape_proto::Dimension {
-                            value: Some(pb::tensor_shape_proto::dimension::Value::DimValue(dim as i64)),
-                            ..Default::default()
-                        })
-                        .to_vec(),
-                }),
-            })),
-            ..Default::default()
-        }),
-        ..Default::default()
-    };
     let pool = vec![ints("kernel_shape", &[8, 8]), ints("strides", &[8, 8])];
     pb::ModelProto {
         ir_version: 8,
@@ -223,7 +234,7 @@ pub fn onnx() -> pb::ModelProto {
                 node("ReduceSum", &["z.0", "axes"], "sum", vec![]),
                 node("Mul", &["sum", "zero"], "logdet.0", vec![]),
             ],
-            initializer: vec![scalar("shift", 128.0), scalar("scale", 8.0), scalar("zero", 0.0), axes],
+            initializer: vec![scalar("shift", 128.0), scalar("scale", 8.0), scalar("zero", 0.0), axes()],
             input: vec![value("image", [1, 3, SIZE, SIZE])],
             output: vec![value("z.0", [1, 3, GRID, GRID]), value("logdet.0", [1, 1, GRID, GRID])],
             ..Default::default()

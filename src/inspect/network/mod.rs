@@ -14,7 +14,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use hgad_kernels::Tier;
-use ndarray::{Array4, Ix4};
 use tract_onnx::prelude::*;
 
 use self::operator::Machine;
@@ -35,7 +34,8 @@ type State = TypedSimpleState;
 pub(super) struct Network {
     state: State,
     team: Team,
-    levels: usize,
+    /// `[1, 3, H, W]`; the state has it as long as it runs.
+    input: Arc<Tensor>,
 }
 
 impl Network {
@@ -50,32 +50,43 @@ impl Network {
             .map_err(|panic| failed(format!("panic: {}", panic_text(panic.as_ref()))))?
             .map_err(|error| failed(format!("{error:#}")))?;
         let state = plan.spawn().map_err(|error| failed(format!("{error:#}")))?;
-        Ok(Network { state, team: Team::new(threads)?, levels: manifest.levels.len() })
+        let shape = [1, 3, manifest.input.height, manifest.input.width];
+        let input = Tensor::zero::<f32>(&shape).map_err(|error| failed(format!("{error:#}")))?;
+        Ok(Network { state, team: Team::new(threads)?, input: Arc::new(input) })
     }
 
-    /// Runs the network on `[1, 3, H, W]`, RGB, 0..255.
+    /// The input `[1, 3, H, W]`, RGB, 0..255, of the next [`Network::run`].
+    pub(super) fn input(&mut self) -> Result<&mut [f32]> {
+        // A run that failed may hold it still; then it becomes another one.
+        let values = Arc::make_mut(&mut self.input).to_plain_array_view_mut::<f32>();
+        let values = values.map_err(|error| Error::device("the network has no input").because(format!("{error:#}")))?;
+        Ok(values.into_slice().expect("a new tensor is one piece"))
+    }
+
+    /// Runs the network on its input, and leaves what it says in `latents`, which are of the manifest's levels.
     ///
     /// # Errors
     ///
     /// The network fails, or gives a value that is not finite: no score can be trusted then.
-    pub(super) fn run(&mut self, input: Array4<f32>) -> Result<Latents> {
+    pub(super) fn run(&mut self, latents: &mut Latents) -> Result<()> {
         let failed = |why: String| Error::device("the network failed on this frame").because(why);
-        let outputs = self.team.run(|| self.state.run(tvec!(input.into_tensor().into())));
-        let outputs = outputs.map_err(|error| failed(format!("{error:#}")))?;
-        let mut latents = Latents { z: Vec::with_capacity(self.levels), logdet: Vec::with_capacity(self.levels) };
-        for pair in outputs.chunks_exact(2) {
-            let plane = |value: &TValue| -> Result<Array4<f32>> {
-                let view = value.to_plain_array_view::<f32>().map_err(|error| failed(format!("{error:#}")))?;
-                let array = view.into_dimensionality::<Ix4>().map_err(|error| failed(error.to_string()))?.to_owned();
-                match array.iter().all(|value| value.is_finite()) {
-                    true => Ok(array),
-                    false => Err(failed("its output is not finite".into())),
-                }
-            };
-            latents.z.push(plane(&pair[0])?.remove_axis(ndarray::Axis(0)));
-            latents.logdet.push(plane(&pair[1])?.remove_axis(ndarray::Axis(0)).remove_axis(ndarray::Axis(0)));
+        let input = tvec!(TValue::from_const(self.input.clone()));
+        let outputs = self.team.run(|| self.state.run(input)).map_err(|error| failed(format!("{error:#}")))?;
+        let places = latents.z.iter_mut().map(|z| z.as_slice_mut());
+        let places = places.zip(latents.logdet.iter_mut().map(|logdet| logdet.as_slice_mut()));
+        for (output, place) in outputs.iter().zip(places.flat_map(|(z, logdet)| [z, logdet])) {
+            let place = place.expect("latents are made in one piece");
+            let values = output.try_as_plain_ram().and_then(|plain| plain.as_slice::<f32>());
+            let values = values.map_err(|error| failed(format!("{error:#}")))?;
+            if values.len() != place.len() {
+                return Err(failed("its output has another size than it told".into()));
+            }
+            if !values.iter().all(|value| value.is_finite()) {
+                return Err(failed("its output is not finite".into()));
+            }
+            place.copy_from_slice(values);
         }
-        Ok(latents)
+        Ok(())
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use ndarray::Array4;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::{Cost, TDim};
 
@@ -25,18 +24,18 @@ pub struct Layer {
 }
 
 impl Network {
-    /// Runs the network on `input` (see [`Network::run`]) `frames` times and times every operator, in the order in which they run.
+    /// Runs the network on its input `frames` times and times every operator, in the order in which they run.
     ///
     /// # Errors
     ///
     /// As [`Network::run`].
-    pub(in crate::inspect) fn profile(&mut self, input: &Array4<f32>, frames: usize) -> Result<Vec<Layer>> {
+    pub(in crate::inspect) fn profile(&mut self, frames: usize) -> Result<Vec<Layer>> {
         let failed =
             |error: TractError| Error::device("the network failed on this frame").because(format!("{error:#}"));
         let mut times = vec![Vec::with_capacity(frames); self.state.model().nodes.len()];
         let mut order = Vec::new();
         for frame in 0..frames {
-            let input = tvec!(input.clone().into_tensor().into());
+            let input = tvec!(TValue::from_const(self.input.clone()));
             let run = self.team.run(|| {
                 self.state.run_plan_with_eval(input, |context, state, node, inputs| {
                     if frame == 0 {
