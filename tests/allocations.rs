@@ -71,7 +71,7 @@ fn a_frame_asks_for_what_it_leaves_behind_and_for_what_libraries_make_anew() {
     let mut input = vec![0.0; 3 * demo.manifest.input.width * demo.manifest.input.height];
     assert_eq!(asked(|| preparer.prepare(&demo.golden.frames[0].image, &mut input).unwrap()), 0);
 
-    for (bundle, most) in [(&demo, 400), (&cells, 60)] {
+    for (bundle, most) in [(&demo, 60), (&cells, 10)] {
         let levels = bundle.manifest.levels.len() as u64;
         // Each matrix product packs one buffer: of classes and main centers, of levels and columns, of all levels and rows; and, where
         // the distance is from centers, of those of the class.
