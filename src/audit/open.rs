@@ -71,12 +71,7 @@ impl AuditLog {
         }
         let started = Monotonic::now();
         let name = runs::name(started);
-        let gone = config.pictures.as_ref().and_then(|pictures| past.gone(&pictures.folder));
-        let shelf = shelf(config, path, First::of(&past.link, found.is_regular), &name)?;
-        let startless = shelf.as_ref().filter(|_| found.is_regular).and_then(|shelf| startless(path, &past, shelf));
-        let uncopied = past.uncopied.clone().map(|told| (told, past::FIRST_COPY));
-        let doubts = [gone.map(|told| (told, FIND_PICTURES)), startless, uncopied];
-        let doubts = doubts.into_iter().flatten().collect::<Vec<_>>();
+        let (shelf, doubts) = shelf_and_doubts(config, path, &past, found.is_regular, &name)?;
         let setting = setting(config, run, signing.as_ref(), &name);
         let interruption = past.interrupted.as_ref().map(Interruption::told);
         // All that may be refused comes before the run's start, which would have no stop.
@@ -90,7 +85,7 @@ impl AuditLog {
         let rotates = is_regular && config.rotation.is_on();
         let rotation = rotates.then(|| Rotation::new(path, config.rotation, &files, setting));
         threads.writer.begin(Tail::new(Box::new(file), end, notary, rotation));
-        let Threads { writer, copiers, looks, album } = threads;
+        let Threads { looks, album, writer, copiers } = threads;
         let (path, run, when_full, clock) = (path.clone(), name, config.when_full, Mutex::default());
         let copy = config.signing.as_ref().and_then(|places| places.checkpoint_copy.clone());
         let is_closed = false;
@@ -338,12 +333,12 @@ impl Drop for AuditLog {
     }
 }
 
-/// The threads of an audit.
+/// The threads of an audit, in the order in which they end where a run is refused: those that give records to the writer before it.
 struct Threads {
-    writer: Writer,
-    copiers: Vec<Copier>,
     looks: Looks,
     album: Option<Album>,
+    writer: Writer,
+    copiers: Vec<Copier>,
 }
 
 impl Threads {
@@ -354,7 +349,7 @@ impl Threads {
         let writer = Writer::start(config.sync, config.keep_records, PATIENCE)?;
         let album = config.pictures.as_ref().zip(shelf);
         let album = album.map(|(pictures, shelf)| Album::start(shelf, pictures, name, writer.desk())).transpose()?;
-        Ok(Threads { writer, copiers, looks: Looks::start()?, album })
+        Ok(Threads { looks: Looks::start()?, album, writer, copiers })
     }
 }
 
@@ -369,10 +364,23 @@ fn of_pictures(error: Error) -> Error {
     error.of_key("audit.pictures")
 }
 
-/// Where the run's pictures go.
-fn shelf(config: &AuditConfig, path: &Path, first: First, name: &str) -> Result<Option<Shelf>> {
-    let shelf = config.pictures.as_ref().map(|pictures| Shelf::open(pictures, path, first, name));
-    shelf.transpose().map_err(of_pictures)
+/// Where the pictures of the run `name` go, and what is to be said of pictures and of a copy that are not where the log has them, each with
+/// what to do.
+fn shelf_and_doubts(
+    config: &AuditConfig,
+    path: &Path,
+    past: &Past,
+    is_regular: bool,
+    name: &str,
+) -> Result<(Option<Shelf>, Vec<(String, &'static str)>)> {
+    let pictures = config.pictures.as_ref();
+    let gone = pictures.and_then(|pictures| past.gone(&pictures.folder)).map(|told| (told, FIND_PICTURES));
+    let first = First::of(&past.link, is_regular);
+    let shelf = pictures.map(|pictures| Shelf::open(pictures, path, first, name));
+    let shelf = shelf.transpose().map_err(of_pictures)?;
+    let startless = shelf.as_ref().filter(|_| is_regular).and_then(|shelf| startless(path, past, shelf));
+    let uncopied = past.uncopied.clone().map(|told| (told, past::FIRST_COPY));
+    Ok((shelf, [gone, startless, uncopied].into_iter().flatten().collect()))
 }
 
 /// What is to be said of pictures of runs that the log does not know, and done.
