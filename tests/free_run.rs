@@ -284,7 +284,7 @@ fn such_a_line_is_simulated_as_its_file_says() {
     assert!(code == 0 && stdout.contains("promises  all kept") && stdout.contains(" unfollowed"), "{stdout}{stderr}");
     let (code, stdout, stderr) =
         run(&["simulate", "--config", &line.config(), "--hours", "1", "--parts-per-minute", "1e5"]);
-    assert!(code == 2 && stderr.contains("is all there is room for"), "{stdout}{stderr}");
+    assert!(code == 2 && stderr.contains("the simulation has room for"), "{stdout}{stderr}");
     let (code, stdout, stderr) =
         run(&["simulate", "--config", &line.config(), "--hours", "1", "--inspection-ms", "60..10"]);
     assert!(code == 2 && stderr.contains("the shorter time first"), "{stdout}{stderr}");

@@ -51,7 +51,7 @@ pub struct SimulateArgs {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Belt hours for each seed
-    #[arg(long, value_name = "N", default_value_t = 10.0, value_parser = hours)]
+    #[arg(long, value_name = "N", default_value_t = 10.0, value_parser = positive)]
     hours: f64,
     /// The first seed; the same seed gives the same run
     #[arg(long, value_name = "N", default_value_t = 1)]
@@ -60,14 +60,15 @@ pub struct SimulateArgs {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
     /// How fast the belt of a line with an encoder moves, in mm/s
-    #[arg(long, value_name = "MM_PER_S", default_value_t = 200.0, value_parser = hours)]
+    #[arg(long, value_name = "MM_PER_S", default_value_t = 200.0, value_parser = positive)]
     speed: f64,
     /// How many parts of each lane come in a minute of full speed, on average; without
-    /// it, as many as the distances of parts allow, and down to a tenth of that
-    #[arg(long, value_name = "N", value_parser = hours)]
+    /// it, as many as the distances of parts allow, and down to a tenth of that. With
+    /// faults, a belt with an encoder slows down and stands now and then
+    #[arg(long, value_name = "N", value_parser = positive)]
     parts_per_minute: Option<f64>,
-    /// How long the inspection of a frame takes, in milliseconds: from A to B, all alike
-    /// likely (`hgad check` measures it), but for those that go wrong
+    /// How long the inspection of a frame takes, in milliseconds, all lanes of it
+    /// together: from A to B, all alike likely (`hgad check` measures it)
     #[arg(long, value_name = "A..B", default_value = "10..60", value_parser = range)]
     inspection_ms: Range,
     /// Nothing goes wrong
@@ -84,13 +85,13 @@ struct Range(f64, f64);
 
 fn range(text: &str) -> std::result::Result<Range, String> {
     let (least, most) = text.split_once("..").unwrap_or((text, text));
-    match (hours(least)?, hours(most)?) {
+    match (positive(least)?, positive(most)?) {
         (least, most) if least <= most => Ok(Range(least, most)),
         _ => Err("give the shorter time first, as in 20..45".into()),
     }
 }
 
-fn hours(text: &str) -> std::result::Result<f64, String> {
+fn positive(text: &str) -> std::result::Result<f64, String> {
     match text.parse::<f64>() {
         Ok(number) if number.is_finite() && number > 0.0 && number <= 1e6 => Ok(number),
         _ => Err("give a number greater than 0, at most a million".into()),
@@ -125,7 +126,8 @@ fn has_room(args: &SimulateArgs, rules: Option<&Rules>, parts: f64) -> Result<()
         true => Ok(()),
         false => Err(Error::usage(format!("--parts-per-minute {parts} are too many"))
             .because(format!(
-                "at the belt's speed and the least distance of parts, {most:.0} a minute is all there is room for"
+                "the simulation has room for {} a minute in each lane, at the belt's speed and the distances of parts, which are seldom the least",
+                most.floor()
             ))
             .advise("give fewer, a faster belt, or a shorter pitch_mm or longest_mm")),
     }

@@ -5,6 +5,8 @@ use image::{Rgb, RgbImage, imageops};
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Disturbance {
+    /// Nothing does: what is noticed here too is no sign of a disturbance.
+    Nothing,
     /// The lamp grows dim, by 0.1% of its light per part.
     Dimming,
     /// The lens loses its focus: a blur that grows by 0.5% of a pixel (of 256 over the width) per part.
@@ -17,13 +19,14 @@ pub enum Disturbance {
 
 impl Disturbance {
     /// All of them.
-    pub const ALL: [Disturbance; 4] =
-        [Disturbance::Dimming, Disturbance::Defocus, Disturbance::Shift, Disturbance::Smear];
+    pub const ALL: [Disturbance; 5] =
+        [Disturbance::Nothing, Disturbance::Dimming, Disturbance::Defocus, Disturbance::Shift, Disturbance::Smear];
 
     /// The picture of the `number`-th disturbed part, from 1.
     pub fn of(self, image: &RgbImage, number: usize) -> RgbImage {
         let pixel = image.width() as f32 / 256.0;
         match self {
+            Disturbance::Nothing => image.clone(),
             Disturbance::Dimming => dim(image, 0.999f32.powi(number as i32)),
             Disturbance::Defocus => defocus(image, 0.005 * number as f32 * pixel),
             Disturbance::Shift => shift(image, (0.03 * image.width() as f32).round() as u32),
@@ -34,6 +37,7 @@ impl Disturbance {
     /// In a few words.
     pub fn name(self) -> &'static str {
         match self {
+            Disturbance::Nothing => "nothing",
             Disturbance::Dimming => "lamp -0.1% per part",
             Disturbance::Defocus => "defocus +0.005 px per part",
             Disturbance::Shift => "camera moved by 3%",

@@ -24,11 +24,10 @@ pub(super) fn closest_average() -> f64 {
     CROWDED * (LEAST + CLOSE) / 2.0 + (1.0 - CROWDED) * LEAST
 }
 
-/// Up to how many times the least pitch parts are to be apart, that they are so many times apart on average; `None` where they would have to be
-/// closer than they can.
-pub(super) fn spread(average: f64) -> Option<f64> {
+/// Up to how many times the least pitch parts are to be apart, that they are so many times apart on average, or as close as can be.
+pub(super) fn spread(average: f64) -> f64 {
     let others = (average - CROWDED * (LEAST + CLOSE) / 2.0) / (1.0 - CROWDED);
-    Some(2.0 * others - LEAST).filter(|most| *most > LEAST)
+    (2.0 * others - LEAST).max(LEAST)
 }
 
 /// A part on the belt.
@@ -96,6 +95,8 @@ pub(super) struct LanePlan {
     pub(super) pitch: Length,
     /// Mostly they are farther apart, up to so many times that.
     pub(super) spread: f64,
+    /// None of them is as long as this.
+    pub(super) longest: Length,
     /// Whether one may lie against the other all the same.
     pub(super) may_touch: bool,
     /// How far behind the first one each station lies.
@@ -107,6 +108,7 @@ struct TrueLane {
     /// Two parts are at least so far apart.
     pitch: Length,
     spread: f64,
+    longest: Length,
     /// Whether one may lie against the other all the same.
     may_touch: bool,
     pieces: VecDeque<Piece>,
@@ -129,9 +131,10 @@ impl TrueBelt {
             true => Length::default(),
             false => Length::from_nm((i128::from(begins.as_nanos()) * i128::from(speed) / 1_000_000_000) as i64),
         };
-        let lane = |LanePlan { pitch, spread, may_touch, stations }: &LanePlan| TrueLane {
+        let lane = |LanePlan { pitch, spread, longest, may_touch, stations }: &LanePlan| TrueLane {
             pitch: *pitch,
             spread: *spread,
+            longest: *longest,
             may_touch: *may_touch,
             pieces: VecDeque::new(),
             last_lead: from,
@@ -148,12 +151,13 @@ impl TrueBelt {
         }
     }
 
-    /// Goes on for a while, at another speed if it can have one. `stands` for as long as the line is stopped.
+    /// Goes on for a while, at another speed if it can have one and something goes wrong. `stands` for as long as the line is stopped.
     pub(super) fn go_on(&mut self, trouble: &mut Trouble, stands: bool) -> Stretch {
         let (begins, from) = (self.now.ends, self.now.position(self.now.ends));
         let (speed, time) = match self.is_measured {
             false => (self.speed, Duration::from_secs(30)),
             true if stands => (0, Duration::from_secs(2)),
+            true if !trouble.is_on() => (self.speed, Duration::from_secs(30)),
             true if trouble.chance(0.1) => (0, trouble.between(0.1, 20.0)),
             true => ((self.speed as f64 * trouble.number(0.3, 1.0)) as u64, trouble.between(2.0, 40.0)),
         };
@@ -190,7 +194,8 @@ impl TrueBelt {
                     against.map(|piece| piece.lead + piece.length).filter(|_| trouble.strikes("touching parts"));
                 let apart = Length::from_nm((pitch * trouble.number(LEAST, most)) as i64);
                 let lead = against.unwrap_or(last + apart);
-                let length = Length::from_nm((pitch * trouble.number(0.2, 0.9)) as i64);
+                let longest = self.lanes[first.0].longest.as_nm() as f64;
+                let length = Length::from_nm((longest * trouble.number(0.2, 0.9)) as i64);
                 row.iter().for_each(|lane| self.lay_piece(*lane, lead, length, trouble));
             }
         }

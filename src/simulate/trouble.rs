@@ -90,6 +90,11 @@ impl Trouble {
         Trouble { random: ChaCha8Rng::seed_from_u64(seed), is_on, met: BTreeMap::new() }
     }
 
+    /// Whether anything goes wrong.
+    pub(super) fn is_on(&self) -> bool {
+        self.is_on
+    }
+
     /// Whether this goes wrong now.
     pub(super) fn strikes(&mut self, what: &'static str) -> bool {
         let chance = CHANCES.iter().find(|(name, _)| *name == what).map_or(0.0, |(_, chance)| *chance);

@@ -92,10 +92,23 @@ fn pitch(plan: &Plan, lane: &LaneRules) -> Length {
 /// Up to how many times that they come apart.
 fn spread_of(plan: &Plan, lane: &LaneRules) -> f64 {
     let times = average(plan).map(|average| average.as_nm() as f64 / pitch(plan, lane).as_nm() as f64);
-    times.map_or(SPREAD, |times| spread(times).unwrap_or_default())
+    times.map_or(SPREAD, spread)
 }
 
-/// How many parts of each lane can come in a minute of full speed, on average, before there are too many for one of them.
+/// How long a lane's parts may be.
+fn longest(plan: &Plan, lane: &LaneRules) -> Length {
+    match lane.find {
+        // A coarse encoder may say that one is longer than it is.
+        Find::PhotoEye(eye) if plan.rules.drive == Drive::Encoder => {
+            (eye.longest - Length::from_nm(2 * STEP)).max(half(half(eye.longest)))
+        }
+        Find::PhotoEye(eye) => eye.longest,
+        Find::EveryFrame => pitch(plan, lane),
+        Find::FreeRun(run) => run.longest,
+    }
+}
+
+/// How many parts of each lane can be laid in a minute of full speed, on average, before there are too many for one of them.
 pub fn most_per_minute(plan: &Plan) -> f64 {
     let closest = |lane: &LaneRules| match lane.find {
         Find::EveryFrame => 0.0,
@@ -124,6 +137,8 @@ pub(super) struct World {
     life: u64,
     /// Whether cameras and sensors are listened to.
     is_armed: bool,
+    /// When the core before had ended.
+    ended: Monotonic,
     /// When a new core begins, once the one before has ended.
     begins_again: Option<Monotonic>,
     /// What the core was told, where it is remembered.
@@ -188,7 +203,8 @@ impl World {
                 Find::EveryFrame | Find::PhotoEye(_) => to_camera(lane),
             };
             let stations = vec![Length::default(), to_camera(lane), last + lane.ejector.distance];
-            LanePlan { pitch, spread, may_touch: free_run(lane).is_some(), stations }
+            let longest = pitch.min(longest(plan, lane));
+            LanePlan { pitch, spread, longest, may_touch: free_run(lane).is_some(), stations }
         };
         let lanes = plan.rules.lanes.iter().map(lane).collect::<Vec<_>>();
         // What triggers for all lanes at once sees rows of parts.
@@ -209,6 +225,7 @@ impl World {
             promises: Promises::new(&plan.rules),
             life: 0,
             is_armed: true,
+            ended: Monotonic::default(),
             begins_again: None,
             heard: None,
             spells: Vec::new(),
@@ -552,6 +569,7 @@ impl World {
         self.close_valves();
         self.life += 1;
         self.is_armed = false;
+        self.ended = self.now;
         self.begins_again = Some(self.now + pause);
     }
 
@@ -579,6 +597,9 @@ impl World {
             }
         }
         self.lain.retain(|_, (_, piece)| piece.lead > place);
+        // What frames that are on their way show lies in the gate at most.
+        let in_gate = |lane: &Lane| free_run(&self.plan.rules.lanes[lane.0]).map(|run| gate(&run)).unwrap_or_default();
+        self.mirages.retain(|(_, lane, _, trail)| *trail + in_gate(lane) > place);
         self.forget_pieces();
         // Where the belt was before, an encoder does not tell.
         self.records.begin_again(if self.plan.rules.drive == Drive::Encoder { self.now } else { Monotonic::default() });

@@ -122,13 +122,15 @@ impl World {
         }
     }
 
-    /// As in a run, a new core is told of an eye that is dark when it begins; and of one that is blocked before the stretch ends, of which
-    /// the core before was to hear.
+    /// As in a run, a new core is told of an eye that is dark when it begins; and of one that is blocked before the stretch ends, where
+    /// that began while the core before lived, who was to hear of it.
     pub(super) fn tell_blocked_eyes(&mut self) {
         let (now, ends) = (self.now, self.belt.now.ends);
         for lane in (0..self.valves.len()).map(Lane) {
             let is_eye = matches!(self.plan.rules.lanes[lane.0].find, Find::PhotoEye(_));
-            let blocked = self.blocked(lane).filter(|(from, until)| is_eye && *from < ends && now < *until);
+            let is_untold = |from: Monotonic| from <= now || self.belt.now.begins < self.ended;
+            let blocked = self.blocked(lane);
+            let blocked = blocked.filter(|(from, until)| is_eye && *from < ends && now < *until && is_untold(*from));
             for (from, until) in blocked.collect::<Vec<_>>() {
                 self.tell_blocked(lane, from.max(now), until);
             }
