@@ -502,6 +502,25 @@ fn bundles_of_the_other_methods_can_be_quantised() {
         let bundle = hgad::bundle::Bundle::open(&line.path("int8")).unwrap();
         assert_eq!((bundle.manifest.format_version > 1, bundle.manifest.levels.len()), (true, 1));
         Inspector::new(&bundle).unwrap().check_parity(&bundle).unwrap();
+
+        let stored = |more: &[&str], out: &str| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_hgad-train"));
+            command.arg("quantize").arg(line.path(name)).arg("--images").arg(line.path("parts"));
+            command.args(["--form", "weights-int8", "--anyway", "a trial"]).args(more).arg("--out").arg(line.path(out));
+            wait(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+        };
+        let (status, _, errors) = stored(&[], "stored");
+        assert!(status.code() == Some(2) && errors.contains("stored in 8 bits already"), "{name}: {errors}");
+        let (status, _, errors) = method(&line, name, &[more, &["--precision", "f32"]].concat());
+        assert!(status.success(), "{name}: {errors}");
+        let (status, _, errors) = stored(&["--frames", "6"], "stored");
+        assert!(status.code() == Some(2) && errors.contains("--frames would change nothing"), "{name}: {errors}");
+        let (status, table, errors) = stored(&[], "stored");
+        assert!(status.success(), "{name}: {errors}");
+        assert!(table.contains("codes  SQNR dB") && table.contains("largest difference of a score"), "{table}");
+        let bundle = hgad::bundle::Bundle::open(&line.path("stored")).unwrap();
+        assert_eq!(bundle.manifest.precision, Precision::WeightsInt8);
+        Inspector::new(&bundle).unwrap().check_parity(&bundle).unwrap();
     }
 }
 

@@ -13,6 +13,7 @@ use hgad::{Error, Result};
 use tract_onnx::pb::{ModelProto, NodeProto, TensorProto};
 
 use super::graph::MIX_WEIGHTS;
+use super::join::COLUMNS;
 use crate::onnx::{GraphWriter, floats, int, shape};
 
 /// Tensors with fewer elements stay floats: a scale per channel would eat what they save.
@@ -41,18 +42,32 @@ impl Quantised {
     }
 }
 
-/// Replaces the weights of convolutions and matrix products, and the position tables, by 8-bit integers.
+/// A tensor of weights that is stored in 8 bits.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredWeights {
+    /// Its name in the graph.
+    pub tensor: String,
+    /// Its dimensions.
+    pub shape: Vec<usize>,
+    /// 8-bit codes for each of its values: 1 or 2.
+    pub codes: usize,
+    /// Power of the values over that of what storing them changes, in decibels.
+    pub sqnr: f64,
+}
+
+/// Replaces the weights of convolutions and matrix products, and the position tables, by 8-bit integers. What joins levels stays in floats.
 ///
 /// # Errors
 ///
 /// One of the weights is not finite.
-pub(super) fn quantise_weights(mut model: ModelProto) -> Result<ModelProto> {
-    let Some(graph) = &mut model.graph else { return Ok(model) };
+pub(crate) fn quantise_weights(mut model: ModelProto) -> Result<(ModelProto, Vec<StoredWeights>)> {
+    let mut stored = Vec::new();
+    let Some(graph) = &mut model.graph else { return Ok((model, stored)) };
     let codings = codings(&graph.node, &graph.initializer);
     let mut written = GraphWriter::default();
     for tensor in std::mem::take(&mut graph.initializer) {
         match codings.get(&tensor.name).zip(floats(&tensor)) {
-            Some((&coding, values)) => write(&mut written, &tensor, coding, &values)?,
+            Some((&coding, values)) => stored.push(write(&mut written, &tensor, coding, &values)?),
             None => written.constants.push(tensor),
         }
     }
@@ -60,7 +75,7 @@ pub(super) fn quantise_weights(mut model: ModelProto) -> Result<ModelProto> {
     written.nodes.append(&mut graph.node);
     graph.node = written.nodes;
     graph.initializer = written.constants;
-    Ok(model)
+    Ok((model, stored))
 }
 
 /// How a tensor is stored.
@@ -72,25 +87,34 @@ struct Coding {
     twice: bool,
 }
 
-fn write(graph: &mut GraphWriter, tensor: &TensorProto, Coding { axis, twice }: Coding, values: &[f32]) -> Result<()> {
+fn write(
+    graph: &mut GraphWriter,
+    tensor: &TensorProto,
+    Coding { axis, twice }: Coding,
+    values: &[f32],
+) -> Result<StoredWeights> {
     let (name, shape) = (&tensor.name, shape(tensor));
     if !values.iter().all(|value| value.is_finite()) {
         return Err(Error::usage(format!("the weights {name} cannot be stored in 8 bits"))
             .because("they are not all finite")
             .advise("check the backbone: such a network computes nothing"));
     }
+    let told = |codes: usize, rest: &[f32]| {
+        let sqnr = 20.0 * (f64::from(norm(values)) / f64::from(norm(rest))).log10();
+        StoredWeights { tensor: name.clone(), shape: shape.clone(), codes, sqnr }
+    };
     let coded = quantise(values, &shape, axis);
     let rest = coded.rest(values, &shape, axis);
     // A classifier that was itself trained in 8 bits loses nothing by the first code.
     if !twice || norm(&rest) < NEGLIGIBLE * norm(values) {
         dequantised(graph, name, &coded, &shape, axis);
-        return Ok(());
+        return Ok(told(1, &rest));
     }
-    let rest = quantise(&rest, &shape, axis);
+    let second = quantise(&rest, &shape, axis);
     let coarse = dequantised(graph, &format!("{name}.coarse"), &coded, &shape, axis);
-    let fine = dequantised(graph, &format!("{name}.fine"), &rest, &shape, axis);
+    let fine = dequantised(graph, &format!("{name}.fine"), &second, &shape, axis);
     graph.op("Add", &[&coarse, &fine], name.clone());
-    Ok(())
+    Ok(told(2, &second.rest(&rest, &shape, axis)))
 }
 
 /// Writes codes, scales and zeros, and the node that makes the tensor `name` of them.
@@ -108,7 +132,7 @@ fn codings(nodes: &[NodeProto], constants: &[TensorProto]) -> HashMap<String, Co
     let mut codings = HashMap::new();
     for node in nodes {
         let mut mark = |input: usize, coding: fn(name: &str, shape: &[usize]) -> Coding| {
-            let Some(name) = node.input.get(input) else { return };
+            let Some(name) = node.input.get(input).filter(|name| !name.ends_with(COLUMNS)) else { return };
             if let Some(shape) = shapes.get(name.as_str()).filter(|shape| elements(shape) >= SMALLEST) {
                 codings.insert(name.clone(), coding(name, shape));
             }
@@ -198,10 +222,26 @@ mod tests {
                 graph.op("MatMul", &["x", "w"], "y");
                 graph.finish(13, vec![], vec![])
             };
-            assert!(quantise_weights(model(0.25)).is_ok());
+            let (_, stored) = quantise_weights(model(0.25)).unwrap();
+            assert_eq!((stored[0].tensor.as_str(), stored[0].codes), ("w", 1));
+            // All but one of its values are exact.
+            assert!((45.0..200.0).contains(&stored[0].sqnr), "{stored:?}");
             let report = quantise_weights(model(value)).unwrap_err().report();
             assert!(report.contains("the weights w ") && report.contains("not all finite"), "{report}");
         }
+    }
+
+    #[test]
+    fn what_joins_levels_stays_in_floats() {
+        let mut graph = GraphWriter::default();
+        for name in ["level.0.z.columns", "level.0/a.weights"] {
+            graph.f32(name, &[32, SMALLEST / 32], &vec![0.3; SMALLEST]);
+            graph.op("MatMul", &["x", name], format!("of {name}"));
+        }
+        let (model, stored) = quantise_weights(graph.finish(13, vec![], vec![])).unwrap();
+        assert_eq!(stored.iter().map(|stored| stored.tensor.as_str()).collect::<Vec<_>>(), ["level.0/a.weights"]);
+        let kept = model.graph.unwrap().initializer.into_iter().find(|tensor| tensor.name == "level.0.z.columns");
+        assert_eq!(floats(&kept.unwrap()), Some(vec![0.3; SMALLEST]));
     }
 
     #[test]

@@ -8,6 +8,9 @@ use tract_onnx::pb::ModelProto;
 use super::grid::ToGrid;
 use crate::onnx::{GraphWriter, encode, float_value, int};
 
+/// The names of the matrices that change a grid's columns end so: they are products' second factors, as weights are.
+pub(super) const COLUMNS: &str = ".columns";
+
 /// How levels are joined.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Join {
@@ -98,7 +101,7 @@ fn rename(graph: &mut GraphWriter, from: &str, to: &str) {
 fn to_grid(graph: &mut GraphWriter, tensor: &str, way: Option<ToGrid>) -> String {
     let Some(ToGrid { rows, columns }) = way else { return tensor.to_owned() };
     let rows = graph.f32(format!("{tensor}.rows"), rows.shape(), &rows);
-    let columns = graph.f32(format!("{tensor}.columns"), columns.shape(), &columns);
+    let columns = graph.f32(format!("{tensor}{COLUMNS}"), columns.shape(), &columns);
     let wide = graph.op("MatMul", &[tensor, &columns], format!("{tensor}.wide"));
     graph.op("MatMul", &[&rows, &wide], format!("{tensor}.on_grid"))
 }

@@ -30,6 +30,7 @@ use crate::onnx;
 
 pub use fidelity::{LevelError, WeightError};
 pub(crate) use grid::ToGrid;
+pub use int8::StoredWeights;
 pub use join::Join;
 pub(crate) use join::{is_joined, join};
 pub use level::{FeatureLevel, NetworkLevel};
@@ -89,7 +90,7 @@ pub fn export_bundle(request: ExportRequest) -> Result<Exported> {
     let mut float = in_memory(&request, onnx::encode(&graph))?;
     let mut bundle = match request.precision {
         Precision::F32 => float.clone(),
-        Precision::WeightsInt8 => Bundle { model: onnx::encode(&int8::quantise_weights(graph)?), ..float.clone() },
+        Precision::WeightsInt8 => Bundle { model: onnx::encode(&int8::quantise_weights(graph)?.0), ..float.clone() },
     };
     if let Some(how) = request.join {
         join(&mut float, how)?;
@@ -102,21 +103,27 @@ pub fn export_bundle(request: ExportRequest) -> Result<Exported> {
     bundle.centers.references = normals::fit_references(&bundle, request.normals)?;
     let weight_error = match request.precision {
         Precision::F32 => None,
-        Precision::WeightsInt8 => {
-            log::info!("measuring the error of 8-bit weights");
-            float.centers = bundle.centers.clone();
-            Some(fidelity::compare(&float, &bundle, request.normals)?)
-        }
+        Precision::WeightsInt8 => Some(tell_weight_error(float, &mut bundle, request.normals)?),
     };
-    if let Some(error) = &weight_error {
-        bundle.manifest.training.insert("weight_error".to_owned(), error.to_toml().into());
-    }
     log::info!("computing the golden frames");
     bundle.golden = normals::golden(&bundle, request.normals)?;
     let Bundle { manifest, model, centers, golden, trained_on, .. } = bundle;
     log::info!("writing the bundle {}", request.out.display());
     let bundle = Draft { manifest, model, centers, golden, trained_on }.write(request.out)?;
     Ok(Exported { bundle, from_centers, weight_error })
+}
+
+/// Measures how far the outputs lie from those of the same network with `float` weights, and has the manifest tell it.
+///
+/// # Errors
+///
+/// A score that is not a number (a failed check); an image that cannot be read.
+pub(crate) fn tell_weight_error(float: Bundle, bundle: &mut Bundle, normals: &[Vec<PathBuf>]) -> Result<WeightError> {
+    log::info!("measuring the error of 8-bit weights");
+    let float = Bundle { centers: bundle.centers.clone(), ..float };
+    let error = fidelity::compare(&float, bundle, normals)?;
+    bundle.manifest.training.insert("weight_error".to_owned(), error.to_toml().into());
+    Ok(error)
 }
 
 /// Everything that can be wrong about a request before an image is looked at.

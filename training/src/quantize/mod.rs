@@ -1,11 +1,12 @@
-//! From a bundle in float arithmetic to one whose backbone computes in 8 bits.
+//! From a bundle in floats to one in 8 bits: a backbone that computes in them, or weights that are stored so.
 //!
 //! ```text
-//! layers --> ranges (histograms, methods) --> plan (layers kept in floats) --> qdq (graph) --> verdict --> bundle
+//! layers --> ranges (histograms, methods) --> plan (layers kept in floats) --> qdq (graph) --+--> verdict --> bundle
+//!                                                    weights (as the export stores them) ---'
 //! ```
 //!
-//! Everything is chosen by what it changes at the tensors that the flows read, on frames of normal parts; whether the result is
-//! written depends on what it changes of decisions about parts that training did not see.
+//! What the backbone computes in is chosen by what it changes at the tensors that the flows read, on frames of normal parts; whether
+//! either result is written depends on what it changes of decisions about parts that training did not see.
 
 mod code;
 mod gauge;
@@ -22,7 +23,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hgad::bundle::{Arithmetic, Bundle, Distance, Draft, ParityBound, parse_graph};
+use hgad::bundle::{Arithmetic, Bundle, Distance, Draft, ParityBound, Precision, parse_graph};
 use hgad::dataset::{TestImage, read_rgb};
 use hgad::inspect::{Inspector, preprocess};
 use hgad::time::stamp;
@@ -31,7 +32,7 @@ use rayon::prelude::*;
 use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::Tensor;
 
-use crate::export::{WRITTEN_BY, normals};
+use crate::export::{WRITTEN_BY, int8, normals, tell_weight_error};
 use crate::onnx;
 use crate::split::Split;
 use gauge::Gauge;
@@ -41,7 +42,7 @@ use network::{Coded, Frame, Network};
 pub use code::Code;
 pub use gauge::decibels;
 pub use range::Method;
-pub use table::{LayerRow, Table};
+pub use table::{LayerRow, Table, WeightTable};
 pub use verdict::{Bounds, ClassVerdict, Figures, Verdict};
 
 /// Frames per class that errors are measured on: their tensors are kept in memory.
@@ -54,6 +55,20 @@ const LARGEST_PARITY: f32 = 1.0;
 /// By so much sums of floats differ, relative to their own size, when they are added up in another order.
 const ROUNDING: f32 = 1e-6;
 
+/// What is to be in 8 bits.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Form {
+    /// The backbone's arithmetic.
+    Int8 {
+        /// Images of every class that ranges are taken from.
+        frames: usize,
+        /// Share of the multiplications that layers kept in floats may have, those that hurt most first.
+        float_share: f64,
+    },
+    /// The stored weights alone, as [`crate::export::export_bundle`] stores them; all arithmetic is in floats.
+    Weights,
+}
+
 /// What to quantise, and how far it may go.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
@@ -63,10 +78,8 @@ pub struct Request<'a> {
     pub images: &'a Split,
     /// Test images of every class; empty lists where there are none.
     pub tests: &'a [Vec<TestImage>],
-    /// Images of every class that ranges are taken from.
-    pub frames: usize,
-    /// Share of the multiplications that layers kept in floats may have, those that hurt most first.
-    pub float_share: f64,
+    /// What is to be in 8 bits.
+    pub form: Form,
     /// The false-reject rate that thresholds are compared at.
     pub frr: f64,
     /// How much worse the result may be.
@@ -82,59 +95,38 @@ pub struct Request<'a> {
 pub struct Quantised {
     /// The bundle, as read back; the failed check where it is worse than the bounds.
     pub written: Result<Bundle>,
-    /// What became of every layer.
-    pub table: Table,
+    /// What became of every layer, or of the stored weights.
+    pub told: Told,
     /// What became of decisions.
     pub verdict: Verdict,
 }
 
-/// Quantises the bundle's backbone, measures what that changes, and writes the result if it is within the bounds.
+/// What became of the network, by its form.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Told {
+    /// Of the layers that compute in 8 bits or could.
+    Layers(Table),
+    /// Of the weights.
+    Weights(WeightTable),
+}
+
+/// Quantises the bundle, measures what that changes, and writes the result if it is within the bounds.
 ///
 /// # Errors
 ///
-/// A bundle that already computes in 8 bits or whose graph has no backbone that can be quantised, a class without images
-/// (usage errors); images that cannot be read, a bundle that cannot be written (device errors).
+/// A bundle that is in 8 bits already, or whose graph has no backbone that can be quantised, a class without images (usage errors);
+/// images that cannot be read, a bundle that cannot be written (device errors).
 pub fn quantise_bundle(request: &Request) -> Result<Quantised> {
-    let Request { bundle: float, images, .. } = *request;
-    if float.manifest.arithmetic != Arithmetic::Float {
-        return Err(
-            Error::usage("the bundle already computes in 8 bits").advise("give the bundle that it was made from")
-        );
-    }
-    if float.manifest.distance == Distance::Map {
-        return Err(Error::usage("an imported network is not quantised here")
-            .advise("quantise it where it was trained, and import that"));
-    }
-    let model = parse_graph("the bundle's model.onnx", &float.model)?;
-    let network = network_of(float, &model)?;
-    let frames = frames(float, &network, &images.sample(MEASURED))?;
-    let gauge = Gauge::new(&network, &frames)?;
-    log::info!("looking for the range of every tensor");
-    let histograms = plan::histograms(&network, &tensors(float, &images.sample(request.frames))?)?;
-    let ranges = plan::ranges(&network, &gauge, &histograms)?;
-    log::info!("measuring every layer by itself");
-    let alone = plan::alone(&network, &gauge, &ranges)?;
-    let kept = kept_in_floats(&network, &alone, request.float_share);
-    let int8 = |l: usize| alone[l].is_some() && !kept.contains(&l);
-    let coded = least_shifted(&network, &gauge, &frames, &ranges, int8)?;
-    let table = Table::new(&coded, &gauge, &ranges, &alone)?;
-
-    let mut bundle = in_memory(float, onnx::encode(&qdq::write(&model, &coded)));
-    log::info!("measuring what is usual of normal parts");
-    if !images.all_trained {
-        log::warn!(
-            "some images that the model was trained on are not there: what is usual at each position is left as it is"
-        );
-    } else {
-        normals::fit_usual(&mut bundle, &images.trained, float.manifest.distance, &[])?;
-    }
-    bundle.centers.references = normals::fit_references(&bundle, &images.held)?;
-    bundle.golden = normals::golden(&bundle, &images.held)?;
-    bundle.manifest.parity = parity(&bundle, &model, &coded)?;
+    check(request)?;
+    let model = parse_graph("the bundle's model.onnx", &request.bundle.model)?;
+    let (mut bundle, told) = match request.form {
+        Form::Int8 { frames, float_share } => computing_in_8_bits(request, &model, frames, float_share)?,
+        Form::Weights => stored_in_8_bits(request, model)?,
+    };
     log::info!("comparing decisions with those in floats");
-    let verdict = verdict::compare([float, &bundle], &images.held, request.tests, request.frr)?;
-    let checked = verdict.check(request.bounds);
-    bundle.manifest.training.insert("quantised".to_owned(), record(request, &table, &verdict, checked.is_err()).into());
+    let verdict = verdict::compare([request.bundle, &bundle], &request.images.held, request.tests, request.frr)?;
+    let checked = verdict.check(request.bounds, request.form);
+    bundle.manifest.training.insert("quantised".to_owned(), record(request, &told, &verdict, checked.is_err()).into());
     let written = match (checked, request.anyway) {
         (Err(error), None) => Err(error),
         _ => {
@@ -142,7 +134,81 @@ pub fn quantise_bundle(request: &Request) -> Result<Quantised> {
             Ok(Draft { manifest, model, centers, golden, trained_on }.write(request.out)?)
         }
     };
-    Ok(Quantised { written, table, verdict })
+    Ok(Quantised { written, told, verdict })
+}
+
+/// What can be wrong about a request before the network is looked at.
+fn check(request: &Request) -> Result<()> {
+    let manifest = &request.bundle.manifest;
+    if manifest.arithmetic != Arithmetic::Float {
+        return Err(
+            Error::usage("the bundle already computes in 8 bits").advise("give the bundle that it was made from")
+        );
+    }
+    if manifest.distance == Distance::Map {
+        return Err(Error::usage("an imported network is not quantised here")
+            .advise("quantise it where it was trained, and import that"));
+    }
+    if request.form == Form::Weights && manifest.precision == Precision::WeightsInt8 {
+        return Err(Error::usage("the bundle's weights are stored in 8 bits already").advise(
+            "give one that was trained with --precision f32, or --form int8 to have it compute in 8 bits, too",
+        ));
+    }
+    Ok(())
+}
+
+/// The bundle with a backbone that computes in 8 bits, measured.
+fn computing_in_8_bits(
+    request: &Request,
+    model: &ModelProto,
+    images: usize,
+    float_share: f64,
+) -> Result<(Bundle, Told)> {
+    let float = request.bundle;
+    let network = network_of(float, model)?;
+    let frames = frames(float, &network, &request.images.sample(MEASURED))?;
+    let gauge = Gauge::new(&network, &frames)?;
+    log::info!("looking for the range of every tensor");
+    let histograms = plan::histograms(&network, &tensors(float, &request.images.sample(images))?)?;
+    let ranges = plan::ranges(&network, &gauge, &histograms)?;
+    log::info!("measuring every layer by itself");
+    let alone = plan::alone(&network, &gauge, &ranges)?;
+    let kept = kept_in_floats(&network, &alone, float_share);
+    let int8 = |l: usize| alone[l].is_some() && !kept.contains(&l);
+    let coded = least_shifted(&network, &gauge, &frames, &ranges, int8)?;
+    let table = Table::new(&coded, &gauge, &ranges, &alone)?;
+    let mut bundle = measured(request, onnx::encode(&qdq::write(model, &coded)))?;
+    bundle.manifest.arithmetic = Arithmetic::Int8;
+    bundle.manifest.parity = parity(&bundle, model, &coded)?;
+    Ok((bundle, Told::Layers(table)))
+}
+
+/// The bundle with weights that are stored in 8 bits, measured.
+fn stored_in_8_bits(request: &Request, model: ModelProto) -> Result<(Bundle, Told)> {
+    let (model, tensors) = int8::quantise_weights(model)?;
+    let mut bundle = measured(request, onnx::encode(&model))?;
+    bundle.manifest.precision = Precision::WeightsInt8;
+    let error = tell_weight_error(request.bundle.clone(), &mut bundle, &request.images.held)?;
+    Ok((bundle, Told::Weights(WeightTable { tensors, error })))
+}
+
+/// The bundle with another graph, and what that makes of normal parts: parity bounds are still those in floats.
+fn measured(request: &Request, model: Vec<u8>) -> Result<Bundle> {
+    let Request { bundle: float, images, .. } = *request;
+    let mut bundle = Bundle { model, ..float.clone() };
+    bundle.manifest.created = stamp();
+    bundle.manifest.written_by = WRITTEN_BY.to_owned();
+    log::info!("measuring what is usual of normal parts");
+    if images.all_trained {
+        normals::fit_usual(&mut bundle, &images.trained, float.manifest.distance, &[])?;
+    } else {
+        log::warn!(
+            "some images that the model was trained on are not there: what is usual at each position is left as it is"
+        );
+    }
+    bundle.centers.references = normals::fit_references(&bundle, &images.held)?;
+    bundle.golden = normals::golden(&bundle, &images.held)?;
+    Ok(bundle)
 }
 
 /// The network with some layers in 8 bits, with biases corrected or as they are: whatever disturbs the taps less.
@@ -199,15 +265,6 @@ fn kept_in_floats(network: &Network, alone: &[Option<f64>], share: f64) -> HashS
     if share > 0.0 { fits.collect() } else { HashSet::new() }
 }
 
-/// The bundle before anything was measured on it.
-fn in_memory(float: &Bundle, model: Vec<u8>) -> Bundle {
-    let mut bundle = Bundle { model, ..float.clone() };
-    bundle.manifest.arithmetic = Arithmetic::Int8;
-    bundle.manifest.created = stamp();
-    bundle.manifest.written_by = WRITTEN_BY.to_owned();
-    bundle
-}
-
 /// Bounds for boards that compute the backbone in whole numbers, for boards that round every product in floats, and all
 /// between: a sum that lies halfway between two codes becomes either, and what is behind it differs by a step. How much that
 /// is in the end is seen when the scales are shifted by as little as floats round.
@@ -234,13 +291,15 @@ fn parity(bundle: &Bundle, model: &ModelProto, coded: &Coded) -> Result<ParityBo
 }
 
 /// What the manifest tells of it.
-fn record(request: &Request, table: &Table, verdict: &Verdict, worse: bool) -> toml::Table {
-    let mut told = toml::Table::new();
-    let mut tell = |key: &str, value: toml::Value| _ = told.insert(key.to_owned(), value);
-    let in_floats = table.layers.iter().filter(|layer| layer.in_floats).map(|layer| layer.tensor.clone());
+fn record(request: &Request, told: &Told, verdict: &Verdict, worse: bool) -> toml::Table {
+    let mut record = toml::Table::new();
+    let mut tell = |key: &str, value: toml::Value| _ = record.insert(key.to_owned(), value);
     tell("from", request.bundle.digest.to_string().into());
-    tell("in_floats", in_floats.collect::<Vec<_>>().into());
-    tell("taps_sqnr_db", table.taps.into());
+    if let Told::Layers(table) = told {
+        let in_floats = table.layers.iter().filter(|layer| layer.in_floats).map(|layer| layer.tensor.clone());
+        tell("in_floats", in_floats.collect::<Vec<_>>().into());
+        tell("taps_sqnr_db", table.taps.into());
+    }
     let (flips, images) = verdict.flips();
     tell("images", (images as i64).into());
     tell("flips", (flips as i64).into());
@@ -252,7 +311,7 @@ fn record(request: &Request, table: &Table, verdict: &Verdict, worse: bool) -> t
     if let Some(reason) = request.anyway.filter(|_| worse) {
         tell("worse_than_allowed", reason.into());
     }
-    told
+    record
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What became of every layer.
+//! What became of every layer, and of stored weights.
 
 use std::fmt;
 
@@ -9,6 +9,7 @@ use super::layers::{Kind, Layer};
 use super::network::Coded;
 use super::plan::Range;
 use super::range::Method;
+use crate::export::{StoredWeights, WeightError};
 
 /// One layer of the backbone.
 #[derive(Debug, Clone, PartialEq)]
@@ -83,5 +84,26 @@ impl fmt::Display for Table {
             writeln!(f, "{tensor:width$}  {kind:13}  {share:4.1}%  {method:>8}  {sqnr:7.1}  {alone:8.1}{mark}")?;
         }
         write!(f, "what the flows read: {:.1} dB", self.taps)
+    }
+}
+
+/// The weights that are stored in 8 bits, and what that changes of the network's outputs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WeightTable {
+    /// In the order in which the file has them.
+    pub tensors: Vec<StoredWeights>,
+    /// How far latents and scores lie from those in floats.
+    pub error: WeightError,
+}
+
+impl fmt::Display for WeightTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = self.tensors.iter().map(|stored| stored.tensor.chars().count()).max().unwrap_or(0).max(7);
+        writeln!(f, "{:width$}  shape            codes  SQNR dB", "weights")?;
+        for StoredWeights { tensor, shape, codes, sqnr } in &self.tensors {
+            let shape = shape.iter().map(usize::to_string).collect::<Vec<_>>().join("x");
+            writeln!(f, "{tensor:width$}  {shape:15}  {codes:5}  {sqnr:7.1}")?;
+        }
+        write!(f, "\n{}", self.error)
     }
 }

@@ -108,18 +108,29 @@ impl Bench {
     }
 
     fn quantise(&self, float_share: f64, bounds: Bounds, anyway: Option<&str>) -> Quantised {
+        self.to_form(Form::Int8 { frames: 6, float_share }, bounds, anyway).unwrap()
+    }
+
+    fn to_form(&self, form: Form, bounds: Bounds, anyway: Option<&str>) -> Result<Quantised> {
         quantise_bundle(&Request {
             bundle: &self.float,
             images: &self.images,
             tests: &self.tests(),
-            frames: 6,
-            float_share,
+            form,
             frr: 0.1,
             bounds,
             anyway,
             out: &self.folder.path().join("int8"),
         })
-        .unwrap()
+    }
+}
+
+impl Quantised {
+    fn layers(self) -> Table {
+        match self.told {
+            Told::Layers(table) => table,
+            Told::Weights(_) => panic!("asked for 8-bit arithmetic"),
+        }
     }
 }
 
@@ -142,8 +153,8 @@ fn tensors_of(bundle: &Bundle, names: &[String], image: &Tensor) -> Vec<Vec<f32>
 fn the_written_bundle_opens_everywhere_and_its_table_is_what_the_graphs_give() {
     for precision in [Precision::F32, Precision::WeightsInt8] {
         let bench = Bench::new(precision);
-        let Quantised { written, table, verdict } = bench.quantise(0.0, ANY, None);
-        let written = written.unwrap();
+        let Quantised { written, told, verdict } = bench.quantise(0.0, ANY, None);
+        let (written, Told::Layers(table)) = (written.unwrap(), told) else { panic!("asked for 8-bit arithmetic") };
         assert_eq!((written.manifest.arithmetic, written.manifest.format_version), (Arithmetic::Int8, 2));
         assert_eq!(written.digest, Bundle::open(&bench.folder.path().join("int8")).unwrap().digest);
         assert_ne!(written.digest, bench.float.digest);
@@ -217,15 +228,15 @@ fn every_layer_in_8_bits_stands_between_the_promised_pairs() {
 #[test]
 fn layers_that_hurt_most_stay_in_floats() {
     let bench = Bench::new(Precision::F32);
-    let all = bench.quantise(0.0, ANY, None).table;
-    let some = bench.quantise(0.5, ANY, None).table;
+    let all = bench.quantise(0.0, ANY, None).layers();
+    let some = bench.quantise(0.5, ANY, None).layers();
     let kept = some.layers.iter().filter(|layer| layer.in_floats).collect::<Vec<_>>();
     assert!(!kept.is_empty() && kept.iter().map(|layer| layer.share).sum::<f64>() <= 0.5);
     let least_hurt = kept.iter().map(|layer| layer.alone).fold(f64::MIN, f64::max);
     let next = some.layers.iter().filter(|layer| !layer.in_floats).map(|layer| layer.alone).fold(f64::MAX, f64::min);
     assert!(least_hurt <= next);
     assert!(some.taps > all.taps, "{} and {} dB", some.taps, all.taps);
-    let none = bench.quantise(1.0, ANY, None).table;
+    let none = bench.quantise(1.0, ANY, None).layers();
     assert!(none.layers.iter().all(|layer| layer.in_floats && layer.sqnr == f64::INFINITY));
 }
 
@@ -246,14 +257,82 @@ fn what_is_worse_than_allowed_is_written_only_for_a_reason_that_is_told() {
         bundle: &good,
         images: &bench.images,
         tests: &tests,
-        frames: 2,
-        float_share: 0.0,
+        form: Form::Int8 { frames: 2, float_share: 0.0 },
         frr: 0.1,
         bounds: ANY,
         anyway: None,
         out: &bench.folder.path().join("again"),
     };
     assert!(quantise_bundle(&again).unwrap_err().report().contains("already computes in 8 bits"));
+}
+
+/// A bundle in floats whose weights are then stored in 8 bits is the one that training would have written at once, and the table is
+/// what the two files say.
+#[test]
+fn weights_stored_afterwards_are_those_that_training_stores() {
+    for cells in [false, true] {
+        let [mut bench, mut trained] = [Precision::F32, Precision::WeightsInt8].map(Bench::new);
+        if cells {
+            // Training joins levels whose weights are stored already; here they are joined when the weights come to be stored.
+            for bench in [&mut bench, &mut trained] {
+                let out = &bench.folder.path().join("cells");
+                let request =
+                    refit::Request { bundle: &bench.float, images: &bench.images, distance: Distance::Cells, out };
+                bench.float = refit_bundle(&request).unwrap();
+            }
+        }
+        let Quantised { written, told, verdict } = bench.to_form(Form::Weights, ANY, None).unwrap();
+        let (written, Told::Weights(table)) = (written.unwrap(), told) else { panic!("asked for stored weights") };
+        let trained = trained.float;
+        assert_eq!(written.model, trained.model);
+        assert_eq!(written.centers, trained.centers);
+        let golden = |bundle: &Bundle| {
+            bundle.golden.frames.iter().map(|f| (f.z.clone(), f.logdet.clone(), f.score)).collect::<Vec<_>>()
+        };
+        assert_eq!(golden(&written), golden(&trained));
+        let Manifest { precision, arithmetic, parity, format_version, .. } = written.manifest;
+        assert_eq!((precision, arithmetic), (Precision::WeightsInt8, Arithmetic::Float));
+        assert_eq!((parity, format_version), (trained.manifest.parity, trained.manifest.format_version));
+        let told = &written.manifest.training;
+        assert!(cells || told["weight_error"] == trained.manifest.training["weight_error"]);
+        assert_eq!(told["quantised"]["from"].as_str(), Some(&*bench.float.digest.to_string()));
+        assert!(told["quantised"].get("in_floats").is_none() && told["quantised"]["images"].as_integer() == Some(18));
+        Inspector::new(&written).unwrap().check_parity(&written).unwrap();
+        assert!(verdict.classes.iter().all(|class| class.images == 9 && class.correlation > 0.99), "{verdict:?}");
+
+        let floats = graph_of(&bench.float).graph.unwrap().initializer;
+        let graph = graph_of(&written).graph.unwrap();
+        let stored = |name: &str| graph.initializer.iter().any(|tensor| tensor.name == name);
+        assert_eq!(table.tensors.len(), floats.iter().filter(|tensor| !stored(&tensor.name)).count());
+        for row in &table.tensors {
+            let float = floats.iter().find(|tensor| tensor.name == row.tensor).unwrap();
+            assert_eq!(
+                (&row.shape, stored(&format!("{}.fine.int8", row.tensor))),
+                (&onnx::shape(float), row.codes == 2)
+            );
+            // A code of a magnitude that is drawn by chance is right to about 40 dB, and the rest of it in a second to as much again.
+            let expected = if row.codes == 2 { 80.0..110.0 } else { 35.0..55.0 };
+            assert!(expected.contains(&row.sqnr), "{table}");
+        }
+    }
+}
+
+#[test]
+fn stored_weights_have_the_same_bounds_and_are_not_stored_again() {
+    let mut bench = Bench::new(Precision::F32);
+    let none = Bounds { auroc: -1.0, flips: 0.0 };
+    let refused = bench.to_form(Form::Weights, none, None).unwrap().written.unwrap_err();
+    assert_eq!(refused.kind().exit_code(), 1);
+    assert!(
+        refused.report().contains("image AUROC") && !refused.report().contains("--float-share"),
+        "{}",
+        refused.report()
+    );
+    assert!(!bench.folder.path().join("int8").exists());
+    bench.float = bench.to_form(Form::Weights, none, Some("a trial")).unwrap().written.unwrap();
+    assert_eq!(bench.float.manifest.training["quantised"]["worse_than_allowed"].as_str(), Some("a trial"));
+    let again = bench.to_form(Form::Weights, ANY, None).unwrap_err().report();
+    assert!(again.contains("stored in 8 bits already") && again.contains("--precision f32"), "{again}");
 }
 
 #[test]
@@ -296,18 +375,21 @@ fn images_are_divided_by_the_digests_that_the_bundle_lists() {
 #[test]
 fn onnxruntime_computes_the_same_codes_and_latents() {
     let Some(python) = crate::beside::python_with_onnxruntime() else { return };
-    let bench = Bench::new(Precision::WeightsInt8);
-    let written = bench.quantise(0.0, ANY, None).written.unwrap();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/onnxruntime_parity.py");
-    let bound = written.manifest.parity.z.max(1e-3).to_string();
-    let check = std::process::Command::new(python)
-        .arg(script)
-        .arg(bench.folder.path().join("int8"))
-        .args([&bound, "plain"])
-        .output()
-        .unwrap();
-    let [said, failed] = [&check.stdout, &check.stderr].map(|bytes| String::from_utf8_lossy(bytes));
-    assert!(check.status.success(), "{said} {failed}");
-    crate::beside::say(&format!("8-bit arithmetic, bound {bound}: {}", said.trim()));
-    assert!(written.manifest.parity.z <= 1.0 && written.manifest.parity.score >= ParityBound::default().score);
+    let int8 = Form::Int8 { frames: 6, float_share: 0.0 };
+    for (precision, form) in [(Precision::WeightsInt8, int8), (Precision::F32, Form::Weights)] {
+        let bench = Bench::new(precision);
+        let written = bench.to_form(form, ANY, None).unwrap().written.unwrap();
+        let bound = written.manifest.parity.z.max(1e-3).to_string();
+        let check = std::process::Command::new(&python)
+            .arg(&script)
+            .arg(bench.folder.path().join("int8"))
+            .args([&bound, "plain"])
+            .output()
+            .unwrap();
+        let [said, failed] = [&check.stdout, &check.stderr].map(|bytes| String::from_utf8_lossy(bytes));
+        assert!(check.status.success(), "{said} {failed}");
+        crate::beside::say(&format!("{form:?}, bound {bound}: {}", said.trim()));
+        assert!(written.manifest.parity.z <= 1.0 && written.manifest.parity.score >= ParityBound::default().score);
+    }
 }

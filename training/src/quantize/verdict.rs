@@ -1,4 +1,4 @@
-//! What 8-bit arithmetic changes of a bundle's decisions.
+//! What 8 bits change of a bundle's decisions.
 
 use std::path::PathBuf;
 
@@ -8,6 +8,8 @@ use hgad::dataset::TestImage;
 use hgad::evaluate::evaluate;
 use hgad::evaluate::figures::Figure;
 use hgad::{Error, Result};
+
+use super::Form;
 
 /// How much worse than in floats a bundle may be.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -94,7 +96,7 @@ impl Verdict {
     /// # Errors
     ///
     /// It is worse than `bounds`.
-    pub fn check(&self, bounds: Bounds) -> Result<()> {
+    pub fn check(&self, bounds: Bounds, form: Form) -> Result<()> {
         let mut worse = Vec::new();
         for (what, loss) in ["image", "pixel"].into_iter().zip(self.auroc_loss()) {
             // What is not a number is worse than any bound.
@@ -111,15 +113,19 @@ impl Verdict {
             let share = 100.0 * flips as f64 / images as f64;
             worse.push(format!("{flips} of {images} verdicts ({share:.2}%) flip, more than {}%", 100.0 * bounds.flips));
         }
-        match worse.is_empty() {
-            true => Ok(()),
-            false => Err(Error::check("in 8 bits the model is worse than the bounds allow, and was not written")
-                .because(worse.join("; "))
-                .advise(
-                    "keep more layers in floats (--float-share), accept more (--max-auroc-loss, --max-flips), or write it \
-                     anyway for a reason that the manifest then tells (--anyway REASON)",
-                )),
+        if worse.is_empty() {
+            return Ok(());
         }
+        let other = match form {
+            Form::Int8 { .. } => "keep more layers in floats (--float-share)",
+            Form::Weights => "stay with the bundle in floats",
+        };
+        Err(Error::check("in 8 bits the model is worse than the bounds allow, and was not written")
+            .because(worse.join("; "))
+            .advise(format!(
+                "{other}, accept more (--max-auroc-loss, --max-flips), or write it anyway for a reason that the manifest \
+                 then tells (--anyway REASON)"
+            )))
     }
 }
 
@@ -215,11 +221,15 @@ mod tests {
     #[test]
     fn what_is_worse_than_a_bound_is_refused_and_says_by_how_much() {
         let bounds = Bounds { auroc: 0.002, flips: 0.002 };
-        assert!(verdict(2, [0.9, 0.897]).check(bounds).is_ok(), "2 of 1000, and 0.0015 in the mean");
-        assert!(verdict(0, [0.9, 0.95]).check(bounds).is_ok(), "better is no loss");
+        let int8 = Form::Int8 { frames: 1, float_share: 0.0 };
+        assert!(verdict(2, [0.9, 0.897]).check(bounds, int8).is_ok(), "2 of 1000, and 0.0015 in the mean");
+        assert!(verdict(0, [0.9, 0.95]).check(bounds, int8).is_ok(), "better is no loss");
         let refused = |verdict: Verdict, says: &str| {
-            let error = verdict.check(bounds).unwrap_err();
-            assert!(error.kind().exit_code() == 1 && error.report().contains(says), "{}", error.report());
+            for (form, share) in [(int8, true), (Form::Weights, false)] {
+                let error = verdict.check(bounds, form).unwrap_err();
+                assert!(error.kind().exit_code() == 1 && error.report().contains(says), "{}", error.report());
+                assert_eq!(error.report().contains("--float-share"), share, "{}", error.report());
+            }
         };
         refused(verdict(3, [0.9, 0.9]), "3 of 1000 verdicts (0.30%) flip");
         refused(verdict(0, [0.9, 0.894]), "image AUROC is 0.0030 lower");
