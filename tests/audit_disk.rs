@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +30,9 @@ const SICK: &str = "HGAD_SICK";
 
 /// Says in words how a child keeps its log: see [`Mode`].
 const MODE: &str = "HGAD_AUDIT_MODE";
+
+/// A run has opened its log within so many microseconds, mostly.
+const STARTING: u64 = 40_000;
 
 /// How a log is kept.
 #[derive(Debug, Clone, Copy, Default)]
@@ -277,10 +280,20 @@ impl Writer {
             let is_there = out.read_line(&mut line).unwrap() > 0;
             assert!(is_there, "the child ended by itself: {}", std::fs::read_to_string(&self.told).unwrap());
         }
+        self.end_after(patience, out, line).unwrap()
+    }
+
+    /// Kills it so long after it was started, whether it has opened its log by then or not; gives the same.
+    fn kill_in_its_start(mut self, patience: Duration) -> u64 {
+        let out = BufReader::new(self.child.stdout.take().unwrap());
+        self.end_after(patience, out, String::new()).unwrap_or_default()
+    }
+
+    fn end_after(mut self, patience: Duration, mut out: BufReader<ChildStdout>, said: String) -> Option<u64> {
         let reading = std::thread::spawn(move || {
-            let mut rest = line;
-            out.read_to_string(&mut rest).unwrap();
-            rest
+            let mut said = said;
+            out.read_to_string(&mut said).unwrap();
+            said
         });
         std::thread::sleep(patience);
         self.child.kill().unwrap();
@@ -288,7 +301,15 @@ impl Writer {
         let said = reading.join().unwrap();
         // The last line may be there in part.
         let whole = said.rsplit_once('\n').map_or("", |(whole, _)| whole);
-        whole.lines().rev().find_map(|line| line.strip_prefix("ON DISK ")?.parse().ok()).unwrap()
+        whole.lines().rev().find_map(|line| line.strip_prefix("ON DISK ")?.parse().ok())
+    }
+
+    /// The end of one of many runs: mostly while it writes, a quarter of them while it starts. Until there is a log the first ones write.
+    fn kill(self, number: usize, mode: Mode, random: &mut ChaCha8Rng) -> u64 {
+        match number % 16 {
+            12.. => self.kill_in_its_start(Duration::from_micros(random.random_range(0..STARTING))),
+            _ => self.kill_after(mode.patience(random)),
+        }
     }
 }
 
@@ -320,7 +341,7 @@ fn a_writer_that_is_killed_at_any_moment_loses_nothing_that_was_on_disk() {
         let mode = Mode::of_run(kill, kill % 2);
         let log = &mut logs[kill % 2];
         let writer = Writer::start(log.folder.path(), mode, None);
-        log.promise(writer.kill_after(mode.patience(&mut random)), mode);
+        log.promise(writer.kill(kill, mode, &mut random), mode);
         log.check(mode, &format!("kill {kill}"));
     }
     (0..2).for_each(|log| logs[log].is_tried(Mode::of_run(0, log)));
@@ -574,7 +595,7 @@ fn a_power_cut_loses_nothing_that_was_on_disk() {
         let (mode, shim) = (Mode::of_run(cut, cut % 2), &shims[cut % 2]);
         let log = &mut logs[cut % 2];
         let writer = Writer::start(log.folder.path(), mode, Some(shim));
-        log.promise(writer.kill_after(mode.patience(&mut random)), mode);
+        log.promise(writer.kill(cut, mode, &mut random), mode);
         lose_names(log.folder.path(), &shim.names, &mut random);
         lose_power(log.folder.path(), &shim.notes, &mut random);
         log.check(mode, &format!("power cut {cut}"));
