@@ -364,6 +364,9 @@ fn of_pictures(error: Error) -> Error {
     error.of_key("audit.pictures")
 }
 
+/// What is not as the log has it, for people, and what to do.
+type Doubt = (String, &'static str);
+
 /// Where the pictures of the run `name` go, and what is to be said of pictures and of a copy that are not where the log has them, each with
 /// what to do.
 fn shelf_and_doubts(
@@ -372,7 +375,7 @@ fn shelf_and_doubts(
     past: &Past,
     is_regular: bool,
     name: &str,
-) -> Result<(Option<Shelf>, Vec<(String, &'static str)>)> {
+) -> Result<(Option<Shelf>, Vec<Doubt>)> {
     let pictures = config.pictures.as_ref();
     let gone = pictures.and_then(|pictures| past.gone(&pictures.folder)).map(|told| (told, FIND_PICTURES));
     let first = First::of(&past.link, is_regular);
@@ -384,7 +387,7 @@ fn shelf_and_doubts(
 }
 
 /// What is to be said of pictures of runs that the log does not know, and done.
-fn startless(path: &Path, past: &Past, shelf: &Shelf) -> Option<(String, &'static str)> {
+fn startless(path: &Path, past: &Past, shelf: &Shelf) -> Option<Doubt> {
     // A log that the run can go on with is not refused for what it warns of.
     runs::told_of_startless(path, past.last_run.as_deref(), &shelf.runs()).unwrap_or_else(|error| {
         log::warn!("whether pictures are there of runs that the log does not know is not known: {}", error.line());
