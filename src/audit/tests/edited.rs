@@ -315,12 +315,18 @@ fn is_named(told: &str, record: u64, what: &str) {
     }
 }
 
-/// Whether the text has the record's number, alone or as the first of several.
+/// Whether the text has the record's number, alone or as the first of several, of which it does not say that they are as they were written.
 fn names(told: &str, record: u64) -> bool {
     ["record", "records"].iter().any(|word| {
         let found = format!("{word} {record}");
-        told.match_indices(&found)
-            .any(|(at, _)| !told[at + found.len()..].starts_with(|next: char| next.is_ascii_digit()))
+        let mut behind = told.match_indices(&found).map(|(at, _)| &told[at + found.len()..]);
+        behind.any(|rest| {
+            let of_several =
+                rest.strip_prefix(" to ").map(|rest| rest.trim_start_matches(|digit: char| digit.is_ascii_digit()));
+            let is_good =
+                [" is as it was", " are as they were"].iter().any(|good| of_several.unwrap_or(rest).starts_with(good));
+            !rest.starts_with(|next: char| next.is_ascii_digit()) && !is_good
+        })
     })
 }
 

@@ -33,7 +33,8 @@ impl Beginning<'_> {
         if self.may_begin_a_file() && !is_out_of_sequence {
             return Ok(());
         }
-        let behind = lines(rest).map_while(std::result::Result::ok).find_map(|line| Envelope::open(&line).ok());
+        let behind = lines(rest).next().and_then(std::result::Result::ok);
+        let behind = behind.and_then(|line| Envelope::open(&line).ok());
         let goes_on = behind.map(|behind| behind.follows(self.first));
         match self.may_begin_a_file() && goes_on != Some(false) {
             true => Ok(()),
