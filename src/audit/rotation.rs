@@ -170,6 +170,7 @@ pub(super) fn rotate(own: &File, path: &Path, closed: &Path, header: &[u8]) -> s
         }
         rename(closed, path)?;
     }
+    tidy(path)?;
     let mut file = draft::anew(&upcoming)?;
     file.write_all(header)?;
     file.sync_all()?;
@@ -267,12 +268,18 @@ fn continuation(path: &Path, files: &[LogFile]) -> Result<Option<PathBuf>> {
     }
 }
 
-/// Removes what a power cut left of a file that was to be the next: the one before was not closed. For who holds its lock.
+/// Removes what a power cut or a failed attempt left of a file that was to be the next: the one before was not closed. For who holds its lock.
+///
+/// That one may have given up its name for a while, and it must be on disk first that it has it again: after a power cut there would else be
+/// a closed file, and none that continues it.
 pub(super) fn tidy(path: &Path) -> std::io::Result<()> {
-    match std::fs::remove_file(upcoming(path)) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+    let upcoming = upcoming(path);
+    match upcoming.symlink_metadata() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+        Ok(_) => sync_folder(path)?,
     }
+    std::fs::remove_file(upcoming)
 }
 
 /// Compresses closed files, one after the other, on a thread of its own.
