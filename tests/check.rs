@@ -65,9 +65,12 @@ fn a_line_that_can_run_is_measured_and_nothing_is_fired_or_written() {
     for what in ["model", "picture", "stop line", "bin switch", "audit"] {
         assert_eq!(state(&table, what), "ok", "{table}");
     }
-    for (what, advice) in
-        [("signing", "hgad audit keygen --name"), ("pictures", "pictures = "), ("limits", "in_a_row = 5")]
-    {
+    for (what, advice) in [
+        ("signing", "hgad audit keygen --name"),
+        ("pictures", "pictures = "),
+        ("limits", "in_a_row = 5"),
+        ("approval", "approved_by = ["),
+    ] {
         let (state, told) = row(&table, what);
         assert!(state == "note" && told.contains(advice), "{what}: {told}");
     }

@@ -15,6 +15,7 @@ mod machine;
 mod model;
 mod spread;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::Error;
@@ -105,6 +106,7 @@ pub fn check(config: &LineConfig, plan: Plan, mut tell: impl FnMut(Finding)) {
     devices::outputs(config, plan.fire, &mut tell);
     devices::inputs(config, plan.watch, &mut tell);
     unlimited(&config.rules.limits).into_iter().for_each(&mut tell);
+    unapproved(&config.approved_by).into_iter().for_each(&mut tell);
     audit::check(&config.audit, config.lanes.len(), view.as_ref(), &mut tell);
     machine::check(&mut tell);
 }
@@ -122,9 +124,28 @@ fn unlimited(limits: &Limits) -> Option<Finding> {
     })
 }
 
+/// Of a line that asks nobody to answer for what it inspects by.
+fn unapproved(approved_by: &[PathBuf]) -> Option<Finding> {
+    approved_by.is_empty().then(|| {
+        Finding::note(
+            "approval",
+            "any model and calibration is loaded: whoever may write these files can change a threshold, and give no name and no reason",
+            "let somebody answer for them: hgad audit keygen --name factory.example/quality --out quality.key, then hgad sign FILE --key \
+             quality.key --by NAME --reason TEXT for the model and for each calibration, and below [line]: approved_by = [\"quality.key.pub\"]",
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_that_loads_anything_is_noted() {
+        let told = unapproved(&[]).unwrap();
+        assert!(told.state.as_str() == "note" && told.state.advice().unwrap().contains("approved_by = ["), "{told:?}");
+        assert_eq!(unapproved(&["quality.key.pub".into()]), None);
+    }
 
     #[test]
     fn a_line_without_limits_is_noted_and_one_with_any_is_not() {
