@@ -44,6 +44,14 @@ pub fn in_name(time: &str) -> String {
     time.strftime("%Y%m%d-%H%M%S").to_string()
 }
 
+/// The minute in the name of a picture that begins with [`in_name`] and a hyphen, such as `20261124-1622`; `None` where a name begins otherwise.
+pub fn minute_in_name(name: &str) -> Option<&str> {
+    let shape =
+        |(place, byte): (usize, u8)| if [8, 15].contains(&place) { byte == b'-' } else { byte.is_ascii_digit() };
+    let moment = name.as_bytes().get(..16)?;
+    moment.iter().copied().enumerate().all(shape).then(|| &name[..13])
+}
+
 /// A moment on CLOCK_MONOTONIC, in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]

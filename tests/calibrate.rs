@@ -636,3 +636,5 @@ fn pictures_are_taken_with_the_line_s_own_camera() {
     let (code, _, err) = live("30");
     assert!(code == 2 && err.contains("shows no 'red'"), "{err}");
 }
+    assert!(err.contains("30 of 30 pictures are of ") && err.contains(r"--group '\d{8}-\d{4}'"), "{err}");
+    assert!(!err.contains("30 of 30 pictures are of "), "{err}");

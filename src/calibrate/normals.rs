@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use ndarray::Array2;
 
 use super::file::{CalibrationImage, FrameSize};
-use super::{Grouping, suitable};
+use super::{Grouping, group, suitable};
 use crate::bundle::Bundle;
 use crate::digest::Digest;
 use crate::inspect::{Mask, batch};
@@ -49,6 +49,9 @@ pub(super) fn examine(
 ) -> Result<Vec<Sample>> {
     let groups = grouping.map(|grouping| images.iter().map(|path| grouping.of(path)).collect::<Result<Vec<_>>>());
     let groups = groups.transpose()?;
+    if groups.is_none() {
+        group::warn_of_neighbours(images);
+    }
     let index = bundle.manifest.class_index(class)?;
     if images.is_empty() {
         return Err(Error::usage(format!("no image to calibrate '{class}' on")));
