@@ -137,6 +137,13 @@ fn a_confidence_that_so_few_parts_cannot_give_is_refused_with_the_number_that_ca
     };
     let (code, _, err) = asked(&["--target-frr", "0.05", "--confidence", "0.95"]);
     assert!(code == 2 && err.contains("30 normal parts are too few") && err.contains("59 are needed"), "{err}");
+    // No flag makes 30 parts keep it.
+    for flag in ["--few-parts", "--review"] {
+        let (code, _, err) = asked(&["--target-frr", "0.05", "--confidence", "0.95", flag]);
+        let told = "too few for at most 5% false rejects with 95% confidence";
+        assert!(code == 2 && err.contains(told) && err.contains("--target-frr 0.096"), "{err}");
+        assert!(!err.contains("--few-parts") && !bench.path("red.review.html").exists(), "{err}");
+    }
     let (code, out_text, err) = asked(&["--target-frr", "0.1", "--confidence", "0.95"]);
     assert!(code == 0 && out_text.contains("at most 10.00% false rejects with 95% confidence"), "{out_text}{err}");
     // Tens of images: three parts.
@@ -144,12 +151,13 @@ fn a_confidence_that_so_few_parts_cannot_give_is_refused_with_the_number_that_ca
     assert!(code == 2 && err.contains("3 normal parts are too few"), "{err}");
     let (code, _, err) = asked(&[]);
     assert!(code == 2 && err.contains("30 normal parts are too few to promise 1%"), "{err}");
-    assert!(err.contains("give 99 parts, or ask for a rate that 30 can keep (--target-frr 0.033)"), "{err}");
+    assert!(err.contains("99 are needed: give some more than that"), "{err}");
+    assert!(err.contains("ask for a rate that 30 can keep (--target-frr 0.033); --few-parts"), "{err}");
     let (code, out_text, err) = asked(&["--target-frr", "0.033"]);
     assert!(code == 0 && !out_text.contains("not kept"), "{out_text}{err}");
-    let (code, _, err) = asked(&["--group", "part-"]);
+    let (code, _, err) = asked(&["--target-frr", "0.033", "--group", "part-"]);
     assert!(code == 2 && err.contains("finds nothing in the name '000.png'"), "{err}");
-    let (code, _, err) = asked(&["--group", r"(\d)\d\.png"]);
+    let (code, _, err) = asked(&["--target-frr", "0.033", "--group", r"(\d)\d\.png"]);
     // 0.025^(1/3) is 0.29.
     assert!(code == 2 && err.contains("3 normal parts are too few to set a threshold") && err.contains("71%"), "{err}");
     let (code, out_text, err) = asked(&["--group", r"(\d)\d\.png", "--few-parts"]);
@@ -322,6 +330,11 @@ fn asked(bench: &Bench, extra: &[&str]) -> (i32, String, String) {
     asked_for_no_rate(bench, &[&["--target-frr", "0.05"], extra].concat())
 }
 
+/// The same, where somebody says that the odd one is a good part.
+fn kept(bench: &Bench, extra: &[&str]) -> (i32, String, String) {
+    asked(bench, &[&["--keep", "odd.png"], extra].concat())
+}
+
 fn asked_for_no_rate(bench: &Bench, extra: &[&str]) -> (i32, String, String) {
     let (model, images, out) = (bench.text("bundle"), bench.text("normals"), bench.text("red.toml"));
     let base = ["calibrate", "--model", &model, "--class", "red", "--images", &images, "--out", &out];
@@ -356,7 +369,7 @@ fn what_does_not_belong_is_shown_before_anything_is_written_and_left_out_for_a_r
 
     // The next one is held against this one.
     std::fs::copy(bench.path("red.toml"), bench.path("older.toml")).unwrap();
-    let (code, _, err) = asked(&bench, &[]);
+    let (code, _, err) = kept(&bench, &[]);
     assert_eq!(code, 0, "{err}");
     let page = std::fs::read_to_string(bench.path("red.html")).unwrap();
     assert!(page.contains("Against the calibration before") && page.contains("40 images are part of both"));
@@ -373,11 +386,37 @@ fn what_does_not_belong_is_shown_before_anything_is_written_and_left_out_for_a_r
 }
 
 #[test]
-fn an_image_that_stands_apart_is_named_without_a_review_too() {
+fn of_what_stands_apart_a_person_says_what_it_is_before_anything_is_written() {
     let bench = with_an_odd_one();
-    let (code, _, err) = asked(&bench, &[]);
-    assert!(code == 0 && err.contains("1 image stands apart from the rest") && err.contains("odd.png"), "{err}");
-    assert!(err.contains("--drop NAME=REASON"), "{err}");
+    let says = "1 image stands apart from the rest, and nobody has said whether that is a good part: odd.png";
+    let (code, out, err) = asked(&bench, &[]);
+    assert!(code == 2 && err.contains(says) && !out.contains("written to"), "{out}{err}");
+    assert!(
+        err.contains("--drop FILE=REASON") && err.contains("--keep FILE") && err.contains("red.review.html"),
+        "{err}"
+    );
+    assert!(!bench.path("red.toml").exists() && !bench.path("red.html").exists());
+    let page = std::fs::read_to_string(bench.path("red.review.html")).unwrap();
+    assert!(page.contains("has not been written") && page.contains("odd.png") && page.contains("--keep FILE"));
+    // What stands there stays as it is.
+    std::fs::copy(bench.path("calibration/red.toml"), bench.path("red.toml")).unwrap();
+    let (code, _, err) = asked(&bench, &["--few-parts"]);
+    assert!(code == 2 && err.contains(says), "{err}");
+    assert_eq!(
+        std::fs::read(bench.path("red.toml")).unwrap(),
+        std::fs::read(bench.path("calibration/red.toml")).unwrap()
+    );
+    let (code, _, err) = asked(&bench, &["--review"]);
+    assert!(code == 0 && err.contains("WARN") && err.contains(says), "{err}");
+    // The name of another image says nothing of this one, and one of no image is a slip.
+    let (code, _, err) = asked(&bench, &["--keep", "000.png"]);
+    assert!(code == 2 && err.contains(says), "{err}");
+    for also in [&["--keep", "no.png"][..], &["--keep", "odd.png", "--drop", "odd.png=a dark bar"]] {
+        let (code, _, err) = asked(&bench, also);
+        assert!(code == 2 && err.contains("cannot be kept: it is none of the images"), "{also:?}: {err}");
+    }
+    let (code, out, err) = kept(&bench, &[]);
+    assert!(code == 0 && out.contains("41 images of 41 parts") && !err.contains("apart from the rest"), "{out}{err}");
     let (code, _, err) = asked(&bench, &["--drop", "odd.png=a dark bar"]);
     assert!(code == 0 && !err.contains("apart from the rest"), "{err}");
 }
@@ -399,11 +438,11 @@ fn what_would_be_noticed_is_told_of_each_disturbance_and_of_none() {
 #[test]
 fn known_defects_tell_how_many_are_found_and_move_nothing_unless_asked() {
     let bench = with_an_odd_one();
-    let (_, _, err) = asked(&bench, &[]);
+    let (_, _, err) = kept(&bench, &[]);
     let threshold = || Calibration::open(&bench.path("red.toml")).unwrap().0.threshold;
     let without = threshold();
     let bad = bench.text("bad");
-    let (code, out, err2) = asked(&bench, &["--bad", &bad, "--costs", "50,1,0.01"]);
+    let (code, out, err2) = kept(&bench, &["--bad", &bad, "--costs", "50,1,0.01"]);
     // The lower bound of 12 of 12 is 0.025^(1/12).
     assert!(
         code == 0 && out.contains("12 of 12 found; 73.5% to 100.0%") && out.contains("cheapest"),
@@ -415,17 +454,17 @@ fn known_defects_tell_how_many_are_found_and_move_nothing_unless_asked() {
     std::fs::create_dir(bench.path("one")).unwrap();
     let first = std::fs::read_dir(&bad).unwrap().next().unwrap().unwrap().path();
     std::fs::copy(first, bench.path("one/defect.png")).unwrap();
-    let (code, _, one) = asked(&bench, &["--bad", &bench.text("one"), "--costs", "50,1,0.01"]);
+    let (code, _, one) = kept(&bench, &["--bad", &bench.text("one"), "--costs", "50,1,0.01"]);
     assert!(
         code == 0 && one.contains("goes by 1 defect of which it finds 1") && one.contains("between 3% and 100%"),
         "{one}"
     );
-    assert_eq!(asked(&bench, &["--bad", &bad, "--costs", "50,1,0.01"]).0, 0);
+    assert_eq!(kept(&bench, &["--bad", &bad, "--costs", "50,1,0.01"]).0, 0);
     let page = std::fs::read_to_string(bench.path("red.html")).unwrap();
     assert!(page.contains("aria-label=\"ROC\"") && page.contains("is the cheapest"));
     std::fs::copy(bench.path("red.toml"), bench.path("by-rate.toml")).unwrap();
     // A rate that is asked for and not kept would be a promise to whoever reads the file.
-    let cheapest = ["--bad", &bad, "--costs", "50,1,0.01", "--set-cheapest"];
+    let cheapest = ["--bad", &bad, "--costs", "50,1,0.01", "--set-cheapest", "--keep", "odd.png"];
     let (code, _, err) = asked(&bench, &cheapest);
     assert!(code == 2 && err.contains("--target-frr"), "{err}");
     let (code, _, err) = asked_for_no_rate(&bench, &[&cheapest[..], &["--confidence", "0.95"]].concat());
@@ -460,7 +499,7 @@ fn known_defects_tell_how_many_are_found_and_move_nothing_unless_asked() {
     for extra in
         [&["--costs", "50,1,0.01"][..], &["--bad", &bad, "--costs", "50,1"], &["--bad", &bad, "--set-cheapest"]]
     {
-        assert_eq!(asked(&bench, extra).0, 2, "{extra:?}");
+        assert_eq!(kept(&bench, extra).0, 2, "{extra:?}");
     }
 }
 
@@ -485,11 +524,11 @@ fn what_a_mask_ignores_counts_nowhere() {
         assert!(out.contains("verdict"), "{err}");
         out
     };
-    assert_eq!(asked(&bench, &[]).0, 0);
+    assert_eq!(kept(&bench, &[]).0, 0);
     std::fs::copy(&red, bench.path("whole.toml")).unwrap();
     assert!(std::fs::read_to_string(&red).unwrap().contains("format_version = 2\n"), "as older programs read it");
     assert!(score("whole").contains("\"reject\""), "{}", score("whole"));
-    let (code, out, err) = asked(&bench, &["--mask", &mask]);
+    let (code, out, err) = kept(&bench, &["--mask", &mask]);
     assert!(code == 0 && out.contains("50.0% of the picture is ignored"), "{out}{err}");
     // The odd one is so in the upper half.
     assert!(!out.contains("look at     odd.png"), "{out}");
@@ -511,7 +550,7 @@ fn what_a_mask_ignores_counts_nowhere() {
 fn eval_counts_no_defect_where_nobody_looks() {
     let bench = with_an_odd_one();
     let mask = lower_half(&bench);
-    assert_eq!(asked(&bench, &["--mask", &mask]).0, 0);
+    assert_eq!(kept(&bench, &["--mask", &mask]).0, 0);
     std::fs::rename(bench.path("red.toml"), bench.path("calibration/red.toml")).unwrap();
     // One stain above, one below.
     for (seed, top) in [(0, 4), (1, 40)] {
@@ -564,7 +603,7 @@ fn a_mask_that_is_not_clear_or_of_another_shape_is_refused_before_anything_is_wr
     let bench = with_an_odd_one();
     let refused = |width: u32, height: u32, value: &dyn Fn(u32) -> u8| {
         image::GrayImage::from_fn(width, height, |x, _| image::Luma([value(x)])).save(bench.path("bad.png")).unwrap();
-        let (code, _, err) = asked(&bench, &["--mask", &bench.text("bad.png")]);
+        let (code, _, err) = kept(&bench, &["--mask", &bench.text("bad.png")]);
         assert!(code == 2 && !bench.path("red.toml").exists() && !bench.path("red.html").exists(), "{err}");
         err
     };
@@ -573,14 +612,14 @@ fn a_mask_that_is_not_clear_or_of_another_shape_is_refused_before_anything_is_wr
     assert!(refused(64, 64, &|_| 0).contains("nothing is left"));
     let shape = refused(64, 48, &half);
     assert!(shape.contains("64x48") && shape.contains(".png is 64x64"), "{shape}");
-    let (code, _, err) = asked(&bench, &["--mask", &bench.text("gone.png")]);
+    let (code, _, err) = kept(&bench, &["--mask", &bench.text("gone.png")]);
     assert!(code == 3 && err.contains("gone.png"), "{err}");
 }
 
 #[test]
 fn masks_of_the_format_before_are_refused_by_name() {
     let bench = with_an_odd_one();
-    assert_eq!(asked(&bench, &["--mask", &lower_half(&bench)]).0, 0);
+    assert_eq!(kept(&bench, &["--mask", &lower_half(&bench)]).0, 0);
     let path = bench.path("red.toml");
     let text = std::fs::read_to_string(&path).unwrap();
     assert!(text.contains("format_version = 3\n"), "{text}");
@@ -601,8 +640,14 @@ fn pictures_are_taken_with_the_line_s_own_camera() {
         (bench.text("bundle"), bench.text("new"), bench.text("red.toml"), bench.text("line.toml"));
     let base = ["calibrate", "--model", &model, "--class", "red", "--images", &new, "--out", &out, "--config", &line];
     let (code, _, err) = run(&[&base[..], &["--live", "30"]].concat());
-    let advice = "give 99 parts, or ask for a rate that 30 can keep (--target-frr 0.033)";
+    let advice = "ask for a rate that 30 can keep (--target-frr 0.033)";
     assert!(code == 2 && err.contains("too few to promise 1%") && err.contains(advice), "{err}");
+    for flags in
+        [&["--confidence", "0.95"][..], &["--confidence", "0.95", "--few-parts"], &["--confidence", "0.95", "--review"]]
+    {
+        let (code, _, err) = run(&[&base[..], &["--live", "30"], flags].concat());
+        assert!(code == 2 && err.contains("299 are needed") && !err.contains("--few-parts"), "{flags:?}: {err}");
+    }
     assert!(!bench.path("new").exists(), "no picture is taken for nothing");
     let live = |count: &str| run(&[&base[..], &["--target-frr", "0.033", "--live", count]].concat());
     let (code, text, err) = live("30");
@@ -613,6 +658,7 @@ fn pictures_are_taken_with_the_line_s_own_camera() {
     let mut taken =
         std::fs::read_dir(bench.path("new")).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
     taken.sort();
+    assert!(err.contains("30 of 30 pictures are of ") && err.contains(r"--group '\d{8}-\d{4}'"), "{err}");
     let same = |path: &Path| image::open(path).unwrap().to_rgb8();
     assert_eq!(same(&taken[29]), same(&bench.path("normals/029.png")));
     // So pictures of one minute count as one part where that is asked for; the minute may have turned meanwhile.
@@ -624,8 +670,14 @@ fn pictures_are_taken_with_the_line_s_own_camera() {
     let (_, text, err) = run(&[&again[..], &grouped].concat());
     let of = ["30 images of 1 part", "30 images of 2 parts"];
     assert!(of.iter().any(|of| text.contains(of)) || err.contains("1 part"), "{text}{err}");
+    assert!(!err.contains("30 of 30 pictures are of "), "{err}");
     let (code, _, err) = live("30");
     assert!(code == 2 && err.contains("holds files already"), "{err}");
+    std::fs::remove_dir_all(bench.path("new")).unwrap();
+    // What stands apart among them is looked at where they lie.
+    let (code, _, err) = live("41");
+    let again = format!("without --live, --config and --lane (the pictures stay in {new})");
+    assert!(code == 2 && err.contains("-00040.png") && err.contains(&again), "{err}");
     std::fs::remove_dir_all(bench.path("new")).unwrap();
     let (code, _, err) = live("50");
     assert!(code == 3 && err.contains("no more pictures"), "{err}");
@@ -636,5 +688,3 @@ fn pictures_are_taken_with_the_line_s_own_camera() {
     let (code, _, err) = live("30");
     assert!(code == 2 && err.contains("shows no 'red'"), "{err}");
 }
-    assert!(err.contains("30 of 30 pictures are of ") && err.contains(r"--group '\d{8}-\d{4}'"), "{err}");
-    assert!(!err.contains("30 of 30 pictures are of "), "{err}");

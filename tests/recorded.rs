@@ -197,6 +197,18 @@ fn normal_parts_from_the_audit_are_a_fair_sample_and_a_person_judges_its_rejects
     std::fs::copy(with_threshold(&line, scores[scores.len() / 2]), line.bench.path("calibration/red.toml")).unwrap();
     line.run();
     let [passed, rejected] = judged(&line);
+    // Too few are refused before a person judges any, and before pictures are copied.
+    let (model, early, out) = (line.bench.text("bundle"), line.bench.text("early"), line.bench.text("out/new.toml"));
+    let log = line.log();
+    let base = ["calibrate", "--model", &model, "--class", "red", "--images", &early, "--out", &out, "--audit", &log];
+    for (flags, needed) in [
+        (&["--target-frr", "0.001"][..], "999 are needed"),
+        (&["--target-frr", "0.01", "--confidence", "0.95", "--few-parts"], "299 are needed"),
+    ] {
+        let (code, _, err) = run(&[&base[..], &["--from-audit", "2026-01-01.."], flags].concat());
+        assert!(code == 2 && err.contains(needed) && !line.bench.path("early").exists(), "{err}");
+        assert!(!line.bench.path("out/new.judged.txt").exists(), "{err}");
+    }
     let (stained, good) = rejected.iter().partition::<Vec<_>, _>(|part| is_stained(part));
     assert!(!good.is_empty() && !stained.is_empty());
 

@@ -21,10 +21,10 @@ use std::path::PathBuf;
 
 use image::RgbImage;
 
-pub(crate) use file::FEWEST_PARTS;
-pub use file::{Calibration, CalibrationImage, Dropped, FORMAT_VERSION, FrameSize, Unproven};
+pub use file::{Calibration, CalibrationImage, Dropped, FEWEST_PARTS, FORMAT_VERSION, FrameSize, Unproven};
 pub use fitting::{FOLDS, Fitting};
 pub use group::Grouping;
+pub use suitable::Apart;
 pub(crate) use threshold::percent;
 pub use threshold::{Aim, INTERVAL, Threshold};
 
@@ -73,6 +73,8 @@ pub struct Calibrated {
     pub defective: Vec<f32>,
     /// The score of each normal part: the highest of its images.
     pub parts: Vec<f32>,
+    /// Normal images that stand apart from the rest: whether they show good parts is for a person to say before a line goes by this.
+    pub apart: Option<Apart>,
     inspector: Inspector,
     samples: Vec<Sample>,
 }
@@ -160,9 +162,9 @@ pub fn calibrate(bundle: &Bundle, request: &Request) -> Result<Calibrated> {
         dropped,
     };
     warn_of_odd_pictures(&calibration);
-    let scored = samples.iter().zip(&fitted.scores).map(|(sample, (_, score))| (&sample.path, *score));
-    suitable::none_stands_apart(&of_parts, &scored.collect::<Vec<_>>());
-    Ok(Calibrated { calibration, defective, parts: of_parts, inspector, samples })
+    let scored = calibration.images.iter().map(|image| (image.file.clone(), image.score)).collect::<Vec<_>>();
+    let apart = Apart::of(&of_parts, &scored);
+    Ok(Calibrated { calibration, defective, parts: of_parts, apart, inspector, samples })
 }
 
 /// Names images that the line would take for a fault of its camera.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use super::FEWEST_PARTS;
 use super::normals::Sample;
 use crate::bundle::{Bundle, ScoreReference};
 use crate::print::{are, counted};
@@ -140,37 +141,33 @@ pub(super) fn like_normal_parts(class: &str, reference: &ScoreReference) -> Resu
     Ok(())
 }
 
-/// Warns of images whose scores stand clearly apart from those of the parts: one that shows a defect sets a threshold that lets such pass.
-/// `images` are names and scores.
-pub(super) fn none_stands_apart(parts: &[f32], images: &[(&PathBuf, f32)]) {
-    if let Some(told) = apart(parts, images) {
-        log::warn!(
-            "{told}. Are these good parts? Look at them (the report and --review show where they are unlike the others), and leave out what is \
-             not good (--drop NAME=REASON): what is left in, and is defective, lets such parts pass"
-        );
-    }
+/// Images whose scores stand clearly apart from those of the parts: one that shows a defect sets a threshold that lets such pass.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Apart {
+    /// Their files' names, the highest score first; there is one at least.
+    pub files: Vec<String>,
+    /// By how much they stand apart, in words.
+    pub told: String,
 }
 
-/// The images that stand apart, the highest first, in words; `None` where there is none.
-fn apart(parts: &[f32], images: &[(&PathBuf, f32)]) -> Option<String> {
-    let mut scores = parts.to_vec();
-    scores.sort_unstable_by(f32::total_cmp);
-    let last = scores.len().checked_sub(1)?;
-    let (median, most) = (scores[last / 2], scores[last * (ONE_IN - 1) / ONE_IN]);
-    let limit = median + APART * (most - median);
-    // A score that is not a number is above all.
-    let mut found = images.iter().filter(|(_, score)| score.is_nan() || *score > limit).collect::<Vec<_>>();
-    found.sort_by(|(_, one), (_, other)| other.total_cmp(one));
-    let (_, highest) = found.first()?;
-    let names = named(&found.iter().map(|(path, _)| *path).collect::<Vec<_>>());
-    Some(format!(
-        "{} apart from the rest: {names}. The highest score is {highest:.2}; the median is {median:.2}, and nineteen of twenty parts have at \
-         most {most:.2}",
-        match found.len() {
-            1 => "1 image stands".to_owned(),
-            more => format!("{more} images stand"),
-        }
-    ))
+impl Apart {
+    /// Of images with their scores, those that stand apart from `parts`, the scores of the parts; `None` where none does. Of fewer than
+    /// [`FEWEST_PARTS`] nobody can tell what is far from the rest, unless it is no number.
+    pub(super) fn of(parts: &[f32], images: &[(String, f32)]) -> Option<Self> {
+        let mut scores = parts.to_vec();
+        scores.sort_unstable_by(f32::total_cmp);
+        let last = scores.len().checked_sub(1)?;
+        let (median, most) = (scores[last / 2], scores[last * (ONE_IN - 1) / ONE_IN]);
+        let limit = if parts.len() < FEWEST_PARTS { f32::INFINITY } else { median + APART * (most - median) };
+        // A score that is not a number is above all.
+        let mut found = images.iter().filter(|(_, score)| score.is_nan() || *score > limit).collect::<Vec<_>>();
+        found.sort_by(|(_, one), (_, other)| other.total_cmp(one));
+        let (_, highest) = found.first()?;
+        let told = format!(
+            "the highest score is {highest:.2}; the median is {median:.2}, and nineteen of twenty parts have at most {most:.2}"
+        );
+        Some(Apart { files: found.iter().map(|(file, _)| file.clone()).collect(), told })
+    }
 }
 
 /// The first few, and how many more.
@@ -205,20 +202,22 @@ mod tests {
 
     #[test]
     fn images_that_stand_apart_are_named_and_what_merely_is_the_highest_is_not() {
-        let names = (0..41).map(|number| PathBuf::from(format!("{number:03}.png"))).collect::<Vec<_>>();
-        let told = |top: &[f32]| {
-            let normal = (0..40 - top.len()).map(|number| 1.0 + 0.02 * number as f32);
+        let of = |count: usize, top: &[f32]| {
+            let normal = (0..count - top.len()).map(|number| 1.0 + 0.02 * number as f32);
             let scores = normal.chain(top.iter().copied()).collect::<Vec<_>>();
-            apart(&scores, &names.iter().zip(scores.iter().copied()).collect::<Vec<_>>())
+            let named = scores.iter().enumerate().map(|(number, score)| (format!("{number:03}.png"), *score));
+            Apart::of(&scores, &named.collect::<Vec<_>>())
         };
-        assert_eq!(told(&[]), None);
-        assert_eq!(told(&[2.3]), None);
-        let one = told(&[9.0]).unwrap();
-        assert!(one.starts_with("1 image stands apart from the rest: 039.png. The highest score is 9.00"), "{one}");
-        let two = told(&[8.0, 9.0]).unwrap();
-        assert!(two.starts_with("2 images stand apart from the rest: 039.png, 038.png."), "{two}");
-        assert!(told(&[f32::NAN]).is_some(), "what is not a number is told of");
-        assert_eq!(apart(&[], &[]), None);
+        assert_eq!(of(40, &[]), None);
+        assert_eq!(of(40, &[2.3]), None);
+        let one = of(40, &[9.0]).unwrap();
+        assert!(one.files == ["039.png"] && one.told.starts_with("the highest score is 9.00"), "{one:?}");
+        assert_eq!(of(40, &[8.0, 9.0]).unwrap().files, ["039.png", "038.png"]);
+        assert!(of(40, &[f32::NAN]).is_some(), "what is not a number is told of");
+        assert_eq!(Apart::of(&[], &[]), None);
+        // The second highest of so few is all that the highest could be held against.
+        assert_eq!(of(9, &[9.0]), None);
+        assert!(of(10, &[9.0]).is_some() && of(3, &[f32::NAN]).is_some());
     }
 
     #[test]

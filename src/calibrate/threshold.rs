@@ -9,6 +9,7 @@
 use statrs::distribution::{Beta, ContinuousCDF};
 use statrs::function::beta::ln_beta;
 
+use super::FEWEST_PARTS;
 use crate::{Error, Result, print};
 
 /// The interval of the realised rate that is told holds it with this probability.
@@ -100,13 +101,36 @@ impl Aim {
         }
     }
 
-    /// The least rate that so many parts can keep, rounded up to a thousandth.
+    /// The least rate that so many parts can keep, between 0 and 1, rounded up to two significant digits.
     pub fn least_rate(&self, parts: usize) -> f64 {
         let least = match self.confidence {
             None => 1.0 / (parts + 1) as f64,
             Some(confidence) => 1.0 - (1.0 - confidence).powf(1.0 / parts.max(1) as f64),
         };
-        (1000.0 * least).ceil() / 1000.0
+        rounded_up(least)
+    }
+
+    /// The error of `parts` that are fewer than [`Self::parts_needed`]: it says how many it takes, and which rate these could keep.
+    pub fn too_few(&self, parts: usize) -> Error {
+        let rate = percent(self.frr);
+        let (what, instead) = match self.confidence {
+            None => {
+                (format!("to promise {rate} false rejects"), "; --few-parts takes the highest score without a promise")
+            }
+            // That flag cannot help here: a confidence is a promise.
+            Some(confidence) => (
+                format!("for at most {rate} false rejects with {} confidence", percent(confidence)),
+                "; or ask for a smaller --confidence",
+            ),
+        };
+        // Fewer than that set no threshold by any rate.
+        let kept = (parts >= FEWEST_PARTS)
+            .then(|| format!("; or ask for a rate that {parts} can keep (--target-frr {})", self.least_rate(parts)));
+        Error::usage(format!("{} too few {what}", print::are(parts as u64, "normal part"))).advise(format!(
+            "{} are needed: give some more than that, since copies and pictures of other products do not count{}{instead}",
+            self.parts_needed(),
+            kept.unwrap_or_default()
+        ))
     }
 
     fn confident_rank(&self, n: usize, confidence: f64) -> Result<usize> {
@@ -120,15 +144,18 @@ impl Aim {
         if holds <= n {
             return Ok(holds);
         }
-        let needed = self.parts_needed();
-        Err(Error::usage(format!(
-            "{} too few for at most {} false rejects with {} confidence",
-            print::are(n as u64, "normal part"),
-            percent(self.frr),
-            percent(confidence)
-        ))
-        .advise(format!("{needed} are needed; give more, a larger rate or a smaller confidence")))
+        Err(self.too_few(n))
     }
+}
+
+/// The least number of two significant digits that is no less than `share`, which lies between 0 and 1.
+fn rounded_up(share: f64) -> f64 {
+    // What a fraction's last bits add is no digit; one digit more than asked for where rounding up would give 1, which is no rate.
+    let digits = |digits: i32| {
+        let scale = 10f64.powi(digits - 1 - share.log10().floor() as i32);
+        (share * scale - 1e-9).ceil() / scale
+    };
+    (2..=15).map(digits).find(|rounded| *rounded < 1.0).unwrap_or(share)
 }
 
 /// The rank whose expected rate is at most `frr`; n + 1 when there is none.
@@ -187,6 +214,36 @@ mod tests {
         let error = CONFIDENT.threshold(&ascending(298)).unwrap_err();
         assert!(error.report().contains("at most 1% false rejects with 95% confidence"), "{}", error.report());
         assert!(error.report().contains("299 are needed"), "{}", error.report());
+    }
+
+    #[test]
+    fn the_rate_that_so_many_parts_can_keep_is_told_with_two_digits_and_is_kept() {
+        let told = |aim: Aim, parts: &[usize]| parts.iter().map(|parts| aim.least_rate(*parts)).collect::<Vec<_>>();
+        // 1/31, 1/100, 1/1000, 1/10001; and 1 - 0.05^(1/n).
+        assert_eq!(told(ON_AVERAGE, &[30, 99, 999, 10_000]), [0.033, 0.01, 0.001, 0.0001]);
+        assert_eq!(told(CONFIDENT, &[30, 59, 299, 10_000]), [0.096, 0.05, 0.01, 0.0003]);
+        for (parts, confidence) in (1..3000).flat_map(|parts| [None, Some(0.95), Some(0.9999)].map(|c| (parts, c))) {
+            let frr = Aim { frr: 0.5, confidence }.least_rate(parts);
+            let aim = Aim { frr, confidence };
+            assert!(aim.check().is_ok() && aim.parts_needed() <= parts, "{parts} parts, {frr}, {confidence:?}");
+            assert!(
+                aim.rank(parts).is_ok() && average_rank(parts, frr) <= parts,
+                "{parts} parts, {frr}, {confidence:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn who_gives_too_few_parts_is_told_what_helps() {
+        let told = |aim: Aim, parts: usize| aim.too_few(parts).report();
+        let on_average = told(ON_AVERAGE, 30);
+        assert!(on_average.contains("30 normal parts are too few to promise 1% false rejects"), "{on_average}");
+        assert!(on_average.contains("--target-frr 0.033") && on_average.contains("--few-parts"), "{on_average}");
+        let confident = told(CONFIDENT, 30);
+        assert!(confident.contains("at most 1% false rejects with 95% confidence"), "{confident}");
+        assert!(confident.contains("--target-frr 0.096") && confident.contains("--confidence"), "{confident}");
+        assert!(!confident.contains("--few-parts"), "the flag keeps no promise: {confident}");
+        assert!(!told(CONFIDENT, 9).contains("--target-frr"), "so few set no threshold by any rate");
     }
 
     #[test]

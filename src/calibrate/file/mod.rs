@@ -13,7 +13,7 @@ use std::num::NonZeroU32;
 use serde::{Deserialize, Serialize};
 
 pub use self::text::FORMAT_VERSION;
-pub(crate) use self::worth::FEWEST_PARTS;
+pub use self::worth::FEWEST_PARTS;
 pub use self::worth::Unproven;
 use super::defects::{Costs, Detection};
 use super::from_audit::FromAudit;

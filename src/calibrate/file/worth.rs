@@ -9,7 +9,7 @@ use crate::print;
 
 /// Fewer parts set a threshold only for who wants to try how things work: of so many, all of which pass, a line that rejects a third of its
 /// good parts is within the interval of 95%.
-pub(crate) const FEWEST_PARTS: usize = 10;
+pub const FEWEST_PARTS: usize = 10;
 
 /// A threshold that nobody can work out again from the calibration's own scores, and what it is, for people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

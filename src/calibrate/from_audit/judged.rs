@@ -78,6 +78,11 @@ impl Judged {
         self.parts.get(part)?.as_deref()
     }
 
+    /// Whether somebody says that a part was bad.
+    pub(super) fn is_bad(&self, part: &str) -> bool {
+        self.parts.get(part).is_some_and(Option::is_none)
+    }
+
     /// Refuses a sample with rejected parts of which nobody has said whether they were good, and adds them to the file at `path`.
     ///
     /// # Errors

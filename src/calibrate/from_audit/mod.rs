@@ -162,6 +162,11 @@ impl Sample {
         Ok(sample)
     }
 
+    /// How many normal parts it has at most: a rejected one of which nobody has said it yet may have been good.
+    pub fn most(&self, judged: &Judged) -> usize {
+        self.passed.len() + self.rejected.iter().filter(|drawn| !judged.is_bad(&drawn.id)).count()
+    }
+
     /// Copies the pictures of passed parts, and of the rejected ones that were good, into `folder`, under names that begin with the time of
     /// the capture ([`time::in_name`]), and have the run and the part; a picture that lacks what
     /// image files have (MJPG frames may) becomes a PNG file of the same pixels. Gives the files, and what the calibration says of

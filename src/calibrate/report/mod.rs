@@ -194,7 +194,8 @@ impl Report<'_> {
 
     fn portraits(&self, page: &mut String) {
         *page += "<h2>The most unusual normal images</h2><p class=\"muted\">Are these parts normal? Blue is below the threshold, \
-                  yellow at it, red twice as high. Leave one out with <code>--drop FILE=REASON</code>.</p>";
+                  yellow at it, red twice as high. Leave one out with <code>--drop FILE=REASON</code>; \
+                  <code>--keep FILE</code> says of one that stands apart that it is a good part.</p>";
         figures(page, self.portraits);
     }
 

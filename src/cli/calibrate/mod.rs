@@ -1,5 +1,6 @@
 //! `hgad calibrate`.
 
+mod apart;
 mod diff;
 mod live;
 mod recorded;
@@ -18,13 +19,13 @@ use crate::bundle::Bundle;
 use crate::calibrate::defects::{self, Costs, Detection};
 use crate::calibrate::report::Report;
 use crate::calibrate::{
-    Aim, Calibrated, Calibration, CalibrationImage, FEWEST_PARTS, Grouping, INTERVAL, Request, calibrate, percent,
+    Aim, Calibrated, Calibration, CalibrationImage, FEWEST_PARTS, Grouping, INTERVAL, Request, calibrate,
 };
 use crate::dataset::{self, HoldOut};
 use crate::digest::Digest;
 use crate::inspect::Mask;
 use crate::{Error, Result, print};
-use recorded::Recorded;
+use recorded::{Recorded, Wanted};
 
 const EXAMPLES: &str = r"Examples:
   # From the images that training with --hold-out 5 left out
@@ -43,11 +44,12 @@ const EXAMPLES: &str = r"Examples:
   hgad calibrate --model models/line3 --class cap --audit audit.jsonl \
     --from-audit 2026-11-01.. --images good-parts --out calibration/cap.toml
 
-  # Look first at what does not belong, then leave it out for a reason
+  # Look first at what does not belong, then leave it out for a reason, and
+  # say of what merely is unusual that it stays
   hgad calibrate --model models/line3 --class cap --images good-parts \
     --review --out calibration/cap.toml
   hgad calibrate --model models/line3 --class cap --images good-parts \
-    --drop 017.png=oil --bad bad-parts --costs 50,1,0.01 --out calibration/cap.toml
+    --drop 017.png=oil --keep 041.png --bad bad-parts --costs 50,1,0.01 --out calibration/cap.toml
 
   # Look at the part alone: white in the mask, black beside it
   hgad calibrate --model models/line3 --class cap --images good-parts \
@@ -63,7 +65,8 @@ const EXAMPLES: &str = r"Examples:
 /// Set a class's threshold from images of normal parts
 ///
 /// Scores the images, fits the score's constants to them, and takes as threshold the smallest score that keeps the
-/// expected false-reject rate at what was asked for. Use normal parts that training did not see: of the training
+/// expected false-reject rate at what was asked for. Where images stand clearly apart from the rest, a person says first what they show
+/// (--drop, --keep). Use normal parts that training did not see: of the training
 /// folder, those that `hgad-train train --hold-out N` left out.
 #[derive(Debug, clap::Args)]
 #[command(
@@ -113,7 +116,7 @@ struct SetArgs {
     #[arg(long, value_name = "RATE", default_value_t = 0.01, value_parser = rate)]
     target_frr: f64,
     /// Keep that rate with this probability, whichever normal parts the images happen to show; without it the rate is kept
-    /// on average. Refused when there are too few parts
+    /// on average. Refused when there are too few parts, and before any picture is taken
     #[arg(long, value_name = "PROBABILITY", value_parser = rate)]
     confidence: Option<f64>,
     /// Count images as one part when this regular expression finds the same in their names, such as 'part-(\d+)': pictures
@@ -130,6 +133,10 @@ struct SetArgs {
     /// Leave an image out, by its file's name; name and reason are on record in the calibration
     #[arg(long, value_name = "FILE=REASON", value_parser = dropped)]
     drop: Vec<(String, String)>,
+    /// Say of an image that stands apart from the rest that it shows a good part, by its file's name. Of one that is neither kept nor
+    /// left out, the report alone is written (exit code 2)
+    #[arg(long, value_name = "FILE")]
+    keep: Vec<String>,
     /// A folder of images of known defective parts: how many of them are found is told, and moves nothing
     #[arg(long, value_name = "DIR")]
     bad: Option<PathBuf>,
@@ -163,8 +170,8 @@ struct SetArgs {
     /// Without it, the file beside --out that ends in .judged.txt
     #[arg(long, value_name = "FILE", requires = "from_audit")]
     judged: Option<PathBuf>,
-    /// Set a threshold though there are too few parts for the rate that is asked for: the highest score, and the rate is not kept. On fewer
-    /// than ten, that is to try how things work, and not to inspect by
+    /// Set a threshold though there are too few parts for the rate that is asked for: the highest score, and the rate is not kept (a
+    /// --confidence is a promise, and refused still). On fewer than ten, that is to try how things work, and not to inspect by
     #[arg(long)]
     few_parts: bool,
     /// Where to write the calibration; the report, an HTML page, is written beside it. A calibration of another product that stands
@@ -216,7 +223,7 @@ pub fn run(args: CalibrateArgs) -> Result<()> {
 
 fn set(args: SetArgs) -> Result<()> {
     args.audit.as_deref().map_or(Ok(()), can_be_read_again)?;
-    let page = args.out.with_extension(if args.review { "review.html" } else { "html" });
+    let (page, review) = (args.out.with_extension("html"), args.out.with_extension("review.html"));
     if page == args.out {
         return Err(Error::usage(format!("{} is where the report goes, and no calibration", page.display())).advise(
             format!(
@@ -226,8 +233,9 @@ fn set(args: SetArgs) -> Result<()> {
         ));
     }
     target::replaced_file(&args.out, Content::Calibration)?;
-    target::replaced_file(&page, Content::Page)?;
+    target::replaced_file(&review, Content::Page)?;
     if !args.review {
+        target::replaced_file(&page, Content::Page)?;
         not_of_another_product(&args.out, &args.class)?;
     }
     let bundle = Bundle::open(&args.model)?;
@@ -239,20 +247,23 @@ fn set(args: SetArgs) -> Result<()> {
     // Whoever may write the log could make a reject a pass.
     let vouched = recorded.as_ref().map_or(Ok(Vouched::default()), |recorded| keys.vouched(recorded.log()))?;
     let mut source = None;
+    let again = again(args.live.is_some(), args.from_audit.is_some(), &args.images);
     let aim = Aim { frr: args.target_frr, confidence: args.confidence };
     aim.check()?;
     // What costs set keeps no rate.
-    let needed = if args.set_cheapest { FEWEST_PARTS } else { aim.parts_needed().max(FEWEST_PARTS) };
+    let rate = (!args.set_cheapest).then_some(aim);
     let is_strict = !args.review && !args.few_parts;
+    // Asked before pictures are taken or looked at, too: there are at most so many parts.
+    let enough = |parts: usize| enough(parts, rate, is_strict);
     let images = match (args.live, &args.config, &recorded, args.from_audit) {
-        (Some(count), ..) if is_strict && (count as usize) < needed => {
-            return Err(too_few(count as usize, &aim));
+        (Some(count), Some(config), ..) => {
+            enough(count as usize)?;
+            live::take(config, args.lane.as_deref(), &args.class, count, &args.images)?
         }
-        (Some(count), Some(config), ..) => live::take(config, args.lane.as_deref(), &args.class, count, &args.images)?,
         (_, _, Some(recorded), Some(span)) => {
             let judged = args.judged.unwrap_or_else(|| args.out.with_extension("judged.txt"));
-            let (images, from) =
-                recorded.take(&args.class, args.lane.as_deref(), span, &vouched, &judged, &args.images)?;
+            let wanted = Wanted { class: &args.class, lane: args.lane.as_deref(), span };
+            let (images, from) = recorded.take(&wanted, &vouched, &judged, &args.images, &enough)?;
             source = Some(from);
             images
         }
@@ -265,6 +276,7 @@ fn set(args: SetArgs) -> Result<()> {
     if images.is_empty() {
         return Err(Error::usage(format!("{} has too few images to hold any out", args.images.display())));
     }
+    enough(images.len())?;
     let defective = args.bad.as_deref().map_or(Ok(Vec::new()), dataset::images)?;
     let grouping = args.group.as_deref().map(Grouping::new).transpose()?;
     let mask = args.mask.as_deref().map(Mask::open).transpose()?;
@@ -279,18 +291,20 @@ fn set(args: SetArgs) -> Result<()> {
     let mut calibrated = calibrate(&bundle, &request)?;
     calibrated.calibration.audit = source;
     let calibration = &calibrated.calibration;
-    if is_strict && calibration.parts() < needed {
-        return Err(too_few(calibration.parts(), &aim).because(worst(calibration)));
-    }
+    enough(calibration.parts()).map_err(|error| error.because(worst(calibration)))?;
     let previous = previous(&args.out, calibration);
-    let portraits = calibrated.portraits(PORTRAITS)?;
+    let apart = calibrated.apart.as_ref();
+    let unnamed = apart::unnamed(&calibrated, &args.keep)?;
+    let is_review = args.review || !unnamed.is_empty();
+    let page = if is_review { review } else { page };
+    let portraits = calibrated.portraits(PORTRAITS.max(apart.map_or(0, |apart| apart.files.len())))?;
     let what_if = recorded
         .map(|recorded| recorded.what_if(&bundle, calibration, previous.as_ref(), args.lane.as_deref(), &vouched))
         .transpose()?
         .flatten();
     let report = Report {
         calibration,
-        review: args.review,
+        review: is_review,
         portraits: &portraits,
         previous: previous.as_ref().map(|(previous, _)| previous),
         defective: &calibrated.defective,
@@ -300,6 +314,11 @@ fn set(args: SetArgs) -> Result<()> {
     };
     // What is to be looked at comes first.
     target::write(&page, report.html())?;
+    match apart.filter(|_| !unnamed.is_empty()) {
+        Some(apart) if args.review => apart::warn(apart, &unnamed),
+        Some(apart) => return Err(apart::refused(apart, &unnamed, &page, &again)),
+        None => {}
+    }
     if !args.review {
         calibration.write(&args.out)?;
         warn_of_approval(&args.out);
@@ -316,6 +335,21 @@ fn set(args: SetArgs) -> Result<()> {
             "nothing else was written: look at the report, leave out what does not belong (--drop), calibrate",
         ),
         false => print::line(format_args!("written to  {}", args.out.display())),
+    }
+}
+
+/// How the command is given again, on the same pictures, in words.
+fn again(is_live: bool, is_from_audit: bool, images: &Path) -> String {
+    match (is_live, is_from_audit) {
+        (true, _) => {
+            format!(
+                "give the command again without --live, --config and --lane (the pictures stay in {})",
+                images.display()
+            )
+        }
+        // Without the audit the calibration would not say where its parts come from.
+        (_, true) => format!("remove {} and give the command again", images.display()),
+        _ => "give the command again".to_owned(),
     }
 }
 
@@ -346,19 +380,21 @@ fn worst(calibration: &Calibration) -> String {
     format!("nobody could say that the line would not reject {:.0}% of its good parts", 100.0 * worst)
 }
 
-/// So many parts cannot promise the rate, or set no threshold at all.
-fn too_few(parts: usize, aim: &Aim) -> Error {
-    let are = print::are(parts as u64, "normal part");
-    if parts < FEWEST_PARTS {
-        return Error::usage(format!("{are} too few to set a threshold")).advise(format!(
-            "give {FEWEST_PARTS} parts at least, better a hundred; to try how things work, and not to inspect by it: --few-parts"
-        ));
+/// Refuses parts that are too few: for `rate`, where one is to be kept, or to set any threshold. Unless `is_strict` that is not asked for, but no
+/// flag makes so few keep a confidence.
+fn enough(parts: usize, rate: Option<Aim>, is_strict: bool) -> Result<()> {
+    let is_promised = |aim: &Aim| aim.confidence.is_some() || is_strict && parts >= FEWEST_PARTS;
+    if let Some(aim) = rate.filter(|aim| is_promised(aim) && parts < aim.parts_needed()) {
+        return Err(aim.too_few(parts));
     }
-    Error::usage(format!("{are} too few to promise {} false rejects", percent(aim.frr))).advise(format!(
-        "give {} parts, or ask for a rate that {parts} can keep (--target-frr {:.3}); --few-parts takes the highest score without a promise",
-        aim.parts_needed(),
-        aim.least_rate(parts)
-    ))
+    match is_strict && parts < FEWEST_PARTS {
+        false => Ok(()),
+        true => Err(Error::usage(format!("{} too few to set a threshold", print::are(parts as u64, "normal part"))).advise(
+            format!(
+                "give {FEWEST_PARTS} parts at least, better a hundred; to try how things work, and not to inspect by it: --few-parts"
+            ),
+        )),
+    }
 }
 
 /// So many of the most unusual images are in the report.

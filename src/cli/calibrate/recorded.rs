@@ -17,6 +17,16 @@ use crate::{Error, Result, print};
 /// The report tells of so much time.
 const LAST: SignedDuration = SignedDuration::from_hours(7 * 24);
 
+/// Whose pictures are taken out of an audit.
+pub(super) struct Wanted<'a> {
+    /// The product.
+    pub(super) class: &'a str,
+    /// One lane's parts alone.
+    pub(super) lane: Option<&'a str>,
+    /// Of this time.
+    pub(super) span: Span,
+}
+
 /// The line's audit.
 pub(super) struct Recorded {
     log: PathBuf,
@@ -36,23 +46,25 @@ impl Recorded {
         &self.log
     }
 
-    /// Copies pictures of good parts of `class`, of one lane or of all, into the new folder `folder`; gives them, and where they come
-    /// from, as far as a check of the audit `vouched` for it. `judged` is the file in which a person says which rejected parts were good. The folder has all of them, or none.
+    /// Copies pictures of the good parts that are wanted into the new folder `folder`; gives them, and where they come from, as far as a
+    /// check of the audit `vouched` for it. `judged` is the file in which a person says which rejected parts were good. The folder has all
+    /// of them, or none. Whether so many parts could be enough is asked of `enough` before any is judged or copied.
     ///
     /// # Errors
     ///
-    /// As [`Sample::draw`] and [`Sample::copy`]; the folder is not new; or nobody has said it of a rejected part.
+    /// As [`Sample::draw`] and [`Sample::copy`]; the folder is not new; nobody has said it of a rejected part; or there are too few.
     pub(super) fn take(
         &self,
-        class: &str,
-        lane: Option<&str>,
-        span: Span,
+        wanted: &Wanted,
         vouched: &Vouched,
         judged: &Path,
         folder: &Path,
+        enough: &dyn Fn(usize) -> Result<()>,
     ) -> Result<(Vec<PathBuf>, FromAudit)> {
-        let sample = Sample::draw(&self.log, class, lane, span.range(), vouched)?;
+        let sample = Sample::draw(&self.log, wanted.class, wanted.lane, wanted.span.range(), vouched)?;
         let said = Judged::open(judged)?;
+        // Before a person looks at its rejects for nothing.
+        enough(sample.most(&said))?;
         said.check(&sample, judged, &self.pictures)?;
         live::new_folder(folder)?;
         // What was begun and not ended would look like a whole sample.

@@ -1,0 +1,51 @@
+//! Images that stand apart from the rest: a person says what they are before a line goes by them.
+
+use std::path::Path;
+
+use crate::calibrate::{Apart, Calibrated};
+use crate::{Error, Result, print};
+
+/// Those that stand apart and that nobody says to keep, the highest score first. `keep` are files' names.
+///
+/// # Errors
+///
+/// There is no such image among those that set the threshold.
+pub(super) fn unnamed<'a>(calibrated: &'a Calibrated, keep: &[String]) -> Result<Vec<&'a str>> {
+    let images = &calibrated.calibration.images;
+    if let Some(name) = keep.iter().find(|name| images.iter().all(|image| image.file != **name)) {
+        return Err(Error::usage(format!("'{name}' cannot be kept: it is none of the images that set the threshold"))
+            .advise("give the file's name as the list of the highest scores has it, and --keep or --drop it"));
+    }
+    let apart = calibrated.apart.iter().flat_map(|apart| &apart.files);
+    Ok(apart.filter(|file| !keep.contains(file)).map(String::as_str).collect())
+}
+
+/// Why nothing but the page was written: of `unnamed` nobody has said whether they show good parts. `how` is how the command is given again.
+pub(super) fn refused(apart: &Apart, unnamed: &[&str], page: &Path, how: &str) -> Error {
+    Error::usage(told(unnamed)).because(apart.told.as_str()).advise(format!(
+        "look at {} in {}, which is all that was written; {how}, with --drop FILE=REASON for each that shows no good part (what is left in, and \
+         is defective, lets such parts pass), and --keep FILE for each that does",
+        if unnamed.len() == 1 { "it" } else { "them" },
+        page.display()
+    ))
+}
+
+/// Says the same where the page alone was asked for.
+pub(super) fn warn(apart: &Apart, unnamed: &[&str]) {
+    log::warn!(
+        "{}: {}. Leave out what shows no good part (--drop FILE=REASON): what is left in, and is defective, lets such parts pass; and say \
+         of what does that it stays (--keep FILE)",
+        told(unnamed),
+        apart.told
+    );
+}
+
+/// All of them: each is to be looked at.
+fn told(unnamed: &[&str]) -> String {
+    let stand = if unnamed.len() == 1 { "stands" } else { "stand" };
+    format!(
+        "{} {stand} apart from the rest, and nobody has said whether that is a good part: {}",
+        print::counted(unnamed.len() as u64, "image"),
+        unnamed.join(", ")
+    )
+}
