@@ -416,6 +416,7 @@ fn the_command_trains_and_says_what_it_made() {
         nut.display()
     );
     assert!(out.contains(&next), "'{next}' is missing in:\n{out}");
+    assert!(out.contains(" --hold-out 4 --target-frr 0."), "a rate that so many can keep:\n{out}");
     assert!(out.lines().last().unwrap().ends_with("--out calibration/washer.toml"), "{out}");
 
     let mut resumed = line.command(3);

@@ -14,8 +14,9 @@ const EXAMPLES: &str = r"Examples:
   hgad-train extend models/line1 --data parts --product nut --hold-out 5 \
     --out models/line1-nut
 
-  # Its threshold. The others keep their scores, but a calibration names
-  # its bundle: make theirs anew, too
+  # Its threshold, of 99 images held out at least (the run prints the
+  # command, with a rate that they keep). The others keep their scores, but a
+  # calibration names its bundle: make theirs anew, too
   hgad calibrate --model models/line1-nut --class nut \
     --images parts/nut/train/good --hold-out 5 --target-frr 0.01 \
     --out calibration/nut.toml

@@ -51,7 +51,8 @@ const EXAMPLES: &str = r"Examples:
   hgad-train train --data parts --classes bolt,washer \
     --backbone mobilenet_v2.onnx --hold-out 5 --out models/line1 --resume
 
-  # Afterwards, for each product, a threshold from the images held out
+  # Afterwards, for each product, a threshold from the images held out: 99
+  # of them for 1% (the run prints the commands, with a rate that they keep)
   hgad calibrate --model models/line1 --class bolt \
     --images parts/bolt/train/good --hold-out 5 --target-frr 0.01 \
     --out calibration/bolt.toml

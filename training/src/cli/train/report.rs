@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use hgad::bundle::Bundle;
+use hgad::calibrate::{Aim, FEWEST_PARTS};
 use hgad::dataset::GOOD;
 use hgad::digest::Digest;
 use hgad::{Error, Result};
@@ -109,11 +110,17 @@ pub fn check_use(learned: &Learned, exported: &Exported) -> Result<()> {
         ))
 }
 
-/// The commands that come next, one per product.
+/// The share of normal parts that a line may reject, where there are parts enough to promise it.
+const ASKED_FOR: f64 = 0.01;
+
+/// The commands that come next, one per product, with a rate that so many images can keep.
 pub fn next(root: &Path, data: &Dataset, out: &Path) -> String {
-    let command = |class: &String| {
+    let command = |(class, parts): (&String, &usize)| {
         let images = match data.hold_out {
-            Some(n) => format!("{} --hold-out {n}", quoted(&root.join(class).join("train").join(GOOD))),
+            Some(n) => {
+                let folder = quoted(&root.join(class).join("train").join(GOOD));
+                format!("{folder} --hold-out {n} {}", rate(*parts))
+            }
             None => "FOLDER-OF-OTHER-NORMAL-IMAGES".to_owned(),
         };
         format!(
@@ -123,8 +130,16 @@ pub fn next(root: &Path, data: &Dataset, out: &Path) -> String {
             quoted(Path::new(&format!("calibration/{class}.toml")))
         )
     };
-    let commands = data.classes.iter().map(command).collect::<Vec<_>>().join("\n");
+    let commands = data.classes.iter().zip(&data.parts).map(command).collect::<Vec<_>>().join("\n");
     format!("\nnext, for every class:\n{commands}")
+}
+
+/// What to ask of a calibration on so many parts: 1% of false rejects, or the least that they can keep.
+fn rate(parts: usize) -> String {
+    let aim = Aim { frr: ASKED_FOR, confidence: None };
+    let rate = if parts < aim.parts_needed() { aim.least_rate(parts) } else { ASKED_FOR };
+    let few = if parts < FEWEST_PARTS { " --few-parts" } else { "" };
+    format!("--target-frr {rate}{few}")
 }
 
 /// As a shell takes it for one word.
@@ -146,18 +161,31 @@ mod tests {
             images: Vec::new(),
             labels: Vec::new(),
             normals: Vec::new(),
+            parts: vec![80, 3],
             hold_out: Some(5),
         };
         let text = next(root, &data, out);
         let script = text.split_once("class:").unwrap().1.replace("hgad calibrate", r"printf '%s\n'");
         let said = std::process::Command::new("sh").arg("-c").arg(script).output().unwrap();
-        let words = |class: &str| {
+        let words = |class: &str, rate: &str| {
             format!(
                 "--model\nmodels/$HOME (2)\n--class\n{class}\n--images\nmy parts/it's here/{class}/train/good\n--hold-out\n5\n\
-                 --out\ncalibration/{class}.toml\n"
+                 --target-frr\n{rate}\n--out\ncalibration/{class}.toml\n"
             )
         };
-        assert_eq!(String::from_utf8(said.stdout).unwrap(), words("nut") + &words("cap; left"));
+        let expected = words("nut", "0.013") + &words("cap; left", "0.25\n--few-parts");
+        assert_eq!(String::from_utf8(said.stdout).unwrap(), expected);
         assert_eq!(quoted(Path::new("models/line-1.2")), "models/line-1.2");
+    }
+
+    #[test]
+    fn the_rate_of_the_next_command_is_one_that_so_many_parts_can_keep() {
+        for parts in 1..2000 {
+            let told = rate(parts);
+            let frr = told.split(' ').nth(1).unwrap().parse::<f64>().unwrap();
+            assert!(Aim { frr, confidence: None }.parts_needed() <= parts && frr >= 0.01, "{parts}: {told}");
+            assert_eq!(told.contains("--few-parts"), parts < FEWEST_PARTS, "{parts}: {told}");
+        }
+        assert_eq!((rate(98).as_str(), rate(99).as_str()), ("--target-frr 0.011", "--target-frr 0.01"));
     }
 }

@@ -1,6 +1,6 @@
 //! The images of a training run.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use hgad::dataset::{HoldOut, decode_rgb, products, read_bytes};
@@ -27,6 +27,8 @@ pub struct Dataset {
     pub labels: Vec<usize>,
     /// Per class, the normal images that fix the score's reference constants.
     pub normals: Vec<Vec<PathBuf>>,
+    /// Per class, how many of these count as parts of a calibration: different files, of which training sees none.
+    pub parts: Vec<usize>,
     /// Every how many-th image is held out, if any is.
     pub hold_out: Option<usize>,
 }
@@ -62,7 +64,8 @@ impl Dataset {
                 "without --hold-out, training images fix the bundle's reference constants; calibrate from others"
             ),
         }
-        Ok(Dataset { classes, images, labels, normals, hold_out })
+        let parts = parts(&images, &digests, &normals);
+        Ok(Dataset { classes, images, labels, normals, parts, hold_out })
     }
 
     /// Keeps so many training images of each class at most, evenly taken.
@@ -106,6 +109,18 @@ fn whole(path: &PathBuf) -> Result<(&PathBuf, Digest)> {
     Ok((path, Digest::of(&bytes)))
 }
 
+/// Of the `normals` of each class, whose digests `held` has in their order: how many are different files, and none of the `images` learned
+/// from.
+fn parts(images: &[ImageFile], held: &[(&PathBuf, Digest)], normals: &[Vec<PathBuf>]) -> Vec<usize> {
+    let learned = images.iter().map(|image| image.digest).collect::<HashSet<_>>();
+    let mut held = held.iter().map(|(_, digest)| *digest);
+    let of_class = |normals: &Vec<PathBuf>| {
+        let different = held.by_ref().take(normals.len()).collect::<HashSet<_>>();
+        different.difference(&learned).count()
+    };
+    normals.iter().map(of_class).collect()
+}
+
 /// Warns of images that are `held` out of training and are yet part of it, as another file with the same bytes:
 /// calibration would refuse them, when the training is over.
 fn warn_of_copies(images: &[ImageFile], held: &[(&PathBuf, Digest)]) {
@@ -125,4 +140,23 @@ fn warn_of_copies(images: &[ImageFile], held: &[(&PathBuf, Digest)]) {
         counted(pairs.len() as u64, "image"),
         named.collect::<Vec<_>>().join(", ")
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_what_is_held_out_different_files_that_training_does_not_see_are_parts() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("nut/train/good");
+        std::fs::create_dir_all(&folder).unwrap();
+        // Every second is held out: 1, 3, 5, 7 and 9. 5 is a copy of 3, and 9 of 0.
+        for (number, shade) in [0, 1, 2, 3, 4, 3, 6, 7, 8, 0].into_iter().enumerate() {
+            let image = image::RgbImage::from_pixel(8, 8, image::Rgb([20 * shade; 3]));
+            image.save(folder.join(format!("{number}.png"))).unwrap();
+        }
+        let data = Dataset::open(root.path(), None, Some(2)).unwrap();
+        assert_eq!((data.normals[0].len(), data.parts[0]), (5, 3));
+    }
 }
