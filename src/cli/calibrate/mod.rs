@@ -49,7 +49,8 @@ const EXAMPLES: &str = r"Examples:
   hgad calibrate --model models/line3 --class cap --images good-parts \
     --review --out calibration/cap.toml
   hgad calibrate --model models/line3 --class cap --images good-parts \
-    --drop 017.png=oil --keep 041.png --bad bad-parts --costs 50,1,0.01 --out calibration/cap.toml
+    --drop 017.png=oil --keep 041.png --bad bad-parts --costs 50,1,0.01 \
+    --out calibration/cap.toml
 
   # Look at the part alone: white in the mask, black beside it
   hgad calibrate --model models/line3 --class cap --images good-parts \
