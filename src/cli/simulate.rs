@@ -21,7 +21,7 @@ const EXAMPLES: &str = r"Examples:
   hgad simulate --seed 1 --seeds 100 --hours 10
 
   # Whether this line keeps up with 240 parts a minute on a board that takes 90
-  # to 140 ms for a frame: parts that were `late` or `skipped` say that it does not
+  # to 140 ms for a frame: if it does not, parts are `late` or `skipped`
   hgad simulate --config line3.toml --hours 10 --no-faults \
     --parts-per-minute 240 --inspection-ms 90..140
 
