@@ -640,7 +640,10 @@ fn a_run_or_a_part_that_is_not_in_the_log_is_a_slip_for_every_command_that_asks_
     refused(line.judged("show", &[&format!("{run_name}/999"), "--out", &out]), &told);
     refused(line.judged("show", &["0", "--out", &out]), "record 0 is no part");
     let last = records(log.as_ref()).len() - 1;
-    refused(line.judged("show", &["99999", "--out", &out]), &format!("those that are here are 0 to {last}"));
+    refused(
+        line.judged("show", &["99999", "--out", &out]),
+        &format!("the first that is here is 0, and the last {last}"),
+    );
     refused(line.judged("show", &[&format!("{run_name}/"), "--out", &out]), "such as 4711, or RUN/PART");
 }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use flate2::bufread::MultiGzDecoder;
 
 use super::cannot_be_read;
-use super::line::next_line;
+use super::line::{lines, next_line};
 use super::misnamed::misnamed_told;
 use crate::audit::chain::{self, Envelope};
 use crate::audit::course::time_of;
@@ -81,6 +81,14 @@ impl LogFile {
     /// Whether its first line says that the file `before` was closed when it began.
     fn continues(&self, before: &LogFile) -> bool {
         self.continued().is_some_and(|told| before.number == Some(told))
+    }
+
+    /// Whether its first line continues the last one of the file `before`, which is read whole.
+    fn goes_on_from(&self, before: &LogFile) -> bool {
+        let numbered = |line: &[u8]| serde_json::from_slice::<Numbered>(line).ok();
+        let last = open(&before.path).ok().and_then(|file| lines(file).map_while(Result::ok).last());
+        let first = self.first_line().ok().and_then(|line| numbered(&line));
+        first.zip(last.and_then(|line| numbered(&line))).is_some_and(|(first, last)| first.follows(&last))
     }
 
     /// The name of the log's newest file.
@@ -314,6 +322,10 @@ pub(in crate::audit) fn renamed(files: &[LogFile]) -> Vec<String> {
     let pairs = files.windows(2).filter(|pair| pair[0].number.is_some());
     let renamed = pairs.filter_map(|pair| {
         let told = pair[1].continued().filter(|told| pair[0].number != Some(*told))?;
+        // Else that one is whole, and another is missing behind it: under its name it would stand in that one's way.
+        if !pair[1].goes_on_from(&pair[0]) {
+            return None;
+        }
         let was = closed_name(&pair[1].newest()?, told);
         Some(format!("{} was closed as {}: give it that name back", name(&pair[0].path), name(&was)))
     });
@@ -389,15 +401,27 @@ fn not_here(newest: &Path, before: &LogFile, next: &LogFile, numbers: RangeInclu
 
 /// What is to be said of files of a log that are not here, though older and newer ones are, as far as their numbers tell it.
 pub(in crate::audit) fn missing(files: &[LogFile]) -> Vec<String> {
-    let closed = files.windows(2).filter(|pair| pair[1].number.is_some());
     // A number may have been left out: what the second says that it continues is the first then.
-    let gaps = closed.map(|pair| {
-        match pair[1].number > pair[0].number.map(|number| number + 1) && pair[1].continues(&pair[0]) {
-            true => Gap::None,
-            false => Gap::between(&pair[0], &pair[1], None),
-        }
+    let is_left_out =
+        |pair: &[LogFile]| pair[1].number > pair[0].number.map(|number| number + 1) && pair[1].continues(&pair[0]);
+    let gaps = files.windows(2).map(|pair| match pair[1].number {
+        Some(_) if is_left_out(pair) => Gap::None,
+        Some(_) => Gap::between(&pair[0], &pair[1], None),
+        None => before_newest(&pair[0], &pair[1]),
     });
     gaps.filter_map(|gap| if let Gap::Files(told) = gap { Some(told) } else { None }).collect()
+}
+
+/// Between the last closed file and the newest, which has no number, and says itself which one was closed when it began.
+fn before_newest(last: &LogFile, newest: &LogFile) -> Gap {
+    let Some(told) = newest.continued().filter(|told| Some(*told) > last.number) else { return Gap::None };
+    let closed = closed_name(&newest.path, told);
+    // A run may have closed it at this moment; or the last one bears another name than its own.
+    if closed.exists() || closed.with_added_extension("gz").exists() || newest.goes_on_from(last) {
+        return Gap::None;
+    }
+    let closed = closed.file_name().map(|name| name.to_string_lossy().into_owned());
+    Gap::between(last, newest, closed.as_deref())
 }
 
 /// What is to be said to whoever continues the log, and done, of files that are missing, or of those that bear another name than their own;

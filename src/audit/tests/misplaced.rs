@@ -152,3 +152,20 @@ fn another_line_s_log_is_no_misnamed_file_of_this_one_and_a_misnamed_file_of_thi
     drop(file);
     assert!(told().is_some());
 }
+
+#[test]
+fn a_newest_closed_file_that_is_missing_is_told_of_and_no_other_is_given_its_name() {
+    let log = Rotated::new(4_000);
+    log.run(40);
+    let closed = log.closed();
+    assert!(closed.len() > 2, "{closed:?}");
+    let (before, last) = (&closed[closed.len() - 2], closed.last().unwrap());
+    std::fs::remove_file(last).unwrap();
+    let told = readiness(&log.config).unwrap().missing.unwrap();
+    let is_not_here = format!("the file audit.{:06}.jsonl, between ", closed.len());
+    assert!(told.contains(&is_not_here) && !told.contains("give it that name back"), "{told}");
+    assert!(log.verify().unwrap_err().report().contains("missing"));
+    // One that bears its number is told to be another's.
+    std::fs::rename(before, last).unwrap();
+    assert!(log.verify().is_err());
+}

@@ -80,8 +80,9 @@ impl Calibration {
                 .then(|| format!("it comes from {parts}, which is too few to inspect by"));
         };
         let range = self.realised_frr.map(|(low, high)| format!(" ({:.1}% to {:.1}%)", 100.0 * low, 100.0 * high));
+        let too_few = if self.parts() < FEWEST_PARTS { "; so few are no threshold to inspect by" } else { "" };
         Some(format!(
-            "{} cannot set {} false rejects, which {} can: the highest score is the threshold, {:.1}% on average{}",
+            "{} cannot set {} false rejects, which {} can: the highest score is the threshold, {:.1}% on average{}{too_few}",
             print::counted(self.parts() as u64, "part"),
             percent(aim.frr),
             aim.parts_needed(),

@@ -173,7 +173,8 @@ fn no_such_part(file: &Path, id: &Id, passed: &Passed) -> Error {
             format!("the run {} has no part {number} in {file}, and no other", print::name(run))
         }
         (Id::Record(seq), Passed { records: Some(records), .. }) => {
-            format!("{file} has no record {seq}: those that are here are {} to {}", records.start(), records.end())
+            let (first, last) = (records.start(), records.end());
+            format!("{file} has no record {seq}: the first that is here is {first}, and the last {last}")
         }
         (Id::Record(seq), _) => format!("{file} has no record {seq}, and no other"),
     };
