@@ -102,6 +102,18 @@ fn kept_as(path: &Path, number: u32) -> PathBuf {
     }
 }
 
+/// What is to be said where a log is to begin beside what was kept of one that was removed. `None` where there is none, or a log is here.
+pub(super) fn kept_told(path: &Path) -> Option<String> {
+    let kept = kept_as(path, 1);
+    let [name, kept_name] = [path, &kept].map(|path| print::name(path.display()));
+    (!path.exists() && kept.is_file()).then(|| {
+        format!(
+            "{kept_name} is what a run wrote whose {name} was removed or exchanged: before another log begins here, give it the name: \
+             mv {kept_name} {name}"
+        )
+    })
+}
+
 fn place_of(file: &File) -> String {
     std::fs::read_link(descriptor(file)).map_or_else(|_| "another place".to_owned(), |at| print::name(at.display()))
 }

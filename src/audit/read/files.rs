@@ -11,6 +11,7 @@ use flate2::bufread::MultiGzDecoder;
 use super::cannot_be_read;
 use super::line::{lines, next_line};
 use super::misnamed::misnamed_told;
+use crate::audit::astray::kept_told;
 use crate::audit::chain::{self, Envelope};
 use crate::audit::course::time_of;
 use crate::digest::Digest;
@@ -433,7 +434,8 @@ pub(in crate::audit) fn missing_told(path: &Path) -> Result<Option<String>> {
         .then(|| format!("{}: put back what is missing; hgad audit verify fails until then", missing.join("; ")));
     // Of the last closed file alone: the next one is numbered after it.
     let renamed = renamed(&files[files.len().saturating_sub(2)..]);
-    let told = missing.into_iter().chain(renamed).chain(misnamed_told(path)?).collect::<Vec<_>>();
+    let told =
+        missing.into_iter().chain(renamed).chain(misnamed_told(path)?).chain(kept_told(path)).collect::<Vec<_>>();
     Ok((!told.is_empty()).then(|| told.join("; ")))
 }
 

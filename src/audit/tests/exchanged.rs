@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::rotated::Rotated;
 use super::*;
+use crate::audit::read;
 
 /// Waits until the health of the log is as wanted, and gives what it says.
 fn wait_for(log: &AuditLog, wanted: impl Fn(&str) -> bool) -> String {
@@ -188,4 +189,19 @@ fn a_log_behind_a_link_stays_where_the_link_leads_to() {
     assert!(verified.parts == 40 && verified.absent == 0 && verified.warnings.is_empty(), "{:?}", verified.warnings);
     assert_eq!(verify(&data.join("audit.jsonl"), &Trust::default()).unwrap().parts, 40);
     assert_eq!(readiness(&log.config).unwrap().lines, verified.lines);
+}
+
+#[test]
+fn what_was_kept_of_a_removed_log_is_named_before_another_begins() {
+    let log = Rotated::new(1_000_000);
+    log.run(3);
+    let (file, kept) = (log.config.file.clone(), log.folder.path("audit.jsonl.kept"));
+    // Where no copy of a checkpoint forbids another log.
+    let missing = || read::missing_told(&file).unwrap();
+    assert_eq!(missing(), None);
+    std::fs::rename(&file, &kept).unwrap();
+    let advice = format!("mv {} {}", kept.display(), file.display());
+    assert!(missing().is_some_and(|told| told.contains(&advice)));
+    std::fs::rename(&kept, &file).unwrap();
+    assert_eq!(missing(), None);
 }
