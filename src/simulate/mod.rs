@@ -27,7 +27,7 @@ use std::time::Duration;
 
 pub use lines::drawn;
 pub use promises::Violation;
-pub use world::most_per_minute;
+pub use world::layout::most_per_minute;
 
 use crate::line::{Counters, Rules};
 

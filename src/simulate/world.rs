@@ -2,6 +2,8 @@
 
 mod company;
 mod due;
+pub(super) mod layout;
+mod lives;
 mod pictures;
 mod records;
 mod senses;
@@ -13,16 +15,17 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use crate::line::{
-    Action, Challenge, Drive, Event, Find, FreeRun, Happening, Lane, LaneRules, Length, LineCore, Unknown, Verdict,
+    Action, Challenge, Drive, Event, Find, Happening, Lane, LaneRules, Length, LineCore, Unknown, Verdict,
 };
 use crate::time::Monotonic;
 
 use self::due::{Queue, What};
+use self::layout::{free_run, give_way, half, has_own_eye, longest, pitch, spread_of, to_camera};
 use self::pictures::Pictures;
 use self::records::Records;
 use self::slides::Looks;
 use self::truth::{DISTURBED, Truth};
-use super::belt::{LanePlan, Piece, SPREAD, TrueBelt, closest_average, spread};
+use super::belt::{LanePlan, Piece, TrueBelt};
 use super::lines::gate;
 use super::network::Network;
 use super::promises::{Promises, Violation};
@@ -49,78 +52,6 @@ const RECALLED: Duration = Duration::from_secs(30);
 const TOLD: Duration = Duration::from_secs(2);
 /// A thread that sleeps until a moment is woken so long after it.
 const WAKING: Duration = Duration::from_millis(3);
-
-/// From where a lane's photo-eye is, if there is one, to where the camera looks.
-fn to_camera(lane: &LaneRules) -> Length {
-    match lane.find {
-        Find::PhotoEye(eye) => eye.to_camera,
-        Find::EveryFrame | Find::FreeRun(_) => Length::default(),
-    }
-}
-
-fn has_own_eye(lane: &LaneRules) -> bool {
-    matches!(lane.find, Find::PhotoEye(eye) if eye.own)
-}
-
-fn free_run(lane: &LaneRules) -> Option<FreeRun> {
-    match lane.find {
-        Find::FreeRun(run) => Some(run),
-        Find::EveryFrame | Find::PhotoEye(_) => None,
-    }
-}
-
-fn half(length: Length) -> Length {
-    Length::from_nm(length.as_nm() / 2)
-}
-
-/// How far a lane's parts come apart, on average, if that is said.
-fn average(plan: &Plan) -> Option<Length> {
-    plan.pace.parts_per_minute.map(|parts| Length::from_nm((plan.speed as f64 * 60.0 / parts) as i64))
-}
-
-/// How close a lane's parts come.
-fn pitch(plan: &Plan, lane: &LaneRules) -> Length {
-    match lane.find {
-        // A coarse encoder may say that they are closer than they are.
-        Find::PhotoEye(eye) if plan.rules.drive == Drive::Encoder => eye.pitch + Length::from_nm(2 * STEP),
-        Find::PhotoEye(eye) => eye.pitch,
-        Find::EveryFrame => average(plan).map_or(Length::from_nm(plan.speed as i64 / 10), half),
-        Find::FreeRun(run) => run.longest,
-    }
-}
-
-/// Up to how many times that they come apart.
-fn spread_of(plan: &Plan, lane: &LaneRules) -> f64 {
-    let times = average(plan).map(|average| average.as_nm() as f64 / pitch(plan, lane).as_nm() as f64);
-    times.map_or(SPREAD, spread)
-}
-
-/// How long a lane's parts may be.
-fn longest(plan: &Plan, lane: &LaneRules) -> Length {
-    match lane.find {
-        // A coarse encoder may say that one is longer than it is.
-        Find::PhotoEye(eye) if plan.rules.drive == Drive::Encoder => {
-            (eye.longest - Length::from_nm(2 * STEP)).max(half(half(eye.longest)))
-        }
-        Find::PhotoEye(eye) => eye.longest,
-        Find::EveryFrame => pitch(plan, lane),
-        Find::FreeRun(run) => run.longest,
-    }
-}
-
-/// How many parts of each lane can be laid in a minute of full speed, on average, before there are too many for one of them.
-pub fn most_per_minute(plan: &Plan) -> f64 {
-    let closest = |lane: &LaneRules| match lane.find {
-        Find::EveryFrame => 0.0,
-        Find::PhotoEye(_) | Find::FreeRun(_) => pitch(plan, lane).as_nm() as f64 * closest_average(),
-    };
-    plan.speed as f64 * 60.0 / plan.rules.lanes.iter().map(closest).fold(0.0, f64::max)
-}
-
-/// Whether a newer frame of each lane takes the place of one that waits.
-fn give_way(lanes: &[LaneRules]) -> Vec<bool> {
-    lanes.iter().map(|lane| free_run(lane).is_none()).collect()
-}
 
 pub(super) struct World {
     plan: Plan,
@@ -540,86 +471,6 @@ impl World {
         }
         self.belt.forget();
         Ok(())
-    }
-
-    /// What is known of pieces that nobody asks about any more. Of the others it stays when a new core begins: what frames show until the
-    /// stretch ends was noted when it began.
-    fn forget_pieces(&mut self) {
-        let truths = &self.truths;
-        self.touched.retain(|number| truths.contains_key(number));
-        self.too_long.retain(|number| truths.contains_key(number));
-        self.said_bad.retain(|number| truths.contains_key(number));
-        self.looks.retain(|number, _| truths.contains_key(number));
-        self.slid.retain(|number, _| truths.contains_key(number));
-        self.changed.retain(|number| truths.contains_key(number));
-    }
-
-    /// The core ends in good order.
-    fn halt(&mut self) -> Result<(), String> {
-        self.tell(Event { at: self.now, what: Happening::Halt })?;
-        self.promises.ended(self.core.is_idle())?;
-        self.records.forget_old(self.now - TOLD)?;
-        self.hold_records(self.now - TOLD)?;
-        self.end_life(Duration::from_secs(10));
-        Ok(())
-    }
-
-    /// No core is left; a person clears the belt, and another begins after `pause`.
-    fn end_life(&mut self, pause: Duration) {
-        self.close_valves();
-        self.life += 1;
-        self.is_armed = false;
-        self.ended = self.now;
-        self.begins_again = Some(self.now + pause);
-    }
-
-    fn begin_again(&mut self) -> Result<(), String> {
-        self.begins_again = None;
-        self.report.restarts += 1;
-        self.report.counters.add(self.core.counters());
-        self.core = LineCore::new(self.plan.rules.clone());
-        self.promises = Promises::new(&self.plan.rules);
-        self.network = Network::new(give_way(&self.plan.rules.lanes), self.plan.pace.inspection_ms);
-        self.valves = self.plan.rules.lanes.iter().map(|lane| Valve::new(lane.ejector)).collect();
-        self.heard.iter_mut().for_each(VecDeque::clear);
-        // Edges are told late; what comes from now on, this core is told of.
-        let (now, life) = (self.now, self.life);
-        self.truths.retain(|_, truth| truth.life == life && truth.seen >= now);
-        self.by_edge = self.by_edge.split_off(&(now - TOLD, Lane::default()));
-        self.frames_told = None;
-        let place = self.place();
-        for gate in &mut self.in_gate {
-            // Frames that show them are on their way still; in those that follow they are gone.
-            for piece in gate.extract_if(.., |piece| piece.lead <= place) {
-                if let Some(run) = free_run(&self.plan.rules.lanes[piece.lane.0]) {
-                    self.records.disturb(piece.lane, piece.lead + piece.length, &run);
-                }
-            }
-        }
-        self.lain.retain(|_, (_, piece)| piece.lead > place);
-        // What frames that are on their way show lies in the gate at most.
-        let in_gate = |lane: &Lane| free_run(&self.plan.rules.lanes[lane.0]).map(|run| gate(&run)).unwrap_or_default();
-        self.mirages.retain(|(_, lane, _, trail)| *trail + in_gate(lane) > place);
-        self.forget_pieces();
-        // Where the belt was before, an encoder does not tell.
-        self.records.begin_again(if self.plan.rules.drive == Drive::Encoder { self.now } else { Monotonic::default() });
-        self.belt.clear(self.now);
-        self.is_armed = true;
-        self.tell_place()?;
-        if std::mem::take(&mut self.is_interrupted) {
-            self.tell(Event { at: self.now, what: Happening::Interrupted("it was killed".into()) })?;
-        }
-        self.tell_blocked_eyes();
-        self.tell_what_fails()
-    }
-
-    /// An encoder tells where it is when it is opened.
-    fn tell_place(&mut self) -> Result<(), String> {
-        if self.plan.rules.drive != Drive::Encoder {
-            return Ok(());
-        }
-        let what = Happening::Moved(self.counted);
-        self.tell(Event { at: self.now, what })
     }
 
     fn violation(&self, what: String) -> Violation {

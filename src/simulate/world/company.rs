@@ -3,8 +3,9 @@
 use crate::line::{FreeRun, Lane, Length};
 use crate::simulate::belt::Piece;
 
+use super::World;
+use super::layout::half;
 use super::senses::{SEEN_TO, Shown};
-use super::{World, half};
 
 /// Pieces that a frame shows as one part, from the first along the belt to the last.
 pub(super) struct Part {

@@ -10,9 +10,10 @@ use crate::simulate::trouble::Spell;
 use crate::time::{Monotonic, StampSource};
 
 use super::due::What;
+use super::layout::{free_run, half, has_own_eye};
 use super::slides::visible;
 use super::truth::{Truth, Unseen};
-use super::{STEP, World, free_run, half, has_own_eye};
+use super::{STEP, World};
 
 /// A camera that runs freely gives a frame every so often.
 const FRAME: Duration = Duration::from_millis(20);

@@ -5,8 +5,9 @@ use crate::simulate::belt::Piece;
 use crate::simulate::lines::gate;
 use crate::time::Monotonic;
 
+use super::layout::free_run;
 use super::senses::Shown;
-use super::{STEP, World, free_run};
+use super::{STEP, World};
 
 /// A piece slides by so much of the longest part at most, once while it is in the gate.
 const SLIDES: f64 = 0.7;

@@ -11,8 +11,9 @@ use crate::simulate::trouble::Spell;
 use crate::time::Monotonic;
 
 use super::due::What;
+use super::layout::{free_run, half, to_camera};
 use super::slides::visible;
-use super::{STEP, World, free_run, half, to_camera};
+use super::{STEP, World};
 
 /// How far a belt moves that stops just after an order was given: the time for which the core gives orders in advance, and
 /// what it hears late.
