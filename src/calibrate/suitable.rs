@@ -18,6 +18,8 @@ const UNUSUAL_DEVIATION: f32 = 1.6;
 /// An image stands apart whose score is more than so many times as far above the median as nineteen of twenty parts are at most. The
 /// highest scores of ten calibrations on normal parts of five real products stood at 1.0 to 3.5 times, two of them above three.
 const APART: f32 = 3.0;
+/// The highest of more scores than this lies farther out by chance alone.
+const MANY_PARTS: f32 = 100.0;
 /// A product that the model does not know differed by 8.6.
 const FOREIGN: f32 = 3.0;
 /// So many images are named; who has more to look at sees the pattern.
@@ -158,7 +160,10 @@ impl Apart {
         scores.sort_unstable_by(f32::total_cmp);
         let last = scores.len().checked_sub(1)?;
         let (median, most) = (scores[last / 2], scores[last * (ONE_IN - 1) / ONE_IN]);
-        let limit = if parts.len() < FEWEST_PARTS { f32::INFINITY } else { median + APART * (most - median) };
+        // Behind an exponential tail by ln(n / MANY_PARTS) of its scale, of which there are ln 10 from the median to nineteen of twenty.
+        let farther = (parts.len() as f32 / MANY_PARTS).max(1.0).log10();
+        let limit =
+            if parts.len() < FEWEST_PARTS { f32::INFINITY } else { median + (APART + farther) * (most - median) };
         // A score that is not a number is above all.
         let mut found = images.iter().filter(|(_, score)| score.is_nan() || *score > limit).collect::<Vec<_>>();
         found.sort_by(|(_, one), (_, other)| other.total_cmp(one));
@@ -215,6 +220,10 @@ mod tests {
         assert_eq!(of(40, &[8.0, 9.0]).unwrap().files, ["039.png", "038.png"]);
         assert!(of(40, &[f32::NAN]).is_some(), "what is not a number is told of");
         assert_eq!(Apart::of(&[], &[]), None);
+        // What is far from a hundred parts is what a thousand have among them: here 3.5 times as far as nineteen of twenty.
+        let far = |count: usize| 1.0 + 0.02 * count as f32 * (0.5 + 3.5 * 0.45);
+        assert!(of(100, &[far(100)]).is_some() && of(1000, &[far(1000)]).is_none());
+        assert!(of(1000, &[1.2 * far(1000)]).is_some());
         // The second highest of so few is all that the highest could be held against.
         assert_eq!(of(9, &[9.0]), None);
         assert!(of(10, &[9.0]).is_some() && of(3, &[f32::NAN]).is_some());
