@@ -394,6 +394,52 @@ fn a_shift_s_page_needs_nothing_else_and_shows_what_was_rejected() {
     assert_eq!(code, 0, "{stdout}{stderr}");
     let (code, stdout, _) = run(&["audit", "verify", &line.log()]);
     assert!(code == 0 && stdout.contains("12 parts, 1 run,"), "{stdout}");
+    assert!(stdout.contains("warning: nobody signed it"), "a chain alone convicts nobody: {stdout}");
+}
+
+#[test]
+fn a_shift_s_page_says_above_its_counts_which_files_of_the_log_were_not_there() {
+    let line = Line::after_a_run("rotate_mb = 0.002\n");
+    let out = line.bench.text("shift.html");
+    let closed = hgad::audit::files(Path::new(&line.log())).unwrap();
+    let [first, second] = [0, 1].map(|number: usize| closed[number].path.clone());
+    let name = |path: &Path| path.file_name().unwrap().to_string_lossy().trim_end_matches(".gz").to_owned();
+    let told = || {
+        let (code, _, stderr) = run(&["audit", "report", &line.log(), "--out", &out]);
+        let page = std::fs::read_to_string(&out).unwrap();
+        let (above, _) = page.split_once("<div class=\"tiles\">").unwrap();
+        (code, above.to_owned(), stderr)
+    };
+    assert!(closed.len() > 3, "{closed:?}");
+    assert!(!told().1.contains("Not all of the log"));
+    std::fs::rename(&second, line.bench.path("second")).unwrap();
+    let (code, above, stderr) = told();
+    assert!(code == 0 && above.contains("Not all of the log was there") && above.contains(&name(&second)), "{above}");
+    assert!(stderr.contains(&name(&second)), "{stderr}");
+    std::fs::rename(&first, line.bench.path("first")).unwrap();
+    let (_, above, _) = told();
+    assert!(above.contains(&format!("the files before {}", name(&closed[2].path))), "{above}");
+}
+
+#[test]
+fn a_query_says_of_what_it_prints_that_it_is_not_as_it_was_written() {
+    let line = Line::after_a_run("");
+    let (code, whole, stderr) = run(&["audit", "query", &line.log()]);
+    assert!(
+        code == 0 && stderr.contains("the log was not checked as a whole: that does hgad audit verify"),
+        "{stderr}"
+    );
+    let part = line.query(&["--verdict", "reject"])[0].clone();
+    let text = std::fs::read_to_string(line.log()).unwrap();
+    std::fs::write(line.log(), text.replace(&format!("\"score\":{}", part["score"]), "\"score\":0.125")).unwrap();
+    let (code, stdout, stderr) = run(&["audit", "query", &line.log()]);
+    assert!(
+        code == 1 && stdout.lines().count() == whole.lines().count() && stdout.contains("0.125"),
+        "{stdout}{stderr}"
+    );
+    assert!(stderr.contains(&format!("1 record is not as written: {}", part["seq"])), "{stderr}");
+    let (code, _, stderr) = run(&["audit", "query", &line.log(), "--verdict", "pass"]);
+    assert_eq!(code, 0, "what is printed is whole: {stderr}");
 }
 
 #[test]

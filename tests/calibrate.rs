@@ -179,6 +179,12 @@ fn what_stands_where_a_calibration_goes_is_not_lost_unseen() {
     let (code, _, err) = calibrate(&bench, "red", images, "calibration/blue.toml");
     assert!(code == 2 && err.contains("is the calibration of 'blue'") && err.contains("not overwritten"), "{err}");
     assert_eq!(std::fs::read(bench.path("calibration/blue.toml")).unwrap(), blue);
+    // A slip in the product's name is told as that.
+    let (code, _, err) = calibrate(&bench, "bleu", images, "calibration/blue.toml");
+    assert!(
+        code == 2 && err.contains("bleu") && err.contains("red") && !err.contains("is the calibration of"),
+        "{err}"
+    );
     // Nor is one that this program cannot read.
     let newer = String::from_utf8(blue).unwrap().replacen("format_version = 2", "format_version = 99", 1);
     std::fs::write(bench.path("newer.toml"), newer).unwrap();
@@ -191,6 +197,20 @@ fn what_stands_where_a_calibration_goes_is_not_lost_unseen() {
     let (code, _, err) = calibrate(&bench, "red", images, "calibration/red.toml");
     assert!(code == 0 && err.contains("red.toml.sig is of the calibration that stood there before"), "{err}");
     assert!(err.contains("A. Smith") && err.contains("hgad sign"), "{err}");
+}
+
+#[test]
+fn who_signs_a_calibration_of_too_few_parts_is_told() {
+    let bench = Bench::new();
+    let key = bench.text("quality.key");
+    assert_eq!(run(&["audit", "keygen", "--name", "example/quality", "--out", &key]).0, 0);
+    let images = (0..4).map(|seed| normal_part(0, 900 + seed)).collect::<Vec<_>>();
+    images.iter().enumerate().for_each(|(i, image)| bench.save(&format!("four/{i}.png"), image));
+    let (code, _, err) = calibrate(&bench, "red", "four", "few.toml");
+    assert_eq!(code, 0, "{err}");
+    let signed = ["sign", &bench.text("few.toml"), "--key", &key, "--by", "A. Smith", "--reason", "a trial"];
+    let (code, _, err) = run(&signed);
+    assert!(code == 0 && err.contains("what was signed is no threshold that keeps a rate: 4 parts cannot"), "{err}");
 }
 
 #[test]

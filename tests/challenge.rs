@@ -128,6 +128,8 @@ fn a_dry_run_takes_no_challenge() {
     let line = Line::start_with(&["--dry-run"]);
     let (code, _, stderr) = run(&["challenge", "--config", &line.config, "--parts", "2", "--by", "Bob"]);
     assert!(code == 3 && stderr.contains("no piece would be ejected"), "{stderr}");
+    let (code, _, stderr) = run(&["challenge", "--config", &line.config, "--parts", "2", "--lane", "left"]);
+    assert!(code == 2 && stderr.contains("no lane 'left'") && stderr.contains("leave --lane out"), "{stderr}");
     let records = records(&line.bench.path("audit.jsonl"));
     assert!(of_kind(&records, "challenge-begun").is_empty(), "{records:?}");
 }

@@ -155,6 +155,10 @@ pub fn run(args: AuditArgs) -> Result<()> {
     }
 }
 
+/// What no chain can say by itself.
+const UNSIGNED: &str = "warning: nobody signed it: its lines continue each other, and whoever may write the file could have made all of them \
+                        anew ([audit] key lets the line sign what it writes)";
+
 fn verify(args: &VerifyArgs) -> Result<()> {
     let kept = args.checkpoint.iter().map(|path| kept(path)).collect::<Result<_>>()?;
     let trust = Trust { kept, ..args.keys.trust()? };
@@ -186,6 +190,9 @@ fn verify(args: &VerifyArgs) -> Result<()> {
                 print::counted(key.checkpoints, "checkpoint")
             ))?;
         }
+    }
+    if verified.checkpoints == 0 {
+        print::line(UNSIGNED)?;
     }
     verified.warnings.iter().try_for_each(|warning| print::line(format_args!("warning: {}", name(warning))))?;
     let pictures = match &args.pictures {

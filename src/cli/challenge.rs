@@ -47,6 +47,7 @@ pub struct ChallengeArgs {
 
 pub fn run(args: &ChallengeArgs) -> Result<()> {
     let config = LineConfig::open(&args.config)?;
+    args.lane.as_deref().map_or(Ok(()), |lane| config.lane(lane).map(drop))?;
     let user = || std::env::var("USER").ok().and_then(|user| control::person(&user).ok());
     let by = args.by.clone().or_else(user).unwrap_or_else(|| "somebody".into());
     let request = Request::Challenge { pieces: args.parts, lane: args.lane.clone(), within_s: 60 * args.within, by };

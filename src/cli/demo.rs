@@ -34,7 +34,7 @@ pub struct DemoArgs {
     /// Write the summary as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// The folder for the audit and the overlays
+    /// The folder for the audit and the overlays; those of an earlier demo in it are replaced
     #[arg(long, value_name = "DIR", default_value = "hgad-demo")]
     out: PathBuf,
 }

@@ -41,10 +41,13 @@ pub struct SignArgs {
 }
 
 pub fn run(args: &SignArgs) -> Result<()> {
-    let (digest, unproven) = check(&args.file, args.by_hand)?;
+    let Looked { digest, unproven, unkept } = check(&args.file, args.by_hand)?;
     let signer = Signer::open(&args.key)?;
     let replaced = Approval::standing(&args.file);
     let note = Approval::sign(&args.file, digest, &signer, &args.by, &args.reason, &args.lane, unproven.as_ref())?;
+    if let Some(unkept) = unkept {
+        log::warn!("what was signed is no threshold that keeps a rate: {unkept}");
+    }
     print::line(format_args!("{} is signed by {} in {}", args.file.display(), signer.name(), note.display()))?;
     match replaced {
         Some(replaced) => print::line(format_args!("it takes the place of what stood there: {replaced}")),
@@ -52,9 +55,24 @@ pub fn run(args: &SignArgs) -> Result<()> {
     }
 }
 
-/// The digest of what is approved of, which is what was looked at here, and what a threshold is that its scores do not give. Refuses what no
-/// line could load: an approval of it would be asked for by nobody, and read as if somebody had looked at it.
-fn check(path: &Path, by_hand: bool) -> Result<(Digest, Option<Unproven>)> {
+/// What is approved of.
+struct Looked {
+    /// Of what was looked at here.
+    digest: Digest,
+    /// What a threshold is that its scores do not give.
+    unproven: Option<Unproven>,
+    /// Why a threshold does not keep the rate that was asked for.
+    unkept: Option<String>,
+}
+
+impl Looked {
+    fn bundle(bundle: &Bundle) -> Self {
+        Looked { digest: bundle.digest, unproven: None, unkept: None }
+    }
+}
+
+/// Refuses what no line could load: an approval of it would be asked for by nobody, and read as if somebody had looked at it.
+fn check(path: &Path, by_hand: bool) -> Result<Looked> {
     none_that_waits(path)?;
     let (is_folder, is_manifest) = (path.is_dir(), path.file_name().is_some_and(|name| name == "manifest.toml"));
     if by_hand && (is_folder || is_manifest) {
@@ -62,12 +80,13 @@ fn check(path: &Path, by_hand: bool) -> Result<(Digest, Option<Unproven>)> {
             .advise("leave --by-hand out: it is for a calibration whose threshold somebody wrote"));
     }
     let opened = match (is_folder, is_manifest) {
-        (true, _) => Bundle::open(path).map(|bundle| (bundle.digest, None)),
-        (false, true) => Bundle::open(path.parent().unwrap_or(Path::new(""))).map(|bundle| (bundle.digest, None)),
+        (true, _) => Bundle::open(path).map(|bundle| Looked::bundle(&bundle)),
+        (false, true) => Bundle::open(path.parent().unwrap_or(Path::new(""))).map(|bundle| Looked::bundle(&bundle)),
         (false, false) => match Calibration::open(path) {
             Ok((calibration, digest)) => {
                 let unproven = calibration.unproven_threshold();
-                return refuse_unproven(path, unproven.as_ref().filter(|_| !by_hand)).map(|()| (digest, unproven));
+                refuse_unproven(path, unproven.as_ref().filter(|_| !by_hand))?;
+                return Ok(Looked { digest, unproven, unkept: calibration.unkept_rate() });
             }
             Err(error) => Err(error),
         },
@@ -127,9 +146,10 @@ mod tests {
         assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
         let (send, receive) = std::sync::mpsc::channel();
         std::thread::spawn(move || send.send(check(&pipe, false)));
-        let refused = receive.recv_timeout(std::time::Duration::from_secs(20)).expect("it is waited for").unwrap_err();
+        let refused =
+            receive.recv_timeout(std::time::Duration::from_secs(20)).expect("it is waited for").err().unwrap();
         assert!(refused.kind().exit_code() == 2 && refused.report().contains("is a pipe"), "{}", refused.report());
-        let bundle = check(folder.path(), true).unwrap_err();
+        let bundle = check(folder.path(), true).err().unwrap();
         assert!(
             bundle.kind().exit_code() == 2 && bundle.report().contains("leave --by-hand out"),
             "{}",

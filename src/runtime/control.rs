@@ -313,7 +313,7 @@ impl Conversation<'_> {
     fn hold(&self, mut stream: UnixStream, under_way: Option<&str>) -> std::io::Result<()> {
         let user = user(&stream)?;
         // Read before it is answered: what lies unread at the end would reach the other side as an error.
-        let request = heard(&stream)?;
+        let Some(request) = heard(&stream)? else { return Ok(()) };
         if let Some(why) = request.refusal() {
             return say(&mut stream, &Answer::Refused { why });
         }
@@ -402,13 +402,16 @@ fn recorded(by: &str, user: u32) -> String {
     format!("{by} (user id {user})")
 }
 
-fn heard(stream: &UnixStream) -> std::io::Result<Request> {
+/// What is asked; `None` where nothing is, by who only looks whether a line listens.
+fn heard(stream: &UnixStream) -> std::io::Result<Option<Request>> {
     stream.set_nonblocking(false)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let mut line = String::new();
-    BufReader::new(stream.try_clone()?).take(LONGEST).read_line(&mut line)?;
-    Ok(serde_json::from_str(&line)?)
+    match BufReader::new(stream.try_clone()?).take(LONGEST).read_line(&mut line)? {
+        0 => Ok(None),
+        _ => Ok(Some(serde_json::from_str(&line)?)),
+    }
 }
 
 fn say(stream: &mut UnixStream, answer: &Answer) -> std::io::Result<()> {

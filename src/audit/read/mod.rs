@@ -47,6 +47,13 @@ pub(super) fn is_news(told: &str) -> bool {
     TOLD.lock().unwrap_or_else(PoisonError::into_inner).insert(told.to_owned())
 }
 
+/// What is to be told of what lies beside the log in `path` and is not read, and of files between `files`, its own, that are not here.
+pub(super) fn left_out(path: &Path, files: &[LogFile]) -> Result<Vec<String>> {
+    let missing =
+        files::missing(files).into_iter().map(|missing| format!("{missing}: what is told leaves out what was in it"));
+    Ok(told_of(&strangers(path)?).into_iter().chain(missing).chain(misnamed_told(path)?).collect())
+}
+
 /// Shows `look` every line of the log in `path` whose time is in `range`, in the order in which they were written. `look` says
 /// whether to go on.
 ///
@@ -87,14 +94,7 @@ fn walk(
     let (from, to) = (range.from.map(text), range.to.map(text));
     let wanted = Wanted { from: from.as_deref(), to: to.as_deref(), whatever_time };
     let files = files(path)?;
-    let missing =
-        files::missing(&files).into_iter().map(|missing| format!("{missing}: what is told leaves out what was in it"));
-    told_of(&strangers(path)?)
-        .into_iter()
-        .chain(missing)
-        .chain(misnamed_told(path)?)
-        .filter(|told| is_news(told))
-        .for_each(|told| log::warn!("{told}"));
+    left_out(path, &files)?.into_iter().filter(|told| is_news(told)).for_each(|told| log::warn!("{told}"));
     let (mut files, mut has_begun) = (Procession { path, files, next: 0 }, false);
     let open = |file: &LogFile, has_begun: bool| {
         let is_all = wanted.from.is_none() && wanted.to.is_none() || whatever_time && has_begun;

@@ -129,6 +129,8 @@ struct Facts {
     /// So many there were.
     all_bad: u64,
     models: BTreeMap<String, u64>,
+    /// What is to be said of files of the log that are not here, or not read.
+    left_out: Vec<String>,
 }
 
 /// Writes the page of `shift` from the log in `path`; `gallery` says which pictures it shows.
@@ -138,7 +140,8 @@ struct Facts {
 /// The log cannot be read.
 pub fn report(path: &Path, shift: &Shift, origin: &Origin, gallery: &Gallery) -> Result<ShiftPage> {
     let window = window(shift, read::span(path)?);
-    let mut facts = Facts { bins: vec![Bin::default(); BINS], window, ..Facts::default() };
+    let left_out = left_out(path, shift)?;
+    let mut facts = Facts { bins: vec![Bin::default(); BINS], window, left_out, ..Facts::default() };
     let range = Range { from: Some(shift.from), to: Some(shift.to) };
     let query = Query { range, ..Query::default() };
     let before = before(path, shift)?;
@@ -160,6 +163,22 @@ pub fn report(path: &Path, shift: &Shift, origin: &Origin, gallery: &Gallery) ->
         .then(|| format!("the pictures' folder {} is not there: no picture is shown", gallery.folder.display()));
     let html = page::page(&facts, shift, origin, &page::Pictures { shown, named: &named, unseen: unseen.as_deref() });
     Ok(ShiftPage { html, records, suspect, unseen })
+}
+
+/// What is to be said of files of the log that the page knows nothing of: such between others, and older ones where the shift began before
+/// all that is here.
+fn left_out(path: &Path, shift: &Shift) -> Result<Vec<String>> {
+    let files = read::files(path)?;
+    let mut told = read::left_out(path, &files)?;
+    if let Some(first) = files.first().filter(|first| first.continued().is_some())
+        && let Some(begun) = first.first_time()?.filter(|begun| *begun > read::text(shift.from))
+    {
+        let name = first.path.file_name().unwrap_or_default().to_string_lossy();
+        told.push(format!(
+            "the files before {name}, which begins at {begun}, are not here: what was in them is left out"
+        ));
+    }
+    Ok(told)
 }
 
 /// What stood whenever the log came to the shift: in the order of the log, since a clock that was set back gives an alarm a later time than

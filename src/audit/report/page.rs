@@ -34,6 +34,7 @@ pub(super) fn page(facts: &Facts, shift: &Shift, origin: &Origin, pictures: &Pic
     let below = format!("{when} ({})", escaped(&zone_name(shift)));
     let mut html = head(&format!("{title}, {when}"), &title, &below);
     html.push_str(&accusation(pictures));
+    html.push_str(&left_out(facts));
     html.push_str(&tiles(facts, shift));
     if facts.dry > 0 {
         let _ = write!(
@@ -76,6 +77,17 @@ fn accusation(pictures: &Pictures) -> String {
             records.len(),
             all().count(),
             records.join(", ")
+        ),
+    }
+}
+
+/// Before any count, which lacks what was in them: which files of the log were not read.
+fn left_out(facts: &Facts) -> String {
+    match facts.left_out.as_slice() {
+        [] => String::new(),
+        told => format!(
+            "<p class=\"accused\"><b>Not all of the log was there when this page was made:</b> {}.</p>",
+            escaped(&told.join("; "))
         ),
     }
 }

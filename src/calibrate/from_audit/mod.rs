@@ -22,7 +22,7 @@ use crate::{Error, Result, dataset, print, time};
 pub(super) const ONE_IN: u64 = 20;
 
 /// Where a calibration's images come from, when that is an audit.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FromAudit {
     /// The audit's newest file.
@@ -45,6 +45,19 @@ pub struct FromAudit {
     /// Rejected parts of the sample that somebody found good; they are among the images.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rejected_good: Vec<Said>,
+}
+
+impl FromAudit {
+    /// Whether the image `file` is of a rejected part of which a person said that it was good.
+    pub fn is_said_good(&self, file: &str) -> bool {
+        let name = Path::new(file).file_stem().unwrap_or_default().to_string_lossy();
+        self.rejected_good.iter().any(|said| name.ends_with(&behind_the_time(&said.part)))
+    }
+}
+
+/// What a picture's name has of its part, `RUN/PART`, behind the time of the capture.
+fn behind_the_time(part: &str) -> String {
+    format!("-{}", part.replace('/', "-"))
 }
 
 /// A part of the sample whose picture was kept.
@@ -259,7 +272,7 @@ fn copy(pictures: &Path, drawn: &Drawn, folder: &Path, redecoded: &mut usize) ->
     let bytes = dataset::read_bytes(&from)?;
     let is_image_file = dataset::decode_rgb(&from, &bytes).is_ok_and(|plain| plain == image);
     let ending = if is_image_file { from.extension().and_then(|e| e.to_str()).unwrap_or("png") } else { "png" };
-    let to = folder.join(format!("{}-{}.{ending}", time::in_name(&drawn.time), drawn.id.replace('/', "-")));
+    let to = folder.join(format!("{}{}.{ending}", time::in_name(&drawn.time), behind_the_time(&drawn.id)));
     let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
         Error::device(format!("picture {} cannot be written", to.display())).because(error).advise("is the disk full?")
     };
@@ -308,6 +321,15 @@ mod tests {
         };
         assert_eq!(draw(Unvouched::default()), ["r/1", "r/3", "r/2"]);
         assert_eq!(draw(Unvouched::new(&[], 3)), ["r/1"]);
+    }
+
+    #[test]
+    fn a_rejected_part_that_somebody_found_good_is_known_by_its_picture_s_name() {
+        let said = |part: &str| Said { part: part.into(), by: "A. Smith: dust".into() };
+        let from = FromAudit { rejected_good: vec![said("20261124T162231.137055Z/12")], ..FromAudit::default() };
+        let file = |part: u64| format!("20261124T162240.000000Z-20261124T162231.137055Z-{part}.png");
+        assert!(from.is_said_good(&file(12)));
+        assert!(!from.is_said_good(&file(112)) && !from.is_said_good(&file(1)) && !from.is_said_good("12.png"));
     }
 
     #[test]

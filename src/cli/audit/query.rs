@@ -38,7 +38,8 @@ const EXAMPLES: &str = r"Examples:
 /// Find records
 ///
 /// What was asked for is printed while the log is read: however long it is, little memory is used. Records of a time are found
-/// without reading the rest, and also where the machine's clock was wrong or set back. The log is not checked: that does hgad audit verify.
+/// without reading the rest, and also where the machine's clock was wrong or set back. Each record that is printed is held against its own hash
+/// alone (exit code 1 if one does not fit): the log is not checked as a whole, that does hgad audit verify.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(super) struct QueryArgs {
@@ -257,6 +258,7 @@ pub(super) fn run(args: QueryArgs) -> Result<()> {
         Format::Json => "",
     };
     let (mut found, most, mut is_more) = (0, args.limit.unwrap_or(u64::MAX), false);
+    let mut doubtful = Doubtful::default();
     let mut row = String::new();
     let pixels = args.picture.as_deref().map(audit::pixels_of).transpose()?.unwrap_or_default();
     let query = Query { pixels, ..args.which.query(kind)? };
@@ -266,6 +268,7 @@ pub(super) fn run(args: QueryArgs) -> Result<()> {
             return Ok(false);
         }
         found += 1;
+        doubtful.look(line, entry);
         row.clear();
         // Not before: a log that cannot be read has no table.
         if found == 1 {
@@ -290,14 +293,49 @@ pub(super) fn run(args: QueryArgs) -> Result<()> {
         0 => tell_of_nothing(&query, &args.file, looked_through),
         found if is_more => {
             log::info!(
-                "the first {} printed: there are more, and --limit stopped here",
+                "the first {} printed: there are more, and --limit stopped here; {UNCHECKED}",
                 print::counted(found, "record")
             );
-            Ok(())
+            doubtful.told()
         }
         found => {
-            log::info!("{} found", print::counted(found, "record"));
-            Ok(())
+            log::info!("{} found; {UNCHECKED}", print::counted(found, "record"));
+            doubtful.told()
+        }
+    }
+}
+
+const UNCHECKED: &str = "the log was not checked as a whole: that does hgad audit verify";
+/// So many doubtful records are named.
+const NAMED: usize = 8;
+
+/// Records that were printed and are not as they were written, as far as each of them tells that by itself.
+#[derive(Debug, Default)]
+struct Doubtful {
+    records: u64,
+    first: Vec<String>,
+}
+
+impl Doubtful {
+    fn look(&mut self, line: &[u8], entry: &Entry) {
+        if audit::fits(None, line).is_err() || entry.contradiction().is_some() {
+            self.records += 1;
+            if self.first.len() < NAMED {
+                self.first.push(entry.seq.to_string());
+            }
+        }
+    }
+
+    fn told(self) -> Result<()> {
+        let more = if self.records > self.first.len() as u64 { ", ..." } else { "" };
+        match self.records {
+            0 => Ok(()),
+            records => Err(Error::check(format!(
+                "{} not as written: {}{more}",
+                print::are(records, "record"),
+                self.first.join(", ")
+            ))
+            .advise("believe nothing that they say; hgad audit verify, with --key and --checkpoint, says what happened to the log")),
         }
     }
 }
@@ -355,7 +393,7 @@ const TABLE: &str =
 
 /// What every record has, which the table has columns for.
 const COMMON: [&str; 8] = ["seq", "prev", "kind", "time", "monotonic_ns", "synchronised", "part", "hash"];
-/// So many characters of a value are shown.
+/// So many characters of a value are shown in a row.
 const SHOWN: usize = 100;
 /// So many digits of a digest.
 const DIGITS: usize = 8;
@@ -363,8 +401,8 @@ const DIGITS: usize = 8;
 /// A row of the table ends behind so many.
 const ROW: usize = 200;
 
-/// What a record that is no part holds, in words where there are some, in its own ones else.
-pub(super) fn told(line: &[u8], entry: &Entry) -> String {
+/// What a record that is no part holds, in words where there are some, in its own ones else; of each of these `most` characters.
+pub(super) fn told(line: &[u8], entry: &Entry, most: usize) -> String {
     let in_words = entry.challenge_told().or_else(|| entry.acknowledgement_told()).or_else(|| entry.room_told());
     let in_words = in_words.or_else(|| entry.why.clone().filter(|_| entry.kind() == Some(Kind::Drift)));
     in_words.unwrap_or_else(|| {
@@ -372,7 +410,7 @@ pub(super) fn told(line: &[u8], entry: &Entry) -> String {
         // What a change has none of, before or now, is said too.
         let is_told = |name: &str, value: &Value| !value.is_null() || ["from", "to"].contains(&name);
         let fields = fields.iter().filter(|(name, value)| !COMMON.contains(&name.as_str()) && is_told(name, value));
-        let told = fields.map(|(name, value)| format!("{name} {}", shortened(&readable(value), SHOWN)));
+        let told = fields.map(|(name, value)| format!("{name} {}", shortened(&readable(value), most)));
         told.collect::<Vec<_>>().join(", ")
     })
 }
@@ -408,7 +446,7 @@ fn table_row(line: &[u8], entry: &Entry) -> String {
     // Writing into a text does not fail.
     let _ = write!(row, "{:<9}  {}  ", entry.seq, entry.time);
     if entry.kind() != Some(Kind::Part) {
-        let _ = write!(row, "{part:<9}  {}: {}", entry.kind, shortened(&told(line, entry), ROW));
+        let _ = write!(row, "{part:<9}  {}: {}", entry.kind, shortened(&told(line, entry, SHOWN), ROW));
         return row;
     }
     let why = [&entry.reason, &entry.detail, &entry.fate_reason];
@@ -431,7 +469,7 @@ const CSV: &str = "record,kind,time,run,part,lane,frame,origin,class,verdict,sco
                    place_x,place_y,slack_ms,latency_ms,picture,dry_run\n";
 
 fn csv_row(row: &mut String, line: &[u8], entry: &Entry, run: Option<&str>) {
-    let changed = matches!(entry.kind(), Some(Kind::Changed | Kind::UnnamedChange)).then(|| told(line, entry));
+    let changed = matches!(entry.kind(), Some(Kind::Changed | Kind::UnnamedChange)).then(|| told(line, entry, SHOWN));
     let number = |value: Option<f64>| value.map_or_else(String::new, |value| value.to_string());
     let whole = |value: Option<u64>| value.map_or_else(String::new, |value| value.to_string());
     let exact = |value: Option<f32>| value.map_or_else(String::new, |value| value.to_string());
@@ -519,13 +557,13 @@ mod tests {
     fn of_a_change_both_sides_are_told_also_where_one_is_none() {
         let entry = |line: &[u8]| serde_json::from_slice::<Entry>(line).unwrap();
         let line = br#"{"seq":3,"prev":"","kind":"changed","time":"2026-11-24T06:00:00.000000Z","what":"signing key","from":"a+1","to":null,"hash":""}"#;
-        assert_eq!(told(line, &entry(line)), "what signing key, from a+1, to none");
+        assert_eq!(told(line, &entry(line), SHOWN), "what signing key, from a+1, to none");
         let mut row = String::new();
         csv_row(&mut row, line, &entry(line), Some("r"));
         assert!(row.contains("\"what signing key, from a+1, to none\""), "{row}");
         let start = br#"{"seq":0,"kind":"start","time":"2026-11-24T06:00:00.000000Z","key":null,"run":"r"}"#;
-        assert_eq!(told(start, &entry(start)), "run r", "of others what is absent is no news");
+        assert_eq!(told(start, &entry(start), SHOWN), "run r", "of others what is absent is no news");
         let drift = br#"{"seq":4,"kind":"drift","time":"2026-11-24T06:00:00.000000Z","class":"cap","named":[{"part":7,"value":1}],"why":"the score rises; see part 7"}"#;
-        assert_eq!(told(drift, &entry(drift)), "the score rises; see part 7", "its own words say all of it");
+        assert_eq!(told(drift, &entry(drift), SHOWN), "the score rises; see part 7", "its own words say all of it");
     }
 }

@@ -228,7 +228,7 @@ impl Search {
         let before = (!self.before.is_empty()).then_some(self.before.as_slice());
         match &self.found {
             None if is_it(id, entry) => {
-                self.other = (entry.kind() != Some(Kind::Part)).then(|| told(line, entry));
+                self.other = (entry.kind() != Some(Kind::Part)).then(|| told(line, entry, usize::MAX));
                 self.doubt = audit::fits(before, line).err();
                 (self.found, self.is_next) = (Some(entry.clone()), true);
                 line.clone_into(&mut self.before);

@@ -5,7 +5,8 @@ use std::path::Path;
 use crate::calibrate::{Apart, Calibrated};
 use crate::{Error, Result, print};
 
-/// Those that stand apart and that nobody says to keep, the highest score first. `keep` are files' names.
+/// Those that stand apart and of which nobody says that they show good parts, the highest score first: neither `keep`, files' names, nor
+/// whoever looked at the rejected parts of an audit's sample.
 ///
 /// # Errors
 ///
@@ -17,7 +18,8 @@ pub(super) fn unnamed<'a>(calibrated: &'a Calibrated, keep: &[String]) -> Result
             .advise("give the file's name as the list of the highest scores has it, and --keep or --drop it"));
     }
     let apart = calibrated.apart.iter().flat_map(|apart| &apart.files);
-    Ok(apart.filter(|file| !keep.contains(file)).map(String::as_str).collect())
+    let is_said_good = |file: &str| calibrated.calibration.audit.as_ref().is_some_and(|from| from.is_said_good(file));
+    Ok(apart.filter(|file| !keep.contains(file) && !is_said_good(file)).map(String::as_str).collect())
 }
 
 /// Why nothing but the page was written: of `unnamed` nobody has said whether they show good parts. `how` is how the command is given again.

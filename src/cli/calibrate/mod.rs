@@ -235,13 +235,13 @@ fn set(args: SetArgs) -> Result<()> {
     }
     target::replaced_file(&args.out, Content::Calibration)?;
     target::replaced_file(&review, Content::Page)?;
+    let bundle = Bundle::open(&args.model)?;
+    // Before pictures are taken for nothing, and before what stands there is held against a product that there is not.
+    bundle.manifest.class_index(&args.class)?;
     if !args.review {
         target::replaced_file(&page, Content::Page)?;
         not_of_another_product(&args.out, &args.class)?;
     }
-    let bundle = Bundle::open(&args.model)?;
-    // Before pictures are taken for nothing.
-    bundle.manifest.class_index(&args.class)?;
     let selection = args.hold_out.map_or(HoldOut::All, |n| HoldOut::Held(n as usize));
     let recorded = Recorded::new(args.audit, args.pictures);
     let keys = Keys { key: args.key, former_key: args.former_key };
