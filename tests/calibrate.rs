@@ -122,8 +122,7 @@ fn what_was_asked_for_and_what_the_images_can_set_are_told_apart() {
     let (code, _, err) = asked(&bench, &["--confidence", "95%"]);
     assert!(code == 2 && err.contains("0.01 for 1%"), "{err}");
     // Known before the first image is looked at.
-    let (code, _, err) =
-        calibrate(&bench, "no-such-class", "data/red/train/good", "data/red/train/good/000.png/red.toml");
+    let (code, _, err) = calibrate(&bench, "red", "no-such-folder", "data/red/train/good/000.png/red.toml");
     assert!(code == 3 && err.contains("cannot be written"), "{err}");
 }
 

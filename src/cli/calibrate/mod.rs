@@ -4,6 +4,7 @@ mod apart;
 mod diff;
 mod live;
 mod recorded;
+mod told;
 mod trial;
 mod what_if;
 
@@ -16,11 +17,10 @@ use super::target::{self, Content};
 use crate::approval::Approval;
 use crate::audit::Vouched;
 use crate::bundle::Bundle;
-use crate::calibrate::defects::{self, Costs, Detection};
+use crate::calibrate::defects::{self, Costs};
+use crate::calibrate::from_audit::FromAudit;
 use crate::calibrate::report::Report;
-use crate::calibrate::{
-    Aim, Calibrated, Calibration, CalibrationImage, FEWEST_PARTS, Grouping, INTERVAL, Request, calibrate,
-};
+use crate::calibrate::{Aim, Calibrated, Calibration, FEWEST_PARTS, Grouping, Request, calibrate};
 use crate::dataset::{self, HoldOut};
 use crate::digest::Digest;
 use crate::inspect::Mask;
@@ -224,60 +224,99 @@ pub fn run(args: CalibrateArgs) -> Result<()> {
 
 fn set(args: SetArgs) -> Result<()> {
     args.audit.as_deref().map_or(Ok(()), can_be_read_again)?;
-    let (page, review) = (args.out.with_extension("html"), args.out.with_extension("review.html"));
-    if page == args.out {
-        return Err(Error::usage(format!("{} is where the report goes, and no calibration", page.display())).advise(
-            format!(
-                "name a calibration, such as --out {}: the report is written beside it",
-                args.out.with_extension("toml").display()
-            ),
-        ));
-    }
-    target::replaced_file(&args.out, Content::Calibration)?;
-    target::replaced_file(&review, Content::Page)?;
     let bundle = Bundle::open(&args.model)?;
     // Before pictures are taken for nothing, and before what stands there is held against a product that there is not.
     bundle.manifest.class_index(&args.class)?;
-    if !args.review {
-        target::replaced_file(&page, Content::Page)?;
-        not_of_another_product(&args.out, &args.class)?;
-    }
-    let selection = args.hold_out.map_or(HoldOut::All, |n| HoldOut::Held(n as usize));
-    let recorded = Recorded::new(args.audit, args.pictures);
-    let keys = Keys { key: args.key, former_key: args.former_key };
-    // Whoever may write the log could make a reject a pass.
-    let vouched = recorded.as_ref().map_or(Ok(Vouched::default()), |recorded| keys.vouched(recorded.log()))?;
-    let mut source = None;
-    let again = again(args.live.is_some(), args.from_audit.is_some(), &args.images);
+    let targets = Targets::of(&args)?;
     let aim = Aim { frr: args.target_frr, confidence: args.confidence };
     aim.check()?;
     // What costs set keeps no rate.
-    let rate = (!args.set_cheapest).then_some(aim);
-    let is_strict = !args.review && !args.few_parts;
-    // Asked before pictures are taken or looked at, too: there are at most so many parts.
-    let enough = |parts: usize| enough(parts, rate, is_strict);
-    let images = match (args.live, &args.config, &recorded, args.from_audit) {
+    let enough = Enough { rate: (!args.set_cheapest).then_some(aim), is_strict: !args.review && !args.few_parts };
+    let recorded = recorded(&args)?;
+    let (images, from) = images(&args, recorded.as_ref(), &enough)?;
+    let mut calibrated = calibrated(&args, &bundle, &images, aim)?;
+    calibrated.calibration.audit = from;
+    let calibration = &calibrated.calibration;
+    enough.check(calibration.parts()).map_err(|error| error.because(worst(calibration)))?;
+    publish(&args, &bundle, &calibrated, recorded.as_ref(), &targets)
+}
+
+/// Where pages go: beside the calibration.
+struct Targets {
+    page: PathBuf,
+    /// The page of a look at images that sets nothing.
+    review: PathBuf,
+}
+
+impl Targets {
+    /// Makes sure that nothing is written over what must not be lost.
+    fn of(args: &SetArgs) -> Result<Self> {
+        let targets = Targets { page: args.out.with_extension("html"), review: args.out.with_extension("review.html") };
+        if targets.page == args.out {
+            return Err(Error::usage(format!(
+                "{} is where the report goes, and no calibration",
+                targets.page.display()
+            ))
+            .advise(format!(
+                "name a calibration, such as --out {}: the report is written beside it",
+                args.out.with_extension("toml").display()
+            )));
+        }
+        target::replaced_file(&args.out, Content::Calibration)?;
+        target::replaced_file(&targets.review, Content::Page)?;
+        if !args.review {
+            target::replaced_file(&targets.page, Content::Page)?;
+            not_of_another_product(&args.out, &args.class)?;
+        }
+        Ok(targets)
+    }
+}
+
+/// The line's audit and how far its check vouches for it, where one is named: whoever may write a log could make a reject a pass.
+fn recorded(args: &SetArgs) -> Result<Option<(Recorded, Vouched)>> {
+    let keys = Keys { key: args.key.clone(), former_key: args.former_key.clone() };
+    let recorded = Recorded::new(args.audit.clone(), args.pictures.clone());
+    let Some(recorded) = recorded else { return Ok(None) };
+    let vouched = keys.vouched(recorded.log())?;
+    Ok(Some((recorded, vouched)))
+}
+
+/// The images that set the threshold, and where in an audit they come from, if they do. Whether they are enough is asked before pictures are
+/// taken or looked at, too: there are at most so many parts.
+fn images(
+    args: &SetArgs,
+    recorded: Option<&(Recorded, Vouched)>,
+    enough: &Enough,
+) -> Result<(Vec<PathBuf>, Option<FromAudit>)> {
+    let lane = args.lane.as_deref();
+    let (images, from) = match (args.live, &args.config, recorded, args.from_audit) {
         (Some(count), Some(config), ..) => {
-            enough(count as usize)?;
-            live::take(config, args.lane.as_deref(), &args.class, count, &args.images)?
+            enough.check(count as usize)?;
+            (live::take(config, lane, &args.class, count, &args.images)?, None)
         }
-        (_, _, Some(recorded), Some(span)) => {
-            let judged = args.judged.unwrap_or_else(|| args.out.with_extension("judged.txt"));
-            let wanted = Wanted { class: &args.class, lane: args.lane.as_deref(), span };
-            let (images, from) = recorded.take(&wanted, &vouched, &judged, &args.images, &enough)?;
-            source = Some(from);
-            images
+        (_, _, Some((recorded, vouched)), Some(span)) => {
+            let judged = args.judged.clone().unwrap_or_else(|| args.out.with_extension("judged.txt"));
+            let wanted = Wanted { class: &args.class, lane, span };
+            let taken = recorded.take(&wanted, vouched, &judged, &args.images, &|parts| enough.check(parts))?;
+            (taken.0, Some(taken.1))
         }
-        _ if args.lane.is_some() => {
+        _ if lane.is_some() => {
             return Err(Error::usage("--lane says whose parts are taken, and none are")
                 .advise("give it with --live N --config FILE, or with --audit LOG --from-audit FROM..TO"));
         }
-        _ => selection.select(dataset::images(&args.images)?),
+        _ => {
+            let selection = args.hold_out.map_or(HoldOut::All, |n| HoldOut::Held(n as usize));
+            (selection.select(dataset::images(&args.images)?), None)
+        }
     };
     if images.is_empty() {
         return Err(Error::usage(format!("{} has too few images to hold any out", args.images.display())));
     }
-    enough(images.len())?;
+    enough.check(images.len())?;
+    Ok((images, from))
+}
+
+fn calibrated(args: &SetArgs, bundle: &Bundle, images: &[PathBuf], aim: Aim) -> Result<Calibrated> {
     let defective = args.bad.as_deref().map_or(Ok(Vec::new()), dataset::images)?;
     let grouping = args.group.as_deref().map(Grouping::new).transpose()?;
     let mask = args.mask.as_deref().map(Mask::open).transpose()?;
@@ -287,20 +326,29 @@ fn set(args: SetArgs) -> Result<()> {
         drop: &args.drop,
         defective: &defective,
         costs: args.costs.filter(|_| args.set_cheapest),
-        ..Request::new(&args.class, &images, aim)
+        ..Request::new(&args.class, images, aim)
     };
-    let mut calibrated = calibrate(&bundle, &request)?;
-    calibrated.calibration.audit = source;
+    calibrate(bundle, &request)
+}
+
+/// Writes the page, and the calibration unless the page alone is asked for, or a person is to look at it first.
+fn publish(
+    args: &SetArgs,
+    bundle: &Bundle,
+    calibrated: &Calibrated,
+    recorded: Option<&(Recorded, Vouched)>,
+    targets: &Targets,
+) -> Result<()> {
     let calibration = &calibrated.calibration;
-    enough(calibration.parts()).map_err(|error| error.because(worst(calibration)))?;
     let previous = previous(&args.out, calibration);
     let apart = calibrated.apart.as_ref();
-    let unnamed = apart::unnamed(&calibrated, &args.keep)?;
+    let unnamed = apart::unnamed(calibrated, &args.keep)?;
     let is_review = args.review || !unnamed.is_empty();
-    let page = if is_review { review } else { page };
+    let page = if is_review { &targets.review } else { &targets.page };
     let portraits = calibrated.portraits(PORTRAITS.max(apart.map_or(0, |apart| apart.files.len())))?;
+    let lane = args.lane.as_deref();
     let what_if = recorded
-        .map(|recorded| recorded.what_if(&bundle, calibration, previous.as_ref(), args.lane.as_deref(), &vouched))
+        .map(|(recorded, vouched)| recorded.what_if(bundle, calibration, previous.as_ref(), lane, vouched))
         .transpose()?
         .flatten();
     let report = Report {
@@ -314,21 +362,21 @@ fn set(args: SetArgs) -> Result<()> {
         what_if: what_if.as_ref(),
     };
     // What is to be looked at comes first.
-    target::write(&page, report.html())?;
+    target::write(page, report.html())?;
     match apart.filter(|_| !unnamed.is_empty()) {
         Some(apart) if args.review => apart::warn(apart, &unnamed),
-        Some(apart) => return Err(apart::refused(apart, &unnamed, &page, &again)),
+        Some(apart) => return Err(apart::refused(apart, &unnamed, page, &again(args))),
         None => {}
     }
     if !args.review {
         calibration.write(&args.out)?;
         warn_of_approval(&args.out);
     }
-    tell(calibration)?;
+    told::tell(calibration)?;
     if let Some(told) = calibration.unkept_rate() {
         print::line(format_args!("not kept    {told}"))?;
     }
-    tell_of_costs(&calibrated, args.costs)?;
+    told::tell_of_costs(calibrated, args.costs)?;
     what_if.as_ref().map_or(Ok(()), recorded::tell)?;
     print::line(format_args!("report      {}", page.display()))?;
     match args.review {
@@ -340,16 +388,14 @@ fn set(args: SetArgs) -> Result<()> {
 }
 
 /// How the command is given again, on the same pictures, in words.
-fn again(is_live: bool, is_from_audit: bool, images: &Path) -> String {
-    match (is_live, is_from_audit) {
-        (true, _) => {
-            format!(
-                "give the command again without --live, --config and --lane (the pictures stay in {})",
-                images.display()
-            )
+fn again(args: &SetArgs) -> String {
+    let images = args.images.display();
+    match (args.live, args.from_audit) {
+        (Some(_), _) => {
+            format!("give the command again without --live, --config and --lane (the pictures stay in {images})")
         }
         // Without the audit the calibration would not say where its parts come from.
-        (_, true) => format!("remove {} and give the command again", images.display()),
+        (_, Some(_)) => format!("remove {images} and give the command again"),
         _ => "give the command again".to_owned(),
     }
 }
@@ -381,20 +427,27 @@ fn worst(calibration: &Calibration) -> String {
     format!("nobody could say that the line would not reject {:.0}% of its good parts", 100.0 * worst)
 }
 
-/// Refuses parts that are too few: for `rate`, where one is to be kept, or to set any threshold. Unless `is_strict` that is not asked for, but no
+/// How many parts are enough: for a rate, where one is to be kept, or to set any threshold. Unless `is_strict` that is not asked for, but no
 /// flag makes so few keep a confidence.
-fn enough(parts: usize, rate: Option<Aim>, is_strict: bool) -> Result<()> {
-    let is_promised = |aim: &Aim| aim.confidence.is_some() || is_strict && parts >= FEWEST_PARTS;
-    if let Some(aim) = rate.filter(|aim| is_promised(aim) && parts < aim.parts_needed()) {
-        return Err(aim.too_few(parts));
-    }
-    match is_strict && parts < FEWEST_PARTS {
-        false => Ok(()),
-        true => Err(Error::usage(format!("{} too few to set a threshold", print::are(parts as u64, "normal part"))).advise(
-            format!(
-                "give {FEWEST_PARTS} parts at least, better a hundred; to try how things work, and not to inspect by it: --few-parts"
-            ),
-        )),
+struct Enough {
+    rate: Option<Aim>,
+    is_strict: bool,
+}
+
+impl Enough {
+    /// Refuses so many parts where they are too few.
+    fn check(&self, parts: usize) -> Result<()> {
+        let is_promised = |aim: &Aim| aim.confidence.is_some() || self.is_strict && parts >= FEWEST_PARTS;
+        if let Some(aim) = self.rate.filter(|aim| is_promised(aim) && parts < aim.parts_needed()) {
+            return Err(aim.too_few(parts));
+        }
+        match self.is_strict && parts < FEWEST_PARTS {
+            false => Ok(()),
+            true => Err(Error::usage(format!("{} too few to set a threshold", print::are(parts as u64, "normal part")))
+                .advise(format!(
+                    "give {FEWEST_PARTS} parts at least, better a hundred; to try how things work, and not to inspect by it: --few-parts"
+                ))),
+        }
     }
 }
 
@@ -405,90 +458,4 @@ const PORTRAITS: usize = 10;
 fn previous(path: &Path, calibration: &Calibration) -> Option<(Calibration, Digest)> {
     let previous = path.is_file().then(|| Calibration::open(path)).and_then(Result::ok)?;
     (previous.0.class == calibration.class).then_some(previous)
-}
-
-/// Of a detection rate that lies between bounds so far apart nothing is known that a threshold could go by.
-const UNKNOWN_RATE: f64 = 0.5;
-
-fn tell_of_costs(calibrated: &Calibrated, costs: Option<Costs>) -> Result<()> {
-    let calibration = &calibrated.calibration;
-    let curve = defects::roc(&calibrated.parts, &calibrated.defective);
-    let Some(best) = costs.and_then(|costs| costs.optimum(&curve, calibration.threshold)) else { return Ok(()) };
-    let found = Detection::new(&calibrated.defective, best.threshold);
-    let (low, high) = found.rate;
-    if high - low > UNKNOWN_RATE {
-        log::warn!(
-            "the cheapest threshold goes by {} of which it finds {}: what share of defects it finds lies between {:.0}% and {:.0}% (95% \
-             confidence), so nobody knows what it costs; give more of them with --bad",
-            print::counted(found.images as u64, "defect"),
-            found.detected,
-            100.0 * low,
-            100.0 * high
-        );
-    }
-    print::line(format_args!(
-        "cheapest    a threshold of {} costs {} per part, this one {}",
-        best.threshold,
-        defects::cost(best.cost),
-        defects::cost(best.cost_of_set)
-    ))
-}
-
-/// Says how many good parts a picture's limits reject on top of the rate: they are taken for a fault of the camera.
-fn tell_of_pictures(calibration: &Calibration) -> Result<()> {
-    let Some(limits) = calibration.picture else { return Ok(()) };
-    let odd = |image: &&CalibrationImage| image.picture.is_some_and(|picture| limits.fault(&picture).is_some());
-    match calibration.images.iter().filter(odd).count() {
-        0 => Ok(()),
-        odd => print::line(format_args!(
-            "besides     {odd} of {} would be taken for a fault of the camera, and rejected whatever the threshold is",
-            print::counted(calibration.images.len() as u64, "image")
-        )),
-    }
-}
-
-/// So many of the most unusual images are shown: what does not belong among normal parts is among them.
-const SHOWN: usize = 5;
-
-fn tell(calibration: &Calibration) -> Result<()> {
-    print::line(format_args!("class       {}", calibration.class))?;
-    print::line(format_args!("images      {}", calibration.images_told()))?;
-    print::line(format_args!("threshold   {}", calibration.threshold))?;
-    match calibration.promise() {
-        None => {
-            let (rejected, of) = calibration.rejected_of_own();
-            print::line("set to      what is cheapest on these images; no rate of false rejects is promised")?;
-            print::line(format_args!("rejects     {rejected} of {}", print::counted(of as u64, "normal part")))?;
-        }
-        Some((aim, promised)) => {
-            let confidence = aim.confidence.map(|share| format!("with {}% confidence", 100.0 * share));
-            let confidence = confidence.as_deref().unwrap_or("on average");
-            print::line(format_args!("asked for   at most {:.2}% false rejects {confidence}", 100.0 * aim.frr))?;
-            print::line(format_args!("set to      {:.2}% on average", 100.0 * promised))?;
-        }
-    }
-    tell_of_pictures(calibration)?;
-    if let Some((low, high)) = calibration.realised_frr {
-        print::line(format_args!(
-            "the line's  {:.2}% to {:.2}%, with {}% probability, if its parts are like these (docs/calibration.md)",
-            100.0 * low,
-            100.0 * high,
-            100.0 * INTERVAL
-        ))?;
-    }
-    if let Some(mask) = &calibration.reference.mask {
-        print::line(format_args!("mask        {:.1}% of the picture is ignored", 100.0 * mask.ignored_share()))?;
-    }
-    if let Some(Detection { images, detected, rate: (low, high) }) = calibration.defects {
-        print::line(format_args!(
-            "defects     {detected} of {images} found; {:.1}% to {:.1}% with {}% confidence, if others are like these",
-            100.0 * low,
-            100.0 * high,
-            100.0 * INTERVAL
-        ))?;
-    }
-    let mut images = calibration.images.iter().collect::<Vec<_>>();
-    images.sort_by(|a, b| b.score.total_cmp(&a.score));
-    let most = images.iter().take(SHOWN).map(|image| format!("{} {:.3}", image.file, image.score)).collect::<Vec<_>>();
-    print::line(format_args!("look at     {} (the highest scores: are these parts normal?)", most.join(", ")))
 }
