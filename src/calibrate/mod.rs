@@ -127,7 +127,8 @@ pub fn calibrate(bundle: &Bundle, request: &Request) -> Result<Calibrated> {
         [] => Vec::new(),
         images => {
             let found = scores(images)?;
-            none_is_normal(images, &found, &samples)?;
+            none_is_normal(bundle, images, &found, &samples)?;
+            warn_of_other_products(class, &found);
             of_different(images, found)
         }
     };
@@ -215,12 +216,31 @@ fn without_copies(samples: &mut Vec<Sample>, left_out: &[LeftOut]) -> Result<()>
 }
 
 /// Refuses an image that is said to show a defect and a normal part.
-fn none_is_normal(images: &[PathBuf], found: &[(Digest, f32)], normal: &[Sample]) -> Result<()> {
+fn none_is_normal(bundle: &Bundle, images: &[PathBuf], found: &[(Digest, f32)], normal: &[Sample]) -> Result<()> {
     let normal = normal.iter().map(|sample| sample.digest).collect::<BTreeSet<_>>();
+    let is_trained_on = |digest: &Digest| bundle.trained_on.as_ref().is_some_and(|seen| seen.contains(digest));
+    if let Some((image, _)) = images.iter().zip(found).find(|(_, (digest, _))| is_trained_on(digest)) {
+        return Err(Error::usage(format!(
+            "{} is one of the normal images that the model was trained on",
+            image.display()
+        ))
+        .advise("give images of parts that are known to be defective with --bad"));
+    }
     match images.iter().zip(found).find(|(_, (digest, _))| normal.contains(digest)) {
         None => Ok(()),
         Some((image, _)) => Err(Error::usage(format!("{} is among the normal images too", image.display()))
             .advise("a part is good or it is not: give its image with --images or with --bad")),
+    }
+}
+
+/// Says how many images of defects clearly show another product: they count as found, since a line rejects them as that.
+fn warn_of_other_products(class: &str, found: &[(Digest, f32)]) {
+    let others = found.iter().filter(|(_, score)| *score == f32::INFINITY).count();
+    if others > 0 {
+        log::warn!(
+            "{others} of {} clearly show another product than '{class}' and count as found: they say nothing of its defects",
+            crate::print::counted(found.len() as u64, "image of a defect")
+        );
     }
 }
 

@@ -115,32 +115,42 @@ pub(super) fn once(samples: Vec<Sample>) -> Vec<Sample> {
     samples
 }
 
-/// Refuses images that are nothing like the model's normal parts, and warns of those that are less like them than normal
-/// parts of another day are: defective parts among them, another camera or light.
+/// Refuses images that are nothing like the model's normal parts.
 ///
 /// # Errors
 ///
 /// Their mean distance is more than [`FOREIGN`] deviations from that of the training's normal parts.
 pub(super) fn like_normal_parts(class: &str, reference: &ScoreReference) -> Result<()> {
-    // By the total order, in which what is not a number is the largest.
-    let largest = |values: &[f32]| values.iter().map(|value| value.abs()).max_by(f32::total_cmp).unwrap_or(f32::NAN);
-    let (mean, deviation) = (largest(&reference.mean), largest(&reference.deviation));
-    let what = format!(
-        "these images are not like the normal parts of '{class}' that the model knows: their distances differ by {mean:.2} \
-         deviations in the mean and scatter {deviation:.2} times as much"
-    );
+    let (mean, _) = strangeness(reference);
     if mean.is_nan() || mean > FOREIGN {
-        return Err(Error::usage(what).advise(format!(
+        return Err(Error::usage(unlike_told(class, reference)).advise(format!(
             "give images of normal parts of '{class}'; if these are, the camera or the light is another: train again with such images"
         )));
     }
-    if mean > UNUSUAL_MEAN || deviation > UNUSUAL_DEVIATION {
-        log::warn!(
-            "{what}. Are there defective parts among them (look at those with the highest scores)? Is the camera or the light \
-             another? A threshold set on them lets through what is like them"
-        );
-    }
     Ok(())
+}
+
+/// That images which gave these constants are less like the model's normal parts than normal parts of another day are, in words: there are
+/// defective ones among them, or the camera or the light is another. `None` where they are not.
+pub(super) fn unlike(class: &str, reference: &ScoreReference) -> Option<String> {
+    let (mean, deviation) = strangeness(reference);
+    (mean > UNUSUAL_MEAN || deviation > UNUSUAL_DEVIATION).then(|| unlike_told(class, reference))
+}
+
+/// By how many deviations of the training's normal parts the mean differs, and how many times as much they scatter, on the level that is
+/// worst.
+fn strangeness(reference: &ScoreReference) -> (f32, f32) {
+    // By the total order, in which what is not a number is the largest.
+    let largest = |values: &[f32]| values.iter().map(|value| value.abs()).max_by(f32::total_cmp).unwrap_or(f32::NAN);
+    (largest(&reference.mean), largest(&reference.deviation))
+}
+
+fn unlike_told(class: &str, reference: &ScoreReference) -> String {
+    let (mean, deviation) = strangeness(reference);
+    format!(
+        "these images are not like the normal parts of '{class}' that the model knows: their distances differ by {mean:.2} \
+         deviations in the mean and scatter {deviation:.2} times as much"
+    )
 }
 
 /// Images whose scores stand clearly apart from those of the parts: one that shows a defect sets a threshold that lets such pass.
@@ -236,8 +246,10 @@ mod tests {
             like_normal_parts("cap", &reference).map_err(|error| error.kind().exit_code())
         };
         assert_eq!(verdict([0.2, -0.1], [1.1, 1.2]), Ok(()));
-        assert_eq!(verdict([0.55, 1.86], [1.67, 2.87]), Ok(()), "that is only warned of");
+        assert_eq!(verdict([0.55, 1.86], [1.67, 2.87]), Ok(()), "a person may take them");
         assert_eq!(verdict([4.07, 8.62], [2.15, 3.49]), Err(2));
         assert_eq!(verdict([0.0, f32::NAN], [1.0, 1.0]), Err(2));
+        let is_unlike = |mean, deviation| unlike("cap", &ScoreReference::new(vec![mean], vec![deviation])).is_some();
+        assert_eq!([is_unlike(0.3, 1.3), is_unlike(-0.6, 1.0), is_unlike(0.0, 1.7)], [false, true, true]);
     }
 }

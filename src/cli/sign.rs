@@ -41,13 +41,11 @@ pub struct SignArgs {
 }
 
 pub fn run(args: &SignArgs) -> Result<()> {
-    let Looked { digest, unproven, unkept } = check(&args.file, args.by_hand)?;
+    let Looked { digest, unproven, doubts } = check(&args.file, args.by_hand)?;
     let signer = Signer::open(&args.key)?;
     let replaced = Approval::standing(&args.file);
     let note = Approval::sign(&args.file, digest, &signer, &args.by, &args.reason, &args.lane, unproven.as_ref())?;
-    if let Some(unkept) = unkept {
-        log::warn!("what was signed is no threshold that keeps a rate: {unkept}");
-    }
+    doubts.iter().for_each(|doubt| log::warn!("{doubt}"));
     print::line(format_args!("{} is signed by {} in {}", args.file.display(), signer.name(), note.display()))?;
     match replaced {
         Some(replaced) => print::line(format_args!("it takes the place of what stood there: {replaced}")),
@@ -61,14 +59,22 @@ struct Looked {
     digest: Digest,
     /// What a threshold is that its scores do not give.
     unproven: Option<Unproven>,
-    /// Why a threshold does not keep the rate that was asked for.
-    unkept: Option<String>,
+    /// What a person should know who answers for the threshold.
+    doubts: Vec<String>,
 }
 
 impl Looked {
     fn bundle(bundle: &Bundle) -> Self {
-        Looked { digest: bundle.digest, unproven: None, unkept: None }
+        Looked { digest: bundle.digest, unproven: None, doubts: Vec::new() }
     }
+}
+
+fn doubts(calibration: &Calibration) -> Vec<String> {
+    let unkept =
+        calibration.unkept_rate().map(|told| format!("what was signed is no threshold that keeps a rate: {told}"));
+    let unlike =
+        calibration.unlike_training().map(|told| format!("what was signed may let defective parts pass: {told}"));
+    unkept.into_iter().chain(unlike).collect()
 }
 
 /// Refuses what no line could load: an approval of it would be asked for by nobody, and read as if somebody had looked at it.
@@ -86,7 +92,7 @@ fn check(path: &Path, by_hand: bool) -> Result<Looked> {
             Ok((calibration, digest)) => {
                 let unproven = calibration.unproven_threshold();
                 refuse_unproven(path, unproven.as_ref().filter(|_| !by_hand))?;
-                return Ok(Looked { digest, unproven, unkept: calibration.unkept_rate() });
+                return Ok(Looked { digest, unproven, doubts: doubts(&calibration) });
             }
             Err(error) => Err(error),
         },

@@ -156,8 +156,22 @@ impl ModelInspector {
 
     /// What is not promised of thresholds, in words: of each class whose parts cannot set the rate that was asked for.
     pub(crate) fn unkept_rates(&self) -> Vec<String> {
-        let told =
-            |(name, product): (String, &Product)| Some(format!("'{name}': {}", product.calibration.unkept_rate()?));
+        self.doubts(Calibration::unkept_rate)
+    }
+
+    /// Thresholds that are not what their files' scores give, in words.
+    pub(crate) fn foreign_thresholds(&self) -> Vec<String> {
+        self.doubts(Calibration::foreign_threshold)
+    }
+
+    /// Calibrations on images that are less like the model's normal parts than those of another day are, in words.
+    pub(crate) fn unlike_training(&self) -> Vec<String> {
+        self.doubts(Calibration::unlike_training)
+    }
+
+    /// What is doubted of calibrations, each once, with its class.
+    fn doubts(&self, doubt: impl Fn(&Calibration) -> Option<String>) -> Vec<String> {
+        let told = |(name, product): (String, &Product)| Some(format!("'{name}': {}", doubt(&product.calibration)?));
         self.named().filter_map(told).collect::<BTreeSet<_>>().into_iter().collect()
     }
 

@@ -38,7 +38,8 @@ impl Wiring {
     pub fn open(config: &LineConfig) -> Result<Self> {
         control::refuse_beside_another(&config.audit.file)?;
         let Judges { mut inspector, bundle, approvals } = Judges::open(config)?;
-        inspector.unkept_rates().iter().for_each(|told| log::warn!("the threshold of {told}"));
+        let doubts = [inspector.unkept_rates(), inspector.unlike_training()];
+        doubts.iter().flatten().for_each(|told| log::warn!("the threshold of {told}"));
         let views = LaneView::each_of(config)?;
         let start = RunStart {
             line: config.name.clone(),

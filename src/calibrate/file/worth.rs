@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::Calibration;
-use crate::calibrate::normals;
 use crate::calibrate::threshold::{Aim, percent};
+use crate::calibrate::{normals, suitable};
 use crate::print;
 
 /// Fewer parts set a threshold only for who wants to try how things work: of so many, all of which pass, a line that rejects a third of its
@@ -69,6 +69,12 @@ impl Calibration {
     pub fn promise(&self) -> Option<(Aim, f64)> {
         let frr = self.target_frr.filter(|_| self.costs.is_none())?;
         Some((Aim { frr, confidence: self.confidence }, self.promised_frr?))
+    }
+
+    /// That its images are less like the normal parts that the model knows than those of another day are, in words; `None` where they are not,
+    /// or where nothing tells it.
+    pub fn unlike_training(&self) -> Option<String> {
+        suitable::unlike(&self.class, &self.reference)
     }
 
     /// Why the rate that was asked for is not kept, in words, or why no line should inspect by its threshold; `None` where its parts can set

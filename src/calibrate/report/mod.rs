@@ -53,6 +53,13 @@ impl Report<'_> {
         if self.review {
             page += "<p class=\"warn\">For review: this calibration has not been written.</p>";
         }
+        if let Some(unlike) = c.unlike_training() {
+            let _ = write!(
+                page,
+                "<p class=\"warn\">{}: a threshold set on defective parts lets such pass.</p>",
+                escaped(&unlike)
+            );
+        }
         self.threshold(&mut page);
         self.scores(&mut page);
         self.defects(&mut page);

@@ -43,7 +43,8 @@ pub(super) fn section(page: &mut String, what_if: &WhatIf) {
 
 fn changed(page: &mut String, what_if: &WhatIf) {
     if what_if.changed.is_empty() {
-        *page += "<p>No verdict changes.</p>";
+        let told = what_if.unchanged_told();
+        let _ = write!(page, "<p>{}{}.</p>", told[..1].to_uppercase(), &told[1..]);
         return;
     }
     *page += "<h2>Verdicts that change</h2>";

@@ -399,6 +399,18 @@ impl WhatIf {
         Ok(())
     }
 
+    /// That no verdict changes, and of how many parts that is known.
+    pub fn unchanged_told(&self) -> String {
+        let known = print::counted(self.known(), "part");
+        match self.untold.iter().sum::<u64>() {
+            0 => format!("no verdict changes, of {known}"),
+            untold => format!(
+                "no verdict changes of what is known, {known}; of {} more nobody knows",
+                print::counted(untold, "part")
+            ),
+        }
+    }
+
     /// Parts whose verdict is known.
     pub fn known(&self) -> u64 {
         self.counts.iter().flatten().sum()

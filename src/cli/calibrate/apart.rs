@@ -13,6 +13,10 @@ use crate::{Error, Result, print};
 /// There is no such image among those that set the threshold.
 pub(super) fn unnamed<'a>(calibrated: &'a Calibrated, keep: &[String]) -> Result<Vec<&'a str>> {
     let images = &calibrated.calibration.images;
+    if let Some(dropped) = calibrated.calibration.dropped.iter().find(|dropped| keep.contains(&dropped.file)) {
+        return Err(Error::usage(format!("'{}' is to be left out and to be kept", dropped.file))
+            .advise("give --drop or --keep of it, and not both"));
+    }
     if let Some(name) = keep.iter().find(|name| images.iter().all(|image| image.file != **name)) {
         return Err(Error::usage(format!("'{name}' cannot be kept: it is none of the images that set the threshold"))
             .advise("give the file's name as the list of the highest scores has it, and --keep or --drop it"));
@@ -28,6 +32,19 @@ pub(super) fn refused(apart: &Apart, unnamed: &[&str], page: &Path, how: &str) -
         "look at {} in {}, which is all that was written; {how}, with --drop FILE=REASON for each that shows no good part (what is left in, and \
          is defective, lets such parts pass), and --keep FILE for each that does",
         if unnamed.len() == 1 { "it" } else { "them" },
+        page.display()
+    ))
+}
+
+/// What to ask of images that are unlike the model's normal parts.
+pub(super) const UNLIKE: &str = "Are there defective parts among them (look at those with the highest scores)? Is the camera or the light \
+                                 another? A threshold set on them lets through what is like them";
+
+/// Why nothing but the page was written: defective parts may be among the images. `how` is how the command is given again.
+pub(super) fn refused_as_unlike(unlike: String, page: &Path, how: &str) -> Error {
+    Error::usage(unlike).because(UNLIKE).advise(format!(
+        "look at them in {}, which is all that was written; {how}, with other images where defective parts are among these, or with --unlike \
+         where none is",
         page.display()
     ))
 }

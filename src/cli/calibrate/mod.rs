@@ -138,6 +138,10 @@ struct SetArgs {
     /// left out, the report alone is written (exit code 2)
     #[arg(long, value_name = "FILE")]
     keep: Vec<String>,
+    /// Take images though they are less like the normal parts that the model knows than those of another day are: a person has looked, and
+    /// no defective part is among them, but the camera or the light is another. Without it the report alone is written (exit code 2)
+    #[arg(long)]
+    unlike: bool,
     /// A folder of images of known defective parts: how many of them are found is told, and moves nothing
     #[arg(long, value_name = "DIR")]
     bad: Option<PathBuf>,
@@ -343,7 +347,10 @@ fn publish(
     let previous = previous(&args.out, calibration);
     let apart = calibrated.apart.as_ref();
     let unnamed = apart::unnamed(calibrated, &args.keep)?;
-    let is_review = args.review || !unnamed.is_empty();
+    let unlike = calibration.unlike_training().filter(|_| !args.unlike);
+    // Who says of images what they show has looked at the page, which says this too.
+    let is_asked = unlike.is_some() && args.keep.is_empty();
+    let is_review = args.review || !unnamed.is_empty() || is_asked;
     let page = if is_review { &targets.review } else { &targets.page };
     let portraits = calibrated.portraits(PORTRAITS.max(apart.map_or(0, |apart| apart.files.len())))?;
     let lane = args.lane.as_deref();
@@ -368,6 +375,11 @@ fn publish(
         Some(apart) => return Err(apart::refused(apart, &unnamed, page, &again(args))),
         None => {}
     }
+    match unlike {
+        Some(unlike) if is_asked && !args.review => return Err(apart::refused_as_unlike(unlike, page, &again(args))),
+        Some(unlike) => log::warn!("{unlike}. {}", apart::UNLIKE),
+        None => {}
+    }
     if !args.review {
         calibration.write(&args.out)?;
         warn_of_approval(&args.out);
@@ -380,9 +392,10 @@ fn publish(
     what_if.as_ref().map_or(Ok(()), recorded::tell)?;
     print::line(format_args!("report      {}", page.display()))?;
     match args.review {
-        true => print::line(
-            "nothing else was written: look at the report, leave out what does not belong (--drop), calibrate",
-        ),
+        true => print::line(format_args!(
+            "nothing else was written: look at the report; {} without --review, and with --drop FILE=REASON for what does not belong",
+            again(args)
+        )),
         false => print::line(format_args!("written to  {}", args.out.display())),
     }
 }

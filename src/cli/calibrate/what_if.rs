@@ -95,14 +95,7 @@ pub fn run(args: &WhatIfArgs) -> Result<()> {
 
 fn list(answer: &WhatIf, most: usize) -> Result<()> {
     if answer.changed.is_empty() {
-        let known = print::counted(answer.known(), "part");
-        return print::line(match answer.untold.iter().sum::<u64>() {
-            0 => format!("no verdict changes, of {known}"),
-            untold => format!(
-                "no verdict changes of what is known, {known}; of {} more nobody knows",
-                print::counted(untold, "part")
-            ),
-        });
+        return print::line(answer.unchanged_told());
     }
     print::line(format_args!("{:<38}  {:<27}  {:>9}  {:>9}  now", "part", "captured", "score was", "is"))?;
     answer.changed.iter().take(most).try_for_each(print::line)?;
