@@ -42,6 +42,12 @@ pub(super) fn visible(run: &FreeRun) -> Length {
     run.window + Length::from_nm(2 * STEP) + Length::from_mm(2.0)
 }
 
+/// What reaches farther into the gate, a frame shows to be there, wherever in the window it may lie: of that, less than the shortest part is
+/// not seen.
+fn surely_shown(run: &FreeRun) -> Length {
+    visible(run) + run.shortest
+}
+
 impl World {
     /// A piece in a gate slides, against its neighbour at most, or turns.
     pub(super) fn slide(&mut self, captured: Monotonic) {
@@ -79,9 +85,9 @@ impl World {
         self.slid.insert(piece.number, by.max(Length::default() - by));
         let in_gate = self.in_gate[piece.lane.0].iter_mut().find(|other| other.number == piece.number);
         in_gate.into_iter().for_each(|piece| *piece = shifted.clone());
-        // Where it lies now, the frame before could not show it plainly: it comes anew, and is judged by the frames that follow.
+        // Where it lies now, the frame before need not have shown it: it comes anew, and is judged by the frames that follow.
         let before = self.belt.position(self.records.last(piece.lane)).unwrap_or(belt);
-        if before - shifted.lead <= visible(run) {
+        if before - shifted.lead <= surely_shown(run) {
             self.looks.remove(&piece.number);
             self.too_long.remove(&piece.number);
             self.changed.remove(&piece.number);
@@ -100,5 +106,40 @@ impl World {
                 self.changed.insert(*number);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::line::{Drive, Rules};
+    use crate::simulate::{Plan, drawn};
+
+    /// Whether a piece that changed is still held for one that did when it slid to where the frame before shows so much of the belt before it.
+    fn is_changed_after(way: impl Fn(&FreeRun) -> Length) -> bool {
+        let is_meant = |(rules, _): &(Rules, u64)| {
+            matches!(rules.drive, Drive::Constant(_)) && free_run(&rules.lanes[0]).is_some()
+        };
+        let (rules, speed) = (0..).map(drawn).find(is_meant).unwrap();
+        let run = free_run(&rules.lanes[0]).unwrap();
+        let mut world = World::remembering(&Plan { with_faults: false, ..Plan::new(rules, speed, 0) });
+        while world.in_gate[0].is_empty() {
+            world.step().unwrap();
+        }
+        let piece = world.in_gate[0][0].clone();
+        let (belt, frame) = (piece.lead + gate(&run), world.belt.now.when(piece.lead + gate(&run)).unwrap());
+        world.records.add((frame, piece.lane), belt, Vec::new());
+        world.changed.insert(piece.number);
+        world.shift(&piece, &run, belt - way(&run), piece.length, belt);
+        assert!(world.slid.contains_key(&piece.number), "it was not moved");
+        world.changed.contains(&piece.number)
+    }
+
+    #[test]
+    fn a_piece_that_slid_to_where_the_frame_before_need_not_have_shown_it_comes_anew() {
+        let more = Length::from_mm(0.1);
+        assert!(!is_changed_after(visible));
+        assert!(!is_changed_after(|run| visible(run) + run.shortest - more));
+        assert!(is_changed_after(|run| visible(run) + run.shortest + more));
     }
 }
