@@ -85,6 +85,7 @@ impl LineCore {
             Happening::Showed(sighting, showing) => self.showed(&sighting, &showing, at, actions),
             Happening::Broken(sighting, why) => self.broken(sighting, why, at, actions),
             Happening::Eye(lane, is_dark) => self.eye(lane, is_dark, at, actions),
+            Happening::FoundDark(lane) => self.found_dark(lane, at, actions),
             Happening::Moved(place) => self.moved(place, at, actions),
             Happening::Skipped(ticket) => self.skipped(ticket, at, actions),
             Happening::Inspected(ticket, outcome) => self.inspected(ticket, outcome, at, actions),

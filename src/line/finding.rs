@@ -153,6 +153,17 @@ impl LineCore {
         }
     }
 
+    /// An eye is found dark: a part like any other, but its leading edge has gone by before. So the one behind it may come sooner from here
+    /// than parts are apart, and is no hole in it: held for one, it would pass uninspected.
+    pub(super) fn found_dark(&mut self, owner: Option<Lane>, at: Monotonic, actions: &mut Vec<Action>) {
+        let known = self.lanes.iter().map(|lane| lane.eye.newest).collect::<Vec<_>>();
+        self.eye(owner, true, at, actions);
+        for (state, known) in self.lanes.iter_mut().zip(known) {
+            // What is too near to the part before to be another is that one, and where that begins is known.
+            state.eye.newest = state.eye.newest.filter(|newest| Some(*newest) == known);
+        }
+    }
+
     fn eye_of(&mut self, lane: Lane, eye: PhotoEye, is_dark: bool, at: Monotonic, actions: &mut Vec<Action>) {
         let place = self.belt.position(at);
         let state = &mut self.lanes[lane.0].eye;

@@ -202,6 +202,8 @@ pub enum Happening {
     Broken(Sighting, String),
     /// A lane's photo-eye, or that of all lanes, became dark (`true`: a part begins) or light at [`Event::at`].
     Eye(Option<Lane>, bool),
+    /// That photo-eye is found dark at [`Event::at`], and nobody saw where that began: before the run, or while its device was away.
+    FoundDark(Option<Lane>),
     /// The belt is at that place since [`Event::at`].
     Moved(Length),
     /// A newer frame took the place of this one before it was inspected.

@@ -288,6 +288,30 @@ mod eye {
         assert_eq!(fates(&bench.tell(1400, Happening::Halt)).len(), 2, "one at 1000 and one at 1031 ms");
     }
 
+    /// Of the part before the eye most has gone by: parts are 30 mm apart, and the next one comes 10 mm later.
+    #[test]
+    fn a_part_behind_one_that_was_before_the_eye_when_the_run_began_is_no_hole_in_it() {
+        let mut bench = Bench::new(rules());
+        bench.tell(1000, Happening::FoundDark(None));
+        bench.tell(1005, Happening::Eye(None, false));
+        bench.tell(1010, Happening::Eye(None, true));
+        bench.tell(1020, Happening::Eye(None, true));
+        assert_eq!(fates(&bench.tell(1400, Happening::Halt)).len(), 2, "that one, and one at 1010 ms with a hole");
+
+        let mut bench = Bench::new(rules());
+        bench.tell(1000, Happening::Eye(None, true));
+        bench.tell(1010, Happening::FoundDark(None));
+        bench.tell(1020, Happening::Eye(None, true));
+        assert_eq!(fates(&bench.tell(1400, Happening::Halt)).len(), 1, "edges were lost in the midst of it");
+    }
+
+    #[test]
+    fn an_eye_that_is_dark_when_the_run_begins_and_stays_so_stops_the_line() {
+        let mut bench = Bench::new(rules());
+        bench.tell(1000, Happening::FoundDark(None));
+        assert!(!stops(&bench.frame(1, 1201)) && stops(&bench.frame(2, 1221)));
+    }
+
     #[test]
     fn an_eye_that_stays_dark_stops_the_line() {
         let mut bench = Bench::new(rules());

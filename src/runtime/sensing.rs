@@ -13,7 +13,7 @@ use crate::Result;
 use crate::health::Health;
 use crate::inputs::encoder::Doubts;
 use crate::inputs::{Edge, Input, Sense};
-use crate::line::{Device, Event, Happening, Length, Rules};
+use crate::line::{Device, Event, Happening, Lane, Length, Rules};
 use crate::time::Monotonic;
 
 /// How long one look at a device may take: a thread notices the end of the run that late.
@@ -83,7 +83,7 @@ pub(super) fn start(
     }
     for (owner, eye) in sensors.photo_eyes {
         let what = move |is_dark| Happening::Eye(owner, is_dark);
-        let work = move |teller: &Teller| watch_level(eye, teller, what);
+        let work = move |teller: &Teller| watch_level(eye, teller, what, |is_dark| found(owner, is_dark));
         begin(Device::PhotoEye(owner), "photo-eye", Box::new(work))?;
     }
     for (lane, confirm) in sensors.confirms {
@@ -91,7 +91,8 @@ pub(super) fn start(
         begin(Device::ConfirmSensor(rules.own(lane)), "confirm", Box::new(move |teller| watch(confirm, teller, what)))?;
     }
     if let Some(bin) = sensors.bin {
-        begin(Device::BinSensor, "bin", Box::new(move |teller| watch_level(bin, teller, Happening::Bin)))?;
+        let work = move |teller: &Teller| watch_level(bin, teller, Happening::Bin, Happening::Bin);
+        begin(Device::BinSensor, "bin", Box::new(work))?;
     }
     Ok(started)
 }
@@ -142,10 +143,20 @@ fn heard(sense: Sense, teller: &Teller, what: &impl Fn(bool) -> Happening) -> bo
     }
 }
 
+/// What is told of a photo-eye of which nobody saw how it became dark, or light.
+fn found(owner: Option<Lane>, is_dark: bool) -> Happening {
+    if is_dark { Happening::FoundDark(owner) } else { Happening::Eye(owner, false) }
+}
+
 /// Tells each edge of a sensor whose level matters for as long as it lasts. A level that changed unseen, before the run, while its
 /// device was away or its edges were lost, is told when that is over: it is that since then, as far as anybody knows. So an eye that
-/// is dark when the run starts, as a blocked one is, and a bin that is full already, which show no edge.
-fn watch_level(mut input: Box<dyn Input>, teller: &Teller, what: impl Fn(bool) -> Happening) {
+/// is dark when the run starts, as a blocked one is, and a bin that is full already, which show no edge: such a level is `found`.
+fn watch_level(
+    mut input: Box<dyn Input>,
+    teller: &Teller,
+    what: impl Fn(bool) -> Happening,
+    found: impl Fn(bool) -> Happening,
+) {
     let (mut told, mut is_doubted) = (false, true);
     while teller.goes_on() {
         let sensed = teller.health.watch(|| {
@@ -157,6 +168,7 @@ fn watch_level(mut input: Box<dyn Input>, teller: &Teller, what: impl Fn(bool) -
             Ok((sense, level)) => {
                 is_doubted = matches!(sense, Sense::Lost(_));
                 let edge = level.filter(|level| *level != told).map(|active| Edge { at: Monotonic::now(), active });
+                let what: &dyn Fn(bool) -> Happening = if edge.is_some() { &found } else { &what };
                 let sense = edge.map_or(sense, Sense::Edge);
                 if let Sense::Edge(edge) = sense {
                     told = edge.active;
@@ -243,19 +255,43 @@ mod tests {
         }
     }
 
-    /// The levels that are told of a sensor that was inactive at first and is at `level` when it is asked.
-    fn told(says: Vec<Result<Sense>>, level: bool) -> Vec<bool> {
+    /// What is told of a sensor that was inactive at first and is at `level` when it is asked: of an edge `what`, else `found`.
+    fn told_as(
+        says: Vec<Result<Sense>>,
+        level: bool,
+        what: impl Fn(bool) -> Happening,
+        found: impl Fn(bool) -> Happening,
+    ) -> Vec<Happening> {
         let (messages, heard) = sync_channel(16);
         let stop = Arc::new(AtomicBool::new(false));
         let teller = Teller { messages, stop: stop.clone(), health: Arc::default() };
         let input = Scripted { says: says.into_iter(), level, stop };
-        watch_level(Box::new(input), &teller, Happening::Bin);
+        watch_level(Box::new(input), &teller, what, found);
         drop(teller);
-        let level = |message| match message {
-            Message::Event(Event { what: Happening::Bin(level), .. }) => level,
+        let what = |message| match message {
+            Message::Event(event) => event.what,
             _ => panic!("something else was told"),
         };
-        heard.iter().map(level).collect()
+        heard.iter().map(what).collect()
+    }
+
+    /// The levels that are told.
+    fn told(says: Vec<Result<Sense>>, level: bool) -> Vec<bool> {
+        let level_of = |what| match what {
+            Happening::Bin(level) => level,
+            _ => panic!("something else was told"),
+        };
+        told_as(says, level, Happening::Bin, Happening::Bin).into_iter().map(level_of).collect()
+    }
+
+    #[test]
+    fn an_eye_that_nobody_saw_become_dark_is_found_dark() {
+        let told = |says, level| told_as(says, level, |is_dark| Happening::Eye(None, is_dark), |is| found(None, is));
+        let edge = |active| Ok(Sense::Edge(Edge { at: Monotonic::now(), active }));
+        let [dark, light] = [true, false].map(|is_dark| Happening::Eye(None, is_dark));
+        let found = Happening::FoundDark(None);
+        assert_eq!(told(vec![Ok(Sense::Nothing), edge(false), edge(true)], true), [found, light.clone(), dark.clone()]);
+        assert_eq!(told(vec![edge(true), Ok(Sense::Lost(2)), Ok(Sense::Nothing)], false), [dark, light]);
     }
 
     #[test]

@@ -86,6 +86,8 @@ pub(super) struct World {
     frames_told: Option<(Monotonic, Monotonic)>,
     /// When each lane's photo-eye saw a piece last.
     last_dark: Vec<Monotonic>,
+    /// When the core was told last that something else came before it.
+    last_blocked: Vec<Option<Monotonic>>,
     /// Whether the core before was killed with parts on the belt.
     is_interrupted: bool,
     pictures: Pictures,
@@ -166,6 +168,7 @@ impl World {
             counted_anew: Monotonic::default(),
             frames_told: None,
             last_dark: vec![Monotonic::default(); lanes.len()],
+            last_blocked: vec![None; lanes.len()],
             is_interrupted: false,
             pictures: Pictures::default(),
             uncounted: Length::default(),
@@ -334,6 +337,9 @@ impl World {
             Happening::Showed(sighting, _) => Some((sighting.captured, sighting.lane)),
             _ => None,
         };
+        if let Happening::Eye(owner, true) = event.what {
+            self.note_dark(owner, event.at);
+        }
         if let Happening::Captured(sighting) | Happening::Broken(sighting, _) = &event.what {
             let (first, newest) = self.frames_told.unwrap_or((sighting.captured, sighting.captured));
             self.frames_told = Some((first, newest.max(sighting.captured)));
@@ -483,7 +489,7 @@ impl World {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::line::Device;
+    use crate::line::{Device, Rules};
 
     #[test]
     fn a_core_that_begins_while_the_camera_is_gone_is_told_so() {
@@ -500,6 +506,50 @@ mod tests {
         }
         let is_told = |event: &Event| matches!(event.what, Happening::Fault(Device::Camera, _));
         assert!(world.life > 0 && world.heard.iter().flatten().any(is_told), "it was told to no core that lives");
+    }
+
+    /// An undisturbed world with a photo-eye and an encoder.
+    fn with_eye() -> World {
+        let is_meant = |(rules, _): &(Rules, u64)| {
+            rules.drive == Drive::Encoder && matches!(rules.lanes[..], [LaneRules { find: Find::PhotoEye(_), .. }])
+        };
+        let drawn = (0..).map(super::super::drawn).find(is_meant);
+        let (rules, speed) = drawn.unwrap();
+        World::remembering(&Plan { with_faults: false, ..Plan::new(rules, speed, 0) })
+    }
+
+    #[test]
+    fn a_core_that_begins_while_the_eye_is_blocked_is_told_that_it_is_found_dark() {
+        let mut world = with_eye();
+        let (from, until) = (world.now + Duration::from_secs(2), world.now + Duration::from_secs(30));
+        world.spells.push((Spell::EyeBlocked, from, until));
+        while world.now < from + Duration::from_secs(1) {
+            world.step().unwrap();
+        }
+        world.halt().unwrap();
+        while world.life == 0 || world.begins_again.is_some() {
+            world.step().unwrap();
+        }
+        let begun = world.now;
+        while world.now < begun + Duration::from_secs(1) {
+            world.step().unwrap();
+        }
+        let found = world.heard.iter().flatten().filter(|event| event.what == Happening::FoundDark(None));
+        assert_eq!(found.map(|event| event.at).collect::<Vec<_>>(), [begun]);
+    }
+
+    #[test]
+    fn a_piece_close_behind_what_was_before_the_eye_needs_no_record_of_its_own() {
+        let mut world = with_eye();
+        // As a belt that stands still has it: none that moves brings so little while something blocks the eye.
+        let blinks = (1..700).map(|second| world.now + Duration::from_secs(second));
+        let blinks = blinks.map(|from| (Spell::EyeBlocked, from, from + Duration::from_millis(5)));
+        world.spells.extend(blinks.collect::<Vec<_>>());
+        let ends = world.now + Duration::from_secs(1400);
+        assert_eq!(world.run_until(ends), Ok(()));
+        assert!(
+            world.report.weaker.get("behind what blocked the photo-eye for a while").is_some_and(|pieces| *pieces > 10)
+        );
     }
 
     #[test]

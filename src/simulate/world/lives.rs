@@ -47,6 +47,7 @@ impl World {
         self.truths.retain(|_, truth| truth.life == life && truth.seen >= now);
         self.by_edge = self.by_edge.split_off(&(now - TOLD, Lane::default()));
         self.frames_told = None;
+        self.last_blocked.fill(None);
         let place = self.place();
         for gate in &mut self.in_gate {
             // Frames that show them are on their way still; in those that follow they are gone.

@@ -119,12 +119,12 @@ impl World {
         for (from, until) in self.blocked(lane).filter(begun).filter(|_| is_eye).collect::<Vec<_>>() {
             let light = dark.iter().filter(|(dark, light)| *dark < until && until < *light).map(|(_, light)| *light);
             let until = light.max().unwrap_or(until);
-            self.tell_blocked(lane, from, until);
+            self.tell_blocked(lane, from, until, Happening::Eye(self.owner(lane), true));
         }
     }
 
-    /// As in a run, a new core is told of an eye that is dark when it begins; and of one that is blocked before the stretch ends, where
-    /// that began while the core before lived, who was to hear of it.
+    /// As in a run, a new core is told of an eye that is dark when it begins, and that nobody saw it become so; and of one that is blocked before
+    /// the stretch ends, where that began while the core before lived, who was to hear of it.
     pub(super) fn tell_blocked_eyes(&mut self) {
         let (now, ends) = (self.now, self.belt.now.ends);
         for lane in (0..self.valves.len()).map(Lane) {
@@ -133,23 +133,45 @@ impl World {
             let blocked = self.blocked(lane);
             let blocked = blocked.filter(|(from, until)| is_eye && *from < ends && now < *until && is_untold(*from));
             for (from, until) in blocked.collect::<Vec<_>>() {
-                self.tell_blocked(lane, from.max(now), until);
+                let owner = self.owner(lane);
+                let dark = if from <= now { Happening::FoundDark(owner) } else { Happening::Eye(owner, true) };
+                self.tell_blocked(lane, from.max(now), until, dark);
             }
         }
     }
 
-    fn tell_blocked(&mut self, lane: Lane, from: Monotonic, until: Monotonic) {
+    fn tell_blocked(&mut self, lane: Lane, from: Monotonic, until: Monotonic, dark: Happening) {
         self.by_edge.insert((from, lane), NO_PIECE);
         if self.tells(lane) {
-            self.tell_edges(lane, from, until);
+            self.tell_edges(lane, (from, dark), until);
         }
     }
 
-    fn tell_edges(&mut self, lane: Lane, dark: Monotonic, light: Monotonic) {
-        let owner = self.owner(lane);
-        for (at, is_dark) in [(dark, true), (light, false)] {
+    fn tell_edges(&mut self, lane: Lane, (from, dark): (Monotonic, Happening), until: Monotonic) {
+        let light = Happening::Eye(self.owner(lane), false);
+        for (at, what) in [(from, dark), (until, light)] {
             let told = at + self.trouble.millis(0.1, 10.0);
-            self.tell_at(told, Event { at, what: Happening::Eye(owner, is_dark) });
+            self.tell_at(told, Event { at, what });
+        }
+    }
+
+    /// The core hears that an eye became dark. What comes nearer behind that than parts are apart, it takes for the edge of a hole: also a piece,
+    /// where the belt brought so little while something else was before the eye. No record of its own is promised for that one.
+    pub(super) fn note_dark(&mut self, owner: Option<Lane>, at: Monotonic) {
+        for lane in (0..self.valves.len()).map(Lane).filter(|lane| self.owner(*lane) == owner).collect::<Vec<_>>() {
+            let Find::PhotoEye(eye) = self.plan.rules.lanes[lane.0].find else { continue };
+            let Some(number) = self.by_edge.get(&(at, lane)) else { continue };
+            if *number == NO_PIECE {
+                self.last_blocked[lane.0] = Some(at);
+                continue;
+            }
+            let blocked = self.last_blocked[lane.0].and_then(|blocked| self.belt.position(blocked));
+            let way = self.belt.position(at).zip(blocked).map(|(here, there)| here - there);
+            // An encoder is coarse.
+            let is_behind = way.is_some_and(|way| way < eye.pitch + Length::from_nm(2 * STEP));
+            if let Some(truth) = self.truths.get_mut(number).filter(|_| is_behind) {
+                (truth.is_told, truth.unseen) = (false, Some(Unseen::Behind));
+            }
         }
     }
 
@@ -165,7 +187,7 @@ impl World {
         if hidden.is_none() {
             self.by_edge.insert((dark, lane), piece.number);
             if self.tells(lane) {
-                self.tell_edges(lane, dark, light);
+                self.tell_edges(lane, (dark, Happening::Eye(self.owner(lane), true)), light);
             }
         }
     }

@@ -42,8 +42,8 @@ const SLIPPED: &str = "on a belt that slipped";
 /// records may begin then.
 pub(super) const DISTURBED: &str = "in view when it was not clear which record is whose";
 
-/// It came while something else kept its photo-eye dark: it has no record, and an alarm tells of it once that is dark over more of the belt than
-/// a part is long.
+/// It came while something else kept its photo-eye dark, or so close behind it that the two are one to the eye: it has no record, and an alarm tells
+/// of it once that is dark over more of the belt than a part is long.
 const HIDDEN: &str = "behind what blocked the photo-eye for a while";
 /// Its frame was lost, and no count tells of it: the camera counted anew, or the run had seen none before.
 const UNCOUNTED: &str = "in a lost frame that was not counted";
@@ -69,6 +69,8 @@ pub(super) struct Truth {
 pub(super) enum Unseen {
     /// The photo-eye was dark from then on until then.
     Hidden(Monotonic, Monotonic),
+    /// It came nearer to where the photo-eye became dark than parts are apart, and what made it dark was no part.
+    Behind,
     /// Its frame was lost: the next one says so by its number.
     FrameLost,
     /// The camera was gone.
@@ -201,7 +203,7 @@ impl World {
         let unseen = self.truths.get(&piece.number).and_then(|truth| truth.unseen);
         let weaker = match unseen {
             _ if slips => Some(SLIPPED),
-            Some(Unseen::Hidden(..)) => Some(HIDDEN),
+            Some(Unseen::Hidden(..) | Unseen::Behind) => Some(HIDDEN),
             _ => weaker,
         };
         weaker.into_iter().for_each(|why| self.exempt(why, 1));
@@ -267,6 +269,7 @@ impl World {
         let seen = truth.seen;
         match truth.unseen {
             Some(Unseen::Hidden(from, until)) if !self.shows_blocked(piece, from, until) => {}
+            Some(Unseen::Behind) => {}
             Some(Unseen::FrameLost) if self.frames_told.is_none_or(|(first, _)| first > seen) => {
                 self.exempt(UNCOUNTED, 1)
             }
