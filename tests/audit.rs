@@ -4,9 +4,10 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::process::Command;
 
 use common::line::Line;
-use common::{records, run};
+use common::{hgad, records, run};
 use hgad::digest::Digest;
 use serde_json::Value;
 
@@ -585,6 +586,63 @@ fn pictures_that_the_line_removed_itself_are_counted_apart() {
         table.contains(" of passes, ") && (table.contains("bytes, up to ") || table.contains("kB, up to ")),
         "{table}"
     );
+}
+
+/// So many days later than it is, on a machine whose clock others keep right where `HGAD_KEPT` is there.
+const CLOCK: &str = r#"
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <sys/timex.h>
+#include <time.h>
+int adjtimex(struct timex *clock) {
+    ((int (*)(struct timex *))dlsym(RTLD_NEXT, "adjtimex"))(clock);
+    if (!getenv("HGAD_KEPT")) { clock->status |= STA_UNSYNC; return TIME_ERROR; }
+    clock->status &= ~STA_UNSYNC;
+    return TIME_OK;
+}
+int clock_gettime(clockid_t which, struct timespec *now) {
+    int result = ((int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime"))(which, now);
+    if (which == CLOCK_REALTIME) now->tv_sec += 86400L * atoi(getenv("HGAD_DAYS"));
+    return result;
+}
+"#;
+
+#[test]
+fn the_log_s_own_files_go_by_age_once_a_clock_that_is_kept_right_says_so() {
+    let line = Line::new("key = \"line.key\"\nrotate_mb = 0.003\nkeep_log_days = 30\n");
+    let at = |inside: &str| line.bench.text(inside);
+    assert_eq!(run(&["audit", "keygen", "--name", "bench/line-1", "--out", &at("line.key")]).0, 0);
+    let (source, library) = (at("clock.c"), at("clock.so"));
+    std::fs::write(&source, CLOCK).unwrap();
+    let compiled = Command::new("cc").args(["-shared", "-fPIC", "-o", &library, &source]).status();
+    if !compiled.is_ok_and(|status| status.success()) {
+        return eprintln!("skipped: there is no C compiler");
+    }
+    let oldest = || hgad::audit::files(line.log().as_ref()).unwrap()[0].number;
+    let run_on = |day: u32, is_kept: bool| {
+        let mut command = hgad(&["run", "--config", &at("line.toml")]);
+        command.env("LD_PRELOAD", &library).env("HGAD_DAYS", day.to_string());
+        if is_kept {
+            command.env("HGAD_KEPT", "");
+        }
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        oldest()
+    };
+    assert_eq!((run_on(0, true), run_on(20, true)), (Some(1), Some(1)), "nothing is so old");
+    assert_eq!(run_on(400, false), Some(1), "the clock alone says so, and nobody keeps it right");
+    let first = run_on(40, true);
+    assert!(first > Some(1), "what the first run wrote is older than 30 days");
+    let (code, stdout, stderr) = verify(&line, &["--key", &at("line.key.pub")]);
+    assert!(code == 0 && stdout.contains(" were removed by the line on "), "{stdout}{stderr}");
+    assert!(stdout.contains(", as keep_log_days says (record ") && !stdout.contains("not here"), "{stdout}");
+    let told = line.query(&["--kind", "log-removed"]);
+    assert!(told.len() == 1 && told[0]["why"] == "age" && told[0]["first"] == "audit.000001.jsonl.gz", "{told:?}");
+    let (_, table, _) = run(&["audit", "query", &line.log(), "--kind", "log-removed"]);
+    assert!(table.contains(" closed file") && table.contains("(keep_log_days)"), "{table}");
+    let (code, _, stderr) = run(&["audit", "show", &line.log(), "0"]);
+    assert!(code != 0 && !stderr.contains("changed"), "{stderr}");
 }
 
 #[test]

@@ -129,3 +129,37 @@ fn refused_below_another_root(proof: &Proof, key: &str, root: Hash) {
     let why = Proof { note, ..proof.clone() }.check(key).unwrap_err();
     assert!(why.starts_with("note: invalid signature for key factory.example/line-3+"), "{why}");
 }
+
+/// The first record that is here holds what is needed of the tree before it.
+#[test]
+fn a_public_library_accepts_what_was_proved_without_the_log_s_older_files() {
+    let line = Line::new("key = \"line.key\"\nrotate_mb = 0.003\n");
+    let key = keygen(&line.bench.text("line.key"));
+    (0..3).for_each(|_| line.run());
+    let signed = |log: &str| {
+        let (code, stdout, stderr) = run(&["audit", "verify", log, "--key", &line.bench.text("line.key.pub")]);
+        assert_eq!(code, 0, "{stdout}{stderr}");
+        let (_, records) = stdout.split_once(": records ").unwrap();
+        let numbers = records.split([' ', ',']).filter_map(|word| word.parse::<u64>().ok()).collect::<Vec<_>>();
+        numbers[0]..=numbers[1]
+    };
+    let last = *signed(&line.log()).end();
+    let mut tried = 0;
+    while let [oldest, _, _, ..] = hgad::audit::files(line.log().as_ref()).unwrap().as_slice() {
+        std::fs::remove_file(&oldest.path).unwrap();
+        let here = signed(&line.log());
+        let prove = |record: u64| run(&["audit", "prove", &line.log(), "--record", &record.to_string()]);
+        let (code, _, stderr) = prove(here.start() - 1);
+        assert!(code == 2 && stderr.contains("is in a file of the log before "), "{stderr}");
+        // The first ones that are here, the last ones, and some between.
+        for record in here.clone().filter(|record| record - here.start() < 3 || last - record < 2 || record % 11 == 0) {
+            let (code, stdout, stderr) = prove(record);
+            assert_eq!(code, 0, "{stderr}");
+            let proof = Proof::parse(&stdout);
+            assert_eq!((proof.index, proof.check(&key)), (record, Ok(())), "without those before {}", here.start());
+            assert!(String::from_utf8_lossy(&proof.line).starts_with(&format!("{{\"seq\":{record},")));
+            tried += 1;
+        }
+    }
+    assert!(tried > 30, "{tried} proofs");
+}

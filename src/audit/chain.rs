@@ -164,7 +164,7 @@ pub(super) struct Envelope {
     /// The file of the picture that a record names.
     #[serde(default, deserialize_with = "file_of")]
     pub(super) picture: Option<String>,
-    /// How many records a `lost` record stands for.
+    /// How many records a `lost` record stands for; of a `log-removed` one, how many of the log are removed up to then.
     #[serde(default)]
     pub(super) records: Option<u64>,
     /// A `checkpoint` record's signed note.
@@ -188,6 +188,9 @@ pub(super) struct Envelope {
     /// The share of a run's parts whose pictures are kept whatever becomes of them.
     #[serde(default, deserialize_with = "share")]
     pub(super) sample: Option<f64>,
+    /// Why the files were removed that a `log-removed` record tells of.
+    #[serde(default, deserialize_with = "text")]
+    pub(super) why: Option<String>,
     /// The file that was closed before it.
     #[serde(default, deserialize_with = "text")]
     pub(super) file: Option<String>,

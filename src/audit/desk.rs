@@ -8,6 +8,9 @@ use super::record::Body;
 use crate::health::{LOOK, Silence};
 use crate::time::Monotonic;
 
+/// How often a record is offered again that the log did not take.
+const AGAIN: Duration = Duration::from_millis(500);
+
 /// A record that is not on disk yet.
 #[derive(Debug)]
 pub(super) struct Waiting {
@@ -45,6 +48,10 @@ pub(super) struct Queue {
     pub(super) refused: usize,
     /// All that are on disk.
     pub(super) on_disk: u64,
+    /// Those of them that the newest checkpoint on disk signs, as far as that is known; all where nothing is signed.
+    signed: u64,
+    /// So many are to be signed at once: somebody waits for it.
+    to_sign: u64,
     /// Why the last attempt to write failed, while it lasts.
     pub(super) failure: Option<String>,
     /// Why the log's file could not be closed when it was time to; what is written goes on in it.
@@ -85,6 +92,11 @@ impl Queue {
         let is_open = !self.closing && !self.ended && self.failure.is_none() && 2 * self.open() < self.room;
         is_open.then(|| self.waiting.push_back(Waiting::new(body)))?;
         Some(self.on_disk + self.open() as u64)
+    }
+
+    /// Whether somebody waits for a checkpoint that is not on disk yet.
+    pub(super) fn awaits_signature(&self) -> bool {
+        self.to_sign > self.signed
     }
 
     /// Moves what waits to the end of `batch`, which the writer has in hand from now on.
@@ -162,6 +174,28 @@ impl Desk {
         number
     }
 
+    /// Gives a record that nobody may miss who reads the log later, and waits until it is on disk and, in a log that is signed, so is a
+    /// checkpoint that covers it; `false` where the log ends before that. While the disk takes nothing it is not given.
+    pub(super) fn tell(&self, body: &Body) -> bool {
+        let mut queue = self.queue();
+        let mut number = None;
+        loop {
+            // A file that lost its name may be lost with what it tells.
+            if number.is_none() && queue.astray.is_none() {
+                number = queue.offer(body.clone());
+                queue.to_sign = queue.to_sign.max(number.unwrap_or_default());
+                self.work.notify_one();
+            }
+            match number {
+                Some(number) if queue.signed >= number => return true,
+                _ if queue.ended => return false,
+                None if queue.closing => return false,
+                _ => {}
+            }
+            queue = self.settled.wait_timeout(queue, AGAIN).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
     /// So many records are on disk.
     pub(super) fn on_disk(&self) -> u64 {
         self.queue().on_disk
@@ -171,10 +205,13 @@ impl Desk {
         self.queue().health(patience, Monotonic::now())
     }
 
-    /// Of what the writer had in hand, only `batch` is not on disk yet.
-    pub(super) fn settle(&self, batch: &VecDeque<Waiting>) {
+    /// Of what the writer had in hand, only `batch` is not on disk yet. `is_signed`: nothing on disk is without a signature that is to have one.
+    pub(super) fn settle(&self, batch: &VecDeque<Waiting>, is_signed: bool) {
         let mut queue = self.queue();
         queue.on_disk += (queue.in_hand - batch.len()) as u64;
+        if is_signed {
+            queue.signed = queue.on_disk;
+        }
         queue.hold(batch);
         // There is room again for the first time since records were refused: this is their place in the chain.
         if queue.lost > 0 && queue.open() < queue.room {

@@ -64,6 +64,8 @@ kinds! {
     Picture = "picture",
     /// Pictures were removed by their age or for space.
     PicturesRemoved = "pictures-removed",
+    /// The oldest closed files of the log were removed by their age or for space.
+    LogRemoved = "log-removed",
     /// All lines before, signed.
     Checkpoint = "checkpoint",
     /// An unfinished last line was cut off.

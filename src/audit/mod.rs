@@ -31,6 +31,7 @@ mod readiness;
 mod record;
 mod removed;
 mod report;
+mod retention;
 mod rotation;
 mod runs;
 mod seen;

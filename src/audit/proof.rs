@@ -10,10 +10,9 @@ use super::checkpoint::{Checkpoint, base64, canonical, from_base64};
 use super::key::{Note, Verifier};
 use super::read;
 use super::signatures::Trust;
-use super::spot;
 use super::tree::{self, Tree};
-use super::verify::{self, READINGS};
-use crate::{Error, Result};
+use super::verify::{self, READINGS, Reading};
+use crate::{Error, Result, print};
 
 const HEADER: &str = "c2sp.org/tlog-proof@v1";
 
@@ -50,23 +49,25 @@ fn prove_as_it_stands(path: &Path, index: u64) -> Result<String> {
     let trust = Trust::default();
     let reading = verify::read(path, &trust)?;
     let lines = reading.link.seq();
-    if reading.absent() > 0 {
-        return Err(Error::usage(format!("{} are in files that are not here", spot::records(&(0..reading.absent()))))
-            .advise("a proof needs all files of the log: bring them together"));
+    if index < reading.absent() {
+        return Err(not_here(path, index, &reading));
     }
     if index >= lines {
         return Err(Error::usage(format!("{} has no record {index}: it has {lines}, counted from 0", path.display()))
             .advise("the number is the field `seq` of the record's line"));
     }
-    let Some(newest) = reading.signatures.newest.filter(|newest| index < newest.checkpoint.size) else {
+    let Reading { before, signatures, .. } = reading;
+    let Some(newest) = signatures.newest.filter(|newest| index < newest.checkpoint.size) else {
         return Err(Error::check(format!("{}: no checkpoint covers record {index}", path.display())).advise(
             "a line whose configuration names a key ([audit] key) signs every minute and at its end: wait for that",
         ));
     };
     let size = newest.checkpoint.size;
-    let mut siblings = tree::path(index, size).into_iter().map(Sibling::new).collect::<Vec<_>>();
+    // Of records that are in files that are not here the first that is here tells as much as is needed.
+    let siblings = tree::path(index, size).into_iter().map(|range| Sibling { tree: before.within(&range), range });
+    let mut siblings = siblings.collect::<Vec<_>>();
     let mut proved = None;
-    for (number, line) in (0..size).zip(whole_lines(path)?) {
+    for (number, line) in (before.size()..size).zip(whole_lines(path)?) {
         let line = line?;
         match siblings.iter_mut().find(|sibling| sibling.range.contains(&number)) {
             Some(sibling) => sibling.tree.push(&line),
@@ -81,16 +82,25 @@ fn prove_as_it_stands(path: &Path, index: u64) -> Result<String> {
     Ok(format!("{HEADER}\nextra {}\nindex {index}\n{path}\n{}", BASE64.encode(line), newest.note))
 }
 
+/// What is to be said of a record that is in a file that is not here.
+fn not_here(path: &Path, index: u64, reading: &Reading) -> Error {
+    let first = read::files(path).ok().and_then(|files| files.first()?.path.file_name().map(ToOwned::to_owned));
+    let first = print::name(first.unwrap_or_default().to_string_lossy());
+    let error = Error::usage(format!("record {index} is in a file of the log before {first}, which is not here"));
+    let error = match reading.removed_by_line() {
+        Some(told) => error.because(told),
+        None => error,
+    };
+    error.advise(format!(
+        "put the file that holds it, and all between that and {first}, beside the others, from where closed files are carried to: a proof needs \
+         the files from the record's own to the newest"
+    ))
+}
+
 /// The leaves under one node of the audit path.
 struct Sibling {
     range: Range<u64>,
     tree: Tree,
-}
-
-impl Sibling {
-    fn new(range: Range<u64>) -> Self {
-        Sibling { range, tree: Tree::EMPTY }
-    }
 }
 
 /// All lines of the log, of one file after the other.

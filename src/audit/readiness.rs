@@ -32,6 +32,8 @@ pub struct Readiness {
     pub sync: Duration,
     /// Bytes that are free there; `None` where nobody knows.
     pub free: Option<u64>,
+    /// Bytes of the log's files.
+    pub log: u64,
     /// Bytes of the pictures that are kept.
     pub pictures: u64,
     /// What is to be said of files that bear names of the log and are no part of it.
@@ -77,6 +79,7 @@ pub fn readiness(config: &AuditConfig) -> Result<Readiness> {
     let startless = startless(path, past.last_run.as_deref(), &runs);
     let (lines, unread, missing) = (link.seq(), past.unread, read::missing_told(path)?);
     let free = File::open(folder).ok().and_then(|folder| free(&folder));
+    let log = read::files(path)?.iter().filter_map(|file| file.path.metadata().ok()).map(|found| found.len()).sum();
     let disk = |folder: &Path| folder.metadata().ok().map(|found| found.dev());
     let shares_disk = config.pictures.as_ref().is_some_and(|settings| disk(&settings.folder) == disk(folder));
     let (unfinished, homeless) = (past.unfinished(), signing.as_ref().and_then(Signing::homeless));
@@ -88,6 +91,7 @@ pub fn readiness(config: &AuditConfig) -> Result<Readiness> {
         homeless,
         sync,
         free,
+        log,
         pictures,
         strangers,
         gone,

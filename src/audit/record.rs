@@ -195,6 +195,11 @@ impl Body {
         Self::event(Kind::PicturesRemoved, at, Removed { of, pictures, bytes, until, last })
     }
 
+    /// Closed files of the log itself are removed from now on, as `what` tells.
+    pub(super) fn log_removed(at: Monotonic, what: impl Serialize) -> Self {
+        Self::event(Kind::LogRemoved, at, what)
+    }
+
     /// A device's health changed.
     pub fn health(at: Monotonic, device: Device, health: &Result<(), String>) -> Self {
         #[derive(Serialize)]

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{BufReader, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use flate2::bufread::MultiGzDecoder;
@@ -13,6 +14,7 @@ use super::astray::is_at;
 use super::background;
 use super::read::{self, LogFile};
 use super::record::{Setting, wall_time};
+use super::retention::Retention;
 use super::tail::End;
 use super::verify;
 use crate::config::RotationConfig;
@@ -35,6 +37,8 @@ pub(super) struct Rotation {
     /// The day on which the file that is written began.
     day: String,
     pub(super) setting: Setting,
+    /// What removes closed files, where any are.
+    retention: Option<Arc<Retention>>,
     failing: Option<Failing>,
 }
 
@@ -46,14 +50,22 @@ struct Failing {
 }
 
 impl Rotation {
-    /// For the log in `path`, whose files are `files`; those that are not compressed yet are from now on.
-    pub(super) fn new(path: &Path, config: RotationConfig, files: &[LogFile], setting: Setting) -> Self {
+    /// For the log in `path`, whose files are `files`; those that are not compressed yet are from now on, and those that need not be kept are
+    /// removed.
+    pub(super) fn new(
+        path: &Path,
+        config: RotationConfig,
+        files: &[LogFile],
+        setting: Setting,
+        retention: Option<Arc<Retention>>,
+    ) -> Self {
         let next = next_number(files);
         let first = files.iter().find(|file| file.number.is_none()).and_then(|file| file.first_time().ok().flatten());
         let day = first.map_or_else(today, |time| time[..10].to_owned());
         let closed = files.iter().filter(|file| file.number.is_some()).map(|file| file.path.clone());
-        compress(closed.filter(|path| path.extension().is_none_or(|ending| ending != "gz")).collect());
-        Rotation { path: path.to_owned(), config, next, day, setting, failing: None }
+        let plain = closed.filter(|path| path.extension().is_none_or(|ending| ending != "gz"));
+        tend(plain.collect(), retention.clone());
+        Rotation { path: path.to_owned(), config, next, day, setting, retention, failing: None }
     }
 
     /// Whether the file that ends with `end` is to be closed now, on the day `today`. One that could not be closed and need not be any
@@ -117,7 +129,7 @@ impl Rotation {
 
     /// The file was closed, and another one begun.
     pub(super) fn done(&mut self) {
-        compress(vec![self.closed()]);
+        tend(vec![self.closed()], self.retention.clone());
         self.failing = None;
         self.next += 1;
         self.day = today();
@@ -282,9 +294,9 @@ pub(super) fn tidy(path: &Path) -> std::io::Result<()> {
     std::fs::remove_file(upcoming)
 }
 
-/// Compresses closed files, one after the other, on a thread of its own.
-fn compress(files: Vec<PathBuf>) {
-    if files.is_empty() {
+/// Compresses closed files, one after the other, on a thread of its own, and lets `retention` look at what is there then.
+fn tend(files: Vec<PathBuf>, retention: Option<Arc<Retention>>) {
+    if files.is_empty() && retention.is_none() {
         return;
     }
     let work = move || {
@@ -293,9 +305,12 @@ fn compress(files: Vec<PathBuf>) {
                 log::warn!("{} stays as it is: it cannot be compressed: {error}", file.display());
             }
         }
+        if let Some(retention) = retention {
+            retention.look();
+        }
     };
     if let Err(error) = background::spawn("compress", work) {
-        log::warn!("closed files of the audit are not compressed: {}", error.line());
+        log::warn!("closed files of the audit are neither compressed nor removed: {}", error.line());
     }
 }
 

@@ -52,7 +52,8 @@ impl Startless {
                 "the log's end was cut off, or an older copy of it was put back: a run's start is on disk before its first picture"
             }
             Startless::Doubtful => {
-                "that is in an earlier file which was carried away, if the machine's clock was ahead then, or else the log's end was cut off"
+                "that is in an earlier file which was carried away, or removed by the line (log-removed), if the machine's clock was ahead then, \
+                 or else the log's end was cut off"
             }
         }
     }

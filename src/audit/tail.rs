@@ -131,6 +131,11 @@ impl Tail {
         has_news.then(|| self.written.signed_at.map_or_else(Instant::now, |last| last + CHECKPOINT_EVERY))
     }
 
+    /// Whether all that is on disk is signed, as far as anything is.
+    pub(super) fn is_signed(&self) -> bool {
+        self.notary.is_none() || self.synced.signed == self.synced.link.seq()
+    }
+
     /// Signs all that was written, if something came since the last checkpoint.
     pub(super) fn checkpoint(&mut self) -> Result<()> {
         if self.checkpoint_due().is_none() {

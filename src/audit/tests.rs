@@ -84,6 +84,7 @@ mod disks;
 mod edited;
 mod exchanged;
 mod misplaced;
+mod retained;
 mod rotated;
 mod signed;
 

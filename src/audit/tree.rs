@@ -31,6 +31,21 @@ impl Tree {
         self.size
     }
 
+    /// What it holds of the leaves in `range`, which are those under a node on the way to a leaf behind all of its own, in a larger tree.
+    pub(super) fn within(&self, range: &Range<u64>) -> Tree {
+        let (mut within, mut end) = (Tree::EMPTY, 0);
+        for peak in &self.peaks {
+            // The largest comes first: one for each bit that is set.
+            let size = 1 << (self.size - end).ilog2();
+            end += size;
+            if range.start <= end - size && end <= range.end {
+                within.size += size;
+                within.peaks.push(*peak);
+            }
+        }
+        within
+    }
+
     /// Adds an entry as the next leaf.
     pub(super) fn push(&mut self, entry: &[u8]) {
         self.push_leaf(leaf(entry));
@@ -126,6 +141,29 @@ mod tests {
         for (size, root) in ROOTS {
             let tree = tree(LEAVES[..size].iter().map(|entry| leaf(entry)));
             assert_eq!((tree.size(), tree.root().to_string().as_str()), (size as u64, root));
+        }
+    }
+
+    #[test]
+    fn of_leaves_that_are_gone_the_peaks_are_enough_for_a_path_to_any_other() {
+        let leaves = (0..70u8).map(|number| leaf(&[number])).collect::<Vec<_>>();
+        for size in 1..=leaves.len() {
+            let root = tree(leaves[..size].iter().copied()).root();
+            for gone in 0..size {
+                let before = tree(leaves[..gone].iter().copied());
+                for index in gone..size {
+                    let roots = path(index as u64, size as u64).into_iter().map(|range| {
+                        let mut sibling = before.within(&range);
+                        let here = range.start.max(gone as u64)..range.end.max(gone as u64);
+                        here.for_each(|number| sibling.push_leaf(leaves[number as usize]));
+                        assert_eq!(sibling.size(), range.end - range.start, "{range:?} without {gone} of {size}");
+                        sibling.root()
+                    });
+                    let roots = roots.collect::<Vec<_>>();
+                    let found = root_by(&roots, leaves[index], index as u64, size as u64);
+                    assert_eq!(found, Some(root), "leaf {index} of {size} without the first {gone}");
+                }
+            }
         }
     }
 

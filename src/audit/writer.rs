@@ -146,6 +146,8 @@ impl Drop for Ends {
 struct Urgency {
     /// Before anything else: the queue was closed, or the disk has to show that it works again.
     at_once: bool,
+    /// And signed: somebody waits for it.
+    signed: bool,
     /// Nothing comes after it.
     last: bool,
 }
@@ -200,7 +202,7 @@ impl Scribe {
                 sync.into_iter().chain(self.tail.checkpoint_due()).chain(self.tail.rotation_due()).min()
             }
         };
-        while !queue.closing && (failing || queue.waiting.is_empty()) {
+        while !queue.closing && (failing || queue.waiting.is_empty() && !queue.awaits_signature()) {
             queue = match due.map(|due| due.saturating_duration_since(Instant::now())) {
                 Some(Duration::ZERO) => break,
                 Some(left) => desk.work.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0,
@@ -208,14 +210,17 @@ impl Scribe {
             };
         }
         queue.take_into(&mut self.batch);
-        Urgency { at_once: queue.closing || failing, last: queue.closing }
+        let signed = queue.awaits_signature();
+        Urgency { at_once: queue.closing || failing || signed, signed, last: queue.closing }
     }
 
     fn write(&mut self, desk: &Desk, urgency: Urgency) -> std::io::Result<()> {
-        let appended = self.append(desk).and_then(|()| self.sign(urgency.last));
+        let appended = self.append(desk).and_then(|()| self.sign(urgency.last || urgency.signed));
         // What a full disk still took is forced onto it, whatever becomes of the rest.
         let forced = match self.tail.unsynced() {
             Some(since) if urgency.at_once || since.elapsed() >= SYNC_EVERY => self.force(desk),
+            // All of it is on disk, and that is told.
+            None if urgency.signed => self.force(desk),
             _ => Ok(()),
         };
         appended.and(forced)?;
@@ -239,9 +244,9 @@ impl Scribe {
         Ok(())
     }
 
-    fn sign(&mut self, last: bool) -> std::io::Result<()> {
+    fn sign(&mut self, at_once: bool) -> std::io::Result<()> {
         match self.tail.checkpoint_due() {
-            Some(due) if last || due <= Instant::now() => self.tail.checkpoint(),
+            Some(due) if at_once || due <= Instant::now() => self.tail.checkpoint(),
             _ => Ok(()),
         }
     }
@@ -250,7 +255,7 @@ impl Scribe {
         let written = std::mem::take(&mut self.written);
         self.tail.sync()?;
         self.batch.drain(..written);
-        desk.settle(&self.batch);
+        desk.settle(&self.batch, self.tail.is_signed());
         Ok(())
     }
 }

@@ -4,7 +4,7 @@ use super::Finding;
 use super::camera::View;
 use super::spread::ms;
 use crate::audit::{self, Readiness};
-use crate::config::{AuditConfig, Witness};
+use crate::config::{AuditConfig, RetentionConfig, Witness};
 use crate::print::{bytes, counted};
 use crate::runtime::control;
 
@@ -24,6 +24,7 @@ pub(super) fn check(config: &AuditConfig, lanes: usize, view: Option<&View>, tel
             tell(log(config, &ready));
             doubts(&ready).into_iter().for_each(&mut *tell);
             lacks(config).into_iter().for_each(&mut *tell);
+            kept(config.retention, &ready).into_iter().for_each(&mut *tell);
             tell(room(config, &ready, lanes, view.and_then(View::rate)));
         }
     }
@@ -99,6 +100,29 @@ fn log(config: &AuditConfig, ready: &Readiness) -> Finding {
     }
 }
 
+/// For how long the log's closed files are kept, where they are removed.
+fn kept(retention: RetentionConfig, ready: &Readiness) -> Option<Finding> {
+    let days = retention.days.map(|days| format!("for {} (keep_log_days)", counted(days.into(), "day")));
+    let room = retention
+        .bytes
+        .map(|most| format!("within {} (keep_log_gb), of which {} are taken", bytes(most), bytes(ready.log)));
+    let kept = days.into_iter().chain(room).reduce(|days, room| format!("{days}, and {room}"))?;
+    let measured = format!("closed files of the log are kept {kept}; then the oldest are removed");
+    let is_too_much =
+        |most: u64| ready.free.is_some_and(|free| most.saturating_sub(ready.log) > free.saturating_sub(LITTLE));
+    if retention.bytes.is_some_and(is_too_much) {
+        let advice = "the disk has no room for that much: it is full before anything is removed, and then the line stops: lower keep_log_gb, \
+                      or make room";
+        return Some(Finding::note("log", measured, advice));
+    }
+    if retention.bytes.is_none() && !audit::is_synchronised() {
+        let advice = "nobody keeps this machine's clock right, and while that is so nothing is removed by age: set up NTP or PTP, or \
+                      keep_log_gb beside it";
+        return Some(Finding::note("log", measured, advice));
+    }
+    Some(Finding::ok("log", measured))
+}
+
 /// Whether the machine that keeps checkpoints is there.
 fn reached(witness: &Witness) -> Finding {
     match audit::reach(witness) {
@@ -141,12 +165,17 @@ fn room(config: &AuditConfig, ready: &Readiness, lanes: usize, rate: Option<f64>
             Some(keep) => measured.push_str(&format!(" of {}", bytes(keep))),
         }
     }
-    let Some(rate) = rate else { return Finding::ok("disk", measured) };
+    // The log takes no more than that, whatever comes.
+    let Some(rate) = rate.filter(|_| config.retention.bytes.is_none()) else { return Finding::ok("disk", measured) };
     let days = (free - LITTLE) as f64 / (rate * lanes as f64 * RECORD * DAY);
     let parts = counted(lanes as u64, "part");
     measured.push_str(&format!("; full of records after {} of {parts} per frame", counted(days.round() as u64, "day")));
     match days < SOON {
-        true => Finding::problem("disk", measured, "take a larger disk, or move closed files away (rotate_daily)"),
+        true => Finding::problem(
+            "disk",
+            measured,
+            "take a larger disk, or let the oldest closed files be removed (rotate_daily, keep_log_gb)",
+        ),
         false => Finding::ok("disk", measured),
     }
 }
@@ -180,6 +209,7 @@ mod tests {
             homeless: None,
             sync: Duration::ZERO,
             free: None,
+            log: 0,
             strangers: None,
             unread: 0,
             gone: None,
@@ -233,6 +263,25 @@ mod tests {
         let pictures = PicturesConfig::in_folder("pictures".into());
         let whole = AuditConfig { signing: Some(signing), pictures: Some(pictures), ..bare };
         assert!(lacks(&whole).is_empty(), "{:?}", lacks(&whole));
+    }
+
+    #[test]
+    fn how_long_the_log_is_kept_is_told_and_that_the_disk_has_no_room_for_that() {
+        let found = |days: Option<u32>, gigabytes: Option<u64>| {
+            let retention = RetentionConfig { days, bytes: gigabytes.map(|gigabytes| gigabytes * 1_000_000_000) };
+            let ready = Readiness { free: Some(10_000_000_000), log: 3_000_000_000, ..new_log() };
+            kept(retention, &ready)
+        };
+        assert_eq!(found(None, None), None);
+        let told = found(None, Some(4)).unwrap();
+        let says = "closed files of the log are kept within 4.00 GB (keep_log_gb), of which 3.00 GB are taken; then the oldest are removed";
+        assert_eq!((told.measured.as_str(), &told.state), (says, &State::Ok));
+        let told = found(Some(3650), Some(13)).unwrap();
+        assert!(told.measured.contains("kept for 3650 days (keep_log_days), and within 13.0 GB"), "{}", told.measured);
+        assert!(
+            matches!(&told.state, State::Note(advice) if advice.contains("the line stops: lower keep_log_gb")),
+            "{told:?}"
+        );
     }
 
     #[test]

@@ -191,6 +191,7 @@ fn verify(args: &VerifyArgs) -> Result<()> {
             ))?;
         }
     }
+    verified.removed.iter().try_for_each(|removed| print::line(name(removed)))?;
     if verified.checkpoints == 0 {
         print::line(UNSIGNED)?;
     }

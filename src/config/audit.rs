@@ -31,6 +31,8 @@ pub struct AuditConfig {
     pub pictures: Option<PicturesConfig>,
     /// When the file is closed, and another one begun.
     pub rotation: RotationConfig,
+    /// How long closed files are kept.
+    pub retention: RetentionConfig,
 }
 
 impl AuditConfig {
@@ -44,6 +46,7 @@ impl AuditConfig {
             signing: None,
             pictures: None,
             rotation: RotationConfig::default(),
+            retention: RetentionConfig::default(),
         }
     }
 }
@@ -61,6 +64,22 @@ impl RotationConfig {
     /// Whether it is ever closed.
     pub fn is_on(&self) -> bool {
         self.daily || self.bytes.is_some()
+    }
+}
+
+/// How long an audit's closed files are kept; for ever where nothing is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RetentionConfig {
+    /// Those that were closed more than so many days ago are removed.
+    pub days: Option<u32>,
+    /// No more than so many bytes are kept of the whole log: the oldest files go first.
+    pub bytes: Option<u64>,
+}
+
+impl RetentionConfig {
+    /// Whether any is ever removed.
+    pub fn is_on(&self) -> bool {
+        self.days.is_some() || self.bytes.is_some()
     }
 }
 
@@ -140,6 +159,8 @@ pub(super) struct AuditTyped {
     keep_gb: Option<Spanned<f64>>,
     rotate_mb: Option<Spanned<f64>>,
     rotate_daily: Option<bool>,
+    keep_log_days: Option<Spanned<u32>>,
+    keep_log_gb: Option<Spanned<f64>>,
     keep_records: Option<Spanned<u32>>,
     when_full: Option<FullPolicy>,
 }
@@ -154,12 +175,49 @@ impl AuditTyped {
             Ok((megabytes * 1e6) as u64)
         });
         let rotation = RotationConfig { bytes: bytes.transpose()?, daily: self.rotate_daily.unwrap_or_default() };
+        let retention = self.retention(rotation)?;
         let keep_records = match &self.keep_records {
             Some(typed) => at_most("keep_records", typed, positive("keep_records", typed)?, 1 << 20)? as usize,
             None => KEPT,
         };
         let (sync, when_full) = (self.fsync.unwrap_or_default(), self.when_full.unwrap_or_default());
-        Ok(AuditConfig { file, sync, keep_records, when_full, signing, pictures, rotation })
+        Ok(AuditConfig { file, sync, keep_records, when_full, signing, pictures, rotation, retention })
+    }
+
+    /// How long files are kept that are closed as `rotation` says.
+    fn retention(&self, rotation: RotationConfig) -> Checked<RetentionConfig> {
+        let days = self.keep_log_days.as_ref().map(|typed| Ok((positive("keep_log_days", typed)?, typed)));
+        let days = days.transpose()?;
+        let gigabytes = self.keep_log_gb.as_ref().map(|typed| gigabytes("keep_log_gb", typed)).transpose()?;
+        let given = (self.keep_log_days.as_ref().map(|typed| ("keep_log_days", typed.span())))
+            .or(self.keep_log_gb.as_ref().map(|typed| ("keep_log_gb", typed.span())));
+        if let Some((key, place)) = given.filter(|_| !rotation.is_on()) {
+            let what =
+                format!("{key} is of no use, since the audit's file is never closed: closed files alone are removed");
+            return Err(Complaint::new(
+                place,
+                what,
+                "let it be closed, in [audit]: rotate_mb = 64, or rotate_daily = true",
+            ));
+        }
+        if let Some((days, typed)) = days {
+            self.outlives_pictures(days, typed)?;
+        }
+        Ok(RetentionConfig { days: days.map(|(days, _)| days), bytes: gigabytes })
+    }
+
+    /// Whether records stay for as long as the pictures that they name.
+    fn outlives_pictures(&self, days: u32, typed: &Spanned<u32>) -> Checked<()> {
+        let pictured = [("keep_rejects_days", &self.keep_rejects_days), ("keep_days", &self.keep_days)];
+        let longer = pictured.into_iter().find_map(|(key, kept)| Some((key, *kept.as_ref()?.get_ref())));
+        match longer.filter(|(_, kept)| days < *kept) {
+            None => Ok(()),
+            Some((key, kept)) => {
+                let what = format!("keep_log_days ({days}) is less than {key} ({kept})");
+                let advice = format!("pictures without their records prove nothing: keep_log_days = {kept}, or more");
+                Err(Complaint::new(typed.span(), what, advice))
+            }
+        }
     }
 
     fn signing(&self, document: &Document, file: &Path) -> Checked<Option<SigningConfig>> {
@@ -230,16 +288,18 @@ impl AuditTyped {
             let what = format!("keep_rejects_days ({rejects}) is less than keep_days ({passes})");
             return Err(Complaint::new(typed.span(), what, "rejected parts' pictures outlive those of passed ones"));
         }
-        if let Some(typed) = &self.keep_gb {
-            let gigabytes = at_most("keep_gb", typed, positive("keep_gb", typed)?, 1e6)?;
-            pictures.keep_bytes = Some((gigabytes * 1e9) as u64);
-        }
+        pictures.keep_bytes = self.keep_gb.as_ref().map(|typed| gigabytes("keep_gb", typed)).transpose()?;
         Ok(Some(pictures))
     }
 }
 
 fn witness(typed: &Spanned<String>) -> Checked<Witness> {
     typed.get_ref().parse().map_err(|why| Complaint::new(typed.span(), format!("witness {why}"), witness::ADVICE))
+}
+
+/// So many bytes (10^9 a gigabyte).
+fn gigabytes(key: &str, typed: &Spanned<f64>) -> Checked<u64> {
+    Ok((at_most(key, typed, positive(key, typed)?, 1e6)? * 1e9) as u64)
 }
 
 fn share(typed: &Spanned<f64>) -> Checked<f64> {
@@ -276,7 +336,8 @@ mod tests {
     #[test]
     fn what_is_kept_and_for_how_long_is_read() {
         let keys = "pictures = \"p\"\nsample = 0.01\naround = 2\nkeep_days = 30\nkeep_rejects_days = 365\nkeep_gb = 1.5\n\
-                    rotate_mb = 64\nrotate_daily = true\nkeep_records = 100\nwhen_full = \"count\"\n";
+                    rotate_mb = 64\nrotate_daily = true\nkeep_log_days = 3650\nkeep_log_gb = 2.5\nkeep_records = 100\n\
+                    when_full = \"count\"\n";
         let found = audit(keys).unwrap();
         let pictures = PicturesConfig {
             sample: 0.01,
@@ -289,6 +350,7 @@ mod tests {
         assert_eq!(found.pictures, Some(pictures));
         assert_eq!(found.rotation, RotationConfig { bytes: Some(64_000_000), daily: true });
         assert_eq!((found.keep_records, found.when_full), (100, FullPolicy::Count));
+        assert_eq!(found.retention, RetentionConfig { days: Some(3650), bytes: Some(2_500_000_000) });
         assert_eq!(
             audit(""),
             Ok(AuditConfig::in_file("a.jsonl".into())),
@@ -323,6 +385,22 @@ mod tests {
             ("pictures = \"p\"\nkeep_gb = -1\n", "keep_gb must be greater than 0"),
             ("keep_records = 0\n", "keep_records must be greater than 0"),
             ("rotate_mb = 0\n", "rotate_mb must be greater than 0"),
+            ("keep_log_days = 9\n", ":17:17: keep_log_days is of no use, since the audit's file is never closed"),
+            ("keep_log_gb = 9\nrotate_daily = false\n", "keep_log_gb is of no use"),
+            ("rotate_mb = 1\nkeep_log_days = 0\n", "keep_log_days must be greater than 0"),
+            ("rotate_mb = 1\nkeep_log_days = -1\n", "keep_log_days is to be a whole number from 0"),
+            ("rotate_mb = 1\nkeep_log_days = \"a year\"\n", "keep_log_days is to be a whole number from 0"),
+            ("rotate_mb = 1\nkeep_log_gb = -0.5\n", "keep_log_gb must be greater than 0"),
+            ("rotate_mb = 1\nkeep_log_gb = nan\n", "keep_log_gb must be greater than 0"),
+            ("rotate_mb = 1\nkeep_log_gb = inf\n", "keep_log_gb must be at most"),
+            (
+                "pictures = \"p\"\nkeep_days = 3\nkeep_rejects_days = 9\nrotate_mb = 1\nkeep_log_days = 8\n",
+                "keep_log_days (8) is less than keep_rejects_days (9)",
+            ),
+            (
+                "pictures = \"p\"\nkeep_days = 9\nrotate_mb = 1\nkeep_log_days = 8\n",
+                "keep_log_days (8) is less than keep_days (9)",
+            ),
         ] {
             let report = audit(keys).unwrap_err();
             assert!(report.contains(says) && report.contains("try: "), "{report}");

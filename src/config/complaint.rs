@@ -174,6 +174,8 @@ pub(super) fn example(key: &str) -> String {
         "when_full" => "\"stop-line\"",
         "rotate_mb" => "64",
         "rotate_daily" => "true",
+        "keep_log_days" => "3650",
+        "keep_log_gb" => "4",
         _ => "VALUE (docs/configuration.md has every key)",
     };
     format!("{key} = {value}")

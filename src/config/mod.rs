@@ -19,7 +19,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use self::audit::{AuditConfig, FullPolicy, PicturesConfig, RotationConfig, SigningConfig, SyncPolicy};
+pub use self::audit::{
+    AuditConfig, FullPolicy, PicturesConfig, RetentionConfig, RotationConfig, SigningConfig, SyncPolicy,
+};
 pub use self::free_run::GateConfig;
 pub use self::lanes::LaneConfig;
 pub use self::witness::{Login, Protocol, Witness};

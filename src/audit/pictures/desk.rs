@@ -442,7 +442,7 @@ mod tests {
         }
         let before = desk.state().done;
         taken.clear();
-        log.settle(&taken);
+        log.settle(&taken, true);
         let said = desk.flush(Duration::from_secs(60));
         assert_eq!(std::fs::read_dir(&day).unwrap().count(), stuck.len());
         assert!(desk.state().done >= before + 3, "{} slices", desk.state().done - before);

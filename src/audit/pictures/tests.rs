@@ -526,7 +526,7 @@ fn no_picture_is_removed_before_the_log_that_tells_of_it_is_on_disk() {
     assert_eq!(album.flush(Duration::from_millis(1)).len(), 2, "both parts");
     assert_eq!(kept_in(&config.folder).len(), 2, "taken, and not on disk");
     taken.clear();
-    log.settle(&taken);
+    log.settle(&taken, true);
     while kept_in(&config.folder).len() > 1 {
         std::thread::sleep(Duration::from_millis(1));
     }

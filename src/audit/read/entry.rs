@@ -64,7 +64,9 @@ pub struct Entry {
     pub why: Option<String>,
     pub text: Option<String>,
     pub records: Option<u64>,
-    // Pictures that were removed.
+    // Pictures, or files of the log itself, that were removed.
+    #[serde(default, deserialize_with = "fitting")]
+    pub files: Option<u64>,
     #[serde(default, deserialize_with = "fitting")]
     pub of: Option<String>,
     #[serde(default, deserialize_with = "fitting")]
@@ -158,13 +160,23 @@ impl Entry {
         self.calibration.is_some() && (self.frames.is_none() || self.picture_score().is_some())
     }
 
-    /// What the record of removed pictures, or of the disk's room, says, for people.
+    /// What the record of removed pictures, of removed files of the log, or of the disk's room, says, for people.
     pub fn room_told(&self) -> Option<String> {
         match self.kind()? {
             Kind::PicturesRemoved => {
                 let (pictures, of) = (print::counted(self.pictures?, "picture"), self.of.as_deref()?);
                 let until = self.until.as_deref().map_or_else(String::new, |until| format!(", up to {until}"));
                 Some(format!("{pictures} of {of}, {}{until}", print::bytes(self.bytes?)))
+            }
+            Kind::LogRemoved => {
+                let (files, upto) = (print::counted(self.files?, "closed file"), self.records?.checked_sub(1)?);
+                let why = match self.why.as_deref()? {
+                    "age" => "keep_log_days",
+                    "space" => "keep_log_gb",
+                    other => other,
+                };
+                let until = self.until.as_deref().map_or_else(String::new, |until| format!(", up to {until}"));
+                Some(format!("{files}, {}, with the records to {upto}{until} ({why})", print::bytes(self.bytes?)))
             }
             Kind::DiskPressure => {
                 let free = print::bytes(self.free_bytes?);

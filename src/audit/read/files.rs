@@ -71,12 +71,17 @@ impl LogFile {
 
     /// Which log it is of: the hash of that log's first line, which its own first line has or says; `None` where that says none, or is not
     /// as it was written.
-    pub(super) fn log(&self) -> Option<Digest> {
-        let first = Envelope::open(self.first_line().ok()?.strip_suffix(b"\n")?).ok()?;
+    pub(in crate::audit) fn log(&self) -> Option<Digest> {
+        let first = self.beginning()?;
         match first.seq {
             0 => Some(first.hash),
             _ => first.continues()?.log(),
         }
+    }
+
+    /// Its first record; `None` where that is not as it was written, or cannot be read.
+    pub(in crate::audit) fn beginning(&self) -> Option<Envelope> {
+        Envelope::open(self.first_line().ok()?.strip_suffix(b"\n")?).ok()
     }
 
     /// Whether its first line says that the file `before` was closed when it began.

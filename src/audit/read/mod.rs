@@ -16,6 +16,7 @@ pub use files::{LogFile, Stranger, files, strangers};
 pub(super) use index::{Told, pack};
 pub(super) use line::{lines, next_line};
 pub(super) use misnamed::misnamed_told;
+pub(super) use seek::span as span_of;
 
 use std::collections::BTreeSet;
 use std::path::Path;

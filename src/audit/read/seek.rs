@@ -238,7 +238,7 @@ fn halved(
 }
 
 /// The least and the greatest time of the lines of `file`; `None` when it has none.
-pub(super) fn span(file: &LogFile) -> Result<Option<(String, String)>> {
+pub(in crate::audit) fn span(file: &LogFile) -> Result<Option<(String, String)>> {
     let failed = |error| cannot_be_read(&file.path, error);
     if !file.path.is_file() {
         return Ok(None);

@@ -183,7 +183,7 @@ fn rotation(folder: &Folder, config: RotationConfig) -> Rotation {
         witness: None,
         sample: None,
     };
-    Rotation::new(&folder.file(), config, &[], setting)
+    Rotation::new(&folder.file(), config, &[], setting, None)
 }
 
 #[test]

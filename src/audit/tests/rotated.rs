@@ -208,7 +208,13 @@ fn files_that_are_missing_are_named() {
     std::fs::remove_file(&closed[0]).unwrap();
     let verified = log.verify().unwrap();
     assert!(verified.warnings[0].contains("are in files that are not here"), "{:?}", verified.warnings);
-    assert!(prove(&log.folder.file(), 3).unwrap_err().report().contains("files that are not here"));
+    let error = prove(&log.folder.file(), 3).unwrap_err().report();
+    assert!(
+        error.contains("record 3 is in a file of the log before audit.000002.jsonl.gz, which is not here"),
+        "{error}"
+    );
+    assert!(!error.contains("removed by the line"), "{error}");
+    prove(&log.folder.file(), verified.absent).unwrap();
     std::fs::remove_file(&closed[2]).unwrap();
     let error = log.verify().unwrap_err();
     let told = error.report();
@@ -340,7 +346,7 @@ fn of_a_file_whose_first_line_is_gone_or_another_no_file_is_missed_and_no_other_
 }
 
 /// A line whose hash fits what was made of it.
-fn resealed(line: &str) -> String {
+pub(super) fn resealed(line: &str) -> String {
     let (content, _) = line.rsplit_once(",\"hash\":").unwrap();
     format!("{content},\"hash\":\"{}\"}}", Digest::of(content))
 }

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use super::Verified;
+use super::absence::Absence;
 use super::broken::{EVIDENCE, doubted};
 use super::reading::Reading;
 use crate::audit::read::{Stranger, files, is_news, misnamed_told, newest_of, renamed, strangers, told_of};
@@ -27,7 +28,13 @@ pub(super) fn concluded(path: &Path, trust: &Trust, reading: Reading) -> Result<
     warnings.extend(unchecked(trust, &reading.verified));
     warnings.extend(reading.verified.unsigned.iter().map(|records| unsigned(records, &reading)));
     warnings.extend(reading.running.as_ref().map(endless));
+    let absence = Absence::of(&reading, trust);
     let mut verified = reading.verified;
+    match absence {
+        Some(Absence::Removed(told)) => verified.removed = Some(told),
+        Some(Absence::Unexplained(told)) => verified.warnings.insert(0, told),
+        None => {}
+    }
     verified.warnings.append(&mut warnings);
     Ok(verified)
 }

@@ -1,8 +1,9 @@
 //! Whether a log is what was written, line by line.
 //!
 //! [`sequence`] says which files are read, [`Reading`] follows their lines, [`conclusion`] what is to be said of all of them, [`broken`] of
-//! what is wrong with one, and [`beginning`] of a file that does not begin as one.
+//! what is wrong with one, [`beginning`] of a file that does not begin as one, and [`absence`] of files at the log's beginning that are gone.
 
+mod absence;
 mod beginning;
 mod broken;
 mod conclusion;
@@ -19,7 +20,7 @@ pub(super) use self::reading::Reading;
 use self::sequence::read_files;
 #[cfg(test)]
 pub(super) use self::sequence::read_listed;
-pub(super) use self::sequence::{READINGS, follows, read, read_newest};
+pub(super) use self::sequence::{READINGS, follows, is_signed, read, read_newest};
 use self::twins::{no_twin_differs, with_twin};
 use super::checkpoint::Checkpoint;
 use super::harmless::{self, Undoing};
@@ -52,6 +53,8 @@ pub struct Verified {
     pub keys: Vec<SignedBy>,
     /// Records at the log's beginning that are in files that are not here.
     pub absent: u64,
+    /// That the line itself removed these, as a record tells, for people; `None` where none does, or all are here.
+    pub removed: Option<String>,
     /// Records, counted from 0, that nobody had signed when a run continued them, and those at the end that nobody has signed
     /// yet: who may write the file could have changed them. Empty where nothing is signed at all.
     pub unsigned: Vec<Range<u64>>,

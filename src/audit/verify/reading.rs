@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::Verified;
+use super::absence::{Absence, Removal};
 use super::beginning::Beginning;
 use super::broken::{EVIDENCE, broken_at, doubted, gap, if_damaged, unreadable};
 use super::sequence::opened;
@@ -18,7 +19,8 @@ use crate::audit::interruption::Following;
 use crate::audit::kind::Kind;
 use crate::audit::read::{LogFile, Told, cannot_be_read, next_line};
 use crate::audit::signatures::{Signatures, Trust};
-use crate::audit::spot::{self, Spot};
+use crate::audit::spot::Spot;
+use crate::audit::tree::Tree;
 use crate::{Error, Result, print};
 
 /// What every record begins with.
@@ -31,6 +33,10 @@ pub(in crate::audit) struct Reading<'t> {
     pub(in crate::audit) link: Link,
     pub(in crate::audit) signatures: Signatures<'t>,
     pub(super) verified: Verified,
+    /// The tree over the records that are in files that are not here.
+    pub(in crate::audit) before: Tree,
+    /// What the line removed of the log, as its records tell.
+    pub(super) removals: Vec<Removal>,
     /// What decided about parts in the newest run.
     pub(in crate::audit) deciders: Option<Deciders>,
     /// Bytes of whole lines in the last file.
@@ -72,15 +78,12 @@ impl<'t> Reading<'t> {
     /// A checkpoint that was kept is none, or none of a key that was given.
     pub(super) fn begin(trust: &'t Trust, continued: Option<Link>, undone: Option<Undoing>) -> Result<Self> {
         let absent = continued.as_ref().map_or(0, Link::seq);
-        let mut verified = Verified { absent, ..Verified::default() };
-        if absent > 0 {
-            verified.warnings.push(format!(
-                "{} are in files that are not here: what is here continues them, and says nothing of them",
-                spot::records(&(0..absent))
-            ));
-        }
+        let verified = Verified { absent, ..Verified::default() };
+        let link = continued.filter(|_| absent > 0).unwrap_or(Link::START);
         Ok(Reading {
-            link: continued.filter(|_| absent > 0).unwrap_or(Link::START),
+            before: link.tree().clone(),
+            removals: Vec::new(),
+            link,
             signatures: Signatures::new(trust, absent, undone.as_ref().map(|undone| &undone.kept))?,
             verified,
             deciders: None,
@@ -279,6 +282,7 @@ impl<'t> Reading<'t> {
                 self.newest.stop();
             }
             Some(Kind::PicturesRemoved) => self.picture = None,
+            Some(Kind::LogRemoved) => self.removals.extend(Removal::of(envelope)),
             Some(Kind::Checkpoint) => {
                 let [begun, signed] = &mut self.runs;
                 signed.clone_from(begun);
@@ -347,6 +351,11 @@ impl<'t> Reading<'t> {
     /// Records at the log's beginning that are in files that are not here.
     pub(in crate::audit) fn absent(&self) -> u64 {
         self.verified.absent
+    }
+
+    /// That the line itself removed those, as a record tells, for people: where nobody looked at signatures.
+    pub(in crate::audit) fn removed_by_line(&self) -> Option<String> {
+        Absence::of(self, &Trust::default()).and_then(Absence::removed)
     }
 
     /// The records that were read.

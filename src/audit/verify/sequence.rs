@@ -58,6 +58,12 @@ pub(in crate::audit) fn read_newest<'t>(path: &Path, trust: &'t Trust) -> Result
     read_files(path, &files, trust, None, true)
 }
 
+/// Whether a file of a log, read alone, is as it was written: a checkpoint in it signs all that it holds up to there, from its first line on.
+pub(in crate::audit) fn is_signed(file: &LogFile, trust: &Trust) -> bool {
+    let read = read_files(&file.path, std::slice::from_ref(file), trust, None, false);
+    read.is_ok_and(|reading| reading.signatures.newest.is_some())
+}
+
 /// What a file's first line says that it continues; `None` where it is no beginning in the middle of a log.
 fn first_link(file: &Path, undone: Option<&Undoing>) -> Result<Option<Link>> {
     let mut line = Vec::new();

@@ -121,7 +121,7 @@ fn tell_of_unnamed(folder: &Path, inventory: &Inventory) -> Result<()> {
         0 => Ok(()),
         count => print::line(format_args!(
             "warning: {} there whose records are in files of the log that were not read: with all of its files in one folder, and by the \
-             name of the newest, all are checked",
+             name of the newest, all are checked. Of files that the line removed (log-removed) nothing is known any more",
             print::are(*count, "picture")
         )),
     }

@@ -1,0 +1,304 @@
+//! How long closed files of the log itself are kept: by age, in days, and by space. The oldest go first, and none before the log tells of it.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+
+use super::desk::Desk;
+use super::is_synchronised;
+use super::read::{self, LogFile};
+use super::record::Body;
+use super::signatures::Trust;
+use super::verify;
+use crate::config::RetentionConfig;
+use crate::digest::Digest;
+use crate::draft::sync_folder;
+use crate::time::Monotonic;
+use crate::{Result, print};
+
+/// Removes closed files that need not be kept any longer.
+pub(super) struct Retention {
+    path: PathBuf,
+    /// The hash of the log's first line: a file of another log is nobody's to remove.
+    log: Option<Digest>,
+    config: RetentionConfig,
+    /// Who signs the log; `None`: nobody.
+    trust: Option<Trust>,
+    desk: Arc<Desk>,
+    /// What the log told of and could not be removed, the oldest first. Held while files are judged and removed.
+    left: Mutex<Vec<PathBuf>>,
+}
+
+impl Retention {
+    /// For the log in `path` that begins with the line of the hash `log` and is signed by those of `trust`, where `config` asks for it. What
+    /// is removed is told to `desk` before.
+    pub(super) fn of(
+        path: &Path,
+        log: Option<Digest>,
+        config: RetentionConfig,
+        trust: Option<Trust>,
+        desk: Arc<Desk>,
+    ) -> Option<Arc<Self>> {
+        let retention = Retention { path: path.to_owned(), log, config, trust, desk, left: Mutex::default() };
+        config.is_on().then(|| Arc::new(retention))
+    }
+
+    /// Removes what need not be kept any longer. This waits until the log tells of it: a slow disk holds up the thread that it is on.
+    pub(super) fn look(&self) {
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        // What stands before must go first: a file that is missing between others is told as that.
+        if !self.remove(&mut left) {
+            return;
+        }
+        let now = is_synchronised().then(Timestamp::now);
+        let is_believed = |file: &LogFile| self.trust.as_ref().is_none_or(|trust| verify::is_signed(file, trust));
+        match Stock::of(&self.path, self.log).map(|stock| stock.doomed(self.config, now, is_believed)) {
+            Ok(Some(doomed)) if self.desk.tell(&doomed.record()) => {
+                *left = doomed.files.into_iter().map(|file| file.path).collect();
+                self.remove(&mut left);
+            }
+            Ok(_) => {}
+            Err(error) => log::warn!("closed files of the audit are not removed: {}", error.line()),
+        }
+    }
+
+    /// Removes files that the log told of, and takes them out of `left`; says whether all are gone. That each is gone is on disk before the
+    /// next one goes: after a power cut none is missing between others.
+    fn remove(&self, left: &mut Vec<PathBuf>) -> bool {
+        while let Some(file) = left.first() {
+            let removed = match std::fs::remove_file(file) {
+                // An earlier attempt, or somebody else, did.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+                removed => removed,
+            };
+            if let Err(error) = removed.and_then(|()| sync_folder(file)) {
+                let name = print::name(file.file_name().unwrap_or_default().to_string_lossy());
+                let told = format!("{name} was to be removed, and could not be: {error}");
+                if read::is_news(&told) {
+                    log::warn!("{told}");
+                    // Where the log takes no records there are graver news.
+                    let _ = self.desk.offer(Body::note(Monotonic::now(), &told));
+                }
+                return false;
+            }
+            left.remove(0);
+        }
+        true
+    }
+}
+
+/// The closed files of a log that may be removed.
+struct Stock {
+    files: Vec<LogFile>,
+    cuts: Vec<Cut>,
+    /// Bytes of the whole log.
+    bytes: u64,
+}
+
+/// A place between two closed files, up to which the log may be removed.
+struct Cut {
+    /// So many files are before it.
+    files: usize,
+    /// So many records.
+    records: u64,
+    /// So many bytes.
+    bytes: u64,
+    /// When the file behind it began, as its first record says: all that is before was written by then.
+    time: String,
+    /// Whether others kept the clock right then.
+    synchronised: bool,
+}
+
+impl Stock {
+    /// What is there of the log that begins with the line of the hash `log`.
+    fn of(path: &Path, log: Option<Digest>) -> Result<Self> {
+        let files = read::files(path)?;
+        let sizes = files.iter().map(|file| file.path.metadata().map_or(0, |found| found.len())).collect::<Vec<_>>();
+        let mut stock = Stock { cuts: Vec::new(), bytes: sizes.iter().sum(), files };
+        let mut bytes = 0;
+        for (place, pair) in stock.files.windows(2).enumerate() {
+            // The newest closed file stays, and so does what is not compressed yet, with all behind it.
+            if pair[1].number.is_none() || !pair[0].is_compressed() || !pair[0].path.is_file() || !is_of(&pair[0], log)
+            {
+                break;
+            }
+            bytes += sizes[place];
+            // Of a damaged file nobody knows which records it begins with: it goes with those behind it.
+            if let Some(begins) = pair[1].beginning().filter(|begins| begins.continues().is_some()) {
+                let synchronised = begins.synchronised == Some(true);
+                stock.cuts.push(Cut { files: place + 1, records: begins.seq, bytes, time: begins.time, synchronised });
+            }
+        }
+        Ok(stock)
+    }
+
+    /// What is too old at `now`, and as much as is too much. While nobody keeps the clock right there is no `now`, and nothing is too old:
+    /// somebody may have set it to another year. Of a file that is not believed to be what was written nobody knows when it began: who made it
+    /// older would have the line remove what was before it.
+    fn doomed(
+        self,
+        config: RetentionConfig,
+        now: Option<Timestamp>,
+        is_believed: impl Fn(&LogFile) -> bool,
+    ) -> Option<Doomed> {
+        let old = config.days.zip(now).and_then(|(days, now)| {
+            self.cuts.iter().rposition(|cut| cut.is_old(days, now) && is_believed(&self.files[cut.files]))
+        });
+        let much = config.bytes.filter(|most| self.bytes > *most).and_then(|most| {
+            let enough = self.cuts.iter().position(|cut| self.bytes - cut.bytes <= most);
+            enough.or(self.cuts.len().checked_sub(1))
+        });
+        let why = if old >= much { Why::Age } else { Why::Space };
+        let cut = self.cuts.into_iter().nth(old.max(much)?)?;
+        let missing = read::missing_files(&self.files[..=cut.files]);
+        let mut files = self.files;
+        files.truncate(cut.files);
+        Some(Doomed { files, cut, why, missing })
+    }
+}
+
+/// Whether the file is one of the log that begins with the line of the hash `log`, as far as both tell which they are.
+fn is_of(file: &LogFile, log: Option<Digest>) -> bool {
+    file.log().zip(log).is_none_or(|(own, log)| own == log)
+}
+
+impl Cut {
+    /// Whether what is before was written more than so many days before `now`. A time that was written while nobody kept the clock right may
+    /// be of another year.
+    fn is_old(&self, days: u32, now: Timestamp) -> bool {
+        let kept = SignedDuration::from_hours(24 * i64::from(days));
+        self.synchronised && self.time.parse::<Timestamp>().is_ok_and(|time| now.duration_since(time) > kept)
+    }
+}
+
+/// Why files are removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Why {
+    Age,
+    Space,
+}
+
+/// Closed files that are to be removed, at least one.
+struct Doomed {
+    files: Vec<LogFile>,
+    cut: Cut,
+    why: Why,
+    /// What is to be said of files between them that are not here any more.
+    missing: Vec<String>,
+}
+
+impl Doomed {
+    /// What the log tells of it.
+    fn record(&self) -> Body {
+        #[derive(Serialize)]
+        struct Removed {
+            files: usize,
+            first: String,
+            last: String,
+            records: u64,
+            bytes: u64,
+            until: String,
+            why: Why,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            missing: Option<String>,
+        }
+        let name = |file: Option<&LogFile>| {
+            let name = file.and_then(|file| file.path.file_name());
+            name.unwrap_or_default().to_string_lossy().into_owned()
+        };
+        let last = self.files.last();
+        // Of a damaged file the next one tells by when it was written.
+        let span = last.and_then(|last| read::span_of(last).ok().flatten());
+        let removed = Removed {
+            files: self.files.len(),
+            first: name(self.files.first()),
+            last: name(last),
+            records: self.cut.records,
+            bytes: self.cut.bytes,
+            until: span.map_or_else(|| self.cut.time.clone(), |(_, greatest)| greatest),
+            why: self.why,
+            missing: (!self.missing.is_empty()).then(|| self.missing.join("; ")),
+        };
+        Body::log_removed(Monotonic::now(), removed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A log that closed a compressed file of 100 bytes a day from 2026-11-01 on, and has more that stays. `wrong`: those that were closed
+    /// while nobody kept the clock right, each with what it said.
+    fn stock(days: usize, wrong: &[(usize, &str)]) -> Stock {
+        let name = |number: usize| PathBuf::from(format!("audit.{number:06}.jsonl.gz"));
+        let files = (1..=days + 1).map(|number| LogFile { path: name(number), number: Some(number as u64) }).collect();
+        let cuts = (1..=days).map(|place| {
+            let said = wrong.iter().find(|(other, _)| *other == place);
+            let time =
+                said.map_or_else(|| format!("2026-11-{place:02}T12:00:00.000000Z"), |(_, time)| (*time).to_owned());
+            Cut {
+                files: place,
+                records: 10 * place as u64,
+                bytes: 100 * place as u64,
+                time,
+                synchronised: said.is_none(),
+            }
+        });
+        Stock { cuts: cuts.collect(), files, bytes: 100 * days as u64 + 50 }
+    }
+
+    /// This file is not what was written.
+    const FORGED: u64 = 21;
+
+    /// How many of 20 files go, and why.
+    fn gone(
+        config: (Option<u32>, Option<u64>),
+        now: &str,
+        synchronised: bool,
+        wrong: &[(usize, &str)],
+    ) -> Option<(usize, Why)> {
+        let config = RetentionConfig { days: config.0, bytes: config.1 };
+        let now = synchronised.then(|| now.parse().unwrap());
+        let doomed = stock(20, wrong).doomed(config, now, |file| file.number != Some(FORGED))?;
+        assert_eq!((doomed.files.len(), doomed.cut.records), (doomed.cut.files, 10 * doomed.cut.files as u64));
+        Some((doomed.files.len(), doomed.why))
+    }
+
+    #[test]
+    fn the_oldest_files_go_by_age_and_by_space_and_the_clock_alone_makes_nothing_old() {
+        let (noon, year) = ("2026-11-20T12:00:00Z", "2027-11-20T12:00:00Z");
+        assert_eq!(gone((None, None), year, true, &[]), None);
+        assert_eq!(gone((Some(10), None), noon, true, &[]), Some((9, Why::Age)), "that of the tenth is ten days old");
+        assert_eq!(
+            gone((Some(10), None), year, true, &[]),
+            Some((19, Why::Age)),
+            "whoever keeps it right has said that"
+        );
+        assert_eq!(gone((Some(10), None), year, false, &[]), None, "somebody set it to another year");
+        assert_eq!(
+            gone((Some(10), Some(1_000)), year, false, &[]),
+            Some((11, Why::Space)),
+            "which space does not ask for"
+        );
+        assert_eq!(gone((Some(10), Some(2_050)), noon, true, &[]), Some((9, Why::Age)));
+        assert_eq!(gone((Some(10), Some(550)), noon, true, &[]), Some((15, Why::Space)));
+        assert_eq!(gone((Some(30), Some(2_050)), noon, true, &[]), None);
+        assert_eq!(
+            gone((None, Some(1)), noon, true, &[]),
+            Some((20, Why::Space)),
+            "all that may go, if it is too little"
+        );
+    }
+
+    #[test]
+    fn a_file_of_a_wrong_year_is_as_old_as_those_behind_it() {
+        let now = "2026-11-20T12:00:00Z";
+        let wrong = [(1, "2099-01-01T00:00:00.000000Z"), (15, "1970-01-01T00:00:00.000000Z"), (16, "no time")];
+        assert_eq!(gone((Some(10), None), now, true, &wrong), Some((9, Why::Age)));
+        let last = [(9, "1970-01-01T00:00:00.000000Z")];
+        assert_eq!(gone((Some(10), None), now, true, &last), Some((8, Why::Age)));
+    }
+}

@@ -1,0 +1,229 @@
+//! Logs whose oldest files the line itself removes.
+
+use std::time::{Duration, Instant};
+
+use super::rotated::{Rotated, resealed};
+use super::*;
+use crate::audit::desk::Desk;
+use crate::audit::read::{files, lines, open};
+use crate::audit::retention::Retention;
+use crate::audit::verify::is_signed;
+use crate::config::RetentionConfig;
+
+/// Files of some kilobytes, of which there is room for a few once they are compressed.
+const FEW: RetentionConfig = RetentionConfig { days: None, bytes: Some(8_000) };
+
+fn names(log: &Rotated) -> Vec<String> {
+    log.closed().iter().map(|path| path.file_name().unwrap().to_string_lossy().into_owned()).collect()
+}
+
+/// What the newest record of a removal tells.
+fn newest_told(log: &Rotated) -> Option<serde_json::Value> {
+    let mut found = None;
+    let each = Query::of_kind("log-removed").each(&log.folder.file(), |line, _, _| {
+        found = Some(serde_json::from_slice(line).unwrap());
+        Ok(true)
+    });
+    each.unwrap();
+    found
+}
+
+/// Waits until the line has removed what it tells of.
+fn wait_for_removal(log: &Rotated) -> serde_json::Value {
+    let begun = Instant::now();
+    loop {
+        let last = newest_told(log);
+        let is_gone = |told: &serde_json::Value| names(log)[0].as_str() > told["last"].as_str().unwrap();
+        if let Some(told) = last.filter(is_gone) {
+            return told;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", names(log));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A run that goes on until what is too much is gone; what it told of that.
+fn run_until_removed(log: &Rotated, parts: u64) -> serde_json::Value {
+    let open = AuditLog::open(&log.config, &run_start()).unwrap();
+    (0..parts).for_each(|number| open.write(part(number)).unwrap());
+    wait_for_removal(log);
+    log.wait_for_compression();
+    open.stop(Monotonic::now(), "end", &Counters::default()).unwrap();
+    open.close().unwrap();
+    // Another one may have been told of, and is done by whoever tells of it.
+    wait_for_removal(log)
+}
+
+#[test]
+fn what_is_too_much_goes_as_files_are_closed_and_a_signed_record_tells_of_it() {
+    let mut log = Rotated::new(4_000);
+    log.config.retention = FEW;
+    let told = run_until_removed(&log, 60);
+    let verified = log.verify().unwrap();
+    assert!(verified.absent > 0 && verified.warnings.is_empty(), "{verified:?}");
+    let said = verified.removed.unwrap();
+    let words = format!("records 0 to {} were removed by the line on ", verified.absent - 1);
+    assert!(said.starts_with(&words) && said.contains(", as keep_log_gb says (record "), "{said}");
+    assert_eq!((told["why"].as_str(), told["records"].as_u64()), (Some("space"), Some(verified.absent)));
+    assert!(told["until"].as_str().unwrap() < told["time"].as_str().unwrap(), "{told}");
+    // A run goes on with it, and takes nothing for missing.
+    log.config.retention = RetentionConfig::default();
+    log.run(5);
+    assert!(log.verify().unwrap().warnings.is_empty() && readiness(&log.config).unwrap().missing.is_none());
+    // Any record that is here is proved without those that are not, and of the others it is said who took them.
+    let newest = log.verify().unwrap();
+    let proof = prove(&log.folder.file(), newest.absent).unwrap();
+    assert_eq!(check(&proof, &log.trust().key.unwrap()).unwrap().index, newest.absent);
+    let error = prove(&log.folder.file(), 0).unwrap_err();
+    let report = error.report();
+    assert!(error.kind().exit_code() == 2 && report.contains(&format!("before {}, which", names(&log)[0])), "{report}");
+    assert!(report.contains("removed by the line") && report.contains("try: put the file that holds it"), "{report}");
+}
+
+#[test]
+fn what_is_too_much_goes_when_a_run_starts_and_the_newest_closed_file_stays() {
+    let mut log = Rotated::new(4_000);
+    log.run(40);
+    let before = names(&log);
+    assert!(before.len() > 5 && log.verify().unwrap().removed.is_none());
+    log.config.retention = RetentionConfig { days: None, bytes: Some(1) };
+    log.config.rotation.bytes = Some(1 << 20);
+    let open = AuditLog::open(&log.config, &run_start()).unwrap();
+    let told = wait_for_removal(&log);
+    assert_eq!(names(&log), before[before.len() - 1..], "the newest one stays, however little is to be kept");
+    assert_eq!((told["files"].as_u64(), told["first"].as_str()), (Some(before.len() as u64 - 1), Some(&*before[0])));
+    open.close().unwrap();
+    let verified = log.verify().unwrap();
+    assert!(verified.removed.is_some() && verified.warnings.iter().all(|told| !told.contains("not here")));
+    // Nothing more is to be removed, and nothing more is told.
+    log.run(1);
+    assert_eq!(newest_told(&log).unwrap()["seq"], told["seq"]);
+}
+
+#[test]
+fn nothing_goes_before_the_record_that_tells_of_it_is_on_disk_and_signed() {
+    let log = Rotated::new(4_000);
+    log.run(40);
+    let (before, path) = (names(&log), log.folder.file());
+    let desk = std::sync::Arc::new(Desk::new(10));
+    let retention = Retention::of(&path, None, FEW, None, desk.clone()).unwrap();
+    let looking = std::thread::spawn(move || retention.look());
+    let mut taken = std::collections::VecDeque::new();
+    while taken.is_empty() {
+        std::thread::sleep(Duration::from_millis(1));
+        desk.queue().take_into(&mut taken);
+    }
+    let waits = |what: &str| {
+        std::thread::sleep(Duration::from_millis(50));
+        assert!(names(&log) == before && !looking.is_finished(), "{what}");
+    };
+    waits("written, and not on disk");
+    taken.clear();
+    desk.settle(&taken, false);
+    waits("on disk, and not signed");
+    assert!(desk.queue().awaits_signature());
+    desk.settle(&taken, true);
+    looking.join().unwrap();
+    assert!(names(&log).len() < before.len() && !desk.queue().awaits_signature());
+}
+
+#[test]
+fn a_log_that_ends_before_it_tells_of_a_removal_loses_nothing() {
+    let log = Rotated::new(4_000);
+    log.run(40);
+    let before = names(&log);
+    let desk = std::sync::Arc::new(Desk::new(10));
+    desk.queue().ended = true;
+    Retention::of(&log.folder.file(), None, FEW, None, desk).unwrap().look();
+    assert_eq!(names(&log), before);
+}
+
+#[test]
+fn a_file_of_another_log_is_not_removed() {
+    let log = Rotated::new(4_000);
+    log.run(40);
+    let before = names(&log);
+    let desk = std::sync::Arc::new(Desk::new(10));
+    Retention::of(&log.folder.file(), Some(Digest::of("another")), FEW, None, desk).unwrap().look();
+    assert_eq!(names(&log), before);
+}
+
+#[test]
+fn of_more_that_is_missing_than_was_told_of_it_is_said() {
+    let mut log = Rotated::new(4_000);
+    log.config.retention = FEW;
+    let told = run_until_removed(&log, 60)["records"].as_u64().unwrap();
+    std::fs::remove_file(&log.closed()[0]).unwrap();
+    let verified = log.verify().unwrap();
+    assert!(verified.removed.is_none() && verified.absent > told, "{verified:?}");
+    let more = format!(
+        "records 0 to {} are in files that are not here: what is here continues them, and says nothing of them; the line tells of records 0 \
+         to {} alone that it removed",
+        verified.absent - 1,
+        told - 1
+    );
+    assert_eq!(verified.warnings[0], more);
+}
+
+#[test]
+fn a_removal_that_nobody_signed_explains_nothing_to_whoever_has_the_key() {
+    let log = Rotated::new(4_000);
+    log.run(40);
+    let closed = log.closed();
+    closed[..2].iter().for_each(|path| std::fs::remove_file(path).unwrap());
+    let absent = log.verify().unwrap().absent;
+    let lines = log.folder.lines();
+    let last = serde_json::from_str::<serde_json::Value>(lines.last().unwrap()).unwrap();
+    let (seq, prev) = (last["seq"].as_u64().unwrap() + 1, last["hash"].as_str().unwrap());
+    let (time, monotonic_ns) = (last["time"].as_str().unwrap(), last["monotonic_ns"].as_u64().unwrap() + 1);
+    let forged = format!(
+        "{{\"seq\":{seq},\"prev\":\"{prev}\",\"kind\":\"log-removed\",\"time\":\"{time}\",\"monotonic_ns\":{monotonic_ns},\"synchronised\":true,\
+         \"files\":2,\"first\":\"audit.000001.jsonl.gz\",\"last\":\"audit.000002.jsonl.gz\",\"records\":{absent},\"bytes\":9,\"until\":\"{time}\",\
+         \"why\":\"age\",\"hash\":\"\"}}"
+    );
+    log.folder.replace(&[lines, vec![resealed(&forged)]].concat());
+    let check = |what: &str| {
+        let verified = log.verify().unwrap();
+        assert_eq!((verified.removed, verified.absent), (None, absent), "{what}");
+        let says =
+            format!("record {seq} says that the line removed them, and explains nothing, since nobody signed it");
+        assert!(verified.warnings[0].contains(&says), "{what}: {:?}", verified.warnings);
+        let unsigned = verify(&log.folder.file(), &Trust::default()).unwrap();
+        assert!(unsigned.removed.unwrap().contains("as keep_log_days says"), "the chain alone knows no better");
+    };
+    check("at the end");
+    // The next run signs over it.
+    log.run(1);
+    check("once a run went on");
+}
+
+#[test]
+fn that_a_file_between_was_missing_is_told_with_the_removal() {
+    let mut log = Rotated::new(4_000);
+    log.run(60);
+    let closed = log.closed();
+    std::fs::remove_file(&closed[1]).unwrap();
+    assert_eq!(log.verify().unwrap_err().kind().exit_code(), 1);
+    log.config.retention = FEW;
+    let open = AuditLog::open(&log.config, &run_start()).unwrap();
+    let told = wait_for_removal(&log);
+    open.close().unwrap();
+    let missing = told["missing"].as_str().unwrap();
+    assert!(missing.contains("the file audit.000002.jsonl, between"), "{missing}");
+    assert!(log.verify().unwrap().removed.is_some());
+}
+
+/// Who makes a file older would have the line remove what was before it, and sign that.
+#[test]
+fn a_file_that_was_made_older_is_not_believed() {
+    let log = Rotated::new(4_000);
+    log.run(40);
+    let trust = Trust { kept: Vec::new(), ..log.trust() };
+    let file = files(&log.folder.file()).unwrap()[3].clone();
+    assert!(is_signed(&file, &trust));
+    let of_file = lines(open(&file.path).unwrap()).map(|line| String::from_utf8(line.unwrap()).unwrap());
+    let mut edited = of_file.collect::<Vec<_>>();
+    edited[0] = resealed(&edited[0].replacen("\"time\":\"2", "\"time\":\"1", 1));
+    std::fs::write(&file.path, edited.iter().map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+    assert!(!is_signed(&file, &trust) && file.beginning().unwrap().time.starts_with('1'));
+}
