@@ -15,7 +15,7 @@ use hgad::audit::{
     read_picture, verify,
 };
 use hgad::camera::Frame;
-use hgad::config::{AuditConfig, PicturesConfig, RotationConfig, SigningConfig, SyncPolicy};
+use hgad::config::{AuditConfig, PicturesConfig, RetentionConfig, RotationConfig, SigningConfig, SyncPolicy};
 use hgad::digest::Digest;
 use hgad::line::{Fate, PartId, PartRecord, Ticket, Verdict};
 use hgad::time::{Monotonic, StampSource};
@@ -39,37 +39,48 @@ const STARTING: u64 = 40_000;
 struct Mode {
     /// Records are forced onto the disk in groups, as by default; else each at once.
     grouped: bool,
-    /// By the key `key`, with a copy of each checkpoint in the file `copy`, as on another machine's disk: that loses no power.
+    /// By the key `key`.
     signed: bool,
-    /// The pictures of all parts are kept, in the folder `pictures`, of which there is room for a few.
+    /// The pictures of all parts are kept, in the folder `pictures`, of which there is room for a few; and, of a signed log, a copy of each
+    /// checkpoint in the file `copy`, as on another machine's disk: that loses no power.
     pictures: bool,
+    /// Of its closed files there is room for a few.
+    removed: bool,
 }
 
+/// So many logs are written in turns: see [`Log::all`].
+const LOGS: usize = 3;
+
 impl Mode {
-    /// How one of many runs on each of the two of [`Log::both`] keeps it: what a log is, it stays, and how it is forced onto the disk changes.
+    /// How one of many runs on each of those of [`Log::all`] keeps it: what a log is, it stays, and how it is forced onto the disk changes.
     fn of_run(number: usize, log: usize) -> Self {
-        let is_rich = log == 1;
-        Mode { grouped: (number / 2).is_multiple_of(2), signed: is_rich, pictures: is_rich }
+        Mode { grouped: (number / LOGS).is_multiple_of(2), signed: log > 0, pictures: log == 1, removed: log == 2 }
     }
 
     fn words(self) -> String {
-        let words = [("grouped", self.grouped), ("signed", self.signed), ("pictures", self.pictures)];
+        let words = [
+            ("grouped", self.grouped),
+            ("signed", self.signed),
+            ("pictures", self.pictures),
+            ("removed", self.removed),
+        ];
         words.iter().filter(|(_, is)| *is).map(|(word, _)| *word).collect::<Vec<_>>().join(" ")
     }
 
     fn read(words: &str) -> Self {
         let is = |word: &str| words.split(' ').any(|given| given == word);
-        Mode { grouped: is("grouped"), signed: is("signed"), pictures: is("pictures") }
+        Mode { grouped: is("grouped"), signed: is("signed"), pictures: is("pictures"), removed: is("removed") }
     }
 
     fn config(self, folder: &Path) -> AuditConfig {
         AuditConfig {
             sync: if self.grouped { SyncPolicy::Group } else { SyncPolicy::EveryRecord },
             rotation: RotationConfig { bytes: Some(20_000), daily: false },
+            retention: RetentionConfig { days: None, bytes: self.removed.then_some(30_000) },
             signing: self.signed.then(|| SigningConfig {
                 key: folder.join("key"),
                 former_keys: Vec::new(),
-                checkpoint_copy: Some(folder.join("copy")),
+                checkpoint_copy: self.pictures.then(|| folder.join("copy")),
                 witness: None,
             }),
             pictures: self.pictures.then(|| PicturesConfig {
@@ -83,13 +94,16 @@ impl Mode {
 
     /// How long a run of this kind goes on at most before its end: a group is written every 200 ms.
     fn patience(self, random: &mut ChaCha8Rng) -> Duration {
-        Duration::from_micros(random.random_range(0..if self.grouped { 500_000 } else { 30_000 }))
+        Duration::from_micros(random.random_range(0..if self.grouped { 700_000 } else { 30_000 }))
     }
 }
 
 /// A log that many runs write, each of which comes to a bad end.
 struct Log {
     folder: tempfile::TempDir,
+    /// The numbers of the records that were there when it was checked last and that a run was given, and how many records there were in all.
+    known: Vec<u64>,
+    end: u64,
     /// Records that are on the disk for certain.
     promised: u64,
     /// The same of each way to force them there: grouped, and each at once.
@@ -97,12 +111,12 @@ struct Log {
 }
 
 impl Log {
-    /// A plain log, and a signed one with pictures.
-    fn both() -> [Log; 2] {
-        [(); 2].map(|()| {
+    /// A plain log, a signed one with pictures, and a signed one whose oldest files the line removes.
+    fn all() -> [Log; LOGS] {
+        [(); LOGS].map(|()| {
             let folder = tempfile::tempdir().unwrap();
             Signer::generate("bench/line-1").unwrap().write(&folder.path().join("key")).unwrap();
-            Log { folder, promised: 0, by_way: [0, 0] }
+            Log { folder, known: Vec::new(), end: 0, promised: 0, by_way: [0, 0] }
         })
     }
 
@@ -119,12 +133,29 @@ impl Log {
     /// All that was promised is there, as it was written and, of a signed log, as it was signed.
     fn check(&mut self, mode: Mode, what: &str) {
         let file = self.file();
-        check(&file, &trust(self.folder.path(), mode));
-        let found = given(&file);
-        let promised = self.promised;
+        let verified = check(&file, &trust(self.folder.path(), mode));
+        let (found, promised) = (self.found(verified.absent), self.promised);
         assert!(found >= promised, "{what} ({}): {found} records are there, {promised} were promised", mode.words());
-        carry_away(&file);
-        self.promised = given(&file);
+        match mode.removed {
+            // Who took them is known, whatever moment the end came in.
+            true => assert_eq!(verified.removed.is_some(), verified.absent > 0, "{what}: {verified:?}"),
+            false => carry_away(&file),
+        }
+        (self.known, self.end) = (given(&file), verified.absent + verified.lines);
+        self.promised = self.known.len() as u64;
+    }
+
+    /// How many records are there that a run was given, or were before the line removed them, which are the first `absent` ones. What came
+    /// and went since the last check is taken for such.
+    fn found(&self, absent: u64) -> u64 {
+        let removed = self.known.iter().filter(|record| **record < absent).count() + given(&self.file()).len();
+        removed as u64 + absent.saturating_sub(self.end)
+    }
+
+    /// The line removed some of its files.
+    fn removes(&self, mode: Mode) {
+        let verified = check(&self.file(), &trust(self.folder.path(), mode));
+        assert_eq!(verified.removed.is_some(), mode.removed, "{verified:?}");
     }
 
     /// The test tried something: in each way records came onto the disk, and of a signed log some are signed.
@@ -132,7 +163,7 @@ impl Log {
         assert!(self.by_way.iter().all(|records| *records > 0), "{:?}", self.by_way);
         let verified = check(&self.file(), &trust(self.folder.path(), mode));
         assert_eq!(verified.signed.is_some(), mode.signed, "{verified:?}");
-        assert_eq!(given_of(&self.file(), &["pictures-removed"]) > 0, mode.pictures);
+        assert_eq!(!given_of(&self.file(), &["pictures-removed"]).is_empty(), mode.pictures);
     }
 }
 
@@ -145,24 +176,26 @@ fn trust(folder: &Path, mode: Mode) -> Trust {
     Trust { key, former: Vec::new(), kept: Kept::read(&folder.join("copy")).into_iter().collect() }
 }
 
-/// How many records are there that a run was given, other than those that it makes itself.
-fn given(log: &Path) -> u64 {
-    given_of(log, &["part", "picture", "pictures-removed"])
+/// The numbers of the records that are there and that a run was given, other than those that it makes itself.
+fn given(log: &Path) -> Vec<u64> {
+    given_of(log, &["part", "picture", "pictures-removed", "log-removed", "note"])
 }
 
-fn given_of(log: &Path, kinds: &[&str]) -> u64 {
-    let mut count = 0;
-    let counted = Query::default().each(log, |_, entry, _| {
-        count += u64::from(kinds.contains(&entry.kind.as_str()));
+/// Those of these kinds. Of notes those count that tell of what could not be removed.
+fn given_of(log: &Path, kinds: &[&str]) -> Vec<u64> {
+    let mut found = Vec::new();
+    let looked = Query::default().each(log, |_, entry, _| {
+        let is_given = entry.text.as_ref().is_none_or(|text| text.contains("to be removed, and could not be"));
+        found.extend((kinds.contains(&entry.kind.as_str()) && is_given).then_some(entry.seq));
         Ok(true)
     });
-    counted.unwrap();
-    count
+    looked.unwrap();
+    found
 }
 
 /// How often a writer is killed; more often by hand.
 fn kills() -> usize {
-    std::env::var("HGAD_KILLS").ok().and_then(|count| count.parse().ok()).unwrap_or(20)
+    std::env::var("HGAD_KILLS").ok().and_then(|count| count.parse().ok()).unwrap_or(48)
 }
 
 fn run_start() -> RunStart {
@@ -335,16 +368,17 @@ fn check(log: &Path, trust: &Trust) -> Verified {
 
 #[test]
 fn a_writer_that_is_killed_at_any_moment_loses_nothing_that_was_on_disk() {
-    let mut logs = Log::both();
+    let mut logs = Log::all();
     let mut random = ChaCha8Rng::seed_from_u64(11);
     for kill in 0..kills() {
-        let mode = Mode::of_run(kill, kill % 2);
-        let log = &mut logs[kill % 2];
+        let mode = Mode::of_run(kill, kill % LOGS);
+        let log = &mut logs[kill % LOGS];
         let writer = Writer::start(log.folder.path(), mode, None);
         log.promise(writer.kill(kill, mode, &mut random), mode);
         log.check(mode, &format!("kill {kill}"));
     }
-    (0..2).for_each(|log| logs[log].is_tried(Mode::of_run(0, log)));
+    (0..LOGS).for_each(|log| logs[log].is_tried(Mode::of_run(0, log)));
+    (0..LOGS).for_each(|log| logs[log].removes(Mode::of_run(0, log)));
 }
 
 #[test]
@@ -383,7 +417,7 @@ fn carry_away(log: &Path) {
     }
 }
 
-/// What was forced onto the disk, as the shim saw it: length by file.
+/// What was forced onto the disk, as the shim saw it, or survived a power cut: length by file.
 fn synced(notes: &Path) -> HashMap<u64, u64> {
     let bytes = std::fs::read(notes).unwrap_or_default();
     let number = |bytes: &[u8]| u64::from_ne_bytes(bytes.try_into().unwrap());
@@ -472,6 +506,23 @@ int fdatasync(int fd) {
     if (!result) note(fd, size);
     return result;
 }
+/* A file of the log keeps another name, under which it comes back where the power goes before the folder is forced onto the disk. */
+int unlink(const char *path) {
+    static char text[1 << 16];
+    static int count;
+    int (*really)(const char *) = (int (*)(const char *))dlsym(RTLD_NEXT, "unlink");
+    const char *name = strrchr(path, '/'), *folder = getenv("HGAD_FOLDER");
+    size_t length = strlen(folder);
+    if (!name || (size_t)(name - path) != length || strncmp(path, folder, length) || strncmp(name + 1, "audit", 5)) return really(path);
+    char aside[4096];
+    pthread_mutex_lock(&one);
+    snprintf(aside, sizeof aside, "%s/gone-%d-%d", folder, (int)getpid(), count++);
+    int linked = link(path, aside), result = really(path), why = errno;
+    if (!result && !linked) keep(text, listing(text, sizeof text), 0);
+    pthread_mutex_unlock(&one);
+    if (result) errno = why;
+    return result;
+}
 int renameat2(int from, const char *old, int to, const char *new, unsigned int flags) {
     static char text[1 << 16];
     pthread_mutex_lock(&one);
@@ -519,9 +570,8 @@ impl Shim {
 
 impl Shim {
     /// One for each of the logs, which sees what is forced onto the disk of it alone.
-    fn of(logs: &[Log; 2]) -> Option<[Shim; 2]> {
-        let [plain, rich] = logs.each_ref().map(|log| Shim::new(log.folder.path()));
-        Some([plain?, rich?])
+    fn of(logs: &[Log; LOGS]) -> Option<Vec<Shim>> {
+        logs.iter().map(|log| Shim::new(log.folder.path())).collect()
     }
 
     /// Lets it see what the command forces onto the disk.
@@ -543,17 +593,21 @@ fn lose_names(folder: &Path, names: &Path, random: &mut ChaCha8Rng) {
     let text = std::fs::read_to_string(names).unwrap_or_default();
     let _ = std::fs::remove_file(names);
     let listings = text.split_inclusive("\n\n").filter(|listing| listing.ends_with("\n\n")).collect::<Vec<_>>();
-    let Some(chosen) = listings.get(random.random_range(0..=listings.len())) else { return };
+    let chosen = listings.get(random.random_range(0..=listings.len()));
     let mut found = HashMap::new();
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        if path.file_name().unwrap().to_string_lossy().starts_with("audit") {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        // What was removed comes back with its name or not at all; what has one has no other.
+        if name.starts_with("gone-") && (chosen.is_none() || path.metadata().unwrap().nlink() > 1) {
+            std::fs::remove_file(path).unwrap();
+        } else if chosen.is_some() && (name.starts_with("audit") || name.starts_with("gone-")) {
             let (which, aside) = (which(&path), folder.join(format!("aside-{}", found.len())));
             std::fs::rename(&path, &aside).unwrap();
             found.insert(which, aside);
         }
     }
-    for line in chosen.lines().filter(|line| !line.is_empty()) {
+    for line in chosen.iter().flat_map(|chosen| chosen.lines()).filter(|line| !line.is_empty()) {
         let (which, name) = line.split_once(' ').unwrap();
         if let Some(aside) = found.remove(which) {
             std::fs::rename(aside, folder.join(name)).unwrap();
@@ -565,6 +619,9 @@ fn lose_names(folder: &Path, names: &Path, random: &mut ChaCha8Rng) {
 /// The machine loses its power: of what was not forced onto the disk some is there, some is zeros, and the rest is gone.
 fn lose_power(folder: &Path, notes: &Path, random: &mut ChaCha8Rng) {
     let synced = synced(notes);
+    // What is there once the power is back is on the disk.
+    let _ = std::fs::remove_file(notes);
+    let mut left = std::fs::OpenOptions::new().create(true).append(true).open(notes).unwrap();
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if !path.file_name().unwrap().to_string_lossy().starts_with("audit") {
@@ -583,24 +640,26 @@ fn lose_power(folder: &Path, notes: &Path, random: &mut ChaCha8Rng) {
         let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
         std::os::unix::fs::FileExt::write_all_at(&file, &bytes, 0).unwrap();
         file.set_len(bytes.len() as u64).unwrap();
+        left.write_all(&[found.ino().to_ne_bytes(), kept.to_ne_bytes()].concat()).unwrap();
     }
 }
 
 #[test]
 fn a_power_cut_loses_nothing_that_was_on_disk() {
-    let mut logs = Log::both();
+    let mut logs = Log::all();
     let Some(shims) = Shim::of(&logs) else { return };
     let mut random = ChaCha8Rng::seed_from_u64(12);
     for cut in 0..kills() {
-        let (mode, shim) = (Mode::of_run(cut, cut % 2), &shims[cut % 2]);
-        let log = &mut logs[cut % 2];
+        let (mode, shim) = (Mode::of_run(cut, cut % LOGS), &shims[cut % LOGS]);
+        let log = &mut logs[cut % LOGS];
         let writer = Writer::start(log.folder.path(), mode, Some(shim));
         log.promise(writer.kill(cut, mode, &mut random), mode);
         lose_names(log.folder.path(), &shim.names, &mut random);
         lose_power(log.folder.path(), &shim.notes, &mut random);
         log.check(mode, &format!("power cut {cut}"));
     }
-    (0..2).for_each(|log| logs[log].is_tried(Mode::of_run(0, log)));
+    (0..LOGS).for_each(|log| logs[log].is_tried(Mode::of_run(0, log)));
+    (0..LOGS).for_each(|log| logs[log].removes(Mode::of_run(0, log)));
 }
 
 /// Of what the log says, some is lost; what was removed is gone, as on a file system that brings that to the disk at once.
@@ -612,7 +671,7 @@ fn whatever_moment_the_power_goes_the_log_tells_who_removed_a_picture() {
     let mut random = ChaCha8Rng::seed_from_u64(14);
     let (mut gone, mut there) = (0, 0);
     for cut in 0..kills() {
-        let mode = Mode { grouped: cut % 2 == 0, pictures: true, signed: false };
+        let mode = Mode { grouped: cut % 2 == 0, pictures: true, ..Mode::default() };
         let writer = Writer::start(folder.path(), mode, Some(&shim));
         writer.kill_after(Duration::from_micros(random.random_range(0..300_000)));
         lose_names(folder.path(), &shim.names, &mut random);
@@ -646,22 +705,22 @@ fn whatever_moment_the_power_goes_the_log_tells_who_removed_a_picture() {
 /// the machine loses its power too.
 #[test]
 fn a_file_that_is_closed_on_a_sick_disk_loses_nothing_that_was_on_disk() {
-    let mut logs = Log::both();
+    let mut logs = Log::all();
     let Some(shims) = Shim::of(&logs) else { return };
     let mut random = ChaCha8Rng::seed_from_u64(13);
     for kill in 0..kills() {
-        let (mode, shim) = (Mode::of_run(kill, kill % 2), &shims[kill % 2]);
-        let log = &mut logs[kill % 2];
+        let (mode, shim) = (Mode::of_run(kill, kill % LOGS), &shims[kill % LOGS]);
+        let log = &mut logs[kill % LOGS];
         let writer = Writer::on_a_sick_disk(log.folder.path(), mode, Some(shim), Some(kill));
         log.promise(writer.kill_after(Duration::from_micros(random.random_range(0..1_500_000))), mode);
         // Each log and each way to force it onto the disk comes to both ends.
-        if (kill / 4).is_multiple_of(2) {
+        if (kill / (2 * LOGS)).is_multiple_of(2) {
             lose_names(log.folder.path(), &shim.names, &mut random);
             lose_power(log.folder.path(), &shim.notes, &mut random);
         }
         log.check(mode, &format!("kill {kill}"));
     }
-    (0..2).for_each(|log| logs[log].is_tried(Mode::of_run(0, log)));
+    (0..LOGS).for_each(|log| logs[log].is_tried(Mode::of_run(0, log)));
 }
 
 /// A file system on which a line keeps its audit.
