@@ -89,7 +89,7 @@ fn another_threshold_is_told_from_recorded_scores() {
         std::fs::write(&other, changed).unwrap();
         let (code, out, err) = what_if(&line, &new, &["--was", &was, "--was", &other]);
         assert!(code == 0 && err.contains(says), "{says}: {out}{err}");
-        assert_eq!(err.matches("no recorded score counts").count(), 1, "{err}");
+        assert_eq!(err.matches("no recorded score of the calibration").count(), 1, "{err}");
     }
 }
 

@@ -640,6 +640,9 @@ fn a_dry_run_awaits_no_confirmation_and_nobody_takes_its_records_for_real_ones()
     let audit = line.audit().display().to_string();
     let (_, table, _) = run(&["audit", "query", &audit, "--fate", "rejected"]);
     assert!(table.lines().skip(1).all(|row| row.contains("a dry run")) && table.lines().count() > 1, "{table}");
+    let record = table.lines().nth(1).unwrap().split_whitespace().next().unwrap();
+    let (code, told, stderr) = run(&["audit", "show", &audit, record]);
+    assert!(code == 0 && told.contains("no output was driven, and the part went on with the belt"), "{told}{stderr}");
     let (_, csv, _) = run(&["audit", "query", &audit, "--format", "csv"]);
     assert!(csv.lines().skip(1).all(|row| row.ends_with(",true")), "{csv}");
     let (code, told, _) = line.verify();

@@ -24,10 +24,10 @@ impl Interruption {
     pub(super) fn told(&self) -> String {
         let parts = match self.open_parts.len() {
             0 => String::new(),
-            count => format!(", {count} for certain"),
+            count => format!(" ({count} for certain)"),
         };
         format!(
-            "the run before ended without a word, after {}: parts that were on the belt then{parts}, have no record, and nobody \
+            "the run before ended without a word, after {}: parts that were on the belt then{parts} have no record, and nobody \
              knows whether they were rejected; look at what lay between camera and ejector",
             self.last
         )
@@ -102,7 +102,7 @@ mod tests {
     fn parts_without_a_record_before_others_with_one_were_on_the_belt() {
         let found = followed(&[0, 2, 1, 5, 3]).interruption().unwrap();
         assert_eq!(found, Interruption { from_line: 7, last: "then".into(), open_parts: vec![4] });
-        assert!(found.told().contains("after then: parts that were on the belt then, 1 for certain, have no record"));
+        assert!(found.told().contains("after then: parts that were on the belt then (1 for certain) have no record"));
         let mut ended = followed(&[0, 2]);
         ended.stop();
         assert_eq!(ended.interruption(), None);

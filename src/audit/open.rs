@@ -28,7 +28,7 @@ use crate::config::{AuditConfig, FullPolicy, SigningConfig};
 use crate::digest::Digest;
 use crate::line::{Counters, PartId, PartRecord, Ticket};
 use crate::time::Monotonic;
-use crate::{Error, Result};
+use crate::{Error, Result, print};
 
 /// A record that is not on disk after so long is a fault: a disk may hang without ever failing.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -274,10 +274,16 @@ impl AuditLog {
     /// Why not: it fails, it has not taken a record for 5 seconds, or records were lost and that is not written down yet. Or
     /// the newest checkpoint cannot be copied, or a frame's digest or picture is missing.
     pub fn health(&self) -> std::result::Result<(), String> {
-        self.writer.health()?;
+        self.writer.health().map_err(|why| self.of_log(why))?;
         self.copiers.iter().try_for_each(|copier| copier.health(PATIENCE))?;
         self.looks.health()?;
         self.album.as_ref().map_or(Ok(()), Album::health)
+    }
+
+    /// What is wrong with the log, with its name: pictures and copies may be on other disks.
+    fn of_log(&self, why: String) -> String {
+        let path = print::name(self.path.display());
+        if why.contains(&path) { why } else { format!("{path}: {why}") }
     }
 
     /// Writes what waits, forces it onto the disk, and ends. A disk that takes nothing for 5 seconds is not waited for.

@@ -59,7 +59,7 @@ fn prove_as_it_stands(path: &Path, index: u64) -> Result<String> {
     let Reading { before, signatures, .. } = reading;
     let Some(newest) = signatures.newest.filter(|newest| index < newest.checkpoint.size) else {
         return Err(Error::check(format!("{}: no checkpoint covers record {index}", path.display())).advise(
-            "a line whose configuration names a key ([audit] key) signs every minute and at its end: wait for that",
+            "a line whose configuration names a key ([audit] key) signs every minute, at its end, and where the next run begins: prove it once that is done",
         ));
     };
     let size = newest.checkpoint.size;

@@ -156,7 +156,7 @@ pub fn run(args: AuditArgs) -> Result<()> {
 }
 
 /// What no chain can say by itself.
-const UNSIGNED: &str = "warning: nobody signed it: its lines continue each other, and whoever may write the file could have made all of them \
+const UNSIGNED: &str = "not signed: its lines continue each other, and whoever may write the file could have made all of them \
                         anew ([audit] key lets the line sign what it writes)";
 
 fn verify(args: &VerifyArgs) -> Result<()> {

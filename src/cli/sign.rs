@@ -48,7 +48,9 @@ pub fn run(args: &SignArgs) -> Result<()> {
     doubts.iter().for_each(|doubt| log::warn!("{doubt}"));
     print::line(format_args!("{} is signed by {} in {}", args.file.display(), signer.name(), note.display()))?;
     match replaced {
-        Some(replaced) => print::line(format_args!("it takes the place of what stood there: {replaced}")),
+        Some(replaced) => print::line(format_args!(
+            "it takes the place of what stood there, whose signature was not checked: {replaced}"
+        )),
         None => Ok(()),
     }
 }

@@ -251,8 +251,13 @@ impl Entry {
         self.calibration.or(self.picture_fault.as_ref().and_then(|fault| fault.calibration))
     }
 
-    /// How a part's verdict, score and threshold contradict each other; `None` where they do not.
+    /// How a part's verdict, score and threshold, or its fate and its ejection, contradict each other; `None` where they do not.
     pub fn contradiction(&self) -> Option<String> {
+        if self.fate.as_deref() == Some("passed") && self.fired_ns.is_some() {
+            return Some(
+                "its fate is passed, and an output was told to reject it, which contradict each other".to_owned(),
+            );
+        }
         let (verdict, threshold) = (self.verdict.as_deref()?, self.threshold?);
         let is_above = self.score.map(|score| score > threshold);
         let fits = match verdict {

@@ -76,7 +76,7 @@ impl Question<'_> {
                     format!("judged no part of that time; those that did: {known} (the first digits of sha256sum)")
                 })
             })?;
-            Some(format!("no recorded score counts for --was {}: it {why}", digest.short()))
+            Some(format!("no recorded score of the calibration {} counts: it {why}", digest.short()))
         });
         unused.collect()
     }

@@ -301,7 +301,12 @@ fn story(entry: &Entry) -> String {
     text.push_str(&format!(". Its fate: {}{why}", word(&entry.fate)));
     if let (Some(fired), Some(planned)) = (entry.fired_ns, entry.planned_ns) {
         let late = (fired as i128 - planned as i128) as f64 / 1e6;
-        text.push_str(&format!("; the output was told to reject it {late:.2} ms behind the planned moment"));
+        text.push_str(&match entry.is_of_dry_run() {
+            true => ". It was a dry run: no output was driven, and the part went on with the belt".to_owned(),
+            false => format!("; the output was told to reject it {late:.2} ms behind the planned moment"),
+        });
+    } else if entry.is_of_dry_run() {
+        text.push_str(". It was a dry run: no output was driven");
     }
     text.push('.');
     text
