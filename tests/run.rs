@@ -740,4 +740,9 @@ fn nothing_is_loaded_that_nobody_approved_and_the_audit_says_who_did() {
     assert_eq!(starts[1]["approvals"][0]["by"], "A. Smith");
     // A bundle that is signed can still be replaced by a training.
     hgad::bundle::Draft::check_place(&line.bench.path("bundle")).unwrap();
+    // A bundle that was changed is told as that, and not as one that the calibrations are not of.
+    let manifest = line.bench.path("bundle/manifest.toml");
+    let text = std::fs::read_to_string(&manifest).unwrap();
+    std::fs::write(&manifest, text + " \n").unwrap();
+    refused("bundle is not approved");
 }

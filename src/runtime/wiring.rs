@@ -166,6 +166,10 @@ impl Judges {
         let _starting = Starting::begin();
         let named = |key: &'static str| move |error| config.blame(key, error);
         let bundle = Bundle::open(&config.model).map_err(named("line.model"))?;
+        let keys = approvers(config).map_err(named("line.approved_by"))?;
+        // Before the calibrations: of another bundle than was approved they are none, and to calibrate again would mend nothing.
+        let mut approvals =
+            approved(&keys, [(&config.model, bundle.digest, Vec::new())]).map_err(named("line.approved_by"))?;
         let common = open_calibrations(&bundle, &config.calibrations).map_err(named("line.calibration"))?;
         let (mut lanes, mut own) = (Vec::new(), Vec::new());
         for lane in &config.lanes {
@@ -182,7 +186,7 @@ impl Judges {
             lanes.push(judged);
         }
         let files = config.calibrations.iter().zip(&common).map(|(path, (_, digest))| (path, *digest, None)).chain(own);
-        let approvals = approvals(config, &bundle, files).map_err(named("line.approved_by"))?;
+        approvals.extend(approved(&keys, by_lanes(files)).map_err(named("line.approved_by"))?);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         if config.threads > cores {
             let threads = config.threads;
@@ -206,25 +210,32 @@ fn class_key(lane: &LaneConfig) -> String {
     if lane.name.is_some() { lane.key("class") } else { "line.class".into() }
 }
 
-/// Who let the bundle and the calibrations into production, each with the lane whose own it is; nobody is asked where the configuration names no keys.
-fn approvals<'a>(
-    config: &'a LineConfig,
-    bundle: &Bundle,
-    calibrations: impl Iterator<Item = (&'a PathBuf, Digest, Option<&'a str>)>,
-) -> Result<Vec<Approval>> {
-    if config.approved_by.is_empty() {
+/// The keys of those who let bundles and calibrations into production; where the configuration names none nobody is asked.
+fn approvers(config: &LineConfig) -> Result<Vec<Verifier>> {
+    config.approved_by.iter().map(|path| Verifier::open(path)).collect()
+}
+
+/// A file, and the lanes whose own it is.
+type OfLanes<'a> = (&'a PathBuf, Digest, Vec<&'a str>);
+
+/// Who let these files into production.
+fn approved<'a>(keys: &[Verifier], files: impl IntoIterator<Item = OfLanes<'a>>) -> Result<Vec<Approval>> {
+    if keys.is_empty() {
         return Ok(Vec::new());
     }
-    let keys = config.approved_by.iter().map(|path| Verifier::open(path)).collect::<Result<Vec<_>>>()?;
-    // One note is for all lanes that go by a file.
-    let mut files = vec![(&config.model, bundle.digest, Vec::new())];
+    files.into_iter().map(|(path, digest, lanes)| Approval::check(path, digest, &lanes, keys)).collect()
+}
+
+/// Each calibration once with all lanes that go by it alone, since one note is for all of them.
+fn by_lanes<'a>(calibrations: impl Iterator<Item = (&'a PathBuf, Digest, Option<&'a str>)>) -> Vec<OfLanes<'a>> {
+    let mut files = Vec::<OfLanes>::new();
     for (path, digest, lane) in calibrations {
         match files.iter_mut().find(|(other, _, lanes)| is_same(other, path) && lane.is_some() && !lanes.is_empty()) {
             Some((_, _, lanes)) => lanes.extend(lane),
             None => files.push((path, digest, Vec::from_iter(lane))),
         }
     }
-    files.iter().map(|(path, digest, lanes)| Approval::check(path, *digest, lanes, &keys)).collect()
+    files
 }
 
 fn check_class(config: &LineConfig, lane: &LaneConfig, calibrations: &LaneCalibrations) -> Result<()> {
