@@ -444,6 +444,34 @@ fn a_query_says_of_what_it_prints_that_it_is_not_as_it_was_written() {
 }
 
 #[test]
+fn a_shift_s_page_says_above_its_counts_which_of_its_records_were_changed() {
+    let line = Line::after_a_run("");
+    let out = line.bench.text("shift.html");
+    let report = || {
+        let (code, _, stderr) = run(&["audit", "report", &line.log(), "--out", &out]);
+        let page = std::fs::read_to_string(&out).unwrap();
+        (code, page.split_once("<div class=\"tiles\">").unwrap().0.to_owned(), stderr)
+    };
+    let (code, above, stderr) = report();
+    assert!(code == 0 && !above.contains("not as written"), "{stderr}{above}");
+    let part = line.query(&["--verdict", "reject"])[0].clone();
+    let text = std::fs::read_to_string(line.log()).unwrap();
+    let changed = |line: &str| match line.starts_with(&format!("{{\"seq\":{},", part["seq"])) {
+        true => line.replace("\"verdict\":\"reject\"", "\"verdict\":\"pass\""),
+        false => line.to_owned(),
+    };
+    std::fs::write(line.log(), text.split_inclusive('\n').map(changed).collect::<String>()).unwrap();
+    let told = format!("1 record is not as written: {}", part["seq"]);
+    let (code, above, stderr) = report();
+    assert!(code == 1 && above.contains("class=\"accused\"") && above.contains(&told), "{stderr}{above}");
+    assert!(stderr.contains(&told) && stderr.contains("believe nothing that they say"), "{stderr}");
+    // Pictures that were exchanged as well are not forgotten over that.
+    std::fs::write(line.picture(&line.parts()[4]), "exchanged").unwrap();
+    let (code, _, stderr) = report();
+    assert!(code == 1 && stderr.contains(&told) && stderr.contains("1 picture is not what was written"), "{stderr}");
+}
+
+#[test]
 fn a_query_that_finds_nothing_says_in_what_it_looked() {
     let line = Line::after_a_run("");
     let of_log = records(Path::new(&line.log()));
@@ -752,6 +780,29 @@ fn a_run_or_a_part_that_is_not_in_the_log_is_a_slip_for_every_command_that_asks_
         &format!("the first that is here is 0, and the last {last}"),
     );
     refused(line.judged("show", &[&format!("{run_name}/"), "--out", &out]), "such as 4711, or RUN/PART");
+}
+
+#[test]
+fn a_run_that_began_in_files_that_were_carried_away_is_found_by_its_name() {
+    let line = Line::after_a_run("rotate_mb = 0.002\n");
+    let name = line.query(&["--kind", "start"])[0]["run"].as_str().unwrap().to_owned();
+    let closed = hgad::audit::files(Path::new(&line.log())).unwrap();
+    assert!(closed.len() > 3, "{closed:?}");
+    closed[..2].iter().for_each(|file| std::fs::remove_file(&file.path).unwrap());
+    assert!(line.query(&["--kind", "start"]).is_empty());
+    let parts = line.query(&[]);
+    assert!(!parts.is_empty() && parts.len() < 12, "{parts:?}");
+    let part = format!("{name}/{}", parts[0]["part"]);
+    assert_eq!(line.query(&["--part", &part]), parts[..1]);
+    assert_eq!(line.query(&["--run", &name]), parts);
+    let (code, stdout, stderr) = run(&["audit", "show", &line.log(), &part]);
+    assert!(code == 0 && stdout.starts_with(&format!("record {}: ", parts[0]["seq"])), "{stdout}{stderr}");
+    let (_, csv, _) = run(&["audit", "query", &line.log(), "--format", "csv"]);
+    assert!(csv.lines().skip(1).all(|row| row.split(',').nth(3) == Some(&name)), "{csv}");
+    let (code, _, stderr) = run(&["audit", "query", &line.log(), "--run", "nope"]);
+    assert!(code == 2 && stderr.contains(&format!("the last ones are: {name};")), "named once: {stderr}");
+    let (code, _, stderr) = run(&["audit", "show", &line.log(), &format!("{name}/999")]);
+    assert!(code == 2 && stderr.contains(&format!("the run {name} has no part 999")), "{stderr}");
 }
 
 #[test]

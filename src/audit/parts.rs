@@ -20,7 +20,7 @@ type Part = (Entry, Option<String>);
 
 impl Query {
     /// Shows `look` every part that is asked for, once, with what became of its picture in the end, and the name of its run
-    /// where the run's start was read. A part without a picture comes later than others: its picture might follow. The memory
+    /// where that was read. A part without a picture comes later than others: its picture might follow. The memory
     /// that this takes is bounded.
     ///
     /// # Errors

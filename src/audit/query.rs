@@ -66,7 +66,7 @@ impl Query {
             && (self.pixels.is_empty() || entry.pixels().any(|pixels| self.pixels.contains(&pixels)))
     }
 
-    /// From when on the log is read: a run's records are those from its start on, which may lie before the range.
+    /// From when on the log is read: a run's records are those from where it is named on, which may lie before the range.
     pub(super) fn begins(&self) -> Option<Timestamp> {
         self.range.from.filter(|_| self.run.is_none())
     }
@@ -75,13 +75,17 @@ impl Query {
     ///
     /// # Errors
     ///
-    /// No start of it is in the log, or the log cannot be read.
+    /// No start of it is in the log, nor a file that goes on with it, or the log cannot be read.
     pub fn check_run(&self, path: &Path) -> Result<()> {
         let Some(asked) = &self.run else { return Ok(()) };
         let (mut last, mut is_here) = (VecDeque::new(), false);
-        Query::of_kind(Kind::Start.as_str()).each(path, |_, entry, _| {
-            is_here = entry.run.as_ref() == Some(asked);
-            last.extend(entry.run.clone());
+        Query::default().each(path, |_, entry, _| {
+            // A run is named again by each file that goes on with it.
+            let Some(run) = entry.run.as_ref().filter(|run| entry.names_run() && last.back() != Some(*run)) else {
+                return Ok(true);
+            };
+            is_here = run == asked;
+            last.push_back(run.clone());
             if last.len() > RUNS_TOLD {
                 last.pop_front();
             }
@@ -93,7 +97,7 @@ impl Query {
         let names = last.iter().map(print::name).collect::<Vec<_>>().join(", ");
         let asked = print::name(asked);
         Err(Error::usage(format!("no run '{asked}' is in {}", print::name(path.display()))).advise(match names.is_empty() {
-            true => "no run began in the files that are here: bring older files of the log beside it".to_owned(),
+            true => "no run is named in the files that are here: bring older files of the log beside it".to_owned(),
             false => format!("the last ones are: {names}; hgad audit query --kind start lists all that began in the files that are here"),
         }))
     }
@@ -131,7 +135,7 @@ impl Query {
     }
 
     /// Shows `look` every record of the log in `path` that is asked for: the line as it stands there, what is in it, and the
-    /// name of its run where its start was read. `look` says whether to go on. However long the log is, the memory that this
+    /// name of its run where that was read: at its start, or where a later file begins. `look` says whether to go on. However long the log is, the memory that this
     /// takes is bounded. Gives how many records of that time and run were looked through, those that are not asked for as well.
     ///
     /// # Errors
@@ -144,8 +148,8 @@ impl Query {
             if self.unvouched.holds(entry.seq) {
                 return Ok(true);
             }
-            if entry.kind() == Some(Kind::Start) {
-                run = entry.run.clone();
+            if entry.names_run() {
+                run.clone_from(&entry.run);
             }
             let is_before = self.run.is_some() && self.range.from.is_some_and(|from| entry.time < read::text(from));
             let is_of_run = self.run.is_none() || run == self.run;

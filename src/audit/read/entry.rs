@@ -125,6 +125,12 @@ impl Entry {
         Kind::of(&self.kind)
     }
 
+    /// Whether it names the run that it and what follows are of: a start does, and the first line of a later file, which may be all that is
+    /// here of the run's beginning.
+    pub fn names_run(&self) -> bool {
+        matches!(self.kind(), Some(Kind::Start | Kind::Continued))
+    }
+
     /// Whether the part was a known bad piece of a challenge: it says nothing of what the process makes.
     pub fn is_known_bad(&self) -> bool {
         self.challenge == Some(true)

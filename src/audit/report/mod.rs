@@ -13,6 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 
 pub use self::gallery::Gallery;
 use self::listing::{Challenges, Drifted, Happened, Listing};
+use super::doubtful::Doubtful;
 use super::kind::Kind;
 use super::query::Query;
 use super::read::{self, Entry, Range};
@@ -44,6 +45,8 @@ pub struct ShiftPage {
     pub records: u64,
     /// How many of the pictures that it was to show are not those that the records tell of, or are gone and nobody removed them.
     pub suspect: usize,
+    /// Which of those records are not as they were written.
+    pub doubtful: Doubtful,
     /// What is to be said of pictures of which none could be looked at.
     pub unseen: Option<String>,
 }
@@ -131,6 +134,8 @@ struct Facts {
     models: BTreeMap<String, u64>,
     /// What is to be said of files of the log that are not here, or not read.
     left_out: Vec<String>,
+    /// Records of the shift that are not as they were written.
+    doubtful: Doubtful,
 }
 
 /// Writes the page of `shift` from the log in `path`; `gallery` says which pictures it shows.
@@ -147,7 +152,8 @@ pub fn report(path: &Path, shift: &Shift, origin: &Origin, gallery: &Gallery) ->
     let before = before(path, shift)?;
     before.drift.listed().for_each(|drifted| facts.drift.change(drifted.clone()));
     before.alarms.into_iter().for_each(|(name, alarm)| facts.raise(name, alarm));
-    let records = query.each(path, |_, entry, run| {
+    let records = query.each(path, |line, entry, run| {
+        facts.doubtful.look(line, entry);
         facts.add(entry, run.or(before.run.as_deref()), shift);
         Ok(true)
     })?;
@@ -162,7 +168,7 @@ pub fn report(path: &Path, shift: &Shift, origin: &Origin, gallery: &Gallery) ->
     let unseen = is_unseen
         .then(|| format!("the pictures' folder {} is not there: no picture is shown", gallery.folder.display()));
     let html = page::page(&facts, shift, origin, &page::Pictures { shown, named: &named, unseen: unseen.as_deref() });
-    Ok(ShiftPage { html, records, suspect, unseen })
+    Ok(ShiftPage { html, records, suspect, doubtful: facts.doubtful, unseen })
 }
 
 /// What is to be said of files of the log that the page knows nothing of: such between others, and older ones where the shift began before
@@ -224,7 +230,7 @@ const DISORDER: SignedDuration = SignedDuration::from_mins(1);
 /// What a run that goes on leaves to those who look later.
 #[derive(Debug, Clone, Default)]
 struct Before {
-    /// The run's name, where its start was read.
+    /// The run's name, where that was read.
     run: Option<String>,
     /// Alarms that are raised, by name.
     alarms: BTreeMap<String, Happened>,
@@ -278,6 +284,8 @@ impl Search {
                 self.is_whole |= !self.is_entered;
                 self.going_on = Before { run: entry.run.clone(), ..Before::default() };
             }
+            // Its start may be in a file that was carried away.
+            Some(Kind::Continued) => run.clone_from(&entry.run),
             Some(Kind::Alarm) => {
                 let name = entry.alarm.clone().unwrap_or_default();
                 drift.alarm(entry);

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::gallery::Shown;
 use super::listing::{Drifted, ENDS, Happened, Listing, Row, Trial};
 use super::{BINS, Facts, Origin, REGIONS, Shift, quantile};
+use crate::audit::doubtful::Doubtful;
 use crate::audit::read::{self, Entry};
 use crate::page::chart::{self, Layer, Line};
 use crate::page::{escaped, head, section};
@@ -34,6 +35,7 @@ pub(super) fn page(facts: &Facts, shift: &Shift, origin: &Origin, pictures: &Pic
     let below = format!("{when} ({})", escaped(&zone_name(shift)));
     let mut html = head(&format!("{title}, {when}"), &title, &below);
     html.push_str(&accusation(pictures));
+    html.push_str(&doubt(facts));
     html.push_str(&left_out(facts));
     html.push_str(&tiles(facts, shift));
     if facts.dry > 0 {
@@ -79,6 +81,17 @@ fn accusation(pictures: &Pictures) -> String {
             records.join(", ")
         ),
     }
+}
+
+/// Before any count, of which they are a part: which records are not as they were written.
+fn doubt(facts: &Facts) -> String {
+    facts.doubtful.told().map_or_else(String::new, |told| {
+        format!(
+            "<p class=\"accused\"><b>Not all that this page tells was written by the line:</b> {told}. What they say is counted and shown \
+             below all the same: {}.</p>",
+            Doubtful::ADVICE
+        )
+    })
 }
 
 /// Before any count, which lacks what was in them: which files of the log were not read.

@@ -282,6 +282,20 @@ fn alarms_that_stand_from_before_the_shift_are_shown() {
 }
 
 #[test]
+fn a_run_whose_start_was_carried_away_is_named_by_the_file_that_goes_on_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("audit.jsonl");
+    let lines = [
+        r#"{"seq":7,"kind":"continued","time":"2026-11-24T05:00:00.000000Z","run":"r"}"#.to_owned(),
+        alarm(24, "05:30:00", "bin-full", true),
+        alarm(24, "07:30:00", "camera-fault", true),
+    ];
+    std::fs::write(&log, lines.join("\n") + "\n").unwrap();
+    let before = before(&log, &shift()).unwrap();
+    assert_eq!((before.run.as_deref(), before.alarms.len()), (Some("r"), 1));
+}
+
+#[test]
 fn a_clock_that_was_set_back_hides_no_alarm_that_stands() {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("audit.jsonl");

@@ -14,7 +14,7 @@ use jiff::tz::TimeZone;
 use serde_json::Value;
 
 use super::named::{PartName, Parts};
-use crate::audit::{self, Entry, Kind, Query, Range, Unvouched};
+use crate::audit::{self, Doubtful, Entry, Kind, Query, Range, Unvouched};
 use crate::line::Unknown;
 use crate::{Error, Result, print};
 
@@ -296,48 +296,20 @@ pub(super) fn run(args: QueryArgs) -> Result<()> {
                 "the first {} printed: there are more, and --limit stopped here; {UNCHECKED}",
                 print::counted(found, "record")
             );
-            doubtful.told()
+            believed(&doubtful)
         }
         found => {
             log::info!("{} found; {UNCHECKED}", print::counted(found, "record"));
-            doubtful.told()
+            believed(&doubtful)
         }
     }
 }
 
 const UNCHECKED: &str = "the log was not checked as a whole: that does hgad audit verify";
-/// So many doubtful records are named.
-const NAMED: usize = 8;
 
-/// Records that were printed and are not as they were written, as far as each of them tells that by itself.
-#[derive(Debug, Default)]
-struct Doubtful {
-    records: u64,
-    first: Vec<String>,
-}
-
-impl Doubtful {
-    fn look(&mut self, line: &[u8], entry: &Entry) {
-        if audit::fits(None, line).is_err() || entry.contradiction().is_some() {
-            self.records += 1;
-            if self.first.len() < NAMED {
-                self.first.push(entry.seq.to_string());
-            }
-        }
-    }
-
-    fn told(self) -> Result<()> {
-        let more = if self.records > self.first.len() as u64 { ", ..." } else { "" };
-        match self.records {
-            0 => Ok(()),
-            records => Err(Error::check(format!(
-                "{} not as written: {}{more}",
-                print::are(records, "record"),
-                self.first.join(", ")
-            ))
-            .advise("believe nothing that they say; hgad audit verify, with --key and --checkpoint, says what happened to the log")),
-        }
-    }
+/// Refuses what was printed and is not as it was written.
+fn believed(printed: &Doubtful) -> Result<()> {
+    printed.told().map_or(Ok(()), |told| Err(Error::check(told).advise(Doubtful::ADVICE)))
 }
 
 /// Says what was looked through in vain, so that nobody takes a slip for an answer. What is printed stays a table without rows.

@@ -9,7 +9,7 @@ use jiff::{Timestamp, Zoned};
 
 use super::again::pictures_folder;
 use super::keys::Keys;
-use crate::audit::{self, Checked, Gallery, Origin, Shift};
+use crate::audit::{self, Checked, Doubtful, Gallery, Origin, Shift, ShiftPage};
 use crate::cli::target::{self, Content};
 use crate::{Error, Result, print};
 
@@ -21,7 +21,7 @@ const EXAMPLES: &str = r"Examples:
   hgad audit report audit.jsonl --shift 22:00..06:00 --date 2026-11-23 \
     --key line-3.key.pub --out night.html";
 
-/// Write what a shift was like as one page (exit code 1 if pictures in it were exchanged)
+/// Write what a shift was like as one page (exit code 1 if records of it were changed, or pictures exchanged)
 ///
 /// Counts, why parts were bad and where on the part, the trend over time, pictures of rejected parts, alarms, challenge tests,
 /// drift, changes and faults, and how fast verdicts were. The page is one HTML file that needs nothing else; it can be sent, kept and printed. With --key the log is
@@ -111,12 +111,24 @@ pub(super) fn run(args: &ReportArgs) -> Result<()> {
         let log = audit::span(&args.file)?.map(|(first, last)| format!("; the log goes from {first} to {last}"));
         log::warn!("no record is of that time{}", log.unwrap_or_default());
     }
-    match page.suspect {
-        0 => Ok(()),
-        suspect => Err(Error::check(format!(
+    believed(&page)
+}
+
+/// Refuses a page that tells, or shows, what is not as it was written.
+fn believed(page: &ShiftPage) -> Result<()> {
+    let pictures = (page.suspect > 0).then(|| {
+        format!(
             "{} not what was written, or gone though no record says so: the page says of which records",
-            print::are(suspect as u64, "picture")
-        ))),
+            print::are(page.suspect as u64, "picture")
+        )
+    });
+    match (page.doubtful.told(), pictures) {
+        (None, None) => Ok(()),
+        (None, Some(pictures)) => Err(Error::check(pictures)),
+        (Some(records), pictures) => {
+            let told = [Some(records), pictures].into_iter().flatten().collect::<Vec<_>>().join("; ");
+            Err(Error::check(told).advise(Doubtful::ADVICE))
+        }
     }
 }
 
