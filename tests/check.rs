@@ -4,7 +4,7 @@ mod common;
 
 use common::plc::Plc;
 use common::terminal::Terminal;
-use common::{Bench, normal_part, run};
+use common::{Bench, hgad, normal_part, parts, run};
 
 /// A line over the tiny bundle; `camera` and `rest` are whole sections.
 fn config(bench: &Bench, camera: &str, rest: &str) -> String {
@@ -205,6 +205,27 @@ fn a_log_that_the_next_run_mends_and_a_copy_without_a_folder_are_told() {
         audit == "note" && told.contains("the next run cuts its 8 bytes off") && !told.contains("a whole log"),
         "{table}"
     );
+}
+
+#[test]
+fn a_run_that_was_killed_is_told_of_and_what_the_next_one_does() {
+    let bench = bench();
+    let config = config(&bench, FOLDER, &format!("[output]\nkind = \"none\"\n{AUDIT}"));
+    let mut child = hgad(&["run", "--config", &config]).stderr(std::process::Stdio::null()).spawn().unwrap();
+    while parts(&bench.path("audit.jsonl")).is_empty() {
+        assert_eq!(child.try_wait().unwrap(), None, "the program ended by itself");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let text = std::fs::read_to_string(&config).unwrap();
+    for (late, next) in [("count", "raises missed-reject, and goes on"), ("stop-line", "stops the line at once")] {
+        std::fs::write(&config, text.replace("pulse_ms", &format!("late = \"{late}\"\npulse_ms"))).unwrap();
+        let (_, table, stderr) = run(&["check", "--config", &config, "--seconds", "0.3"]);
+        let (state, told) = row(&table, "run before");
+        assert!(state == "note" && told.contains("look at what lay between camera and ejector"), "{table}{stderr}");
+        assert!(told.contains(next), "{told}");
+    }
 }
 
 #[test]

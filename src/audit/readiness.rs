@@ -8,6 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use super::interruption::Interruption;
 use super::open::FIND_PICTURES;
 use super::past::{self, Past, Signing};
 use super::pictures::First;
@@ -26,6 +27,8 @@ pub struct Readiness {
     pub missing: Option<String>,
     /// What a run would mend in it first.
     pub unfinished: Option<String>,
+    /// What a run would say of the one before, if that ended without a word.
+    pub interrupted: Option<String>,
     /// What is to be said of a checkpoint's copy that could not be made, and what to do.
     pub homeless: Option<(String, String)>,
     /// How long it takes until a few bytes are on the disk for certain.
@@ -82,12 +85,14 @@ pub fn readiness(config: &AuditConfig) -> Result<Readiness> {
     let log = read::files(path)?.iter().filter_map(|file| file.path.metadata().ok()).map(|found| found.len()).sum();
     let disk = |folder: &Path| folder.metadata().ok().map(|found| found.dev());
     let shares_disk = config.pictures.as_ref().is_some_and(|settings| disk(&settings.folder) == disk(folder));
+    let interrupted = past.interrupted.as_ref().map(Interruption::told);
     let (unfinished, homeless) = (past.unfinished(), signing.as_ref().and_then(Signing::homeless));
     Ok(Readiness {
         lines,
         unread,
         missing,
         unfinished,
+        interrupted,
         homeless,
         sync,
         free,

@@ -4,7 +4,8 @@ use super::Finding;
 use super::camera::View;
 use super::spread::ms;
 use crate::audit::{self, Readiness};
-use crate::config::{AuditConfig, RetentionConfig, Witness};
+use crate::config::{AuditConfig, LineConfig, RetentionConfig, Witness};
+use crate::line::Consequence;
 use crate::print::{bytes, counted};
 use crate::runtime::control;
 
@@ -16,21 +17,35 @@ const LITTLE: u64 = 256 << 20;
 const SOON: f64 = 7.0;
 const DAY: f64 = 86_400.0;
 
-/// Checks the audit of a line whose frames are a part of each of so many lanes at most.
-pub(super) fn check(config: &AuditConfig, lanes: usize, view: Option<&View>, tell: &mut impl FnMut(Finding)) {
+/// Checks the audit of a line whose frames are a part of each of its lanes at most.
+pub(super) fn check(line: &LineConfig, view: Option<&View>, tell: &mut impl FnMut(Finding)) {
+    let config = &line.audit;
     match control::refuse_beside_another(&config.file).and_then(|()| audit::readiness(config)) {
         Err(error) => tell(Finding::failed("audit", &error)),
         Ok(ready) => {
             tell(log(config, &ready));
+            untold(&ready, line.rules.late).into_iter().for_each(&mut *tell);
             doubts(&ready).into_iter().for_each(&mut *tell);
             lacks(config).into_iter().for_each(&mut *tell);
             kept(config.retention, &ready).into_iter().for_each(&mut *tell);
-            tell(room(config, &ready, lanes, view.and_then(View::rate)));
+            tell(room(config, &ready, line.lanes.len(), view.and_then(View::rate)));
         }
     }
     if let Some(witness) = config.signing.as_ref().and_then(|signing| signing.witness.as_ref()) {
         tell(reached(witness));
     }
+}
+
+/// Of a run that ended without a word: what the next one does, which nobody was told of yet.
+fn untold(ready: &Readiness, late: Consequence) -> Option<Finding> {
+    let told = ready.interrupted.as_ref()?;
+    let next = match late {
+        Consequence::StopLine => {
+            "the next run raises missed-reject and stops the line at once (late = \"stop-line\"); the one after it begins as any other"
+        }
+        Consequence::Count => "the next run raises missed-reject, and goes on",
+    };
+    Some(Finding::note("run before", told, format!("{next}; a dry run leaves that to the one behind it")))
 }
 
 /// What a run would begin with a word of: of the checkpoint's copy, and of pictures.
@@ -206,6 +221,7 @@ mod tests {
         Readiness {
             lines: 0,
             unfinished: None,
+            interrupted: None,
             homeless: None,
             sync: Duration::ZERO,
             free: None,

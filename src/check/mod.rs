@@ -107,7 +107,7 @@ pub fn check(config: &LineConfig, plan: Plan, mut tell: impl FnMut(Finding)) {
     devices::inputs(config, plan.watch, &mut tell);
     unlimited(&config.rules.limits).into_iter().for_each(&mut tell);
     unapproved(&config.approved_by).into_iter().for_each(&mut tell);
-    audit::check(&config.audit, config.lanes.len(), view.as_ref(), &mut tell);
+    audit::check(config, view.as_ref(), &mut tell);
     machine::check(&mut tell);
 }
 
