@@ -789,6 +789,8 @@ fn a_run_that_began_in_files_that_were_carried_away_is_found_by_its_name() {
     let closed = hgad::audit::files(Path::new(&line.log())).unwrap();
     assert!(closed.len() > 3, "{closed:?}");
     closed[..2].iter().for_each(|file| std::fs::remove_file(&file.path).unwrap());
+    let (code, _, stderr) = run(&["audit", "query", &line.log(), "--kind", "any"]);
+    assert!(code == 0 && stderr.contains(" before what is here are in files that are not; "), "{stderr}");
     assert!(line.query(&["--kind", "start"]).is_empty());
     let parts = line.query(&[]);
     assert!(!parts.is_empty() && parts.len() < 12, "{parts:?}");

@@ -98,14 +98,15 @@ fn log(config: &AuditConfig, ready: &Readiness) -> Finding {
         (lines, Some(told)) if ready.unread == 0 => format!("a log of {}, and {told}", counted(lines, "whole line")),
         (lines, Some(told)) => format!("a log of {}, and {told}", counted(lines, "line")),
     };
-    let amiss = [&ready.strangers, &ready.missing].into_iter().flatten().cloned().collect::<Vec<_>>();
+    let amiss = [
+        (&ready.strangers, "move away what is not the log's"),
+        (&ready.missing, "put back what is missing: hgad audit verify fails until then"),
+    ];
+    let amiss = amiss.into_iter().filter_map(|(told, advice)| told.as_deref().zip(Some(advice)));
+    let (amiss, advice): (Vec<_>, Vec<_>) = amiss.unzip();
     let measured = format!("{}: {lines}; on disk within {} ms", config.file.display(), ms(ready.sync));
     match (amiss.is_empty(), &ready.unfinished) {
-        (false, _) => Finding::problem(
-            "audit",
-            format!("{measured}; {}", amiss.join("; ")),
-            "move away what is not the log's, and put back what is missing",
-        ),
+        (false, _) => Finding::problem("audit", format!("{measured}; {}", amiss.join("; ")), advice.join("; ")),
         (true, Some(_)) => Finding::note(
             "audit",
             measured,

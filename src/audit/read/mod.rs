@@ -48,6 +48,16 @@ pub(super) fn is_news(told: &str) -> bool {
     TOLD.lock().unwrap_or_else(PoisonError::into_inner).insert(told.to_owned())
 }
 
+/// So many records of the log in `path` are before the first that is here, as that tells: they are in files that were carried away, or removed.
+///
+/// # Errors
+///
+/// The log cannot be read.
+pub fn absent(path: &Path) -> Result<u64> {
+    let first = files(path)?.first().and_then(LogFile::beginning);
+    Ok(first.map_or(0, |first| first.seq))
+}
+
 /// What is to be told of what lies beside the log in `path` and is not read, and of files between `files`, its own, that are not here.
 pub(super) fn left_out(path: &Path, files: &[LogFile]) -> Result<Vec<String>> {
     let missing =

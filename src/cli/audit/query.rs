@@ -288,18 +288,22 @@ pub(super) fn run(args: QueryArgs) -> Result<()> {
         printed(head)?;
     }
     out.flush().map_err(|error| Error::device("standard output cannot be written").because(error))?;
+    let here = match audit::absent(&args.file)? {
+        0 => String::new(),
+        absent => format!("; {} before what is here are in files that are not", print::counted(absent, "record")),
+    };
     match found {
         0 if looked_through == 0 => query.check_run(&args.file).and_then(|()| tell_of_nothing(&query, &args.file, 0)),
         0 => tell_of_nothing(&query, &args.file, looked_through),
         found if is_more => {
             log::info!(
-                "the first {} printed: there are more, and --limit stopped here; {UNCHECKED}",
+                "the first {} printed: there are more, and --limit stopped here{here}; {UNCHECKED}",
                 print::counted(found, "record")
             );
             believed(&doubtful)
         }
         found => {
-            log::info!("{} found; {UNCHECKED}", print::counted(found, "record"));
+            log::info!("{} found{here}; {UNCHECKED}", print::counted(found, "record"));
             believed(&doubtful)
         }
     }
@@ -395,6 +399,8 @@ fn readable(value: &Value) -> String {
             format!("{}...", &text[..DIGITS])
         }
         Value::String(text) => text.trim().replace('\n', " | "),
+        // A list of one number would read as a count.
+        Value::Array(values) if values.iter().all(Value::is_number) => value.to_string(),
         Value::Array(values) => values.iter().map(readable).collect::<Vec<_>>().join(" "),
         Value::Object(fields) => {
             fields.iter().map(|(name, value)| format!("{name} {}", readable(value))).collect::<Vec<_>>().join(" ")
