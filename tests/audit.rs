@@ -638,7 +638,7 @@ int clock_gettime(clockid_t which, struct timespec *now) {
 
 #[test]
 fn the_log_s_own_files_go_by_age_once_a_clock_that_is_kept_right_says_so() {
-    let line = Line::new("key = \"line.key\"\nrotate_mb = 0.003\nkeep_log_days = 30\n");
+    let line = Line::new("key = \"line.key\"\nrotate_mb = 0.003\nkeep_log_days = 30\nkeep_gb = 1\n");
     let at = |inside: &str| line.bench.text(inside);
     assert_eq!(run(&["audit", "keygen", "--name", "bench/line-1", "--out", &at("line.key")]).0, 0);
     let (source, library) = (at("clock.c"), at("clock.so"));
@@ -790,7 +790,7 @@ fn a_run_that_began_in_files_that_were_carried_away_is_found_by_its_name() {
     assert!(closed.len() > 3, "{closed:?}");
     closed[..2].iter().for_each(|file| std::fs::remove_file(&file.path).unwrap());
     let (code, _, stderr) = run(&["audit", "query", &line.log(), "--kind", "any"]);
-    assert!(code == 0 && stderr.contains(" before what is here are in files that are not; "), "{stderr}");
+    assert!(code == 0 && stderr.contains(" before that are in files that are not here; "), "{stderr}");
     assert!(line.query(&["--kind", "start"]).is_empty());
     let parts = line.query(&[]);
     assert!(!parts.is_empty() && parts.len() < 12, "{parts:?}");

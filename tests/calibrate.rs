@@ -381,7 +381,7 @@ fn asked(bench: &Bench, extra: &[&str]) -> (i32, String, String) {
 
 /// The same, where somebody says that the odd one is a good part.
 fn kept(bench: &Bench, extra: &[&str]) -> (i32, String, String) {
-    asked(bench, &[&["--keep", "odd.png"], extra].concat())
+    asked(bench, &[&["--keep", "odd.png", "--unlike"], extra].concat())
 }
 
 fn asked_for_no_rate(bench: &Bench, extra: &[&str]) -> (i32, String, String) {
@@ -444,6 +444,10 @@ fn of_what_stands_apart_a_person_says_what_it_is_before_anything_is_written() {
         err.contains("--drop FILE=REASON") && err.contains("--keep FILE") && err.contains("red.review.html"),
         "{err}"
     );
+    // The one makes all of them so, and both are asked about at once.
+    assert!(err.contains("not like the normal parts") && err.contains("--unlike"), "{err}");
+    let (code, _, alone) = asked(&bench, &["--keep", "odd.png"]);
+    assert!(code == 2 && alone.contains("--unlike") && !bench.path("red.toml").exists(), "{alone}");
     assert!(!bench.path("red.toml").exists() && !bench.path("red.html").exists());
     let page = std::fs::read_to_string(bench.path("red.review.html")).unwrap();
     assert!(page.contains("has not been written") && page.contains("odd.png") && page.contains("--keep FILE"));
@@ -513,7 +517,7 @@ fn known_defects_tell_how_many_are_found_and_move_nothing_unless_asked() {
     assert!(page.contains("aria-label=\"ROC\"") && page.contains("is the cheapest"));
     std::fs::copy(bench.path("red.toml"), bench.path("by-rate.toml")).unwrap();
     // A rate that is asked for and not kept would be a promise to whoever reads the file.
-    let cheapest = ["--bad", &bad, "--costs", "50,1,0.01", "--set-cheapest", "--keep", "odd.png"];
+    let cheapest = ["--bad", &bad, "--costs", "50,1,0.01", "--set-cheapest", "--keep", "odd.png", "--unlike"];
     let (code, _, err) = asked(&bench, &cheapest);
     assert!(code == 2 && err.contains("--target-frr"), "{err}");
     let (code, _, err) = asked_for_no_rate(&bench, &[&cheapest[..], &["--confidence", "0.95"]].concat());

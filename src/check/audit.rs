@@ -129,11 +129,16 @@ fn kept(retention: RetentionConfig, ready: &Readiness) -> Option<Finding> {
     if retention.bytes.is_some_and(is_too_much) {
         let advice = "the disk has no room for that much: it is full before anything is removed, and then the line stops: lower keep_log_gb, \
                       or make room";
+        return Some(Finding::problem("log", measured, advice));
+    }
+    if retention.bytes.is_some_and(|most| ready.log > most) {
+        let advice = "it is more than that: the file that is written, the newest closed one and those that are not compressed yet stay, and come on \
+                      top (rotate_mb says how large they become)";
         return Some(Finding::note("log", measured, advice));
     }
-    if retention.bytes.is_none() && !audit::is_synchronised() {
-        let advice = "nobody keeps this machine's clock right, and while that is so nothing is removed by age: set up NTP or PTP, or \
-                      keep_log_gb beside it";
+    if retention.days.is_some() && !audit::is_synchronised() {
+        let advice = "nobody keeps this machine's clock right, and while that is so nothing is removed by age: set up NTP or PTP; keep_log_gb \
+                      holds all the same";
         return Some(Finding::note("log", measured, advice));
     }
     Some(Finding::ok("log", measured))
@@ -151,6 +156,12 @@ fn reached(witness: &Witness) -> Finding {
             "start it, or mend the address and the network: a run raises audit-fault for as long as it is away",
         ),
     }
+}
+
+/// What the log may still take of the disk that pictures are on, where that is known.
+fn to_come(config: &AuditConfig, ready: &Readiness) -> u64 {
+    let most = config.retention.bytes.filter(|_| ready.shares_disk).unwrap_or_default();
+    most.saturating_sub(ready.log)
 }
 
 /// Whether the disk has room for what is to be kept.
@@ -174,15 +185,22 @@ fn room(config: &AuditConfig, ready: &Readiness, lanes: usize, rate: Option<f64>
                 let advice = "pictures are kept until the disk is full: set keep_gb in [audit]";
                 return Finding::note("disk", measured, advice);
             }
-            Some(keep) if keep.saturating_sub(ready.pictures) > free - LITTLE => {
-                let advice = format!("there is no room for the {} of keep_gb: make room or lower it", bytes(keep));
+            Some(keep) if keep.saturating_sub(ready.pictures) + to_come(config, ready) > free - LITTLE => {
+                let advice = match to_come(config, ready) {
+                    0 => format!("there is no room for the {} of keep_gb: make room or lower it", bytes(keep)),
+                    _ => format!(
+                        "there is no room for the {} of keep_gb and the log's keep_log_gb: make room or lower them",
+                        bytes(keep)
+                    ),
+                };
                 return Finding::problem("disk", measured, advice);
             }
             Some(keep) => measured.push_str(&format!(" of {}", bytes(keep))),
         }
     }
-    // The log takes no more than that, whatever comes.
-    let Some(rate) = rate.filter(|_| config.retention.bytes.is_none()) else { return Finding::ok("disk", measured) };
+    // With both the log takes little more than that, whatever comes; without the one its newest file grows as long as the day is.
+    let is_bounded = config.retention.bytes.is_some() && config.rotation.bytes.is_some();
+    let Some(rate) = rate.filter(|_| !is_bounded) else { return Finding::ok("disk", measured) };
     let days = (free - LITTLE) as f64 / (rate * lanes as f64 * RECORD * DAY);
     let parts = counted(lanes as u64, "part");
     measured.push_str(&format!("; full of records after {} of {parts} per frame", counted(days.round() as u64, "day")));
@@ -293,10 +311,12 @@ mod tests {
         let told = found(None, Some(4)).unwrap();
         let says = "closed files of the log are kept within 4.00 GB (keep_log_gb), of which 3.00 GB are taken; then the oldest are removed";
         assert_eq!((told.measured.as_str(), &told.state), (says, &State::Ok));
+        let more = found(None, Some(2)).unwrap();
+        assert!(matches!(&more.state, State::Note(advice) if advice.contains("it is more than that")), "{more:?}");
         let told = found(Some(3650), Some(13)).unwrap();
         assert!(told.measured.contains("kept for 3650 days (keep_log_days), and within 13.0 GB"), "{}", told.measured);
         assert!(
-            matches!(&told.state, State::Note(advice) if advice.contains("the line stops: lower keep_log_gb")),
+            matches!(&told.state, State::Problem(advice) if advice.contains("the line stops: lower keep_log_gb")),
             "{told:?}"
         );
     }

@@ -206,18 +206,24 @@ impl AuditTyped {
         Ok(RetentionConfig { days: days.map(|(days, _)| days), bytes: gigabytes })
     }
 
-    /// Whether records stay for as long as the pictures that they name.
+    /// Whether records stay for as long as the pictures that they name, as far as days say how long these stay.
     fn outlives_pictures(&self, days: u32, typed: &Spanned<u32>) -> Checked<()> {
-        let pictured = [("keep_rejects_days", &self.keep_rejects_days), ("keep_days", &self.keep_days)];
-        let longer = pictured.into_iter().find_map(|(key, kept)| Some((key, *kept.as_ref()?.get_ref())));
-        match longer.filter(|(_, kept)| days < *kept) {
-            None => Ok(()),
-            Some((key, kept)) => {
-                let what = format!("keep_log_days ({days}) is less than {key} ({kept})");
-                let advice = format!("pictures without their records prove nothing: keep_log_days = {kept}, or more");
-                Err(Complaint::new(typed.span(), what, advice))
-            }
+        if self.pictures.is_none() {
+            return Ok(());
         }
+        let pictured = [("keep_rejects_days", &self.keep_rejects_days), ("keep_days", &self.keep_days)];
+        let kept = pictured.map(|(key, kept)| (key, kept.as_ref().map(|kept| *kept.get_ref())));
+        let longer = kept.iter().find_map(|(key, kept)| Some((key, kept.filter(|kept| days < *kept)?)));
+        let (key, told, advice) = match longer {
+            Some((key, kept)) => (key, kept.to_string(), format!("keep_log_days = {kept}, or more")),
+            // Of pictures that go for room nobody can say how old they become.
+            None => match kept.iter().find(|(_, kept)| kept.is_none()).filter(|_| self.keep_gb.is_none()) {
+                Some((key, _)) => (key, "for ever".to_owned(), format!("{key} = {days}, or less, or keep_gb")),
+                None => return Ok(()),
+            },
+        };
+        let what = format!("keep_log_days ({days}) is less than {key} ({told})");
+        Err(Complaint::new(typed.span(), what, format!("pictures without their records prove nothing: {advice}")))
     }
 
     fn signing(&self, document: &Document, file: &Path) -> Checked<Option<SigningConfig>> {
@@ -400,6 +406,10 @@ mod tests {
             (
                 "pictures = \"p\"\nkeep_days = 9\nrotate_mb = 1\nkeep_log_days = 8\n",
                 "keep_log_days (8) is less than keep_days (9)",
+            ),
+            (
+                "pictures = \"p\"\nkeep_days = 3\nrotate_mb = 1\nkeep_log_days = 8\n",
+                "keep_log_days (8) is less than keep_rejects_days (for ever)",
             ),
         ] {
             let report = audit(keys).unwrap_err();

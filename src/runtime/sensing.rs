@@ -150,14 +150,15 @@ fn found(owner: Option<Lane>, is_dark: bool) -> Happening {
 
 /// Tells each edge of a sensor whose level matters for as long as it lasts. A level that changed unseen, before the run, while its
 /// device was away or its edges were lost, is told when that is over: it is that since then, as far as anybody knows. So an eye that
-/// is dark when the run starts, as a blocked one is, and a bin that is full already, which show no edge: such a level is `found`.
+/// is dark when the run starts, as a blocked one is, and a bin that is full already, which show no edge: such a level is `found`. One that is
+/// active as before is told too: behind edges that were lost an eye may be dark with another part.
 fn watch_level(
     mut input: Box<dyn Input>,
     teller: &Teller,
     what: impl Fn(bool) -> Happening,
     found: impl Fn(bool) -> Happening,
 ) {
-    let (mut told, mut is_doubted) = (false, true);
+    let (mut told, mut is_doubted, mut is_found) = (false, true, false);
     while teller.goes_on() {
         let sensed = teller.health.watch(|| {
             let sense = input.wait(PATIENCE)?;
@@ -167,9 +168,12 @@ fn watch_level(
         let is_heard = match sensed {
             Ok((sense, level)) => {
                 is_doubted = matches!(sense, Sense::Lost(_));
-                let edge = level.filter(|level| *level != told).map(|active| Edge { at: Monotonic::now(), active });
+                let edge = level.filter(|level| *level || told).map(|active| Edge { at: Monotonic::now(), active });
+                // A driver may have the edge of what was found still: where it waits until a level stands, or asks now and then.
+                let is_late = is_found && matches!(&sense, Sense::Edge(edge) if edge.active == told);
+                is_found = edge.is_some() || is_found && sense == Sense::Nothing;
                 let what: &dyn Fn(bool) -> Happening = if edge.is_some() { &found } else { &what };
-                let sense = edge.map_or(sense, Sense::Edge);
+                let sense = if is_late { Sense::Nothing } else { edge.map_or(sense, Sense::Edge) };
                 if let Sense::Edge(edge) = sense {
                     told = edge.active;
                 }
@@ -290,8 +294,15 @@ mod tests {
         let edge = |active| Ok(Sense::Edge(Edge { at: Monotonic::now(), active }));
         let [dark, light] = [true, false].map(|is_dark| Happening::Eye(None, is_dark));
         let found = Happening::FoundDark(None);
-        assert_eq!(told(vec![Ok(Sense::Nothing), edge(false), edge(true)], true), [found, light.clone(), dark.clone()]);
-        assert_eq!(told(vec![edge(true), Ok(Sense::Lost(2)), Ok(Sense::Nothing)], false), [dark, light]);
+        assert_eq!(
+            told(vec![Ok(Sense::Nothing), edge(false), edge(true)], true),
+            [found.clone(), light.clone(), dark.clone()]
+        );
+        let lost = || vec![edge(true), Ok(Sense::Lost(2)), Ok(Sense::Nothing)];
+        assert_eq!(told(lost(), false), [dark.clone(), light]);
+        assert_eq!(told(lost(), true), [dark, found.clone()], "that may be the next part");
+        // Its edge comes late, and is the same one.
+        assert_eq!(told(vec![Ok(Sense::Nothing), Ok(Sense::Nothing), edge(true)], true), [found]);
     }
 
     #[test]
@@ -299,7 +310,11 @@ mod tests {
         let edge = |active| Ok(Sense::Edge(Edge { at: Monotonic::now(), active }));
         let gone = || Err(Error::device("unplugged"));
         assert_eq!(told(vec![edge(true), gone(), Ok(Sense::Nothing)], false), [true, false]);
-        assert_eq!(told(vec![edge(true), gone(), gone(), Ok(Sense::Nothing)], true), [true], "as it was");
+        assert_eq!(
+            told(vec![edge(true), gone(), gone(), Ok(Sense::Nothing)], true),
+            [true, true],
+            "as it was, or active anew"
+        );
         assert_eq!(told(vec![Ok(Sense::Lost(3)), Ok(Sense::Nothing)], true), [true]);
         assert_eq!(told(vec![gone(), edge(true), edge(false)], false), [true, false], "an edge says it itself");
         assert_eq!(told(vec![Ok(Sense::Nothing)], true), [true], "as it was when the run began");

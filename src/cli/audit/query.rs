@@ -290,11 +290,13 @@ pub(super) fn run(args: QueryArgs) -> Result<()> {
     out.flush().map_err(|error| Error::device("standard output cannot be written").because(error))?;
     let here = match audit::absent(&args.file)? {
         0 => String::new(),
-        absent => format!("; {} before what is here are in files that are not", print::counted(absent, "record")),
+        absent => format!("; {} before that are in files that are not here", print::counted(absent, "record")),
     };
     match found {
-        0 if looked_through == 0 => query.check_run(&args.file).and_then(|()| tell_of_nothing(&query, &args.file, 0)),
-        0 => tell_of_nothing(&query, &args.file, looked_through),
+        0 if looked_through == 0 => {
+            query.check_run(&args.file).and_then(|()| tell_of_nothing(&query, &args.file, 0, &here))
+        }
+        0 => tell_of_nothing(&query, &args.file, looked_through, &here),
         found if is_more => {
             log::info!(
                 "the first {} printed: there are more, and --limit stopped here{here}; {UNCHECKED}",
@@ -317,14 +319,14 @@ fn believed(printed: &Doubtful) -> Result<()> {
 }
 
 /// Says what was looked through in vain, so that nobody takes a slip for an answer. What is printed stays a table without rows.
-fn tell_of_nothing(query: &Query, file: &Path, looked_through: u64) -> Result<()> {
+fn tell_of_nothing(query: &Query, file: &Path, looked_through: u64, here: &str) -> Result<()> {
     let log = match audit::span(file)? {
         Some((first, last)) => format!("the log goes from {first} to {last}"),
         None => "the log has no record".to_owned(),
     };
     let asked = query.range.from.is_some() || query.range.to.is_some() || query.run.is_some();
     let of = if asked { " of that time and run" } else { "" };
-    log::warn!("no record found: {}{of} looked through; {log}", print::counted(looked_through, "record"));
+    log::warn!("no record found: {}{of} looked through; {log}{here}", print::counted(looked_through, "record"));
     query.unknown_names(file)?.iter().for_each(|told| log::warn!("{told}"));
     Ok(())
 }

@@ -26,11 +26,17 @@ pub(super) fn unnamed<'a>(calibrated: &'a Calibrated, keep: &[String]) -> Result
     Ok(apart.filter(|file| !keep.contains(file) && !is_said_good(file)).map(String::as_str).collect())
 }
 
-/// Why nothing but the page was written: of `unnamed` nobody has said whether they show good parts. `how` is how the command is given again.
-pub(super) fn refused(apart: &Apart, unnamed: &[&str], page: &Path, how: &str) -> Error {
-    Error::usage(told(unnamed)).because(apart.told.as_str()).advise(format!(
+/// Why nothing but the page was written: of `unnamed` nobody has said whether they show good parts, and perhaps all images are `unlike` the
+/// model's normal parts. `how` is how the command is given again.
+pub(super) fn refused(apart: &Apart, unnamed: &[&str], unlike: Option<&str>, page: &Path, how: &str) -> Error {
+    let because = unlike.map_or_else(|| apart.told.clone(), |unlike| format!("{}; and {unlike}", apart.told));
+    let also = unlike.map_or(
+        "",
+        |_| ", and --unlike where the images are still so without those and no defective part is among them",
+    );
+    Error::usage(told(unnamed)).because(because).advise(format!(
         "look at {} in {}, which is all that was written; {how}, with --drop FILE=REASON for each that shows no good part (what is left in, and \
-         is defective, lets such parts pass), and --keep FILE for each that does",
+         is defective, lets such parts pass), and --keep FILE for each that does{also}",
         if unnamed.len() == 1 { "it" } else { "them" },
         page.display()
     ))

@@ -348,9 +348,7 @@ fn publish(
     let apart = calibrated.apart.as_ref();
     let unnamed = apart::unnamed(calibrated, &args.keep)?;
     let unlike = calibration.unlike_training().filter(|_| !args.unlike);
-    // Who says of images what they show has looked at the page, which says this too.
-    let is_asked = unlike.is_some() && args.keep.is_empty();
-    let is_review = args.review || !unnamed.is_empty() || is_asked;
+    let is_review = args.review || !unnamed.is_empty() || unlike.is_some();
     let page = if is_review { &targets.review } else { &targets.page };
     let portraits = calibrated.portraits(PORTRAITS.max(apart.map_or(0, |apart| apart.files.len())))?;
     let lane = args.lane.as_deref();
@@ -372,12 +370,12 @@ fn publish(
     target::write(page, report.html())?;
     match apart.filter(|_| !unnamed.is_empty()) {
         Some(apart) if args.review => apart::warn(apart, &unnamed),
-        Some(apart) => return Err(apart::refused(apart, &unnamed, page, &again(args))),
+        Some(apart) => return Err(apart::refused(apart, &unnamed, unlike.as_deref(), page, &again(args))),
         None => {}
     }
     match unlike {
-        Some(unlike) if is_asked && !args.review => return Err(apart::refused_as_unlike(unlike, page, &again(args))),
-        Some(unlike) => log::warn!("{unlike}. {}", apart::UNLIKE),
+        Some(unlike) if args.review => log::warn!("{unlike}. {}", apart::UNLIKE),
+        Some(unlike) => return Err(apart::refused_as_unlike(unlike, page, &again(args))),
         None => {}
     }
     if !args.review {
