@@ -92,8 +92,9 @@ fn not_here(path: &Path, index: u64, reading: &Reading) -> Error {
         None => error,
     };
     error.advise(format!(
-        "put the file that holds it, and all between that and {first}, beside the others, from where closed files are carried to: a proof needs \
-         the files from the record's own to the newest"
+        "copy the log into another folder, and into that, from where closed files are carried to, the file that holds the record and all between \
+         that and {first}: a proof needs the files from the record's own to the newest. (Beside a log whose line removes files they would be \
+         removed again)"
     ))
 }
 

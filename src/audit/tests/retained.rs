@@ -77,7 +77,7 @@ fn what_is_too_much_goes_as_files_are_closed_and_a_signed_record_tells_of_it() {
     let error = prove(&log.folder.file(), 0).unwrap_err();
     let report = error.report();
     assert!(error.kind().exit_code() == 2 && report.contains(&format!("before {}, which", names(&log)[0])), "{report}");
-    assert!(report.contains("removed by the line") && report.contains("try: put the file that holds it"), "{report}");
+    assert!(report.contains("removed by the line") && report.contains("try: copy the log into another folder"), "{report}");
 }
 
 #[test]

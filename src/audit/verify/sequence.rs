@@ -31,13 +31,23 @@ pub(in crate::audit) fn read_listed<'t>(
         let read = read_files(path, &listed, trust, None, false);
         // The newest file is a beginning too, whose log has lost what is before it, once it is another's.
         let is_in_doubt = read.as_ref().map_or(true, |reading| reading.absent() > 0);
-        if !is_in_doubt || list()? == listed {
+        if !is_in_doubt {
+            return read;
+        }
+        let now = list()?;
+        if now == listed || read.is_ok() && begin_alike(&now, &listed) {
             return read;
         }
     }
     Err(Error::device(format!("{} cannot be read in peace", path.display()))
-        .because(format!("its line closed or compressed files during each of {READINGS} readings"))
+        .because(format!("its line closed, compressed or removed files during each of {READINGS} readings"))
         .advise("give a copy of the log, or wait until the line closes files less often ([audit] rotate_mb)"))
+}
+
+/// Whether the oldest file is the same closed one: then what is before it is not here, whatever was closed or compressed behind it.
+fn begin_alike(now: &[LogFile], listed: &[LogFile]) -> bool {
+    let oldest = |files: &[LogFile]| files.first().and_then(|file| file.number);
+    oldest(now).is_some() && oldest(now) == oldest(listed)
 }
 
 /// Reads the newest file of the log in `path` alone where that is enough to continue it: it says what it continues, and holds
