@@ -167,6 +167,9 @@ pub(super) struct Envelope {
     /// How many records a `lost` record stands for; of a `log-removed` one, how many of the log are removed up to then.
     #[serde(default)]
     pub(super) records: Option<u64>,
+    /// The first record that a `log-removed` one tells of.
+    #[serde(default, deserialize_with = "count")]
+    pub(super) from: Option<u64>,
     /// A `checkpoint` record's signed note.
     #[serde(default)]
     pub(super) note: Option<String>,
@@ -222,6 +225,11 @@ fn file_of<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<S
 /// A share; `None` for anything else.
 fn share<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
     Ok(serde_json::Value::deserialize(deserializer)?.as_f64())
+}
+
+/// A count; `None` for anything else, which other kinds of record may have under the name.
+fn count<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    Ok(serde_json::Value::deserialize(deserializer)?.as_u64())
 }
 
 /// A text; `None` for anything else, which other kinds of record may have under the name.

@@ -93,6 +93,8 @@ impl Retention {
 struct Stock {
     files: Vec<LogFile>,
     cuts: Vec<Cut>,
+    /// The first record that is here; `None` where nobody can read it.
+    from: Option<u64>,
     /// Bytes of the whole log.
     bytes: u64,
 }
@@ -116,7 +118,8 @@ impl Stock {
     fn of(path: &Path, log: Option<Digest>) -> Result<Self> {
         let files = read::files(path)?;
         let sizes = files.iter().map(|file| file.path.metadata().map_or(0, |found| found.len())).collect::<Vec<_>>();
-        let mut stock = Stock { cuts: Vec::new(), bytes: sizes.iter().sum(), files };
+        let from = files.first().and_then(LogFile::beginning).map(|begins| begins.seq);
+        let mut stock = Stock { cuts: Vec::new(), from, bytes: sizes.iter().sum(), files };
         let mut bytes = 0;
         for (place, pair) in stock.files.windows(2).enumerate() {
             // The newest closed file stays, and so does what is not compressed yet, with all behind it.
@@ -155,7 +158,7 @@ impl Stock {
         let missing = read::missing_files(&self.files[..=cut.files]);
         let mut files = self.files;
         files.truncate(cut.files);
-        Some(Doomed { files, cut, why, missing })
+        Some(Doomed { files, from: self.from, cut, why, missing })
     }
 }
 
@@ -184,6 +187,8 @@ enum Why {
 /// Closed files that are to be removed, at least one.
 struct Doomed {
     files: Vec<LogFile>,
+    /// The first record that is in them. What was before it somebody else took, or an earlier removal that the log tells of.
+    from: Option<u64>,
     cut: Cut,
     why: Why,
     /// What is to be said of files between them that are not here any more.
@@ -198,6 +203,8 @@ impl Doomed {
             files: usize,
             first: String,
             last: String,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            from: Option<u64>,
             records: u64,
             bytes: u64,
             until: String,
@@ -216,6 +223,7 @@ impl Doomed {
             files: self.files.len(),
             first: name(self.files.first()),
             last: name(last),
+            from: self.from,
             records: self.cut.records,
             bytes: self.cut.bytes,
             until: span.map_or_else(|| self.cut.time.clone(), |(_, greatest)| greatest),
@@ -247,7 +255,7 @@ mod tests {
                 synchronised: said.is_none(),
             }
         });
-        Stock { cuts: cuts.collect(), files, bytes: 100 * days as u64 + 50 }
+        Stock { cuts: cuts.collect(), files, from: Some(0), bytes: 100 * days as u64 + 50 }
     }
 
     /// This file is not what was written.

@@ -165,6 +165,26 @@ fn of_more_that_is_missing_than_was_told_of_it_is_said() {
     assert_eq!(verified.warnings[0], more);
 }
 
+/// An honest removal behind what somebody else took does not sign that away.
+#[test]
+fn what_somebody_else_took_is_not_explained_by_the_removal_that_comes_after_it() {
+    let mut log = Rotated::new(4_000);
+    log.run(40);
+    std::fs::remove_file(&log.closed()[0]).unwrap();
+    let taken = log.verify().unwrap().absent;
+    log.config.retention = FEW;
+    let first = run_until_removed(&log, 40);
+    assert!(first["from"].as_u64().unwrap() >= taken, "{first}");
+    let verified = log.verify().unwrap();
+    assert!(verified.removed.is_none() && verified.absent > taken, "{verified:?}");
+    let says = format!(
+        "; the line tells of records {taken} to {} alone that it removed, and nothing of records 0 to {}, not here any more by then",
+        verified.absent - 1,
+        taken - 1
+    );
+    assert!(verified.warnings[0].ends_with(&says), "{says}: {:?}", verified.warnings);
+}
+
 #[test]
 fn a_removal_that_nobody_signed_explains_nothing_to_whoever_has_the_key() {
     let log = Rotated::new(4_000);
@@ -178,7 +198,7 @@ fn a_removal_that_nobody_signed_explains_nothing_to_whoever_has_the_key() {
     let (time, monotonic_ns) = (last["time"].as_str().unwrap(), last["monotonic_ns"].as_u64().unwrap() + 1);
     let forged = format!(
         "{{\"seq\":{seq},\"prev\":\"{prev}\",\"kind\":\"log-removed\",\"time\":\"{time}\",\"monotonic_ns\":{monotonic_ns},\"synchronised\":true,\
-         \"files\":2,\"first\":\"audit.000001.jsonl.gz\",\"last\":\"audit.000002.jsonl.gz\",\"records\":{absent},\"bytes\":9,\"until\":\"{time}\",\
+         \"files\":2,\"first\":\"audit.000001.jsonl.gz\",\"last\":\"audit.000002.jsonl.gz\",\"from\":0,\"records\":{absent},\"bytes\":9,\"until\":\"{time}\",\
          \"why\":\"age\",\"hash\":\"\"}}"
     );
     log.folder.replace(&[lines, vec![resealed(&forged)]].concat());

@@ -1,5 +1,7 @@
 //! Records at a log's beginning that are in files that are not here: whether the line itself removed them, as a record tells.
 
+use std::ops::Range;
+
 use super::Reading;
 use crate::audit::chain::Envelope;
 use crate::audit::signatures::Trust;
@@ -10,20 +12,21 @@ use crate::audit::vouched::Unvouched;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Removal {
     record: u64,
-    /// So many records, from the first of the log on.
-    upto: u64,
+    /// The records in them. What was before was not here any more by then.
+    records: Range<u64>,
     time: String,
     why: Option<String>,
 }
 
 impl Removal {
-    /// `None` for a record that tells of more than there was before it.
+    /// `None` for a record that tells of more than there was before it, or does not say of which.
     pub(super) fn of(record: &Envelope) -> Option<Self> {
-        let upto = record.records.filter(|upto| *upto <= record.seq)?;
-        Some(Removal { record: record.seq, upto, time: record.time.clone(), why: record.why.clone() })
+        let records = record.from?..record.records.filter(|upto| *upto <= record.seq)?;
+        let (time, why) = (record.time.clone(), record.why.clone());
+        (!records.is_empty()).then_some(Removal { record: record.seq, records, time, why })
     }
 
-    /// That the first `absent` records were removed, for people.
+    /// That the first `absent` records were removed, and this the last of them, for people.
     fn told(&self, absent: u64) -> String {
         let key = match self.why.as_deref() {
             Some("age") => ", as keep_log_days says",
@@ -38,6 +41,22 @@ impl Removal {
             self.record
         )
     }
+}
+
+/// Which of the first `absent` records these removals tell of, in their order. A later one may have been told of and not be done.
+fn removed(told: &[&Removal], absent: u64) -> Vec<Range<u64>> {
+    let mut ranges =
+        told.iter().map(|removal| removal.records.start..removal.records.end.min(absent)).collect::<Vec<_>>();
+    ranges.retain(|records| !records.is_empty());
+    ranges.sort_by_key(|records| records.start);
+    let mut joined = Vec::<Range<u64>>::new();
+    for records in ranges {
+        match joined.last_mut().filter(|last| records.start <= last.end) {
+            Some(last) => last.end = last.end.max(records.end),
+            None => joined.push(records),
+        }
+    }
+    joined
 }
 
 /// What is to be said of records that are not here.
@@ -64,17 +83,23 @@ impl Absence {
         let absent = Some(reading.absent()).filter(|absent| *absent > 0)?;
         let unvouched = if trust.key.is_some() { reading.verified.unvouched() } else { Unvouched::default() };
         let (claimed, told) = reading.removals.iter().partition::<Vec<_>, _>(|removal| unvouched.holds(removal.record));
-        // A later removal may have been told of and not be done.
-        let explains = told.iter().filter(|removal| removal.upto >= absent).min_by_key(|removal| removal.upto);
-        if let Some(removal) = explains {
-            return Some(Absence::Removed(removal.told(absent)));
+        let removed = removed(&told, absent);
+        if removed == [0..absent] {
+            let last =
+                told.iter().filter(|removal| removal.records.end >= absent).min_by_key(|removal| removal.records.end);
+            return last.map(|removal| Absence::Removed(removal.told(absent)));
         }
         let records = spot::records(&(0..absent));
         let are = if absent == 1 { "is in a file that is" } else { "are in files that are" };
-        let more = told.iter().map(|removal| removal.upto).max().map_or_else(String::new, |upto| {
-            format!("; the line tells of {} alone that it removed", spot::records(&(0..upto)))
+        let ranges = removed.iter().map(spot::records).collect::<Vec<_>>().join(", ");
+        let more = removed.first().map_or_else(String::new, |first| {
+            let before = match first.start {
+                0 => String::new(),
+                start => format!(", and nothing of {}, not here any more by then", spot::records(&(0..start))),
+            };
+            format!("; the line tells of {ranges} alone that it removed{before}")
         });
-        let forged = claimed.iter().find(|removal| removal.upto >= absent).map_or_else(String::new, |removal| {
+        let forged = claimed.iter().find(|removal| removal.records.end >= absent).map_or_else(String::new, |removal| {
             format!(
                 "; record {} says that the line removed them, and explains nothing, since nobody signed it: who may write the file could have \
                  added it",
