@@ -175,7 +175,8 @@ impl Desk {
     }
 
     /// Gives a record that nobody may miss who reads the log later, and waits until it is on disk and, in a log that is signed, so is a
-    /// checkpoint that covers it; `false` where the log ends before that. While the disk takes nothing it is not given.
+    /// checkpoint that covers it, in the file that bears the log's name; `false` where the log ends before that. While the disk takes nothing it
+    /// is not given.
     pub(super) fn tell(&self, body: &Body) -> bool {
         let mut queue = self.queue();
         let mut number = None;
@@ -187,7 +188,7 @@ impl Desk {
                 self.work.notify_one();
             }
             match number {
-                Some(number) if queue.signed >= number => return true,
+                Some(number) if queue.signed >= number && queue.astray.is_none() => return true,
                 _ if queue.ended => return false,
                 None if queue.closing => return false,
                 _ => {}

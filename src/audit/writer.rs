@@ -255,6 +255,9 @@ impl Scribe {
         let written = std::mem::take(&mut self.written);
         self.tail.sync()?;
         self.batch.drain(..written);
+        // Who waits for these records has to know whether the file that they are in bears its name.
+        let astray = self.tail.astray();
+        desk.queue().astray = astray;
         desk.settle(&self.batch, self.tail.is_signed());
         Ok(())
     }

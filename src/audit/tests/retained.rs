@@ -233,6 +233,26 @@ fn that_a_file_between_was_missing_is_told_with_the_removal() {
     assert!(log.verify().unwrap().removed.is_some());
 }
 
+/// What is signed in a file that lost its name meanwhile may be lost with it.
+#[test]
+fn nothing_goes_while_the_record_that_tells_of_it_is_in_a_file_without_its_name() {
+    let desk = std::sync::Arc::new(Desk::new(10));
+    let (telling, mut taken) = (desk.clone(), std::collections::VecDeque::new());
+    let told = std::thread::spawn(move || telling.tell(&Body::note(Monotonic::now(), "n")));
+    while taken.is_empty() {
+        std::thread::sleep(Duration::from_millis(1));
+        desk.queue().take_into(&mut taken);
+    }
+    taken.clear();
+    desk.queue().astray = Some("moved".to_owned());
+    desk.settle(&taken, true);
+    std::thread::sleep(Duration::from_millis(50));
+    assert!(!told.is_finished());
+    desk.queue().ended = true;
+    desk.settle(&taken, true);
+    assert!(!told.join().unwrap());
+}
+
 /// Who makes a file older would have the line remove what was before it, and sign that.
 #[test]
 fn a_file_that_was_made_older_is_not_believed() {
