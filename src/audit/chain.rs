@@ -269,6 +269,14 @@ impl Envelope {
 }
 
 impl Envelope {
+    /// Which log the first record of a file is of, as it has or says it: the hash of that log's first line.
+    pub(super) fn own_log(&self) -> Option<Digest> {
+        match self.seq {
+            0 => Some(self.hash),
+            _ => self.continues()?.log(),
+        }
+    }
+
     /// Reads a line (without its line feed) whose hash fits.
     pub(super) fn open(line: &[u8]) -> Result<Self, Break> {
         let foreign = |why: &str| Break::Foreign(why.to_owned());

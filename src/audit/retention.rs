@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
+use super::chain::Envelope;
 use super::desk::Desk;
 use super::is_synchronised;
 use super::read::{self, LogFile};
@@ -54,13 +55,18 @@ impl Retention {
         }
         let now = is_synchronised().then(Timestamp::now);
         let is_believed = |file: &LogFile| self.trust.as_ref().is_none_or(|trust| verify::is_signed(file, trust));
-        match Stock::of(&self.path, self.log).map(|stock| stock.doomed(self.config, now, is_believed)) {
-            Ok(Some(doomed)) if self.desk.tell(&doomed.record()) => {
-                *left = doomed.files.into_iter().map(|file| file.path).collect();
-                self.remove(&mut left);
-            }
-            Ok(_) => {}
-            Err(error) => log::warn!("closed files of the audit are not removed: {}", error.line()),
+        let stock = match Stock::of(&self.path, self.log) {
+            Ok(stock) => stock,
+            Err(error) => return log::warn!("closed files of the audit are not removed: {}", error.line()),
+        };
+        if let Some(told) = &stock.stopped {
+            self.note(told);
+        }
+        if let Some(doomed) = stock.doomed(self.config, now, is_believed)
+            && self.desk.tell(&doomed.record())
+        {
+            *left = doomed.files.into_iter().map(|file| file.path).collect();
+            self.remove(&mut left);
         }
     }
 
@@ -75,17 +81,21 @@ impl Retention {
             };
             if let Err(error) = removed.and_then(|()| sync_folder(file)) {
                 let name = print::name(file.file_name().unwrap_or_default().to_string_lossy());
-                let told = format!("{name} was to be removed, and could not be: {error}");
-                if read::is_news(&told) {
-                    log::warn!("{told}");
-                    // Where the log takes no records there are graver news.
-                    let _ = self.desk.offer(Body::note(Monotonic::now(), &told));
-                }
+                self.note(&format!("{name} was to be removed, and could not be: {error}"));
                 return false;
             }
             left.remove(0);
         }
         true
+    }
+
+    /// Tells once what keeps closed files from being removed, also in the log.
+    pub(super) fn note(&self, told: &str) {
+        if read::is_news(told) {
+            log::warn!("{told}");
+            // Where the log takes no records there are graver news.
+            let _ = self.desk.offer(Body::note(Monotonic::now(), told));
+        }
     }
 }
 
@@ -95,6 +105,8 @@ struct Stock {
     cuts: Vec<Cut>,
     /// The first record that is here; `None` where nobody can read it.
     from: Option<u64>,
+    /// What is to be said where a file is not what must come there: it stays, and so does the one before it, and all behind.
+    stopped: Option<String>,
     /// Bytes of the whole log.
     bytes: u64,
 }
@@ -118,21 +130,33 @@ impl Stock {
     fn of(path: &Path, log: Option<Digest>) -> Result<Self> {
         let files = read::files(path)?;
         let sizes = files.iter().map(|file| file.path.metadata().map_or(0, |found| found.len())).collect::<Vec<_>>();
-        let from = files.first().and_then(LogFile::beginning).map(|begins| begins.seq);
-        let mut stock = Stock { cuts: Vec::new(), from, bytes: sizes.iter().sum(), files };
-        let mut bytes = 0;
+        let mut stock = Stock { cuts: Vec::new(), from: None, stopped: None, bytes: sizes.iter().sum(), files };
+        let Some(first) = stock.files.first().filter(|first| first.number.is_some()) else { return Ok(stock) };
+        let Some(begins) = own_beginning(first, log) else {
+            stock.stopped = Some(stopped(first, first));
+            return Ok(stock);
+        };
+        stock.from = Some(begins.seq);
+        let (mut records, mut bytes, mut newest) = (begins.seq, 0, String::new());
         for (place, pair) in stock.files.windows(2).enumerate() {
             // The newest closed file stays, and so does what is not compressed yet, with all behind it.
-            if pair[1].number.is_none() || !pair[0].is_compressed() || !pair[0].path.is_file() || !is_of(&pair[0], log)
-            {
+            if pair[1].number.is_none() || !pair[0].is_compressed() || !pair[0].path.is_file() {
                 break;
             }
-            bytes += sizes[place];
-            // Of a damaged file nobody knows which records it begins with: it goes with those behind it.
-            if let Some(begins) = pair[1].beginning().filter(|begins| begins.continues().is_some()) {
-                let synchronised = begins.synchronised == Some(true);
-                stock.cuts.push(Cut { files: place + 1, records: begins.seq, bytes, time: begins.time, synchronised });
+            // Else who moves an old file behind newer ones has the line remove those as old, and sign that.
+            let follows = |begins: &Envelope| begins.continues().is_some() && begins.seq > records;
+            let begins = own_beginning(&pair[1], log).filter(follows);
+            let Some(begins) = begins.filter(|_| pair[1].continued() == pair[0].number) else {
+                stock.stopped = Some(stopped(&pair[0], &pair[1]));
+                break;
+            };
+            (records, bytes) = (begins.seq, bytes + sizes[place]);
+            // A clock that was set back was not right before, or is not now.
+            let synchronised = begins.synchronised == Some(true) && begins.time > newest;
+            if synchronised {
+                newest.clone_from(&begins.time);
             }
+            stock.cuts.push(Cut { files: place + 1, records, bytes, time: begins.time, synchronised });
         }
         Ok(stock)
     }
@@ -155,16 +179,25 @@ impl Stock {
         });
         let why = if old >= much { Why::Age } else { Why::Space };
         let cut = self.cuts.into_iter().nth(old.max(much)?)?;
-        let missing = read::missing_files(&self.files[..=cut.files]);
         let mut files = self.files;
         files.truncate(cut.files);
-        Some(Doomed { files, from: self.from, cut, why, missing })
+        Some(Doomed { files, from: self.from, cut, why })
     }
 }
 
-/// Whether the file is one of the log that begins with the line of the hash `log`, as far as both tell which they are.
-fn is_of(file: &LogFile, log: Option<Digest>) -> bool {
-    file.log().zip(log).is_none_or(|(own, log)| own == log)
+/// The file's first record, where it is as it was written and of the log that begins with the line of the hash `log`: what tells no log may be
+/// anybody's. Where nobody knows that hash any more each file is believed.
+fn own_beginning(file: &LogFile, log: Option<Digest>) -> Option<Envelope> {
+    file.beginning().filter(|begins| log.is_none_or(|log| begins.own_log() == Some(log)))
+}
+
+/// That nothing from the file `from` on is removed, because of the file `because_of`.
+fn stopped(from: &LogFile, because_of: &LogFile) -> String {
+    let [from, wrong] = [from, because_of].map(|file| print::name(file.path.display()));
+    format!(
+        "from {from} on no closed file of the log is removed: {wrong} does not begin as the log's next file does (it was changed, is another log's, bears \
+         another name than its own, or one before it is missing); hgad audit verify says what it is"
+    )
 }
 
 impl Cut {
@@ -191,8 +224,6 @@ struct Doomed {
     from: Option<u64>,
     cut: Cut,
     why: Why,
-    /// What is to be said of files between them that are not here any more.
-    missing: Vec<String>,
 }
 
 impl Doomed {
@@ -209,15 +240,13 @@ impl Doomed {
             bytes: u64,
             until: String,
             why: Why,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            missing: Option<String>,
         }
         let name = |file: Option<&LogFile>| {
             let name = file.and_then(|file| file.path.file_name());
             name.unwrap_or_default().to_string_lossy().into_owned()
         };
         let last = self.files.last();
-        // Of a damaged file the next one tells by when it was written.
+        // Of one that cannot be read the next one tells by when it was written.
         let span = last.and_then(|last| read::span_of(last).ok().flatten());
         let removed = Removed {
             files: self.files.len(),
@@ -228,7 +257,6 @@ impl Doomed {
             bytes: self.cut.bytes,
             until: span.map_or_else(|| self.cut.time.clone(), |(_, greatest)| greatest),
             why: self.why,
-            missing: (!self.missing.is_empty()).then(|| self.missing.join("; ")),
         };
         Body::log_removed(Monotonic::now(), removed)
     }
@@ -255,7 +283,7 @@ mod tests {
                 synchronised: said.is_none(),
             }
         });
-        Stock { cuts: cuts.collect(), files, from: Some(0), bytes: 100 * days as u64 + 50 }
+        Stock { cuts: cuts.collect(), files, from: Some(0), stopped: None, bytes: 100 * days as u64 + 50 }
     }
 
     /// This file is not what was written.

@@ -72,11 +72,7 @@ impl LogFile {
     /// Which log it is of: the hash of that log's first line, which its own first line has or says; `None` where that says none, or is not
     /// as it was written.
     pub(in crate::audit) fn log(&self) -> Option<Digest> {
-        let first = self.beginning()?;
-        match first.seq {
-            0 => Some(first.hash),
-            _ => first.continues()?.log(),
-        }
+        self.beginning()?.own_log()
     }
 
     /// Its first record; `None` where that is not as it was written, or cannot be read.

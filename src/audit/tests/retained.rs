@@ -217,20 +217,35 @@ fn a_removal_that_nobody_signed_explains_nothing_to_whoever_has_the_key() {
     check("once a run went on");
 }
 
-#[test]
-fn that_a_file_between_was_missing_is_told_with_the_removal() {
-    let mut log = Rotated::new(4_000);
+/// The notes that a look at the log leaves on its desk, and that nothing is told of or removed.
+fn stopped(log: &Rotated, hash: Digest) -> String {
+    let before = names(log);
+    let desk = std::sync::Arc::new(Desk::new(10));
+    let retention = Retention::of(&log.folder.file(), Some(hash), FEW, None, desk.clone()).unwrap();
+    retention.look();
+    let mut taken = std::collections::VecDeque::new();
+    desk.queue().take_into(&mut taken);
+    assert!(names(log) == before && taken.len() == 1, "{taken:?}");
+    taken[0].body.0.clone()
+}
+
+/// The log's second file is not what must come there: nothing goes, and that is noted.
+fn stays(spoil: impl Fn(&Rotated, &[PathBuf])) {
+    let log = Rotated::new(4_000);
     log.run(60);
-    let closed = log.closed();
-    std::fs::remove_file(&closed[1]).unwrap();
-    assert_eq!(log.verify().unwrap_err().kind().exit_code(), 1);
-    log.config.retention = FEW;
-    let open = AuditLog::open(&log.config, &run_start()).unwrap();
-    let told = wait_for_removal(&log);
-    open.close().unwrap();
-    let missing = told["missing"].as_str().unwrap();
-    assert!(missing.contains("the file audit.000002.jsonl, between"), "{missing}");
-    assert!(log.verify().unwrap().removed.is_some());
+    let (closed, hash) = (log.closed(), files(&log.folder.file()).unwrap()[0].log().unwrap());
+    spoil(&log, &closed);
+    let note = stopped(&log, hash);
+    assert!(note.contains("on no closed file of the log is removed") && note.contains("verify"), "{note}");
+}
+
+#[test]
+fn nothing_goes_from_a_file_on_that_is_not_what_must_come_there() {
+    // Between others one is missing.
+    stays(|_, closed| std::fs::remove_file(&closed[1]).unwrap());
+    // It says nothing of its log.
+    stays(|_, closed| std::fs::write(&closed[0], "notes\n").unwrap());
+    stays(|_, closed| std::fs::write(&closed[1], "notes\n").unwrap());
 }
 
 /// What is signed in a file that lost its name meanwhile may be lost with it.
