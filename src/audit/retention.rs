@@ -1,5 +1,6 @@
 //! How long closed files of the log itself are kept: by age, in days, and by space. The oldest go first, and none before the log tells of it.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -28,8 +29,17 @@ pub(super) struct Retention {
     /// Who signs the log; `None`: nobody.
     trust: Option<Trust>,
     desk: Arc<Desk>,
-    /// What the log told of and could not be removed, the oldest first. Held while files are judged and removed.
-    left: Mutex<Vec<PathBuf>>,
+    /// Held while files are judged and removed.
+    told: Mutex<Told>,
+}
+
+/// What the log tells of removals.
+#[derive(Default)]
+struct Told {
+    /// Files that it told of and that could not be removed, the oldest first.
+    left: Vec<PathBuf>,
+    /// The records that the newest removal tells of, once this run told of one.
+    newest: Option<Range<u64>>,
 }
 
 impl Retention {
@@ -42,15 +52,15 @@ impl Retention {
         trust: Option<Trust>,
         desk: Arc<Desk>,
     ) -> Option<Arc<Self>> {
-        let retention = Retention { path: path.to_owned(), log, config, trust, desk, left: Mutex::default() };
+        let retention = Retention { path: path.to_owned(), log, config, trust, desk, told: Mutex::default() };
         config.is_on().then(|| Arc::new(retention))
     }
 
     /// Removes what need not be kept any longer. This waits until the log tells of it: a slow disk holds up the thread that it is on.
     pub(super) fn look(&self) {
-        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         // What stands before must go first: a file that is missing between others is told as that.
-        if !self.remove(&mut left) {
+        if !self.remove(&mut told.left) {
             return;
         }
         let now = is_synchronised().then(Timestamp::now);
@@ -59,15 +69,29 @@ impl Retention {
             Ok(stock) => stock,
             Err(error) => return log::warn!("closed files of the audit are not removed: {}", error.line()),
         };
-        if let Some(told) = &stock.stopped {
-            self.note(told);
+        if let Some(stopped) = &stock.stopped {
+            self.note(stopped);
         }
-        if let Some(doomed) = stock.doomed(self.config, now, is_believed)
-            && self.desk.tell(&doomed.record())
-        {
-            *left = doomed.files.into_iter().map(|file| file.path).collect();
-            self.remove(&mut left);
+        let files = stock.files.clone();
+        let Some(mut doomed) = stock.doomed(self.config, now, is_believed) else { return };
+        doomed.from = doomed.from.map(|first| self.goes_on_from(first, told.newest.as_ref(), &files));
+        if self.desk.tell(&doomed.record()) {
+            told.newest = doomed.from.map(|from| from..doomed.cut.records);
+            told.left = doomed.files.into_iter().map(|file| file.path).collect();
+            self.remove(&mut told.left);
         }
+    }
+
+    /// The first record of all that the line removed, with what goes now, where what is here begins with record `first`. Records of earlier removals
+    /// go with the files that they are in: the next one tells of as much, unless somebody else took what is between.
+    fn goes_on_from(&self, first: u64, newest: Option<&Range<u64>>, files: &[LogFile]) -> u64 {
+        if first == 0 {
+            return first;
+        }
+        let nobody = Trust::default();
+        let trust = self.trust.as_ref().unwrap_or(&nobody);
+        let told = newest.cloned().or_else(|| files.iter().rev().find_map(|file| verify::removals(file, trust).pop()));
+        told.filter(|told| told.start <= first && first <= told.end).map_or(first, |told| told.start)
     }
 
     /// Removes files that the log told of, and takes them out of `left`; says whether all are gone. That each is gone is on disk before the
@@ -220,7 +244,7 @@ enum Why {
 /// Closed files that are to be removed, at least one.
 struct Doomed {
     files: Vec<LogFile>,
-    /// The first record that is in them. What was before it somebody else took, or an earlier removal that the log tells of.
+    /// The first record that the line removed, now or before. What was before it somebody else took.
     from: Option<u64>,
     cut: Cut,
     why: Why,

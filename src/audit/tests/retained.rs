@@ -77,7 +77,10 @@ fn what_is_too_much_goes_as_files_are_closed_and_a_signed_record_tells_of_it() {
     let error = prove(&log.folder.file(), 0).unwrap_err();
     let report = error.report();
     assert!(error.kind().exit_code() == 2 && report.contains(&format!("before {}, which", names(&log)[0])), "{report}");
-    assert!(report.contains("removed by the line") && report.contains("try: copy the log into another folder"), "{report}");
+    assert!(
+        report.contains("removed by the line") && report.contains("try: copy the log into another folder"),
+        "{report}"
+    );
 }
 
 #[test]
@@ -163,6 +166,21 @@ fn of_more_that_is_missing_than_was_told_of_it_is_said() {
         told - 1
     );
     assert_eq!(verified.warnings[0], more);
+}
+
+/// Records of removals are records of the log, and go with it.
+#[test]
+fn what_the_line_removed_stays_explained_once_the_records_of_earlier_removals_are_gone() {
+    let mut log = Rotated::new(4_000);
+    log.config.retention = FEW;
+    let first = run_until_removed(&log, 40)["seq"].as_u64().unwrap();
+    let mut last = serde_json::Value::Null;
+    while log.verify().unwrap().absent <= first {
+        last = run_until_removed(&log, 40);
+    }
+    let verified = log.verify().unwrap();
+    assert_eq!((last["from"].as_u64(), verified.warnings), (Some(0), Vec::<String>::new()));
+    assert!(verified.removed.unwrap().starts_with(&format!("records 0 to {} were removed", verified.absent - 1)));
 }
 
 /// An honest removal behind what somebody else took does not sign that away.

@@ -3,7 +3,9 @@
 use std::ops::Range;
 
 use super::Reading;
+use super::sequence::read_files;
 use crate::audit::chain::Envelope;
+use crate::audit::read::LogFile;
 use crate::audit::signatures::Trust;
 use crate::audit::spot;
 use crate::audit::vouched::Unvouched;
@@ -16,6 +18,15 @@ pub(super) struct Removal {
     records: Range<u64>,
     time: String,
     why: Option<String>,
+}
+
+/// The records that a file of a log, read alone, tells of as removed, in their order; of a signed log as far as a checkpoint of their own run
+/// vouches for that. None where the file cannot be read, or is not what was written.
+pub(in crate::audit) fn removals(file: &LogFile, trust: &Trust) -> Vec<Range<u64>> {
+    let Ok(reading) = read_files(&file.path, std::slice::from_ref(file), trust, None, false) else { return Vec::new() };
+    let unvouched = if trust.key.is_some() { reading.verified.unvouched() } else { Unvouched::default() };
+    let vouched = reading.removals.iter().filter(|removal| !unvouched.holds(removal.record));
+    vouched.map(|removal| removal.records.clone()).collect()
 }
 
 impl Removal {

@@ -14,6 +14,7 @@ mod twins;
 use std::ops::Range;
 use std::path::Path;
 
+pub(super) use self::absence::removals;
 use self::broken::{as_written_before, foreign};
 use self::conclusion::concluded;
 pub(super) use self::reading::Reading;
