@@ -25,6 +25,19 @@ const MODEL: &str = "/model";
 const TO_CAMERA: Duration = Duration::from_millis(200);
 /// The camera's pictures that the line is calibrated on; each shade is among them, though the camera may miss some.
 const PICTURES: u32 = 3 * SHADES as u32;
+/// What a calibration on good parts is told.
+const ON_GOOD: [&str; 10] = [
+    "--model",
+    MODEL,
+    "--class",
+    CLASS,
+    "--images",
+    "/tmp/calibration/good",
+    "--target-frr",
+    "0.05",
+    "--out",
+    "/tmp/calibration/part.toml",
+];
 /// How long the interpreted program may take to load, or to end.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -214,30 +227,24 @@ fn calibrated(config: &str) -> Result<Duration, Failure> {
     std::thread::scope(|scope| {
         let passing = scope.spawn(|| pass_until(&done));
         let pictures = PICTURES.to_string();
-        let said = hgad(&[
-            "calibrate",
-            "--live",
-            &pictures,
-            "--config",
-            config,
-            "--model",
-            MODEL,
-            "--class",
-            CLASS,
-            "--images",
-            "/tmp/calibration/good",
-            "--target-frr",
-            "0.05",
-            "--out",
-            "/tmp/calibration/part.toml",
-        ]);
+        let said = hgad(&[&["calibrate", "--live", &pictures, "--config", config], &ON_GOOD[..]].concat());
         done.store(true, Ordering::Relaxed);
         passing.join().map_err(|_| "the parts' pictures panicked")??;
-        said
+        said.or_else(|refused| without_mixtures(&refused.to_string()))
     })?;
     let took = *TOOK.get_or_init(|| began.elapsed() / PICTURES);
     println!("calibrated on {PICTURES} pictures of the camera, {:.2} s each", took.as_secs_f64());
     Ok(took)
+}
+
+/// The same on the pictures that were taken, without those that stand apart, as `refused` says: the camera took them while one part gave way to
+/// the next, and no part looks like that. A person who looks at the page would say so.
+fn without_mixtures(refused: &str) -> Result<String, Failure> {
+    let named = refused.split_once("whether that is a good part: ").and_then(|(_, rest)| rest.lines().next());
+    let dropped = named.ok_or(refused)?.split(", ").map(|file| format!("{file}=between two parts")).collect::<Vec<_>>();
+    println!("left out: {}", dropped.join(", "));
+    let drops = dropped.iter().flat_map(|drop| ["--drop", drop]).collect::<Vec<_>>();
+    hgad(&[&["calibrate"], &ON_GOOD[..], &drops[..]].concat())
 }
 
 /// Shows good parts in turns.
