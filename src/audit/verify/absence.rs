@@ -95,7 +95,7 @@ impl Absence {
         let unvouched = if trust.key.is_some() { reading.verified.unvouched() } else { Unvouched::default() };
         let (claimed, told) = reading.removals.iter().partition::<Vec<_>, _>(|removal| unvouched.holds(removal.record));
         let removed = removed(&told, absent);
-        if removed == [0..absent] {
+        if removed == std::slice::from_ref(&(0..absent)) {
             let last =
                 told.iter().filter(|removal| removal.records.end >= absent).min_by_key(|removal| removal.records.end);
             return last.map(|removal| Absence::Removed(removal.told(absent)));
