@@ -25,8 +25,9 @@ const MODEL: &str = "/model";
 const TO_CAMERA: Duration = Duration::from_millis(200);
 /// The camera's pictures that the line is calibrated on; each shade is among them, though the camera may miss some.
 const PICTURES: u32 = 3 * SHADES as u32;
-/// What a calibration on good parts is told.
-const ON_GOOD: [&str; 10] = [
+/// What a calibration on good parts is told: that they are so, though the model was trained on so few, of other shades, that these scatter more.
+const ON_GOOD: [&str; 11] = [
+    "--unlike",
     "--model",
     MODEL,
     "--class",
