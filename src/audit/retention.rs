@@ -72,9 +72,14 @@ impl Retention {
         if let Some(stopped) = &stock.stopped {
             self.note(stopped);
         }
-        let files = stock.files.clone();
-        let Some(mut doomed) = stock.doomed(self.config, now, is_believed) else { return };
-        doomed.from = doomed.from.map(|first| self.goes_on_from(first, told.newest.as_ref(), &files));
+        let Some((most, why)) = stock.choose(self.config, now, is_believed) else { return };
+        let whole = stock.whole_cuts(most);
+        if whole < most {
+            self.note(&stopped(&stock.files[whole], &stock.files[whole + 1]));
+        }
+        let Some(cut) = whole.checked_sub(1) else { return };
+        let from = stock.from.map(|first| self.goes_on_from(first, told.newest.as_ref(), &stock.files));
+        let doomed = stock.doomed(cut, from, why);
         if self.desk.tell(&doomed.record()) {
             told.newest = doomed.from.map(|from| from..doomed.cut.records);
             told.left = doomed.files.into_iter().map(|file| file.path).collect();
@@ -185,15 +190,15 @@ impl Stock {
         Ok(stock)
     }
 
-    /// What is too old at `now`, and as much as is too much. While nobody keeps the clock right there is no `now`, and nothing is too old:
+    /// So many cuts take what is too old at `now`, and as much as is too much; `None`: nothing goes. While nobody keeps the clock right there is no `now`, and nothing is too old:
     /// somebody may have set it to another year. Of a file that is not believed to be what was written nobody knows when it began: who made it
     /// older would have the line remove what was before it.
-    fn doomed(
-        self,
+    fn choose(
+        &self,
         config: RetentionConfig,
         now: Option<Timestamp>,
         is_believed: impl Fn(&LogFile) -> bool,
-    ) -> Option<Doomed> {
+    ) -> Option<(usize, Why)> {
         let old = config.days.zip(now).and_then(|(days, now)| {
             self.cuts.iter().rposition(|cut| cut.is_old(days, now) && is_believed(&self.files[cut.files]))
         });
@@ -202,10 +207,22 @@ impl Stock {
             enough.or(self.cuts.len().checked_sub(1))
         });
         let why = if old >= much { Why::Age } else { Why::Space };
-        let cut = self.cuts.into_iter().nth(old.max(much)?)?;
-        let mut files = self.files;
-        files.truncate(cut.files);
-        Some(Doomed { files, from: self.from, cut, why })
+        Some((old.max(much)? + 1, why))
+    }
+
+    /// How many of the first `most` cuts are between files of which the one is what came before the other. One of another time that somebody put in
+    /// the place of a file, and that begins as one of this log does, has the line say that it removed what is between. What cannot be
+    /// read to its end may be one of these.
+    fn whole_cuts(&self, most: usize) -> usize {
+        let follows = |pair: &[LogFile]| verify::follows(&pair[1].path, &pair[0].path).unwrap_or(false);
+        self.files.windows(2).take(most).take_while(|pair| follows(pair)).count()
+    }
+
+    /// What goes with the cut `cut`, where the line removed all from record `from` on.
+    fn doomed(mut self, cut: usize, from: Option<u64>, why: Why) -> Doomed {
+        let cut = self.cuts.swap_remove(cut);
+        self.files.truncate(cut.files);
+        Doomed { files: self.files, from, cut, why }
     }
 }
 
@@ -322,9 +339,11 @@ mod tests {
     ) -> Option<(usize, Why)> {
         let config = RetentionConfig { days: config.0, bytes: config.1 };
         let now = synchronised.then(|| now.parse().unwrap());
-        let doomed = stock(20, wrong).doomed(config, now, |file| file.number != Some(FORGED))?;
-        assert_eq!((doomed.files.len(), doomed.cut.records), (doomed.cut.files, 10 * doomed.cut.files as u64));
-        Some((doomed.files.len(), doomed.why))
+        let stock = stock(20, wrong);
+        let (cuts, why) = stock.choose(config, now, |file| file.number != Some(FORGED))?;
+        let doomed = stock.doomed(cuts - 1, Some(0), why);
+        assert_eq!((doomed.files.len(), doomed.cut.records), (cuts, 10 * cuts as u64));
+        Some((cuts, doomed.why))
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{BufReader, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use flate2::bufread::MultiGzDecoder;
@@ -37,8 +37,7 @@ pub(super) struct Rotation {
     /// The day on which the file that is written began.
     day: String,
     pub(super) setting: Setting,
-    /// What removes closed files, where any are.
-    retention: Option<Arc<Retention>>,
+    tender: Arc<Tender>,
     failing: Option<Failing>,
 }
 
@@ -62,10 +61,9 @@ impl Rotation {
         let next = next_number(files);
         let first = files.iter().find(|file| file.number.is_none()).and_then(|file| file.first_time().ok().flatten());
         let day = first.map_or_else(today, |time| time[..10].to_owned());
-        let closed = files.iter().filter(|file| file.number.is_some()).map(|file| file.path.clone());
-        let plain = closed.filter(|path| path.extension().is_none_or(|ending| ending != "gz"));
-        tend(plain.collect(), retention.clone());
-        Rotation { path: path.to_owned(), config, next, day, setting, retention, failing: None }
+        let tender = Arc::new(Tender { path: path.to_owned(), retention, busy: Mutex::default() });
+        tend(&tender, next);
+        Rotation { path: path.to_owned(), config, next, day, setting, tender, failing: None }
     }
 
     /// Whether the file that ends with `end` is to be closed now, on the day `today`. One that could not be closed and need not be any
@@ -129,10 +127,10 @@ impl Rotation {
 
     /// The file was closed, and another one begun.
     pub(super) fn done(&mut self) {
-        tend(vec![self.closed()], self.retention.clone());
         self.failing = None;
         self.next += 1;
         self.day = today();
+        tend(&self.tender, self.next);
     }
 }
 
@@ -294,18 +292,50 @@ pub(super) fn tidy(path: &Path) -> std::io::Result<()> {
     std::fs::remove_file(upcoming)
 }
 
-/// Compresses closed files, one after the other, on a thread of its own, and lets `retention` look at what is there then.
-fn tend(files: Vec<PathBuf>, retention: Option<Arc<Retention>>) {
-    if files.is_empty() && retention.is_none() {
-        return;
-    }
-    let work = move || {
-        for file in &files {
-            if let Err(error) = compress_one(file) {
-                log::warn!("{} stays as it is: it cannot be compressed: {error}", file.display());
+/// Looks after the closed files of a log.
+struct Tender {
+    path: PathBuf,
+    /// What removes them, where any are.
+    retention: Option<Arc<Retention>>,
+    /// Held while they are compressed: by one thread at a time.
+    busy: Mutex<()>,
+}
+
+impl Tender {
+    /// Compresses all whose number is less than `next` and that are not yet, the oldest first: one that could not be before may be now, and keeps
+    /// those behind it from being removed until then. One that is just being closed may get its old name back, and is left alone.
+    fn compress(&self, next: u64) {
+        let _busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        let files = match read::files(&self.path) {
+            Ok(files) => files,
+            Err(error) => return log::warn!("closed files of the audit are not compressed: {}", error.line()),
+        };
+        let is_closed = |file: &&LogFile| file.number.is_some_and(|number| number < next);
+        for file in files.iter().filter(is_closed).filter(|file| !file.is_compressed()) {
+            if let Err(error) = compress_one(&file.path) {
+                self.stays(file, &error);
             }
         }
-        if let Some(retention) = retention {
+    }
+
+    /// Tells once that the file cannot be compressed; also in the log, where nothing is removed for that reason.
+    fn stays(&self, file: &LogFile, error: &std::io::Error) {
+        let told = format!("{} stays as it is: it cannot be compressed: {error}", print::name(file.path.display()));
+        match &self.retention {
+            Some(retention) => retention.note(&format!("{told}; from it on no closed file of the log is removed")),
+            None if read::is_news(&told) => log::warn!("{told}"),
+            None => {}
+        }
+    }
+}
+
+/// Compresses the files that were closed before the one of the number `next`, on a thread of its own, and removes those then that need not
+/// be kept.
+fn tend(tender: &Arc<Tender>, next: u64) {
+    let tender = tender.clone();
+    let work = move || {
+        tender.compress(next);
+        if let Some(retention) = &tender.retention {
             retention.look();
         }
     };

@@ -203,7 +203,25 @@ impl AuditTyped {
         if let Some((days, typed)) = days {
             self.outlives_pictures(days, typed)?;
         }
+        self.holds_two_files(gigabytes, rotation)?;
         Ok(RetentionConfig { days: days.map(|(days, _)| days), bytes: gigabytes })
+    }
+
+    /// Whether `most` bytes of a log are two of its files at least: the one that grows would else have all that was closed removed.
+    fn holds_two_files(&self, most: Option<u64>, rotation: RotationConfig) -> Checked<()> {
+        let Some((((most, file), typed), longest)) =
+            most.zip(rotation.bytes).zip(self.keep_log_gb.as_ref()).zip(self.rotate_mb.as_ref())
+        else {
+            return Ok(());
+        };
+        if most >= file.saturating_mul(2) {
+            return Ok(());
+        }
+        let (kept, longest) = (typed.get_ref(), longest.get_ref());
+        let what = format!("keep_log_gb ({kept}) is less than two files of rotate_mb ({longest})");
+        let least = 2.0 * longest / 1e3;
+        let advice = format!("the file that grows would leave no room for closed ones: keep_log_gb = {least}, or more");
+        Err(Complaint::new(typed.span(), what, advice))
     }
 
     /// Whether records stay for as long as the pictures that they name, as far as days say how long these stay.
@@ -399,6 +417,7 @@ mod tests {
             ("rotate_mb = 1\nkeep_log_gb = -0.5\n", "keep_log_gb must be greater than 0"),
             ("rotate_mb = 1\nkeep_log_gb = nan\n", "keep_log_gb must be greater than 0"),
             ("rotate_mb = 1\nkeep_log_gb = inf\n", "keep_log_gb must be at most"),
+            ("rotate_mb = 64\nkeep_log_gb = 0.1\n", "keep_log_gb (0.1) is less than two files of rotate_mb (64)"),
             (
                 "pictures = \"p\"\nkeep_days = 3\nkeep_rejects_days = 9\nrotate_mb = 1\nkeep_log_days = 8\n",
                 "keep_log_days (8) is less than keep_rejects_days (9)",

@@ -264,6 +264,16 @@ fn nothing_goes_from_a_file_on_that_is_not_what_must_come_there() {
     // It says nothing of its log.
     stays(|_, closed| std::fs::write(&closed[0], "notes\n").unwrap());
     stays(|_, closed| std::fs::write(&closed[1], "notes\n").unwrap());
+    // A file of this log, of another time: what is between would be told as removed by the line.
+    stays(|_, closed| {
+        std::fs::rename(&closed[0], &closed[2]).unwrap();
+        std::fs::remove_file(&closed[1]).unwrap();
+    });
+    // It cannot be read to its end.
+    stays(|_, closed| {
+        let whole = std::fs::read(&closed[0]).unwrap();
+        std::fs::write(&closed[0], &whole[..whole.len() - 20]).unwrap();
+    });
 }
 
 /// What is signed in a file that lost its name meanwhile may be lost with it.
@@ -299,4 +309,35 @@ fn a_file_that_was_made_older_is_not_believed() {
     edited[0] = resealed(&edited[0].replacen("\"time\":\"2", "\"time\":\"1", 1));
     std::fs::write(&file.path, edited.iter().map(|line| format!("{line}\n")).collect::<String>()).unwrap();
     assert!(!is_signed(&file, &trust) && file.beginning().unwrap().time.starts_with('1'));
+}
+
+/// A file that could not be compressed is once that is possible, and nothing behind it waits for the next start.
+#[test]
+fn a_file_that_could_not_be_compressed_holds_nothing_up_once_it_can_be() {
+    let mut log = Rotated::new(4_000);
+    log.config.retention = FEW;
+    let in_the_way = log.folder.path("audit.000001.jsonl.gz.partial");
+    std::fs::create_dir(&in_the_way).unwrap();
+    std::fs::write(in_the_way.join("notes"), "").unwrap();
+    let open = AuditLog::open(&log.config, &run_start()).unwrap();
+    let write = |parts: u64| (0..parts).for_each(|number| open.write(part(number)).unwrap());
+    write(40);
+    let begun = Instant::now();
+    while names(&log).get(1).is_none_or(|second| !second.ends_with(".gz")) {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", names(&log));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(names(&log)[0] == "audit.000001.jsonl" && newest_told(&log).is_none());
+    std::fs::remove_dir_all(&in_the_way).unwrap();
+    write(40);
+    let told = wait_for_removal(&log);
+    assert_eq!(told["first"], "audit.000001.jsonl.gz");
+    open.close().unwrap();
+    let mut notes = 0;
+    let each = Query::of_kind("note").each(&log.folder.file(), |line, _, _| {
+        notes += u64::from(String::from_utf8_lossy(line).contains("it cannot be compressed"));
+        Ok(true)
+    });
+    each.unwrap();
+    assert_eq!(notes, 1);
 }
