@@ -663,7 +663,7 @@ fn the_log_s_own_files_go_by_age_once_a_clock_that_is_kept_right_says_so() {
     let first = run_on(40, true);
     assert!(first > Some(1), "what the first run wrote is older than 30 days");
     let (code, stdout, stderr) = verify(&line, &["--key", &at("line.key.pub")]);
-    assert!(code == 0 && stdout.contains(" were removed by the line on "), "{stdout}{stderr}");
+    assert!(code == 0 && stdout.contains(" were removed by the line, the last of them on "), "{stdout}{stderr}");
     assert!(stdout.contains(", as keep_log_days says (record ") && !stdout.contains("not here"), "{stdout}");
     let told = line.query(&["--kind", "log-removed"]);
     assert!(told.len() == 1 && told[0]["why"] == "age" && told[0]["first"] == "audit.000001.jsonl.gz", "{told:?}");

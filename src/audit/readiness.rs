@@ -12,7 +12,7 @@ use super::interruption::Interruption;
 use super::open::FIND_PICTURES;
 use super::past::{self, Past, Signing};
 use super::pictures::First;
-use super::{pictures, read, rotation, runs};
+use super::{pictures, read, retention, rotation, runs};
 use crate::config::AuditConfig;
 use crate::{Error, Result};
 
@@ -25,6 +25,8 @@ pub struct Readiness {
     pub unread: u64,
     /// What is to be said of older files that are not here, though others before them are.
     pub missing: Option<String>,
+    /// What is to be said where closed files are to be removed, and one of them holds that up.
+    pub stopped: Option<String>,
     /// What a run would mend in it first.
     pub unfinished: Option<String>,
     /// What a run would say of the one before, if that ended without a word.
@@ -81,6 +83,8 @@ pub fn readiness(config: &AuditConfig) -> Result<Readiness> {
     };
     let startless = startless(path, past.last_run.as_deref(), &runs);
     let (lines, unread, missing) = (link.seq(), past.unread, read::missing_told(path)?);
+    let removes = config.retention.is_on();
+    let stopped = removes.then(|| retention::stopped_by(path, link.log())).transpose()?.flatten();
     let free = File::open(folder).ok().and_then(|folder| free(&folder));
     let log = read::files(path)?.iter().filter_map(|file| file.path.metadata().ok()).map(|found| found.len()).sum();
     let disk = |folder: &Path| folder.metadata().ok().map(|found| found.dev());
@@ -91,6 +95,7 @@ pub fn readiness(config: &AuditConfig) -> Result<Readiness> {
         lines,
         unread,
         missing,
+        stopped,
         unfinished,
         interrupted,
         homeless,

@@ -1,5 +1,6 @@
 //! How long closed files of the log itself are kept: by age, in days, and by space. The oldest go first, and none before the log tells of it.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,6 +32,8 @@ pub(super) struct Retention {
     desk: Arc<Desk>,
     /// Held while files are judged and removed.
     told: Mutex<Told>,
+    /// The notes that the log took.
+    noted: Mutex<BTreeSet<String>>,
 }
 
 /// What the log tells of removals.
@@ -52,7 +55,8 @@ impl Retention {
         trust: Option<Trust>,
         desk: Arc<Desk>,
     ) -> Option<Arc<Self>> {
-        let retention = Retention { path: path.to_owned(), log, config, trust, desk, told: Mutex::default() };
+        let (told, noted) = Default::default();
+        let retention = Retention { path: path.to_owned(), log, config, trust, desk, told, noted };
         config.is_on().then(|| Arc::new(retention))
     }
 
@@ -63,40 +67,64 @@ impl Retention {
         if !self.remove(&mut told.left) {
             return;
         }
-        let now = is_synchronised().then(Timestamp::now);
-        let is_believed = |file: &LogFile| self.trust.as_ref().is_none_or(|trust| verify::is_signed(file, trust));
-        let stock = match Stock::of(&self.path, self.log) {
-            Ok(stock) => stock,
-            Err(error) => return log::warn!("closed files of the audit are not removed: {}", error.line()),
-        };
-        if let Some(stopped) = &stock.stopped {
-            self.note(stopped);
-        }
-        let Some((most, why)) = stock.choose(self.config, now, is_believed) else { return };
-        let whole = stock.whole_cuts(most);
-        if whole < most {
-            self.note(&stopped(&stock.files[whole], &stock.files[whole + 1]));
-        }
-        let Some(cut) = whole.checked_sub(1) else { return };
-        let from = stock.from.map(|first| self.goes_on_from(first, told.newest.as_ref(), &stock.files));
-        let doomed = stock.doomed(cut, from, why);
-        if self.desk.tell(&doomed.record()) {
-            told.newest = doomed.from.map(|from| from..doomed.cut.records);
-            told.left = doomed.files.into_iter().map(|file| file.path).collect();
-            self.remove(&mut told.left);
+        match self.doomed(told.newest.as_ref()) {
+            Ok(Some(doomed)) if self.desk.tell(&doomed.record()) => {
+                told.newest = Some(doomed.from..doomed.cut.records);
+                told.left = doomed.files.into_iter().map(|file| file.path).collect();
+                self.remove(&mut told.left);
+            }
+            Ok(_) => {}
+            Err(error) => self.note(&format!("closed files of the log are not removed: {}", error.line())),
         }
     }
 
-    /// The first record of all that the line removed, with what goes now, where what is here begins with record `first`. Records of earlier removals
-    /// go with the files that they are in: the next one tells of as much, unless somebody else took what is between.
-    fn goes_on_from(&self, first: u64, newest: Option<&Range<u64>>, files: &[LogFile]) -> u64 {
-        if first == 0 {
-            return first;
+    /// What is to go now, where `newest` are the records that this run told of last.
+    fn doomed(&self, newest: Option<&Range<u64>>) -> Result<Option<Doomed>> {
+        let stock = Stock::of(&self.path, self.log)?;
+        if let Some(stopped) = &stock.stopped {
+            self.note(stopped);
         }
+        let now = is_synchronised().then(Timestamp::now);
+        let is_believed = |file: &LogFile| self.trust.as_ref().is_none_or(|trust| verify::is_signed(file, trust));
+        let Some((most, why)) = stock.choose(self.config, now, is_believed) else { return Ok(None) };
+        // One of another time that somebody put in the place of a file has the line tell of what is between as removed by itself.
+        let whole = verify::continued(&stock.files[..=most]);
+        if whole < most {
+            self.note(&stopped(&stock.files[whole], Some(&stock.files[whole + 1])));
+        }
+        let (Some(place), Some(from)) = (whole.checked_sub(1), self.goes_on_from(&stock, newest)?) else {
+            return Ok(None);
+        };
+        Ok(Some(stock.doomed(place, from, why)))
+    }
+
+    /// The first record of all that the line removed, with what goes now. Records of earlier removals go with the files that they are in: the
+    /// next one tells of as much, unless somebody else took what is between. `None` where files were closed meanwhile, of which one may tell
+    /// of that: they are looked at next.
+    fn goes_on_from(&self, stock: &Stock, newest: Option<&Range<u64>>) -> Result<Option<u64>> {
+        let first = stock.from;
+        let told = match newest {
+            _ if first == 0 => return Ok(Some(first)),
+            Some(newest) => Some(newest.clone()),
+            None => match self.told_before(&stock.files)? {
+                _ if read::files(&self.path)? != stock.files => return Ok(None),
+                told => told,
+            },
+        };
+        let goes_on = told.filter(|told| told.start <= first && first <= told.end);
+        Ok(Some(goes_on.map_or(first, |told| told.start)))
+    }
+
+    /// The records that the newest removal tells of in these files of the log.
+    fn told_before(&self, files: &[LogFile]) -> Result<Option<Range<u64>>> {
         let nobody = Trust::default();
         let trust = self.trust.as_ref().unwrap_or(&nobody);
-        let told = newest.cloned().or_else(|| files.iter().rev().find_map(|file| verify::removals(file, trust).pop()));
-        told.filter(|told| told.start <= first && first <= told.end).map_or(first, |told| told.start)
+        for file in files.iter().rev() {
+            if let Some(newest) = verify::removals(file, trust)?.pop() {
+                return Ok(Some(newest));
+            }
+        }
+        Ok(None)
     }
 
     /// Removes files that the log told of, and takes them out of `left`; says whether all are gone. That each is gone is on disk before the
@@ -122,18 +150,31 @@ impl Retention {
     pub(super) fn note(&self, told: &str) {
         if read::is_news(told) {
             log::warn!("{told}");
-            // Where the log takes no records there are graver news.
-            let _ = self.desk.offer(Body::note(Monotonic::now(), told));
+        }
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        // While the log takes no records it waits.
+        if !noted.contains(told) && self.desk.offer(Body::note(Monotonic::now(), told)).is_some() {
+            noted.insert(told.to_owned());
         }
     }
+}
+
+/// What is to be said where a closed file of the log in `path`, which begins with the line of the hash `log`, keeps all from it on from being
+/// removed; `None` where none does, as far as their first lines tell.
+///
+/// # Errors
+///
+/// The log's folder cannot be read.
+pub(super) fn stopped_by(path: &Path, log: Option<Digest>) -> Result<Option<String>> {
+    Ok(Stock::of(path, log)?.stopped)
 }
 
 /// The closed files of a log that may be removed.
 struct Stock {
     files: Vec<LogFile>,
     cuts: Vec<Cut>,
-    /// The first record that is here; `None` where nobody can read it.
-    from: Option<u64>,
+    /// The first record that is here.
+    from: u64,
     /// What is to be said where a file is not what must come there: it stays, and so does the one before it, and all behind.
     stopped: Option<String>,
     /// Bytes of the whole log.
@@ -159,35 +200,34 @@ impl Stock {
     fn of(path: &Path, log: Option<Digest>) -> Result<Self> {
         let files = read::files(path)?;
         let sizes = files.iter().map(|file| file.path.metadata().map_or(0, |found| found.len())).collect::<Vec<_>>();
-        let mut stock = Stock { cuts: Vec::new(), from: None, stopped: None, bytes: sizes.iter().sum(), files };
+        let mut stock = Stock { cuts: Vec::new(), from: 0, stopped: None, bytes: sizes.iter().sum(), files };
         let Some(first) = stock.files.first().filter(|first| first.number.is_some()) else { return Ok(stock) };
-        let Some(begins) = own_beginning(first, log) else {
-            stock.stopped = Some(stopped(first, first));
-            return Ok(stock);
-        };
-        stock.from = Some(begins.seq);
-        let (mut records, mut bytes, mut newest) = (begins.seq, 0, String::new());
-        for (place, pair) in stock.files.windows(2).enumerate() {
+        match own_beginning(first, log) {
+            Some(begins) => stock.cut(begins.seq, &sizes, log),
+            None if is_gone(first) => {}
+            None => stock.stopped = Some(stopped(first, None)),
+        }
+        Ok(stock)
+    }
+
+    /// Finds where it may be cut, from its record `from` on, as far as one file continues another.
+    fn cut(&mut self, from: u64, sizes: &[u64], log: Option<Digest>) {
+        self.from = from;
+        let (mut records, mut bytes) = (from, 0);
+        for (place, pair) in self.files.windows(2).enumerate() {
             // The newest closed file stays, and so does what is not compressed yet, with all behind it.
             if pair[1].number.is_none() || !pair[0].is_compressed() || !pair[0].path.is_file() {
                 break;
             }
-            // Else who moves an old file behind newer ones has the line remove those as old, and sign that.
-            let follows = |begins: &Envelope| begins.continues().is_some() && begins.seq > records;
-            let begins = own_beginning(&pair[1], log).filter(follows);
-            let Some(begins) = begins.filter(|_| pair[1].continued() == pair[0].number) else {
-                stock.stopped = Some(stopped(&pair[0], &pair[1]));
+            let Some(begins) = next_beginning(pair, records, log) else {
+                // Whoever carries files away may do so now.
+                self.stopped = (!is_gone(&pair[1])).then(|| stopped(&pair[0], Some(&pair[1])));
                 break;
             };
             (records, bytes) = (begins.seq, bytes + sizes[place]);
-            // A clock that was set back was not right before, or is not now.
-            let synchronised = begins.synchronised == Some(true) && begins.time > newest;
-            if synchronised {
-                newest.clone_from(&begins.time);
-            }
-            stock.cuts.push(Cut { files: place + 1, records, bytes, time: begins.time, synchronised });
+            let synchronised = begins.synchronised == Some(true);
+            self.cuts.push(Cut { files: place + 1, records, bytes, time: begins.time, synchronised });
         }
-        Ok(stock)
     }
 
     /// So many cuts take what is too old at `now`, and as much as is too much; `None`: nothing goes. While nobody keeps the clock right there is no `now`, and nothing is too old:
@@ -200,7 +240,8 @@ impl Stock {
         is_believed: impl Fn(&LogFile) -> bool,
     ) -> Option<(usize, Why)> {
         let old = config.days.zip(now).and_then(|(days, now)| {
-            self.cuts.iter().rposition(|cut| cut.is_old(days, now) && is_believed(&self.files[cut.files]))
+            let old = self.old(days, now).into_iter().rev();
+            old.into_iter().find(|place| is_believed(&self.files[self.cuts[*place].files]))
         });
         let much = config.bytes.filter(|most| self.bytes > *most).and_then(|most| {
             let enough = self.cuts.iter().position(|cut| self.bytes - cut.bytes <= most);
@@ -210,17 +251,25 @@ impl Stock {
         Some((old.max(much)? + 1, why))
     }
 
-    /// How many of the first `most` cuts are between files of which the one is what came before the other. One of another time that somebody put in
-    /// the place of a file, and that begins as one of this log does, has the line say that it removed what is between. What cannot be
-    /// read to its end may be one of these.
-    fn whole_cuts(&self, most: usize) -> usize {
-        let follows = |pair: &[LogFile]| verify::follows(&pair[1].path, &pair[0].path).unwrap_or(false);
-        self.files.windows(2).take(most).take_while(|pair| follows(pair)).count()
+    /// The places of the cuts of which what is before was written more than so many days before `now`. A time that was written while nobody
+    /// kept the clock right may be of another year, and so is one that is still to come; and a clock that was set back was not right before,
+    /// or is not now.
+    fn old(&self, days: u32, now: Timestamp) -> Vec<usize> {
+        let kept = SignedDuration::from_hours(24 * i64::from(days));
+        let (mut newest, mut old) = (Timestamp::MIN, Vec::new());
+        for (place, cut) in self.cuts.iter().enumerate().filter(|(_, cut)| cut.synchronised) {
+            let Ok(time) = cut.time.parse::<Timestamp>() else { continue };
+            if newest < time && time <= now {
+                newest = time;
+                old.extend((now.duration_since(time) > kept).then_some(place));
+            }
+        }
+        old
     }
 
-    /// What goes with the cut `cut`, where the line removed all from record `from` on.
-    fn doomed(mut self, cut: usize, from: Option<u64>, why: Why) -> Doomed {
-        let cut = self.cuts.swap_remove(cut);
+    /// What goes with the cut in `place`, where the line removed all from record `from` on.
+    fn doomed(mut self, place: usize, from: u64, why: Why) -> Doomed {
+        let cut = self.cuts.swap_remove(place);
         self.files.truncate(cut.files);
         Doomed { files: self.files, from, cut, why }
     }
@@ -232,22 +281,29 @@ fn own_beginning(file: &LogFile, log: Option<Digest>) -> Option<Envelope> {
     file.beginning().filter(|begins| log.is_none_or(|log| begins.own_log() == Some(log)))
 }
 
-/// That nothing from the file `from` on is removed, because of the file `because_of`.
-fn stopped(from: &LogFile, because_of: &LogFile) -> String {
-    let [from, wrong] = [from, because_of].map(|file| print::name(file.path.display()));
-    format!(
-        "from {from} on no closed file of the log is removed: {wrong} does not begin as the log's next file does (it was changed, is another log's, bears \
-         another name than its own, or one before it is missing); hgad audit verify says what it is"
-    )
+/// The first record of the second of two files, where it is what comes behind the first one and its first `records` records. Else who moves an
+/// old file behind newer ones has the line remove those as old, and sign that.
+fn next_beginning(pair: &[LogFile], records: u64, log: Option<Digest>) -> Option<Envelope> {
+    let begins = own_beginning(&pair[1], log).filter(|begins| begins.continues().is_some() && begins.seq > records);
+    begins.filter(|_| pair[1].continued() == pair[0].number)
 }
 
-impl Cut {
-    /// Whether what is before was written more than so many days before `now`. A time that was written while nobody kept the clock right may
-    /// be of another year.
-    fn is_old(&self, days: u32, now: Timestamp) -> bool {
-        let kept = SignedDuration::from_hours(24 * i64::from(days));
-        self.synchronised && self.time.parse::<Timestamp>().is_ok_and(|time| now.duration_since(time) > kept)
-    }
+/// Whether the file does not bear its name any more.
+fn is_gone(file: &LogFile) -> bool {
+    !file.path.is_file()
+}
+
+/// That nothing from `file` on is removed, because of its own beginning, or since it is not what `next` continues.
+fn stopped(file: &LogFile, next: Option<&LogFile>) -> String {
+    let name = |file: &LogFile| print::name(file.path.display());
+    let what = next.map_or("it does not begin as a file of this log does".to_owned(), |next| {
+        format!("it is not what {} continues", name(next))
+    });
+    format!(
+        "from {} on no closed file of the log is removed: {what} (changed, damaged or cut off, of another log or of a program that did not say of \
+         which, under another name than its own, or with one missing beside it); hgad audit verify says what it is",
+        name(file)
+    )
 }
 
 /// Why files are removed.
@@ -262,7 +318,7 @@ enum Why {
 struct Doomed {
     files: Vec<LogFile>,
     /// The first record that the line removed, now or before. What was before it somebody else took.
-    from: Option<u64>,
+    from: u64,
     cut: Cut,
     why: Why,
 }
@@ -275,8 +331,7 @@ impl Doomed {
             files: usize,
             first: String,
             last: String,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            from: Option<u64>,
+            from: u64,
             records: u64,
             bytes: u64,
             until: String,
@@ -307,24 +362,20 @@ impl Doomed {
 mod tests {
     use super::*;
 
-    /// A log that closed a compressed file of 100 bytes a day from 2026-11-01 on, and has more that stays. `wrong`: those that were closed
-    /// while nobody kept the clock right, each with what it said.
-    fn stock(days: usize, wrong: &[(usize, &str)]) -> Stock {
+    /// A log that closed a compressed file of 100 bytes a day from 2026-11-01 on, and has more that stays. `wrong`: those whose first records say
+    /// something else, and whether the clock was kept right by then.
+    fn stock(days: usize, wrong: &[(usize, &str, bool)]) -> Stock {
         let name = |number: usize| PathBuf::from(format!("audit.{number:06}.jsonl.gz"));
         let files = (1..=days + 1).map(|number| LogFile { path: name(number), number: Some(number as u64) }).collect();
         let cuts = (1..=days).map(|place| {
-            let said = wrong.iter().find(|(other, _)| *other == place);
-            let time =
-                said.map_or_else(|| format!("2026-11-{place:02}T12:00:00.000000Z"), |(_, time)| (*time).to_owned());
-            Cut {
-                files: place,
-                records: 10 * place as u64,
-                bytes: 100 * place as u64,
-                time,
-                synchronised: said.is_none(),
-            }
+            let right = format!("2026-11-{place:02}T12:00:00.000000Z");
+            let said = wrong.iter().find(|(other, ..)| *other == place);
+            let (time, synchronised) =
+                said.map_or((right.as_str(), true), |(_, time, synchronised)| (time, *synchronised));
+            let (records, bytes) = (10 * place as u64, 100 * place as u64);
+            Cut { files: place, records, bytes, time: time.to_owned(), synchronised }
         });
-        Stock { cuts: cuts.collect(), files, from: Some(0), stopped: None, bytes: 100 * days as u64 + 50 }
+        Stock { cuts: cuts.collect(), files, from: 0, stopped: None, bytes: 100 * days as u64 + 50 }
     }
 
     /// This file is not what was written.
@@ -335,13 +386,13 @@ mod tests {
         config: (Option<u32>, Option<u64>),
         now: &str,
         synchronised: bool,
-        wrong: &[(usize, &str)],
+        wrong: &[(usize, &str, bool)],
     ) -> Option<(usize, Why)> {
         let config = RetentionConfig { days: config.0, bytes: config.1 };
         let now = synchronised.then(|| now.parse().unwrap());
         let stock = stock(20, wrong);
         let (cuts, why) = stock.choose(config, now, |file| file.number != Some(FORGED))?;
-        let doomed = stock.doomed(cuts - 1, Some(0), why);
+        let doomed = stock.doomed(cuts - 1, 0, why);
         assert_eq!((doomed.files.len(), doomed.cut.records), (cuts, 10 * cuts as u64));
         Some((cuts, doomed.why))
     }
@@ -375,9 +426,16 @@ mod tests {
     #[test]
     fn a_file_of_a_wrong_year_is_as_old_as_those_behind_it() {
         let now = "2026-11-20T12:00:00Z";
-        let wrong = [(1, "2099-01-01T00:00:00.000000Z"), (15, "1970-01-01T00:00:00.000000Z"), (16, "no time")];
+        let (ahead, long_ago) = ("2099-01-01T00:00:00.000000Z", "1970-01-01T00:00:00.000000Z");
+        let wrong = [(1, ahead, false), (15, long_ago, false), (16, "no time", false)];
         assert_eq!(gone((Some(10), None), now, true, &wrong), Some((9, Why::Age)));
-        let last = [(9, "1970-01-01T00:00:00.000000Z")];
-        assert_eq!(gone((Some(10), None), now, true, &last), Some((8, Why::Age)));
+        assert_eq!(gone((Some(10), None), now, true, &[(9, long_ago, false)]), Some((8, Why::Age)));
+        // Whoever kept the clock "right" was wrong for a while.
+        assert_eq!(gone((Some(10), None), now, true, &[(1, ahead, true)]), Some((9, Why::Age)), "holds nothing back");
+        assert_eq!(
+            gone((Some(10), None), now, true, &[(15, long_ago, true)]),
+            Some((9, Why::Age)),
+            "takes nothing along"
+        );
     }
 }

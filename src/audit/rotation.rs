@@ -297,7 +297,8 @@ struct Tender {
     path: PathBuf,
     /// What removes them, where any are.
     retention: Option<Arc<Retention>>,
-    /// Held while they are compressed: by one thread at a time.
+    /// Held while they are compressed, and while some are removed: by one thread at a time, since the one would take for missing what the other
+    /// gave another name.
     busy: Mutex<()>,
 }
 
@@ -305,7 +306,6 @@ impl Tender {
     /// Compresses all whose number is less than `next` and that are not yet, the oldest first: one that could not be before may be now, and keeps
     /// those behind it from being removed until then. One that is just being closed may get its old name back, and is left alone.
     fn compress(&self, next: u64) {
-        let _busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
         let files = match read::files(&self.path) {
             Ok(files) => files,
             Err(error) => return log::warn!("closed files of the audit are not compressed: {}", error.line()),
@@ -334,6 +334,7 @@ impl Tender {
 fn tend(tender: &Arc<Tender>, next: u64) {
     let tender = tender.clone();
     let work = move || {
+        let _busy = tender.busy.lock().unwrap_or_else(PoisonError::into_inner);
         tender.compress(next);
         if let Some(retention) = &tender.retention {
             retention.look();

@@ -126,6 +126,10 @@ fn kept(retention: RetentionConfig, ready: &Readiness) -> Option<Finding> {
     let measured = format!("closed files of the log are kept {kept}; then the oldest are removed");
     let is_too_much =
         |most: u64| ready.free.is_some_and(|free| most.saturating_sub(ready.log) > free.saturating_sub(LITTLE));
+    if let Some(stopped) = &ready.stopped {
+        let advice = "put back or move away what hgad audit verify names: until then the log grows until the disk is full, and then the line stops";
+        return Some(Finding::problem("log", format!("{measured}; {stopped}"), advice));
+    }
     if retention.bytes.is_some_and(is_too_much) {
         let advice = "the disk has no room for that much: it is full before anything is removed, and then the line stops: lower keep_log_gb, \
                       or make room";
@@ -251,6 +255,7 @@ mod tests {
             startless: None,
             uncopied: None,
             missing: None,
+            stopped: None,
             pictures: 0,
             shares_disk: false,
         }

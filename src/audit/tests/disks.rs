@@ -30,6 +30,12 @@ struct State {
     hangs: bool,
     panics: bool,
     failing_syncs: usize,
+    /// Somebody moved the file that it holds.
+    astray: bool,
+    /// So many times it was looked whether somebody did.
+    looks: usize,
+    /// Whoever looks for that waits.
+    hides: bool,
     /// Calls of `append` that began.
     appends: usize,
 }
@@ -110,6 +116,12 @@ impl Store for Disk {
 
     fn free(&self) -> Option<u64> {
         None
+    }
+
+    fn astray(&self) -> Option<String> {
+        self.change(|state| state.looks += 1);
+        let state = self.0.1.wait_while(self.0.0.lock().unwrap(), |state| state.hides).unwrap();
+        state.astray.then(|| "moved".to_owned())
     }
 
     /// A sync that fails drops what it could not write, and the next one knows nothing of it.
@@ -337,4 +349,27 @@ fn a_last_sync_that_fails_is_an_error() {
     let unwritten = writer.close().expect_err("nothing is on disk for certain");
     assert_eq!(unwritten.records, 1);
     assert!(unwritten.why.contains("Input/output error"), "{}", unwritten.why);
+}
+
+/// What waits for a record may remove what that tells of: not while the file that it is in may be lost.
+#[test]
+fn whether_the_file_has_its_name_is_known_before_a_record_counts_as_told() {
+    let disk = Disk::new(|_| {});
+    let mut writer = disk.writer(SyncPolicy::Group, EVER);
+    writer.write(part(0)).unwrap();
+    wait_until(&writer, Result::is_ok);
+    disk.wait_for(|state| !state.safe.is_empty());
+    disk.change(|state| (state.astray, state.hides, state.looks) = (true, true, 0));
+    let desk = writer.desk();
+    let told = std::thread::spawn(move || desk.tell(&Body::note(Monotonic::now(), "n")));
+    disk.wait_for(|state| state.looks > 0);
+    std::thread::sleep(AT_ONCE);
+    assert!(!told.is_finished(), "nobody knows yet whether it was moved");
+    disk.change(|state| state.hides = false);
+    wait_until(&writer, Result::is_err);
+    assert!(!told.is_finished());
+    disk.change(|state| state.astray = false);
+    writer.write(part(1)).unwrap();
+    assert!(told.join().unwrap());
+    writer.close().unwrap();
 }

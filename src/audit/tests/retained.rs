@@ -1,5 +1,6 @@
 //! Logs whose oldest files the line itself removes.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::rotated::{Rotated, resealed};
@@ -7,7 +8,7 @@ use super::*;
 use crate::audit::desk::Desk;
 use crate::audit::read::{files, lines, open};
 use crate::audit::retention::Retention;
-use crate::audit::verify::is_signed;
+use crate::audit::verify::{is_signed, removals};
 use crate::config::RetentionConfig;
 
 /// Files of some kilobytes, of which there is room for a few once they are compressed.
@@ -15,6 +16,15 @@ const FEW: RetentionConfig = RetentionConfig { days: None, bytes: Some(8_000) };
 
 fn names(log: &Rotated) -> Vec<String> {
     log.closed().iter().map(|path| path.file_name().unwrap().to_string_lossy().into_owned()).collect()
+}
+
+fn lines_of(file: &Path) -> Vec<String> {
+    lines(open(file).unwrap()).map(|line| String::from_utf8(line.unwrap()).unwrap()).collect()
+}
+
+/// Puts these lines in the place of a closed file's, under its name.
+fn rewrite(file: &Path, lines: &[String]) {
+    std::fs::write(file, lines.iter().map(|line| format!("{line}\n")).collect::<String>()).unwrap();
 }
 
 /// What the newest record of a removal tells.
@@ -62,7 +72,7 @@ fn what_is_too_much_goes_as_files_are_closed_and_a_signed_record_tells_of_it() {
     let verified = log.verify().unwrap();
     assert!(verified.absent > 0 && verified.warnings.is_empty(), "{verified:?}");
     let said = verified.removed.unwrap();
-    let words = format!("records 0 to {} were removed by the line on ", verified.absent - 1);
+    let words = format!("records 0 to {} were removed by the line, the last of them on ", verified.absent - 1);
     assert!(said.starts_with(&words) && said.contains(", as keep_log_gb says (record "), "{said}");
     assert_eq!((told["why"].as_str(), told["records"].as_u64()), (Some("space"), Some(verified.absent)));
     assert!(told["until"].as_str().unwrap() < told["time"].as_str().unwrap(), "{told}");
@@ -203,6 +213,32 @@ fn what_somebody_else_took_is_not_explained_by_the_removal_that_comes_after_it()
     assert!(verified.warnings[0].ends_with(&says), "{says}: {:?}", verified.warnings);
 }
 
+/// A record behind the line `last`, which nobody signed: the line removed the first `records` records. With its number.
+fn forged(last: &str, records: u64) -> (u64, String) {
+    let last = serde_json::from_str::<serde_json::Value>(last).unwrap();
+    let (seq, prev) = (last["seq"].as_u64().unwrap() + 1, last["hash"].as_str().unwrap());
+    let (time, monotonic_ns) = (last["time"].as_str().unwrap(), last["monotonic_ns"].as_u64().unwrap() + 1);
+    let forged = format!(
+        "{{\"seq\":{seq},\"prev\":\"{prev}\",\"kind\":\"log-removed\",\"time\":\"{time}\",\"monotonic_ns\":{monotonic_ns},\"synchronised\":true,\
+         \"files\":2,\"first\":\"audit.000001.jsonl.gz\",\"last\":\"audit.000002.jsonl.gz\",\"from\":0,\"records\":{records},\"bytes\":9,\"until\":\"{time}\",\
+         \"why\":\"age\",\"hash\":\"\"}}"
+    );
+    (seq, resealed(&forged))
+}
+
+/// What is told in a file that holds no checkpoint has none that signs it: a removal that comes later does not take it over.
+#[test]
+fn a_removal_that_nobody_signed_is_none_where_its_file_holds_no_signature_at_all() {
+    let log = Rotated::new(4_000);
+    log.run(40);
+    let file = files(&log.folder.file()).unwrap()[2].clone();
+    let first = lines_of(&file.path).swap_remove(0);
+    let (_, forged) = forged(&first, 12);
+    std::fs::write(&file.path, format!("{first}\n{forged}\n")).unwrap();
+    assert_eq!(removals(&file, &Trust::default()).unwrap(), vec![0..12]);
+    assert_eq!(removals(&file, &Trust { kept: Vec::new(), ..log.trust() }).unwrap(), Vec::new());
+}
+
 #[test]
 fn a_removal_that_nobody_signed_explains_nothing_to_whoever_has_the_key() {
     let log = Rotated::new(4_000);
@@ -211,15 +247,8 @@ fn a_removal_that_nobody_signed_explains_nothing_to_whoever_has_the_key() {
     closed[..2].iter().for_each(|path| std::fs::remove_file(path).unwrap());
     let absent = log.verify().unwrap().absent;
     let lines = log.folder.lines();
-    let last = serde_json::from_str::<serde_json::Value>(lines.last().unwrap()).unwrap();
-    let (seq, prev) = (last["seq"].as_u64().unwrap() + 1, last["hash"].as_str().unwrap());
-    let (time, monotonic_ns) = (last["time"].as_str().unwrap(), last["monotonic_ns"].as_u64().unwrap() + 1);
-    let forged = format!(
-        "{{\"seq\":{seq},\"prev\":\"{prev}\",\"kind\":\"log-removed\",\"time\":\"{time}\",\"monotonic_ns\":{monotonic_ns},\"synchronised\":true,\
-         \"files\":2,\"first\":\"audit.000001.jsonl.gz\",\"last\":\"audit.000002.jsonl.gz\",\"from\":0,\"records\":{absent},\"bytes\":9,\"until\":\"{time}\",\
-         \"why\":\"age\",\"hash\":\"\"}}"
-    );
-    log.folder.replace(&[lines, vec![resealed(&forged)]].concat());
+    let (seq, forged) = forged(lines.last().unwrap(), absent);
+    log.folder.replace(&[lines, vec![forged]].concat());
     let check = |what: &str| {
         let verified = log.verify().unwrap();
         assert_eq!((verified.removed, verified.absent), (None, absent), "{what}");
@@ -264,6 +293,30 @@ fn nothing_goes_from_a_file_on_that_is_not_what_must_come_there() {
     // It says nothing of its log.
     stays(|_, closed| std::fs::write(&closed[0], "notes\n").unwrap());
     stays(|_, closed| std::fs::write(&closed[1], "notes\n").unwrap());
+    // Its first record was changed.
+    stays(|_, closed| {
+        let mut changed = lines_of(&closed[1]);
+        changed[0] = changed[0].replacen("\"time\":\"2", "\"time\":\"1", 1);
+        rewrite(&closed[1], &changed);
+    });
+    // It is another log's.
+    stays(|_, closed| {
+        let other = Rotated::new(4_000);
+        other.run(40);
+        std::fs::copy(&other.closed()[1], &closed[1]).unwrap();
+    });
+    // Two have each other's names.
+    stays(|log, closed| {
+        let aside = log.folder.path("aside");
+        std::fs::rename(&closed[1], &aside).unwrap();
+        std::fs::rename(&closed[2], &closed[1]).unwrap();
+        std::fs::rename(&aside, &closed[2]).unwrap();
+    });
+    // What is between its first line and its last one is gone.
+    stays(|_, closed| {
+        let whole = lines_of(&closed[0]);
+        rewrite(&closed[0], &[whole[0].clone(), whole[whole.len() - 1].clone()]);
+    });
     // A file of this log, of another time: what is between would be told as removed by the line.
     stays(|_, closed| {
         std::fs::rename(&closed[0], &closed[2]).unwrap();
@@ -304,10 +357,9 @@ fn a_file_that_was_made_older_is_not_believed() {
     let trust = Trust { kept: Vec::new(), ..log.trust() };
     let file = files(&log.folder.file()).unwrap()[3].clone();
     assert!(is_signed(&file, &trust));
-    let of_file = lines(open(&file.path).unwrap()).map(|line| String::from_utf8(line.unwrap()).unwrap());
-    let mut edited = of_file.collect::<Vec<_>>();
+    let mut edited = lines_of(&file.path);
     edited[0] = resealed(&edited[0].replacen("\"time\":\"2", "\"time\":\"1", 1));
-    std::fs::write(&file.path, edited.iter().map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+    rewrite(&file.path, &edited);
     assert!(!is_signed(&file, &trust) && file.beginning().unwrap().time.starts_with('1'));
 }
 
@@ -331,7 +383,7 @@ fn a_file_that_could_not_be_compressed_holds_nothing_up_once_it_can_be() {
     std::fs::remove_dir_all(&in_the_way).unwrap();
     write(40);
     let told = wait_for_removal(&log);
-    assert_eq!(told["first"], "audit.000001.jsonl.gz");
+    assert_eq!(told["from"], 0);
     open.close().unwrap();
     let mut notes = 0;
     let each = Query::of_kind("note").each(&log.folder.file(), |line, _, _| {

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::Reading;
 use super::sequence::read_files;
+use crate::Result;
 use crate::audit::chain::Envelope;
 use crate::audit::read::LogFile;
 use crate::audit::signatures::Trust;
@@ -21,12 +22,20 @@ pub(super) struct Removal {
 }
 
 /// The records that a file of a log, read alone, tells of as removed, in their order; of a signed log as far as a checkpoint of their own run
-/// vouches for that. None where the file cannot be read, or is not what was written.
-pub(in crate::audit) fn removals(file: &LogFile, trust: &Trust) -> Vec<Range<u64>> {
-    let Ok(reading) = read_files(&file.path, std::slice::from_ref(file), trust, None, false) else { return Vec::new() };
+/// vouches for that.
+///
+/// # Errors
+///
+/// The file cannot be read, or is not what was written.
+pub(in crate::audit) fn removals(file: &LogFile, trust: &Trust) -> Result<Vec<Range<u64>>> {
+    let reading = read_files(&file.path, std::slice::from_ref(file), trust, None, false)?;
+    // Of a file without a checkpoint nothing is said about what none vouches for: that is all of it.
+    if trust.key.is_some() && reading.signatures.newest.is_none() {
+        return Ok(Vec::new());
+    }
     let unvouched = if trust.key.is_some() { reading.verified.unvouched() } else { Unvouched::default() };
     let vouched = reading.removals.iter().filter(|removal| !unvouched.holds(removal.record));
-    vouched.map(|removal| removal.records.clone()).collect()
+    Ok(vouched.map(|removal| removal.records.clone()).collect())
 }
 
 impl Removal {
@@ -47,7 +56,7 @@ impl Removal {
         let day = self.time.get(..10).unwrap_or(&self.time);
         let were = if absent == 1 { "was" } else { "were" };
         format!(
-            "{} {were} removed by the line on {day}{key} (record {} tells of it): what is here continues them, and says nothing of them",
+            "{} {were} removed by the line, the last of them on {day}{key} (record {} tells of it): what is here continues them, and says nothing of them",
             spot::records(&(0..absent)),
             self.record
         )

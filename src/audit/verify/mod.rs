@@ -21,7 +21,7 @@ pub(super) use self::reading::Reading;
 use self::sequence::read_files;
 #[cfg(test)]
 pub(super) use self::sequence::read_listed;
-pub(super) use self::sequence::{READINGS, follows, is_signed, read, read_newest};
+pub(super) use self::sequence::{READINGS, continued, follows, is_signed, read, read_newest};
 use self::twins::{no_twin_differs, with_twin};
 use super::checkpoint::Checkpoint;
 use super::harmless::{self, Undoing};

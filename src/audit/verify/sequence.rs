@@ -105,6 +105,20 @@ pub(in crate::audit) fn follows(next: &Path, before: &Path) -> Result<bool> {
     Ok(first.zip(last).is_some_and(|(first, last)| first.follows(&last)))
 }
 
+/// How many of these files of a log, from the first on, are as they were written, and what the file behind them continues. The last one has none
+/// behind it, and is no further read.
+pub(in crate::audit) fn continued(files: &[LogFile]) -> usize {
+    let nobody = Trust::default();
+    let first = files.first().and_then(|file| first_link(&file.path, None).ok()).flatten();
+    let Ok(mut reading) = Reading::begin(&nobody, first, None) else { return 0 };
+    let is_continued = |place: &usize| {
+        let is_whole = reading.file(files, *place).is_ok() && reading.tail.is_empty();
+        let next = is_whole.then(|| first_link(&files[place + 1].path, None).ok()).flatten().flatten();
+        next.is_some_and(|next| reading.link.meet(&next))
+    };
+    (0..files.len().saturating_sub(1)).take_while(is_continued).count()
+}
+
 /// Reads these files of the log in `path`. `ends` says whether a last line counts that lacks its line feed and nothing else.
 pub(super) fn read_files<'t>(
     path: &Path,
