@@ -181,11 +181,19 @@ fn given(log: &Path) -> Vec<u64> {
     given_of(log, &["part", "picture", "pictures-removed", "log-removed", "note"])
 }
 
-/// Those of these kinds. Of notes those count that tell of what could not be removed.
+/// What the notes say that a run is given by what looks after its closed files and its pictures.
+const GIVEN: [&str; 4] = [
+    "to be removed, and could not be",
+    "it cannot be compressed",
+    "no closed file of the log is removed",
+    "closed files of the log are not removed",
+];
+
+/// Those of these kinds. Of notes those count that a run was given.
 fn given_of(log: &Path, kinds: &[&str]) -> Vec<u64> {
     let mut found = Vec::new();
     let looked = Query::default().each(log, |_, entry, _| {
-        let is_given = entry.text.as_ref().is_none_or(|text| text.contains("to be removed, and could not be"));
+        let is_given = entry.text.as_ref().is_none_or(|text| GIVEN.iter().any(|told| text.contains(told)));
         found.extend((kinds.contains(&entry.kind.as_str()) && is_given).then_some(entry.seq));
         Ok(true)
     });
