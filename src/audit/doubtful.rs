@@ -29,6 +29,13 @@ impl Doubtful {
         }
     }
 
+    /// Those of other records are more of them.
+    pub(super) fn join(&mut self, other: Doubtful) {
+        self.records += other.records;
+        self.first.extend(other.first);
+        self.first.truncate(NAMED);
+    }
+
     /// Which they are, for people; `None` where all are as they were written.
     pub fn told(&self) -> Option<String> {
         let more = if self.records > self.first.len() as u64 { ", ..." } else { "" };

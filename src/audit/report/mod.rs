@@ -36,6 +36,13 @@ pub struct Shift {
     pub zone: TimeZone,
 }
 
+impl Shift {
+    /// Whether a record of that time is of it.
+    fn holds(&self, time: &str) -> bool {
+        read::text(self.from).as_str() <= time && time < read::text(self.to).as_str()
+    }
+}
+
 /// The page of a shift.
 #[derive(Debug, Clone)]
 pub struct ShiftPage {
@@ -45,7 +52,7 @@ pub struct ShiftPage {
     pub records: u64,
     /// How many of the pictures that it was to show are not those that the records tell of, or are gone and nobody removed them.
     pub suspect: usize,
-    /// Which of those records are not as they were written.
+    /// Which of those records, and of the earlier ones that the page tells of, are not as they were written.
     pub doubtful: Doubtful,
     /// What is to be said of pictures of which none could be looked at.
     pub unseen: Option<String>,
@@ -134,7 +141,7 @@ struct Facts {
     models: BTreeMap<String, u64>,
     /// What is to be said of files of the log that are not here, or not read.
     left_out: Vec<String>,
-    /// Records of the shift that are not as they were written.
+    /// Records that the page was made from, and that are not as they were written.
     doubtful: Doubtful,
 }
 
@@ -152,6 +159,7 @@ pub fn report(path: &Path, shift: &Shift, origin: &Origin, gallery: &Gallery) ->
     let before = before(path, shift)?;
     before.drift.listed().for_each(|drifted| facts.drift.change(drifted.clone()));
     before.alarms.into_iter().for_each(|(name, alarm)| facts.raise(name, alarm));
+    facts.doubtful = before.doubtful;
     let records = query.each(path, |line, entry, run| {
         facts.doubtful.look(line, entry);
         facts.add(entry, run.or(before.run.as_deref()), shift);
@@ -161,6 +169,7 @@ pub fn report(path: &Path, shift: &Shift, origin: &Origin, gallery: &Gallery) ->
     let removed = Removed::of(path, &gallery.folder, &query)?;
     let pictures = gallery.pictures(&facts.bad, &removed)?;
     let named = named::parts(path, &facts.drift)?;
+    facts.doubtful.join(named::doubtful(path, shift, &named)?);
     let named = named.iter().map(|part| gallery.show(part, &removed)).collect::<Result<Vec<_>>>()?;
     let suspect = pictures.iter().chain(&named).filter(|shown| shown.is_suspect).count();
     let is_unseen = suspect == 0 && !gallery.folder.is_dir() && !pictures.is_empty();
@@ -198,9 +207,9 @@ fn before(path: &Path, shift: &Shift) -> Result<Before> {
         let from = shift.from.checked_sub(SignedDuration::from_hours(hours)).ok();
         let mut search = Search { is_whole: from.is_none(), ..Search::default() };
         match last {
-            Some(last) => read::each_behind(path, from, |_, entry| Ok(search.look(entry, shift, last)))?,
-            None => read::each(path, &Range { from, to: Some(shift.from) }, |_, entry| {
-                search.take(entry);
+            Some(last) => read::each_behind(path, from, |line, entry| Ok(search.look(line, entry, shift, last)))?,
+            None => read::each(path, &Range { from, to: Some(shift.from) }, |line, entry| {
+                search.take(line, entry, shift);
                 Ok(true)
             })?,
         }
@@ -236,6 +245,8 @@ struct Before {
     alarms: BTreeMap<String, Happened>,
     /// Changes in accepted parts, which stand as long as the run.
     drift: Listing<Drifted>,
+    /// Records that say so, and are not as they were written.
+    doubtful: Doubtful,
 }
 
 /// Follows runs line by line.
@@ -255,16 +266,16 @@ struct Search {
 
 impl Search {
     /// Takes the next line, and says whether to go on; `last` is the last one with which the log comes to the shift.
-    fn look(&mut self, entry: &Entry, shift: &Shift, last: u64) -> bool {
-        let is_of_shift = |time: &str| read::text(shift.from).as_str() <= time && time < read::text(shift.to).as_str();
-        let is_inside = is_of_shift(&entry.time);
+    fn look(&mut self, line: &[u8], entry: &Entry, shift: &Shift, last: u64) -> bool {
+        let is_inside = shift.holds(&entry.time);
         if is_inside && !self.is_inside {
             // One that was raised in the shift is told of as that.
-            let is_earlier = |happened: &Happened| !is_of_shift(&happened.time) && precedes(happened, entry);
+            let is_earlier = |happened: &Happened| !shift.holds(&happened.time) && precedes(happened, entry);
             let alarms = self.going_on.alarms.iter().filter(|(_, alarm)| is_earlier(alarm));
             self.before.alarms.extend(alarms.map(|(name, alarm)| (name.clone(), alarm.clone())));
             let drift = self.going_on.drift.listed().filter(|drifted| is_earlier(&drifted.happened));
             drift.for_each(|drifted| self.before.drift.change(drifted.clone()));
+            self.before.doubtful.join(std::mem::take(&mut self.going_on.doubtful));
             if !self.is_entered {
                 self.before.run.clone_from(&self.going_on.run);
             }
@@ -273,12 +284,12 @@ impl Search {
             }
         }
         (self.is_inside, self.is_entered) = (is_inside, self.is_entered || is_inside);
-        self.take(entry);
+        self.take(line, entry, shift);
         true
     }
 
-    fn take(&mut self, entry: &Entry) {
-        let Before { run, alarms, drift } = &mut self.going_on;
+    fn take(&mut self, line: &[u8], entry: &Entry, shift: &Shift) {
+        let Before { run, alarms, drift, doubtful: _ } = &mut self.going_on;
         match entry.kind() {
             Some(Kind::Start | Kind::Stop) => {
                 self.is_whole |= !self.is_entered;
@@ -300,7 +311,11 @@ impl Search {
                     alarms.get_mut(&seen.alarm).into_iter().for_each(|alarm| alarm.seen(entry, seen));
                 }
             }
-            _ => {}
+            _ => return,
+        }
+        // Those of the shift are looked at where it is told of.
+        if !shift.holds(&entry.time) {
+            self.going_on.doubtful.look(line, entry);
         }
     }
 }

@@ -5,11 +5,13 @@ use std::path::Path;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::Bad;
 use super::listing::{Drifted, Listing};
+use super::{Bad, Shift};
 use crate::Result;
+use crate::audit::doubtful::Doubtful;
+use crate::audit::kind::Kind;
 use crate::audit::query::Query;
-use crate::audit::read::{self, Range};
+use crate::audit::read::{self, Entry, Range};
 
 /// So long after a change one of its parts may be written down: it was on the belt still.
 const BEHIND: SignedDuration = SignedDuration::from_mins(1);
@@ -25,6 +27,32 @@ pub(super) fn parts(path: &Path, drift: &Listing<Drifted>) -> Result<Vec<Bad>> {
         found.extend(parts_of(path, change)?);
     }
     Ok(found)
+}
+
+/// Which records of these parts, and of their pictures, are not as they were written: of those that are not of the shift, which is looked
+/// at where it is told of.
+///
+/// # Errors
+///
+/// As [`parts`].
+pub(super) fn doubtful(path: &Path, shift: &Shift, parts: &[Bad]) -> Result<Doubtful> {
+    let (mut doubtful, mut seen) = (Doubtful::default(), BTreeSet::new());
+    for Bad { entry: part, .. } in parts {
+        let Ok(captured) = part.time.parse::<Timestamp>() else { continue };
+        let range = Range { from: Some(captured), to: captured.checked_add(BEHIND).ok() };
+        let query = Query { parts: part.part.map(|number| number..=number), range, ..Query::default() };
+        let is_its = |entry: &Entry| match entry.kind() {
+            Some(Kind::Picture) => entry.picture == part.picture,
+            _ => entry.seq == part.seq,
+        };
+        query.each(path, |line, entry, _| {
+            if is_its(entry) && !shift.holds(&entry.time) && seen.insert(entry.seq) {
+                doubtful.look(line, entry);
+            }
+            Ok(true)
+        })?;
+    }
+    Ok(doubtful)
 }
 
 /// The log is read back from the change in strides that grow, since nobody knows how far apart accepted parts of a product were.

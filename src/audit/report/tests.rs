@@ -282,6 +282,54 @@ fn alarms_that_stand_from_before_the_shift_are_shown() {
 }
 
 #[test]
+fn what_the_page_tells_of_the_time_before_the_shift_is_held_against_its_hashes() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("audit.jsonl");
+    let at = |day: u32, time: &str, kind: &str, rest: &str| {
+        format!("{{\"kind\":\"{kind}\",\"time\":\"2026-11-{day}T{time}.000000Z\",\"monotonic_ns\":1{rest}}}")
+    };
+    let named = r#","class":"cap","why":"the score rises","named":[{"part":3,"value":1.25}]"#;
+    let picture = r#","part":3,"picture":{"why":"around","sampled":false,"missing":"no room"}"#;
+    let part = |rest| at(22, "07:00:01", "part", rest);
+    let bodies = [
+        at(21, "07:00:00", "start", r#","run":"other""#),
+        at(21, "08:00:00", "stop", r#","reason":"end""#),
+        at(22, "07:00:00", "start", r#","run":"mine""#),
+        part(r#","part":3,"class":"cap","score":1.0,"threshold":2.0,"verdict":"pass""#),
+        at(22, "07:00:02", "picture", picture),
+        part(r#","part":4,"class":"cap","score":1.0,"threshold":2.0,"verdict":"pass""#),
+        at(23, "07:00:00", "alarm", r#","alarm":"bin-full","raised":true,"why":"empty it""#),
+        at(23, "07:00:01", "acknowledgement", r#","by":"Miller","alarms":[{"alarm":"bin-full","raised_ns":1}]"#),
+        at(23, "07:00:02", "note", r#","text":"x""#),
+        at(23, "08:00:00", "drift", named),
+        at(24, "07:00:00", "note", r#","text":"x""#),
+    ];
+    let mut link = crate::audit::chain::Link::START;
+    let lines = bodies.map(|body| link.seal(&body));
+    let gallery = Gallery { folder: folder.path().into(), most: 0 };
+    let doubtful = |changed: &[usize], shift: &Shift| {
+        let line = |(seq, line): (usize, &String)| match changed.contains(&seq) {
+            true => line.replace("\"monotonic_ns\":1", "\"monotonic_ns\":2"),
+            false => line.clone(),
+        };
+        std::fs::write(&log, lines.iter().enumerate().map(line).collect::<String>()).unwrap();
+        report(&log, shift, &Origin::default(), &gallery).unwrap().doubtful.told()
+    };
+    assert_eq!(doubtful(&[], &shift()), None);
+    // Of the run that goes on, and no more than the page tells.
+    for used in [2, 3, 4, 6, 7, 9, 10] {
+        assert_eq!(doubtful(&[used], &shift()), Some(format!("1 record is not as written: {used}")));
+    }
+    assert_eq!(doubtful(&[0, 1, 5, 8], &shift()), None);
+    assert_eq!(doubtful(&[10, 2, 6, 3], &shift()).unwrap(), "4 records are not as written: 2, 6, 10, 3");
+    // A shift without a record of its own, and one that has all of them.
+    let next = Shift { from: shift().to, to: "2026-11-25T06:00:00Z".parse().unwrap(), ..shift() };
+    assert_eq!(doubtful(&[6], &next).unwrap(), "1 record is not as written: 6");
+    let all = Shift { from: "2026-11-20T00:00:00Z".parse().unwrap(), ..shift() };
+    assert_eq!(doubtful(&[2, 3, 6], &all).unwrap(), "3 records are not as written: 2, 3, 6");
+}
+
+#[test]
 fn a_run_whose_start_was_carried_away_is_named_by_the_file_that_goes_on_with_it() {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("audit.jsonl");
