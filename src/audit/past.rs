@@ -161,7 +161,7 @@ pub(super) fn past(path: &Path, signing: Option<&Signing>) -> Result<Past> {
     let unsigned = Trust::default();
     let trust = signing.map_or(&unsigned, |signing| &signing.trust);
     let reading = verify::read_newest(path, trust).map_err(|error| {
-        let error = verify::explained(path, trust, error);
+        let error = verify::refused(path, trust, error);
         let (advice, key) = (error.advice().map(str::to_owned), error.key());
         let mut refused = Error::device(format!("audit file {} cannot be continued", path.display())).because(error);
         if let Some(advice) = advice {

@@ -806,3 +806,42 @@ fn a_file_that_was_closed_between_the_look_and_the_reading_is_read_too() {
         error.report()
     );
 }
+
+#[test]
+fn a_run_that_is_refused_says_of_a_break_what_verify_says() {
+    let mut log = Rotated::new(4_000);
+    log.run(20);
+    // All that follows is in the newest file.
+    log.config.rotation.bytes = None;
+    log.run(5);
+    log.run(5);
+    let newest = log.folder.file();
+    let whole = std::fs::read_to_string(&newest).unwrap();
+    let lines = whole.split_inclusive('\n').collect::<Vec<_>>();
+    let first = files(&newest).unwrap().last().unwrap().beginning().unwrap();
+    // Its chain and its tree made anew, from a changed record on.
+    let forged = || {
+        let mut link = first.continues().unwrap();
+        let bodies = lines.iter().map(|line| {
+            let body = &line[line.find("\"kind\"").unwrap()..line.rfind(",\"hash\"").unwrap()];
+            format!("{{{}}}", body.split(",\"falls\"").next().unwrap().replace("\"part\":2,", "\"part\":9,"))
+        });
+        bodies.map(|body| link.seal(&body)).collect::<String>()
+    };
+    let without = |place: usize| [&lines[..place], &lines[place + 1..]].concat().concat();
+    let changed = whole.replacen("\"part\":2,", "\"part\":9,", 1);
+    let refused = || {
+        let refused = AuditLog::open(&log.config, &run_start()).unwrap_err().report();
+        refused.split_once("cannot be continued\n  because: ").unwrap().1.to_owned()
+    };
+    for text in [without(4), without(0), changed.clone(), lines[..9].concat(), forged()] {
+        std::fs::write(&newest, text).unwrap();
+        assert_eq!(refused(), log.verify().unwrap_err().report());
+    }
+    std::fs::write(&newest, changed).unwrap();
+    assert!(refused().contains("because: records 0 to "), "{}", refused());
+    // Something else is wrong with the older files, with which the run would go on: it says what it is refused for.
+    std::fs::remove_file(&log.closed()[1]).unwrap();
+    let from = format!("because: records {} to ", first.seq);
+    assert!(refused().contains(" was changed: ") && refused().contains(&from), "{}", refused());
+}

@@ -18,10 +18,10 @@ pub(super) use self::absence::removals;
 use self::broken::{as_written_before, foreign};
 use self::conclusion::concluded;
 pub(super) use self::reading::Reading;
-use self::sequence::read_files;
 #[cfg(test)]
 pub(super) use self::sequence::read_listed;
 pub(super) use self::sequence::{READINGS, continued, follows, is_signed, read, read_newest};
+use self::sequence::{broken_newest, read_files};
 use self::twins::{no_twin_differs, with_twin};
 use super::checkpoint::Checkpoint;
 use super::harmless::{self, Undoing};
@@ -101,8 +101,13 @@ fn also(error: Error, told: &str) -> Error {
     error.because(if why.is_empty() { told.to_owned() } else { format!("{why}; {told}") })
 }
 
+/// Says what [`verify`] does of a log whose newest file, read alone, is not what was written.
+pub(super) fn refused(path: &Path, trust: &Trust, error: Error) -> Error {
+    explained(path, trust, broken_newest(path, trust).unwrap_or(error))
+}
+
 /// Says of a log that is not what was written by which harmless cause, where that is certain: undone, every hash and signature fits.
-pub(super) fn explained(path: &Path, trust: &Trust, error: Error) -> Error {
+fn explained(path: &Path, trust: &Trust, error: Error) -> Error {
     // What was kept elsewhere and is no checkpoint is wrong use.
     if error.kind() == ErrorKind::Device {
         return error;

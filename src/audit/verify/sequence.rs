@@ -68,6 +68,16 @@ pub(in crate::audit) fn read_newest<'t>(path: &Path, trust: &'t Trust) -> Result
     read_files(path, &files, trust, None, true)
 }
 
+/// What is wrong with the newest file of the log in `path`, which was read alone and is not as it was written, in the words of who reads all
+/// files: they know more of what is before. `None` where something else is wrong with the older ones, or some are missing between others.
+pub(super) fn broken_newest(path: &Path, trust: &Trust) -> Option<Error> {
+    let files = files(path).ok().filter(|files| files.len() > 1)?;
+    let first = first_link(&files.last()?.path, None).ok()??.seq();
+    let mut reading = begin(&files, trust, None).ok()?;
+    let error = follow(&mut reading, path, &files, true).err()?;
+    (reading.link.seq() >= first).then_some(error)
+}
+
 /// Whether a file of a log, read alone, is as it was written: a checkpoint in it signs all that it holds up to there, from its first line on.
 pub(in crate::audit) fn is_signed(file: &LogFile, trust: &Trust) -> bool {
     let read = read_files(&file.path, std::slice::from_ref(file), trust, None, false);
@@ -127,8 +137,20 @@ pub(super) fn read_files<'t>(
     undone: Option<Undoing>,
     ends: bool,
 ) -> Result<Reading<'t>> {
+    let mut reading = begin(files, trust, undone)?;
+    follow(&mut reading, path, files, ends)?;
+    reading.sum_up();
+    Ok(reading)
+}
+
+/// Nothing of these files so far.
+fn begin<'t>(files: &[LogFile], trust: &'t Trust, undone: Option<Undoing>) -> Result<Reading<'t>> {
     let continued = files.first().map(|file| first_link(&file.path, undone.as_ref())).transpose()?.flatten();
-    let mut reading = Reading::begin(trust, continued, undone)?;
+    Reading::begin(trust, continued, undone)
+}
+
+/// Reads one file after the other; after an error the reading is of what was read before.
+fn follow(reading: &mut Reading, path: &Path, files: &[LogFile], ends: bool) -> Result<()> {
     for (place, file) in files.iter().enumerate() {
         let is_last = place + 1 == files.len();
         reading.ends = ends && is_last;
@@ -139,7 +161,5 @@ pub(super) fn read_files<'t>(
                 .advise(EVIDENCE));
         }
     }
-    reading.signatures.end(&reading.link).map_err(|doubt| doubted(path, doubt))?;
-    reading.sum_up();
-    Ok(reading)
+    reading.signatures.end(&reading.link).map_err(|doubt| doubted(path, doubt))
 }
