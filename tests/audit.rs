@@ -423,6 +423,39 @@ fn a_shift_s_page_says_above_its_counts_which_files_of_the_log_were_not_there() 
 }
 
 #[test]
+fn what_is_in_a_file_that_is_missing_is_said_to_be_there_perhaps() {
+    let line = Line::after_a_run("rotate_mb = 0.002\n");
+    let closed = hgad::audit::files(Path::new(&line.log())).unwrap();
+    let begins = |place: usize| {
+        let log = closed[place].path.to_str().unwrap().to_owned();
+        let (_, first, _) = run(&["audit", "query", &log, "--kind", "any", "--format", "json", "--limit", "1"]);
+        serde_json::from_str::<Value>(&first).unwrap()["seq"].as_u64().unwrap()
+    };
+    let firsts = (0..closed.len()).map(begins).collect::<Vec<_>>();
+    let file_of = |part: &Value| firsts.partition_point(|first| *first <= part["seq"].as_u64().unwrap()) - 1;
+    let parts = line.query(&[]);
+    let is_between = |part: &&Value| (1..closed.len() - 1).contains(&file_of(part));
+    let part = parts.iter().find(is_between).expect("a part in a file that others are around");
+    let gone = file_of(part);
+    let start = line.query(&["--kind", "start"])[0].clone();
+    std::fs::rename(&closed[gone].path, line.bench.path("gone")).unwrap();
+    let show = |id: &str| {
+        let (code, _, stderr) = run(&["audit", "show", &line.log(), id]);
+        (code, stderr.split_once("error: ").map(|(_, told)| told.to_owned()).unwrap_or_default())
+    };
+    let name = closed[gone].path.file_name().unwrap().to_string_lossy().trim_end_matches(".gz").to_owned();
+    let missing = format!("it may be in what is missing: the file {name}, between");
+    let of_run = format!("{}/{}", start["run"].as_str().unwrap(), part["part"]);
+    for id in [firsts[gone].to_string(), (firsts[gone + 1] - 1).to_string(), of_run, "nope/1".to_owned()] {
+        let (code, told) = show(&id);
+        assert!(code == 2 && told.contains(&missing), "{id}: {told}");
+    }
+    assert!(show(&(firsts[gone + 1] + 1).to_string()).0 == 0 && show("0").0 == 0);
+    let (code, told) = show("4711");
+    assert!(code == 2 && !told.contains("missing"), "{told}");
+}
+
+#[test]
 fn a_query_says_of_what_it_prints_that_it_is_not_as_it_was_written() {
     let line = Line::after_a_run("");
     let (code, whole, stderr) = run(&["audit", "query", &line.log()]);

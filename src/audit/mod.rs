@@ -62,7 +62,10 @@ pub use place::reach;
 pub use proof::{Proved, check, prove};
 pub use query::Query;
 pub(crate) use read::real;
-pub use read::{Entry, FrameEntry, LatencyEntry, LogFile, PictureEntry, PictureFaultEntry, Range, absent, files, span};
+pub use read::{
+    Entry, FrameEntry, LatencyEntry, LogFile, PictureEntry, PictureFaultEntry, Range, absent, files, may_be_missing,
+    span,
+};
 pub use readiness::{Readiness, readiness};
 pub use record::{Body, PartContext, RunStart, wall_time};
 pub use removed::Removed;

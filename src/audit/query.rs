@@ -96,7 +96,12 @@ impl Query {
         }
         let names = last.iter().map(print::name).collect::<Vec<_>>().join(", ");
         let asked = print::name(asked);
-        Err(Error::usage(format!("no run '{asked}' is in {}", print::name(path.display()))).advise(match names.is_empty() {
+        let unknown = Error::usage(format!("no run '{asked}' is in {}", print::name(path.display())));
+        let unknown = match read::may_be_missing(path, None)? {
+            Some(missing) => unknown.because(missing),
+            None => unknown,
+        };
+        Err(unknown.advise(match names.is_empty() {
             true => "no run is named in the files that are here: copy the log into another folder, and its older files with it".to_owned(),
             false => format!("the last ones are: {names}; hgad audit query --kind start lists all that began in the files that are here"),
         }))

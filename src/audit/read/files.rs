@@ -403,15 +403,42 @@ fn not_here(newest: &Path, before: &LogFile, next: &LogFile, numbers: RangeInclu
 
 /// What is to be said of files of a log that are not here, though older and newer ones are, as far as their numbers tell it.
 pub(in crate::audit) fn missing(files: &[LogFile]) -> Vec<String> {
+    missing_between(files).map(|(_, told)| told).collect()
+}
+
+/// That what was looked for in vain may be in files of the log in `path` that are not here, though older and newer ones are, and which these
+/// are. `record`: its number, where that is known, which tells in which of them. `None` where none are missing, or it is in none of them.
+///
+/// # Errors
+///
+/// As [`files`].
+pub fn may_be_missing(path: &Path, record: Option<u64>) -> Result<Option<String>> {
+    let files = files(path)?;
+    let begins = |file: &LogFile| file.beginning().map(|first| first.seq);
+    let may_hold = |[before, next]: &[LogFile; 2]| {
+        record.is_none_or(|record| {
+            begins(before).is_none_or(|first| first <= record) && begins(next).is_none_or(|first| record < first)
+        })
+    };
+    let missing = missing_between(&files).filter(|(between, _)| may_hold(between)).map(|(_, told)| told);
+    Ok(missing.reduce(|all, told| format!("{all}; {told}")).map(|told| format!("it may be in what is missing: {told}")))
+}
+
+/// What is missing, and the two files that it is between.
+fn missing_between(files: &[LogFile]) -> impl Iterator<Item = (&[LogFile; 2], String)> {
     // A number may have been left out: what the second says that it continues is the first then.
-    let is_left_out =
-        |pair: &[LogFile]| pair[1].number > pair[0].number.map(|number| number + 1) && pair[1].continues(&pair[0]);
-    let gaps = files.windows(2).map(|pair| match pair[1].number {
-        Some(_) if is_left_out(pair) => Gap::None,
-        Some(_) => Gap::between(&pair[0], &pair[1], None),
-        None => before_newest(&pair[0], &pair[1]),
-    });
-    gaps.filter_map(|gap| if let Gap::Files(told) = gap { Some(told) } else { None }).collect()
+    let is_left_out = |before: &LogFile, next: &LogFile| {
+        next.number > before.number.map(|number| number + 1) && next.continues(before)
+    };
+    files.array_windows().filter_map(move |between| {
+        let [before, next] = between;
+        let gap = match next.number {
+            Some(_) if is_left_out(before, next) => Gap::None,
+            Some(_) => Gap::between(before, next, None),
+            None => before_newest(before, next),
+        };
+        if let Gap::Files(told) = gap { Some((between, told)) } else { None }
+    })
 }
 
 /// Between the last closed file and the newest, which has no number, and says itself which one was closed when it began.

@@ -12,7 +12,7 @@ pub(crate) use files::real;
 pub(super) use files::{
     Gap, LAST_NUMBER, closed_name, missing as missing_files, missing_told, newest_of, open, renamed, told_of,
 };
-pub use files::{LogFile, Stranger, files, strangers};
+pub use files::{LogFile, Stranger, files, may_be_missing, strangers};
 pub(super) use index::{Told, pack};
 pub(super) use line::{lines, next_line};
 pub(super) use misnamed::misnamed_told;

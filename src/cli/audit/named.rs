@@ -68,6 +68,14 @@ impl FromStr for Id {
 }
 
 impl Id {
+    /// The number of its record, where that is what was given.
+    pub(super) fn record(&self) -> Option<u64> {
+        match self {
+            Id::Record(seq) => Some(*seq),
+            Id::Part(_) => None,
+        }
+    }
+
     /// What finds all records of its run; of a record, all of the log.
     pub(super) fn of_run(&self) -> Query {
         let run = if let Id::Part(PartName { run, .. }) = self { Some(run.clone()) } else { None };

@@ -75,7 +75,7 @@ pub(super) fn run(args: &ShowArgs) -> Result<()> {
     let Search { found, later: picture, doubt, other, passed, .. } = find(args)?;
     let Some(entry) = found else {
         args.id.of_run().check_run(&args.file)?;
-        return Err(no_such_part(&args.file, &args.id, &passed));
+        return Err(no_such_part(&args.file, &args.id, &passed)?);
     };
     if let Some(why) = entry.contradiction().or(doubt) {
         return Err(not_as_written(&entry, why));
@@ -158,7 +158,11 @@ fn not_as_written(entry: &Entry, why: String) -> Error {
     )
 }
 
-fn no_such_part(file: &Path, id: &Id, passed: &Passed) -> Error {
+/// # Errors
+///
+/// The log cannot be read.
+fn no_such_part(file: &Path, id: &Id, passed: &Passed) -> Result<Error> {
+    let missing = audit::may_be_missing(file, id.record())?;
     let file = file.display();
     let what = match (id, passed) {
         (Id::Part(PartName { run, number }), Passed { parts: Some(parts), .. }) => {
@@ -178,9 +182,15 @@ fn no_such_part(file: &Path, id: &Id, passed: &Passed) -> Error {
         }
         (Id::Record(seq), _) => format!("{file} has no record {seq}, and no other"),
     };
-    Error::usage(what).advise(format!(
+    let advice = format!(
         "hgad audit query {file} lists parts with the numbers of their records, and with --kind any all records"
-    ))
+    );
+    Ok(match missing {
+        Some(missing) => {
+            Error::usage(what).because(missing).advise(format!("put back what is missing, and ask again; {advice}"))
+        }
+        None => Error::usage(what).advise(advice),
+    })
 }
 
 /// What was passed on the way to a part: it is told where there is none.
