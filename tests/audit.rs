@@ -423,6 +423,40 @@ fn a_shift_s_page_says_above_its_counts_which_files_of_the_log_were_not_there() 
 }
 
 #[test]
+fn a_query_says_once_where_a_record_was_removed_and_where_the_end_is_cut_off() {
+    let line = Line::after_a_run("");
+    let whole = std::fs::read_to_string(line.log()).unwrap();
+    let lines = whole.split_inclusive('\n').collect::<Vec<_>>();
+    let (part, rest) = lines.split_last().unwrap();
+    let query = |args: &[&str]| {
+        let (code, stdout, stderr) = run(&[&["audit", "query", &line.log(), "--kind", "any"], args].concat());
+        (code, stdout.lines().count(), stderr)
+    };
+    std::fs::write(line.log(), [&lines[..4], &lines[5..]].concat().concat()).unwrap();
+    let gap = format!("record 4 is missing before record 5 in {}", line.log());
+    let (code, count, stderr) = query(&[]);
+    assert!(code == 1 && count == lines.len() && stderr.matches(&gap).count() == 1, "{stderr}");
+    assert!(stderr.contains("hgad audit verify, with --key") && !stderr.contains("believe nothing"), "{stderr}");
+    // What was looked for may be what was removed.
+    let (code, _, stderr) = query(&["--record", "4"]);
+    assert!(code == 1 && stderr.contains("no record found") && stderr.contains(&gap), "{stderr}");
+    // Of another time nothing is missing, and what was not read is not spoken of.
+    assert_eq!(query(&["--to", "2020-01-01"]).0, 0);
+    assert_eq!(query(&["--limit", "2"]).0, 0);
+
+    let cut = format!("the last line of {} is cut off", line.log());
+    std::fs::write(line.log(), rest.concat() + &part[..part.len() / 2]).unwrap();
+    let (code, count, stderr) = query(&[]);
+    assert!(code == 1 && count == lines.len() && stderr.matches(&cut).count() == 1, "{stderr}");
+    assert_eq!(query(&["--to", "2020-01-01"]).0, 0);
+    // A run is writing it.
+    let log = std::fs::File::options().append(true).open(line.log()).unwrap();
+    log.lock().unwrap();
+    let (code, _, stderr) = query(&[]);
+    assert!(code == 0 && !stderr.contains("cut off"), "{stderr}");
+}
+
+#[test]
 fn what_is_in_a_file_that_is_missing_is_said_to_be_there_perhaps() {
     let line = Line::after_a_run("rotate_mb = 0.002\n");
     let closed = hgad::audit::files(Path::new(&line.log())).unwrap();

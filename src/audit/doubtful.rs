@@ -1,4 +1,5 @@
-//! Records that are not as they were written, as far as each of them tells that by itself.
+//! Records that are not as they were written, as far as each of them tells that by itself, and places where some are missing, as far as the log
+//! was read.
 
 use super::chain;
 use super::read::Entry;
@@ -12,12 +13,20 @@ const NAMED: usize = 8;
 pub struct Doubtful {
     records: u64,
     first: Vec<String>,
+    places: u64,
+    first_places: Vec<String>,
 }
 
 impl Doubtful {
-    /// What to do where there are any.
+    /// What to do where there are records that are not as they were written.
     pub const ADVICE: &str =
         "believe nothing that they say; hgad audit verify, with --key and --checkpoint, says what happened to the log";
+    const MISSING_ADVICE: &str = "hgad audit verify, with --key and --checkpoint, says what happened to the log";
+
+    /// What to do.
+    pub fn advice(&self) -> &'static str {
+        if self.records > 0 { Self::ADVICE } else { Self::MISSING_ADVICE }
+    }
 
     /// Holds a record against its own hash, and what it says against itself.
     pub fn look(&mut self, line: &[u8], entry: &Entry) {
@@ -29,17 +38,33 @@ impl Doubtful {
         }
     }
 
+    /// Something is missing in the log, as is told here.
+    pub(super) fn missing(&mut self, told: String) {
+        self.places += 1;
+        if self.first_places.len() < NAMED {
+            self.first_places.push(told);
+        }
+    }
+
     /// Those of other records are more of them.
-    pub(super) fn join(&mut self, other: Doubtful) {
+    pub fn join(&mut self, other: Doubtful) {
         self.records += other.records;
         self.first.extend(other.first);
         self.first.truncate(NAMED);
+        self.places += other.places;
+        self.first_places.extend(other.first_places);
+        self.first_places.truncate(NAMED);
     }
 
-    /// Which they are, for people; `None` where all are as they were written.
+    /// Which they are, for people; `None` where all are as they were written, and none is missing.
     pub fn told(&self) -> Option<String> {
-        let more = if self.records > self.first.len() as u64 { ", ..." } else { "" };
-        let are = print::are(self.records, "record");
-        (self.records > 0).then(|| format!("{are} not as written: {}{more}", self.first.join(", ")))
+        let and_more = |count: u64, named: &[String]| if count > named.len() as u64 { ", ..." } else { "" };
+        let are = (self.records > 0).then(|| {
+            let more = and_more(self.records, &self.first);
+            format!("{} not as written: {}{more}", print::are(self.records, "record"), self.first.join(", "))
+        });
+        let missing = (self.places > 0)
+            .then(|| format!("{}{}", self.first_places.join(", "), and_more(self.places, &self.first_places)));
+        are.into_iter().chain(missing).reduce(|are, missing| format!("{are}; {missing}"))
     }
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
+use super::doubtful::Doubtful;
 use super::kind::Kind;
 use super::read::{self, Entry, Range};
 use super::vouched::Unvouched;
@@ -146,10 +147,24 @@ impl Query {
     /// # Errors
     ///
     /// The log cannot be read, or `look` fails.
-    pub fn each(&self, path: &Path, mut look: impl FnMut(&[u8], &Entry, Option<&str>) -> Result<bool>) -> Result<u64> {
+    pub fn each(&self, path: &Path, look: impl FnMut(&[u8], &Entry, Option<&str>) -> Result<bool>) -> Result<u64> {
+        self.each_or_missing(path, &mut Doubtful::default(), look)
+    }
+
+    /// The same, and tells `doubtful` where records of that time are missing within what was read of a file.
+    ///
+    /// # Errors
+    ///
+    /// As [`Query::each`].
+    pub fn each_or_missing(
+        &self,
+        path: &Path,
+        doubtful: &mut Doubtful,
+        mut look: impl FnMut(&[u8], &Entry, Option<&str>) -> Result<bool>,
+    ) -> Result<u64> {
         let range = Range { from: self.begins(), ..self.range };
         let (mut run, mut looked_through) = (None::<String>, 0);
-        read::each(path, &range, |line, entry| {
+        read::each_or_missing(path, &range, doubtful, |line, entry| {
             if self.unvouched.holds(entry.seq) {
                 return Ok(true);
             }

@@ -29,3 +29,8 @@ pub(super) fn records(range: &Range<u64>) -> String {
         _ => format!("records {} to {}", range.start, range.end - 1),
     }
 }
+
+/// That these are not where they must be: `record 3 is missing`.
+pub(super) fn missing(absent: &Range<u64>) -> String {
+    format!("{} {} missing", records(absent), if absent.end - absent.start == 1 { "is" } else { "are" })
+}

@@ -339,18 +339,33 @@ impl Read for Unpacked {
     }
 }
 
-/// The lines of those members that may hold lines from `from` on, and before `to`.
+/// The lines of those members that may hold lines from `from` on, and before `to`; and the places in them before which members were left out.
 ///
 /// # Errors
 ///
 /// The file cannot be opened.
-pub(super) fn within(path: &Path, members: &[Member], range: Wanted) -> std::io::Result<impl BufRead + use<>> {
+pub(super) fn within(
+    path: &Path,
+    members: &[Member],
+    range: Wanted,
+) -> std::io::Result<(impl BufRead + use<>, Vec<u64>)> {
     let is_outside = |member: &Member| member.is_outside(range.from, range.to);
     let wanted = match range.whatever_time {
         true => members.iter().skip_while(|member| is_outside(member)).cloned().collect::<Vec<_>>(),
         false => members.iter().filter(|member| !is_outside(member)).cloned().collect(),
     };
-    Ok(Lines { file: File::open(path)?, wanted: wanted.into_iter(), unpacked: Cursor::default() })
+    let skips = skips(&wanted);
+    Ok((Lines { file: File::open(path)?, wanted: wanted.into_iter(), unpacked: Cursor::default() }, skips))
+}
+
+/// Where in the lines of these members another one was left out.
+fn skips(members: &[Member]) -> Vec<u64> {
+    let mut length = 0;
+    let borders = members.array_windows().filter_map(|[one, next]| {
+        length += u64::from(one.length);
+        (one.place + u64::from(one.size) != next.place).then_some(length)
+    });
+    borders.collect()
 }
 
 fn wrong_index() -> std::io::Error {

@@ -5,6 +5,7 @@ mod files;
 mod index;
 mod line;
 mod misnamed;
+mod order;
 mod seek;
 
 pub use entry::{Entry, FrameEntry, LatencyEntry, PictureEntry, PictureFaultEntry, SeenAlarm};
@@ -24,9 +25,11 @@ use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
 
+use self::order::Order;
 use self::seek::{Map, Wanted};
 use super::course::time_of;
-use crate::{Error, Result};
+use super::doubtful::Doubtful;
+use crate::{Error, Result, print};
 
 /// A part of a log: from one moment up to, and without, another.
 #[derive(Debug, Clone, Copy, Default)]
@@ -78,7 +81,22 @@ pub(super) fn left_out(path: &Path, files: &[LogFile]) -> Result<Vec<String>> {
 ///
 /// A file cannot be read, holds what is no line of an audit, or `look` fails.
 pub fn each(path: &Path, range: &Range, look: impl FnMut(&[u8], &Entry) -> Result<bool>) -> Result<()> {
-    walk(path, range, false, look)
+    each_or_missing(path, range, &mut Doubtful::default(), look)
+}
+
+/// The same, and tells `doubtful` where lines of `range` are missing within what was read of a file: a gap in their numbers beside one of them,
+/// and a last line that is cut off and that nobody is writing.
+///
+/// # Errors
+///
+/// As [`each`].
+pub(super) fn each_or_missing(
+    path: &Path,
+    range: &Range,
+    doubtful: &mut Doubtful,
+    look: impl FnMut(&[u8], &Entry) -> Result<bool>,
+) -> Result<()> {
+    walk(path, range, false, doubtful, look)
 }
 
 /// Shows `look` every line of the log in `path` from the place on at which [`each`] begins to look for lines of `from` on, whatever its
@@ -92,7 +110,7 @@ pub(super) fn each_behind(
     from: Option<Timestamp>,
     look: impl FnMut(&[u8], &Entry) -> Result<bool>,
 ) -> Result<()> {
-    walk(path, &Range { from, to: None }, true, look)
+    walk(path, &Range { from, to: None }, true, &mut Doubtful::default(), look)
 }
 
 /// `whatever_time`: a line that follows the place where lines of the range may begin is of it.
@@ -100,6 +118,7 @@ fn walk(
     path: &Path,
     range: &Range,
     whatever_time: bool,
+    doubtful: &mut Doubtful,
     mut look: impl FnMut(&[u8], &Entry) -> Result<bool>,
 ) -> Result<()> {
     let (from, to) = (range.from.map(text), range.to.map(text));
@@ -116,10 +135,10 @@ fn walk(
         }
     };
     while let Some((file, lines)) = files.next(|file| open(file, has_begun))? {
-        let Some(mut lines) = lines else { continue };
+        let Some((mut lines, skips)) = lines else { continue };
         has_begun = true;
         let failed = |error| cannot_be_read(&file.path, error);
-        let (mut line, mut number) = (Vec::new(), 0);
+        let (mut line, mut number, mut order) = (Vec::new(), 0, Order::behind(skips));
         loop {
             line.clear();
             number += 1;
@@ -127,10 +146,18 @@ fn walk(
                 break;
             }
             // An unfinished last line is being written, or its machine lost power.
-            let Some(content) = line.strip_suffix(b"\n") else { break };
+            let Some(content) = line.strip_suffix(b"\n") else {
+                if order.is_beside_asked() && order::is_cut_off(&file) {
+                    doubtful.missing(format!("the last line of {} is cut off", print::name(file.path.display())));
+                }
+                break;
+            };
             let Some(time) = time_of(content) else { return Err(no_line_or_damage(&file, number)) };
             let is_outside =
                 from.as_deref().is_some_and(|from| time < from) || to.as_deref().is_some_and(|to| time >= to);
+            if let Some(told) = order.follow(&line, is_outside) {
+                doubtful.missing(format!("{told} in {}", print::name(file.path.display())));
+            }
             if is_outside && !whatever_time {
                 continue;
             }

@@ -185,18 +185,25 @@ fn rising(file: &LogFile, seal: &Seal) -> std::io::Result<Option<u64>> {
 }
 
 /// The lines of `file`, of which `map` is known, from a place on that lies before the first one of those that are `wanted`. Of one that
-/// tells where its times are those are read that may be such lines, and some beside them.
-pub(super) fn from(file: &LogFile, map: &Map, wanted: Wanted) -> Result<Box<dyn BufRead>> {
+/// tells where its times are those are read that may be such lines, and some beside them; and the places in what is read before which some
+/// were left out.
+pub(super) fn from(file: &LogFile, map: &Map, wanted: Wanted) -> Result<(Box<dyn BufRead>, Vec<u64>)> {
     let failed = |error| cannot_be_read(&file.path, error);
-    match map {
-        Map::Unknown => open(&file.path),
-        Map::Pieces(pieces) => Ok(Box::new(index::within(&file.path, pieces, wanted).map_err(failed)?)),
-        Map::Rising(signed) => Ok(Box::new(by_halves(file, *signed, wanted).map_err(failed)?)),
-    }
+    Ok(match map {
+        Map::Unknown => (open(&file.path)?, Vec::new()),
+        Map::Pieces(pieces) => {
+            let (lines, skips) = index::within(&file.path, pieces, wanted).map_err(failed)?;
+            (Box::new(lines), skips)
+        }
+        Map::Rising(signed) => {
+            let (lines, skip) = by_halves(file, *signed, wanted).map_err(failed)?;
+            (Box::new(lines), vec![skip])
+        }
+    })
 }
 
-/// Those lines of a file whose times rise up to the place `signed`, and all behind that.
-fn by_halves(file: &LogFile, signed: u64, wanted: Wanted) -> std::io::Result<impl BufRead + use<>> {
+/// Those lines of a file whose times rise up to the place `signed`, and all behind that; and where in both of them these begin.
+fn by_halves(file: &LogFile, signed: u64, wanted: Wanted) -> std::io::Result<(impl BufRead + use<>, u64)> {
     let (early, late) = (wanted.from.map(|from| shifted(from, -1)), wanted.to.map(|to| shifted(to, 1)));
     let mut lines = BufReader::new(File::open(&file.path)?);
     let begin = match early {
@@ -211,7 +218,8 @@ fn by_halves(file: &LogFile, signed: u64, wanted: Wanted) -> std::io::Result<imp
     let begin = start_of_line(&mut lines, begin)?;
     let mut rest = BufReader::new(File::open(&file.path)?);
     rest.seek(SeekFrom::Start(signed))?;
-    Ok(lines.take(end.saturating_sub(begin)).chain(rest))
+    let near = end.saturating_sub(begin);
+    Ok((lines.take(near).chain(rest), near))
 }
 
 /// Two places before `end`, near each other: `is_early` says yes of the time of the first line behind the first of them, or that is where the

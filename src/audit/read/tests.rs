@@ -527,3 +527,30 @@ fn a_piece_that_says_that_it_is_larger_than_one_can_be_takes_no_memory() {
     let error = each(&path, &range, |_, _| Ok(true)).unwrap_err();
     assert!(error.report().contains("is not of what is there"), "{}", error.report());
 }
+
+#[test]
+fn a_search_that_reads_a_part_of_a_file_misses_nothing_that_it_did_not_read() {
+    let missing = |path: &Path, range: &Range| {
+        let mut doubtful = Doubtful::default();
+        each_or_missing(path, range, &mut doubtful, |_, _| Ok(true)).unwrap();
+        doubtful.told()
+    };
+    let days = [(24, 25), (24, 26), (1, 2), (13, 14)].map(|(from, to)| {
+        let day = |day: u32| format!("2026-{}-{day:02}T00:00:00Z", if day < 20 { 12 } else { 11 });
+        between(&day(from), &day(to))
+    });
+    let (_folder, plain, _) = signed(30_000);
+    let (_other, packed, _) = packed(30_000);
+    for path in [&plain, &packed] {
+        for range in days.iter().chain([&Range::default()]) {
+            assert_eq!(missing(path, range), None, "{range:?}");
+        }
+    }
+    // A line is taken out within the first of these days.
+    let text = std::fs::read_to_string(&plain).unwrap();
+    let removed = text.split_inclusive('\n').enumerate().filter(|(at, _)| *at != 100).map(|(_, line)| line);
+    std::fs::write(&plain, removed.collect::<String>()).unwrap();
+    let told = missing(&plain, &days[0]).unwrap();
+    assert!(told.starts_with("record 100 is missing before record 101 in "), "{told}");
+    assert_eq!(missing(&plain, &days[2]), None);
+}

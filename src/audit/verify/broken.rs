@@ -40,7 +40,7 @@ pub(super) fn broken_at(spot: &Spot, broken: Break, before: Range<u64>, rest: &m
             Some(elsewhere) => {
                 format!("records are out of order: record {expected} must be on {place}, and is on line {elsewhere}")
             }
-            None => format!("{} before record {found} ({place})", missing(&(expected..found))),
+            None => format!("{} before record {found} ({place})", spot::missing(&(expected..found))),
         },
     };
     as_written_before(Error::check(what), before).advise(EVIDENCE)
@@ -50,10 +50,6 @@ pub(super) fn broken_at(spot: &Spot, broken: Break, before: Range<u64>, rest: &m
 pub(super) fn foreign(file: &Path, why: impl std::fmt::Display) -> Error {
     Error::check(format!("{}: its first line is not one of an audit: {why}", file.display()))
         .advise("name an audit file; if this was one, somebody replaced its beginning: keep it as evidence")
-}
-
-fn missing(absent: &Range<u64>) -> String {
-    format!("{} {} missing", spot::records(absent), if absent.end - absent.start == 1 { "is" } else { "are" })
 }
 
 /// The records `absent` are missing behind those that were `read`, between the file in this place of the files, which begins with the
@@ -76,7 +72,7 @@ pub(super) fn gap(
         }
     };
     let others = others.iter().map(|other| format!("; {other}")).collect::<String>();
-    let missing = missing(&absent);
+    let missing = spot::missing(&absent);
     Error::check(format!("{missing} between {} and {}", before.path.display(), next.path.display()))
         .because(format!("{because}{others}; {}, and nothing is known of those after", as_written(&read)))
         .advise(match gap {

@@ -39,7 +39,8 @@ const EXAMPLES: &str = r"Examples:
 ///
 /// What was asked for is printed while the log is read: however long it is, little memory is used. Records of a time are found
 /// without reading the rest, and also where the machine's clock was wrong or set back. Each record that is printed is held against its own hash
-/// alone (exit code 1 if one does not fit): the log is not checked as a whole, that does hgad audit verify.
+/// alone, and the numbers of those that are read tell where one of that time is missing (exit code 1 if one does not fit, or is missing): the
+/// log is not checked as a whole, that does hgad audit verify.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(super) struct QueryArgs {
@@ -262,7 +263,8 @@ pub(super) fn run(args: QueryArgs) -> Result<()> {
     let mut row = String::new();
     let pixels = args.picture.as_deref().map(audit::pixels_of).transpose()?.unwrap_or_default();
     let query = Query { pixels, ..args.which.query(kind)? };
-    let looked_through = query.each(&args.file, |line, entry, run| {
+    let mut missing = Doubtful::default();
+    let looked_through = query.each_or_missing(&args.file, &mut missing, |line, entry, run| {
         if found == most {
             is_more = true;
             return Ok(false);
@@ -294,28 +296,26 @@ pub(super) fn run(args: QueryArgs) -> Result<()> {
     };
     match found {
         0 if looked_through == 0 => {
-            query.check_run(&args.file).and_then(|()| tell_of_nothing(&query, &args.file, 0, &here))
+            query.check_run(&args.file).and_then(|()| tell_of_nothing(&query, &args.file, 0, &here))?;
         }
-        0 => tell_of_nothing(&query, &args.file, looked_through, &here),
+        0 => tell_of_nothing(&query, &args.file, looked_through, &here)?,
         found if is_more => {
             log::info!(
                 "the first {} printed: there are more, and --limit stopped here{here}; {UNCHECKED}",
                 print::counted(found, "record")
             );
-            believed(&doubtful)
         }
-        found => {
-            log::info!("{} found{here}; {UNCHECKED}", print::counted(found, "record"));
-            believed(&doubtful)
-        }
+        found => log::info!("{} found{here}; {UNCHECKED}", print::counted(found, "record")),
     }
+    doubtful.join(missing);
+    believed(&doubtful)
 }
 
 const UNCHECKED: &str = "the log was not checked as a whole: that does hgad audit verify";
 
-/// Refuses what was printed and is not as it was written.
+/// Refuses what was printed and is not as it was written, and where something is missing that may have been asked for.
 fn believed(printed: &Doubtful) -> Result<()> {
-    printed.told().map_or(Ok(()), |told| Err(Error::check(told).advise(Doubtful::ADVICE)))
+    printed.told().map_or(Ok(()), |told| Err(Error::check(told).advise(printed.advice())))
 }
 
 /// Says what was looked through in vain, so that nobody takes a slip for an answer. What is printed stays a table without rows.
