@@ -215,11 +215,7 @@ impl std::fmt::Display for Approval {
         let Approval { by, time, reason, key, .. } = self;
         write!(f, "{by}, {time}: {reason} (key {key}")?;
         self.lanes.iter().try_for_each(|lane| write!(f, ", lane {lane}"))?;
-        match &self.unproven {
-            Some(Unproven::ByHand(told)) => write!(f, ", by hand: {told}")?,
-            Some(Unproven::FromCosts(told)) => write!(f, ", from costs: {told}")?,
-            None => {}
-        }
+        self.unproven.iter().try_for_each(|unproven| write!(f, ", {unproven}"))?;
         f.write_str(")")
     }
 }

@@ -3,6 +3,7 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 
+use crate::approval::Approval;
 use crate::audit::chain;
 use crate::audit::kind::Kind;
 use crate::digest::Digest;
@@ -28,6 +29,9 @@ pub struct Entry {
     /// logs of before this was written.
     #[serde(default, deserialize_with = "fitting")]
     pub sample: Option<f64>,
+    /// Of a `continued` too: who let what decides into production.
+    #[serde(default, deserialize_with = "fitting")]
+    pub approvals: Option<Vec<Approval>>,
     // A part.
     pub part: Option<u64>,
     pub lane: Option<String>,

@@ -4,6 +4,7 @@ mod gallery;
 mod listing;
 mod named;
 mod page;
+mod thresholds;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -13,11 +14,13 @@ use jiff::{SignedDuration, Timestamp};
 
 pub use self::gallery::Gallery;
 use self::listing::{Challenges, Drifted, Happened, Listing};
+use self::thresholds::{Changed, Thresholds};
 use super::doubtful::Doubtful;
 use super::kind::Kind;
 use super::query::Query;
 use super::read::{self, Entry, Range};
 use super::removed::Removed;
+use crate::approval::Approval;
 use crate::{Result, print};
 
 /// Sections of time that the trend is shown in.
@@ -131,7 +134,10 @@ struct Facts {
     /// What changed in parts that were accepted, and where the tests for it began anew.
     drift: Listing<Drifted>,
     /// Another program, configuration, model, calibration or key.
-    changes: Listing<Happened>,
+    changes: Listing<Changed>,
+    /// Who let into production what decides in the run that is going on.
+    approvals: Vec<Approval>,
+    thresholds: Thresholds,
     /// All others, by kind and device.
     events: Listing<Happened>,
     /// Some of the parts that did not pass, evenly taken.
@@ -166,6 +172,7 @@ pub fn report(path: &Path, shift: &Shift, origin: &Origin, gallery: &Gallery) ->
         Ok(true)
     })?;
     facts.challenges.given_up();
+    facts.doubtful.join(facts.thresholds.look_back(path, &facts.changes)?);
     let removed = Removed::of(path, &gallery.folder, &query)?;
     let pictures = gallery.pictures(&facts.bad, &removed)?;
     let named = named::parts(path, &facts.drift)?;
@@ -337,6 +344,7 @@ impl Facts {
             "alarm" => self.alarm(entry),
             "start" => {
                 self.run_over(entry);
+                self.approvals = entry.approvals.clone().unwrap_or_default();
                 *self.lines.entry(entry.line.clone().unwrap_or_default()).or_default() += 1;
                 let program = entry.program.as_deref().unwrap_or("hgad");
                 let kind = if entry.is_of_dry_run() { "dry run" } else { "run" };
@@ -353,8 +361,7 @@ impl Facts {
             "drift" => self.drift.change(Drifted::of(entry, run)),
             "drift-begun" => self.drift.add(&entry.kind, Drifted::begun(entry)),
             "changed" | "unnamed-change" => {
-                let what = format!("{}: {}", entry.kind, entry.change_told().unwrap_or_default());
-                self.changes.add(&entry.kind, Happened::now(entry, what));
+                self.changes.add(&entry.kind, Changed::of(entry, &self.approvals));
             }
             kind => {
                 let device = entry.device.as_ref().map_or_else(String::new, |device| format!(" of the {device}"));
@@ -428,6 +435,7 @@ impl Facts {
 
     fn part(&mut self, entry: &Entry, run: Option<&str>, shift: &Shift) {
         self.parts += 1;
+        self.thresholds.note(entry);
         self.dry += u64::from(entry.is_of_dry_run());
         let class = entry.class.as_deref().unwrap_or_default();
         let class = entry.lane.as_ref().map_or_else(|| class.to_owned(), |lane| format!("{class}, lane {lane}"));

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::gallery::Shown;
 use super::listing::{Drifted, ENDS, Happened, Listing, Row, Trial};
+use super::thresholds::Changed;
 use super::{BINS, Facts, Origin, REGIONS, Shift, quantile};
 use crate::audit::doubtful::Doubtful;
 use crate::audit::read::{self, Entry};
@@ -55,11 +56,7 @@ pub(super) fn page(facts: &Facts, shift: &Shift, origin: &Origin, pictures: &Pic
     section(&mut html, "Alarms", &happenings(&facts.alarms, shift, "No alarm was raised, and none stood from before."));
     section(&mut html, "Challenge tests", &challenges(&facts.challenges.list, shift));
     section(&mut html, "Drift", &drift(&facts.drift, shift, pictures));
-    section(
-        &mut html,
-        "Changes of program, configuration, model, calibration and key",
-        &happenings(&facts.changes, shift, "There were none."),
-    );
+    section(&mut html, "Changes of program, configuration, model, calibration and key", &changes(facts, shift));
     section(&mut html, "Other events", &happenings(&facts.events, shift, "There were none."));
     section(&mut html, "How fast", &speed(facts));
     section(&mut html, "Where this comes from", &provenance(facts, origin));
@@ -303,12 +300,22 @@ fn is_before(happened: &Happened, shift: &Shift) -> bool {
 }
 
 fn happenings(list: &Listing<Happened>, shift: &Shift, none: &str) -> String {
-    let row = |happened: &Happened| {
-        let seen = happened.acknowledged.as_ref().map_or_else(String::new, |seen| format!("<br>{}", escaped(seen)));
-        let times = if happened.times > 1 { format!("{} times: ", happened.times) } else { String::new() };
-        format!("<td>{}<td>{times}{}{seen}", when(happened, shift), escaped(&happened.what))
+    table(list, "", |happened| happening(happened, shift)).unwrap_or_else(|| format!("<p>{none}</p>"))
+}
+
+fn happening(happened: &Happened, shift: &Shift) -> String {
+    let seen = happened.acknowledged.as_ref().map_or_else(String::new, |seen| format!("<br>{}", escaped(seen)));
+    let times = if happened.times > 1 { format!("{} times: ", happened.times) } else { String::new() };
+    format!("<td>{}<td>{times}{}{seen}", when(happened, shift), escaped(&happened.what))
+}
+
+fn changes(facts: &Facts, shift: &Shift) -> String {
+    let row = |change: &Changed| {
+        let thresholds =
+            facts.thresholds.told(change).map_or_else(String::new, |told| format!("<br>{}", escaped(&told)));
+        format!("{}{thresholds}", happening(&change.happened, shift))
     };
-    table(list, "", row).unwrap_or_else(|| format!("<p>{none}</p>"))
+    table(&facts.changes, "", row).unwrap_or_else(|| "<p>There were none.</p>".to_owned())
 }
 
 /// A table of what is listed, below `head`; `None` where that is nothing.

@@ -438,3 +438,53 @@ fn quantiles_are_values_that_were_seen() {
     assert_eq!((quantile(&mut values, 0.5), quantile(&mut values, 1.0)), (Some(2.0), Some(3.0)));
     assert_eq!(quantile(&mut [], 0.5), None);
 }
+
+#[test]
+fn a_change_of_calibration_is_told_with_both_thresholds_and_that_one_was_set_by_hand() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("audit.jsonl");
+    let [a, b, c, d] = ["a", "b", "c", "d"].map(|digit| digit.repeat(64));
+    let at = |day: u32, time: &str, kind: &str, rest: &str| {
+        format!("{{\"kind\":\"{kind}\",\"time\":\"2026-11-{day}T{time}.000000Z\",{rest}}}")
+    };
+    let part = |day, time, class: &str, calibration: &str, threshold: f32| {
+        let rest = format!(
+            r#""part":1,"class":"{class}","score":1.0,"threshold":{threshold},"verdict":"pass","calibration":"{calibration}""#
+        );
+        at(day, time, "part", &rest)
+    };
+    let change = |time, class: &str, from: &str, to: &str, who: &str| {
+        at(24, time, "changed", &format!(r#""what":"calibration of {class}","from":"{from}","to":"{to}"{who}"#))
+    };
+    let approvals = format!(
+        r#""run":"r","approvals":[{{"sha256":"{b}","by":"Jones","reason":"new lamp","threshold_by_hand":"the threshold 9.5 is not 2.25",
+        "time":"2026-11-24T06:00:00Z","key":"k"}}]"#
+    );
+    let bodies = [
+        part(20, "07:00:00", "cap", &a, 2.5),
+        part(20, "07:00:01", "nut", &c, 4.0),
+        at(24, "07:00:00", "start", &approvals.replace('\n', "")),
+        change("07:00:00", "cap", &a, &b, r#","by":"Jones","reason":"new lamp""#),
+        change("07:00:00", "nut", &c, &d, ""),
+        change("07:00:00", "bolt", &d, &c, ""),
+        part(24, "07:00:01", "cap", &b, 9.5),
+    ];
+    let mut link = crate::audit::chain::Link::START;
+    let lines = bodies.map(|body| link.seal(&body)).concat();
+    let gallery = Gallery { folder: folder.path().into(), most: 0 };
+    let page = || report(&log, &shift(), &Origin::default(), &gallery).unwrap();
+    std::fs::write(&log, &lines).unwrap();
+    for says in [
+        "(bbbbbbbb, and it was aaaaaaaa); by Jones: new lamp; its threshold was set by hand: the threshold 9.5 is not 2.25<br>threshold 9.5, \
+         and it was 2.5<",
+        "(dddddddd, and it was cccccccc); no name and no reason are on record<br>no part of this time tells its threshold; it was 4<",
+        "(cccccccc, and it was dddddddd); no name and no reason are on record<br>threshold 4; no part of the 30 days before tells which it was<",
+    ] {
+        assert!(page().html.contains(says), "{says}\n{}", page().html);
+    }
+    assert_eq!(page().doubtful.told(), None);
+    // What is told of the time before is held against its hash.
+    std::fs::write(&log, lines.replace("\"threshold\":2.5", "\"threshold\":2.0")).unwrap();
+    assert!(page().html.contains("threshold 9.5, and it was 2<"));
+    assert_eq!(page().doubtful.told().unwrap(), "1 record is not as written: 0");
+}

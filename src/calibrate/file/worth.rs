@@ -30,6 +30,14 @@ impl Unproven {
     }
 }
 
+impl std::fmt::Display for Unproven {
+    /// What set it, and what it is.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let by = if matches!(self, Unproven::ByHand(_)) { "by hand" } else { "from costs" };
+        write!(f, "{by}: {}", self.told())
+    }
+}
+
 impl Calibration {
     /// What the threshold is where it is not one that the file's own scores give: then somebody has written it by hand. Of one that costs
     /// set, the scores tell only how many normal parts it rejects ([`Calibration::unproven_threshold`]).
