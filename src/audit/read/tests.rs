@@ -540,8 +540,8 @@ fn a_search_that_reads_a_part_of_a_file_misses_nothing_that_it_did_not_read() {
         between(&day(from), &day(to))
     });
     let (_folder, plain, _) = signed(30_000);
-    let (_other, packed, _) = packed(30_000);
-    for path in [&plain, &packed] {
+    let (_other, closed, _) = packed(30_000);
+    for path in [&plain, &closed] {
         for range in days.iter().chain([&Range::default()]) {
             assert_eq!(missing(path, range), None, "{range:?}");
         }
@@ -553,4 +553,21 @@ fn a_search_that_reads_a_part_of_a_file_misses_nothing_that_it_did_not_read() {
     let told = missing(&plain, &days[0]).unwrap();
     assert!(told.starts_with("record 100 is missing before record 101 in "), "{told}");
     assert_eq!(missing(&plain, &days[2]), None);
+    // The clock was set back behind the newest checkpoint, and where a piece begins: what was left out is before a line that is asked for.
+    let start: Timestamp = "2026-11-24T00:00:00Z".parse().unwrap();
+    let minute = |number: u64| super::text(start + SignedDuration::from_mins(number as i64));
+    let (_folder, plain, mut link) = signed(30_000);
+    let late = link.seal(&format!("{{\"kind\":\"note\",\"time\":\"{}\",\"monotonic_ns\":1}}", minute(5)));
+    std::fs::write(&plain, std::fs::read_to_string(&plain).unwrap() + &late).unwrap();
+    let (folder, set_back, gz) = packed(30_000);
+    let pieces = members(&gz).unwrap().unwrap();
+    let third = (0..30_000).find(|number| pieces[2].may_hold(&minute(*number))).unwrap();
+    let lines = (0..30_000).map(|seq| line(seq, &minute(if seq < third { seq } else { seq - third })) + "\n");
+    let closed = folder.path().join("audit.000001.jsonl");
+    std::fs::remove_file(gz).unwrap();
+    std::fs::write(&closed, lines.collect::<String>()).unwrap();
+    crate::audit::rotation::compress_one(&closed).unwrap();
+    let hour = between("2026-11-24T00:00:00Z", "2026-11-24T01:00:00Z");
+    assert_eq!((found(&plain, &hour).len(), found(&set_back, &hour).len()), (61, 120));
+    assert_eq!([missing(&plain, &hour), missing(&set_back, &hour)], [None, None]);
 }
