@@ -324,6 +324,22 @@ fn a_number_at_the_end_of_all_numbers_is_told_as_no_line_of_an_audit() {
 }
 
 #[test]
+fn more_lost_records_than_numbers_go_are_as_many_as_they_go() {
+    let folder = Folder::new();
+    folder.run(3);
+    let mut lines = folder.lines();
+    for records in [u64::MAX, 1] {
+        let last: serde_json::Value = serde_json::from_str(lines.last().unwrap()).unwrap();
+        let (seq, prev, time) = (lines.len(), &last["hash"], &last["time"]);
+        let content =
+            format!("{{\"seq\":{seq},\"prev\":{prev},\"kind\":\"lost\",\"time\":{time},\"records\":{records}");
+        lines.push(format!("{content},\"hash\":\"{}\"}}", Digest::of(&content)));
+    }
+    folder.replace(&lines);
+    assert_eq!(verify(&folder.file(), &Trust::default()).unwrap().lost, u64::MAX);
+}
+
+#[test]
 fn every_change_is_found_and_named() {
     let folder = Folder::new();
     folder.run(5);
