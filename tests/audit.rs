@@ -379,6 +379,22 @@ fn a_log_of_the_first_format_is_checked_and_read() {
 }
 
 #[test]
+fn of_a_log_with_a_run_without_an_end_nobody_says_that_nothing_was_lost() {
+    let line = Line::after_a_run("");
+    let log = std::fs::read_to_string(line.log()).unwrap();
+    let (before, stop) = log.trim_end().rsplit_once('\n').unwrap();
+    assert!(stop.contains("\"kind\":\"stop\""), "{stop}");
+    let verify = || run(&["audit", "verify", &line.log()]).1;
+    assert!(verify().contains("1 run, 0 records lost, "), "{}", verify());
+    std::fs::write(line.log(), format!("{before}\n")).unwrap();
+    let said = verify();
+    assert!(said.contains("1 run, 0 records known to be lost, ") && said.contains("its disk took no more"), "{said}");
+    // Also once another run has ended.
+    line.run();
+    assert!(verify().contains("2 runs, 0 records known to be lost, "), "{}", verify());
+}
+
+#[test]
 fn a_shift_s_page_needs_nothing_else_and_shows_what_was_rejected() {
     let line = Line::after_a_run("rotate_mb = 0.004\n");
     let parts = line.parts();

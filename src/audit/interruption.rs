@@ -79,6 +79,11 @@ impl Following {
         *self = self.before.take().map_or_else(Following::default, |before| *before);
     }
 
+    /// Whether there is a run that has no end so far.
+    pub(super) fn is_endless(&self) -> bool {
+        self.line.is_some()
+    }
+
     /// What is known of the run, if it has no end.
     pub(super) fn interruption(self) -> Option<Interruption> {
         let open_parts = self.missing.into_iter().collect();

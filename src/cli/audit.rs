@@ -164,10 +164,12 @@ fn verify(args: &VerifyArgs) -> Result<()> {
     let trust = Trust { kept, ..args.keys.trust()? };
     let verified = audit::verify(&args.file, &trust)?;
     let unvouched = if args.keys.are_given() { verified.unvouched() } else { Unvouched::default() };
+    // A run whose disk was full to its end said how many records are missing, and could not write it.
+    let lost = if verified.endless { "known to be lost" } else { "lost" };
     // Who can write the log can have written anything in its place.
     let (first, last) = verified.between.map(|(first, last)| (name(first), name(last))).unwrap_or_default();
     print::line(format_args!(
-        "OK {}: {}, {}, {}, {} lost, {first} to {last}",
+        "OK {}: {}, {}, {}, {} {lost}, {first} to {last}",
         name(args.file.display()),
         print::counted(verified.lines, "line"),
         print::counted(verified.parts, "part"),

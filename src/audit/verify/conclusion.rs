@@ -146,7 +146,7 @@ fn unsigned(records: &Range<u64>, reading: &Reading) -> String {
 /// What is to be said of a run that begins with the record `start` and has no end.
 fn endless(start: &Spot) -> String {
     format!(
-        "the run that began with {start} has no stop record: it goes on, it was killed, or the end of the file \
+        "the run that began with {start} has no stop record: it goes on, it was killed, its disk took no more, or the end of the file \
          was removed, which a chain cannot show without a witness (hold it against a checkpoint that was kept elsewhere, --checkpoint, or compare the number of records \
          with a copy)"
     )

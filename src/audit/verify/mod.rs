@@ -44,6 +44,8 @@ pub struct Verified {
     pub runs: u64,
     /// Records that found no room when they had to be written, by the `lost` records that stand for them.
     pub lost: u64,
+    /// Whether a run has no stop record: what such a one could not write at its end, if there was anything, is told nowhere.
+    pub endless: bool,
     /// The least and the greatest wall time of its lines.
     pub between: Option<(String, String)>,
     /// Signed checkpoints.

@@ -296,10 +296,11 @@ impl<'t> Reading<'t> {
     fn start(&mut self, spot: Spot, envelope: &Envelope) -> Result<()> {
         known_version(&spot, envelope.format_version)?;
         self.verified.runs += 1;
+        self.verified.endless |= self.newest.is_endless();
         self.newest.start(spot.line, envelope.dry_run == Some(true));
         if let Some(before) = self.running.replace(spot) {
             self.verified.warnings.push(format!(
-                "the run that began with {before} has no stop record: it was killed, or its end was removed"
+                "the run that began with {before} has no stop record: it was killed, its disk took no more, or its end was removed"
             ));
         }
         Ok(())
@@ -333,6 +334,7 @@ impl<'t> Reading<'t> {
             let parts = print::counted(verified.parts, "part record");
             format!("{} of {parts} are of dry runs: no output was driven, whatever fates they tell of", verified.dry)
         }));
+        verified.endless |= self.newest.is_endless();
         verified.checkpoints = signatures.count;
         verified.keys = signatures.keys.clone();
         verified.signed = signatures.newest.as_ref().map(|newest| newest.checkpoint.clone());
