@@ -236,8 +236,17 @@ fn normal_parts_from_the_audit_are_a_fair_sample_and_a_person_judges_its_rejects
         }
     };
     std::fs::write(&list, text.lines().map(|row| answer(row) + "\n").collect::<String>()).unwrap();
+    // A folder of somebody's, or the one that the same command copies into at this moment.
+    let begun = line.bench.path("parts.unfinished");
+    std::fs::create_dir(&begun).unwrap();
+    std::fs::write(begun.join("notes.txt"), "precious").unwrap();
+    let (code, _, err) = from_audit(&line, "parts");
+    assert!(code == 2 && err.contains("parts.unfinished is there already") && err.contains("remove it"), "{err}");
+    assert_eq!(std::fs::read(begun.join("notes.txt")).unwrap(), b"precious");
+    std::fs::remove_dir_all(&begun).unwrap();
     let (code, out, err) = from_audit(&line, "parts");
     assert_eq!(code, 0, "{out}{err}");
+    assert!(!begun.exists());
     let (calibration, _) = Calibration::open(&line.bench.path("out/new.toml")).unwrap();
     let source = calibration.audit.unwrap();
     let counts = (source.passed, source.rejected_good.len(), source.rejected_bad, source.gone);
@@ -270,6 +279,7 @@ fn normal_parts_from_the_audit_are_a_fair_sample_and_a_person_judges_its_rejects
     (0..3).for_each(|number| std::fs::remove_file(line.picture(&passed[number])).unwrap());
     let (code, _, err) = from_audit(&line, "again");
     assert!(code == 2 && err.contains("pictures are gone"), "{err}");
+    assert!(!line.bench.path("again.unfinished").exists(), "what it began itself, it removes");
     std::fs::write(&gone, [bytes, b"more".to_vec()].concat()).unwrap();
     let (code, _, err) = from_audit(&line, "once-more");
     assert!(code == 1 && err.contains("is not the one that was judged"), "{err}");

@@ -67,10 +67,7 @@ impl Recorded {
         enough(sample.most(&said))?;
         said.check(&sample, judged, &self.pictures)?;
         live::new_folder(folder)?;
-        // What was begun and not ended would look like a whole sample.
-        let begun = folder.with_added_extension("unfinished");
-        let _ = std::fs::remove_dir_all(&begun);
-        live::new_folder(&begun)?;
+        let begun = begin(folder)?;
         let copied = sample.copy(&self.pictures, &said, &begun);
         let (images, from) = copied.inspect_err(|_| drop(std::fs::remove_dir_all(&begun)))?;
         std::fs::rename(&begun, folder).map_err(|error| {
@@ -122,6 +119,24 @@ impl Recorded {
             answer => answer.map(Some),
         }
     }
+}
+
+/// Makes the folder in which a sample is begun that becomes `folder`: what was begun and not ended would look like a whole one. What bears
+/// its name is left as it is, since nobody can tell whether a command left it, or copies into it at this moment.
+fn begin(folder: &Path) -> Result<PathBuf> {
+    let begun = folder.with_added_extension("unfinished");
+    std::fs::create_dir(&begun).map_err(|error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => Error::usage(format!("{} is there already", begun.display()))
+            .because("pictures are copied into a new folder of that name, which has its own once all are there")
+            .advise(
+                "look at what is in it: if a command that was stopped left it, remove it; if one copies at this moment, wait for that; else name \
+                 another folder (--images)",
+            ),
+        _ => Error::device(format!("folder {} cannot be made", begun.display()))
+            .because(error)
+            .advise("name a folder beside which you may write, on a disk that is not full"),
+    })?;
+    Ok(begun)
 }
 
 /// Says what became of the parts of the last days.
