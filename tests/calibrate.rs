@@ -734,7 +734,17 @@ fn pictures_are_taken_with_the_line_s_own_camera() {
     std::fs::remove_dir_all(bench.path("new")).unwrap();
     let (code, _, err) = live("50");
     assert!(code == 3 && err.contains("no more pictures"), "{err}");
-    // A belt on which that product never comes is not watched for ever.
+    // A camera that has stopped giving new pictures, and a belt on which that product never comes, are not watched for ever.
+    std::fs::remove_dir_all(bench.path("new")).unwrap();
+    std::fs::create_dir(bench.path("frozen")).unwrap();
+    std::fs::copy(bench.path("normals/000.png"), bench.path("frozen/000.png")).unwrap();
+    let frozen = config.replace("\"normals\"", "\"frozen\"\nrepeat = 1000");
+    std::fs::write(bench.path("line.toml"), frozen).unwrap();
+    let (code, _, err) = live("30");
+    assert!(
+        code == 3 && err.contains("gives the same picture again and again") && err.contains("the last 100"),
+        "{err}"
+    );
     std::fs::remove_dir_all(bench.path("new")).unwrap();
     let other = config.replace("kind = \"folder\"\npath = \"normals\"", "kind = \"synthetic\"\nseed = 1");
     std::fs::write(bench.path("line.toml"), other).unwrap();

@@ -8,12 +8,17 @@ use crate::config::LineConfig;
 use crate::presence::Passing;
 use crate::progress::Progress;
 use crate::runtime::LaneView;
+use crate::time::Monotonic;
 use crate::{Error, Result, audit, picture, print, time};
 
 /// How long one grab may take.
 const PATIENCE: Duration = Duration::from_millis(500);
 /// So many pictures in a row of other products, and there is none of this one on the belt.
 const MOST_OTHERS: usize = 100;
+/// So many pictures in a row that are the one before, and the camera has no other.
+const MOST_REPEATS: usize = 100;
+/// So long without a part, where parts are found in the picture, and it is told: perhaps the belt stands, or none is found.
+const LONG: Duration = Duration::from_secs(30);
 /// So many grabs in a row without a picture, and the camera is given up.
 const MOST_FAILURES: usize = 20;
 
@@ -24,8 +29,8 @@ const MOST_FAILURES: usize = 20;
 ///
 /// # Errors
 ///
-/// The folder holds files already or cannot be written, there is no such lane, or none is named of several, or the camera cannot be opened, fails again and again, shows other products alone, or
-/// has no more pictures.
+/// The folder holds files already or cannot be written, there is no such lane, or none is named of several, or the camera cannot be opened, fails again and again, shows other products or the same
+/// picture alone, or has no more pictures.
 pub(super) fn take(config: &Path, lane: Option<&str>, class: &str, count: u64, folder: &Path) -> Result<Vec<PathBuf>> {
     let config = LineConfig::open(config)?;
     let mut view = match (lane, config.lanes.as_slice()) {
@@ -39,30 +44,38 @@ pub(super) fn take(config: &Path, lane: Option<&str>, class: &str, count: u64, f
     new_folder(folder)?;
     let mut camera = crate::runtime::open_camera(&config.camera).map_err(|error| config.blame("camera", error))?;
     let progress = Progress::start("pictures", count as usize);
-    let (mut taken, mut last, mut passing, mut others) = (Vec::new(), None, Passing::default(), 0);
+    let (mut taken, mut passing) = (Vec::new(), Passing::default());
+    let (mut shown, mut absence) = (Shown::default(), Absence::since(Monotonic::now()));
     while (taken.len() as u64) < count {
         let frame = next(&mut *camera)?;
-        if let Some(other) = frame.product.as_ref().filter(|product| *product != class) {
-            others += 1;
-            if others == MOST_OTHERS {
-                return Err(Error::usage(format!("camera {} shows no '{class}'", camera.name()))
-                    .because(format!("the last of {others} pictures shows '{other}'"))
-                    .advise("give a product that passes the camera as --class"));
+        if !shown.is_of(class, &frame, camera.name())? {
+            continue;
+        }
+        let seen = match (&view.gate, view.region) {
+            (None, Some(region)) => region.of(&frame).map_err(Error::usage)?,
+            _ => frame,
+        };
+        if !shown.is_new(&seen, camera.name())? {
+            continue;
+        }
+        let now = seen.captured;
+        let picture = match &mut view.gate {
+            Some(gate) => passing.take(gate, &seen).map_err(Error::usage)?,
+            None => Some(seen),
+        };
+        let Some(Frame { image, captured, .. }) = picture else {
+            if absence.is_news(now) {
+                log::warn!(
+                    "camera {}: no part has passed for {} s, as far as its pictures show; more are waited for. Does the belt run, with parts on \
+                     it? hgad camera snap --config {} shows what is found",
+                    camera.name(),
+                    LONG.as_secs(),
+                    config.path.display()
+                );
             }
             continue;
-        }
-        others = 0;
-        let picture = match (&mut view.gate, view.region) {
-            (Some(gate), _) => passing.take(gate, &frame),
-            (None, Some(region)) => region.of(&frame).map(Some),
-            (None, None) => Ok(Some(frame)),
         };
-        let Some(Frame { image, captured, .. }) = picture.map_err(Error::usage)? else { continue };
-        // A picture that comes twice is no second part.
-        let print = picture::fingerprint(&image);
-        if last.replace(print) == Some(print) {
-            continue;
-        }
+        absence.end(now);
         let path = folder.join(format!("{}-{:05}.png", time::in_name(&audit::wall_time(captured)), taken.len()));
         image.save(&path).map_err(|error| {
             Error::device(format!("picture {} cannot be written", path.display()))
@@ -75,6 +88,83 @@ pub(super) fn take(config: &Path, lane: Option<&str>, class: &str, count: u64, f
     progress.finish();
     print::line(format_args!("taken       {} into {}", print::counted(count, "picture"), folder.display()))?;
     Ok(taken)
+}
+
+/// What the camera has shown in a row that is of no use.
+#[derive(Default)]
+struct Shown {
+    others: usize,
+    last: Option<u64>,
+    repeats: usize,
+}
+
+impl Shown {
+    /// Whether the frame is of that product, as far as the camera says what it is of.
+    ///
+    /// # Errors
+    ///
+    /// So many in a row are not.
+    fn is_of(&mut self, class: &str, frame: &Frame, camera: &str) -> Result<bool> {
+        let Some(other) = frame.product.as_ref().filter(|product| *product != class) else {
+            self.others = 0;
+            return Ok(true);
+        };
+        self.others += 1;
+        if self.others == MOST_OTHERS {
+            return Err(Error::usage(format!("camera {camera} shows no '{class}'"))
+                .because(format!("the last of {} pictures shows '{other}'", self.others))
+                .advise("give a product that passes the camera as --class"));
+        }
+        Ok(false)
+    }
+
+    /// Whether it is another picture than the one before: one that comes twice is no second part.
+    ///
+    /// # Errors
+    ///
+    /// It is the same again and again.
+    fn is_new(&mut self, seen: &Frame, camera: &str) -> Result<bool> {
+        let print = picture::fingerprint(&seen.image);
+        if self.last.replace(print) != Some(print) {
+            self.repeats = 0;
+            return Ok(true);
+        }
+        self.repeats += 1;
+        if self.repeats == MOST_REPEATS {
+            return Err(Error::device(format!("camera {camera} gives the same picture again and again"))
+                .because(format!(
+                    "the last {} are the same, bit for bit, and a live camera's noise never comes twice",
+                    print::counted(self.repeats as u64, "picture")
+                ))
+                .advise(
+                    "look at its cable, and switch it off and on; a folder, or a program in its place, must show parts that differ",
+                ));
+        }
+        Ok(false)
+    }
+}
+
+/// How long no part has come, where parts are found in the picture.
+struct Absence {
+    since: Monotonic,
+    is_told: bool,
+}
+
+impl Absence {
+    fn since(since: Monotonic) -> Self {
+        Absence { since, is_told: false }
+    }
+
+    /// A part has come.
+    fn end(&mut self, now: Monotonic) {
+        self.since = now;
+    }
+
+    /// Whether it is to be told of now: once, since a belt may be empty again and again.
+    fn is_news(&mut self, now: Monotonic) -> bool {
+        let is_long = now.saturating_since(self.since) >= LONG;
+        is_long && !std::mem::replace(&mut self.is_told, true)
+    }
 }
 
 /// Makes the folder that pictures are taken into.
@@ -121,4 +211,20 @@ fn next(camera: &mut dyn Camera) -> Result<Frame> {
         Some(why) => error.because(why),
         None => error.advise("does the belt run, and the trigger come?"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn that_no_part_comes_is_told_once_after_a_while_and_ends_nothing() {
+        let at = |seconds: u64| Monotonic::from_nanos(seconds * 1_000_000_000);
+        let mut absence = Absence::since(at(5));
+        assert!(!absence.is_news(at(34)));
+        absence.end(at(34));
+        assert!(!absence.is_news(at(63)));
+        assert!(absence.is_news(at(64)));
+        assert!(!absence.is_news(at(1000)));
+    }
 }
