@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{BufReader, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -61,7 +62,8 @@ impl Rotation {
         let next = next_number(files);
         let first = files.iter().find(|file| file.number.is_none()).and_then(|file| file.first_time().ok().flatten());
         let day = first.map_or_else(today, |time| time[..10].to_owned());
-        let tender = Arc::new(Tender { path: path.to_owned(), retention, busy: Mutex::default() });
+        let (asked, done) = Default::default();
+        let tender = Arc::new(Tender { path: path.to_owned(), retention, asked, done });
         tend(&tender, next);
         Rotation { path: path.to_owned(), config, next, day, setting, tender, failing: None }
     }
@@ -297,9 +299,11 @@ struct Tender {
     path: PathBuf,
     /// What removes them, where any are.
     retention: Option<Arc<Retention>>,
-    /// Held while they are compressed, and while some are removed: by one thread at a time, since the one would take for missing what the other
-    /// gave another name.
-    busy: Mutex<()>,
+    /// How often it was asked to.
+    asked: AtomicU64,
+    /// How often by when it did so last. Held while they are compressed, and while some are removed: by one thread at a time, since
+    /// the one would take for missing what the other gave another name.
+    done: Mutex<u64>,
 }
 
 impl Tender {
@@ -333,8 +337,14 @@ impl Tender {
 /// be kept.
 fn tend(tender: &Arc<Tender>, next: u64) {
     let tender = tender.clone();
+    let turn = tender.asked.fetch_add(1, Ordering::Relaxed) + 1;
     let work = move || {
-        let _busy = tender.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut done = tender.done.lock().unwrap_or_else(PoisonError::into_inner);
+        // A thread that was asked later was sooner, and did it all.
+        if turn <= *done {
+            return;
+        }
+        *done = turn;
         tender.compress(next);
         if let Some(retention) = &tender.retention {
             retention.look();
