@@ -86,6 +86,8 @@ pub(super) struct World {
     frames_told: Option<(Monotonic, Monotonic)>,
     /// When each lane's photo-eye saw a piece last.
     last_dark: Vec<Monotonic>,
+    /// Of each eye, when its edges are told.
+    edges_told: BTreeMap<Option<Lane>, BTreeMap<Monotonic, Monotonic>>,
     /// When the core was told last that something else came before it.
     last_blocked: Vec<Option<Monotonic>>,
     /// Whether the core before was killed with parts on the belt.
@@ -168,6 +170,7 @@ impl World {
             counted_anew: Monotonic::default(),
             frames_told: None,
             last_dark: vec![Monotonic::default(); lanes.len()],
+            edges_told: BTreeMap::new(),
             last_blocked: vec![None; lanes.len()],
             is_interrupted: false,
             pictures: Pictures::default(),
@@ -438,6 +441,7 @@ impl World {
         self.hold_records(old)?;
         self.truths.retain(|_, truth| truth.seen > old);
         self.by_edge = self.by_edge.split_off(&(old, Lane::default()));
+        self.edges_told.values_mut().for_each(|edges| *edges = edges.split_off(&old));
         self.forget_pieces();
         self.pictures.forget_old();
         self.lain.retain(|_, (since, _)| *since > old);

@@ -22,18 +22,24 @@ pub(super) struct Queue {
     sorted: Vec<Due>,
     heap: BinaryHeap<Reverse<Due>>,
     sequence: u64,
+    /// How often something was put off.
+    put_off: u64,
 }
+
+/// What happens when it was to comes after all that was put off until then.
+const IN_TIME: u64 = 1 << 63;
 
 impl Queue {
     /// What happens at `at` to the core of that number; of what happens at the same time the first is the first.
     pub(super) fn push(&mut self, at: Monotonic, life: u64, what: What) {
         self.sequence += 1;
-        self.new.push(Due { at, sequence: self.sequence, life, what });
+        self.new.push(Due { at, sequence: IN_TIME + self.sequence, life, what });
     }
 
-    /// It happens later, before what was to happen then after it.
+    /// It happens later, behind what was put off until then before it, and before what was to happen then.
     pub(super) fn put_off(&mut self, due: Due, until: Monotonic) {
-        self.heap.push(Reverse(Due { at: until, ..due }));
+        self.put_off += 1;
+        self.heap.push(Reverse(Due { at: until, sequence: self.put_off, ..due }));
     }
 
     /// When the next thing happens.
@@ -112,5 +118,24 @@ impl What {
             }
             _ => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_put_off_keeps_its_order_and_comes_before_what_is_in_time() {
+        let at = Monotonic::from_nanos;
+        let mut queue = Queue::default();
+        // What comes sooner may have been known later.
+        [30, 20, 10].into_iter().for_each(|when| queue.push(at(when), when, What::Kill));
+        for _ in 0..2 {
+            let due = queue.pop().unwrap();
+            queue.put_off(due, at(30));
+        }
+        let order = std::iter::from_fn(|| queue.pop()).map(|due| due.life).collect::<Vec<_>>();
+        assert_eq!(order, [10, 20, 30]);
     }
 }

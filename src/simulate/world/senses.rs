@@ -39,6 +39,16 @@ struct Group {
     is_bad: bool,
 }
 
+/// When an eye's edge is told, where that would be at `told`: the system tells the edges of one input in their order. `edges`: when those are
+/// told that were known before, which may be later ones.
+fn in_order(edges: &mut BTreeMap<Monotonic, Monotonic>, at: Monotonic, told: Monotonic) -> Monotonic {
+    let moment = Duration::from_nanos(1);
+    let told = edges.range(..at).next_back().map_or(told, |(_, before)| told.max(*before + moment));
+    let told = edges.range(at..).next().map_or(told, |(_, behind)| told.min(*behind - moment));
+    edges.insert(at, told);
+    told
+}
+
 /// A piece of a group, by its number, whether much of it lies in the gate, and whether it lies far from the gate's borders.
 #[derive(Clone, Copy)]
 pub(super) struct Shown {
@@ -148,9 +158,10 @@ impl World {
     }
 
     fn tell_edges(&mut self, lane: Lane, (from, dark): (Monotonic, Happening), until: Monotonic) {
-        let light = Happening::Eye(self.owner(lane), false);
-        for (at, what) in [(from, dark), (until, light)] {
+        let owner = self.owner(lane);
+        for (at, what) in [(from, dark), (until, Happening::Eye(owner, false))] {
             let told = at + self.trouble.millis(0.1, 10.0);
+            let told = in_order(self.edges_told.entry(owner).or_default(), at, told);
             self.tell_at(told, Event { at, what });
         }
     }
@@ -384,5 +395,23 @@ impl World {
             let (seen, since, life, is_told) = (captured, captured, self.life, unseen.is_none());
             self.truths.insert(*number, Truth { seen, since, life, is_told, unseen, ..Truth::default() });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_edges_of_an_eye_are_told_in_their_order() {
+        let ms = |ms: u64| Monotonic::from_nanos(ms * 1_000_000);
+        let mut edges = BTreeMap::new();
+        assert_eq!(in_order(&mut edges, ms(10), ms(12)), ms(12));
+        assert_eq!(in_order(&mut edges, ms(100), ms(109)), ms(109));
+        // What blocks the eye right behind a part, and leaves it right before another.
+        let blocked = in_order(&mut edges, ms(11), ms(11));
+        let free = in_order(&mut edges, ms(99), ms(110));
+        assert!(ms(12) < blocked && blocked < free && free < ms(109), "{blocked} {free}");
+        assert_eq!(in_order(&mut edges, ms(50), ms(55)), ms(55));
     }
 }
