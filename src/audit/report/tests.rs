@@ -467,6 +467,7 @@ fn a_change_of_calibration_is_told_with_both_thresholds_and_that_one_was_set_by_
         change("07:00:00", "cap", &a, &b, r#","by":"Jones","reason":"new lamp""#),
         change("07:00:00", "nut", &c, &d, ""),
         change("07:00:00", "bolt", &d, &c, ""),
+        at(24, "07:00:00", "changed", r#""what":"approval of model","from":null,"to":"Jones: new lamp""#),
         part(24, "07:00:01", "cap", &b, 9.5),
     ];
     let mut link = crate::audit::chain::Link::START;
@@ -477,6 +478,7 @@ fn a_change_of_calibration_is_told_with_both_thresholds_and_that_one_was_set_by_
     for says in [
         "(bbbbbbbb, and it was aaaaaaaa); by Jones: new lamp; its threshold was set by hand: the threshold 9.5 is not 2.25<br>threshold 9.5, \
          and it was 2.5<",
+        "another approval of model (Jones: new lamp, and it was none)<",
         "(dddddddd, and it was cccccccc); no name and no reason are on record<br>no part of this time tells its threshold; it was 4<",
         "(cccccccc, and it was dddddddd); no name and no reason are on record<br>threshold 4; no part of the 30 days before tells which it was<",
     ] {

@@ -66,7 +66,9 @@ impl FromStr for Hours {
 
     fn from_str(text: &str) -> std::result::Result<Self, String> {
         let time = |text: &str| text.parse::<Time>().ok();
-        let hours = text.split_once("..").and_then(|(from, to)| Some(Hours { from: time(from)?, to: time(to)? }));
+        // A day ends at an hour that no clock shows.
+        let end = |text: &str| if text == "24:00" { Some(Time::midnight()) } else { time(text) };
+        let hours = text.split_once("..").and_then(|(from, to)| Some(Hours { from: time(from)?, to: end(to)? }));
         hours.ok_or_else(|| "write it as 06:00..14:00".into())
     }
 }
@@ -166,6 +168,7 @@ mod tests {
         assert_eq!(of_day, ["2026-11-20T06:00:00", "2026-11-20T14:00:00"]);
         let whole = shift("00:00..00:00", None, "2026-11-24T09:00:00");
         assert_eq!(whole, ["2026-11-24T00:00:00", "2026-11-25T00:00:00"]);
+        assert_eq!(shift("00:00..24:00", None, "2026-11-24T09:00:00"), whole);
         assert!("06-14".parse::<Hours>().is_err());
     }
 }
