@@ -25,12 +25,9 @@ const MODEL: &str = "/model";
 const TO_CAMERA: Duration = Duration::from_millis(200);
 /// The camera's pictures that the line is calibrated on; each shade is among them, though the camera may miss some.
 const PICTURES: u32 = 3 * SHADES as u32;
-/// So few of them at most show one part that gives way to the next: one in twenty, and two of few. Where more stand apart the camera or the
-/// model is at fault, and the lab has no answer.
-const MOST_MIXTURES: usize = {
-    let one_in_twenty = (PICTURES as usize).div_ceil(20);
-    if one_in_twenty > 2 { one_in_twenty } else { 2 }
-};
+/// So few of them at most, one in ten, show one part that gives way to the next. Where more stand apart the camera or the model is at fault,
+/// and the lab has no answer.
+const MOST_MIXTURES: usize = (PICTURES as usize).div_ceil(10);
 /// What a calibration on good parts is told: that they are so, though the model was trained on so few, of other shades, that these scatter more.
 const ON_GOOD: [&str; 11] = [
     "--unlike",
@@ -292,8 +289,8 @@ mod tests {
             )
         };
         assert_eq!(mixtures(&refused("a.png, b.png")).unwrap(), ["a.png", "b.png"]);
-        let why = mixtures(&refused("a.png, b.png, c.png")).unwrap_err();
-        assert!(why.starts_with("3 of 36 pictures stand apart, and at most 2 can"), "{why}");
+        let why = mixtures(&refused("a.png, b.png, c.png, d.png, e.png")).unwrap_err();
+        assert!(why.starts_with("5 of 36 pictures stand apart, and at most 4 can"), "{why}");
         assert_eq!(mixtures("no camera").unwrap_err(), "no camera");
     }
 }
