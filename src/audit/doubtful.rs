@@ -23,9 +23,14 @@ impl Doubtful {
         "believe nothing that they say; hgad audit verify, with --key and --checkpoint, says what happened to the log";
     const MISSING_ADVICE: &str = "hgad audit verify, with --key and --checkpoint, says what happened to the log";
 
+    /// Whether there are any: else some are missing at most.
+    pub(super) fn is_changed(&self) -> bool {
+        self.records > 0
+    }
+
     /// What to do.
     pub fn advice(&self) -> &'static str {
-        if self.records > 0 { Self::ADVICE } else { Self::MISSING_ADVICE }
+        if self.is_changed() { Self::ADVICE } else { Self::MISSING_ADVICE }
     }
 
     /// Holds a record against its own hash, and what it says against itself.

@@ -339,7 +339,8 @@ impl Read for Unpacked {
     }
 }
 
-/// The lines of those members that may hold lines from `from` on, and before `to`; and the places in them before which members were left out.
+/// The lines of those members that may hold lines from `from` on, and before `to`; the places in them before which members were left out; and
+/// whether the last one is among them.
 ///
 /// # Errors
 ///
@@ -348,14 +349,15 @@ pub(super) fn within(
     path: &Path,
     members: &[Member],
     range: Wanted,
-) -> std::io::Result<(impl BufRead + use<>, Vec<u64>)> {
+) -> std::io::Result<(impl BufRead + use<>, Vec<u64>, bool)> {
     let is_outside = |member: &Member| member.is_outside(range.from, range.to);
     let wanted = match range.whatever_time {
         true => members.iter().skip_while(|member| is_outside(member)).cloned().collect::<Vec<_>>(),
         false => members.iter().filter(|member| !is_outside(member)).cloned().collect(),
     };
     let skips = skips(&wanted);
-    Ok((Lines { file: File::open(path)?, wanted: wanted.into_iter(), unpacked: Cursor::default() }, skips))
+    let is_to_end = wanted.last().zip(members.last()).is_some_and(|(read, last)| read.place == last.place);
+    Ok((Lines { file: File::open(path)?, wanted: wanted.into_iter(), unpacked: Cursor::default() }, skips, is_to_end))
 }
 
 /// Where in the lines of these members another one was left out.

@@ -26,7 +26,7 @@ use std::sync::{Mutex, PoisonError};
 use jiff::Timestamp;
 
 use self::order::Order;
-use self::seek::{Map, Wanted};
+use self::seek::{Found, Map, Wanted};
 use super::course::time_of;
 use super::doubtful::Doubtful;
 use crate::{Error, Result, print};
@@ -84,8 +84,8 @@ pub fn each(path: &Path, range: &Range, look: impl FnMut(&[u8], &Entry) -> Resul
     each_or_missing(path, range, &mut Doubtful::default(), look)
 }
 
-/// The same, and tells `doubtful` where lines of `range` are missing within what was read of a file: a gap in their numbers beside one of them,
-/// and a last line that is cut off and that nobody is writing.
+/// The same, and tells `doubtful` where lines of `range` are missing within what was read of a file, or behind it: a gap in their numbers beside one of
+/// them, up to the file that comes next, and a last line that is cut off and that nobody is writing.
 ///
 /// # Errors
 ///
@@ -122,6 +122,9 @@ fn walk(
     mut look: impl FnMut(&[u8], &Entry) -> Result<bool>,
 ) -> Result<()> {
     let (from, to) = (range.from.map(text), range.to.map(text));
+    let is_outside =
+        |time: &str| from.as_deref().is_some_and(|from| time < from) || to.as_deref().is_some_and(|to| time >= to);
+    let name = |file: &LogFile| print::name(file.path.display());
     let wanted = Wanted { from: from.as_deref(), to: to.as_deref(), whatever_time };
     let files = files(path)?;
     left_out(path, &files)?.into_iter().filter(|told| is_news(told)).for_each(|told| log::warn!("{told}"));
@@ -135,7 +138,7 @@ fn walk(
         }
     };
     while let Some((file, lines)) = files.next(|file| open(file, has_begun))? {
-        let Some((mut lines, skips)) = lines else { continue };
+        let Some(Found { mut lines, skips, is_to_end }) = lines else { continue };
         has_begun = true;
         let failed = |error| cannot_be_read(&file.path, error);
         let (mut line, mut number, mut order) = (Vec::new(), 0, Order::behind(skips));
@@ -143,20 +146,21 @@ fn walk(
             line.clear();
             number += 1;
             if next_line(&mut lines, &mut line).map_err(failed)? == 0 {
+                let told = is_to_end.then(|| order.end(&file, files.coming(), is_outside)).flatten();
+                told.into_iter().for_each(|told| doubtful.missing(told));
                 break;
             }
             // An unfinished last line is being written, or its machine lost power.
             let Some(content) = line.strip_suffix(b"\n") else {
                 if order.is_beside_asked() && order::is_cut_off(&file) {
-                    doubtful.missing(format!("the last line of {} is cut off", print::name(file.path.display())));
+                    doubtful.missing(format!("the last line of {} is cut off", name(&file)));
                 }
                 break;
             };
             let Some(time) = time_of(content) else { return Err(no_line_or_damage(&file, number)) };
-            let is_outside =
-                from.as_deref().is_some_and(|from| time < from) || to.as_deref().is_some_and(|to| time >= to);
+            let is_outside = is_outside(time);
             if let Some(told) = order.follow(&line, is_outside) {
-                doubtful.missing(format!("{told} in {}", print::name(file.path.display())));
+                doubtful.missing(format!("{told} in {}", name(&file)));
             }
             if is_outside && !whatever_time {
                 continue;
@@ -193,6 +197,11 @@ impl Procession<'_> {
             self.next += 1;
             return opened.map(|opened| Some((file, opened)));
         }
+    }
+
+    /// The file that was listed behind the one that was given last.
+    fn coming(&self) -> Option<&LogFile> {
+        self.files.get(self.next)
     }
 
     /// Whether other files come next than were listed; lists them.

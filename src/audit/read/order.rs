@@ -7,6 +7,7 @@ use std::vec::IntoIter;
 use super::files::LogFile;
 use crate::audit::past;
 use crate::audit::spot;
+use crate::print;
 
 /// What a line begins with.
 const SEQ: &[u8] = b"{\"seq\":";
@@ -37,17 +38,42 @@ impl Order {
         let number = number_of(line);
         let before = std::mem::replace(&mut self.before, number.map(|number| (number, is_outside)));
         let ((last, was_outside), found) = before.zip(number)?;
-        let expected = last.checked_add(1).filter(|expected| *expected != found && !(is_outside && was_outside))?;
-        Some(match expected < found {
-            true => format!("{} before record {found}", spot::missing(&(expected..found))),
-            false => format!("record {found} is out of order behind record {last}"),
-        })
+        (!(is_outside && was_outside)).then(|| gap(last, found)).flatten()
+    }
+
+    /// What is missing behind the last line of the closed file `file`, which was read to its end, for people: the file `next`, which was begun
+    /// behind it, says what it continues. `is_outside`: whether nobody asks for what is of that time.
+    pub(super) fn end(
+        &self,
+        file: &LogFile,
+        next: Option<&LogFile>,
+        is_outside: impl Fn(&str) -> bool,
+    ) -> Option<String> {
+        let number = file.number?;
+        let name = print::name(file.path.display());
+        let Some((last, was_outside)) = self.before else { return Some(format!("no record is in {name}")) };
+        let is_next = |next: &&LogFile| match next.number {
+            Some(behind) => number.checked_add(1) == Some(behind),
+            None => next.continued() == Some(number),
+        };
+        let begins = next.filter(is_next)?.beginning()?;
+        let told = (!(was_outside && is_outside(&begins.time))).then(|| gap(last, begins.seq)).flatten()?;
+        Some(format!("{told}, behind the last one in {name}"))
     }
 
     /// Whether what stands behind the lines so far may be asked for.
     pub(super) fn is_beside_asked(&self) -> bool {
         self.before.is_none_or(|(_, is_outside)| !is_outside)
     }
+}
+
+/// What is wrong between two lines that come one after the other; `None` where the one continues the other.
+fn gap(last: u64, found: u64) -> Option<String> {
+    let expected = last.checked_add(1).filter(|expected| *expected != found)?;
+    Some(match expected < found {
+        true => format!("{} before record {found}", spot::missing(&(expected..found))),
+        false => format!("record {found} is out of order behind record {last}"),
+    })
 }
 
 /// The number of a line, without parsing the rest.

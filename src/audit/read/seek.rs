@@ -184,20 +184,28 @@ fn rising(file: &LogFile, seal: &Seal) -> std::io::Result<Option<u64>> {
     }
 }
 
+/// Lines of a file that may be wanted.
+pub(super) struct Found {
+    pub(super) lines: Box<dyn BufRead>,
+    /// The places in them before which some were left out.
+    pub(super) skips: Vec<u64>,
+    /// Whether the file's last line is the last of them.
+    pub(super) is_to_end: bool,
+}
+
 /// The lines of `file`, of which `map` is known, from a place on that lies before the first one of those that are `wanted`. Of one that
-/// tells where its times are those are read that may be such lines, and some beside them; and the places in what is read before which some
-/// were left out.
-pub(super) fn from(file: &LogFile, map: &Map, wanted: Wanted) -> Result<(Box<dyn BufRead>, Vec<u64>)> {
+/// tells where its times are those are read that may be such lines, and some beside them.
+pub(super) fn from(file: &LogFile, map: &Map, wanted: Wanted) -> Result<Found> {
     let failed = |error| cannot_be_read(&file.path, error);
     Ok(match map {
-        Map::Unknown => (open(&file.path)?, Vec::new()),
+        Map::Unknown => Found { lines: open(&file.path)?, skips: Vec::new(), is_to_end: true },
         Map::Pieces(pieces) => {
-            let (lines, skips) = index::within(&file.path, pieces, wanted).map_err(failed)?;
-            (Box::new(lines), skips)
+            let (lines, skips, is_to_end) = index::within(&file.path, pieces, wanted).map_err(failed)?;
+            Found { lines: Box::new(lines), skips, is_to_end }
         }
         Map::Rising(signed) => {
             let (lines, skip) = by_halves(file, *signed, wanted).map_err(failed)?;
-            (Box::new(lines), vec![skip])
+            Found { lines: Box::new(lines), skips: vec![skip], is_to_end: true }
         }
     })
 }

@@ -166,12 +166,14 @@ pub fn report(path: &Path, shift: &Shift, origin: &Origin, gallery: &Gallery) ->
     before.drift.listed().for_each(|drifted| facts.drift.change(drifted.clone()));
     before.alarms.into_iter().for_each(|(name, alarm)| facts.raise(name, alarm));
     facts.doubtful = before.doubtful;
-    let records = query.each(path, |line, entry, run| {
+    let mut missing = Doubtful::default();
+    let records = query.each_or_missing(path, &mut missing, |line, entry, run| {
         facts.doubtful.look(line, entry);
         facts.add(entry, run.or(before.run.as_deref()), shift);
         Ok(true)
     })?;
     facts.challenges.given_up();
+    facts.doubtful.join(missing);
     facts.doubtful.join(facts.thresholds.look_back(path, &facts.changes)?);
     let removed = Removed::of(path, &gallery.folder, &query)?;
     let pictures = gallery.pictures(&facts.bad, &removed)?;

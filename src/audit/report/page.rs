@@ -8,7 +8,6 @@ use super::gallery::Shown;
 use super::listing::{Drifted, ENDS, Happened, Listing, Row, Trial};
 use super::thresholds::Changed;
 use super::{BINS, Facts, Origin, REGIONS, Shift, quantile};
-use crate::audit::doubtful::Doubtful;
 use crate::audit::read::{self, Entry};
 use crate::page::chart::{self, Layer, Line};
 use crate::page::{escaped, head, section};
@@ -82,12 +81,16 @@ fn accusation(pictures: &Pictures) -> String {
 
 /// Before any count, of which they are a part: which records are not as they were written.
 fn doubt(facts: &Facts) -> String {
+    let (what, follows) = match facts.doubtful.is_changed() {
+        true => (
+            "Not all that this page tells was written by the line",
+            "What they say is counted and shown below all the same: ",
+        ),
+        false => ("Records are missing in the log", "The counts lack them: "),
+    };
+    let advice = facts.doubtful.advice();
     facts.doubtful.told().map_or_else(String::new, |told| {
-        format!(
-            "<p class=\"accused\"><b>Not all that this page tells was written by the line:</b> {told}. What they say is counted and shown \
-             below all the same: {}.</p>",
-            Doubtful::ADVICE
-        )
+        format!("<p class=\"accused\"><b>{what}:</b> {}. {follows}{advice}.</p>", escaped(&told))
     })
 }
 

@@ -845,3 +845,40 @@ fn a_run_that_is_refused_says_of_a_break_what_verify_says() {
     let from = format!("because: records {} to ", first.seq);
     assert!(refused().contains(" was changed: ") && refused().contains(&from), "{}", refused());
 }
+
+/// A file that is there and holds less than it did is as one that is missing: who searches the log is told.
+#[test]
+fn a_closed_file_that_was_emptied_or_shortened_is_told_by_a_search() {
+    let log = Rotated::new(2_000);
+    log.run(30);
+    let (path, closed) = (log.folder.file(), log.closed());
+    let whole = std::fs::read(&closed[1]).unwrap();
+    let lines = read::lines(read::open(&closed[1]).unwrap()).map(Result::unwrap).collect::<Vec<_>>();
+    let search = |query: &Query| {
+        let mut doubtful = Doubtful::default();
+        query.each_or_missing(&path, &mut doubtful, |_, _, _| Ok(true)).unwrap();
+        doubtful.told()
+    };
+    let (all, name) = (Query::default(), closed[1].display().to_string());
+    assert_eq!(search(&all), None);
+    let first = crate::audit::chain::Envelope::open(&lines[0]).unwrap().seq;
+    let behind = first + lines.len() as u64;
+    let shortened = |lines: &[Vec<u8>]| {
+        let text = lines.iter().flat_map(|line| [line.as_slice(), b"\n"].concat()).collect::<Vec<_>>();
+        let mut packed = Vec::new();
+        read::pack(text.as_slice(), &mut packed).unwrap();
+        std::fs::write(&closed[1], packed).unwrap();
+    };
+    shortened(&lines[..2]);
+    let told = search(&all).unwrap();
+    let missing = format!("records {} to {} are missing before record {behind}", first + 2, behind - 1);
+    assert_eq!(told, format!("{missing}, behind the last one in {name}"));
+    // Also where the time that is asked for ends with what is there.
+    let time = |line: &[u8]| crate::audit::chain::Envelope::open(line).unwrap().time.parse().unwrap();
+    let range = read::Range { from: Some(time(&lines[1])), to: Some(time(&lines[2])) };
+    assert_eq!(search(&Query { range, ..Query::default() }), Some(told));
+    shortened(&[]);
+    assert_eq!(search(&all).unwrap(), format!("no record is in {name}"));
+    std::fs::write(&closed[1], whole).unwrap();
+    assert_eq!(search(&all), None);
+}

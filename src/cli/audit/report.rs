@@ -9,7 +9,7 @@ use jiff::{Timestamp, Zoned};
 
 use super::again::pictures_folder;
 use super::keys::Keys;
-use crate::audit::{self, Checked, Doubtful, Gallery, Origin, Shift, ShiftPage};
+use crate::audit::{self, Checked, Gallery, Origin, Shift, ShiftPage};
 use crate::cli::target::{self, Content};
 use crate::{Error, Result, print};
 
@@ -129,7 +129,7 @@ fn believed(page: &ShiftPage) -> Result<()> {
         (None, Some(pictures)) => Err(Error::check(pictures)),
         (Some(records), pictures) => {
             let told = [Some(records), pictures].into_iter().flatten().collect::<Vec<_>>().join("; ");
-            Err(Error::check(told).advise(Doubtful::ADVICE))
+            Err(Error::check(told).advise(page.doubtful.advice()))
         }
     }
 }
