@@ -167,10 +167,19 @@ fn try_out(folder: &Path) -> Result<Duration> {
 /// Bytes that are free on the disk where `file` is; `None` where nobody knows.
 #[allow(clippy::unnecessary_cast, reason = "on 32-bit machines these have 32 bits")]
 pub(super) fn free(file: &File) -> Option<u64> {
+    file_system(file).map(|found| (found.f_bavail as u64).saturating_mul(found.f_frsize as u64))
+}
+
+/// Whether the disk where `file` is is known to have become read-only.
+pub(super) fn is_read_only(file: &File) -> bool {
+    file_system(file).is_some_and(|found| found.f_flag & libc::ST_RDONLY != 0)
+}
+
+fn file_system(file: &File) -> Option<libc::statvfs> {
     // SAFETY: all zeros are a valid `statvfs`, which the call fills; the descriptor is open as long as `file` is.
     let (code, found) = unsafe {
         let mut found = std::mem::zeroed::<libc::statvfs>();
         (libc::fstatvfs(file.as_raw_fd(), &mut found), found)
     };
-    (code == 0).then(|| (found.f_bavail as u64).saturating_mul(found.f_frsize as u64))
+    (code == 0).then_some(found)
 }

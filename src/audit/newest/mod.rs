@@ -238,6 +238,10 @@ impl Store for Newest {
 
     fn sync(&mut self) -> std::io::Result<()> {
         self.file.sync_data()?;
+        // One that has become so meanwhile may call forced what it took and never wrote (ext4 does).
+        if readiness::is_read_only(&self.file) {
+            return Err(std::io::Error::from_raw_os_error(libc::EROFS));
+        }
         if self.owes_folder {
             draft::sync_folder(&self.path)?;
             self.owes_folder = false;
