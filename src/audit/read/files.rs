@@ -69,6 +69,11 @@ impl LogFile {
         closed_number(&self.newest()?, &told.file)
     }
 
+    /// Whether its number is the one behind that of the file that was closed when it began, as of a closed file that nobody renamed.
+    fn bears_own_name(&self) -> bool {
+        self.number.is_some() && self.number == Some(self.continued().map_or(1, |before| before.saturating_add(1)))
+    }
+
     /// Which log it is of: the hash of that log's first line, which its own first line has or says; `None` where that says none, or is not
     /// as it was written.
     pub(in crate::audit) fn log(&self) -> Option<Digest> {
@@ -209,7 +214,7 @@ fn told_apart(path: &Path) -> Result<(Vec<LogFile>, Vec<Stranger>)> {
         let is_same = |(_, other): &&(LogFile, Beginning)| other.is_line_of(&begins);
         match files.iter().rposition(|other| is_same(&other)) {
             // The newest one is always the log's: that which bears its name already was copied from it.
-            Some(place) if file.number.is_none() => {
+            Some(place) if file.number.is_none() || file.bears_own_name() && !files[place].0.bears_own_name() => {
                 let (copy, _) = files.remove(place);
                 strangers.push(Stranger::beside(copy.path, &file));
                 files.push((file, begins));

@@ -169,3 +169,20 @@ fn a_newest_closed_file_that_is_missing_is_told_of_and_no_other_is_given_its_nam
     std::fs::rename(before, last).unwrap();
     assert!(log.verify().is_err());
 }
+
+/// The first line of each file says behind which it was begun: so the copy is known, whatever its number.
+#[test]
+fn of_a_file_and_its_copy_under_a_lower_number_the_copy_is_the_stranger() {
+    let log = Rotated::new(4_000);
+    log.run(40);
+    let closed = log.closed();
+    closed[..2].iter().for_each(|path| std::fs::remove_file(path).unwrap());
+    std::fs::copy(&closed[2], &closed[0]).unwrap();
+    let verified = log.verify().unwrap();
+    let [copy, own] = [&closed[0], &closed[2]].map(|path| path.display());
+    let says =
+        format!("{copy} (a copy of {own}, whose records it repeats) bears a name of this log and is no part of it");
+    assert!(verified.warnings.iter().any(|told| told.starts_with(&says)), "{:?}", verified.warnings);
+    std::fs::remove_file(&closed[0]).unwrap();
+    assert_eq!(log.verify().unwrap().warnings, verified.warnings[..1], "the files that were taken are told of still");
+}
