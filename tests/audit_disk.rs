@@ -670,22 +670,24 @@ fn a_power_cut_loses_nothing_that_was_on_disk() {
     (0..LOGS).for_each(|log| logs[log].removes(Mode::of_run(0, log)));
 }
 
-/// Of what the log says, some is lost; what was removed is gone, as on a file system that brings that to the disk at once.
+/// Of what the log says, some is lost; what was removed is gone, as on a file system that brings that to the disk at once. Who has the key
+/// believes no record that nobody signed.
 #[test]
-fn whatever_moment_the_power_goes_the_log_tells_who_removed_a_picture() {
+fn whatever_moment_the_power_goes_a_signed_record_tells_who_removed_a_picture() {
     let folder = tempfile::tempdir().unwrap();
+    Signer::generate("bench/line-1").unwrap().write(&folder.path().join("key")).unwrap();
     let Some(shim) = Shim::new(folder.path()) else { return };
     let (log, pictures) = (folder.path().join("audit.jsonl"), folder.path().join("pictures"));
     let mut random = ChaCha8Rng::seed_from_u64(14);
     let (mut gone, mut there) = (0, 0);
     for cut in 0..kills() {
-        let mode = Mode { grouped: cut % 2 == 0, pictures: true, ..Mode::default() };
+        let mode = Mode { grouped: cut % 2 == 0, signed: true, pictures: true, ..Mode::default() };
         let writer = Writer::start(folder.path(), mode, Some(&shim));
         writer.kill_after(Duration::from_micros(random.random_range(0..300_000)));
         lose_names(folder.path(), &shim.names, &mut random);
         lose_power(folder.path(), &shim.notes, &mut random);
-        check(&log, &Trust::default());
-        let removed = Removed::of(&log, &pictures, &Query::default()).unwrap();
+        let unvouched = check(&log, &trust(folder.path(), mode)).unvouched();
+        let removed = Removed::of(&log, &pictures, &Query { unvouched, ..Query::default() }).unwrap();
         Query::of_kind(Kind::Part.as_str())
             .each_part(&log, |part, run| {
                 let Some(picture) = part.picture.as_ref().filter(|picture| picture.file.is_some()) else {

@@ -60,7 +60,10 @@ pub(super) struct Queue {
     pub(super) astray: Option<String>,
     /// Pieces of a file without a name that are kept by now.
     pub(super) kept: u64,
+    /// Nothing more comes.
     pub(super) closing: bool,
+    /// Somebody waited for that.
+    awaited: bool,
     /// The writer's thread has ended.
     pub(super) ended: bool,
 }
@@ -76,7 +79,7 @@ impl Queue {
     }
 
     fn put(&mut self, body: Body) -> Result<(), Refused> {
-        if !self.has_room() {
+        if self.closing || !self.has_room() {
             self.refused += 1;
             self.lost += 1;
             self.lost_since.get_or_insert_with(Monotonic::now);
@@ -166,8 +169,18 @@ impl Desk {
         taken
     }
 
+    /// Takes the record behind which nothing comes: the queue is closed with it.
+    pub(super) fn put_last(&self, body: Body) -> Result<(), Refused> {
+        let mut queue = self.queue();
+        let taken = queue.put(body);
+        queue.closing = true;
+        drop(queue);
+        self.work.notify_one();
+        taken
+    }
+
     /// Takes a record, if the disk takes what is written; nothing is lost, and nobody told, if not. Once [`Desk::on_disk`] is as much as
-    /// the number that is given back, the record is on disk.
+    /// the number that is given back, the record is on disk; once [`Desk::signed`] is, it is signed as well.
     pub(super) fn offer(&self, body: Body) -> Option<u64> {
         let number = self.queue().offer(body);
         self.work.notify_one();
@@ -195,6 +208,19 @@ impl Desk {
             }
             queue = self.settled.wait_timeout(queue, AGAIN).unwrap_or_else(PoisonError::into_inner).0;
         }
+    }
+
+    /// Has so many of all records signed before the next minute is over: somebody waits for that.
+    pub(super) fn sign(&self, records: u64) {
+        let mut queue = self.queue();
+        queue.to_sign = queue.to_sign.max(records);
+        drop(queue);
+        self.work.notify_one();
+    }
+
+    /// So many records are on disk, and a checkpoint there signs them; in a log that nobody signs, they are on disk.
+    pub(super) fn signed(&self) -> u64 {
+        self.queue().signed
     }
 
     /// So many records are on disk.
@@ -228,9 +254,10 @@ impl Desk {
     /// disk that hangs must not keep the program. Of a time in which the whole program stood still, little counts. A second call does nothing.
     pub(super) fn close(&self, patience: Duration) {
         let mut queue = self.queue();
-        if std::mem::replace(&mut queue.closing, true) {
+        if std::mem::replace(&mut queue.awaited, true) {
             return;
         }
+        queue.closing = true;
         self.work.notify_one();
         let mut silent = Duration::ZERO;
         while !queue.ended && silent < patience {
@@ -255,6 +282,16 @@ mod tests {
         assert_eq!([desk.offer(body()), desk.offer(body()), desk.offer(body())], [Some(1), Some(2), None]);
         assert_eq!([desk.put(body()), desk.put(body()), desk.put(body())], [Ok(()), Ok(()), Err(Refused)]);
         assert_eq!(Desk::new(1).offer(body()), Some(1), "and yet it comes at all");
+    }
+
+    #[test]
+    fn nothing_comes_behind_the_last_record() {
+        let desk = Desk::new(4);
+        let body = || Body::note(Monotonic::now(), "n");
+        assert_eq!([desk.put(body()), desk.put_last(body())], [Ok(()), Ok(())]);
+        assert_eq!((desk.put(body()), desk.offer(body()), desk.tell(&body())), (Err(Refused), None, false));
+        let queue = desk.queue();
+        assert_eq!((queue.open(), queue.refused), (2, 1));
     }
 
     #[test]

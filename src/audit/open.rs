@@ -227,7 +227,7 @@ impl AuditLog {
         self.write_all(finished.into_iter().chain(step).collect())
     }
 
-    /// Writes down that the run ended, after the last part and its picture.
+    /// Writes down that the run ended, after the last part and its picture; no record comes behind it.
     ///
     /// # Errors
     ///
@@ -235,7 +235,7 @@ impl AuditLog {
     pub fn stop(&self, at: Monotonic, reason: &str, counters: &Counters) -> std::result::Result<(), Refused> {
         let written = self.settle();
         let pictures = self.album.as_ref().map(Album::tally);
-        self.writer.write(Body::stop(at, reason, counters, pictures)).and(written)
+        self.writer.write_last(Body::stop(at, reason, counters, pictures)).and(written)
     }
 
     /// Writes down that the run ended before its first part, since `why`; gives that back. Where the run before ended without a word this one

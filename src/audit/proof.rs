@@ -57,6 +57,9 @@ fn prove_as_it_stands(path: &Path, index: u64) -> Result<String> {
             .advise("the number is the field `seq` of the record's line"));
     }
     let Reading { before, signatures, .. } = reading;
+    if signatures.adopted.iter().any(|records| records.contains(&index)) {
+        return Err(not_signed_in_time(path, index));
+    }
     let Some(newest) = signatures.newest.filter(|newest| index < newest.checkpoint.size) else {
         return Err(Error::check(format!("{}: no checkpoint covers record {index}", path.display())).advise(
             "a line whose configuration names a key ([audit] key) signs every minute, at its end, and where the next run begins: prove it once that is done",
@@ -80,6 +83,19 @@ fn prove_as_it_stands(path: &Path, index: u64) -> Result<String> {
     let line = proved.ok_or_else(|| Error::check(format!("{} was changed meanwhile", path.display())))?;
     let path = roots.into_iter().map(|root| base64(root) + "\n").collect::<String>();
     Ok(format!("{HEADER}\nextra {}\nindex {index}\n{path}\n{}", BASE64.encode(line), newest.note))
+}
+
+/// A proof says that a record is what a line wrote, and of such a one its line said no more than that it found it there.
+fn not_signed_in_time(path: &Path, index: u64) -> Error {
+    Error::check(format!("{}: record {index} was not signed when the run after signed all", path.display()))
+        .because(
+            "whoever may write the file could have made or changed it until then: the run before was killed, it had no key, or the record was \
+             put in behind its end",
+        )
+        .advise(
+            "nothing can prove it to somebody who has no log; what stands for it is the chain alone, with what a witness or a copy of the log \
+             kept. hgad audit verify says which records are so",
+        )
 }
 
 /// What is to be said of a record that is in a file that is not here.

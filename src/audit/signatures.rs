@@ -149,6 +149,8 @@ pub(super) struct Signatures<'t> {
     pub(super) newest: Option<Signed>,
     /// What each key was the first to sign, in the order of the log.
     pub(super) keys: Vec<SignedBy>,
+    /// What was seen of the end of the run at this place.
+    end: RunEnd,
     /// Lines that a run found and continued, though nobody had signed them.
     pub(super) adopted: Vec<Range<u64>>,
     /// Up to here lines are signed, or are known to be adopted, or are in files that are not here.
@@ -157,6 +159,37 @@ pub(super) struct Signatures<'t> {
     absent: u64,
     /// When the newest checkpoint of the run was made, or its start (monotonic).
     latest_ns: u64,
+}
+
+/// How far a run is at its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum RunEnd {
+    /// It goes on.
+    None,
+    /// Its `stop` is there.
+    Stopped,
+    /// And a checkpoint of its own signs that: it writes nothing more.
+    Signed,
+}
+
+impl RunEnd {
+    /// After the next line, of that kind.
+    fn then(self, kind: Option<Kind>) -> Result<Self, Doubt> {
+        match (self, kind) {
+            (_, Some(Kind::Start)) => Ok(RunEnd::None),
+            (RunEnd::None, Some(Kind::Stop)) => Ok(RunEnd::Stopped),
+            (RunEnd::Stopped, Some(Kind::Checkpoint)) => Ok(RunEnd::Signed),
+            // The next run puts the first two before its start where it repairs the end; the others are of the moment in which an older
+            // program closed its log.
+            (_, Some(Kind::Repaired | Kind::Note | Kind::Lost | Kind::DiskPressure)) => Ok(self),
+            (RunEnd::Signed, kind) if kind != Some(Kind::Checkpoint) => Err(Doubt::of_record(
+                "stands behind the end of a run, which had signed its stop and writes nothing more: it was put in, or the start of the next run \
+                 was removed",
+                TAMPERED,
+            )),
+            _ => Ok(self),
+        }
+    }
 }
 
 /// What a checkpoint that was kept says of the log.
@@ -209,6 +242,7 @@ impl<'t> Signatures<'t> {
             most_in_a_run: 0,
             newest: None,
             keys: Vec::new(),
+            end: RunEnd::None,
             adopted: Vec::new(),
             settled: absent,
             absent,
@@ -223,13 +257,21 @@ impl<'t> Signatures<'t> {
             let kept = self.kept.swap_remove(place);
             is_of_log(&kept, link)?;
             if kept.checkpoint.root != before.root() || line.kind != Some(Kind::Checkpoint) {
-                let why = format!("is not {}, or does not follow the records that it signs", kept.told);
+                let why = match line.kind {
+                    Some(Kind::Checkpoint) => {
+                        let from = self.newest.as_ref().map_or(self.absent, |newest| newest.checkpoint.size);
+                        let records = spot::records(&(from..before.size()));
+                        format!("is not {}: of {records} some were changed, removed or put in", kept.told)
+                    }
+                    _ => format!("stands where {} was", kept.told),
+                };
                 return Err(match self.trust.key {
                     Some(_) => Doubt::of_record(why, TAMPERED),
                     None => Doubt::of_record(format!("{why}: {UNDECIDED}"), ASK_FOR_KEY),
                 });
             }
         }
+        self.end = self.end.then(line.kind)?;
         match (line.kind, &line.note) {
             (Some(Kind::Start), None) => self.start(before, line),
             (Some(Kind::Continued), None) => self.continued(before, line),
@@ -325,7 +367,7 @@ impl<'t> Signatures<'t> {
         }
         self.latest_ns = line.monotonic_ns;
         if checkpoint.size != before.size() || checkpoint.root != before.root() {
-            let from = self.newest.as_ref().map_or(0, |newest| newest.checkpoint.size);
+            let from = self.newest.as_ref().map_or(self.absent, |newest| newest.checkpoint.size);
             return Err(doubt(&format!(
                 "is a checkpoint of other records than those before it: of {} some were changed, removed or put in",
                 spot::records(&(from..before.size()))

@@ -75,6 +75,11 @@ impl Writer {
         self.desk.put(body)
     }
 
+    /// As [`Writer::write`], of the record behind which nothing comes.
+    pub(super) fn write_last(&self, body: Body) -> std::result::Result<(), Refused> {
+        self.desk.put_last(body)
+    }
+
     pub(super) fn has_room(&self) -> bool {
         self.desk.queue().has_room()
     }
@@ -169,7 +174,9 @@ impl Scribe {
         loop {
             let urgency = self.wait(desk);
             let result = self.write(desk, urgency);
-            if let Some(news) = self.pressure.look(&self.tail) {
+            if !urgency.last
+                && let Some(news) = self.pressure.look(&self.tail)
+            {
                 // Where there is no room for it, there are graver news.
                 let _ = desk.put(news);
             }

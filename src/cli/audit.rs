@@ -63,6 +63,9 @@ struct VerifyArgs {
     /// Fail when there are lines that are not signed, or were not when a later run signed all (the warnings name them)
     #[arg(long, requires = "key")]
     all_signed: bool,
+    /// Fail when records at the beginning are in files that are not here, and not by the line's own doing (a warning names them)
+    #[arg(long)]
+    all_here: bool,
     /// Check the pictures too, in this folder ([audit] pictures); without a folder, pictures beside the audit file
     #[arg(long, value_name = "DIR", num_args = 0..=1)]
     pictures: Option<Option<PathBuf>>,
@@ -208,6 +211,13 @@ fn verify(args: &VerifyArgs) -> Result<()> {
         }
         None => Ok(()),
     };
+    let here = match args.all_here && !verified.unexplained.is_empty() {
+        false => Ok(()),
+        true => Err(Error::check(format!("{}: not all of its records are here", args.file.display())).advise(
+            "the first warning says which, and what is known of them. Put the files back, or check a copy of the log beside all of those that \
+             were carried away",
+        )),
+    };
     let signed = match args.all_signed && !verified.unsigned.is_empty() {
         false => Ok(()),
         true => Err(Error::check(format!("{}: not all of its lines are signed", args.file.display()))
@@ -216,7 +226,7 @@ fn verify(args: &VerifyArgs) -> Result<()> {
                  write the file could have changed it, and no later signature tells",
             )),
     };
-    both(signed, pictures)
+    both(both(here, signed), pictures)
 }
 
 /// Tells of both failures where there are two: a check that did not hold decides about the exit code, whatever a device did.
@@ -307,7 +317,14 @@ mod tests {
         let keys = || Keys { key: None, former_key: Vec::new() };
         let verify = |file: &Path| {
             let file = file.to_owned();
-            let args = VerifyArgs { file, keys: keys(), checkpoint: Vec::new(), all_signed: false, pictures: None };
+            let args = VerifyArgs {
+                file,
+                keys: keys(),
+                checkpoint: Vec::new(),
+                all_signed: false,
+                all_here: false,
+                pictures: None,
+            };
             run(AuditArgs { command: AuditCommand::Verify(args) }).unwrap_err()
         };
         let refused = verify(&pipe);

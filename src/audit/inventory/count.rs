@@ -138,25 +138,20 @@ impl<'f> Count<'f> {
         Ok(())
     }
 
-    /// A run that goes on tells of pictures before it removes them: what it has told of since is looked at before anybody is accused.
+    /// A run that goes on tells of pictures, and signs that, before it removes them: what it has told of since is looked at before anybody is
+    /// accused.
     ///
     /// # Errors
     ///
-    /// The log cannot be read, or `wait` fails.
-    pub(super) fn conclude(
-        mut self,
-        path: &Path,
-        wait: impl FnOnce() -> Result<Option<Unvouched>>,
-    ) -> Result<Inventory> {
+    /// The log cannot be read, or `by_now` fails.
+    pub(super) fn conclude(mut self, path: &Path, by_now: impl FnOnce() -> Result<Unvouched>) -> Result<Inventory> {
         self.progress.finish();
         if !self.missing.is_empty() {
             self.look_up_anew(path)?;
         }
         let is_claimed = |missing: &Missing| self.removed.is_claimed(missing.record, &missing.file, missing.is_grave);
-        if self.missing.iter().any(is_claimed)
-            && let Some(unvouched) = wait()?
-        {
-            self.query.unvouched = unvouched;
+        if self.missing.iter().any(is_claimed) {
+            self.query.unvouched = by_now()?;
             self.look_up_anew(path)?;
         }
         std::mem::take(&mut self.missing).into_iter().for_each(|missing| self.miss(missing));

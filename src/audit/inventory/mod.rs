@@ -92,18 +92,17 @@ impl Inventory {
 /// files that none of them names. How far it has come is shown. A run may be writing the log. Memory grows with the files in the
 /// folder and with the pictures that are amiss, by some hundred bytes each, and not with the log.
 ///
-/// `unvouched`: the records that say of a removal and that no checkpoint vouches for excuse nothing. Those of the log's end may be signed a
-/// moment later: where pictures are gone that they tell of, `wait` is asked once, and gives what is not vouched for by then, or `None` where
-/// nothing is to be waited for.
+/// `unvouched`: the records that say of a removal and that no checkpoint vouches for excuse nothing. Those of the log's end may have been signed
+/// since they were looked at: where pictures are gone that they tell of, `by_now` is asked once, and gives what is not vouched for by then.
 ///
 /// # Errors
 ///
-/// The log cannot be read, or `wait` fails.
+/// The log cannot be read, or `by_now` fails.
 pub fn inventory(
     path: &Path,
     folder: &Path,
     unvouched: Unvouched,
-    wait: impl FnOnce() -> Result<Option<Unvouched>>,
+    by_now: impl FnOnce() -> Result<Unvouched>,
 ) -> Result<Inventory> {
     // Before the log is read: what a run stores meanwhile has a record by then or is not listed.
     let mut listing = Listing::of(folder);
@@ -122,7 +121,7 @@ pub fn inventory(
         Ok(true)
     })?;
     count.look_at(&waiting);
-    let mut inventory = count.conclude(path, wait)?;
+    let mut inventory = count.conclude(path, by_now)?;
     inventory.take_stock(path, folder, listing, &runs)?;
     Ok(inventory)
 }

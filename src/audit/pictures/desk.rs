@@ -24,6 +24,9 @@ const TOLD: Duration = Duration::from_secs(1);
 const SWEEP: Duration = Duration::from_secs(60);
 /// How often it is looked whether the log tells of a removal.
 const TELLING: Duration = Duration::from_millis(50);
+/// How often the log signs for a removal what it would sign within a minute: a line whose pictures take all the room that they may removes
+/// one for each that it stores.
+const SIGNING: Duration = Duration::from_secs(10);
 /// So many pictures are removed before the next one is written, and before it shows that the disk works.
 const SLICE: usize = 256;
 
@@ -87,6 +90,8 @@ struct State {
     done: u64,
     /// Pictures may have to be removed, or are to be once the log tells of it.
     removing: bool,
+    /// Somebody waits for what is left to be done.
+    awaited: bool,
     /// The run has ended: nothing more is removed than the log tells of already.
     leaving: bool,
     closing: bool,
@@ -236,6 +241,7 @@ impl Desk {
         let mut state = self.state();
         // What did not get to the disk when it was waited for is not waited for again.
         let patience = if state.leaving { Duration::ZERO } else { patience };
+        state.awaited = true;
         loop {
             let before = state.done;
             let waits = |state: &mut State| !state.ended && state.done == before && state.is_busy();
@@ -248,6 +254,10 @@ impl Desk {
                 return std::mem::take(&mut state.finished);
             }
         }
+    }
+
+    fn is_awaited(&self) -> bool {
+        self.state().awaited
     }
 
     /// Whether something may be removed; then it is waited for at the end.
@@ -290,7 +300,7 @@ impl Drop for Ends {
 /// Pictures that go once the log tells of it.
 struct Removal {
     batches: Vec<Batch>,
-    /// So many records are on disk then.
+    /// So many records are on disk then, and signed: who finds a picture gone believes no record that nobody signed.
     told: u64,
     /// What could not be removed so far.
     left: Option<Left>,
@@ -310,7 +320,7 @@ impl Removal {
     }
 
     fn is_told(&self, log: &Log) -> bool {
-        log.on_disk() >= self.told
+        log.signed() >= self.told
     }
 
     /// Removes a slice of them; gives what is to be said once all were tried.
@@ -333,7 +343,7 @@ impl Removal {
 
 /// Writes pictures until the desk is closed and none waits.
 fn work(desk: &Desk, mut shelf: Shelf, log: &Log) {
-    let mut swept = None::<Instant>;
+    let (mut swept, mut signed) = (None::<Instant>, None::<Instant>);
     let mut removal = None::<Removal>;
     loop {
         if let Some(going) = removal.as_mut().filter(|removal| removal.is_told(log)) {
@@ -354,7 +364,13 @@ fn work(desk: &Desk, mut shelf: Shelf, log: &Log) {
         }
         let patience = match &removal {
             Some(removal) if removal.is_told(log) => Duration::ZERO,
-            Some(_) => TELLING,
+            Some(removal) => {
+                if desk.is_awaited() || signed.is_none_or(|signed| signed.elapsed() >= SIGNING) {
+                    signed = Some(Instant::now());
+                    log.sign(removal.told);
+                }
+                TELLING
+            }
             None => SWEEP,
         };
         let (part, claim, held) = match next(desk, patience) {

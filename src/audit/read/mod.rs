@@ -249,7 +249,9 @@ pub(super) fn cannot_be_read(path: &Path, error: std::io::Error) -> Error {
     // What gzip says of data that is not as it was packed. The system's own errors may be of the same kind, and say nothing of the data.
     let broken = match error.kind() {
         _ if error.raw_os_error().is_some() => None,
-        std::io::ErrorKind::UnexpectedEof => Some("is cut short, as by a copy that was broken off"),
+        std::io::ErrorKind::UnexpectedEof => {
+            Some("is cut short, as by a copy that was broken off, or some bytes were put behind it")
+        }
         std::io::ErrorKind::InvalidInput | std::io::ErrorKind::InvalidData => {
             Some("is damaged, as by a disk or a transfer, or changed")
         }

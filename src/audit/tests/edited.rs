@@ -130,7 +130,9 @@ fn random_forgeries_with_a_new_chain_are_found_and_the_records_named_among_which
             continue;
         };
         let told = by_key.expect_err(&format!("forgery {forgeries} was not found by the key")).report();
-        assert!(names(&told, checkpoint as u64), "forgery {forgeries} of record {first}: {told}");
+        // Where the forgery begins behind the end of a run, that is seen before the next checkpoint.
+        let place = if told.contains("behind the end of a run") { first } else { checkpoint as u64 };
+        assert!(names(&told, place), "forgery {forgeries} of record {first}: {told}");
         if told.contains("some were changed, removed or put in") {
             let before = (0..first as usize).rev().find(is_checkpoint).unwrap_or(0);
             let range = spot::records(&(before as u64..checkpoint as u64));
@@ -263,7 +265,7 @@ impl Archive {
     fn inventory(&self) -> Inventory {
         let (file, folder) = (self.rotated.folder.file(), self.rotated.folder.path("pictures"));
         let unvouched = self.rotated.verify().unwrap().unvouched();
-        inventory(&file, &folder, unvouched, || Ok(None)).unwrap()
+        inventory(&file, &folder, unvouched.clone(), || Ok(unvouched)).unwrap()
     }
 }
 

@@ -170,12 +170,13 @@ fn of_more_that_is_missing_than_was_told_of_it_is_said() {
     let verified = log.verify().unwrap();
     assert!(verified.removed.is_none() && verified.absent > told, "{verified:?}");
     let more = format!(
-        "records 0 to {} are in files that are not here: what is here continues them, and says nothing of them; the line tells of records 0 \
-         to {} alone that it removed",
+        "records 0 to {} are in files that are not here: what is here continues them, and says nothing of them; the line removed \
+         records 0 to {}, and who took records {told} to {} is told nowhere",
         verified.absent - 1,
-        told - 1
+        told - 1,
+        verified.absent - 1
     );
-    assert_eq!(verified.warnings[0], more);
+    assert_eq!((&verified.warnings[0], verified.unexplained), (&more, vec![told..verified.absent]));
 }
 
 /// Records of removals are records of the log, and go with it.
@@ -206,7 +207,7 @@ fn what_somebody_else_took_is_not_explained_by_the_removal_that_comes_after_it()
     let verified = log.verify().unwrap();
     assert!(verified.removed.is_none() && verified.absent > taken, "{verified:?}");
     let says = format!(
-        "; the line tells of records {taken} to {} alone that it removed, and nothing of records 0 to {}, not here any more by then",
+        "; the line removed records {taken} to {}, and who took records 0 to {} is told nowhere",
         verified.absent - 1,
         taken - 1
     );
@@ -241,27 +242,47 @@ fn a_removal_that_nobody_signed_is_none_where_its_file_holds_no_signature_at_all
 
 #[test]
 fn a_removal_that_nobody_signed_explains_nothing_to_whoever_has_the_key() {
-    let log = Rotated::new(4_000);
+    let mut log = Rotated::new(4_000);
+    log.config.signing.as_mut().unwrap().checkpoint_copy = None;
+    let key = Verifier::open(&log.folder.path("line.key.pub")).unwrap();
+    let trust = Trust { key: Some(key), ..Trust::default() };
     log.run(40);
     let closed = log.closed();
     closed[..2].iter().for_each(|path| std::fs::remove_file(path).unwrap());
-    let absent = log.verify().unwrap().absent;
-    let lines = log.folder.lines();
+    let absent = verify(&log.folder.file(), &trust).unwrap().absent;
+    let mut lines = log.folder.lines();
+    let behind_end = forged(lines.last().unwrap(), absent).1;
+    log.folder.replace(&[lines.clone(), vec![behind_end]].concat());
+    let error = verify(&log.folder.file(), &trust).unwrap_err().report();
+    assert!(error.contains("stands behind the end of a run, which had signed its stop"), "{error}");
+    // The run was killed: its `stop` and its last checkpoint are not there.
+    lines.truncate(lines.len() - 2);
     let (seq, forged) = forged(lines.last().unwrap(), absent);
     log.folder.replace(&[lines, vec![forged]].concat());
     let check = |what: &str| {
-        let verified = log.verify().unwrap();
-        assert_eq!((verified.removed, verified.absent), (None, absent), "{what}");
-        let says =
-            format!("record {seq} says that the line removed them, and explains nothing, since nobody signed it");
+        let verified = verify(&log.folder.file(), &trust).unwrap();
+        assert_eq!((verified.removed, verified.unexplained), (None, vec![0..absent]), "{what}");
+        let says = format!(
+            "record {seq} says that the line removed records 0 to {}, and explains nothing, since nobody signed it",
+            absent - 1
+        );
         assert!(verified.warnings[0].contains(&says), "{what}: {:?}", verified.warnings);
-        let unsigned = verify(&log.folder.file(), &Trust::default()).unwrap();
-        assert!(unsigned.removed.unwrap().contains("as keep_log_days says"), "the chain alone knows no better");
+    };
+    let unchecked = || {
+        let unsigned = verify(&log.folder.file(), &Trust::default()).unwrap().removed.unwrap();
+        let says = format!("record {seq} says that records 0 to {} were removed by the line", absent - 1);
+        assert!(unsigned.starts_with(&says) && unsigned.contains("who wrote it was not checked"), "{unsigned}");
     };
     check("at the end");
+    unchecked();
     // The next run signs over it.
     log.run(1);
     check("once a run went on");
+    unchecked();
+    // Nor does what the line itself removes later sign it away.
+    log.config.retention = FEW;
+    run_until_removed(&log, 40);
+    check("once the line removed more");
 }
 
 /// The notes that a look at the log leaves on its desk, and that nothing is told of or removed.

@@ -667,6 +667,61 @@ fn a_line_is_proved_and_another_implementation_agrees() {
     assert!(foreign.report().contains("not signed by"), "{}", foreign.report());
 }
 
+/// A run signs its end, and writes nothing behind that.
+#[test]
+fn nothing_is_put_in_behind_the_end_of_a_run() {
+    let line = Signed::new();
+    line.run(5);
+    let (lines, copy) = (line.folder.lines(), line.note());
+    let kind = |line: &&String| serde_json::from_str::<serde_json::Value>(line).unwrap()["kind"].clone();
+    for (put_in, is_refused) in
+        [("part", true), ("alarm", true), ("log-removed", true), ("note", false), ("repaired", false)]
+    {
+        let part = lines.iter().find(|line| kind(line) == "part").unwrap();
+        let forged = part.replace("\"kind\":\"part\"", &format!("\"kind\":\"{put_in}\""));
+        line.folder.replace(&reseal(&[lines.clone(), vec![forged]].concat()));
+        std::fs::write(&line.copy, &copy).unwrap();
+        for trust in [line.trust(), Trust::default()] {
+            match line.verify(&trust) {
+                Err(error) if is_refused => {
+                    let says = format!("record {} (line {} of ", lines.len(), lines.len() + 1);
+                    assert!(error.to_string().starts_with(&says), "{put_in}: {}", error.report());
+                    assert!(error.report().contains("stands behind the end of a run"), "{put_in}: {}", error.report());
+                }
+                // The next run repairs the end of the one before, and says so before its start.
+                Ok(verified) if !is_refused => {
+                    assert_eq!(spans(&verified), [(lines.len() as u64, lines.len() as u64 + 1)])
+                }
+                other => panic!("{put_in}: {other:?}"),
+            }
+        }
+        assert_eq!(line.open(Some(line.signing())).is_err(), is_refused, "{put_in}");
+    }
+}
+
+#[test]
+fn what_was_not_signed_when_the_run_after_signed_all_is_proved_to_nobody() {
+    let line = Signed::new();
+    line.run(5);
+    // Killed before it signed anything.
+    let lines = line.folder.lines();
+    let killed = &lines[..lines.len() - 2];
+    line.folder.replace(killed);
+    line.run_with(3, Some(SigningConfig { checkpoint_copy: None, ..line.signing() }));
+    for record in 0..line.folder.lines().len() as u64 - 1 {
+        let proved = prove(&line.folder.file(), record);
+        match record < killed.len() as u64 {
+            true => {
+                let error = proved.unwrap_err();
+                assert_eq!(error.kind().exit_code(), 1);
+                let says = format!("record {record} was not signed when the run after signed all");
+                assert!(error.report().contains(&says), "{}", error.report());
+            }
+            false => drop(proved.unwrap()),
+        }
+    }
+}
+
 fn base64_of(line: &str) -> String {
     use base64::Engine;
     base64::engine::general_purpose::STANDARD.encode(line)

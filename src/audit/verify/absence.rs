@@ -46,22 +46,33 @@ impl Removal {
         (!records.is_empty()).then_some(Removal { record: record.seq, records, time, why })
     }
 
-    /// That the first `absent` records were removed, and this the last of them, for people.
-    fn told(&self, absent: u64) -> String {
+    /// That the first `absent` records were removed, and this the last of them, for people. `is_checked`: whether somebody knows that it is the
+    /// line's own record.
+    fn told(&self, absent: u64, is_checked: bool) -> String {
         let key = match self.why.as_deref() {
             Some("age") => ", as keep_log_days says",
             Some("space") => ", as keep_log_gb says",
             _ => "",
         };
-        let day = self.time.get(..10).unwrap_or(&self.time);
+        let (day, record) = (self.time.get(..10).unwrap_or(&self.time), self.record);
+        let records = spot::records(&(0..absent));
         let were = if absent == 1 { "was" } else { "were" };
-        format!(
-            "{} {were} removed by the line, the last of them on {day}{key} (record {} tells of it): what is here continues them, and says nothing of them",
-            spot::records(&(0..absent)),
-            self.record
-        )
+        let last = format!("the last of them on {day}{key}");
+        match is_checked {
+            true => {
+                format!("{records} {were} removed by the line, {last} (record {record} tells of it): {SAYS_NOTHING}")
+            }
+            false => {
+                format!(
+                    "record {record} says that {records} {were} removed by the line, {last}, and who wrote it was not checked: {SAYS_NOTHING}"
+                )
+            }
+        }
     }
 }
+
+/// What a log is worth for records that are in files before it.
+const SAYS_NOTHING: &str = "what is here continues them, and says nothing of them";
 
 /// Which of the first `absent` records these removals tell of, in their order. A later one may have been told of and not be done.
 fn removed(told: &[&Removal], absent: u64) -> Vec<Range<u64>> {
@@ -84,8 +95,8 @@ fn removed(told: &[&Removal], absent: u64) -> Vec<Range<u64>> {
 pub(super) enum Absence {
     /// The line removed them.
     Removed(String),
-    /// Nobody knows who carried them away, or some of them.
-    Unexplained(String),
+    /// Nobody knows who carried these away; and what is to be said.
+    Unexplained(Vec<Range<u64>>, String),
 }
 
 impl Absence {
@@ -93,7 +104,7 @@ impl Absence {
     pub(super) fn removed(self) -> Option<String> {
         match self {
             Absence::Removed(told) => Some(told),
-            Absence::Unexplained(_) => None,
+            Absence::Unexplained(..) => None,
         }
     }
 
@@ -101,33 +112,47 @@ impl Absence {
     /// checkpoint of its own run vouches for: who takes files away can add one.
     pub(super) fn of(reading: &Reading, trust: &Trust) -> Option<Self> {
         let absent = Some(reading.absent()).filter(|absent| *absent > 0)?;
-        let unvouched = if trust.key.is_some() { reading.verified.unvouched() } else { Unvouched::default() };
+        let is_checked = trust.key.is_some();
+        let unvouched = if is_checked { reading.verified.unvouched() } else { Unvouched::default() };
         let (claimed, told) = reading.removals.iter().partition::<Vec<_>, _>(|removal| unvouched.holds(removal.record));
         let removed = removed(&told, absent);
-        if removed == std::slice::from_ref(&(0..absent)) {
+        let taken = between(&removed, absent);
+        if taken.is_empty() {
             let last =
                 told.iter().filter(|removal| removal.records.end >= absent).min_by_key(|removal| removal.records.end);
-            return last.map(|removal| Absence::Removed(removal.told(absent)));
+            return last.map(|removal| Absence::Removed(removal.told(absent, is_checked)));
         }
         let records = spot::records(&(0..absent));
         let are = if absent == 1 { "is in a file that is" } else { "are in files that are" };
-        let ranges = removed.iter().map(spot::records).collect::<Vec<_>>().join(", ");
-        let more = removed.first().map_or_else(String::new, |first| {
-            let before = match first.start {
-                0 => String::new(),
-                start => format!(", and nothing of {}, not here any more by then", spot::records(&(0..start))),
-            };
-            format!("; the line tells of {ranges} alone that it removed{before}")
-        });
-        let forged = claimed.iter().find(|removal| removal.records.end >= absent).map_or_else(String::new, |removal| {
+        let more = match removed.is_empty() {
+            true => String::new(),
+            false => format!("; the line removed {}, and who took {} is told nowhere", all(&removed), all(&taken)),
+        };
+        let forged = claimed.iter().find(|removal| taken.iter().any(|taken| overlap(taken, &removal.records)));
+        let forged = forged.map_or_else(String::new, |removal| {
             format!(
-                "; record {} says that the line removed them, and explains nothing, since nobody signed it: who may write the file could have \
+                "; record {} says that the line removed {}, and explains nothing, since nobody signed it: who may write the file could have \
                  added it",
-                removal.record
+                removal.record,
+                spot::records(&removal.records)
             )
         });
-        Some(Absence::Unexplained(format!(
-            "{records} {are} not here: what is here continues them, and says nothing of them{more}{forged}"
-        )))
+        let told = format!("{records} {are} not here: {SAYS_NOTHING}{more}{forged}");
+        Some(Absence::Unexplained(taken, told))
     }
+}
+
+fn all(ranges: &[Range<u64>]) -> String {
+    ranges.iter().map(spot::records).collect::<Vec<_>>().join(", ")
+}
+
+fn overlap(one: &Range<u64>, other: &Range<u64>) -> bool {
+    one.start < other.end && other.start < one.end
+}
+
+/// What of the first `absent` records is in none of these ranges, which come in their order.
+fn between(ranges: &[Range<u64>], absent: u64) -> Vec<Range<u64>> {
+    let ends = std::iter::once(0).chain(ranges.iter().map(|records| records.end));
+    let starts = ranges.iter().map(|records| records.start).chain(Some(absent));
+    ends.zip(starts).map(|(end, start)| end..start).filter(|records| !records.is_empty()).collect()
 }

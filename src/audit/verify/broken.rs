@@ -64,6 +64,7 @@ pub(super) fn gap(
     let (gap, others) = (Gap::between(before, next, first.file.as_deref()), missing_files(&files[place..]));
     let because = match &gap {
         Gap::Files(names) => names.clone(),
+        Gap::None if before.beginning().is_none() => format!("{} holds no record any more", before.path.display()),
         Gap::None => format!("the end of {} was removed", before.path.display()),
         Gap::Renamed(own) => format!("{} was written as {own}", next.path.display()),
         Gap::Unknown => {
@@ -74,7 +75,10 @@ pub(super) fn gap(
     let others = others.iter().map(|other| format!("; {other}")).collect::<String>();
     let missing = spot::missing(&absent);
     Error::check(format!("{missing} between {} and {}", before.path.display(), next.path.display()))
-        .because(format!("{because}{others}; {}, and nothing is known of those after", as_written(&read)))
+        .because(match read.is_empty() {
+            true => format!("{because}{others}; nothing is known of the records after"),
+            false => format!("{because}{others}; {}, and nothing is known of those after", as_written(&read)),
+        })
         .advise(match gap {
             Gap::None => EVIDENCE,
             Gap::Renamed(_) => "give the files the names back under which they were written",

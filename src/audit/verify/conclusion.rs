@@ -32,7 +32,10 @@ pub(super) fn concluded(path: &Path, trust: &Trust, reading: Reading) -> Result<
     let mut verified = reading.verified;
     match absence {
         Some(Absence::Removed(told)) => verified.removed = Some(told),
-        Some(Absence::Unexplained(told)) => verified.warnings.insert(0, told),
+        Some(Absence::Unexplained(taken, told)) => {
+            verified.unexplained = taken;
+            verified.warnings.insert(0, told);
+        }
         None => {}
     }
     verified.warnings.append(&mut warnings);

@@ -58,6 +58,8 @@ pub struct Verified {
     pub absent: u64,
     /// That the line itself removed these, as a record tells, for people; `None` where none does, or all are here.
     pub removed: Option<String>,
+    /// Those of which no record tells that, or none that counts: somebody else carried them away.
+    pub unexplained: Vec<Range<u64>>,
     /// Records, counted from 0, that nobody had signed when a run continued them, and those at the end that nobody has signed
     /// yet: who may write the file could have changed them. Empty where nothing is signed at all.
     pub unsigned: Vec<Range<u64>>,

@@ -1,7 +1,6 @@
 //! `hgad audit verify --pictures`.
 
 use std::path::Path;
-use std::time::{Duration, SystemTime};
 
 use super::Keys;
 use crate::audit::{self, Fault, Inventory, Startless, Unnamed, Unvouched};
@@ -9,9 +8,6 @@ use crate::{Error, Result, print};
 
 /// So many files that no record names, and folders that cannot be listed, are named.
 const LISTED: usize = 50;
-
-/// A run signs what it wrote at least so often, and a little time for that.
-const CHECKPOINT: Duration = Duration::from_secs(65);
 
 /// Checks the pictures in `folder` that the log in `log` names, and tells of each that is not as it was written. Records that are not
 /// vouched for excuse nothing; `keys` say what is signed a moment later, where a run is writing the log.
@@ -24,15 +20,9 @@ pub(super) fn verify(log: &Path, folder: &Path, unvouched: Unvouched, keys: &Key
         return Err(Error::usage(format!("{} is a file, and the folder of pictures is asked for", folder.display()))
             .advise("put the audit file first: hgad audit verify FILE --pictures, or --pictures DIR"));
     }
-    let wait = || {
-        if !is_being_written(log) {
-            return Ok(None);
-        }
-        log::info!("pictures are gone as records tell that are not signed yet: the next checkpoint is waited for");
-        std::thread::sleep(CHECKPOINT);
-        Ok(Some(audit::verify_while_written(log, &keys.trust()?)?.unvouched()))
-    };
-    let inventory = audit::inventory(log, folder, unvouched, wait)?;
+    // A run signs that it removes a picture before that is gone.
+    let by_now = || Ok(audit::verify_while_written(log, &keys.trust()?)?.unvouched());
+    let inventory = audit::inventory(log, folder, unvouched, by_now)?;
     if !folder.is_dir() {
         print::line(format_args!("there is no folder {}", folder.display()))?;
     }
@@ -65,12 +55,6 @@ pub(super) fn verify(log: &Path, folder: &Path, unvouched: Unvouched, keys: &Key
 fn startless(lack: Startless, run: &str, pictures: u64, folder: &Path) -> String {
     let pictures = print::are(pictures, "picture");
     format!("run {}: {pictures} in {}, and {} it", print::name(run), folder.display(), lack.told())
-}
-
-/// Whether the log changed since a run must have signed it last.
-fn is_being_written(log: &Path) -> bool {
-    let changed = log.metadata().and_then(|found| found.modified()).ok();
-    changed.is_some_and(|changed| SystemTime::now().duration_since(changed).is_ok_and(|since| since < CHECKPOINT))
 }
 
 fn tell_of_owner(log: &Path, folder: &Path, inventory: &Inventory) -> Result<()> {
