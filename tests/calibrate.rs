@@ -435,6 +435,19 @@ fn what_does_not_belong_is_shown_before_anything_is_written_and_left_out_for_a_r
 }
 
 #[test]
+fn a_threshold_that_somebody_wrote_is_compared_with_no_rate_beside_it() {
+    let bench = Bench::new();
+    let was = bench.text("calibration/red.toml");
+    let (calibration, _) = Calibration::open(&bench.path("calibration/red.toml")).unwrap();
+    let by_hand = Calibration { threshold: calibration.threshold + 1.0, ..calibration };
+    by_hand.write(&bench.path("by-hand.toml")).unwrap();
+    let (code, out, err) = run(&["calibrate", "diff", &was, &bench.text("by-hand.toml")]);
+    let row = |name: &str| out.lines().find(|line| line[2..].starts_with(name)).unwrap_or_else(|| panic!("{out}{err}"));
+    assert!(code == 0 && row("set by").ends_with(" hand"), "{out}");
+    assert!(row("set to").contains("3.23%") && row("set to").ends_with(" no rate"), "{out}");
+}
+
+#[test]
 fn of_what_stands_apart_a_person_says_what_it_is_before_anything_is_written() {
     let bench = with_an_odd_one();
     let says = "1 image stands apart from the rest, and nobody has said whether that is a good part: odd.png";

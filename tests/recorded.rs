@@ -79,6 +79,13 @@ fn another_threshold_is_told_from_recorded_scores() {
     // Nobody can compare scores of constants that are not known.
     let (code, out, err) = what_if(&line, &new, &[]);
     assert!(code == 2 && err.contains("nothing can be told of") && err.contains("--was"), "{out}{err}");
+    // Of a threshold that was edited nobody can tell without the file of then that nothing else differs, and with it everybody can.
+    let model = line.bench.text("bundle");
+    let (code, out, err) = what_if(&line, &new, &["--model", &model]);
+    let unknown = "is not given (--was), so nobody knows whether more than the threshold differs";
+    assert!(code == 0 && out.contains(unknown) && !out.contains("other constants"), "{out}{err}");
+    let (code, out, err) = what_if(&line, &new, &["--model", &model, "--was", &was]);
+    assert!(code == 0 && out.contains("judged then by calibration ") && !out.contains("; it "), "{out}{err}");
     // What was given and does not fit is told with what does not.
     let other = line.bench.text("other.toml");
     let text = std::fs::read_to_string(&was).unwrap();
@@ -147,7 +154,7 @@ fn other_constants_are_told_from_stored_pictures_and_a_share_stands_for_all_that
         html.contains("What it would have done") && !html.contains("http") && html.contains("aria-label=\"scores\"")
     );
     let pictures = html.matches("data:image/jpeg;base64,").count();
-    assert!(bad > 0, "{out}");
+    assert!(bad > 0 && out.contains("; it has other constants: it was fitted to other images"), "{out}");
     assert_eq!(pictures, bad + count(&rejected)[0], "of each part whose verdict changes");
 
     std::fs::remove_file(line.picture(&rejected[0])).unwrap();

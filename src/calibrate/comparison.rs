@@ -6,7 +6,7 @@ use std::fmt;
 use super::{Calibration, threshold};
 use crate::print;
 
-/// What stands where a rate does, of a threshold that costs set.
+/// What stands where a rate does, of a threshold that no rate set.
 const NO_RATE: &str = "no rate";
 
 /// What is different between two calibrations of a class.
@@ -49,7 +49,11 @@ impl Comparison {
                     format!("{}{}", percent(aim.frr), confidence.unwrap_or_default())
                 }
             }),
-            row("set to", &|c| c.promise().map_or(NO_RATE.into(), |(_, promised)| percent(promised))),
+            // What the file promises is of the threshold that its scores give, and not of one that somebody wrote into it.
+            row("set to", &|c| {
+                let promise = c.promise().filter(|_| c.foreign_threshold().is_none());
+                promise.map_or(NO_RATE.into(), |(_, promised)| percent(promised))
+            }),
             row("normal parts rejected", &|c| {
                 let (rejected, of) = c.rejected_of_own();
                 format!("{rejected} of {of}")

@@ -27,7 +27,7 @@ pub(super) fn section(page: &mut String, what_if: &WhatIf) {
         let _ = write!(page, "<p>{}.</p>", escaped(&remark));
     }
     let label = format!("threshold {:.3}", what_if.threshold);
-    let then = what_if.then.iter().filter(|then| then.is_comparable && then.threshold != what_if.threshold);
+    let then = what_if.then.iter().filter(|then| then.other.is_none() && then.threshold != what_if.threshold);
     let then =
         then.map(|then| Mark { at: then.threshold, label: format!("then {:.3}", then.threshold), colour: "#6b7280" });
     let marks =

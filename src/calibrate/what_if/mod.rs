@@ -65,6 +65,19 @@ impl Question<'_> {
         format!("one ({digest}threshold {}{foreign})", self.calibration.threshold)
     }
 
+    /// The calibration of the file `digest` that judged parts with `threshold` and the model `bundle`.
+    fn then(&self, digest: Digest, threshold: f32, bundle: Option<Digest>) -> Then {
+        let known = self.was.iter().find(|(known, _)| *known == digest);
+        let other = match known {
+            Some((_, was)) => was.other_scores(self.calibration),
+            None if bundle.is_some_and(|bundle| bundle != self.calibration.bundle) => {
+                Some("is of another model".into())
+            }
+            None => Some("is not given (--was), so nobody knows whether more than the threshold differs".into()),
+        };
+        Then { digest, threshold, other }
+    }
+
     /// Why recorded scores do not count of calibrations that are said to have been in use; the parts were judged by those of `judged`.
     fn unused(&self, judged: &BTreeSet<Digest>) -> Vec<String> {
         let others = self.was.iter().filter(|(_, was)| was != self.calibration);
@@ -141,8 +154,9 @@ pub struct Then {
     pub digest: Digest,
     /// Its threshold.
     pub threshold: f32,
-    /// Whether its scores are those of the calibration that is asked about.
-    pub is_comparable: bool,
+    /// Why its scores are not those of the calibration that is asked about, or why nobody knows it, in words that go on after `it`; `None`
+    /// where they are.
+    pub other: Option<String>,
 }
 
 /// A part whose verdict changes.
@@ -207,7 +221,7 @@ pub fn ask(question: &Question) -> Result<WhatIf> {
             answer.unjudged += 1;
             return Ok(());
         };
-        judged.extend(entry.calibration.zip(entry.threshold));
+        judged.extend(entry.calibration.zip(entry.threshold.zip(Some(entry.bundle))));
         let span = answer.span.get_or_insert_with(|| (case.time.clone(), case.time.clone()));
         *span =
             (case.time.clone().min(std::mem::take(&mut span.0)), case.time.clone().max(std::mem::take(&mut span.1)));
@@ -245,8 +259,8 @@ pub fn ask(question: &Question) -> Result<WhatIf> {
     })?;
     answer.asked = question.told();
     answer.calibration = question.calibration_told();
-    let then = |(digest, threshold)| Then { digest, threshold, is_comparable: same.contains(&digest) };
-    answer.then = judged.into_iter().map(then).collect();
+    answer.then =
+        judged.into_iter().map(|(digest, (threshold, bundle))| question.then(digest, threshold, bundle)).collect();
     answer.portraits = portraits(question, &answer.changed)?;
     Ok(answer)
 }

@@ -37,7 +37,7 @@ impl WhatIf {
     /// What judged then, and what is asked about.
     fn then_told(&self) -> String {
         let then = self.then.iter().map(|then| {
-            let other = if then.is_comparable { "" } else { ", of other scores" };
+            let other = then.other.as_ref().map_or_else(String::new, |other| format!("; it {other}"));
             format!("{} (threshold {}{other})", then.digest.short(), then.threshold)
         });
         let then = then.reduce(|all, then| format!("{all}, {then}")).unwrap_or_else(|| "none".to_owned());
@@ -60,8 +60,8 @@ impl WhatIf {
         ];
         if passed + rejected > 0 {
             remarks.push(format!(
-                "nothing is known of {passed} passed and {} that another model or other constants judged, and of which no \
-                 picture is there",
+                "nothing is known of {passed} passed and {}: their recorded scores are not known to be those of this calibration, and no \
+                 picture of them is there",
                 print::counted(rejected, "rejected part")
             ));
         }
