@@ -302,6 +302,40 @@ fn normal_parts_from_the_audit_are_a_fair_sample_and_a_person_judges_its_rejects
     assert!(code == 2 && err.contains("rejected parts are of the sample"), "{err}");
 }
 
+#[test]
+fn nobody_is_asked_to_judge_a_part_whose_picture_is_gone() {
+    let line = Line::after_a_run("sample = 1.0\n");
+    std::fs::copy(with_threshold(&line, 0.0), line.bench.path("calibration/red.toml")).unwrap();
+    line.run();
+    line.run();
+    let rejects = judged(&line)[1].len();
+    assert!((21..40).contains(&rejects), "one of so many may be gone, and two may not: {rejects}");
+    let list = line.bench.path("out/new.judged.txt");
+    let asked = |count: usize| {
+        let (code, out, err) = from_audit(&line, "parts");
+        assert!(code == 2 && err.contains(&format!("the sample has {count} rejected parts of which")), "{out}{err}");
+        (std::fs::read_to_string(&list).unwrap(), err)
+    };
+    let (text, _) = asked(rejects);
+    let rows = text.lines().filter_map(|row| row.split_once(" ?  # ")).collect::<Vec<_>>();
+    let remove = |row: usize| std::fs::remove_file(line.bench.path("pictures").join(rows[row].1)).unwrap();
+    remove(3);
+    std::fs::remove_file(&list).unwrap();
+    let (without, err) = asked(rejects - 1);
+    assert!(!without.contains(rows[3].0) && without.contains(rows[2].0), "{without}");
+    assert!(err.contains("1 rejected part is of the sample") || err.contains("not asked about"), "{err}");
+    assert!(err.contains(rows[3].0) && err.contains("is not there"), "{err}");
+    // What somebody has said already needs no picture.
+    let said = without.replace(&format!("{} ?  #", rows[2].0), &format!("{} bad  #", rows[2].0));
+    std::fs::write(&list, said).unwrap();
+    remove(2);
+    asked(rejects - 2);
+    remove(1);
+    let (code, _, err) = from_audit(&line, "parts");
+    assert!(code == 2 && err.contains(&format!("no picture is there of 2 of {rejects} rejected parts")), "{err}");
+    assert!(err.contains("and 1 more") && !line.bench.path("parts").exists(), "{err}");
+}
+
 /// The lines of a log as a program would have written them.
 fn chained(log: &str) -> String {
     let mut prev = "0".repeat(64);

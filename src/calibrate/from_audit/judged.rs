@@ -78,6 +78,11 @@ impl Judged {
         self.parts.get(part)?.as_deref()
     }
 
+    /// Whether somebody says of a part that it was good or bad.
+    pub(super) fn is_said(&self, part: &str) -> bool {
+        self.parts.contains_key(part)
+    }
+
     /// Whether somebody says that a part was bad.
     pub(super) fn is_bad(&self, part: &str) -> bool {
         self.parts.get(part).is_some_and(Option::is_none)
@@ -89,7 +94,7 @@ impl Judged {
     ///
     /// There are such parts, or the file cannot be written.
     pub fn check(&self, sample: &Sample, path: &Path, pictures: &Path) -> Result<()> {
-        let open = sample.rejected.iter().filter(|drawn| !self.parts.contains_key(&drawn.id)).collect::<Vec<_>>();
+        let open = sample.rejected.iter().filter(|drawn| !self.is_said(&drawn.id)).collect::<Vec<_>>();
         let in_sample = |part: &String| sample.rejected.iter().any(|drawn| drawn.id == *part);
         for part in self.parts.keys().filter(|part| !in_sample(part)) {
             log::warn!(

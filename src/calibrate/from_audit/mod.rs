@@ -88,8 +88,10 @@ pub struct Sample {
     pub passed: Vec<Drawn>,
     /// Those that were rejected.
     pub rejected: Vec<Drawn>,
-    /// Those whose pictures were never kept.
+    /// Those whose pictures are not there.
     pub gone: u64,
+    /// Those of them that were rejected.
+    rejects_gone: u64,
     /// Their lane, where one was named.
     pub lane: Option<String>,
 }
@@ -107,7 +109,7 @@ impl Sample {
         let unvouched = vouched.unvouched.clone();
         let query = Query { class: Some(class.into()), lane: lane.clone(), range, unvouched, ..Query::of_kind("part") };
         let name = log.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let (mut unmarked, mut rejects_gone, mut of_means) = (0, 0, 0);
+        let (mut unmarked, mut of_means) = (0, 0);
         let mut sample = Sample { log: name, range, lane, ..Sample::default() };
         query.each_part(log, |part, _| {
             // What passed though it is known to be bad is no normal part.
@@ -126,8 +128,10 @@ impl Sample {
                     let (id, time) = (format!("{run}/{number}"), part.time.clone());
                     drawn.0.push(Drawn { id, time, picture: drawn.1.clone() });
                 }
-                (Some(true), ..) if part.verdict.as_deref() == Some("reject") => rejects_gone += 1,
-                (Some(true), ..) => sample.gone += 1,
+                (Some(true), ..) => {
+                    sample.gone += 1;
+                    sample.rejects_gone += u64::from(part.verdict.as_deref() == Some("reject"));
+                }
                 (None, ..) if part.verdict.as_deref() == Some("reject") => unmarked += 1,
                 _ => {}
             }
@@ -151,18 +155,7 @@ impl Sample {
             )
             .advise("ask for a later time, or calibrate on pictures of good parts (--images)"));
         }
-        let rejects = rejects_gone + sample.rejected.len() as u64;
-        if rejects_gone * ONE_IN > rejects {
-            return Err(Error::usage(format!(
-                "no picture is there of {rejects_gone} of {} in the sample",
-                print::counted(rejects, "rejected part")
-            ))
-            .because(
-                "nobody can say whether such a part was good, and passed parts alone are censored at the threshold of then",
-            )
-            .advise("ask for another time"));
-        }
-        sample.gone += rejects_gone;
+        sample.check_rejects()?;
         if sample.passed.is_empty() {
             let none = Error::usage(format!("no passed part of '{class}' was kept by chance"));
             if let Some(unknown) = query.unknown_names(log)?.into_iter().reduce(|all, next| format!("{all}; {next}")) {
@@ -173,6 +166,55 @@ impl Sample {
             );
         }
         Ok(sample)
+    }
+
+    /// Leaves out the rejected parts whose pictures are gone and of which nobody has said yet whether they were good: nobody could look at
+    /// them. Says which, and counts them with what is not there.
+    ///
+    /// # Errors
+    ///
+    /// They are more than one in twenty of the rejected parts, or a picture that is there cannot be read.
+    pub fn leave_out_unseen(&mut self, judged: &Judged, pictures: &Path) -> Result<()> {
+        let (mut seen, mut unseen) = (Vec::new(), Vec::new());
+        for drawn in std::mem::take(&mut self.rejected) {
+            if judged.is_said(&drawn.id) {
+                seen.push(drawn);
+                continue;
+            }
+            match read_picture(pictures, &drawn.picture)? {
+                Stored::Gone(why) | Stored::Unreadable(why) | Stored::Redecoded { image: None, why } => {
+                    unseen.push(format!("{} ({why})", drawn.id));
+                }
+                // One that is not what was written is evidence, and no loss.
+                Stored::Whole(_) | Stored::Redecoded { image: Some(_), .. } | Stored::Changed(_) => seen.push(drawn),
+            }
+        }
+        self.rejected = seen;
+        let Some(first) = unseen.first() else { return Ok(()) };
+        self.gone += unseen.len() as u64;
+        self.rejects_gone += unseen.len() as u64;
+        log::warn!(
+            "{} not asked about, since nobody can look at a picture that is gone: {first}{}",
+            print::are(unseen.len() as u64, "rejected part"),
+            if unseen.len() == 1 { String::new() } else { format!(" and {} more", unseen.len() - 1) }
+        );
+        self.check_rejects()
+    }
+
+    /// Refuses a sample that lacks more than one in twenty of its rejected parts.
+    fn check_rejects(&self) -> Result<()> {
+        let (gone, rejects) = (self.rejects_gone, self.rejects_gone + self.rejected.len() as u64);
+        match gone * ONE_IN > rejects {
+            false => Ok(()),
+            true => Err(Error::usage(format!(
+                "no picture is there of {gone} of {} in the sample",
+                print::counted(rejects, "rejected part")
+            ))
+            .because(
+                "nobody can say whether such a part was good, and passed parts alone are censored at the threshold of then",
+            )
+            .advise("ask for another time; keep_rejects_days says how long the line keeps them")),
+        }
     }
 
     /// How many normal parts it has at most: a rejected one of which nobody has said it yet may have been good.

@@ -52,7 +52,7 @@ impl Recorded {
     ///
     /// # Errors
     ///
-    /// As [`Sample::draw`] and [`Sample::copy`]; the folder is not new; nobody has said it of a rejected part; or there are too few.
+    /// As [`Sample::draw`], [`Sample::leave_out_unseen`] and [`Sample::copy`]; the folder is not new; nobody has said it of a rejected part; or there are too few.
     pub(super) fn take(
         &self,
         wanted: &Wanted,
@@ -61,8 +61,9 @@ impl Recorded {
         folder: &Path,
         enough: &dyn Fn(usize) -> Result<()>,
     ) -> Result<(Vec<PathBuf>, FromAudit)> {
-        let sample = Sample::draw(&self.log, wanted.class, wanted.lane, wanted.span.range(), vouched)?;
+        let mut sample = Sample::draw(&self.log, wanted.class, wanted.lane, wanted.span.range(), vouched)?;
         let said = Judged::open(judged)?;
+        sample.leave_out_unseen(&said, &self.pictures)?;
         // Before a person looks at its rejects for nothing.
         enough(sample.most(&said))?;
         said.check(&sample, judged, &self.pictures)?;
