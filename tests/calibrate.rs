@@ -714,7 +714,24 @@ fn pictures_are_taken_with_the_line_s_own_camera() {
         let (code, _, err) = run(&[&base[..], &["--live", "30"], flags].concat());
         assert!(code == 2 && err.contains("299 are needed") && !err.contains("--few-parts"), "{flags:?}: {err}");
     }
+    let (few, missing) = (["--live", "30", "--few-parts"], bench.text("missing"));
+    for (flags, says) in [
+        (["--group", "("], "no regular expression"),
+        (["--group", r"part-(\d+)"], "pictures that --live takes have the time of their capture"),
+        (["--group", "^(20)"], "finds the same, '20', in the name of every picture"),
+        (["--group", "x*"], "finds the same, ''"),
+        (["--mask", &missing], "missing"),
+        (["--bad", &missing], "missing"),
+    ] {
+        let (code, _, err) = run(&[&base[..], &few, &flags].concat());
+        assert!(code != 0 && err.contains(says), "{flags:?}: {err}");
+    }
     assert!(!bench.path("new").exists(), "no picture is taken for nothing");
+    let alone = bench.text("alone");
+    let each = ["--group", ".*", "--images", &alone, "--live", "30", "--few-parts"];
+    let base_but_images = [&base[..5], &base[7..]].concat();
+    let (code, _, err) = run(&[&base_but_images[..], &each].concat());
+    assert!(code == 0 && err.contains("each counts as a part of its own, as without --group"), "{err}");
     let live = |count: &str| run(&[&base[..], &["--target-frr", "0.033", "--live", count]].concat());
     let (code, text, err) = live("30");
     assert!(

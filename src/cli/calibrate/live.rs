@@ -3,6 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
+
+use crate::calibrate::Grouping;
 use crate::camera::{Camera, Frame, Grab};
 use crate::config::LineConfig;
 use crate::presence::Passing;
@@ -19,6 +22,12 @@ const MOST_OTHERS: usize = 100;
 const MOST_REPEATS: usize = 100;
 /// So long without a part, where parts are found in the picture, and it is told: perhaps the belt stands, or none is found.
 const LONG: Duration = Duration::from_secs(30);
+/// A day, an hour, a minute and a second: of two pictures so far apart nothing but month and year may be the same.
+const FAR_APART: i64 = 90_061;
+/// What a picture's name is.
+const NAMED: &str = "pictures that --live takes have the time of their capture (UTC) and a number for a name";
+/// Patterns that group such pictures.
+const HOW_GROUPED: &str = r"--group '\d{8}-\d{4}' counts those of a minute as one part, '\d{8}-\d{2}' those of an hour";
 /// So many grabs in a row without a picture, and the camera is given up.
 const MOST_FAILURES: usize = 20;
 
@@ -76,7 +85,7 @@ pub(super) fn take(config: &Path, lane: Option<&str>, class: &str, count: u64, f
             continue;
         };
         absence.end(now);
-        let path = folder.join(format!("{}-{:05}.png", time::in_name(&audit::wall_time(captured)), taken.len()));
+        let path = folder.join(file_name(&audit::wall_time(captured), taken.len() as u64));
         image.save(&path).map_err(|error| {
             Error::device(format!("picture {} cannot be written", path.display()))
                 .because(error)
@@ -88,6 +97,37 @@ pub(super) fn take(config: &Path, lane: Option<&str>, class: &str, count: u64, f
     progress.finish();
     print::line(format_args!("taken       {} into {}", print::counted(count, "picture"), folder.display()))?;
     Ok(taken)
+}
+
+/// A picture's name: the time of its capture, and its number.
+fn file_name(time: &str, number: u64) -> String {
+    format!("{}-{number:05}.png", time::in_name(time))
+}
+
+/// Tries a pattern of groups on the names that pictures will have, and says where it groups none of them.
+///
+/// # Errors
+///
+/// It finds nothing in such a name, or the same in those of two pictures that have neither an hour, nor a minute, nor a number in common.
+pub(super) fn can_be_grouped(grouping: &Grouping, count: u64) -> Result<()> {
+    let now = Timestamp::now();
+    let group = |after: i64, number: u64| {
+        let time = now.checked_add(SignedDuration::from_secs(after)).unwrap_or(now).to_string();
+        grouping.of(Path::new(&file_name(&time, number))).map_err(|error| error.because(NAMED).advise(HOW_GROUPED))
+    };
+    let first = group(0, 0)?;
+    if count > 1 && first == group(FAR_APART, count - 1)? {
+        return Err(Error::usage(format!("the group pattern finds the same, '{first}', in the name of every picture"))
+            .because(NAMED)
+            .advise(HOW_GROUPED));
+    }
+    if count > 1 && first != group(0, 1)? {
+        log::warn!(
+            "the group pattern finds something else in the name of every picture, as '{first}' in that of the first: each counts as a part \
+             of its own, as without --group; {HOW_GROUPED}"
+        );
+    }
+    Ok(())
 }
 
 /// What the camera has shown in a row that is of no use.

@@ -232,17 +232,35 @@ fn set(args: SetArgs) -> Result<()> {
     // Before pictures are taken for nothing, and before what stands there is held against a product that there is not.
     bundle.manifest.class_index(&args.class)?;
     let targets = Targets::of(&args)?;
+    let given = Given::of(&args)?;
     let aim = Aim { frr: args.target_frr, confidence: args.confidence };
     aim.check()?;
     // What costs set keeps no rate.
     let enough = Enough { rate: (!args.set_cheapest).then_some(aim), is_strict: !args.review && !args.few_parts };
     let recorded = recorded(&args)?;
-    let (images, from) = images(&args, recorded.as_ref(), &enough)?;
-    let mut calibrated = calibrated(&args, &bundle, &images, aim)?;
+    let (images, from) = images(&args, &given, recorded.as_ref(), &enough)?;
+    let mut calibrated = calibrated(&args, &given, &bundle, &images, aim)?;
     calibrated.calibration.audit = from;
     let calibration = &calibrated.calibration;
     enough.check(calibration.parts()).map_err(|error| error.because(worst(calibration)))?;
     publish(&args, &bundle, &calibrated, recorded.as_ref(), &targets)
+}
+
+/// What is given beside the images: read before any of these is taken, or judged by a person, for nothing.
+struct Given {
+    grouping: Option<Grouping>,
+    mask: Option<Mask>,
+    defective: Vec<PathBuf>,
+}
+
+impl Given {
+    fn of(args: &SetArgs) -> Result<Self> {
+        Ok(Given {
+            grouping: args.group.as_deref().map(Grouping::new).transpose()?,
+            mask: args.mask.as_deref().map(Mask::open).transpose()?,
+            defective: args.bad.as_deref().map_or(Ok(Vec::new()), dataset::images)?,
+        })
+    }
 }
 
 /// Where pages go: beside the calibration.
@@ -289,6 +307,7 @@ fn recorded(args: &SetArgs) -> Result<Option<(Recorded, Vouched)>> {
 /// taken or looked at, too: there are at most so many parts.
 fn images(
     args: &SetArgs,
+    given: &Given,
     recorded: Option<&(Recorded, Vouched)>,
     enough: &Enough,
 ) -> Result<(Vec<PathBuf>, Option<FromAudit>)> {
@@ -296,6 +315,7 @@ fn images(
     let (images, from) = match (args.live, &args.config, recorded, args.from_audit) {
         (Some(count), Some(config), ..) => {
             enough.check(count as usize)?;
+            given.grouping.as_ref().map_or(Ok(()), |grouping| live::can_be_grouped(grouping, count))?;
             (live::take(config, lane, &args.class, count, &args.images)?, None)
         }
         (_, _, Some((recorded, vouched)), Some(span)) => {
@@ -320,15 +340,12 @@ fn images(
     Ok((images, from))
 }
 
-fn calibrated(args: &SetArgs, bundle: &Bundle, images: &[PathBuf], aim: Aim) -> Result<Calibrated> {
-    let defective = args.bad.as_deref().map_or(Ok(Vec::new()), dataset::images)?;
-    let grouping = args.group.as_deref().map(Grouping::new).transpose()?;
-    let mask = args.mask.as_deref().map(Mask::open).transpose()?;
+fn calibrated(args: &SetArgs, given: &Given, bundle: &Bundle, images: &[PathBuf], aim: Aim) -> Result<Calibrated> {
     let request = Request {
-        mask: mask.as_ref(),
-        grouping: grouping.as_ref(),
+        mask: given.mask.as_ref(),
+        grouping: given.grouping.as_ref(),
         drop: &args.drop,
-        defective: &defective,
+        defective: &given.defective,
         costs: args.costs.filter(|_| args.set_cheapest),
         ..Request::new(&args.class, images, aim)
     };
