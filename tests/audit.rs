@@ -325,8 +325,44 @@ fn show_says_why_and_paints_what_the_model_saw() {
         assert!(code == 1 && stderr.contains("is not as it was written") && stderr.contains(why), "{stdout}{stderr}");
         assert!(stdout.is_empty() && stderr.contains("hgad audit verify"), "{stdout}{stderr}");
     }
-    let (code, _, stderr) = changed(seq + 1, "\"kind\":", "\"kinds\":1,\"kind\":");
-    assert!(code == 1 && stderr.contains("the record behind it does not continue it"), "{stderr}");
+    // It is whole, and is told, where the one behind it was changed, or is not there.
+    let (code, stdout, stderr) = changed(seq + 1, "\"kind\":", "\"kinds\":1,\"kind\":");
+    assert!(
+        code == 1 && stdout.starts_with(&format!("record {seq}: part")) && stderr.contains("whole by its own hash"),
+        "{stderr}"
+    );
+    assert!(stderr.contains("the record behind it does not fit its own hash"), "{stderr}");
+}
+
+#[test]
+fn show_says_which_record_is_whole_and_which_beside_it_are_missing() {
+    let line = Line::after_a_run("");
+    let text = std::fs::read_to_string(line.log()).unwrap();
+    let lines = text.split_inclusive('\n').collect::<Vec<_>>();
+    let show = |record: usize| run(&["audit", "show", &line.log(), &record.to_string()]);
+    std::fs::write(line.log(), [&lines[..4], &lines[6..]].concat().concat()).unwrap();
+    for (record, missing) in [(3, "records 4 to 5 are missing behind it"), (6, "records 4 to 5 are missing before it")]
+    {
+        let (code, stdout, stderr) = show(record);
+        assert!(code == 1 && stdout.starts_with(&format!("record {record}")), "{stdout}{stderr}");
+        assert!(stderr.contains("whole by its own hash") && stderr.contains(missing), "{stderr}");
+        assert!(!stderr.contains("believe nothing") && stdout.contains("fits its own hash"), "{stdout}{stderr}");
+    }
+    assert_eq!((show(2).0, show(7).0), (0, 0));
+    let (code, stdout, stderr) = show(4);
+    assert!(code == 1 && stdout.is_empty() && stderr.contains("between record 3 and record 6"), "{stderr}");
+    // One that was edited together with its hash: nobody can say which of both it was.
+    let (content, _) = lines[4].trim_end().rsplit_once(",\"hash\":\"").unwrap();
+    let content = content.replacen("\"time\":\"2", "\"time\":\"1", 1);
+    let forged = format!("{content},\"hash\":\"{}\"}}\n", Digest::of(&content));
+    std::fs::write(line.log(), [&lines[..4], &[&forged], &lines[5..]].concat().concat()).unwrap();
+    for record in [4, 5] {
+        let (code, stdout, stderr) = show(record);
+        let told = format!("record {record} may not be as it was written");
+        assert!(code == 1 && stdout.is_empty() && stderr.contains(&told), "{stderr}");
+        assert!(stderr.contains("one of both was changed together with its hash"), "{stderr}");
+    }
+    assert_eq!((show(3).0, show(6).0), (0, 0));
 }
 
 #[test]
@@ -496,11 +532,21 @@ fn what_is_in_a_file_that_is_missing_is_said_to_be_there_perhaps() {
     let name = closed[gone].path.file_name().unwrap().to_string_lossy().trim_end_matches(".gz").to_owned();
     let missing = format!("it may be in what is missing: the file {name}, between");
     let of_run = format!("{}/{}", start["run"].as_str().unwrap(), part["part"]);
-    for id in [firsts[gone].to_string(), (firsts[gone + 1] - 1).to_string(), of_run, "nope/1".to_owned()] {
+    for id in [of_run, "nope/1".to_owned()] {
         let (code, told) = show(&id);
         assert!(code == 2 && told.contains(&missing), "{id}: {told}");
     }
-    assert!(show(&(firsts[gone + 1] + 1).to_string()).0 == 0 && show("0").0 == 0);
+    let (last, behind) = (firsts[gone] - 1, firsts[gone + 1]);
+    for id in [firsts[gone], behind - 1] {
+        let (code, told) = show(&id.to_string());
+        let between = format!("record {id} is missing");
+        assert!(code == 1 && told.contains(&between) && told.contains(&missing), "{id}: {told}");
+        assert!(told.contains(&format!("between record {last} and record {behind}, which are here")), "{told}");
+    }
+    // The first one behind it is whole.
+    let (code, told) = show(&behind.to_string());
+    assert!(code == 1 && told.contains(&format!("record {behind}, which is whole by its own hash")), "{told}");
+    assert!(show(&(behind + 1).to_string()).0 == 0 && show("0").0 == 0);
     let (code, told) = show("4711");
     assert!(code == 2 && !told.contains("missing"), "{told}");
 }

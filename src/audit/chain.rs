@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::checkpoint::from_base64;
 use super::course::Course;
 use super::kind::{self, Kind};
+use super::spot;
 use super::tree::Tree;
 use crate::digest::Digest;
 
@@ -237,20 +238,41 @@ fn text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Stri
     Ok(serde_json::Value::deserialize(deserializer)?.as_str().map(str::to_owned))
 }
 
-/// Whether `line`, without its line feed, is as it was written, as far as itself tells that and the line before it.
+/// Whether `line`, without its line feed, is as it was written, as far as itself tells that.
 ///
 /// # Errors
 ///
 /// Why not, of the line.
-pub fn fits(before: Option<&[u8]>, line: &[u8]) -> Result<(), String> {
-    let envelope = Envelope::open(line).map_err(|broken| match broken {
+pub fn fits(line: &[u8]) -> Result<(), String> {
+    let opened = Envelope::open(line).map_err(|broken| match broken {
         Break::Foreign(why) => why,
         _ => "its hash does not fit its content".to_owned(),
-    })?;
-    let before = before.map(Envelope::open);
-    match before.is_none_or(|before| before.is_ok_and(|before| envelope.follows(&before))) {
-        true => Ok(()),
-        false => Err("it does not continue the record before it".to_owned()),
+    });
+    opened.map(drop)
+}
+
+/// What is wrong between a record and the one that stands next to it in the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rift {
+    /// Some are missing between them: which, for people.
+    Missing(String),
+    /// One of them does not fit its own hash.
+    Edited,
+    /// Both do, and the later one does not continue the other: one of both is not as it was written.
+    Apart,
+}
+
+impl Rift {
+    /// Between two lines, without their line feeds, of which the one stands behind the other; `None` where it continues that.
+    pub fn between(before: &[u8], line: &[u8]) -> Option<Self> {
+        let (Ok(before), Ok(record)) = (Envelope::open(before), Envelope::open(line)) else {
+            return Some(Rift::Edited);
+        };
+        let next = before.seq.saturating_add(1);
+        match record.seq > next {
+            true => Some(Rift::Missing(spot::missing(&(next..record.seq)))),
+            false => (!record.follows(&before)).then_some(Rift::Apart),
+        }
     }
 }
 

@@ -35,7 +35,7 @@ impl Doubtful {
 
     /// Holds a record against its own hash, and what it says against itself.
     pub fn look(&mut self, line: &[u8], entry: &Entry) {
-        if chain::fits(None, line).is_err() || entry.contradiction().is_some() {
+        if chain::fits(line).is_err() || entry.contradiction().is_some() {
             self.records += 1;
             if self.first.len() < NAMED {
                 self.first.push(entry.seq.to_string());

@@ -46,7 +46,7 @@ mod verify;
 mod vouched;
 mod writer;
 
-pub use chain::fits;
+pub use chain::{Rift, fits};
 pub use checkpoint::{Checkpoint, Made};
 pub(crate) use clock::is_synchronised;
 pub(crate) use deciders::in_lane;

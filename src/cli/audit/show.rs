@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::again::{Again, Sources, pictures_folder};
 use super::named::{Id, PartName};
 use super::query::told;
-use crate::audit::{self, Entry, Kind, PictureEntry, Stored, read_picture};
+use crate::audit::{self, Entry, Kind, PictureEntry, Rift, Stored, read_picture};
 use crate::cli::target::{self, Content};
 use crate::inspect::overlay::{Paint, beside};
 use crate::{Error, Result, print};
@@ -72,13 +72,13 @@ fn not_a_stored_picture(out: &Path, pictures: &Path) -> Result<()> {
 
 pub(super) fn run(args: &ShowArgs) -> Result<()> {
     args.out.as_ref().map_or(Ok(()), |out| target::file(out, Content::Picture))?;
-    let Search { found, later: picture, doubt, other, passed, .. } = find(args)?;
+    let Search { found, later: picture, doubt, beside, other, passed, .. } = find(args)?;
     let Some(entry) = found else {
         args.id.of_run().check_run(&args.file)?;
         return Err(no_such_part(&args.file, &args.id, &passed)?);
     };
-    if let Some(why) = entry.contradiction().or(doubt) {
-        return Err(not_as_written(&entry, why));
+    if let Some(doubt) = entry.contradiction().map(Doubt::Changed).or(doubt) {
+        return Err(not_as_written(&entry, doubt));
     }
     let is_part = other.is_none();
     let told = match other {
@@ -88,17 +88,19 @@ pub(super) fn run(args: &ShowArgs) -> Result<()> {
         }
     };
     print::line(print::name(told))?;
-    print::line(
-        "This record fits the ones beside it; the log was not checked as a whole: that does hgad audit verify.",
-    )?;
+    let fits = if beside.is_empty() { "the ones beside it" } else { "its own hash" };
+    print::line(format_args!(
+        "This record fits {fits}; the log was not checked as a whole: that does hgad audit verify."
+    ))?;
     match &args.out {
         Some(_) if !is_part => {
-            Err(Error::usage(format!("record {} is no part: there is no picture to paint", entry.seq))
-                .advise("leave out --out; hgad audit query lists parts with the numbers of their records"))
+            return Err(Error::usage(format!("record {} is no part: there is no picture to paint", entry.seq))
+                .advise("leave out --out; hgad audit query lists parts with the numbers of their records"));
         }
-        Some(out) => paint(args, out, &entry, picture),
-        None => Ok(()),
+        Some(out) => paint(args, out, &entry, picture)?,
+        None => {}
     }
+    if beside.is_empty() { Ok(()) } else { Err(broken_beside(&entry, &beside)) }
 }
 
 /// Writes the picture of a part, beside the same under its anomaly map where it was judged.
@@ -150,12 +152,31 @@ fn paint(args: &ShowArgs, out: &Path, entry: &Entry, picture: Option<PictureEntr
     print::line(format_args!("judged again, {again}; picture and map are in {}{ignored}", out.display()))
 }
 
-/// Nothing of what such a record says is told as a fact.
-fn not_as_written(entry: &Entry, why: String) -> Error {
-    Error::check(format!("record {} is not as it was written", entry.seq)).because(why).advise(
+/// Why nothing of what a record says is told as a fact.
+#[derive(Debug)]
+enum Doubt {
+    /// It was changed.
+    Changed(String),
+    /// It was changed, or the one was that stands next to it.
+    Apart(&'static str),
+}
+
+fn not_as_written(entry: &Entry, doubt: Doubt) -> Error {
+    let (is, why) = match doubt {
+        Doubt::Changed(why) => ("is not", why),
+        Doubt::Apart(why) => ("may not be", format!("{why}: one of both was changed together with its hash")),
+    };
+    Error::check(format!("record {} {is} as it was written", entry.seq)).because(why).advise(
         "believe nothing that it says; hgad audit verify, with --key and --checkpoint, says what happened to the log, and a copy of it tells \
          what stood there",
     )
+}
+
+/// What was told is no less true for that, and nobody is to take it for proved.
+fn broken_beside(entry: &Entry, beside: &[String]) -> Error {
+    Error::check(format!("the log is not as it was written beside record {0}, which is whole by its own hash", entry.seq))
+        .because(beside.join("; "))
+        .advise("hgad audit verify, with --key and --checkpoint, says what happened to the log, and whether somebody signed this record")
 }
 
 /// # Errors
@@ -164,6 +185,18 @@ fn not_as_written(entry: &Entry, why: String) -> Error {
 fn no_such_part(file: &Path, id: &Id, passed: &Passed) -> Result<Error> {
     let missing = audit::may_be_missing(file, id.record())?;
     let file = file.display();
+    if let (Id::Record(seq), Some(before), Some(behind)) = (id, passed.before, passed.behind) {
+        let gone = format!(
+            "record {seq} is missing in {file}: it stood between record {before} and record {behind}, which are here"
+        );
+        let advice = "hgad audit verify, with --key and --checkpoint, says what happened to the log; a copy of it tells what stood there";
+        return Ok(match missing {
+            Some(missing) => {
+                Error::check(gone).because(missing).advise(format!("put back what is missing, and ask again; {advice}"))
+            }
+            None => Error::check(gone).advise(advice),
+        });
+    }
     let what = match (id, passed) {
         (Id::Part(PartName { run, number }), Passed { parts: Some(parts), .. }) => {
             format!(
@@ -200,10 +233,18 @@ struct Passed {
     records: Option<RangeInclusive<u64>>,
     /// The least and the greatest number of a part.
     parts: Option<RangeInclusive<u64>>,
+    /// The nearest records before the one that is asked for, and behind it.
+    before: Option<u64>,
+    behind: Option<u64>,
 }
 
 impl Passed {
-    fn note(&mut self, entry: &Entry) {
+    fn note(&mut self, id: &Id, entry: &Entry) {
+        match id.record() {
+            Some(seq) if entry.seq < seq => self.before = self.before.max(Some(entry.seq)),
+            Some(_) => self.behind = Some(self.behind.map_or(entry.seq, |behind| behind.min(entry.seq))),
+            None => {}
+        }
         let widened = |range: Option<RangeInclusive<u64>>, number: u64| match range {
             Some(range) => number.min(*range.start())..=number.max(*range.end()),
             None => number..=number,
@@ -223,8 +264,10 @@ struct Search {
     found: Option<Entry>,
     /// Of a record that is no part, what it says.
     other: Option<String>,
-    /// Why the record is not as it was written, as far as it and its neighbours tell that.
-    doubt: Option<String>,
+    /// Why the record is not as it was written, or may not be, as far as it and its neighbours tell that.
+    doubt: Option<Doubt>,
+    /// What is wrong with the log before the record and behind it, though that is whole.
+    beside: Vec<String>,
     /// Whether the next line is the one behind it.
     is_next: bool,
     /// What a record of its own says of the part's picture.
@@ -235,17 +278,17 @@ struct Search {
 impl Search {
     /// Takes the next line, and says whether to go on.
     fn look(&mut self, id: &Id, line: &[u8], entry: &Entry) -> bool {
-        let before = (!self.before.is_empty()).then_some(self.before.as_slice());
         match &self.found {
             None if is_it(id, entry) => {
                 self.other = (entry.kind() != Some(Kind::Part)).then(|| told(line, entry, usize::MAX));
-                self.doubt = audit::fits(before, line).err();
+                self.doubt = audit::fits(line).err().map(Doubt::Changed);
+                self.hold(line, "before", "it does not continue the record before it");
                 (self.found, self.is_next) = (Some(entry.clone()), true);
                 line.clone_into(&mut self.before);
                 return true;
             }
             None => {
-                self.passed.note(entry);
+                self.passed.note(id, entry);
                 line.clone_into(&mut self.before);
                 return true;
             }
@@ -254,14 +297,28 @@ impl Search {
             }
             Some(_) => {}
         }
-        let is_next = std::mem::take(&mut self.is_next);
-        if is_next && audit::fits(before, line).is_err() {
-            self.doubt.get_or_insert_with(|| "the record behind it does not continue it".to_owned());
+        if std::mem::take(&mut self.is_next) {
+            self.hold(line, "behind", "the record behind it does not continue it");
         }
         let is_kept = |part: &Entry| part.picture.as_ref().is_some_and(|picture| picture.file.is_some());
         let is_whole = self.later.is_some() || self.found.as_ref().is_some_and(is_kept);
         // Numbers of parts begin anew with every run.
         !is_whole && self.other.is_none() && entry.kind() != Some(Kind::Start)
+    }
+
+    /// Holds `line` against the one before it: one of both is the record that was looked for, and the other stands in this place of it. `apart`
+    /// says that the one does not continue the other.
+    fn hold(&mut self, line: &[u8], place: &str, apart: &'static str) {
+        // What is wrong with the record itself explains the rest.
+        if self.before.is_empty() || self.doubt.is_some() {
+            return;
+        }
+        match Rift::between(&self.before, line) {
+            None => {}
+            Some(Rift::Missing(told)) => self.beside.push(format!("{told} {place} it")),
+            Some(Rift::Edited) => self.beside.push(format!("the record {place} it does not fit its own hash")),
+            Some(Rift::Apart) => self.doubt = Some(Doubt::Apart(apart)),
+        }
     }
 }
 
