@@ -267,6 +267,10 @@ fn show_says_why_and_paints_what_the_model_saw() {
     let says = format!("is bad: its score {} is above the threshold {}", rejected["score"], rejected["threshold"]);
     assert!(stdout.contains(&says) && stdout.contains("the same, bit for bit"), "{stdout}");
     assert!(stdout.starts_with(&format!("record {}: part {} (", rejected["seq"], rejected["part"])), "{stdout}");
+    assert!(
+        stdout.contains("nothing was driven") && !stdout.contains("was told to reject"),
+        "there is no output: {stdout}"
+    );
     assert_eq!(image::open(&out).unwrap().to_rgb8().dimensions(), (128, 64), "the picture, and the same under its map");
 
     let start = records(Path::new(&line.log())).remove(0);
@@ -439,6 +443,9 @@ fn a_shift_s_page_needs_nothing_else_and_shows_what_was_rejected() {
     let (code, stdout, stderr) = run(&["audit", "report", &line.log(), "--out", &out]);
     assert_eq!(code, 0, "{stdout}{stderr}");
     let page = std::fs::read_to_string(&out).unwrap();
+    assert!(page.contains("12 of these 12 parts") && page.contains("nothing was driven"), "{page}");
+    let continued = line.query(&["--kind", "continued"]);
+    assert!(!continued.is_empty() && continued.iter().all(|record| record["output"] == "none"), "{continued:?}");
     let rejected = line.query(&["--verdict", "reject"]);
     assert!(page.matches("data:image/jpeg;base64,").count() >= rejected.len() && rejected.len() >= 3, "{page}");
     assert!(page.contains("Shift report: bench") && page.contains("<b>12</b><span>parts</span>"), "{page}");

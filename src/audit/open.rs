@@ -411,6 +411,7 @@ fn setting(config: &AuditConfig, run: &RunStart, signing: Option<&Signing>, name
     Setting {
         deciders: Deciders::of(run, signing.map(|signing| signing.signer.verifier().to_string())),
         run: name.to_owned(),
+        output: run.output.clone(),
         checkpoint_copy: places.is_some_and(|places| places.checkpoint_copy.is_some()),
         witness: places.and_then(|places| places.witness.as_ref()).map(ToString::to_string),
         sample: config.pictures.as_ref().map(|pictures| pictures.sample),

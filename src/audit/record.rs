@@ -56,6 +56,8 @@ pub(super) struct Setting {
     pub(super) deciders: Deciders,
     /// The run's name.
     pub(super) run: String,
+    /// What ejects, in words.
+    pub(super) output: String,
     /// Whether they are copied elsewhere.
     pub(super) checkpoint_copy: bool,
     /// Who gets them.
@@ -115,7 +117,7 @@ impl Body {
             #[serde(skip_serializing_if = "std::ops::Not::not")]
             dry_run: bool,
             camera: &'a str,
-            output: &'a str,
+            output: String,
             #[serde(flatten)]
             deciders: Deciders,
             #[serde(skip_serializing_if = "<[_]>::is_empty")]
@@ -128,7 +130,7 @@ impl Body {
             #[serde(skip_serializing_if = "Option::is_none")]
             sample: Option<f64>,
         }
-        let Setting { deciders, run: name, checkpoint_copy, witness, sample } = setting;
+        let Setting { deciders, run: name, output, checkpoint_copy, witness, sample } = setting;
         let key = deciders.key.clone();
         // Monotonic time counts from the machine's start, so it can be compared within one boot only.
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
@@ -140,7 +142,7 @@ impl Body {
             line: &run.line,
             dry_run: run.dry_run,
             camera: &run.camera,
-            output: &run.output,
+            output,
             deciders,
             approvals: &run.approvals,
             key,
@@ -434,6 +436,7 @@ impl Body {
         struct Continued<'a> {
             format_version: u32,
             run: &'a str,
+            output: &'a str,
             file: &'a str,
             peaks: Vec<String>,
             #[serde(skip_serializing_if = "Option::is_none")]
@@ -449,6 +452,7 @@ impl Body {
         let what = Continued {
             format_version: FORMAT_VERSION,
             run: &setting.run,
+            output: &setting.output,
             file: closed,
             peaks: link.tree().peaks().iter().map(|peak| base64(*peak)).collect(),
             log: link.log(),

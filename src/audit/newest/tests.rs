@@ -29,7 +29,14 @@ fn of_a_start_that_finds_no_room_no_log_is_left_that_was_not_there() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("audit.jsonl");
     let deciders = Deciders::default();
-    let setting = Setting { deciders, run: String::new(), checkpoint_copy: false, witness: None, sample: None };
+    let setting = Setting {
+        deciders,
+        run: String::new(),
+        output: String::new(),
+        checkpoint_copy: false,
+        witness: None,
+        sample: None,
+    };
     let fails = |newest: &mut Newest| {
         // Nothing can be written by it, as on a full disk.
         newest.file = File::open(&path).unwrap();

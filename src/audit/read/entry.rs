@@ -25,6 +25,9 @@ pub struct Entry {
     #[serde(default, deserialize_with = "fitting")]
     pub line: Option<String>,
     pub program: Option<String>,
+    /// What ejects, in words; of a `continued` too, but for older logs.
+    #[serde(default, deserialize_with = "fitting")]
+    pub output: Option<String>,
     /// Of parts, whose pictures are kept whatever becomes of them; of a `continued` too. `None` where no pictures are kept, and in
     /// logs of before this was written.
     #[serde(default, deserialize_with = "fitting")]
@@ -143,6 +146,25 @@ impl Entry {
     /// Whether it is of a run that drove no output: what is called rejected went on with the belt.
     pub fn is_of_dry_run(&self) -> bool {
         self.dry_run == Some(true)
+    }
+
+    /// Of a record that names a run: what ejects in that, in words, becomes `output`. An older `continued` says nothing of it, and goes on with the
+    /// run before it.
+    pub fn keep_output(&self, output: &mut Option<String>) {
+        if self.kind() == Some(Kind::Start) || self.output.is_some() {
+            output.clone_from(&self.output);
+        }
+    }
+
+    /// Whether the part is of a lane without an output, as its run says: `output` is what ejects, in words. What is called rejected went on with
+    /// the belt.
+    pub fn is_without(&self, output: Option<&str>) -> bool {
+        const NONE: &str = "none";
+        let is_lane_s =
+            |lane: &str, told: &str| told.split_once(' ').is_some_and(|(_, told)| told == format!("{lane}: {NONE}"));
+        let lane_has_none =
+            |output: &str| self.lane.as_ref().is_some_and(|lane| output.split("; ").any(|told| is_lane_s(lane, told)));
+        output.is_some_and(|output| output == NONE || lane_has_none(output))
     }
 
     /// Digests of all pixels that the record names.

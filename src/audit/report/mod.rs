@@ -111,6 +111,10 @@ struct Facts {
     parts: u64,
     /// Those of them that are of dry runs: nothing was ejected.
     dry: u64,
+    /// Those that are of lanes without an output, and of no dry run: nothing was ejected either.
+    without_output: u64,
+    /// What ejects in the run that is going on, in words.
+    output: Option<String>,
     /// Known bad pieces of challenges, which count as no parts.
     pieces: u64,
     classes: BTreeMap<String, ClassCount>,
@@ -165,7 +169,7 @@ pub fn report(path: &Path, shift: &Shift, origin: &Origin, gallery: &Gallery) ->
     let before = before(path, shift)?;
     before.drift.listed().for_each(|drifted| facts.drift.change(drifted.clone()));
     before.alarms.into_iter().for_each(|(name, alarm)| facts.raise(name, alarm));
-    facts.doubtful = before.doubtful;
+    (facts.doubtful, facts.output) = (before.doubtful, before.output);
     let mut missing = Doubtful::default();
     let records = query.each_or_missing(path, &mut missing, |line, entry, run| {
         facts.doubtful.look(line, entry);
@@ -250,6 +254,8 @@ const DISORDER: SignedDuration = SignedDuration::from_mins(1);
 struct Before {
     /// The run's name, where that was read.
     run: Option<String>,
+    /// What it ejects with, in words, where that was read.
+    output: Option<String>,
     /// Alarms that are raised, by name.
     alarms: BTreeMap<String, Happened>,
     /// Changes in accepted parts, which stand as long as the run.
@@ -287,6 +293,7 @@ impl Search {
             self.before.doubtful.join(std::mem::take(&mut self.going_on.doubtful));
             if !self.is_entered {
                 self.before.run.clone_from(&self.going_on.run);
+                self.before.output.clone_from(&self.going_on.output);
             }
             if entry.seq >= last {
                 return false;
@@ -298,14 +305,17 @@ impl Search {
     }
 
     fn take(&mut self, line: &[u8], entry: &Entry, shift: &Shift) {
-        let Before { run, alarms, drift, doubtful: _ } = &mut self.going_on;
+        let Before { run, output, alarms, drift, doubtful: _ } = &mut self.going_on;
         match entry.kind() {
             Some(Kind::Start | Kind::Stop) => {
                 self.is_whole |= !self.is_entered;
-                self.going_on = Before { run: entry.run.clone(), ..Before::default() };
+                self.going_on = Before { run: entry.run.clone(), output: entry.output.clone(), ..Before::default() };
             }
             // Its start may be in a file that was carried away.
-            Some(Kind::Continued) => run.clone_from(&entry.run),
+            Some(Kind::Continued) => {
+                run.clone_from(&entry.run);
+                entry.keep_output(output);
+            }
             Some(Kind::Alarm) => {
                 let name = entry.alarm.clone().unwrap_or_default();
                 drift.alarm(entry);
@@ -339,6 +349,9 @@ fn precedes(alarm: &Happened, entry: &Entry) -> bool {
 
 impl Facts {
     fn add(&mut self, entry: &Entry, run: Option<&str>, shift: &Shift) {
+        if entry.names_run() {
+            entry.keep_output(&mut self.output);
+        }
         match entry.kind.as_str() {
             "part" if entry.is_known_bad() => self.pieces += 1,
             "part" => self.part(entry, run, shift),
@@ -438,7 +451,9 @@ impl Facts {
     fn part(&mut self, entry: &Entry, run: Option<&str>, shift: &Shift) {
         self.parts += 1;
         self.thresholds.note(entry);
+        let is_without = !entry.is_of_dry_run() && entry.is_without(self.output.as_deref());
         self.dry += u64::from(entry.is_of_dry_run());
+        self.without_output += u64::from(is_without);
         let class = entry.class.as_deref().unwrap_or_default();
         let class = entry.lane.as_ref().map_or_else(|| class.to_owned(), |lane| format!("{class}, lane {lane}"));
         let class = self.classes.entry(class).or_default();
@@ -475,7 +490,7 @@ impl Facts {
         }
         *self.fates.entry(fate).or_default() += 1;
         self.latency.extend(entry.latency_ms.map(|latency| latency.total as f32));
-        if let (Some(fired), Some(planned)) = (entry.fired_ns, entry.planned_ns) {
+        if let (Some(fired), Some(planned), false) = (entry.fired_ns, entry.planned_ns, is_without) {
             self.lateness.push(((fired as i128 - planned as i128) as f64 / 1e6) as f32);
         }
         if entry.latency_ms.is_some() {

@@ -38,6 +38,14 @@ pub(super) fn page(facts: &Facts, shift: &Shift, origin: &Origin, pictures: &Pic
     html.push_str(&doubt(facts));
     html.push_str(&left_out(facts));
     html.push_str(&tiles(facts, shift));
+    if facts.without_output > 0 {
+        let _ = write!(
+            html,
+            "<p class=\"note\"><b>{} of these {} parts are of a run, or of a lane, without an output (kind = \"none\"): nothing was driven.</b> \
+             What is called rejected of them went on with the belt.</p>",
+            facts.without_output, facts.parts
+        );
+    }
     if facts.dry > 0 {
         let _ = write!(
             html,

@@ -39,6 +39,27 @@ fn parts_are_counted_by_verdict_reason_place_and_time() {
 }
 
 #[test]
+fn of_a_lane_without_an_output_nothing_was_driven_as_far_as_its_run_says_so() {
+    let run =
+        |kind: &str, more: &str| format!(r#"{{"seq":0,"kind":"{kind}","time":"2026-11-24T06:00:00.000000Z"{more}}}"#);
+    let begun = |output: &str| run("start", &format!(r#","output":"{output}""#));
+    let [left, right] =
+        ["left", "right"].map(|lane| REJECT.replace("\"part\":0", &format!("\"part\":0,\"lane\":\"{lane}\"")));
+    let older = run("continued", "");
+    let counted = |lines: &[&str]| {
+        let facts = facts(lines);
+        (facts.without_output, facts.lateness.len())
+    };
+    assert_eq!(counted(&[&begun("none"), REJECT, &older, REJECT]), (2, 0));
+    assert_eq!(counted(&[&run("continued", r#","output":"none""#), REJECT]), (1, 0));
+    assert_eq!(counted(&[&begun("none"), REJECT, &begun("gpio chip GPIO17"), REJECT]), (1, 1));
+    assert_eq!(counted(&[&begun("none"), &run("start", ""), REJECT]), (0, 1), "older logs do not tell it");
+    assert_eq!(counted(&[&begun("1 left: none; 2 right: gpio chip GPIO17"), &left, &right]), (1, 1));
+    let page = page::page(&facts(&[&begun("none"), REJECT]), &shift(), &Origin::default(), &Pictures::default());
+    assert!(page.contains("1 of these 1 parts") && page.contains("nothing was driven"), "{page}");
+}
+
+#[test]
 fn an_alarm_has_a_beginning_and_an_end() {
     let raised = r#"{"seq":1,"kind":"alarm","time":"2026-11-24T07:00:00.000000Z","alarm":"camera-fault","raised":true,"why":"unplugged"}"#;
     let over = r#"{"seq":2,"kind":"alarm","time":"2026-11-24T07:10:00.000000Z","alarm":"camera-fault","raised":false}"#;

@@ -164,6 +164,7 @@ fn a_checkpoint_that_was_not_forced_onto_the_disk_is_signed_anew_and_only_then_p
     let setting = Setting {
         deciders: Deciders::of(&run_start(), key.as_ref().map(Verifier::to_string)),
         run: "r".into(),
+        output: "none".into(),
         checkpoint_copy: true,
         witness: None,
         sample: None,
@@ -191,6 +192,7 @@ fn rotation(folder: &Folder, config: RotationConfig) -> Rotation {
     let setting = Setting {
         deciders: Deciders::of(&run_start(), None),
         run: "r".into(),
+        output: "none".into(),
         checkpoint_copy: false,
         witness: None,
         sample: None,

@@ -72,7 +72,7 @@ fn not_a_stored_picture(out: &Path, pictures: &Path) -> Result<()> {
 
 pub(super) fn run(args: &ShowArgs) -> Result<()> {
     args.out.as_ref().map_or(Ok(()), |out| target::file(out, Content::Picture))?;
-    let Search { found, later: picture, doubt, beside, other, passed, .. } = find(args)?;
+    let Search { found, later: picture, doubt, beside, other, output, passed, .. } = find(args)?;
     let Some(entry) = found else {
         args.id.of_run().check_run(&args.file)?;
         return Err(no_such_part(&args.file, &args.id, &passed)?);
@@ -82,7 +82,7 @@ pub(super) fn run(args: &ShowArgs) -> Result<()> {
     }
     let is_part = other.is_none();
     let told = match other {
-        None => story(&entry),
+        None => story(&entry, output.as_deref()),
         Some(told) => {
             format!("record {} is no part; it is of the kind {}, of {}: {told}", entry.seq, entry.kind, entry.time)
         }
@@ -264,6 +264,8 @@ struct Search {
     found: Option<Entry>,
     /// Of a record that is no part, what it says.
     other: Option<String>,
+    /// What ejects in the run that was read last, in words.
+    output: Option<String>,
     /// Why the record is not as it was written, or may not be, as far as it and its neighbours tell that.
     doubt: Option<Doubt>,
     /// What is wrong with the log before the record and behind it, though that is whole.
@@ -278,6 +280,9 @@ struct Search {
 impl Search {
     /// Takes the next line, and says whether to go on.
     fn look(&mut self, id: &Id, line: &[u8], entry: &Entry) -> bool {
+        if self.found.is_none() && entry.names_run() {
+            entry.keep_output(&mut self.output);
+        }
         match &self.found {
             None if is_it(id, entry) => {
                 self.other = (entry.kind() != Some(Kind::Part)).then(|| told(line, entry, usize::MAX));
@@ -336,8 +341,8 @@ fn is_it(id: &Id, entry: &Entry) -> bool {
     }
 }
 
-/// What happened to a part, in sentences.
-fn story(entry: &Entry) -> String {
+/// What happened to a part, in sentences; `output` is what ejects in its run, in words, where the log tells it.
+fn story(entry: &Entry, output: Option<&str>) -> String {
     let word = |value: &Option<String>| value.clone().unwrap_or_else(|| "?".into());
     let time = entry.time.parse::<Timestamp>().map_or_else(|_| entry.time.clone(), |time| format!("{time:.3}"));
     let lane = entry.lane.as_ref().map_or_else(String::new, |lane| format!(" of lane {lane}"));
@@ -368,9 +373,13 @@ fn story(entry: &Entry) -> String {
     text.push_str(&format!(". Its fate: {}{why}", word(&entry.fate)));
     if let (Some(fired), Some(planned)) = (entry.fired_ns, entry.planned_ns) {
         let late = (fired as i128 - planned as i128) as f64 / 1e6;
-        text.push_str(&match entry.is_of_dry_run() {
-            true => ". It was a dry run: no output was driven, and the part went on with the belt".to_owned(),
-            false => format!("; the output was told to reject it {late:.2} ms behind the planned moment"),
+        text.push_str(&match (entry.is_of_dry_run(), entry.is_without(output)) {
+            (true, _) => ". It was a dry run: no output was driven, and the part went on with the belt".to_owned(),
+            (_, true) => {
+                ". No output was configured (kind = \"none\"): nothing was driven, and the part went on with the belt"
+                    .to_owned()
+            }
+            _ => format!("; the output was told to reject it {late:.2} ms behind the planned moment"),
         });
     } else if entry.is_of_dry_run() {
         text.push_str(". It was a dry run: no output was driven");
