@@ -228,8 +228,10 @@ fn told_apart(path: &Path) -> Result<(Vec<LogFile>, Vec<Stranger>)> {
             let own = files.iter().rposition(|(_, begins)| !begins.is_strange(seq)).map_or(0, |last| last + 1);
             // What stands where the file should be that the newest continues may be that file, changed: that is told as a change.
             if own > 0 || seq == 0 {
-                let others = files.drain(own..).map(|(file, _)| Stranger { path: file.path, twin: None });
-                strangers.extend(others);
+                let is_strange =
+                    |(file, _): &mut (LogFile, Beginning)| !(newest.continues(file) && file.path.is_file());
+                let others = files.extract_if(own.., is_strange);
+                strangers.extend(others.map(|(file, _)| Stranger { path: file.path, twin: None }));
             }
         }
         files.push((newest, begins));
@@ -411,8 +413,8 @@ pub(in crate::audit) fn missing(files: &[LogFile]) -> Vec<String> {
     missing_between(files).map(|(_, told)| told).collect()
 }
 
-/// That what was looked for in vain may be in files of the log in `path` that are not here, though older and newer ones are, and which these
-/// are. `record`: its number, where that is known, which tells in which of them. `None` where none are missing, or it is in none of them.
+/// That what was looked for in vain may be in files of the log in `path` that are not here, though older and newer ones are, or that hold no
+/// record any more, and which these are. `record`: its number, where that is known, which tells in which of them. `None` where none are missing, or it is in none of them.
 ///
 /// # Errors
 ///
@@ -420,13 +422,25 @@ pub(in crate::audit) fn missing(files: &[LogFile]) -> Vec<String> {
 pub fn may_be_missing(path: &Path, record: Option<u64>) -> Result<Option<String>> {
     let files = files(path)?;
     let begins = |file: &LogFile| file.beginning().map(|first| first.seq);
-    let may_hold = |[before, next]: &[LogFile; 2]| {
+    let may_hold = |before: Option<&LogFile>, next: Option<&LogFile>| {
         record.is_none_or(|record| {
-            begins(before).is_none_or(|first| first <= record) && begins(next).is_none_or(|first| record < first)
+            before.and_then(begins).is_none_or(|first| first <= record)
+                && next.and_then(begins).is_none_or(|first| record < first)
         })
     };
-    let missing = missing_between(&files).filter(|(between, _)| may_hold(between)).map(|(_, told)| told);
+    let gone = missing_between(&files).filter(|([before, next], _)| may_hold(Some(before), Some(next)));
+    let emptied = files.iter().enumerate().filter(|(place, file)| {
+        let before = place.checked_sub(1).and_then(|before| files.get(before));
+        files.len() > 1 && is_empty(file) && may_hold(before, files.get(place + 1))
+    });
+    let emptied = emptied.map(|(_, file)| format!("{} holds no record any more", print::name(file.path.display())));
+    let missing = gone.map(|(_, told)| told).chain(emptied);
     Ok(missing.reduce(|all, told| format!("{all}; {told}")).map(|told| format!("it may be in what is missing: {told}")))
+}
+
+/// Whether a file holds not even a first line.
+fn is_empty(file: &LogFile) -> bool {
+    file.path.is_file() && file.first_line().is_ok_and(|line| line.is_empty())
 }
 
 /// What is missing, and the two files that it is between.

@@ -882,3 +882,40 @@ fn a_closed_file_that_was_emptied_or_shortened_is_told_by_a_search() {
     std::fs::write(&closed[1], whole).unwrap();
     assert_eq!(search(&all), None);
 }
+
+/// In any place: between others, as the one that was closed last, and as the newest.
+#[test]
+fn a_file_that_was_emptied_is_named_and_never_taken_for_a_stranger_or_for_the_end_of_a_whole_log() {
+    let log = Rotated::new(4_000);
+    log.run(40);
+    let (closed, newest) = (log.closed(), log.folder.file());
+    let first_of = |path: &PathBuf| files(path).unwrap().pop().unwrap().beginning().unwrap().seq;
+    for (path, next) in [(&closed[0], &closed[1]), (&closed[2], &closed[3]), (closed.last().unwrap(), &newest)] {
+        let (whole, missing) = (std::fs::read(path).unwrap(), first_of(next) - 1);
+        std::fs::write(path, "").unwrap();
+        let report = log.verify().unwrap_err().report();
+        let says =
+            [format!("{missing} are missing between"), format!("because: {} holds no record any more", path.display())];
+        assert!(says.iter().all(|says| report.contains(says)), "{report}");
+        assert!(!report.contains("move it away, or") && !report.contains("no record are"), "{report}");
+        let told = may_be_missing(&newest, Some(missing)).unwrap().unwrap();
+        assert!(told.ends_with(&format!("{} holds no record any more", path.display())), "{told}");
+        std::fs::write(path, whole).unwrap();
+        log.verify().unwrap();
+    }
+    // And where nothing but the beginning of its first line is left.
+    for left in ["", "{\"seq\":"] {
+        let whole = std::fs::read(&newest).unwrap();
+        std::fs::write(&newest, left).unwrap();
+        let trust = Trust { kept: Vec::new(), ..log.trust() };
+        let report = verify(&newest, &trust).unwrap_err().report();
+        assert!(report.contains("is missing: the file holds no whole record"), "{report}");
+        let refused = AuditLog::open(&AuditConfig { signing: None, ..log.config.clone() }, &run_start()).unwrap_err();
+        assert!(
+            refused.kind().exit_code() == 3 && refused.report().contains("holds no whole record"),
+            "{}",
+            refused.report()
+        );
+        std::fs::write(&newest, whole).unwrap();
+    }
+}

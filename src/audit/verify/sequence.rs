@@ -160,6 +160,15 @@ fn follow(reading: &mut Reading, path: &Path, files: &[LogFile], ends: bool) -> 
                 .because("a file is closed with its last line whole: this one was changed")
                 .advise(EVIDENCE));
         }
+        if is_last && file.number.is_none() && place > 0 && reading.whole == 0 {
+            let before = files[place - 1].path.display();
+            return Err(Error::check(format!("{} is missing: the file holds no whole record", reading.here(&file.path)))
+                .because(format!(
+                    "behind {before} it begins with one, which is on disk before it has that name: no power cut leaves it so, and what was there was \
+                     removed"
+                ))
+                .advise(EVIDENCE));
+        }
     }
     reading.signatures.end(&reading.link).map_err(|doubt| doubted(path, doubt))
 }
