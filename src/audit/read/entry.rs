@@ -246,8 +246,8 @@ impl Entry {
         let reason = self.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
         let who = match (self.kind()?, by) {
             (Kind::Changed, Some(by)) => format!("; by {by}{reason}"),
-            // It says itself whose it is.
-            (Kind::Changed, None) if what.starts_with("approval of ") => String::new(),
+            // It says itself whose it is; who took one away is not known.
+            (Kind::Changed, None) if what.starts_with("approval of ") && self.to.is_some() => String::new(),
             (Kind::Changed, None) => "; no name and no reason are on record".to_owned(),
             (Kind::UnnamedChange, _) => self.why.as_ref().map_or_else(String::new, |why| format!("; {why}")),
             _ => return None,

@@ -483,12 +483,13 @@ fn a_change_of_calibration_is_told_with_both_thresholds_and_that_one_was_set_by_
     );
     let bodies = [
         part(20, "07:00:00", "cap", &a, 2.5),
-        part(20, "07:00:01", "nut", &c, 4.0),
+        part(23, "07:00:01", "nut", &c, 4.0),
         at(24, "07:00:00", "start", &approvals.replace('\n', "")),
         change("07:00:00", "cap", &a, &b, r#","by":"Jones","reason":"new lamp""#),
         change("07:00:00", "nut", &c, &d, ""),
         change("07:00:00", "bolt", &d, &c, ""),
         at(24, "07:00:00", "changed", r#""what":"approval of model","from":null,"to":"Jones: new lamp""#),
+        at(24, "07:00:00", "changed", r#""what":"approval of model","from":"Jones: new lamp","to":null"#),
         part(24, "07:00:01", "cap", &b, 9.5),
     ];
     let mut link = crate::audit::chain::Link::START;
@@ -500,6 +501,7 @@ fn a_change_of_calibration_is_told_with_both_thresholds_and_that_one_was_set_by_
         "(bbbbbbbb, and it was aaaaaaaa); by Jones: new lamp; its threshold was set by hand: the threshold 9.5 is not 2.25<br>threshold 9.5, \
          and it was 2.5<",
         "another approval of model (Jones: new lamp, and it was none)<",
+        "another approval of model (none, and it was Jones: new lamp); no name and no reason are on record<",
         "(dddddddd, and it was cccccccc); no name and no reason are on record<br>no part of this time tells its threshold; it was 4<",
         "(cccccccc, and it was dddddddd); no name and no reason are on record<br>threshold 4; no part of the 30 days before tells which it was<",
     ] {

@@ -1,6 +1,6 @@
 //! Changes of what decides, and of a calibration which threshold it has and the one before had: as the parts say that were judged by them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use jiff::{SignedDuration, Timestamp};
@@ -15,7 +15,7 @@ use crate::audit::query::Query;
 use crate::audit::read::{Entry, Range};
 use crate::digest::Digest;
 
-/// So many hours before a change a part is looked for that the calibration before had judged, one after the other.
+/// So many hours before the first change parts are looked for that calibrations before had judged, one after the other: a log may be long.
 const BACK: [i64; 5] = [1, 6, 24, 7 * 24, 30 * 24];
 
 /// Another program, configuration, model, calibration or key decides.
@@ -59,23 +59,27 @@ impl Thresholds {
     /// The log cannot be read.
     pub(super) fn look_back(&mut self, path: &Path, changes: &Listing<Changed>) -> Result<Doubtful> {
         let mut doubtful = Doubtful::default();
-        for change in changes.listed() {
-            let Some([Some(from), _]) = change.calibrations else { continue };
-            let Ok(at) = change.happened.time.parse::<Timestamp>() else { continue };
-            for hours in BACK {
-                if self.0.contains_key(&from) {
-                    break;
+        let before = changes.listed().filter_map(|change| Some((change.calibrations?[0]?, &change.happened.time)));
+        let (mut sought, times) =
+            before.filter(|(from, _)| !self.0.contains_key(from)).unzip::<_, _, BTreeSet<_>, Vec<_>>();
+        // What came behind the first of them is of the time that the page is of: that was read.
+        let Some(first) = times.into_iter().min().and_then(|time| time.parse::<Timestamp>().ok()) else {
+            return Ok(doubtful);
+        };
+        let mut range = Range { from: None, to: Some(first) };
+        for hours in BACK {
+            range.from = first.checked_sub(SignedDuration::from_hours(hours)).ok();
+            Query { range, ..Query::of_kind(Kind::Part.as_str()) }.each(path, |line, part, _| {
+                if part.threshold.is_some() && part.calibration.is_some_and(|calibration| sought.remove(&calibration)) {
+                    doubtful.look(line, part);
+                    self.note(part);
                 }
-                let range = Range { from: at.checked_sub(SignedDuration::from_hours(hours)).ok(), to: Some(at) };
-                Query { range, ..Query::of_kind(Kind::Part.as_str()) }.each(path, |line, part, _| {
-                    let is_its = part.calibration == Some(from) && part.threshold.is_some();
-                    if is_its {
-                        doubtful.look(line, part);
-                        self.note(part);
-                    }
-                    Ok(!is_its)
-                })?;
+                Ok(!sought.is_empty())
+            })?;
+            if sought.is_empty() {
+                break;
             }
+            range.to = range.from;
         }
         Ok(doubtful)
     }
