@@ -474,11 +474,44 @@ fn a_shift_s_page_says_above_its_counts_which_files_of_the_log_were_not_there() 
     assert!(!told().1.contains("Not all of the log"));
     std::fs::rename(&second, line.bench.path("second")).unwrap();
     let (code, above, stderr) = told();
-    assert!(code == 0 && above.contains("Not all of the log was there") && above.contains(&name(&second)), "{above}");
-    assert!(stderr.contains(&name(&second)), "{stderr}");
+    assert!(code == 1 && above.contains("Not all of the log was there") && above.contains(&name(&second)), "{above}");
+    assert!(above.contains("Records are missing in the log") && stderr.contains(&name(&second)), "{above}{stderr}");
+    let query = |more: &[&str]| run(&[&["audit", "query", &line.log()], more].concat());
+    let (code, _, stderr) = query(&[]);
+    let error = stderr.split_once("error: ").map(|(_, told)| told.to_owned()).unwrap_or_default();
+    assert!(code == 1 && error.contains(&name(&second)) && error.contains("hgad audit verify"), "{stderr}");
+    // It holds nothing of a time at which others had been begun behind it.
+    assert_eq!((query(&["--to", "2020-01-01"]).0, query(&["--from", "2100-01-01"]).0), (0, 0));
     std::fs::rename(&first, line.bench.path("first")).unwrap();
-    let (_, above, _) = told();
-    assert!(above.contains(&format!("the files before {}", name(&closed[2].path))), "{above}");
+    let (code, above, _) = told();
+    assert!(code == 0 && above.contains(&format!("the files before {}", name(&closed[2].path))), "{above}");
+    assert_eq!(query(&[]).0, 0, "the oldest were carried away");
+}
+
+#[test]
+fn a_record_that_was_edited_together_with_its_hash_is_held_against_the_one_behind_it() {
+    let line = Line::after_a_run("");
+    let config = line.bench.path("line.toml");
+    std::fs::write(&config, std::fs::read_to_string(&config).unwrap() + "# Another.\n").unwrap();
+    line.run();
+    let text = std::fs::read_to_string(line.log()).unwrap();
+    let place = text.lines().position(|line| line.contains("\"kind\":\"changed\"")).unwrap();
+    let forged = |line: &str| {
+        let (content, _) = line.rsplit_once(",\"hash\":\"").unwrap();
+        let content = content.replacen("\"what\":", "\"by\":\"A. Smith\",\"reason\":\"new lamp\",\"what\":", 1);
+        format!("{content},\"hash\":\"{}\"}}", Digest::of(&content))
+    };
+    let lines = text.lines().enumerate().map(|(at, line)| if at == place { forged(line) } else { line.to_owned() });
+    std::fs::write(line.log(), lines.map(|line| line + "\n").collect::<String>()).unwrap();
+    let out = line.bench.text("shift.html");
+    let (code, _, stderr) = run(&["audit", "report", &line.log(), "--out", &out]);
+    let page = std::fs::read_to_string(&out).unwrap();
+    let (above, below) = page.split_once("<div class=\"tiles\">").unwrap();
+    let told = format!("1 record is not as written: {place} or {}", place + 1);
+    assert!(code == 1 && stderr.contains(&told) && below.contains("A. Smith"), "{stderr}");
+    assert!(above.contains("class=\"accused\"") && above.contains(&told), "{above}");
+    let (code, _, stderr) = run(&["audit", "query", &line.log(), "--kind", "changed"]);
+    assert!(code == 1 && stderr.contains(&told), "{stderr}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Records that are not as they were written, as far as each of them tells that by itself, and places where some are missing, as far as the log
+//! Records that are not as they were written, as far as each of them and the one behind it tell that, and places where some are missing, as far as the log
 //! was read.
 
 use super::chain;
@@ -40,6 +40,15 @@ impl Doubtful {
             if self.first.len() < NAMED {
                 self.first.push(entry.seq.to_string());
             }
+        }
+    }
+
+    /// Two records that stand one behind the other do not hang together, though nothing is missing between them: one of both, whichever, was changed
+    /// together with its hash.
+    pub(super) fn apart(&mut self, before: u64, behind: u64) {
+        self.records += 1;
+        if self.first.len() < NAMED {
+            self.first.push(format!("{before} or {behind}"));
         }
     }
 

@@ -23,7 +23,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use self::order::Order;
 use self::seek::{Found, Map, Wanted};
@@ -39,6 +39,9 @@ pub struct Range {
     /// The moment after the last; `None`: to its end.
     pub to: Option<Timestamp>,
 }
+
+/// A part's record bears the time of its capture: so far before the end of a file may be what the next one holds.
+const IN_FLIGHT: SignedDuration = SignedDuration::from_mins(1);
 
 /// A moment as records write it, so that texts compare as moments do.
 pub(super) fn text(at: Timestamp) -> String {
@@ -85,7 +88,8 @@ pub fn each(path: &Path, range: &Range, look: impl FnMut(&[u8], &Entry) -> Resul
 }
 
 /// The same, and tells `doubtful` where lines of `range` are missing within what was read of a file, or behind it: a gap in their numbers beside one of
-/// them, up to the file that comes next, and a last line that is cut off and that nobody is writing.
+/// them, up to the file that comes next, a last line that is cut off and that nobody is writing, and files that are not here and may be of that time. It
+/// tells it too where one of them is not written behind the one before it: one of both was changed together with its hash.
 ///
 /// # Errors
 ///
@@ -137,7 +141,11 @@ fn walk(
             false => seek::from(file, &map, wanted).map(Some),
         }
     };
+    let mut last = None::<LogFile>;
     while let Some((file, lines)) = files.next(|file| open(file, has_begun))? {
+        if let Some(before) = last.replace(file.clone()) {
+            missing_of(range, [before, file.clone()])?.into_iter().for_each(|told| doubtful.missing(told));
+        }
         let Some(Found { mut lines, skips, is_to_end }) = lines else { continue };
         has_begun = true;
         let failed = |error| cannot_be_read(&file.path, error);
@@ -147,7 +155,7 @@ fn walk(
             number += 1;
             if next_line(&mut lines, &mut line).map_err(failed)? == 0 {
                 let told = is_to_end.then(|| order.end(&file, files.coming(), is_outside)).flatten();
-                told.into_iter().for_each(|told| doubtful.missing(told));
+                told.into_iter().for_each(|broken| broken.tell(doubtful, ""));
                 break;
             }
             // An unfinished last line is being written, or its machine lost power.
@@ -159,8 +167,8 @@ fn walk(
             };
             let Some(time) = time_of(content) else { return Err(no_line_or_damage(&file, number)) };
             let is_outside = is_outside(time);
-            if let Some(told) = order.follow(&line, is_outside) {
-                doubtful.missing(format!("{told} in {}", name(&file)));
+            if let Some(broken) = order.follow(&line, is_outside) {
+                broken.tell(doubtful, &format!(" in {}", name(&file)));
             }
             if is_outside && !whatever_time {
                 continue;
@@ -175,6 +183,28 @@ fn walk(
         }
     }
     Ok(())
+}
+
+/// What is to be said of files that are missing between these two, for people; `None` where none are, or nobody asks for what is of their time. It is the
+/// time between the two, unless the clock was wrong there.
+///
+/// # Errors
+///
+/// One of the two cannot be read.
+fn missing_of(range: &Range, between: [LogFile; 2]) -> Result<Option<String>> {
+    let Some(told) = files::missing(&between).pop() else { return Ok(None) };
+    let [before, next] = &between;
+    // The line removes its oldest files, and may do so while they are read.
+    if !before.path.is_file() && !before.path.with_added_extension("gz").is_file() {
+        return Ok(None);
+    }
+    let ended = seek::span(before)?.and_then(|(_, greatest)| greatest.parse::<Timestamp>().ok());
+    let begun = next.first_time()?.and_then(|time| time.parse::<Timestamp>().ok());
+    let is_outside = ended.zip(begun).filter(|(ended, begun)| ended <= begun).is_some_and(|(ended, begun)| {
+        let ended = ended.checked_sub(IN_FLIGHT).unwrap_or(ended);
+        range.from.is_some_and(|from| from > begun) || range.to.is_some_and(|to| to <= ended)
+    });
+    Ok((!is_outside).then_some(told))
 }
 
 /// The files of a log, one after the other, while a run may be closing and compressing them.

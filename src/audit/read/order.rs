@@ -1,10 +1,12 @@
 //! Whether lines follow each other as they were written, as far as a search reads them.
 
+use std::cmp::Ordering;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::vec::IntoIter;
 
 use super::files::LogFile;
+use crate::audit::doubtful::Doubtful;
 use crate::audit::past;
 use crate::audit::spot;
 use crate::print;
@@ -12,15 +14,49 @@ use crate::print;
 /// What a line begins with.
 const SEQ: &[u8] = b"{\"seq\":";
 
-/// The numbers of a file's lines, some of which may be left out.
+/// What stands between a line's number and the hash of the line before it, and what between the rest and its own hash.
+const PREV: &[u8] = b",\"prev\":\"";
+const HASH: &[u8] = b",\"hash\":\"";
+
+/// A hash as a line writes it.
+type Digits = [u8; 64];
+
+/// What is wrong between two lines that come one after the other.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Broken {
+    /// Some are missing, or these are out of order, as is told here.
+    Missing(String),
+    /// Their numbers are right, and the second is written behind another one than the first, of these numbers.
+    Apart(u64, u64),
+}
+
+impl Broken {
+    /// Tells `doubtful` of it; `place` says where it is.
+    pub(super) fn tell(self, doubtful: &mut Doubtful, place: &str) {
+        match self {
+            Broken::Missing(told) => doubtful.missing(format!("{told}{place}")),
+            Broken::Apart(before, behind) => doubtful.apart(before, behind),
+        }
+    }
+}
+
+/// A line that was read.
+struct Last {
+    number: u64,
+    hash: Option<Digits>,
+    /// Whether it is outside of what is asked for.
+    is_outside: bool,
+}
+
+/// The numbers of a file's lines, some of which may be left out, and whether each is written behind the one before.
 pub(super) struct Order {
     /// Before these places of what is read something was left out.
     skips: IntoIter<u64>,
     next_skip: Option<u64>,
     /// What was read.
     place: u64,
-    /// The number of the line before, and whether it is outside of what is asked for; `None` where that was left out.
-    before: Option<(u64, bool)>,
+    /// The line before; `None` where that was left out.
+    before: Option<Last>,
 }
 
 impl Order {
@@ -29,58 +65,83 @@ impl Order {
         Order { next_skip: skips.next(), skips, place: 0, before: None }
     }
 
-    /// The next line, with its line feed. What is missing before it, for people, where that may be asked for: it stands beside a line that is.
-    pub(super) fn follow(&mut self, line: &[u8], is_outside: bool) -> Option<String> {
+    /// The next line, with its line feed. What is wrong before it, where that may be asked for: it stands beside a line that is.
+    pub(super) fn follow(&mut self, line: &[u8], is_outside: bool) -> Option<Broken> {
         while self.next_skip.is_some_and(|skip| skip <= self.place) {
             (self.before, self.next_skip) = (None, self.skips.next());
         }
         self.place += line.len() as u64;
-        let number = number_of(line);
-        let before = std::mem::replace(&mut self.before, number.map(|number| (number, is_outside)));
-        let ((last, was_outside), found) = before.zip(number)?;
-        (!(is_outside && was_outside)).then(|| gap(last, found)).flatten()
+        let (number, prev) = beginning_of(line).unzip();
+        let last = number.map(|number| Last { number, hash: hash_of(line), is_outside });
+        let (before, found) = std::mem::replace(&mut self.before, last).zip(number)?;
+        (!(is_outside && before.is_outside)).then(|| before.broken(found, prev.flatten())).flatten()
     }
 
-    /// What is missing behind the last line of the closed file `file`, which was read to its end, for people: the file `next`, which was begun
-    /// behind it, says what it continues. `is_outside`: whether nobody asks for what is of that time.
+    /// What is wrong behind the last line of the closed file `file`, which was read to its end: the file `next`, which was begun behind it, says
+    /// what it continues. `is_outside`: whether nobody asks for what is of that time.
     pub(super) fn end(
         &self,
         file: &LogFile,
         next: Option<&LogFile>,
         is_outside: impl Fn(&str) -> bool,
-    ) -> Option<String> {
+    ) -> Option<Broken> {
         let number = file.number?;
-        let name = print::name(file.path.display());
-        let Some((last, was_outside)) = self.before else { return Some(format!("no record is in {name}")) };
+        let Some(last) = &self.before else {
+            return Some(Broken::Missing(format!("no record is in {}", print::name(file.path.display()))));
+        };
         let is_next = |next: &&LogFile| match next.number {
             Some(behind) => number.checked_add(1) == Some(behind),
             None => next.continued() == Some(number),
         };
         let begins = next.filter(is_next)?.beginning()?;
-        let told = (!(was_outside && is_outside(&begins.time))).then(|| gap(last, begins.seq)).flatten()?;
-        Some(format!("{told}, behind the last one in {name}"))
+        let prev = begins.prev.to_string().as_bytes().try_into().ok();
+        let is_asked = !(last.is_outside && is_outside(&begins.time));
+        match is_asked.then(|| last.broken(begins.seq, prev)).flatten()? {
+            Broken::Missing(told) => {
+                Some(Broken::Missing(format!("{told}, behind the last one in {}", print::name(file.path.display()))))
+            }
+            apart => Some(apart),
+        }
     }
 
     /// Whether what stands behind the lines so far may be asked for.
     pub(super) fn is_beside_asked(&self) -> bool {
-        self.before.is_none_or(|(_, is_outside)| !is_outside)
+        self.before.as_ref().is_none_or(|last| !last.is_outside)
     }
 }
 
-/// What is wrong between two lines that come one after the other; `None` where the one continues the other.
-fn gap(last: u64, found: u64) -> Option<String> {
-    let expected = last.checked_add(1).filter(|expected| *expected != found)?;
-    Some(match expected < found {
-        true => format!("{} before record {found}", spot::missing(&(expected..found))),
-        false => format!("record {found} is out of order behind record {last}"),
-    })
+impl Last {
+    /// What is wrong between it and the next one, which has this number and says that it is written behind a line with the hash `prev`; `None`
+    /// where that continues it. Whether a line fits its own hash is not looked at.
+    fn broken(&self, found: u64, prev: Option<Digits>) -> Option<Broken> {
+        let expected = self.number.checked_add(1)?;
+        match found.cmp(&expected) {
+            Ordering::Equal => {
+                let is_other = self.hash.zip(prev).is_some_and(|(hash, prev)| hash != prev);
+                is_other.then_some(Broken::Apart(self.number, found))
+            }
+            Ordering::Greater => {
+                Some(Broken::Missing(format!("{} before record {found}", spot::missing(&(expected..found)))))
+            }
+            Ordering::Less => {
+                Some(Broken::Missing(format!("record {found} is out of order behind record {}", self.number)))
+            }
+        }
+    }
 }
 
-/// The number of a line, without parsing the rest.
-fn number_of(line: &[u8]) -> Option<u64> {
+/// The number of a line, and the hash of the one before as it says it, without parsing the rest.
+fn beginning_of(line: &[u8]) -> Option<(u64, Option<Digits>)> {
     let rest = line.strip_prefix(SEQ)?;
-    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    std::str::from_utf8(&rest[..digits]).ok()?.parse().ok()
+    let (digits, rest) = rest.split_at(rest.iter().take_while(|byte| byte.is_ascii_digit()).count());
+    let number = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    Some((number, rest.strip_prefix(PREV).and_then(|rest| rest.first_chunk().copied())))
+}
+
+/// The hash of a line, as it says it.
+fn hash_of(line: &[u8]) -> Option<Digits> {
+    let (rest, hash) = line.strip_suffix(b"\"}\n")?.split_last_chunk()?;
+    rest.ends_with(HASH).then_some(*hash)
 }
 
 /// Whether the last line of a file is unfinished, and nobody is writing it: what a run writes is whole in a moment.
@@ -100,12 +161,18 @@ fn ends_whole(file: &LogFile) -> std::io::Result<bool> {
 mod tests {
     use super::*;
 
+    fn line(seq: u64) -> Vec<u8> {
+        format!("{{\"seq\":{seq},\"kind\":\"note\"}}\n").into_bytes()
+    }
+
     #[test]
     fn a_number_that_is_left_out_is_told_where_it_may_be_asked_for_and_nothing_of_what_was_not_read() {
-        let line = |seq: u64| format!("{{\"seq\":{seq},\"kind\":\"note\"}}\n").into_bytes();
         let told = |skips: Vec<u64>, lines: &[(u64, bool)]| {
             let mut order = Order::behind(skips);
-            lines.iter().filter_map(|(seq, is_outside)| order.follow(&line(*seq), *is_outside)).collect::<Vec<_>>()
+            let broken = lines.iter().filter_map(|(seq, is_outside)| order.follow(&line(*seq), *is_outside));
+            broken
+                .map(|broken| if let Broken::Missing(told) = broken { told } else { "apart".into() })
+                .collect::<Vec<_>>()
         };
         let inside = |numbers: &[u64]| numbers.iter().map(|number| (*number, false)).collect::<Vec<_>>();
         assert!(told(Vec::new(), &inside(&[7, 8, 9])).is_empty());
@@ -121,5 +188,21 @@ mod tests {
         assert_eq!(told(vec![0, length], &inside(&[1, 5, 7])), ["record 6 is missing before record 7"]);
         assert!(told(Vec::new(), &[(1, true), (3, true)]).is_empty());
         assert_eq!(told(Vec::new(), &[(1, true), (3, false)]).len(), 1);
+    }
+
+    #[test]
+    fn a_line_that_is_written_behind_another_one_than_that_before_it_is_told() {
+        let line = |seq: u64, prev: char, hash: char| {
+            let [prev, hash] = [prev, hash].map(|digit| digit.to_string().repeat(64));
+            format!("{{\"seq\":{seq},\"prev\":\"{prev}\",\"kind\":\"note\",\"hash\":\"{hash}\"}}\n").into_bytes()
+        };
+        let broken = |lines: &[Vec<u8>]| {
+            let mut order = Order::behind(Vec::new());
+            lines.iter().filter_map(|line| order.follow(line, false)).collect::<Vec<_>>()
+        };
+        assert_eq!(broken(&[line(0, '0', 'a'), line(1, 'a', 'b'), line(2, 'b', 'c')]), []);
+        // The second one was edited together with its hash.
+        assert_eq!(broken(&[line(0, '0', 'a'), line(1, 'a', 'd'), line(2, 'b', 'c')]), [Broken::Apart(1, 2)]);
+        assert_eq!(broken(&[line(0, '0', 'a'), self::line(1), line(2, 'b', 'c')]), []);
     }
 }

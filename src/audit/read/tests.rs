@@ -30,6 +30,39 @@ fn line(seq: u64, time: &str) -> String {
     )
 }
 
+#[test]
+fn a_file_that_is_missing_is_told_where_it_may_be_of_the_time_that_is_asked_for() {
+    let (folder, path) = log(400);
+    let text = std::fs::read_to_string(&path).unwrap();
+    let lines = text.split_inclusive('\n').collect::<Vec<_>>();
+    let closed = |number: u64| folder.path().join(format!("audit.{number:06}.jsonl"));
+    for (number, lines) in (1..=3).zip(lines.chunks(100)) {
+        std::fs::write(closed(number), lines.concat()).unwrap();
+    }
+    std::fs::write(&path, lines[300..].concat()).unwrap();
+    let told = |minutes: std::ops::Range<i64>| {
+        let at = |minute: i64| "2026-11-24T00:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_mins(minute);
+        let (range, mut doubtful) =
+            (Range { from: Some(at(minutes.start)), to: Some(at(minutes.end)) }, Doubtful::default());
+        each_or_missing(&path, &range, &mut doubtful, |_, _| Ok(true)).unwrap();
+        doubtful.told()
+    };
+    assert_eq!(told(0..400), None);
+    std::fs::rename(closed(2), folder.path().join("gone")).unwrap();
+    let missing = "the file audit.000002.jsonl, between audit.000001.jsonl and audit.000003.jsonl, is not here";
+    for asked in [0..400, 150..160, 0..120, 180..300] {
+        assert_eq!(told(asked.clone()).as_deref(), Some(missing), "{asked:?}");
+    }
+    assert_eq!([told(0..90), told(201..300), told(500..600)], [None, None, None]);
+    // The clock was wrong before it or behind it: its time is not known.
+    let ahead = lines[99].replace("2026-11-24", "2027-11-24");
+    std::fs::write(closed(1), [&lines[..99], &[&ahead]].concat().concat()).unwrap();
+    assert_eq!(told(0..90).as_deref(), Some(missing));
+    // Nothing is missing before what was carried away, the oldest first.
+    std::fs::remove_file(closed(1)).unwrap();
+    assert_eq!(told(0..400), None);
+}
+
 /// The next checkpoint of a log, by that key.
 fn checkpoint(link: &mut Link, signer: &Signer, time: &str) -> String {
     let made = Made { time: time.to_owned(), monotonic_ns: 1, synchronised: true };

@@ -15,6 +15,7 @@ use jiff::{SignedDuration, Timestamp};
 pub use self::gallery::Gallery;
 use self::listing::{Challenges, Drifted, Happened, Listing};
 use self::thresholds::{Changed, Thresholds};
+use super::chain::Rift;
 use super::doubtful::Doubtful;
 use super::kind::Kind;
 use super::query::Query;
@@ -222,6 +223,7 @@ fn before(path: &Path, shift: &Shift) -> Result<Before> {
         match last {
             Some(last) => read::each_behind(path, from, |line, entry| Ok(search.look(line, entry, shift, last)))?,
             None => read::each(path, &Range { from, to: Some(shift.from) }, |line, entry| {
+                search.hold(line, entry);
                 search.take(line, entry, shift);
                 Ok(true)
             })?,
@@ -277,11 +279,14 @@ struct Search {
     is_entered: bool,
     /// Whether a run began or ended before the shift: no alarm is older.
     is_whole: bool,
+    /// The line before, where what it says is told.
+    quoted: Option<Vec<u8>>,
 }
 
 impl Search {
     /// Takes the next line, and says whether to go on; `last` is the last one with which the log comes to the shift.
     fn look(&mut self, line: &[u8], entry: &Entry, shift: &Shift, last: u64) -> bool {
+        self.hold(line, entry);
         let is_inside = shift.holds(&entry.time);
         if is_inside && !self.is_inside {
             // One that was raised in the shift is told of as that.
@@ -302,6 +307,13 @@ impl Search {
         (self.is_inside, self.is_entered) = (is_inside, self.is_entered || is_inside);
         self.take(line, entry, shift);
         true
+    }
+
+    /// Holds a line that is told of against this one, which comes behind it.
+    fn hold(&mut self, line: &[u8], entry: &Entry) {
+        if self.quoted.take().is_some_and(|quoted| Rift::between(&quoted, line) == Some(Rift::Apart)) {
+            self.going_on.doubtful.apart(entry.seq.saturating_sub(1), entry.seq);
+        }
     }
 
     fn take(&mut self, line: &[u8], entry: &Entry, shift: &Shift) {
@@ -335,6 +347,7 @@ impl Search {
         // Those of the shift are looked at where it is told of.
         if !shift.holds(&entry.time) {
             self.going_on.doubtful.look(line, entry);
+            self.quoted = Some(line.to_owned());
         }
     }
 }

@@ -348,6 +348,15 @@ fn what_the_page_tells_of_the_time_before_the_shift_is_held_against_its_hashes()
     assert_eq!(doubtful(&[6], &next).unwrap(), "1 record is not as written: 6");
     let all = Shift { from: "2026-11-20T00:00:00Z".parse().unwrap(), ..shift() };
     assert_eq!(doubtful(&[2, 3, 6], &all).unwrap(), "3 records are not as written: 2, 3, 6");
+    // One that was edited together with its hash does not fit the one behind it.
+    let (content, _) = lines[7].split_once(",\"hash\":").unwrap();
+    let content = content.replace("Miller", "Smith");
+    let forged = format!("{content},\"hash\":\"{}\"}}\n", Digest::of(&content));
+    std::fs::write(&log, [&lines[..7], &[forged], &lines[8..]].concat().concat()).unwrap();
+    for shift in [&shift(), &next, &all] {
+        let told = report(&log, shift, &Origin::default(), &gallery).unwrap().doubtful.told();
+        assert_eq!(told.unwrap(), "1 record is not as written: 7 or 8", "{}", shift.from);
+    }
 }
 
 #[test]
