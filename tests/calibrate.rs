@@ -557,6 +557,36 @@ fn known_defects_tell_how_many_are_found_and_move_nothing_unless_asked() {
         "{out}"
     );
     assert!(row("defects found").ends_with("12 of 12 (73.5% to 100.0%)"), "{out}");
+    // What clearly shows another product praises no threshold.
+    let mixed = bench.text("mixed");
+    bench.save("mixed/blue&1.png", &normal_part(1, 1));
+    let (code, _, err) = kept(&bench, &["--bad", &mixed]);
+    assert!(
+        code == 2
+            && err.contains("1 of 1 image of known defects clearly shows another product")
+            && err.contains("looks like 'blue'"),
+        "{err}"
+    );
+    (2..9).for_each(|seed| bench.save(&format!("mixed/blue{seed}.png"), &common::defective_part(1, seed)));
+    (0..3).for_each(|seed| bench.save(&format!("mixed/red{seed}.png"), &common::defective_part(0, 700 + seed)));
+    bench.save("mixed/unseen.png", &normal_part(0, 9000));
+    let (code, out, err) = kept(&bench, &["--bad", &mixed, "--costs", "50,1,0.01"]);
+    assert!(code == 0 && out.contains("defects     3 of 4 found; 19.4% to 99.4%"), "{out}{err}");
+    let told = "8 of 12 images of known defects clearly show another product than 'red'";
+    assert!(out.contains(&format!("left out    {told}")) && out.contains("farthest    red"), "{out}");
+    assert!(
+        err.contains(&format!("{told}; left out: ")) && err.contains("blue&1.png, blue2.png, blue3.png and 5 more"),
+        "{err}"
+    );
+    let page = std::fs::read_to_string(bench.path("red.html")).unwrap();
+    let names = (2..9).map(|seed| format!("<td>blue{seed}.png<td>blue")).chain(["<td>blue&amp;1.png<td>blue".into()]);
+    assert!(
+        page.contains("Found: 3 of 4, 75.0%") && page.contains("Left out of these figures: 8 of 12 images"),
+        "{page}"
+    );
+    assert!(names.into_iter().all(|name| page.contains(&name)) && page.contains("<td>unseen.png<td class=\"n\">"));
+    let (calibration, _) = Calibration::open(&bench.path("red.toml")).unwrap();
+    assert_eq!(calibration.defects.map(|found| (found.images, found.detected)), Some((4, 3)));
     // It is written over as any calibration.
     assert_eq!(asked_for_no_rate(&bench, &cheapest).0, 0);
     let (calibration, _) = Calibration::open(&bench.path("red.toml")).unwrap();

@@ -6,6 +6,46 @@ use serde::{Deserialize, Serialize};
 use statrs::distribution::{Beta, ContinuousCDF};
 
 use super::threshold::{INTERVAL, percent};
+use crate::print;
+
+/// Images of known defective parts, no two the same.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Defective {
+    /// Their files' names.
+    pub files: Vec<String>,
+    /// The score of each.
+    pub scores: Vec<f32>,
+    /// Images beside these that clearly show another product: a line rejects such whatever its threshold is, so they say nothing of it.
+    pub others: Vec<OtherProduct>,
+}
+
+/// An image that was given as one of a defect, and clearly shows another product.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OtherProduct {
+    /// The file's name.
+    pub file: String,
+    /// The product that it looks like.
+    pub product: String,
+}
+
+impl Defective {
+    /// The `count` highest scores with their files' names, the highest first.
+    pub fn farthest(&self, count: usize) -> Vec<(&str, f32)> {
+        let mut all = self.files.iter().map(String::as_str).zip(self.scores.iter().copied()).collect::<Vec<_>>();
+        all.sort_by(|(_, one), (_, other)| other.total_cmp(one));
+        all.truncate(count);
+        all
+    }
+
+    /// How many of the images clearly show another product than `class`, in words; `None` where none does.
+    pub fn others_told(&self, class: &str) -> Option<String> {
+        let others = self.others.len();
+        let images = print::counted((others + self.files.len()) as u64, "image");
+        let show = if others == 1 { "shows" } else { "show" };
+        (others > 0)
+            .then(|| format!("{others} of {images} of known defects clearly {show} another product than '{class}'"))
+    }
+}
 
 /// How many of the known defective parts a threshold finds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -124,6 +164,19 @@ impl Costs {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_farthest_are_named_and_what_is_left_out_is_counted_among_all() {
+        let files = ["a", "b", "c", "d"].map(str::to_owned).to_vec();
+        let other = |file: &str| OtherProduct { file: file.into(), product: "gear".into() };
+        let one = Defective { files, scores: vec![1.0, 3.0, f32::NAN, 2.0], others: vec![other("x")] };
+        assert_eq!(one.farthest(3).iter().map(|(file, _)| *file).collect::<Vec<_>>(), ["c", "b", "d"]);
+        assert_eq!(
+            one.others_told("cap").unwrap(),
+            "1 of 5 images of known defects clearly shows another product than 'cap'"
+        );
+        assert_eq!(Defective { others: Vec::new(), ..one }.others_told("cap"), None);
+    }
 
     #[test]
     fn the_interval_is_that_of_clopper_and_pearson() {

@@ -34,7 +34,7 @@ use crate::inspect::overlay::{Paint, beside};
 use crate::inspect::{Inspector, Mask, batch};
 use crate::picture::Limits;
 use crate::{Error, Result, dataset, time};
-use defects::{Costs, Detection};
+use defects::{Costs, Defective, Detection, OtherProduct};
 use normals::Sample;
 
 /// What a calibration is made from, and what it is to achieve.
@@ -69,8 +69,8 @@ impl<'a> Request<'a> {
 pub struct Calibrated {
     /// The calibration.
     pub calibration: Calibration,
-    /// Scores of the known defective parts; infinite where one clearly shows another product.
-    pub defective: Vec<f32>,
+    /// What the model sees in the known defective parts.
+    pub defective: Defective,
     /// The score of each normal part: the highest of its images.
     pub parts: Vec<f32>,
     /// Normal images that stand apart from the rest: whether they show good parts is for a person to say before a line goes by this.
@@ -98,7 +98,7 @@ pub struct Portrait {
 ///
 /// The bundle does not know the class, an image cannot be read or belongs to no group, the network fails, the bundle tells
 /// that it was trained on half of the images, more than one in twenty of them clearly shows another class, there are too few
-/// parts for the confidence that is aimed at, an image that is to be left out is not there, an image has not the mask's shape, or the
+/// parts for the confidence that is aimed at, all images of known defects clearly show other products, an image that is to be left out is not there, an image has not the mask's shape, or the
 /// network's score knows no mask.
 pub fn calibrate(bundle: &Bundle, request: &Request) -> Result<Calibrated> {
     let Request { class, images, grouping, aim, .. } = *request;
@@ -116,23 +116,24 @@ pub fn calibrate(bundle: &Bundle, request: &Request) -> Result<Calibrated> {
     let fitted = Fitting::Crossed.fit(&inspector, &maps, &parts, &elsewhere);
     suitable::like_normal_parts(class, &fitted.reference)?;
     let of_parts = normals::highest(&fitted.scores, &parts);
-    let scores = |images: &[PathBuf]| scores(bundle, class, images, request.mask, &fitted.reference);
-    let score = |image: &PathBuf| Ok(scores(std::slice::from_ref(image))?.remove(0));
+    let look = |images: &[PathBuf]| look(bundle, class, images, request.mask, &fitted.reference);
     let dropped = dropped.into_iter().map(|(image, reason)| {
-        let (sha256, score) = score(image)?;
+        let Look { digest: sha256, score, resembles } = look(std::slice::from_ref(image))?.remove(0);
+        // What clearly shows another product is rejected whatever the threshold is.
+        let score = if resembles.is_some() { f32::INFINITY } else { score };
         Ok(Dropped { file: file_name(image), sha256, score, reason: reason.to_owned() })
     });
     let dropped = dropped.collect::<Result<Vec<_>>>()?;
     let defective = match request.defective {
-        [] => Vec::new(),
+        [] => Defective::default(),
         images => {
-            let found = scores(images)?;
+            let found = look(images)?;
             none_is_normal(bundle, images, &found, &samples)?;
-            warn_of_other_products(class, &found);
-            of_different(images, found)
+            of_product(bundle, class, of_different(images, found))?
         }
     };
-    let cheapest = request.costs.and_then(|costs| costs.optimum(&defects::roc(&of_parts, &defective), f32::INFINITY));
+    let cheapest =
+        request.costs.and_then(|costs| costs.optimum(&defects::roc(&of_parts, &defective.scores), f32::INFINITY));
     // What is cheapest on these images promises no rate.
     let (threshold, by_rate) = match cheapest {
         Some(best) => (best.threshold, None),
@@ -155,7 +156,7 @@ pub fn calibrate(bundle: &Bundle, request: &Request) -> Result<Calibrated> {
         frame: normals::common_size(&samples).or_else(|| request.mask.and_then(|_| FrameSize::new(samples[0].size))),
         costs: cheapest.and(request.costs),
         normal_rejected: cheapest.map(|_| of_parts.iter().filter(is_rejected).count()),
-        defects: (!defective.is_empty()).then(|| Detection::new(&defective, threshold)),
+        defects: (!defective.scores.is_empty()).then(|| Detection::new(&defective.scores, threshold)),
         picture: Limits::fit(&samples.iter().map(|sample| sample.picture).collect::<Vec<_>>()),
         audit: None,
         reference: fitted.reference,
@@ -216,66 +217,101 @@ fn without_copies(samples: &mut Vec<Sample>, left_out: &[LeftOut]) -> Result<()>
 }
 
 /// Refuses an image that is said to show a defect and a normal part.
-fn none_is_normal(bundle: &Bundle, images: &[PathBuf], found: &[(Digest, f32)], normal: &[Sample]) -> Result<()> {
+fn none_is_normal(bundle: &Bundle, images: &[PathBuf], found: &[Look], normal: &[Sample]) -> Result<()> {
     let normal = normal.iter().map(|sample| sample.digest).collect::<BTreeSet<_>>();
     let is_trained_on = |digest: &Digest| bundle.trained_on.as_ref().is_some_and(|seen| seen.contains(digest));
-    if let Some((image, _)) = images.iter().zip(found).find(|(_, (digest, _))| is_trained_on(digest)) {
+    if let Some((image, _)) = images.iter().zip(found).find(|(_, look)| is_trained_on(&look.digest)) {
         return Err(Error::usage(format!(
             "{} is one of the normal images that the model was trained on",
             image.display()
         ))
         .advise("give images of parts that are known to be defective with --bad"));
     }
-    match images.iter().zip(found).find(|(_, (digest, _))| normal.contains(digest)) {
+    match images.iter().zip(found).find(|(_, look)| normal.contains(&look.digest)) {
         None => Ok(()),
         Some((image, _)) => Err(Error::usage(format!("{} is among the normal images too", image.display()))
             .advise("a part is good or it is not: give its image with --images or with --bad")),
     }
 }
 
-/// Says how many images of defects clearly show another product: they count as found, since a line rejects them as that.
-fn warn_of_other_products(class: &str, found: &[(Digest, f32)]) {
-    let others = found.iter().filter(|(_, score)| *score == f32::INFINITY).count();
-    if others > 0 {
-        log::warn!(
-            "{others} of {} clearly show another product than '{class}' and count as found: they say nothing of its defects",
-            crate::print::counted(found.len() as u64, "image of a defect")
-        );
-    }
-}
-
-/// The scores of known defects, without those of copies: one piece counts once.
-fn of_different(images: &[PathBuf], scores: Vec<(Digest, f32)>) -> Vec<f32> {
+/// The images of known defects without copies: one piece counts once.
+fn of_different(images: &[PathBuf], found: Vec<Look>) -> Vec<(&PathBuf, Look)> {
     let mut known = BTreeSet::new();
-    let scored = images.iter().zip(scores).filter_map(|(image, (digest, score))| {
-        let is_new = known.insert(digest);
+    let mut found = images.iter().zip(found).collect::<Vec<_>>();
+    found.retain(|(image, look)| {
+        let is_new = known.insert(look.digest);
         if !is_new {
             log::warn!("{} is a copy of another image of a defect, byte for byte, and left out", image.display());
         }
-        is_new.then_some(score)
+        is_new
     });
-    scored.collect()
+    found
+}
+
+/// The images of known defects of `class`. Those that clearly show another product are told apart and named: a line rejects them as that,
+/// whatever its threshold is, so to count them as found would say of its defects what nobody knows. To leave them out makes no rate better
+/// than it is, since all of them would be found.
+///
+/// # Errors
+///
+/// All of them show another.
+fn of_product(bundle: &Bundle, class: &str, found: Vec<(&PathBuf, Look)>) -> Result<Defective> {
+    let mut defective = Defective::default();
+    for (image, Look { score, resembles, .. }) in found {
+        let file = file_name(image);
+        match resembles {
+            Some(other) => {
+                let product = bundle.manifest.classes[other].clone();
+                defective.others.push(OtherProduct { file, product });
+            }
+            None => {
+                defective.files.push(file);
+                defective.scores.push(score);
+            }
+        }
+    }
+    let Some(told) = defective.others_told(class) else { return Ok(defective) };
+    let first = &defective.others[0];
+    let first = format!("{} looks like '{}'", first.file, first.product);
+    if defective.scores.is_empty() {
+        return Err(Error::usage(told).because(first).advise(format!(
+            "give images of defective parts of '{class}' with --bad, or leave it out: a line rejects other products whatever its threshold is"
+        )));
+    }
+    let names = defective.others.iter().map(|other| other.file.as_str()).collect::<Vec<_>>();
+    log::warn!(
+        "{told}; left out: {}; {first}. A line rejects other products whatever its threshold is, so they say nothing of \
+         the defects of '{class}'",
+        suitable::few(&names)
+    );
+    Ok(defective)
 }
 
 fn file_name(path: &std::path::Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// Digest and score of each image; what clearly shows another product is rejected, so its score is infinite.
-/// The images must have the shape of `mask`.
-fn scores(
+/// What the model sees in an image.
+struct Look {
+    digest: Digest,
+    score: f32,
+    /// Another product that it clearly shows: then a line rejects it whatever its score is.
+    resembles: Option<usize>,
+}
+
+/// Looks at images, which must have the shape of `mask`.
+fn look(
     bundle: &Bundle,
     class: &str,
     images: &[PathBuf],
     mask: Option<&Mask>,
     reference: &ScoreReference,
-) -> Result<Vec<(Digest, f32)>> {
+) -> Result<Vec<Look>> {
     let index = bundle.manifest.class_index(class)?;
     batch::for_each_image(bundle, class, images, |inspector, number, bytes, image| {
         mask.map_or(Ok(()), |mask| mask.check_shape(&images[number], image.dimensions()))?;
         let inspection = inspector.inspect(&image, index, reference)?;
-        let score = if inspection.resembles.is_some() { f32::INFINITY } else { inspection.score };
-        Ok((Digest::of(bytes), score))
+        Ok(Look { digest: Digest::of(bytes), score: inspection.score, resembles: inspection.resembles })
     })
 }
 

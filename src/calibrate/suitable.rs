@@ -187,8 +187,13 @@ impl Apart {
 
 /// The first few, and how many more.
 fn named(paths: &[&PathBuf]) -> String {
-    let first = paths.iter().take(NAMED).map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
-    match paths.len().saturating_sub(NAMED) {
+    few(&paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>())
+}
+
+/// The same of names.
+pub(super) fn few(names: &[impl AsRef<str>]) -> String {
+    let first = names.iter().take(NAMED).map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(NAMED) {
         0 => first,
         more => format!("{first} and {more} more"),
     }

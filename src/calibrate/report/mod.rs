@@ -5,7 +5,7 @@ pub mod what_if;
 use std::fmt::Write;
 
 use super::comparison::Comparison;
-use super::defects::{Costs, Detection, Operating, cost, roc};
+use super::defects::{Costs, Defective, Detection, Operating, cost, roc};
 use super::threshold::{self, INTERVAL};
 use super::what_if::WhatIf;
 use super::{Calibration, Portrait};
@@ -15,6 +15,9 @@ use crate::print::counted;
 
 /// Pictures are no wider than this: image and overlay beside each other.
 const PICTURE_WIDTH: u32 = 520;
+
+/// So many images of defects are named.
+const FARTHEST: usize = 10;
 
 const STYLE: &str = "body{font:15px/1.45 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1c1917}\
 h1{font-size:1.5rem;margin-bottom:0}h2{font-size:1.1rem;margin-top:2rem;border-bottom:1px solid #ddd}\
@@ -35,8 +38,8 @@ pub struct Report<'a> {
     pub portraits: &'a [Portrait],
     /// The one that it takes the place of.
     pub previous: Option<&'a Calibration>,
-    /// Scores of known defective parts.
-    pub defective: &'a [f32],
+    /// What the model sees in known defective parts.
+    pub defective: &'a Defective,
     /// The score of each normal part.
     pub parts: &'a [f32],
     /// What wrong decisions cost.
@@ -154,7 +157,7 @@ impl Report<'_> {
             label: format!("before {:.3}", previous.threshold),
             colour: "#6b7280",
         }));
-        let legend = match self.defective.is_empty() {
+        let legend = match self.defective.scores.is_empty() {
             true => "Scores of the normal images.",
             false => {
                 "Scores of the normal images (blue) and of the known defective ones (orange), each to its own scale."
@@ -163,17 +166,18 @@ impl Report<'_> {
         let _ = write!(
             page,
             "<h2>Scores</h2>{}<p class=\"muted\">{legend}</p>",
-            plot::histogram(&normal, self.defective, &marks)
+            plot::histogram(&normal, &self.defective.scores, &marks)
         );
     }
 
     fn defects(&self, page: &mut String) {
-        if self.defective.is_empty() {
+        let scores = &self.defective.scores;
+        if scores.is_empty() {
             return;
         }
         let c = self.calibration;
-        let curve = roc(self.parts, self.defective);
-        let Detection { images, detected, rate: (low, high) } = Detection::new(self.defective, c.threshold);
+        let curve = roc(self.parts, scores);
+        let Detection { images, detected, rate: (low, high) } = Detection::new(scores, c.threshold);
         let _ = write!(
             page,
             "<h2>Known defects</h2><p>Found: {detected} of {images}, {:.1}%; {:.1}% to {:.1}% with {}% confidence, if defects to \
@@ -197,6 +201,37 @@ impl Report<'_> {
                 cost(best.cost_of_set)
             );
         }
+        self.farthest(page);
+        self.others(page);
+    }
+
+    /// A product that the model does not know is found as a defect is: what lies farthest is for a person to look at.
+    fn farthest(&self, page: &mut String) {
+        let class = escaped(&self.calibration.class);
+        let _ = write!(
+            page,
+            "<p>The farthest of them, for a look: do all of them show parts of {class}? A product that the model does not know counts as a \
+             defect, and no score tells it from one.</p><table><tr><th>Image<th>Score"
+        );
+        for (file, score) in self.defective.farthest(FARTHEST) {
+            let _ = write!(page, "<tr><td>{}<td class=\"n\">{score:.3}", escaped(file));
+        }
+        *page += "</table>";
+    }
+
+    /// What is left out of all that is said of defects, and why.
+    fn others(&self, page: &mut String) {
+        let Some(told) = self.defective.others_told(&self.calibration.class) else { return };
+        let _ = write!(
+            page,
+            "<p class=\"warn\">Left out of these figures: {}. A line rejects such as another product, whatever its threshold is, so they say \
+             nothing of its defects.</p><table><tr><th>Image<th>Looks like",
+            escaped(&told)
+        );
+        for other in &self.defective.others {
+            let _ = write!(page, "<tr><td>{}<td>{}", escaped(&other.file), escaped(&other.product));
+        }
+        *page += "</table>";
     }
 
     fn portraits(&self, page: &mut String) {

@@ -142,7 +142,8 @@ struct SetArgs {
     /// no defective part is among them, but the camera or the light is another. Without it the report alone is written (exit code 2)
     #[arg(long)]
     unlike: bool,
-    /// A folder of images of known defective parts: how many of them are found is told, and moves nothing
+    /// A folder of images of known defective parts: how many of them are found is told, and moves nothing. What clearly shows another
+    /// product is left out of that, and named
     #[arg(long, value_name = "DIR")]
     bad: Option<PathBuf>,
     /// What a missed defect and a false reject cost, and the share of defective parts: the cheapest threshold is told
@@ -399,7 +400,7 @@ fn publish(
         calibration.write(&args.out)?;
         warn_of_approval(&args.out);
     }
-    told::tell(calibration)?;
+    told::tell(calibrated)?;
     if let Some(told) = calibration.unkept_rate() {
         print::line(format_args!("not kept    {told}"))?;
     }

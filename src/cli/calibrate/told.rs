@@ -9,9 +9,9 @@ const UNKNOWN_RATE: f64 = 0.5;
 
 pub(super) fn tell_of_costs(calibrated: &Calibrated, costs: Option<Costs>) -> Result<()> {
     let calibration = &calibrated.calibration;
-    let curve = defects::roc(&calibrated.parts, &calibrated.defective);
+    let curve = defects::roc(&calibrated.parts, &calibrated.defective.scores);
     let Some(best) = costs.and_then(|costs| costs.optimum(&curve, calibration.threshold)) else { return Ok(()) };
-    let found = Detection::new(&calibrated.defective, best.threshold);
+    let found = Detection::new(&calibrated.defective.scores, best.threshold);
     let (low, high) = found.rate;
     if high - low > UNKNOWN_RATE {
         log::warn!(
@@ -47,7 +47,30 @@ fn tell_of_pictures(calibration: &Calibration) -> Result<()> {
 /// So many of the most unusual images are shown: what does not belong among normal parts is among them.
 const SHOWN: usize = 5;
 
-pub(super) fn tell(calibration: &Calibration) -> Result<()> {
+/// Says how many of the known defects are found, what was left out of that, and what a person should look at.
+fn tell_of_defects(calibrated: &Calibrated) -> Result<()> {
+    let (calibration, defective) = (&calibrated.calibration, &calibrated.defective);
+    let Some(Detection { images, detected, rate: (low, high) }) = calibration.defects else { return Ok(()) };
+    print::line(format_args!(
+        "defects     {detected} of {images} found; {:.1}% to {:.1}% with {}% confidence, if others are like these",
+        100.0 * low,
+        100.0 * high,
+        100.0 * INTERVAL
+    ))?;
+    if let Some(told) = defective.others_told(&calibration.class) {
+        print::line(format_args!("left out    {told}; the report names them"))?;
+    }
+    let farthest = defective.farthest(SHOWN);
+    let farthest = farthest.iter().map(|(file, score)| format!("{file} {score:.3}")).collect::<Vec<_>>();
+    print::line(format_args!(
+        "farthest    {} (do all show parts of '{}'? A product that the model does not know counts as a defect)",
+        farthest.join(", "),
+        calibration.class
+    ))
+}
+
+pub(super) fn tell(calibrated: &Calibrated) -> Result<()> {
+    let calibration = &calibrated.calibration;
     print::line(format_args!("class       {}", calibration.class))?;
     print::line(format_args!("images      {}", calibration.images_told()))?;
     print::line(format_args!("threshold   {}", calibration.threshold))?;
@@ -76,14 +99,7 @@ pub(super) fn tell(calibration: &Calibration) -> Result<()> {
     if let Some(mask) = &calibration.reference.mask {
         print::line(format_args!("mask        {:.1}% of the picture is ignored", 100.0 * mask.ignored_share()))?;
     }
-    if let Some(Detection { images, detected, rate: (low, high) }) = calibration.defects {
-        print::line(format_args!(
-            "defects     {detected} of {images} found; {:.1}% to {:.1}% with {}% confidence, if others are like these",
-            100.0 * low,
-            100.0 * high,
-            100.0 * INTERVAL
-        ))?;
-    }
+    tell_of_defects(calibrated)?;
     let mut images = calibration.images.iter().collect::<Vec<_>>();
     images.sort_by(|a, b| b.score.total_cmp(&a.score));
     let most = images.iter().take(SHOWN).map(|image| format!("{} {:.3}", image.file, image.score)).collect::<Vec<_>>();
