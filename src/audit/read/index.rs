@@ -355,19 +355,19 @@ pub(super) fn within(
         true => members.iter().skip_while(|member| is_outside(member)).cloned().collect::<Vec<_>>(),
         false => members.iter().filter(|member| !is_outside(member)).cloned().collect(),
     };
-    let skips = skips(&wanted);
+    let is_from_start = wanted.first().zip(members.first()).is_some_and(|(read, first)| read.place == first.place);
+    let skips = (!is_from_start).then_some(0).into_iter().chain(skips(&wanted)).collect();
     let is_to_end = wanted.last().zip(members.last()).is_some_and(|(read, last)| read.place == last.place);
     Ok((Lines { file: File::open(path)?, wanted: wanted.into_iter(), unpacked: Cursor::default() }, skips, is_to_end))
 }
 
 /// Where in the lines of these members another one was left out.
-fn skips(members: &[Member]) -> Vec<u64> {
+fn skips(members: &[Member]) -> impl Iterator<Item = u64> {
     let mut length = 0;
-    let borders = members.array_windows().filter_map(|[one, next]| {
+    members.array_windows().filter_map(move |[one, next]| {
         length += u64::from(one.length);
         (one.place + u64::from(one.size) != next.place).then_some(length)
-    });
-    borders.collect()
+    })
 }
 
 fn wrong_index() -> std::io::Error {

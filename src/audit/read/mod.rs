@@ -25,7 +25,7 @@ use std::sync::{Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 
-use self::order::Order;
+use self::order::{Order, Side};
 use self::seek::{Found, Map, Wanted};
 use super::course::time_of;
 use super::doubtful::Doubtful;
@@ -126,8 +126,7 @@ fn walk(
     mut look: impl FnMut(&[u8], &Entry) -> Result<bool>,
 ) -> Result<()> {
     let (from, to) = (range.from.map(text), range.to.map(text));
-    let is_outside =
-        |time: &str| from.as_deref().is_some_and(|from| time < from) || to.as_deref().is_some_and(|to| time >= to);
+    let side = |time: &str| Side::of(time, from.as_deref(), to.as_deref());
     let name = |file: &LogFile| print::name(file.path.display());
     let wanted = Wanted { from: from.as_deref(), to: to.as_deref(), whatever_time };
     let files = files(path)?;
@@ -143,7 +142,9 @@ fn walk(
     };
     let mut last = None::<LogFile>;
     while let Some((file, lines)) = files.next(|file| open(file, has_begun))? {
-        if let Some(before) = last.replace(file.clone()) {
+        let before = last.replace(file.clone());
+        let is_only = before.is_none();
+        if let Some(before) = before {
             missing_of(range, [before, file.clone()])?.into_iter().for_each(|told| doubtful.missing(told));
         }
         let Some(Found { mut lines, skips, is_to_end }) = lines else { continue };
@@ -154,7 +155,7 @@ fn walk(
             line.clear();
             number += 1;
             if next_line(&mut lines, &mut line).map_err(failed)? == 0 {
-                let told = is_to_end.then(|| order.end(&file, files.coming(), is_outside)).flatten();
+                let told = is_to_end.then(|| order.end(&file, is_only, files.coming(), side)).flatten();
                 told.into_iter().for_each(|broken| broken.tell(doubtful, ""));
                 break;
             }
@@ -166,11 +167,11 @@ fn walk(
                 break;
             };
             let Some(time) = time_of(content) else { return Err(no_line_or_damage(&file, number)) };
-            let is_outside = is_outside(time);
-            if let Some(broken) = order.follow(&line, is_outside) {
+            let side = side(time);
+            if let Some(broken) = order.follow(&line, side) {
                 broken.tell(doubtful, &format!(" in {}", name(&file)));
             }
-            if is_outside && !whatever_time {
+            if side != Side::Within && !whatever_time {
                 continue;
             }
             let entry = serde_json::from_slice(content).map_err(|error| {

@@ -6,6 +6,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::vec::IntoIter;
 
 use super::files::LogFile;
+use crate::audit::chain::Envelope;
 use crate::audit::doubtful::Doubtful;
 use crate::audit::past;
 use crate::audit::spot;
@@ -40,12 +41,35 @@ impl Broken {
     }
 }
 
+/// Where a line is, of what is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    Before,
+    Within,
+    Behind,
+}
+
+impl Side {
+    /// Of a line of that time, where lines are asked for `from` one time on and up `to` another.
+    pub(super) fn of(time: &str, from: Option<&str>, to: Option<&str>) -> Self {
+        match (from, to) {
+            (Some(from), _) if time < from => Side::Before,
+            (_, Some(to)) if time >= to => Side::Behind,
+            _ => Side::Within,
+        }
+    }
+
+    /// Whether what was between a line here and the `next` one may be asked for.
+    fn may_ask_up_to(self, next: Side) -> bool {
+        self != next || self == Side::Within
+    }
+}
+
 /// A line that was read.
 struct Last {
     number: u64,
     hash: Option<Digits>,
-    /// Whether it is outside of what is asked for.
-    is_outside: bool,
+    side: Side,
 }
 
 /// The numbers of a file's lines, some of which may be left out, and whether each is written behind the one before.
@@ -65,38 +89,45 @@ impl Order {
         Order { next_skip: skips.next(), skips, place: 0, before: None }
     }
 
-    /// The next line, with its line feed. What is wrong before it, where that may be asked for: it stands beside a line that is.
-    pub(super) fn follow(&mut self, line: &[u8], is_outside: bool) -> Option<Broken> {
+    /// The next line, with its line feed. What is wrong before it, where that may be asked for.
+    pub(super) fn follow(&mut self, line: &[u8], side: Side) -> Option<Broken> {
+        let is_first = self.place == 0 && self.next_skip != Some(0);
         while self.next_skip.is_some_and(|skip| skip <= self.place) {
             (self.before, self.next_skip) = (None, self.skips.next());
         }
         self.place += line.len() as u64;
         let (number, prev) = beginning_of(line).unzip();
-        let last = number.map(|number| Last { number, hash: hash_of(line), is_outside });
-        let (before, found) = std::mem::replace(&mut self.before, last).zip(number)?;
-        (!(is_outside && before.is_outside)).then(|| before.broken(found, prev.flatten())).flatten()
+        let last = number.map(|number| Last { number, hash: hash_of(line), side });
+        let before = std::mem::replace(&mut self.before, last);
+        if is_first && side != Side::Before && !begins_a_file(line) {
+            return Some(Broken::Missing(format!("what was before record {} is missing", number?)));
+        }
+        let (before, found) = before.zip(number)?;
+        before.side.may_ask_up_to(side).then(|| before.broken(found, prev.flatten())).flatten()
     }
 
-    /// What is wrong behind the last line of the closed file `file`, which was read to its end: the file `next`, which was begun behind it, says
-    /// what it continues. `is_outside`: whether nobody asks for what is of that time.
+    /// What is wrong behind the last line of the file `file`, which was read to its end: the file `next`, which was begun behind it, says
+    /// what it continues. `is_only`: it is the first file of the log that is here, and may be one in which nobody wrote so far. `side`: where a line
+    /// of that time is.
     pub(super) fn end(
         &self,
         file: &LogFile,
+        is_only: bool,
         next: Option<&LogFile>,
-        is_outside: impl Fn(&str) -> bool,
+        side: impl Fn(&str) -> Side,
     ) -> Option<Broken> {
-        let number = file.number?;
-        let Some(last) = &self.before else {
+        if self.place == 0 && self.next_skip != Some(0) && !(is_only && file.number.is_none()) {
             return Some(Broken::Missing(format!("no record is in {}", print::name(file.path.display()))));
-        };
+        }
+        // What was left out is behind the last line that was read.
+        let (number, last) = file.number.zip(self.before.as_ref().filter(|_| self.next_skip != Some(self.place)))?;
         let is_next = |next: &&LogFile| match next.number {
             Some(behind) => number.checked_add(1) == Some(behind),
             None => next.continued() == Some(number),
         };
         let begins = next.filter(is_next)?.beginning()?;
         let prev = begins.prev.to_string().as_bytes().try_into().ok();
-        let is_asked = !(last.is_outside && is_outside(&begins.time));
-        match is_asked.then(|| last.broken(begins.seq, prev)).flatten()? {
+        match last.side.may_ask_up_to(side(&begins.time)).then(|| last.broken(begins.seq, prev)).flatten()? {
             Broken::Missing(told) => {
                 Some(Broken::Missing(format!("{told}, behind the last one in {}", print::name(file.path.display()))))
             }
@@ -106,7 +137,7 @@ impl Order {
 
     /// Whether what stands behind the lines so far may be asked for.
     pub(super) fn is_beside_asked(&self) -> bool {
-        self.before.as_ref().is_none_or(|last| !last.is_outside)
+        self.before.as_ref().is_none_or(|last| last.side == Side::Within)
     }
 }
 
@@ -128,6 +159,13 @@ impl Last {
             }
         }
     }
+}
+
+/// Whether a file may begin with this line: a log's first one, or one that says what it continues. Of one that is not as it was written that is
+/// not known.
+fn begins_a_file(line: &[u8]) -> bool {
+    let begins = |first: Envelope| first.seq == 0 || first.continues().is_some();
+    line.strip_suffix(b"\n").is_none_or(|content| Envelope::open(content).map_or(true, begins))
 }
 
 /// The number of a line, and the hash of the one before as it says it, without parsing the rest.
@@ -167,14 +205,14 @@ mod tests {
 
     #[test]
     fn a_number_that_is_left_out_is_told_where_it_may_be_asked_for_and_nothing_of_what_was_not_read() {
-        let told = |skips: Vec<u64>, lines: &[(u64, bool)]| {
+        let told = |skips: Vec<u64>, lines: &[(u64, Side)]| {
             let mut order = Order::behind(skips);
-            let broken = lines.iter().filter_map(|(seq, is_outside)| order.follow(&line(*seq), *is_outside));
+            let broken = lines.iter().filter_map(|(seq, side)| order.follow(&line(*seq), *side));
             broken
                 .map(|broken| if let Broken::Missing(told) = broken { told } else { "apart".into() })
                 .collect::<Vec<_>>()
         };
-        let inside = |numbers: &[u64]| numbers.iter().map(|number| (*number, false)).collect::<Vec<_>>();
+        let inside = |numbers: &[u64]| numbers.iter().map(|number| (*number, Side::Within)).collect::<Vec<_>>();
         assert!(told(Vec::new(), &inside(&[7, 8, 9])).is_empty());
         assert_eq!(
             told(Vec::new(), &inside(&[1, 3, 7])),
@@ -186,8 +224,10 @@ mod tests {
         );
         let length = line(1).len() as u64;
         assert_eq!(told(vec![0, length], &inside(&[1, 5, 7])), ["record 6 is missing before record 7"]);
-        assert!(told(Vec::new(), &[(1, true), (3, true)]).is_empty());
-        assert_eq!(told(Vec::new(), &[(1, true), (3, false)]).len(), 1);
+        let outside = [Side::Before, Side::Behind];
+        assert!(outside.iter().all(|side| told(Vec::new(), &[(1, *side), (3, *side)]).is_empty()));
+        assert!(outside.iter().all(|side| told(Vec::new(), &[(1, *side), (3, Side::Within)]).len() == 1));
+        assert_eq!(told(Vec::new(), &[(1, Side::Before), (3, Side::Behind)]).len(), 1, "all that is asked for is gone");
     }
 
     #[test]
@@ -198,7 +238,7 @@ mod tests {
         };
         let broken = |lines: &[Vec<u8>]| {
             let mut order = Order::behind(Vec::new());
-            lines.iter().filter_map(|line| order.follow(line, false)).collect::<Vec<_>>()
+            lines.iter().filter_map(|line| order.follow(line, Side::Within)).collect::<Vec<_>>()
         };
         assert_eq!(broken(&[line(0, '0', 'a'), line(1, 'a', 'b'), line(2, 'b', 'c')]), []);
         // The second one was edited together with its hash.

@@ -204,14 +204,14 @@ pub(super) fn from(file: &LogFile, map: &Map, wanted: Wanted) -> Result<Found> {
             Found { lines: Box::new(lines), skips, is_to_end }
         }
         Map::Rising(signed) => {
-            let (lines, skip) = by_halves(file, *signed, wanted).map_err(failed)?;
-            Found { lines: Box::new(lines), skips: vec![skip], is_to_end: true }
+            let (lines, skips) = by_halves(file, *signed, wanted).map_err(failed)?;
+            Found { lines: Box::new(lines), skips, is_to_end: true }
         }
     })
 }
 
-/// Those lines of a file whose times rise up to the place `signed`, and all behind that; and where in both of them these begin.
-fn by_halves(file: &LogFile, signed: u64, wanted: Wanted) -> std::io::Result<(impl BufRead + use<>, u64)> {
+/// Those lines of a file whose times rise up to the place `signed`, and all behind that; and the places in both before which some were left out.
+fn by_halves(file: &LogFile, signed: u64, wanted: Wanted) -> std::io::Result<(impl BufRead + use<>, Vec<u64>)> {
     let (early, late) = (wanted.from.map(|from| shifted(from, -1)), wanted.to.map(|to| shifted(to, 1)));
     let mut lines = BufReader::new(File::open(&file.path)?);
     let begin = match early {
@@ -227,7 +227,10 @@ fn by_halves(file: &LogFile, signed: u64, wanted: Wanted) -> std::io::Result<(im
     let mut rest = BufReader::new(File::open(&file.path)?);
     rest.seek(SeekFrom::Start(signed))?;
     let near = end.saturating_sub(begin);
-    Ok((lines.take(near).chain(rest), near))
+    let skips = [(0, begin > 0), (near, end < signed)]
+        .into_iter()
+        .filter_map(|(place, is_left_out)| is_left_out.then_some(place));
+    Ok((lines.take(near).chain(rest), skips.collect()))
 }
 
 /// Two places before `end`, near each other: `is_early` says yes of the time of the first line behind the first of them, or that is where the

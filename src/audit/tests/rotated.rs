@@ -919,3 +919,58 @@ fn a_file_that_was_emptied_is_named_and_never_taken_for_a_stranger_or_for_the_en
         std::fs::write(&newest, whole).unwrap();
     }
 }
+
+/// What a search says of a time whose records were all removed, and of files whose beginning was.
+#[test]
+fn a_search_tells_of_records_that_are_missing_whichever_of_their_time_are_left() {
+    let log = Rotated::new(4_000);
+    log.run(60);
+    let (closed, newest) = (log.closed(), log.folder.file());
+    let lines_of = |path: &Path| {
+        let lines = read::lines(read::open(path).unwrap());
+        lines.map(|line| String::from_utf8(line.unwrap()).unwrap() + "\n").collect::<Vec<_>>()
+    };
+    let time =
+        |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["time"].as_str().unwrap().to_owned();
+    let told = |from: Option<&str>, to: Option<&str>| {
+        let (mut doubtful, parsed) = (Doubtful::default(), |time: &str| time.parse::<jiff::Timestamp>().unwrap());
+        let query =
+            Query { range: crate::audit::Range { from: from.map(parsed), to: to.map(parsed) }, ..Query::default() };
+        query.each_or_missing(&newest, &mut doubtful, |_, _, _| Ok(true)).unwrap();
+        doubtful.told().unwrap_or_default()
+    };
+    // With a file's lines without some of them in its place, packed as no run does, so that all of it is read.
+    let with = |path: &Path, left: &[&[String]], look: &dyn Fn()| {
+        let whole = std::fs::read(path).unwrap();
+        std::fs::write(path, left.concat().concat()).unwrap();
+        look();
+        std::fs::write(path, whole).unwrap();
+        assert_eq!(told(None, None), "");
+    };
+    let (file, whole) = (&closed[1], lines_of(&closed[1]));
+    let (gone, behind) = (time(&whole[2]), time(&whole[4]));
+    with(file, &[&whole[..2], &whole[4..]], &|| {
+        assert!(told(Some(&gone), Some(&behind)).contains("are missing before record"), "all of that time are gone");
+        assert_eq!(told(Some(&time(&whole[5])), None), "", "nobody asks for what is missing");
+    });
+    let number = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["seq"].as_u64().unwrap();
+    let beginning = format!("what was before record {} is missing", number(&whole[3]));
+    with(file, &[&whole[3..]], &|| {
+        for from in [None, Some(time(&whole[1])), Some(time(&whole[3]))] {
+            assert!(told(from.as_deref(), None).contains(&beginning), "{from:?}: {}", told(from.as_deref(), None));
+        }
+        assert_eq!(told(Some(&time(&whole[5])), None), "");
+    });
+    let last = lines_of(&newest);
+    assert!(last.len() > 1);
+    with(&newest, &[&last[1..]], &|| {
+        let beginning = format!("what was before record {} is missing", number(&last[1]));
+        assert!(told(None, None).contains(&beginning), "{}", told(None, None));
+    });
+    for path in [&newest, file, closed.last().unwrap()] {
+        with(path, &[], &|| {
+            let says = format!("no record is in {}", path.display());
+            assert!(told(None, None).contains(&says), "{says}: {}", told(None, None));
+        });
+    }
+}
