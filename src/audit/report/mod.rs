@@ -21,6 +21,8 @@ use super::kind::Kind;
 use super::query::Query;
 use super::read::{self, Entry, Range};
 use super::removed::Removed;
+use super::signatures::Trust;
+use super::verify;
 use crate::approval::Approval;
 use crate::{Result, print};
 
@@ -78,6 +80,8 @@ pub struct Checked {
     pub told: String,
     /// What it cannot rule out.
     pub warnings: Vec<String>,
+    /// That the line itself removed the log's first records, as one of them tells; `None` where none does, or all are here.
+    pub removed: Option<String>,
 }
 
 /// Parts in one section of time.
@@ -163,7 +167,7 @@ struct Facts {
 /// The log cannot be read.
 pub fn report(path: &Path, shift: &Shift, origin: &Origin, gallery: &Gallery) -> Result<ShiftPage> {
     let window = window(shift, read::span(path)?);
-    let left_out = left_out(path, shift)?;
+    let left_out = left_out(path, shift, origin.checked.as_ref())?;
     let mut facts = Facts { bins: vec![Bin::default(); BINS], window, left_out, ..Facts::default() };
     let range = Range { from: Some(shift.from), to: Some(shift.to) };
     let query = Query { range, ..Query::default() };
@@ -196,16 +200,20 @@ pub fn report(path: &Path, shift: &Shift, origin: &Origin, gallery: &Gallery) ->
 
 /// What is to be said of files of the log that the page knows nothing of: such between others, and older ones where the shift began before
 /// all that is here.
-fn left_out(path: &Path, shift: &Shift) -> Result<Vec<String>> {
+fn left_out(path: &Path, shift: &Shift, checked: Option<&Checked>) -> Result<Vec<String>> {
     let files = read::files(path)?;
     let mut told = read::left_out(path, &files)?;
     if let Some(first) = files.first().filter(|first| first.continued().is_some())
         && let Some(begun) = first.first_time()?.filter(|begun| *begun > read::text(shift.from))
     {
         let name = first.path.file_name().unwrap_or_default().to_string_lossy();
-        told.push(format!(
-            "the files before {name}, which begins at {begun}, are not here: what was in them is left out"
-        ));
+        let why = match checked {
+            Some(checked) => checked.removed.clone(),
+            // Of a log that is not as it was written nobody is named.
+            None => verify::read(path, &Trust::default()).ok().and_then(|reading| reading.removed_by_line()),
+        };
+        let why = why.unwrap_or_else(|| "what was in them is left out".to_owned());
+        told.push(format!("the files before {name}, which begins at {begun}, are not here: {why}"));
     }
     Ok(told)
 }

@@ -76,6 +76,20 @@ fn what_is_too_much_goes_as_files_are_closed_and_a_signed_record_tells_of_it() {
     assert!(said.starts_with(&words) && said.contains(", as keep_log_gb says (record "), "{said}");
     assert_eq!((told["why"].as_str(), told["records"].as_u64()), (Some("space"), Some(verified.absent)));
     assert!(told["until"].as_str().unwrap() < told["time"].as_str().unwrap(), "{told}");
+    // The page of a time from before names who removed them too, whether it goes by a check with a key or not.
+    let at = |time: &str| time.parse().unwrap();
+    let shift =
+        Shift { from: at("2020-01-01T00:00:00Z"), to: at("2200-01-01T00:00:00Z"), zone: jiff::tz::TimeZone::UTC };
+    let gallery = Gallery { folder: log.folder.0.path().join("pictures"), most: 0 };
+    let removed = |removed: Option<&String>| {
+        Some(Checked { told: String::new(), warnings: Vec::new(), removed: removed.cloned() })
+    };
+    for (checked, names_the_line) in [(None, true), (removed(Some(&said)), true), (removed(None), false)] {
+        let page = report(&log.folder.file(), &shift, &Origin { checked, ..Origin::default() }, &gallery).unwrap();
+        let above = page.html.split_once("<div class=\"tiles\">").unwrap().0;
+        assert!(above.contains("Not all of the log was there") && above.contains(&said) == names_the_line, "{above}");
+        assert_eq!(page.doubtful.told(), None);
+    }
     // A run goes on with it, and takes nothing for missing.
     log.config.retention = RetentionConfig::default();
     log.run(5);

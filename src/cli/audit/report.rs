@@ -144,7 +144,7 @@ fn check(args: &ReportArgs) -> Result<Checked> {
         true => format!("The log was checked: it is what was written, {lines}.{signed}"),
         false => format!("The log was checked: it is one chain of {lines}.{signed}"),
     };
-    Ok(Checked { told, warnings: verified.warnings })
+    Ok(Checked { told, warnings: verified.warnings, removed: verified.removed })
 }
 
 #[cfg(test)]
