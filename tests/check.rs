@@ -243,3 +243,46 @@ fn a_witness_is_called_before_the_first_checkpoint_needs_it() {
         assert!(state == wanted && told.contains(&format!("syslog://{address}")), "{table}{stderr}");
     }
 }
+
+#[test]
+fn who_approved_of_what_the_line_goes_by_and_who_signs_its_audit_is_told() {
+    use std::os::unix::fs::PermissionsExt;
+    let bench = bench();
+    for name in ["line-3", "quality"] {
+        let keygen = ["audit", "keygen", "--name", name, "--out", &bench.text(&format!("{name}.key"))];
+        assert_eq!(run(&keygen).0, 0);
+    }
+    let rest = format!("[output]\nkind = \"none\"\n{AUDIT}\nkey = \"line-3.key\"");
+    let config = config(&bench, FOLDER, &rest);
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replace("travel_ms", "approved_by = [\"quality.key.pub\"]\ntravel_ms")).unwrap();
+    let check = || run(&["check", "--config", &config, "--seconds", "0.3"]).1;
+    let sign = |file: &str, by: &str, reason: &str| {
+        let (file, key) = (bench.text(file), bench.text("quality.key"));
+        let (code, _, stderr) = run(&["sign", &file, "--key", &key, "--by", by, "--reason", reason]);
+        assert_eq!(code, 0, "{stderr}");
+    };
+    sign("bundle", "A. Smith", "first");
+    // What nobody approved of is told of as a run does, and who could.
+    let table = check();
+    let (state, told) = row(&table, "model");
+    assert!(state == "problem" && told.contains("red.toml is not approved"), "{table}");
+    assert!(
+        row(&table, "approval").1.contains("signed by quality+") && !table.contains("approved by A. Smith"),
+        "{table}"
+    );
+    sign("calibration/red.toml", "B. Jones", "new lamp");
+    let table = check();
+    assert!(problems(&table).is_empty() && row(&table, "approval").1.contains("quality.key.pub"), "{table}");
+    for (what, by) in [("model", "A. Smith, 20"), ("calibration of red", "B. Jones, 20")] {
+        let told = format!("{:<14} {:<8} {what}: approved by {by}", "approval", "ok");
+        assert!(table.contains(&told), "{told}\n{table}");
+    }
+    assert!(table.contains(": new lamp (key quality)"), "{table}");
+    let (state, told) = row(&table, "signing");
+    assert!(state == "ok" && told.contains("line-3+") && told.contains("no other user may read"), "{table}");
+    std::fs::set_permissions(bench.path("line-3.key"), std::fs::Permissions::from_mode(0o644)).unwrap();
+    let table = check();
+    let (state, told) = row(&table, "audit");
+    assert!(state == "problem" && told.contains("others may read the audit's private key"), "{table}");
+}

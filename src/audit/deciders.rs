@@ -105,7 +105,7 @@ impl Deciders {
 }
 
 /// Who let the file into production as this: two lanes may have the same calibration, and each its own approval.
-pub(super) fn approval_of<'a>(what: &str, file: Digest, approvals: &'a [Approval]) -> Option<&'a Approval> {
+pub(crate) fn approval_of<'a>(what: &str, file: Digest, approvals: &'a [Approval]) -> Option<&'a Approval> {
     let of_file = || approvals.iter().filter(|approval| approval.sha256 == file);
     let is_lane_s = |approval: &&Approval| approval.lanes.iter().any(|lane| what.ends_with(&in_lane(lane)));
     of_file().find(is_lane_s).or_else(|| of_file().find(|approval| approval.lanes.is_empty()))

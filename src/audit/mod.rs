@@ -49,7 +49,7 @@ mod writer;
 pub use chain::{Rift, fits};
 pub use checkpoint::{Checkpoint, Made};
 pub(crate) use clock::is_synchronised;
-pub(crate) use deciders::in_lane;
+pub(crate) use deciders::{approval_of, in_lane};
 pub use desk::Refused;
 pub use doubtful::Doubtful;
 pub use inventory::{Amiss, Fault, Inventory, Unnamed, inventory};

@@ -1,9 +1,11 @@
 //! Where decisions and pictures are kept.
 
+use std::path::Path;
+
 use super::Finding;
 use super::camera::View;
 use super::spread::ms;
-use crate::audit::{self, Readiness};
+use crate::audit::{self, Readiness, Signer};
 use crate::config::{AuditConfig, LineConfig, RetentionConfig, Witness};
 use crate::line::Consequence;
 use crate::print::{bytes, counted};
@@ -26,6 +28,7 @@ pub(super) fn check(line: &LineConfig, view: Option<&View>, tell: &mut impl FnMu
             tell(log(config, &ready));
             untold(&ready, line.rules.late).into_iter().for_each(&mut *tell);
             doubts(&ready).into_iter().for_each(&mut *tell);
+            config.signing.iter().for_each(|signing| tell(signed(&signing.key)));
             lacks(config).into_iter().for_each(&mut *tell);
             kept(config.retention, &ready).into_iter().for_each(&mut *tell);
             tell(room(config, &ready, line.lanes.len(), view.and_then(View::rate)));
@@ -62,6 +65,20 @@ fn doubts(ready: &Readiness) -> Vec<Finding> {
     let of_pictures = [&ready.gone, &ready.startless].into_iter().flatten();
     let of_pictures = of_pictures.map(|(told, advice)| Finding::problem("pictures", told, *advice));
     homeless.into_iter().chain(uncopied).chain(of_pictures).collect()
+}
+
+/// Who signs the audit. A key that is not there, or that others may read, is a problem of the audit, as it is for a run.
+fn signed(key: &Path) -> Finding {
+    match Signer::open(key) {
+        Ok(signer) => {
+            let signer = signer.verifier().label();
+            Finding::ok(
+                "signing",
+                format!("{signer} signs the audit; no other user may read its key {}", key.display()),
+            )
+        }
+        Err(error) => Finding::failed("signing", &error),
+    }
 }
 
 /// What nobody will be able to show of the line's decisions, since the configuration does not ask for it.

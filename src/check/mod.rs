@@ -19,6 +19,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::Error;
+use crate::audit::Verifier;
 use crate::config::LineConfig;
 use crate::line::Limits;
 
@@ -97,7 +98,7 @@ impl Finding {
 
 /// Opens and measures all that `config` names, one thing after the other, and tells of each when it is known.
 pub fn check(config: &LineConfig, plan: Plan, mut tell: impl FnMut(Finding)) {
-    let (inspector, model) = model::load(config);
+    let (inspector, model, approved) = model::load(config);
     tell(model);
     let view = camera::watch(config, plan.watch, &mut tell);
     if let Some(view) = &view {
@@ -106,7 +107,7 @@ pub fn check(config: &LineConfig, plan: Plan, mut tell: impl FnMut(Finding)) {
     devices::outputs(config, plan.fire, &mut tell);
     devices::inputs(config, plan.watch, &mut tell);
     unlimited(&config.rules.limits).into_iter().for_each(&mut tell);
-    unapproved(&config.approved_by).into_iter().for_each(&mut tell);
+    approvers(&config.approved_by).into_iter().chain(approved).for_each(&mut tell);
     audit::check(config, view.as_ref(), &mut tell);
     machine::check(&mut tell);
 }
@@ -124,16 +125,23 @@ fn unlimited(limits: &Limits) -> Option<Finding> {
     })
 }
 
-/// Of a line that asks nobody to answer for what it inspects by.
-fn unapproved(approved_by: &[PathBuf]) -> Option<Finding> {
-    approved_by.is_empty().then(|| {
-        Finding::note(
+/// Who may let models and calibrations into production; of a line that asks nobody to answer for what it inspects by, how that is mended. `None` where a
+/// key cannot be read: the model's finding says that.
+fn approvers(approved_by: &[PathBuf]) -> Option<Finding> {
+    if approved_by.is_empty() {
+        return Some(Finding::note(
             "approval",
             "any model and calibration is loaded: whoever may write these files can change a threshold, and give no name and no reason",
             "let somebody answer for them: hgad audit keygen --name factory.example/quality --out quality.key, then hgad sign FILE --key \
              quality.key --by NAME --reason TEXT for the model and for each calibration, and below [line]: approved_by = [\"quality.key.pub\"]",
-        )
-    })
+        ));
+    }
+    let named = |path: &PathBuf| Some(format!("{} ({})", Verifier::open(path).ok()?.label(), path.display()));
+    let named = approved_by.iter().map(named).collect::<Option<Vec<_>>>()?.join(", ");
+    Some(Finding::ok(
+        "approval",
+        format!("what is signed by {named} is loaded, and no other model or calibration (approved_by)"),
+    ))
 }
 
 #[cfg(test)]
@@ -142,9 +150,9 @@ mod tests {
 
     #[test]
     fn a_line_that_loads_anything_is_noted() {
-        let told = unapproved(&[]).unwrap();
+        let told = approvers(&[]).unwrap();
         assert!(told.state.as_str() == "note" && told.state.advice().unwrap().contains("approved_by = ["), "{told:?}");
-        assert_eq!(unapproved(&["quality.key.pub".into()]), None);
+        assert_eq!(approvers(&["not-there.pub".into()]), None);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The bundle and the calibrations.
 
 use super::Finding;
+use crate::audit;
 use crate::config::LineConfig;
 use crate::runtime::{Judges, ModelInspector};
 
@@ -8,8 +9,8 @@ const UNKEPT: &str = "calibrate on more parts: the rate of false rejects that wa
 const FOREIGN: &str = "see who set the threshold, and why, or calibrate again";
 const UNLIKE: &str = "look whether defective parts are among the images (hgad calibrate --review), or the camera or the light is another";
 
-/// Loads them as a run does; the inspector is there where that went well.
-pub(super) fn load(config: &LineConfig) -> (Option<ModelInspector>, Finding) {
+/// Loads them as a run does; the inspector is there where that went well, and so is who let into production what it goes by, where that is asked.
+pub(super) fn load(config: &LineConfig) -> (Option<ModelInspector>, Finding, Vec<Finding>) {
     match Judges::open(config) {
         Ok(judges) => {
             let classes = judges.inspector.calibrations().into_keys().collect::<Vec<_>>().join(", ");
@@ -30,8 +31,21 @@ pub(super) fn load(config: &LineConfig) -> (Option<ModelInspector>, Finding) {
                 // As to the machine the line can run; whether it may is for whoever answers for the rejects.
                 false => Finding::note("model", measured, doubts.join("; ")),
             };
-            (Some(judges.inspector), finding)
+            let approved = approved(&judges);
+            (Some(judges.inspector), finding, approved)
         }
-        Err(error) => (None, Finding::failed("model", &error)),
+        Err(error) => (None, Finding::failed("model", &error), Vec::new()),
     }
+}
+
+/// Who let each file into production; nothing where nobody is asked. A run loads none that nobody let.
+fn approved(judges: &Judges) -> Vec<Finding> {
+    let calibrations = judges.inspector.calibrations().into_iter();
+    let calibrations = calibrations.map(|(class, file)| (format!("calibration of {class}"), file));
+    let files = std::iter::once(("model".to_owned(), judges.bundle)).chain(calibrations);
+    let told = files.filter_map(|(what, file)| {
+        let approval = audit::approval_of(&what, file, &judges.approvals)?;
+        Some(Finding::ok("approval", format!("{what}: approved by {approval}")))
+    });
+    told.collect()
 }
