@@ -77,7 +77,12 @@ fn part(number: u64) -> Body {
 
 /// Where records begin, and before which they end, that nobody signed in time.
 fn spans(verified: &Verified) -> Vec<(u64, u64)> {
-    verified.unsigned.iter().map(|records| (records.start, records.end)).collect()
+    ends(&verified.unsigned)
+}
+
+/// Where these ranges begin, and before which records they end.
+fn ends(ranges: &[std::ops::Range<u64>]) -> Vec<(u64, u64)> {
+    ranges.iter().map(|records| (records.start, records.end)).collect()
 }
 
 mod disks;

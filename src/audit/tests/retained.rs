@@ -190,7 +190,7 @@ fn of_more_that_is_missing_than_was_told_of_it_is_said() {
         told - 1,
         verified.absent - 1
     );
-    assert_eq!((&verified.warnings[0], verified.unexplained), (&more, vec![told..verified.absent]));
+    assert_eq!((&verified.warnings[0], ends(&verified.unexplained)), (&more, vec![(told, verified.absent)]));
 }
 
 /// Records of removals are records of the log, and go with it.
@@ -275,7 +275,7 @@ fn a_removal_that_nobody_signed_explains_nothing_to_whoever_has_the_key() {
     log.folder.replace(&[lines, vec![forged]].concat());
     let check = |what: &str| {
         let verified = verify(&log.folder.file(), &trust).unwrap();
-        assert_eq!((verified.removed, verified.unexplained), (None, vec![0..absent]), "{what}");
+        assert_eq!((verified.removed, ends(&verified.unexplained)), (None, vec![(0, absent)]), "{what}");
         let says = format!(
             "record {seq} says that the line removed records 0 to {}, and explains nothing, since nobody signed it",
             absent - 1
