@@ -101,12 +101,17 @@ impl Approval {
 
     /// What the note says that signing the file at `path` would replace, whoever made it; `None` where there is none.
     pub fn standing(path: &Path) -> Option<String> {
-        let note = note_of(path);
-        let note = regular::read(&note, LONGEST).ok()?;
+        let note = regular::read(&note_of(path), LONGEST).ok()?;
         let text = String::from_utf8_lossy(&note);
         let by = signers(&text).join(", ");
         let said = text.split_once("\n\n").and_then(|(said, _)| Self::parse(&format!("{said}\n"), &by));
         Some(said.map_or_else(|| "something that is no approval".to_owned(), |said| said.to_string()))
+    }
+
+    /// Whether `key` signed that note.
+    pub fn stands_by(path: &Path, key: &Verifier) -> bool {
+        let note = regular::read(&note_of(path), LONGEST);
+        note.is_ok_and(|note| opened(&note, std::slice::from_ref(key)).is_some())
     }
 
     /// The approval of the file at `path`, whose bytes have this digest, if one of `keys` signed it; for each of `lanes` where these go
@@ -285,6 +290,8 @@ mod tests {
         let note = Approval::sign(&path, Digest::of(content), &signer, "A. Smith", "new lamp", &[], None).unwrap();
         let standing = Approval::standing(&path).unwrap();
         assert!(standing.contains("A. Smith, 20") && standing.contains(": new lamp (key quality+"), "{standing}");
+        let others = Signer::generate("quality").unwrap();
+        assert!(Approval::stands_by(&path, &signer.verifier()) && !Approval::stands_by(&path, &others.verifier()));
         let check = || {
             let digest = Digest::of(std::fs::read(&path).unwrap());
             Approval::check(&path, digest, &[], &[signer.verifier()]).map_err(|error| error.report())

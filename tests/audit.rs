@@ -901,7 +901,7 @@ fn nothing_but_what_a_line_can_load_is_signed() {
     let (code, stdout, stderr) =
         run(&["sign", &file, "--key", &key, "--by", "B. Jones", "--reason", "a trial", "--by-hand"]);
     assert!(
-        code == 0 && stdout.contains("what stood there, whose signature was not checked: A. Smith, "),
+        code == 0 && stdout.contains("what stood there, which this key signed too: A. Smith, "),
         "{stdout}{stderr}"
     );
     // A pipe under the note's name is no approval, and is not waited for.

@@ -44,13 +44,15 @@ pub fn run(args: &SignArgs) -> Result<()> {
     let Looked { digest, unproven, doubts } = check(&args.file, args.by_hand)?;
     let signer = Signer::open(&args.key)?;
     let replaced = Approval::standing(&args.file);
+    let is_own = Approval::stands_by(&args.file, &signer.verifier());
     let note = Approval::sign(&args.file, digest, &signer, &args.by, &args.reason, &args.lane, unproven.as_ref())?;
     doubts.iter().for_each(|doubt| log::warn!("{doubt}"));
     print::line(format_args!("{} is signed by {} in {}", args.file.display(), signer.name(), note.display()))?;
     match replaced {
-        Some(replaced) => print::line(format_args!(
-            "it takes the place of what stood there, whose signature was not checked: {replaced}"
-        )),
+        Some(replaced) => {
+            let signed = if is_own { "which this key signed too" } else { "which this key did not sign" };
+            print::line(format_args!("it takes the place of what stood there, {signed}: {replaced}"))
+        }
         None => Ok(()),
     }
 }

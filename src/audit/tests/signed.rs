@@ -229,6 +229,15 @@ fn several_checkpoints_that_were_kept_are_all_held_against_the_log() {
     let lines = line.folder.lines();
     line.folder.replace(&lines[..lines.len() - 2]);
     assert!(line.verify(&trust).unwrap_err().report().contains("its end was removed"));
+    // Of the last checkpoint only the end is gone.
+    let whole = std::fs::read_to_string(line.folder.file()).unwrap() + &lines[lines.len() - 2..].join("\n");
+    std::fs::write(line.folder.file(), &whole[..whole.len() - 40]).unwrap();
+    let cut = line.verify(&trust).unwrap_err().report();
+    let says = format!("record {} (line {} of ", lines.len() - 1, lines.len());
+    assert!(
+        cut.contains("its end was removed") && cut.contains(&says) && cut.contains("is there, and cut off"),
+        "{cut}"
+    );
 }
 
 #[test]

@@ -170,5 +170,8 @@ fn follow(reading: &mut Reading, path: &Path, files: &[LogFile], ends: bool) -> 
                 .advise(EVIDENCE));
         }
     }
-    reading.signatures.end(&reading.link).map_err(|doubt| doubted(path, doubt))
+    reading.signatures.end(&reading.link).map_err(|doubt| match reading.tail.is_empty() {
+        true => doubted(path, doubt),
+        false => doubted(path, doubt).because(format!("{} is there, and cut off", reading.here(path))),
+    })
 }
