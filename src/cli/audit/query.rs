@@ -38,9 +38,9 @@ const EXAMPLES: &str = r"Examples:
 /// Find records
 ///
 /// What was asked for is printed while the log is read: however long it is, little memory is used. Records of a time are found
-/// without reading the rest, and also where the machine's clock was wrong or set back. Each record that is printed is held against its own hash
-/// alone, and the numbers of those that are read tell where one of that time is missing (exit code 1 if one does not fit, or is missing): the
-/// log is not checked as a whole, that does hgad audit verify.
+/// without reading the rest, and also where the machine's clock was wrong or set back. Each record that is printed is held against its own
+/// hash, and those that are read against each other: whether one of that time is missing, or a whole file in the middle (exit code 1 if one
+/// does not fit, or is missing). The log is not checked as a whole, that does hgad audit verify.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(super) struct QueryArgs {

@@ -21,7 +21,7 @@ const EXAMPLES: &str = r"Examples:
   hgad audit report audit.jsonl --shift 22:00..06:00 --date 2026-11-23 \
     --key line-3.key.pub --out night.html";
 
-/// Write what a shift was like as one page (exit code 1 if records of it were changed, or pictures exchanged)
+/// Write what a shift was like as one page (exit code 1 if records of it were changed or are missing, or pictures exchanged)
 ///
 /// Counts, why parts were bad and where on the part, the trend over time, pictures of rejected parts, alarms, challenge tests,
 /// drift, changes and faults, and how fast verdicts were. The page is one HTML file that needs nothing else; it can be sent, kept and printed. With --key the log is
