@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::rotated::{Rotated, resealed};
+use super::signed::add;
 use super::*;
 use crate::audit::desk::Desk;
 use crate::audit::read::{files, lines, open};
@@ -305,6 +306,11 @@ fn a_removal_that_nobody_signed_explains_nothing_to_whoever_has_the_key() {
     check("once the line removed more");
 }
 
+/// The hash of the log's first line.
+fn own_hash(log: &Rotated) -> Digest {
+    files(&log.folder.file()).unwrap()[0].log().unwrap()
+}
+
 /// The notes that a look at the log leaves on its desk, and that nothing is told of or removed.
 fn stopped(log: &Rotated, hash: Digest) -> String {
     let before = names(log);
@@ -321,7 +327,7 @@ fn stopped(log: &Rotated, hash: Digest) -> String {
 fn stays(spoil: impl Fn(&Rotated, &[PathBuf])) {
     let log = Rotated::new(4_000);
     log.run(60);
-    let (closed, hash) = (log.closed(), files(&log.folder.file()).unwrap()[0].log().unwrap());
+    let (closed, hash) = (log.closed(), own_hash(&log));
     spoil(&log, &closed);
     let note = stopped(&log, hash);
     assert!(note.contains("on no closed file of the log is removed") && note.contains("verify"), "{note}");
@@ -368,6 +374,25 @@ fn nothing_goes_from_a_file_on_that_is_not_what_must_come_there() {
         let whole = std::fs::read(&closed[0]).unwrap();
         std::fs::write(&closed[0], &whole[..whole.len() - 20]).unwrap();
     });
+    // What tells a query where its lines are is not of them: the century of both times.
+    stays(|_, closed| {
+        let mut bytes = std::fs::read(&closed[0]).unwrap();
+        (bytes[24], bytes[51]) = (b'1', b'1');
+        std::fs::write(&closed[0], bytes).unwrap();
+    });
+}
+
+/// Verify tells it as a change, and nobody is to lose what shows it.
+#[test]
+fn nothing_goes_from_a_file_on_in_which_a_record_says_wrong_how_often_times_fell() {
+    let log = Rotated::new(4_000);
+    log.run(2);
+    let old = "2020-01-01T00:00:00.000000Z";
+    add(&log.folder, &format!("\"kind\":\"note\",\"time\":\"{old}\",\"monotonic_ns\":1,\"text\":\"x\""));
+    log.run(60);
+    let note = stopped(&log, own_hash(&log));
+    let first = format!("it is not what {} continues", log.closed()[1].display());
+    assert!(note.contains(&first), "{note}");
 }
 
 /// What is signed in a file that lost its name meanwhile may be lost with it.

@@ -295,10 +295,10 @@ fn what_was_not_signed_in_time_is_named() {
 }
 
 /// Adds a line to the end as anybody can who may write the file.
-fn add(line: &Signed, inner: &str) {
-    let last: serde_json::Value = serde_json::from_str(line.folder.lines().last().unwrap()).unwrap();
+pub(super) fn add(folder: &Folder, inner: &str) {
+    let last: serde_json::Value = serde_json::from_str(folder.lines().last().unwrap()).unwrap();
     let content = format!("{{\"seq\":{},\"prev\":{},{inner}", last["seq"].as_u64().unwrap() + 1, last["hash"]);
-    let mut file = std::fs::OpenOptions::new().append(true).open(line.folder.file()).unwrap();
+    let mut file = std::fs::OpenOptions::new().append(true).open(folder.file()).unwrap();
     writeln!(file, "{content},\"hash\":\"{}\"}}", Digest::of(&content)).unwrap();
 }
 
@@ -317,7 +317,7 @@ fn what_a_line_says_of_falling_times_is_held_against_what_they_did() {
     ] {
         let line = Signed::new();
         line.run(3);
-        add(&line, &note(time, said));
+        add(&line.folder, &note(time, said));
         let trust = line.trust();
         let check = |of: &str| match line.verify(&trust) {
             Ok(verified) => assert!(is_right && verified.unsigned.len() == 1, "{of}: {time}{said}"),
@@ -348,7 +348,7 @@ fn the_last_run_is_the_last_that_was_signed_whatever_anybody_added() {
     for key in [start["key"].to_string(), "null".into()] {
         line.folder.replace(&lines);
         add(
-            &line,
+            &line.folder,
             &format!(
                 "\"kind\":\"start\",\"time\":\"9999-01-01T00:00:00.000000Z\",\"monotonic_ns\":1,\"format_version\":2,\
                  \"run\":\"99990101T000000.000000Z\",\"key\":{key}"

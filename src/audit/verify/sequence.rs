@@ -115,14 +115,15 @@ pub(in crate::audit) fn follows(next: &Path, before: &Path) -> Result<bool> {
     Ok(first.zip(last).is_some_and(|(first, last)| first.follows(&last)))
 }
 
-/// How many of these files of a log, from the first on, are as they were written, and what the file behind them continues. The last one has none
-/// behind it, and is no further read.
+/// How many of these files of a log, from the first on, are as they were written, with what a query finds their lines by, and what the file
+/// behind them continues. The last one has none behind it, and is no further read.
 pub(in crate::audit) fn continued(files: &[LogFile]) -> usize {
     let nobody = Trust::default();
     let first = files.first().and_then(|file| first_link(&file.path, None).ok()).flatten();
     let Ok(mut reading) = Reading::begin(&nobody, first, None) else { return 0 };
     let is_continued = |place: &usize| {
-        let is_whole = reading.file(files, *place).is_ok() && reading.tail.is_empty();
+        let is_read = reading.file(files, *place).is_ok() && reading.tail.is_empty();
+        let is_whole = is_read && reading.misdated.is_none() && reading.miscounted.is_none();
         let next = is_whole.then(|| first_link(&files[place + 1].path, None).ok()).flatten().flatten();
         next.is_some_and(|next| reading.link.meet(&next))
     };
