@@ -86,7 +86,7 @@ impl AuditLog {
         let trust = signing.as_ref().map(|signing| Trust { kept: Vec::new(), ..signing.trust.clone() });
         let notary = signing.map(|Signing { signer, .. }| Notary { signer, copiers: threads.copiers.clone() });
         let rotates = is_regular && config.rotation.is_on();
-        let retention = Retention::of(path, first_line, config.retention, trust, threads.writer.desk());
+        let retention = Retention::of(first_line, config.retention, trust, threads.writer.desk());
         let rotation = rotates.then(|| Rotation::new(path, config.rotation, &files, setting, retention));
         threads.writer.begin(Tail::new(Box::new(file), end, notary, rotation));
         let Threads { looks, album, writer, copiers } = threads;

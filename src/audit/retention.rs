@@ -21,9 +21,11 @@ use crate::draft::sync_folder;
 use crate::time::Monotonic;
 use crate::{Result, print};
 
+/// Tells what files the log has; asked again, it may have closed some, or compressed them.
+pub(super) type List<'l> = &'l dyn Fn() -> Result<Vec<LogFile>>;
+
 /// Removes closed files that need not be kept any longer.
 pub(super) struct Retention {
-    path: PathBuf,
     /// The hash of the log's first line: a file of another log is nobody's to remove.
     log: Option<Digest>,
     config: RetentionConfig,
@@ -41,33 +43,33 @@ pub(super) struct Retention {
 struct Told {
     /// Files that it told of and that could not be removed, the oldest first.
     left: Vec<PathBuf>,
-    /// The records that the newest removal tells of, once this run told of one.
+    /// The records that the newest removal tells of, once this run looked for it or told of one; none where nobody tells of any.
     newest: Option<Range<u64>>,
 }
 
 impl Retention {
-    /// For the log in `path` that begins with the line of the hash `log` and is signed by those of `trust`, where `config` asks for it. What
-    /// is removed is told to `desk` before.
+    /// For the log that begins with the line of the hash `log` and is signed by those of `trust`, where `config` asks for it. What is removed
+    /// is told to `desk` before.
     pub(super) fn of(
-        path: &Path,
         log: Option<Digest>,
         config: RetentionConfig,
         trust: Option<Trust>,
         desk: Arc<Desk>,
     ) -> Option<Arc<Self>> {
         let (told, noted) = Default::default();
-        let retention = Retention { path: path.to_owned(), log, config, trust, desk, told, noted };
+        let retention = Retention { log, config, trust, desk, told, noted };
         config.is_on().then(|| Arc::new(retention))
     }
 
-    /// Removes what need not be kept any longer. This waits until the log tells of it: a slow disk holds up the thread that it is on.
-    pub(super) fn look(&self) {
+    /// Removes what need not be kept any longer of the log whose files `list` tells. This waits until the log tells of it: a slow disk holds up
+    /// the thread that it is on.
+    pub(super) fn look(&self, list: List) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         // What stands before must go first: a file that is missing between others is told as that.
         if !self.remove(&mut told.left) {
             return;
         }
-        match self.doomed(told.newest.as_ref()) {
+        match self.doomed(&mut told.newest, list) {
             Ok(Some(doomed)) if self.desk.tell(&doomed.record()) => {
                 told.newest = Some(doomed.from..doomed.cut.records);
                 told.left = doomed.files.into_iter().map(|file| file.path).collect();
@@ -78,9 +80,10 @@ impl Retention {
         }
     }
 
-    /// What is to go now, where `newest` are the records that this run told of last.
-    fn doomed(&self, newest: Option<&Range<u64>>) -> Result<Option<Doomed>> {
-        let stock = Stock::of(&self.path, self.log)?;
+    /// What is to go now, where `newest` are the records that the newest removal tells of, if that is known. `None` also where somebody carried
+    /// some of it away meanwhile: that was not the line.
+    fn doomed(&self, newest: &mut Option<Range<u64>>, list: List) -> Result<Option<Doomed>> {
+        let stock = Stock::of(list()?, self.log);
         if let Some(stopped) = &stock.stopped {
             self.note(stopped);
         }
@@ -89,42 +92,64 @@ impl Retention {
         let Some((most, why)) = stock.choose(self.config, now, is_believed) else { return Ok(None) };
         // One of another time that somebody put in the place of a file has the line tell of what is between as removed by itself.
         let whole = verify::continued(&stock.files[..=most]);
-        if whole < most {
+        // The last one may have been compressed meanwhile, and be whole.
+        if whole < most && !stock.files[whole..=whole + 1].iter().any(is_gone) {
             self.note(&stopped(&stock.files[whole], Some(&stock.files[whole + 1])));
         }
-        let (Some(place), Some(from)) = (whole.checked_sub(1), self.goes_on_from(&stock, newest)?) else {
-            return Ok(None);
-        };
-        Ok(Some(stock.doomed(place, from, why)))
+        let Some(place) = whole.checked_sub(1) else { return Ok(None) };
+        let from = self.goes_on_from(&stock, newest, list)?;
+        let doomed = stock.doomed(place, from, why);
+        Ok(list()?.starts_with(&doomed.files).then_some(doomed))
     }
 
     /// The first record of all that the line removed, with what goes now. Records of earlier removals go with the files that they are in: the
-    /// next one tells of as much, unless somebody else took what is between. `None` where files were closed meanwhile, of which one may tell
-    /// of that: they are looked at next.
-    fn goes_on_from(&self, stock: &Stock, newest: Option<&Range<u64>>) -> Result<Option<u64>> {
-        let first = stock.from;
-        let told = match newest {
-            _ if first == 0 => return Ok(Some(first)),
-            Some(newest) => Some(newest.clone()),
-            None => match self.told_before(&stock.files)? {
-                _ if read::files(&self.path)? != stock.files => return Ok(None),
-                told => told,
-            },
+    /// next one tells of as much, unless somebody else took what is between.
+    fn goes_on_from(&self, stock: &Stock, newest: &mut Option<Range<u64>>, list: List) -> Result<u64> {
+        if stock.from == 0 {
+            return Ok(0);
+        }
+        let told = match newest.take().filter(|told| stock.goes_on(told)) {
+            Some(told) => told,
+            None => self.told_before(stock, list)?.unwrap_or(stock.from..stock.from),
         };
-        let goes_on = told.filter(|told| told.start <= first && first <= told.end);
-        Ok(Some(goes_on.map_or(first, |told| told.start)))
+        Ok(newest.insert(told).start)
     }
 
-    /// The records that the newest removal tells of in these files of the log.
-    fn told_before(&self, files: &[LogFile]) -> Result<Option<Range<u64>>> {
-        let nobody = Trust::default();
-        let trust = self.trust.as_ref().unwrap_or(&nobody);
-        for file in files.iter().rev() {
-            if let Some(newest) = verify::removals(file, trust)?.pop() {
-                return Ok(Some(newest));
+    /// The records that the newest removal tells of that this stock goes on from. A file that is not as it was written tells of none, and is an
+    /// error where no other one does.
+    fn told_before(&self, stock: &Stock, list: List) -> Result<Option<Range<u64>>> {
+        let mut unread = None;
+        for place in (0..stock.files.len()).rev() {
+            match self.told_in(&stock.files, place, list) {
+                Ok(told) => {
+                    let newest = told.into_iter().rfind(|told| stock.goes_on(told));
+                    if newest.is_some() {
+                        return Ok(newest);
+                    }
+                }
+                Err(error) => unread = unread.or(Some(error)),
             }
         }
-        Ok(None)
+        unread.map_or(Ok(None), Err)
+    }
+
+    /// The records that the file in this place of `files` tells of as removed. It is the first behind the one before it, whatever its name is by
+    /// now: the newest gets another one when it is closed, and so does that when it is compressed.
+    fn told_in(&self, files: &[LogFile], place: usize, list: List) -> Result<Vec<Range<u64>>> {
+        let nobody = Trust::default();
+        let trust = self.trust.as_ref().unwrap_or(&nobody);
+        let before = place.checked_sub(1).and_then(|before| files[before].number);
+        let mut file = files[place].clone();
+        loop {
+            let told = verify::removals(&file, trust);
+            if told.is_ok() && file.number.is_some() {
+                return told;
+            }
+            match list()?.into_iter().find(|now| now.number.is_none_or(|number| Some(number) > before)) {
+                Some(now) if now != file => file = now,
+                _ => return told,
+            }
+        }
     }
 
     /// Removes files that the log told of, and takes them out of `left`; says whether all are gone. That each is gone is on disk before the
@@ -166,7 +191,7 @@ impl Retention {
 ///
 /// The log's folder cannot be read.
 pub(super) fn stopped_by(path: &Path, log: Option<Digest>) -> Result<Option<String>> {
-    Ok(Stock::of(path, log)?.stopped)
+    Ok(Stock::of(read::files(path)?, log).stopped)
 }
 
 /// The closed files of a log that may be removed.
@@ -196,18 +221,17 @@ struct Cut {
 }
 
 impl Stock {
-    /// What is there of the log that begins with the line of the hash `log`.
-    fn of(path: &Path, log: Option<Digest>) -> Result<Self> {
-        let files = read::files(path)?;
+    /// What these files are of the log that begins with the line of the hash `log`.
+    fn of(files: Vec<LogFile>, log: Option<Digest>) -> Self {
         let sizes = files.iter().map(|file| file.path.metadata().map_or(0, |found| found.len())).collect::<Vec<_>>();
         let mut stock = Stock { cuts: Vec::new(), from: 0, stopped: None, bytes: sizes.iter().sum(), files };
-        let Some(first) = stock.files.first().filter(|first| first.number.is_some()) else { return Ok(stock) };
+        let Some(first) = stock.files.first().filter(|first| first.number.is_some()) else { return stock };
         match own_beginning(first, log) {
             Some(begins) => stock.cut(begins.seq, &sizes, log),
             None if is_gone(first) => {}
             None => stock.stopped = Some(stopped(first, None)),
         }
-        Ok(stock)
+        stock
     }
 
     /// Finds where it may be cut, from its record `from` on, as far as one file continues another.
@@ -228,6 +252,11 @@ impl Stock {
             let synchronised = begins.synchronised == Some(true);
             self.cuts.push(Cut { files: place + 1, records, bytes, time: begins.time, synchronised });
         }
+    }
+
+    /// Whether it begins within the records that a removal tells of, or right behind them: some that were told of may not be gone.
+    fn goes_on(&self, told: &Range<u64>) -> bool {
+        told.start <= self.from && self.from <= told.end
     }
 
     /// So many cuts take what is too old at `now`, and as much as is too much; `None`: nothing goes. While nobody keeps the clock right there is no `now`, and nothing is too old:

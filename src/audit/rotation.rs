@@ -347,7 +347,7 @@ fn tend(tender: &Arc<Tender>, next: u64) {
         *done = turn;
         tender.compress(next);
         if let Some(retention) = &tender.retention {
-            retention.look();
+            retention.look(&|| read::files(&tender.path));
         }
     };
     if let Err(error) = background::spawn("compress", work) {

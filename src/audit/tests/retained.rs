@@ -1,5 +1,6 @@
 //! Logs whose oldest files the line itself removes.
 
+use std::cell::Cell;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -7,8 +8,8 @@ use super::rotated::{Rotated, resealed};
 use super::signed::add;
 use super::*;
 use crate::audit::desk::Desk;
-use crate::audit::read::{files, lines, open};
-use crate::audit::retention::Retention;
+use crate::audit::read::{closed_name, files, lines, open};
+use crate::audit::retention::{List, Retention};
 use crate::audit::verify::{is_signed, removals};
 use crate::config::RetentionConfig;
 
@@ -39,13 +40,23 @@ fn newest_told(log: &Rotated) -> Option<serde_json::Value> {
     found
 }
 
-/// Waits until the line has removed what it tells of.
-fn wait_for_removal(log: &Rotated) -> serde_json::Value {
+/// What the notes say that are in the log.
+fn notes(log: &Rotated) -> Vec<String> {
+    let mut notes = Vec::new();
+    let each = Query::of_kind("note").each(&log.folder.file(), |line, _, _| {
+        notes.push(String::from_utf8_lossy(line).into_owned());
+        Ok(true)
+    });
+    each.map(|_| notes).unwrap()
+}
+
+/// Waits until the line has removed what it tells of, if that is another removal than the one `before`.
+fn wait_for_removal(log: &Rotated, before: Option<&serde_json::Value>) -> serde_json::Value {
     let begun = Instant::now();
     loop {
         let last = newest_told(log);
         let is_gone = |told: &serde_json::Value| names(log)[0].as_str() > told["last"].as_str().unwrap();
-        if let Some(told) = last.filter(is_gone) {
+        if let Some(told) = last.filter(|told| Some(told) != before && is_gone(told)) {
             return told;
         }
         assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", names(log));
@@ -55,14 +66,15 @@ fn wait_for_removal(log: &Rotated) -> serde_json::Value {
 
 /// A run that goes on until what is too much is gone; what it told of that.
 fn run_until_removed(log: &Rotated, parts: u64) -> serde_json::Value {
+    let before = log.folder.file().exists().then(|| newest_told(log)).flatten();
     let open = AuditLog::open(&log.config, &run_start()).unwrap();
     (0..parts).for_each(|number| open.write(part(number)).unwrap());
-    wait_for_removal(log);
+    wait_for_removal(log, before.as_ref());
     log.wait_for_compression();
     open.stop(Monotonic::now(), "end", &Counters::default()).unwrap();
     open.close().unwrap();
     // Another one may have been told of, and is done by whoever tells of it.
-    wait_for_removal(log)
+    wait_for_removal(log, before.as_ref())
 }
 
 #[test]
@@ -70,6 +82,7 @@ fn what_is_too_much_goes_as_files_are_closed_and_a_signed_record_tells_of_it() {
     let mut log = Rotated::new(4_000);
     log.config.retention = FEW;
     let told = run_until_removed(&log, 60);
+    assert_eq!(notes(&log), [""; 0], "what is closed or compressed meanwhile is no news");
     let verified = log.verify().unwrap();
     assert!(verified.absent > 0 && verified.warnings.is_empty(), "{verified:?}");
     let said = verified.removed.unwrap();
@@ -121,7 +134,7 @@ fn what_is_too_much_goes_when_a_run_starts_and_the_newest_closed_file_stays() {
     log.config.retention = RetentionConfig { days: None, bytes: Some(1) };
     log.config.rotation.bytes = Some(1 << 20);
     let open = AuditLog::open(&log.config, &run_start()).unwrap();
-    let told = wait_for_removal(&log);
+    let told = wait_for_removal(&log, None);
     assert_eq!(names(&log), before[before.len() - 1..], "the newest one stays, however little is to be kept");
     assert_eq!((told["files"].as_u64(), told["first"].as_str()), (Some(before.len() as u64 - 1), Some(&*before[0])));
     open.close().unwrap();
@@ -138,8 +151,8 @@ fn nothing_goes_before_the_record_that_tells_of_it_is_on_disk_and_signed() {
     log.run(40);
     let (before, path) = (names(&log), log.folder.file());
     let desk = std::sync::Arc::new(Desk::new(10));
-    let retention = Retention::of(&path, None, FEW, None, desk.clone()).unwrap();
-    let looking = std::thread::spawn(move || retention.look());
+    let retention = Retention::of(None, FEW, None, desk.clone()).unwrap();
+    let looking = std::thread::spawn(move || retention.look(&|| files(&path)));
     let mut taken = std::collections::VecDeque::new();
     while taken.is_empty() {
         std::thread::sleep(Duration::from_millis(1));
@@ -166,7 +179,7 @@ fn a_log_that_ends_before_it_tells_of_a_removal_loses_nothing() {
     let before = names(&log);
     let desk = std::sync::Arc::new(Desk::new(10));
     desk.queue().ended = true;
-    Retention::of(&log.folder.file(), None, FEW, None, desk).unwrap().look();
+    Retention::of(None, FEW, None, desk).unwrap().look(&|| files(&log.folder.file()));
     assert_eq!(names(&log), before);
 }
 
@@ -176,7 +189,7 @@ fn a_file_of_another_log_is_not_removed() {
     log.run(40);
     let before = names(&log);
     let desk = std::sync::Arc::new(Desk::new(10));
-    Retention::of(&log.folder.file(), Some(Digest::of("another")), FEW, None, desk).unwrap().look();
+    Retention::of(Some(Digest::of("another")), FEW, None, desk).unwrap().look(&|| files(&log.folder.file()));
     assert_eq!(names(&log), before);
 }
 
@@ -301,8 +314,8 @@ fn a_removal_that_nobody_signed_explains_nothing_to_whoever_has_the_key() {
     check("once a run went on");
     unchecked();
     // Nor does what the line itself removes later sign it away.
-    log.config.retention = FEW;
-    run_until_removed(&log, 40);
+    log.config.retention = RetentionConfig { days: None, bytes: Some(14_000) };
+    run_until_removed(&log, 5);
     check("once the line removed more");
 }
 
@@ -315,8 +328,8 @@ fn own_hash(log: &Rotated) -> Digest {
 fn stopped(log: &Rotated, hash: Digest) -> String {
     let before = names(log);
     let desk = std::sync::Arc::new(Desk::new(10));
-    let retention = Retention::of(&log.folder.file(), Some(hash), FEW, None, desk.clone()).unwrap();
-    retention.look();
+    let retention = Retention::of(Some(hash), FEW, None, desk.clone()).unwrap();
+    retention.look(&|| files(&log.folder.file()));
     let mut taken = std::collections::VecDeque::new();
     desk.queue().take_into(&mut taken);
     assert!(names(log) == before && taken.len() == 1, "{taken:?}");
@@ -370,10 +383,7 @@ fn nothing_goes_from_a_file_on_that_is_not_what_must_come_there() {
         std::fs::remove_file(&closed[1]).unwrap();
     });
     // It cannot be read to its end.
-    stays(|_, closed| {
-        let whole = std::fs::read(&closed[0]).unwrap();
-        std::fs::write(&closed[0], &whole[..whole.len() - 20]).unwrap();
-    });
+    stays(|_, closed| damage(&closed[0]));
     // What tells a query where its lines are is not of them: the century of both times.
     stays(|_, closed| {
         let mut bytes = std::fs::read(&closed[0]).unwrap();
@@ -393,6 +403,125 @@ fn nothing_goes_from_a_file_on_in_which_a_record_says_wrong_how_often_times_fell
     let note = stopped(&log, own_hash(&log));
     let first = format!("it is not what {} continues", log.closed()[1].display());
     assert!(note.contains(&first), "{note}");
+}
+
+/// Cuts off the end of a compressed file.
+fn damage(file: &Path) {
+    let whole = std::fs::read(file).unwrap();
+    std::fs::write(file, &whole[..whole.len() - 20]).unwrap();
+}
+
+/// What a look at the log whose files `list` tells has the log take, and removes.
+fn look(log: &Rotated, list: List) -> Vec<String> {
+    let (desk, hash) = (std::sync::Arc::new(Desk::new(10)), own_hash(log));
+    let retention = Retention::of(Some(hash), FEW, None, desk.clone()).unwrap();
+    let take = || {
+        let (mut told, mut taken) = (Vec::new(), std::collections::VecDeque::new());
+        loop {
+            let has_ended = desk.queue().ended;
+            desk.queue().take_into(&mut taken);
+            told.extend(taken.drain(..).map(|waiting| waiting.body.0));
+            desk.settle(&taken, true);
+            if has_ended {
+                return told;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    };
+    std::thread::scope(|scope| {
+        let taking = scope.spawn(take);
+        retention.look(list);
+        desk.queue().ended = true;
+        taking.join().unwrap()
+    })
+}
+
+/// That one removal was told of, and nothing else, with the first record that the line removed.
+fn is_removed_from(told: &[String], from: u64) {
+    let is_told = |told: &String| told.contains("\"log-removed\"") && told.contains(&format!("\"from\":{from},"));
+    assert!(told.len() == 1 && is_told(&told[0]), "{from}: {told:?}");
+}
+
+/// Files may be closed faster than the log can be read.
+#[test]
+fn what_is_too_much_goes_while_files_are_closed() {
+    let log = Rotated::new(4_000);
+    log.run(60);
+    std::fs::remove_file(&log.closed()[0]).unwrap();
+    let (taken, before) = (log.verify().unwrap().absent, names(&log));
+    let list = || {
+        let listed = files(&log.folder.file());
+        log.run(10);
+        listed
+    };
+    is_removed_from(&look(&log, &list), taken);
+    assert!(names(&log)[0] > before[0] && names(&log).last() > before.last());
+}
+
+/// A log that removed what was too much at a start: what it told of that is in its newest file, and more is too much by now.
+fn told_in_newest() -> Rotated {
+    let mut log = Rotated::new(4_000);
+    log.run(100);
+    log.config.retention = RetentionConfig { days: None, bytes: Some(30_000) };
+    log.config.rotation.bytes = Some(1 << 20);
+    run_until_removed(&log, 10);
+    log.config.retention = RetentionConfig::default();
+    log.config.rotation.bytes = Some(4_000);
+    log
+}
+
+/// The newest file is another one once it is closed, or none.
+#[test]
+fn what_the_newest_file_tells_of_a_removal_is_found_when_it_is_closed_meanwhile() {
+    let rename = |log: &Rotated, next: &Path| std::fs::rename(log.folder.file(), next).unwrap();
+    let go_on = |log: &Rotated, _: &Path| log.run(1);
+    for close in [rename as fn(&Rotated, &Path), go_on] {
+        let log = told_in_newest();
+        let path = log.folder.file();
+        let last = files(&path).unwrap().into_iter().filter_map(|file| file.number).max().unwrap();
+        let has_listed = Cell::new(false);
+        let list = || {
+            let listed = files(&path);
+            if !has_listed.replace(true) {
+                close(&log, &closed_name(&path, last + 1));
+            }
+            listed
+        };
+        is_removed_from(&look(&log, &list), 0);
+    }
+}
+
+/// A file that is damaged keeps those that are newer, and none that is older.
+#[test]
+fn what_an_older_file_tells_of_a_removal_is_found_behind_a_damaged_one() {
+    let log = told_in_newest();
+    log.run(40);
+    damage(log.closed().last().unwrap());
+    is_removed_from(&look(&log, &|| files(&log.folder.file())), 0);
+    // Where none tells of it nobody knows what the damaged one told.
+    let log = Rotated::new(4_000);
+    log.run(60);
+    std::fs::remove_file(&log.closed()[0]).unwrap();
+    damage(log.closed().last().unwrap());
+    let before = names(&log);
+    let told = look(&log, &|| files(&log.folder.file()));
+    let name = before.last().unwrap();
+    let says = told[0].contains("closed files of the log are not removed: ") && told[0].contains(name);
+    assert!(says && told.len() == 1 && names(&log) == before, "{told:?}");
+}
+
+#[test]
+fn what_somebody_carries_away_meanwhile_the_line_does_not_say_that_it_removed() {
+    let log = Rotated::new(4_000);
+    log.run(60);
+    let (oldest, listed) = (log.closed().remove(0), Cell::new(0));
+    let list = || {
+        if listed.replace(listed.get() + 1) == 1 {
+            std::fs::remove_file(&oldest).unwrap();
+        }
+        files(&log.folder.file())
+    };
+    assert_eq!((look(&log, &list), listed.get()), (Vec::<String>::new(), 2));
 }
 
 /// What is signed in a file that lost its name meanwhile may be lost with it.
@@ -441,21 +570,16 @@ fn a_file_that_could_not_be_compressed_holds_nothing_up_once_it_can_be() {
     let write = |parts: u64| (0..parts).for_each(|number| open.write(part(number)).unwrap());
     write(40);
     let begun = Instant::now();
-    while names(&log).get(1).is_none_or(|second| !second.ends_with(".gz")) {
+    while names(&log).get(1).is_none_or(|second| !second.ends_with(".gz")) || notes(&log).is_empty() {
         assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", names(&log));
         std::thread::sleep(Duration::from_millis(5));
     }
     assert!(names(&log)[0] == "audit.000001.jsonl" && newest_told(&log).is_none());
+    let notes = notes(&log);
+    assert!(notes.len() == 1 && notes[0].contains("it cannot be compressed"), "{notes:?}");
     std::fs::remove_dir_all(&in_the_way).unwrap();
     write(40);
-    let told = wait_for_removal(&log);
+    let told = wait_for_removal(&log, None);
     assert_eq!(told["from"], 0);
     open.close().unwrap();
-    let mut notes = 0;
-    let each = Query::of_kind("note").each(&log.folder.file(), |line, _, _| {
-        notes += u64::from(String::from_utf8_lossy(line).contains("it cannot be compressed"));
-        Ok(true)
-    });
-    each.unwrap();
-    assert_eq!(notes, 1);
 }
