@@ -6,7 +6,7 @@ use std::io::{BufReader, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use flate2::bufread::MultiGzDecoder;
@@ -62,8 +62,8 @@ impl Rotation {
         let next = next_number(files);
         let first = files.iter().find(|file| file.number.is_none()).and_then(|file| file.first_time().ok().flatten());
         let day = first.map_or_else(today, |time| time[..10].to_owned());
-        let (asked, done) = Default::default();
-        let tender = Arc::new(Tender { path: path.to_owned(), retention, asked, done });
+        let (asked, compressed, looked) = Default::default();
+        let tender = Arc::new(Tender { path: path.to_owned(), retention, asked, compressed, looked });
         tend(&tender, next);
         Rotation { path: path.to_owned(), config, next, day, setting, tender, failing: None }
     }
@@ -301,12 +301,42 @@ struct Tender {
     retention: Option<Arc<Retention>>,
     /// How often it was asked to.
     asked: AtomicU64,
-    /// How often by when it did so last. Held while they are compressed, and while some are removed: by one thread at a time, since
-    /// the one would take for missing what the other gave another name.
-    done: Mutex<u64>,
+    /// How often by when it compressed them last. Held while they are compressed, and while it is listed what is there: the one would take for
+    /// missing what the other gives another name.
+    compressed: Mutex<u64>,
+    /// How often by when it looked last for what need not be kept. Held meanwhile: that may wait for the disk, and nothing that is to be
+    /// compressed waits for it.
+    looked: Mutex<u64>,
 }
 
 impl Tender {
+    /// Compresses what was closed before the file of the number `next`, and removes what need not be kept. A thread that was asked later, and was
+    /// sooner, did all that this one was asked for in its `turn`.
+    fn tend(&self, turn: u64, next: u64) {
+        let mut compressed = self.compressed();
+        if turn > *compressed {
+            *compressed = turn;
+            self.compress(next);
+        }
+        drop(compressed);
+        let Some(retention) = &self.retention else { return };
+        let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        if turn > *looked {
+            *looked = *self.compressed();
+            retention.look(&|| self.files());
+        }
+    }
+
+    fn compressed(&self) -> MutexGuard<'_, u64> {
+        self.compressed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The log's files, while none of them is being compressed.
+    fn files(&self) -> Result<Vec<LogFile>> {
+        let _compressed = self.compressed();
+        read::files(&self.path)
+    }
+
     /// Compresses all whose number is less than `next` and that are not yet, the oldest first: one that could not be before may be now, and keeps
     /// those behind it from being removed until then. One that is just being closed may get its old name back, and is left alone.
     fn compress(&self, next: u64) {
@@ -338,19 +368,7 @@ impl Tender {
 fn tend(tender: &Arc<Tender>, next: u64) {
     let tender = tender.clone();
     let turn = tender.asked.fetch_add(1, Ordering::Relaxed) + 1;
-    let work = move || {
-        let mut done = tender.done.lock().unwrap_or_else(PoisonError::into_inner);
-        // A thread that was asked later was sooner, and did it all.
-        if turn <= *done {
-            return;
-        }
-        *done = turn;
-        tender.compress(next);
-        if let Some(retention) = &tender.retention {
-            retention.look(&|| read::files(&tender.path));
-        }
-    };
-    if let Err(error) = background::spawn("compress", work) {
+    if let Err(error) = background::spawn("compress", move || tender.tend(turn, next)) {
         log::warn!("closed files of the audit are neither compressed nor removed: {}", error.line());
     }
 }

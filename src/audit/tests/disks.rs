@@ -187,17 +187,21 @@ fn a_checkpoint_that_was_not_forced_onto_the_disk_is_signed_anew_and_only_then_p
     assert_eq!((verified.parts, verified.checkpoints), (3, 1));
 }
 
-/// What closes files of a log that has none yet.
-fn rotation(folder: &Folder, config: RotationConfig) -> Rotation {
-    let setting = Setting {
+/// What a file that is closed says of its run.
+pub(super) fn setting() -> Setting {
+    Setting {
         deciders: Deciders::of(&run_start(), None),
         run: "r".into(),
         output: "none".into(),
         checkpoint_copy: false,
         witness: None,
         sample: None,
-    };
-    Rotation::new(&folder.file(), config, &[], setting, None)
+    }
+}
+
+/// What closes files of a log that has none yet.
+fn rotation(folder: &Folder, config: RotationConfig) -> Rotation {
+    Rotation::new(&folder.file(), config, &[], setting(), None)
 }
 
 #[test]

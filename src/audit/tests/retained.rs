@@ -4,12 +4,14 @@ use std::cell::Cell;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use super::disks::setting;
 use super::rotated::{Rotated, resealed};
 use super::signed::add;
 use super::*;
 use crate::audit::desk::Desk;
 use crate::audit::read::{closed_name, files, lines, open};
 use crate::audit::retention::{List, Retention};
+use crate::audit::rotation::Rotation;
 use crate::audit::verify::{is_signed, removals};
 use crate::config::RetentionConfig;
 
@@ -522,6 +524,29 @@ fn what_somebody_carries_away_meanwhile_the_line_does_not_say_that_it_removed() 
         files(&log.folder.file())
     };
     assert_eq!((look(&log, &list), listed.get()), (Vec::<String>::new(), 2));
+}
+
+/// Until they are compressed, files that are closed meanwhile take a multiple of the room.
+#[test]
+fn files_are_compressed_while_the_record_of_a_removal_waits_for_the_disk() {
+    let log = Rotated::new(4_000);
+    log.run(60);
+    let (path, desk) = (log.folder.file(), std::sync::Arc::new(Desk::new(10)));
+    let retention = Retention::of(Some(own_hash(&log)), FEW, None, desk.clone());
+    let mut rotation = Rotation::new(&path, log.config.rotation, &files(&path).unwrap(), setting(), retention);
+    let begun = Instant::now();
+    while desk.queue().open() == 0 {
+        assert!(begun.elapsed() < Duration::from_secs(60));
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let packed = log.closed().pop().unwrap();
+    rewrite(&packed.with_extension(""), &lines_of(&packed));
+    std::fs::remove_file(&packed).unwrap();
+    rotation.done();
+    log.wait_for_compression();
+    let mut queue = desk.queue();
+    assert_eq!((queue.open(), queue.on_disk), (1, 0));
+    queue.ended = true;
 }
 
 /// What is signed in a file that lost its name meanwhile may be lost with it.
