@@ -62,17 +62,7 @@ impl Signer {
     /// The file cannot be read, others may read it, or it is no private key.
     pub fn open(path: &Path) -> Result<Self> {
         let place = path.display();
-        let public = path.with_added_extension("pub");
-        // A key is never replaced, and what it signed is believed by its public one alone.
-        let missing = match public.exists() {
-            true => format!(
-                "put it back; if it is lost, make another one with: hgad audit keygen --name NAME --out OTHER, name that in its place, and {} in \
-                 former_keys",
-                public.display()
-            ),
-            false => "make one with: hgad audit keygen --name NAME --out FILE".to_owned(),
-        };
-        let signer = read(path, "private", &missing, Self::parse)?;
+        let signer = read(path, "private", "make one with: hgad audit keygen --name NAME --out FILE", Self::parse)?;
         let mode = std::fs::metadata(path).map_or(0, |metadata| metadata.mode());
         match mode & 0o077 {
             0 => Ok(signer),
@@ -322,12 +312,6 @@ mod tests {
         std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o640)).unwrap();
         assert!(Signer::open(&path).unwrap_err().report().contains("chmod 600"));
         assert!(Signer::generate("line 3").is_err());
-        // What it signed is believed by its public key alone, which stays.
-        std::fs::remove_file(&path).unwrap();
-        let lost = Signer::open(&path).unwrap_err().report();
-        assert!(lost.contains("--out OTHER") && lost.contains("line-3.key.pub in former_keys"), "{lost}");
-        let none = Signer::open(&folder.path().join("none.key")).unwrap_err().report();
-        assert!(none.contains("--out FILE") && !none.contains("former_keys"), "{none}");
     }
 
     #[test]

@@ -53,12 +53,25 @@ pub(super) struct Signing {
     missing_copy: Option<PathBuf>,
 }
 
+/// A key is never replaced, and what it signed is believed by its public one alone, which stays.
+fn lost(key: &Path, error: Error) -> Error {
+    let public = key.with_added_extension("pub");
+    match !key.exists() && public.exists() {
+        false => error,
+        true => error.advise(format!(
+            "put it back; if it is lost, make another one with: hgad audit keygen --name NAME --out OTHER, name that in [audit] key, and {} in \
+             former_keys",
+            public.display()
+        )),
+    }
+}
+
 impl Signing {
     /// # Errors
     ///
     /// A key, or the copy of the newest checkpoint, is there and cannot be read, or is none.
     pub(super) fn open(config: &SigningConfig) -> Result<Self> {
-        let signer = Signer::open(&config.key).map_err(|error| error.of_key("audit.key"))?;
+        let signer = Signer::open(&config.key).map_err(|error| lost(&config.key, error).of_key("audit.key"))?;
         let former = config.former_keys.iter().map(|path| Verifier::open(path)).collect::<Result<Vec<_>>>();
         let former = former.map_err(|error| error.of_key("audit.former_keys"))?;
         let copy = config.checkpoint_copy.as_ref();

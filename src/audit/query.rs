@@ -6,6 +6,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
+use super::chain;
 use super::doubtful::Doubtful;
 use super::kind::Kind;
 use super::read::{self, Entry, Range};
@@ -164,6 +165,7 @@ impl Query {
     ) -> Result<u64> {
         let range = Range { from: self.begins(), ..self.range };
         let (mut run, mut looked_through) = (None::<String>, 0);
+        let (mut is_behind_told, mut edited) = (false, Doubtful::default());
         read::each_or_missing(path, &range, doubtful, |line, entry| {
             if self.unvouched.holds(entry.seq) {
                 return Ok(true);
@@ -174,11 +176,15 @@ impl Query {
             let is_before = self.run.is_some() && self.range.from.is_some_and(|from| entry.time < read::text(from));
             let is_of_run = self.run.is_none() || run == self.run;
             looked_through += u64::from(is_of_run && !is_before);
-            match is_of_run && !is_before && self.wants(entry) {
-                true => look(line, entry, run.as_deref()),
-                false => Ok(true),
+            let is_told = is_of_run && !is_before && self.wants(entry);
+            // Whoever edits a record, and the hash of it that the next one says, leaves that one without its own hash.
+            if !is_told && is_behind_told && chain::fits(line).is_err() {
+                edited.apart(entry.seq.saturating_sub(1), entry.seq);
             }
+            is_behind_told = is_told;
+            if is_told { look(line, entry, run.as_deref()) } else { Ok(true) }
         })?;
+        doubtful.join(edited);
         Ok(looked_through)
     }
 }

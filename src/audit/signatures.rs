@@ -170,26 +170,33 @@ enum RunEnd {
     Stopped,
     /// And a checkpoint of its own signs that: it writes nothing more.
     Signed,
+    /// This record stands behind that. An older program could write down something in the moment in which it closed its log, and signed it too.
+    Behind(u64),
 }
 
 impl RunEnd {
-    /// After the next line, of that kind.
-    fn then(self, kind: Option<Kind>) -> Result<Self, Doubt> {
-        match (self, kind) {
+    /// After the next line.
+    fn then(self, line: &Envelope) -> Result<Self, Doubt> {
+        match (self, line.kind) {
+            (RunEnd::Behind(record), Some(Kind::Start)) => Err(put_in_behind_end(record)),
             (_, Some(Kind::Start)) => Ok(RunEnd::None),
             (RunEnd::None, Some(Kind::Stop)) => Ok(RunEnd::Stopped),
-            (RunEnd::Stopped, Some(Kind::Checkpoint)) => Ok(RunEnd::Signed),
-            // The next run puts the first two before its start where it repairs the end; the others are of the moment in which an older
-            // program closed its log.
-            (_, Some(Kind::Repaired | Kind::Note | Kind::Lost | Kind::DiskPressure)) => Ok(self),
-            (RunEnd::Signed, kind) if kind != Some(Kind::Checkpoint) => Err(Doubt::of_record(
-                "stands behind the end of a run, which had signed its stop and writes nothing more: it was put in, or the start of the next run \
-                 was removed",
-                TAMPERED,
-            )),
+            (RunEnd::Stopped | RunEnd::Behind(_), Some(Kind::Checkpoint)) => Ok(RunEnd::Signed),
+            // The next run puts the first two before its start where it repairs the end; the last one stands where records were lost, whenever
+            // there is room for it.
+            (_, Some(Kind::Repaired | Kind::Note | Kind::Lost)) => Ok(self),
+            (RunEnd::Signed, kind) if kind != Some(Kind::Checkpoint) => Ok(RunEnd::Behind(line.seq)),
             _ => Ok(self),
         }
     }
+}
+
+fn put_in_behind_end(record: u64) -> Doubt {
+    let why = format!(
+        "record {record} stands behind the end of a run, which had signed its stop and writes nothing more: it was put in, or the start of the \
+         next run was removed"
+    );
+    Doubt::of_log(why, TAMPERED)
 }
 
 /// What a checkpoint that was kept says of the log.
@@ -271,7 +278,7 @@ impl<'t> Signatures<'t> {
                 });
             }
         }
-        self.end = self.end.then(line.kind)?;
+        self.end = self.end.then(line)?;
         match (line.kind, &line.note) {
             (Some(Kind::Start), None) => self.start(before, line),
             (Some(Kind::Continued), None) => self.continued(before, line),
@@ -391,6 +398,9 @@ impl<'t> Signatures<'t> {
 
     /// Whether the log still holds what was kept when it ends with `link`.
     pub(super) fn end(&self, link: &Link) -> Result<(), Doubt> {
+        if let RunEnd::Behind(record) = self.end {
+            return Err(put_in_behind_end(record));
+        }
         self.elsewhere.iter().try_for_each(|kept| is_of_log(kept, link))?;
         let Some(kept) = self.kept.first() else { return Ok(()) };
         is_of_log(kept, link)?;

@@ -80,6 +80,11 @@ impl Writer {
         self.desk.put_last(body)
     }
 
+    /// Whether nothing more is taken.
+    pub(super) fn is_closing(&self) -> bool {
+        self.desk.queue().closing
+    }
+
     pub(super) fn has_room(&self) -> bool {
         self.desk.queue().has_room()
     }

@@ -25,7 +25,7 @@ const SWEEP: Duration = Duration::from_secs(60);
 /// How often it is looked whether the log tells of a removal.
 const TELLING: Duration = Duration::from_millis(50);
 /// How often the log signs for a removal what it would sign within a minute: a line whose pictures take all the room that they may removes
-/// one for each that it stores.
+/// one for each that it stores. Where one finds no room on the disk it is signed for at once.
 const SIGNING: Duration = Duration::from_secs(10);
 /// So many pictures are removed before the next one is written, and before it shows that the disk works.
 const SLICE: usize = 256;
@@ -256,8 +256,10 @@ impl Desk {
         }
     }
 
-    fn is_awaited(&self) -> bool {
-        self.state().awaited
+    /// Whether room is needed now, or somebody waits for what is left to be done.
+    fn is_urgent(&self) -> bool {
+        let state = self.state();
+        state.awaited || state.failure.is_some()
     }
 
     /// Whether something may be removed; then it is waited for at the end.
@@ -365,7 +367,7 @@ fn work(desk: &Desk, mut shelf: Shelf, log: &Log) {
         let patience = match &removal {
             Some(removal) if removal.is_told(log) => Duration::ZERO,
             Some(removal) => {
-                if desk.is_awaited() || signed.is_none_or(|signed| signed.elapsed() >= SIGNING) {
+                if desk.is_urgent() || signed.is_none_or(|signed| signed.elapsed() >= SIGNING) {
                     signed = Some(Instant::now());
                     log.sign(removal.told);
                 }

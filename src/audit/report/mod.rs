@@ -15,7 +15,7 @@ use jiff::{SignedDuration, Timestamp};
 pub use self::gallery::Gallery;
 use self::listing::{Challenges, Drifted, Happened, Listing};
 use self::thresholds::{Changed, Thresholds};
-use super::chain::Rift;
+use super::chain::{self, Rift};
 use super::doubtful::Doubtful;
 use super::kind::Kind;
 use super::query::Query;
@@ -231,7 +231,7 @@ fn before(path: &Path, shift: &Shift) -> Result<Before> {
         match last {
             Some(last) => read::each_behind(path, from, |line, entry| Ok(search.look(line, entry, shift, last)))?,
             None => read::each(path, &Range { from, to: Some(shift.from) }, |line, entry| {
-                search.hold(line, entry);
+                search.hold(line, entry, shift);
                 search.take(line, entry, shift);
                 Ok(true)
             })?,
@@ -294,7 +294,7 @@ struct Search {
 impl Search {
     /// Takes the next line, and says whether to go on; `last` is the last one with which the log comes to the shift.
     fn look(&mut self, line: &[u8], entry: &Entry, shift: &Shift, last: u64) -> bool {
-        self.hold(line, entry);
+        self.hold(line, entry, shift);
         let is_inside = shift.holds(&entry.time);
         if is_inside && !self.is_inside {
             // One that was raised in the shift is told of as that.
@@ -318,8 +318,14 @@ impl Search {
     }
 
     /// Holds a line that is told of against this one, which comes behind it.
-    fn hold(&mut self, line: &[u8], entry: &Entry) {
-        if self.quoted.take().is_some_and(|quoted| Rift::between(&quoted, line) == Some(Rift::Apart)) {
+    fn hold(&mut self, line: &[u8], entry: &Entry, shift: &Shift) {
+        let Some(quoted) = self.quoted.take() else { return };
+        let is_apart = match Rift::between(&quoted, line) {
+            // Where it is this one that does not fit its own hash, that is known of it where it is told of itself.
+            Some(Rift::Edited) => chain::fits(&quoted).is_ok() && !is_told(entry, shift),
+            rift => rift == Some(Rift::Apart),
+        };
+        if is_apart {
             self.going_on.doubtful.apart(entry.seq.saturating_sub(1), entry.seq);
         }
     }
@@ -358,6 +364,13 @@ impl Search {
             self.quoted = Some(line.to_owned());
         }
     }
+}
+
+/// Whether the page tells of a record, in the shift or before it.
+fn is_told(entry: &Entry, shift: &Shift) -> bool {
+    use Kind::{Acknowledgement, Alarm, Continued, Drift, Start, Stop};
+    let of_before = [Start, Stop, Continued, Alarm, Drift, Acknowledgement];
+    shift.holds(&entry.time) || entry.kind().is_some_and(|kind| of_before.contains(&kind))
 }
 
 /// Whether an alarm before `entry` in the log is not of the moments after it, whose records a late part follows.

@@ -173,7 +173,7 @@ impl Sample {
     ///
     /// # Errors
     ///
-    /// They are more than one in twenty of the rejected parts, or a picture that is there cannot be read.
+    /// They are more than one in twenty of the rejected parts, or a picture that is there cannot be read, or is not what was written.
     pub fn leave_out_unseen(&mut self, judged: &Judged, pictures: &Path) -> Result<()> {
         let (mut seen, mut unseen) = (Vec::new(), Vec::new());
         for drawn in std::mem::take(&mut self.rejected) {
@@ -185,8 +185,8 @@ impl Sample {
                 Stored::Gone(why) | Stored::Unreadable(why) | Stored::Redecoded { image: None, why } => {
                     unseen.push(format!("{} ({why})", drawn.id));
                 }
-                // One that is not what was written is evidence, and no loss.
-                Stored::Whole(_) | Stored::Redecoded { image: Some(_), .. } | Stored::Changed(_) => seen.push(drawn),
+                Stored::Whole(_) | Stored::Redecoded { image: Some(_), .. } => seen.push(drawn),
+                Stored::Changed(why) => return Err(exchanged(&drawn, why)),
             }
         }
         self.rejected = seen;
@@ -194,7 +194,7 @@ impl Sample {
         self.gone += unseen.len() as u64;
         self.rejects_gone += unseen.len() as u64;
         log::warn!(
-            "{} not asked about, since nobody can look at a picture that is gone: {first}{}",
+            "{} not asked about, since nobody can look at a picture that is gone, or that nothing reads: {first}{}",
             print::are(unseen.len() as u64, "rejected part"),
             if unseen.len() == 1 { String::new() } else { format!(" and {} more", unseen.len() - 1) }
         );
@@ -291,6 +291,13 @@ impl Sample {
     }
 }
 
+/// A picture that is not what was written is evidence, and no loss.
+fn exchanged(drawn: &Drawn, why: String) -> Error {
+    Error::check(format!("the picture of {} is not the one that was judged", drawn.id))
+        .because(why)
+        .advise("keep it as evidence; hgad audit verify says whether the log is whole")
+}
+
 /// Copies a part's picture as this program reads it; `None` if it is not there any more, or nothing can be read. Those that this
 /// program's decoder reads otherwise are counted: what it makes of the line's pictures is what the calibration is to be for.
 fn copy(pictures: &Path, drawn: &Drawn, folder: &Path, redecoded: &mut usize) -> Result<Option<PathBuf>> {
@@ -305,9 +312,7 @@ fn copy(pictures: &Path, drawn: &Drawn, folder: &Path, redecoded: &mut usize) ->
             return Ok(None);
         }
         Stored::Changed(why) => {
-            return Err(Error::check(format!("the picture of {} is not the one that was judged", drawn.id))
-                .because(why)
-                .advise("keep it as evidence; hgad audit verify says whether the log is whole"));
+            return Err(exchanged(drawn, why));
         }
     };
     let from = pictures.join(drawn.file());
