@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use flate2::bufread::MultiGzDecoder;
 
@@ -31,6 +32,9 @@ const SEQ: &[u8] = b"\"seq\":";
 pub(super) const BUFFER: usize = 1 << 18;
 /// Read at once of a file of which the first line is enough.
 const GLANCE: usize = 1 << 13;
+
+/// While a run closes a file, the log has no newest one for less than this.
+const MOMENT: Duration = Duration::from_millis(50);
 
 /// The number of a closed file has no more digits.
 const MOST_DIGITS: usize = 18;
@@ -204,8 +208,23 @@ pub(in crate::audit) fn told_of(strangers: &[Stranger]) -> Option<String> {
         .then(|| format!("{} {are} away, or the file that is closed under such a name cannot be", names.join(", ")))
 }
 
-/// A log's files, and strangers.
+/// So often a log's files are listed again that get other names meanwhile.
+const LISTINGS: usize = 5;
+
+/// A log's files, and strangers. One that is gone by now is none: a run compressed it after it was listed.
 fn told_apart(path: &Path) -> Result<(Vec<LogFile>, Vec<Stranger>)> {
+    let mut found = told_apart_once(path)?;
+    for _ in 1..LISTINGS {
+        if found.1.iter().all(|stranger| stranger.path.symlink_metadata().is_ok()) {
+            break;
+        }
+        found = told_apart_once(path)?;
+    }
+    Ok(found)
+}
+
+/// The same as one listing has them.
+fn told_apart_once(path: &Path) -> Result<(Vec<LogFile>, Vec<Stranger>)> {
     let mut strangers = Vec::new();
     let mut files = Vec::<(LogFile, Beginning)>::new();
     for file in named(path)? {
@@ -434,8 +453,19 @@ pub fn may_be_missing(path: &Path, record: Option<u64>) -> Result<Option<String>
         files.len() > 1 && is_empty(file) && may_hold(before, files.get(place + 1))
     });
     let emptied = emptied.map(|(_, file)| format!("{} holds no record any more", print::name(file.path.display())));
-    let missing = gone.map(|(_, told)| told).chain(emptied);
+    let newest = (is_newest_gone(path) && may_hold(files.last(), None))
+        .then(|| format!("{}, the newest file of the log, is not here", print::name(path.display())));
+    let missing = gone.map(|(_, told)| told).chain(emptied).chain(newest);
     Ok(missing.reduce(|all, told| format!("{all}; {told}")).map(|told| format!("it may be in what is missing: {told}")))
+}
+
+/// Whether closed files alone are here of the log in `path`. While a run closes one, nothing bears that name for a moment.
+pub(super) fn is_newest_gone(path: &Path) -> bool {
+    let is_gone = || newest_of(path).is_none() && !path.exists();
+    is_gone() && {
+        std::thread::sleep(MOMENT);
+        is_gone()
+    }
 }
 
 /// Whether a file holds not even a first line.

@@ -22,7 +22,6 @@ pub(super) use seek::span as span_of;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -43,9 +42,6 @@ pub struct Range {
 
 /// A part's record bears the time of its capture: so far before the end of a file may be what the next one holds.
 const IN_FLIGHT: SignedDuration = SignedDuration::from_mins(1);
-
-/// While a run closes a file, the log has no newest one for less than this.
-const MOMENT: Duration = Duration::from_millis(50);
 
 /// A moment as records write it, so that texts compare as moments do.
 pub(super) fn text(at: Timestamp) -> String {
@@ -72,22 +68,13 @@ pub fn absent(path: &Path) -> Result<u64> {
 pub(super) fn left_out(path: &Path, files: &[LogFile]) -> Result<Vec<String>> {
     let missing =
         files::missing(files).into_iter().map(|missing| format!("{missing}: what is told leaves out what was in it"));
-    let newest = is_newest_gone(path).then(|| {
+    let newest = files::is_newest_gone(path).then(|| {
         format!(
             "{}, the newest file of the log, is not here: what is told leaves out what was in it",
             print::name(path.display())
         )
     });
     Ok(told_of(&strangers(path)?).into_iter().chain(missing).chain(newest).chain(misnamed_told(path)?).collect())
-}
-
-/// Whether closed files alone are here of the log in `path`. While a run closes one, nothing bears that name for a moment.
-fn is_newest_gone(path: &Path) -> bool {
-    let is_gone = || newest_of(path).is_none() && !path.exists();
-    is_gone() && {
-        std::thread::sleep(MOMENT);
-        is_gone()
-    }
 }
 
 /// Shows `look` every line of the log in `path` whose time is in `range`, in the order in which they were written. `look` says

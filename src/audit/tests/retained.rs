@@ -608,3 +608,25 @@ fn a_file_that_could_not_be_compressed_holds_nothing_up_once_it_can_be() {
     assert_eq!(told["from"], 0);
     open.close().unwrap();
 }
+
+/// Its first record that is here names it, and its key.
+#[test]
+fn a_run_whose_start_the_line_removed_is_told_of_as_any_other_that_has_no_end() {
+    let mut log = Rotated::new(4_000);
+    log.config.retention = FEW;
+    log.config.signing.as_mut().unwrap().checkpoint_copy = None;
+    run_until_removed(&log, 60);
+    let key = Verifier::open(&log.folder.path("line.key.pub")).unwrap();
+    let trust = Trust { key: Some(key), ..Trust::default() };
+    let whole = verify(&log.folder.file(), &trust).unwrap();
+    assert_eq!((whole.runs, whole.warnings), (0, Vec::<String>::new()));
+    // Killed before it signed its end.
+    let lines = log.folder.lines();
+    log.folder.replace(&lines[..lines.len() - 2]);
+    let killed = verify(&log.folder.file(), &trust).unwrap();
+    let (is_signed, killed) = (killed.unsigned.is_empty(), killed.warnings);
+    let says = format!("the run that goes on with record {} (line 1 of ", whole.absent);
+    assert!(killed.iter().any(|told| told.starts_with(&says) && told.contains("has no stop record")), "{killed:?}");
+    assert!(killed.iter().all(|told| !told.contains("though their run has ended")), "{killed:?}");
+    assert!(is_signed || killed.iter().any(|told| told.contains("not signed yet")), "{killed:?}");
+}

@@ -993,3 +993,19 @@ fn a_record_that_was_edited_with_what_the_next_one_says_of_it_is_told_of_by_a_se
     Query::of_kind("stop").each_or_missing(&log.folder.file(), &mut doubtful, |_, _, _| Ok(true)).unwrap();
     assert_eq!(doubtful.told().unwrap(), format!("1 record is not as written: {edited} or {next}"));
 }
+
+/// Whoever finds nothing of the last minute is told where it would be.
+#[test]
+fn a_newest_file_that_was_removed_is_told_of_where_something_is_looked_for_in_it() {
+    let log = Rotated::new(4_000);
+    log.run(40);
+    let newest = log.folder.file();
+    let first = files(&newest).unwrap().pop().unwrap().beginning().unwrap().seq;
+    assert_eq!(may_be_missing(&newest, Some(first)).unwrap(), None);
+    std::fs::remove_file(&newest).unwrap();
+    let told = may_be_missing(&newest, Some(first)).unwrap().unwrap();
+    assert!(told.ends_with(&format!("{}, the newest file of the log, is not here", newest.display())), "{told}");
+    assert_eq!(may_be_missing(&newest, Some(0)).unwrap(), None);
+    let left_out = read::left_out(&newest, &files(&newest).unwrap()).unwrap();
+    assert!(left_out.iter().any(|told| told.contains("the newest file of the log, is not here")), "{left_out:?}");
+}

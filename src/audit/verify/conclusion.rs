@@ -6,10 +6,10 @@ use std::path::Path;
 use super::Verified;
 use super::absence::Absence;
 use super::broken::{EVIDENCE, doubted};
-use super::reading::Reading;
+use super::reading::{Reading, Running};
 use crate::audit::read::{Stranger, files, is_news, misnamed_told, newest_of, renamed, strangers, told_of};
 use crate::audit::signatures::Trust;
-use crate::audit::spot::{self, Spot};
+use crate::audit::spot;
 use crate::{Error, Result};
 
 /// What to do about two files that begin with the same record and go on otherwise.
@@ -146,10 +146,10 @@ fn unsigned(records: &Range<u64>, reading: &Reading) -> String {
     format!("{} {told}: who may write the file could have changed that", spot::records(records))
 }
 
-/// What is to be said of a run that begins with the record `start` and has no end.
-fn endless(start: &Spot) -> String {
+/// What is to be said of a run that has no end.
+fn endless(run: &Running) -> String {
     format!(
-        "the run that began with {start} has no stop record: it goes on, it was killed, its disk took no more, or the end of the file \
+        "{run} has no stop record: it goes on, it was killed, its disk took no more, or the end of the file \
          was removed, which a chain cannot show without a witness (hold it against a checkpoint that was kept elsewhere, --checkpoint, or compare the number of records \
          with a copy)"
     )

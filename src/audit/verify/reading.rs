@@ -26,6 +26,21 @@ use crate::{Error, Result, print};
 /// What every record begins with.
 const RECORD: &[u8] = b"{\"seq\":";
 
+/// A run that has not stopped so far.
+#[derive(Debug)]
+pub(super) struct Running {
+    at: Spot,
+    /// Whether it began there; else it goes on there, and its start is not here.
+    is_start: bool,
+}
+
+impl std::fmt::Display for Running {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let does = if self.is_start { "began" } else { "goes on" };
+        write!(f, "the run that {does} with {}", self.at)
+    }
+}
+
 /// A log read up to its end, or to an unfinished line there.
 #[derive(Debug)]
 pub(in crate::audit) struct Reading<'t> {
@@ -47,8 +62,8 @@ pub(in crate::audit) struct Reading<'t> {
     pub(in crate::audit) unended: bool,
     /// Whether such a line counts in the file that is read.
     pub(super) ends: bool,
-    /// The start of a run that has not stopped so far.
-    pub(super) running: Option<Spot>,
+    /// Of a run that has not stopped so far its start, or the first record that is here.
+    pub(super) running: Option<Running>,
     /// Lines that were read of the file that is read.
     line: u64,
     /// The newest run.
@@ -276,6 +291,10 @@ impl<'t> Reading<'t> {
             Some(Kind::Continued) => {
                 known_version(&self.last(path), envelope.format_version)?;
                 self.newest.go_on(self.line);
+                // Its start is in a file that is not here.
+                if self.absent() > 0 && self.verified.lines == 1 {
+                    self.running = Some(Running { at: self.last(path), is_start: false });
+                }
             }
             Some(Kind::Stop) => {
                 self.running = None;
@@ -298,9 +317,9 @@ impl<'t> Reading<'t> {
         self.verified.runs += 1;
         self.verified.endless |= self.newest.is_endless();
         self.newest.start(spot.line, envelope.dry_run == Some(true));
-        if let Some(before) = self.running.replace(spot) {
+        if let Some(before) = self.running.replace(Running { at: spot, is_start: true }) {
             self.verified.warnings.push(format!(
-                "the run that began with {before} has no stop record: it was killed, its disk took no more, or its end was removed"
+                "{before} has no stop record: it was killed, its disk took no more, or its end was removed"
             ));
         }
         Ok(())
